@@ -1,0 +1,1 @@
+"""Arrays and files of intensities: axes, black and white point, tone. No torch."""

@@ -1,0 +1,202 @@
+"""What each axis of an array is: y, x, colour, channel, or stepped over."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEPPED_NAMES = "ztpqruvw"
+"""Names given, from the inside out, to leading axes that the caller did not name."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The axes of an image, one letter each.
+
+    ``y`` and ``x`` are space, ``s`` the colour samples of an RGB(A) image, ``c``
+    independent channels; every other letter is stepped over, plane by plane.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the array.
+    axes : str
+        A letter per axis, for example ``"tyxs"``.
+
+    Examples
+    --------
+    >>> layout = Layout.resolve((12, 30, 64, 48))
+    >>> layout.axes, layout.planes, layout.describe()
+    ('tzyx', 360, '12 t x 30 z x 64 y x 48 x')
+    """
+
+    shape: tuple[int, ...]
+    axes: str
+
+    @classmethod
+    def resolve(
+        cls,
+        shape: tuple[int, ...],
+        axes: str | None = None,
+        channel_axis: int | None = None,
+        rgb: bool | None = None,
+    ) -> Layout:
+        """Find out what the axes are.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Shape of the array.
+        axes : str, optional
+            The letters; everything else is then derived from them.
+        channel_axis : int, optional
+            Axis of independent channels.
+        rgb : bool, optional
+            Whether the last axis holds colour samples.  By default it does if
+            its length is 3 or 4 and there are at least three axes.
+
+        Raises
+        ------
+        ValueError
+            If the arguments do not fit the shape or one another.
+        """
+        ndim = len(shape)
+        if 0 in shape:
+            raise ValueError(
+                f"image: got an empty array of shape {shape}; every axis needs a length of 1 or more"
+            )
+        if axes is not None:
+            return cls._named(shape, axes, channel_axis, rgb)
+        if channel_axis is not None:
+            if not isinstance(channel_axis, int) or not -ndim <= channel_axis < ndim:
+                raise ValueError(
+                    f"channel_axis: got {channel_axis!r} for an image of {ndim} axes; allowed is {-ndim}..{ndim - 1}"
+                )
+            if rgb:
+                raise ValueError(
+                    "channel_axis: got an axis together with rgb=True; colour samples are not channels"
+                )
+            rgb = False
+            channel_axis %= ndim
+        if rgb is None:
+            rgb = ndim >= 3 and shape[-1] in (3, 4)
+        spatial = ndim - rgb - (channel_axis is not None)
+        if spatial < 2:
+            raise ValueError(
+                f"image: got shape {shape}, which leaves {spatial} axes for y and x; two are needed"
+            )
+        if rgb and shape[-1] not in (3, 4):
+            raise ValueError(
+                f"rgb: got True, but the last axis has length {shape[-1]}; allowed is 3 or 4"
+            )
+        stepped = STEPPED_NAMES[: spatial - 2][::-1]
+        if len(stepped) < spatial - 2:
+            raise ValueError(
+                f"image: got {ndim} axes; at most {len(STEPPED_NAMES) + 3} are allowed"
+            )
+        letters = stepped + "yx" + "s" * rgb
+        if channel_axis is not None:
+            letters = letters[:channel_axis] + "c" + letters[channel_axis:]
+        return cls(tuple(shape), letters)
+
+    @classmethod
+    def _named(
+        cls, shape: tuple[int, ...], axes: str, channel_axis: int | None, rgb: bool | None
+    ) -> Layout:
+        letters = axes.lower() if isinstance(axes, str) else ""
+        if not letters.isalpha() or len(letters) != len(shape) or len(set(letters)) != len(letters):
+            raise ValueError(
+                f"axes: got {axes!r} for an image of shape {shape}; needed are {len(shape)} different letters"
+            )
+        if not {"y", "x"} <= set(letters):
+            raise ValueError(f"axes: got {axes!r}; both y and x must be among the letters")
+        if {"c", "s"} <= set(letters):
+            raise ValueError(
+                f"axes: got {axes!r}; an image has colour samples (s) or channels (c), not both"
+            )
+        if "s" in letters and shape[letters.index("s")] not in (3, 4):
+            raise ValueError(
+                f"axes: got {axes!r}, but axis s has length {shape[letters.index('s')]}; allowed is 3 (RGB) or 4 (RGBA)"
+            )
+        if channel_axis is not None and letters.find("c") != channel_axis % len(shape):
+            raise ValueError(
+                f"channel_axis: got {channel_axis}, but axes={axes!r} says otherwise; give one of the two"
+            )
+        if rgb is not None and rgb != ("s" in letters):
+            raise ValueError(
+                f"rgb: got {rgb}, but axes={axes!r} says otherwise; give one of the two"
+            )
+        return cls(tuple(shape), letters)
+
+    @property
+    def height(self) -> int:
+        """Length of y in pixels."""
+        return self.shape[self.axes.index("y")]
+
+    @property
+    def width(self) -> int:
+        """Length of x in pixels."""
+        return self.shape[self.axes.index("x")]
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether there are colour samples."""
+        return "s" in self.axes
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the fourth colour sample is alpha."""
+        return self.is_rgb and self.shape[self.axes.index("s")] == 4
+
+    @property
+    def channels(self) -> int:
+        """Independent channels; 1 if there is no such axis."""
+        return self.shape[self.axes.index("c")] if "c" in self.axes else 1
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Lengths of the stepped axes."""
+        return tuple(n for n, a in zip(self.shape, self.axes, strict=True) if a not in "yxsc")
+
+    @property
+    def planes(self) -> int:
+        """Frames times channels."""
+        return int(np.prod(self.frame_shape, dtype=int)) * self.channels
+
+    def frames(self) -> Iterator[tuple[int, ...]]:
+        """Indices into the stepped axes, in C order."""
+        return itertools.product(*(range(n) for n in self.frame_shape))
+
+    def index(
+        self, frame: tuple[int, ...], channel: int, rows: slice, columns: slice, samples: slice
+    ) -> tuple[int | slice, ...]:
+        """Index expression of a window of one plane."""
+        fixed = iter(frame)
+        place: dict[str, int | slice] = {"y": rows, "x": columns, "s": samples, "c": channel}
+        return tuple(place[a] if a in place else next(fixed) for a in self.axes)
+
+    def _plane_axes(self) -> str:
+        return "".join(a for a in self.axes if a in "yxs")
+
+    def to_planar(self, window: NDArray[Any]) -> NDArray[Any]:
+        """Turn what `index` reads into (samples, h, w)."""
+        axes = self._plane_axes()
+        if not self.is_rgb:
+            return window[None] if axes == "yx" else window.T[None]
+        return window.transpose([axes.index(a) for a in "syx"])
+
+    def from_planar(self, planar: NDArray[Any]) -> NDArray[Any]:
+        """Inverse of `to_planar`."""
+        axes = self._plane_axes()
+        if not self.is_rgb:
+            return planar[0] if axes == "yx" else planar[0].T
+        return planar.transpose(["syx".index(a) for a in axes])
+
+    def describe(self) -> str:
+        """The shape in words."""
+        return " x ".join(f"{n} {a}" for n, a in zip(self.shape, self.axes, strict=True))

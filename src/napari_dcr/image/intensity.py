@@ -1,0 +1,192 @@
+"""Intensities: dtypes, black and white points, and the working space in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+DTYPES = ("uint8", "uint16", "int16", "float16", "float32", "float64")
+"""Dtypes that go in and come out."""
+
+BINS = 1 << 16
+
+InputRange = Literal["auto", "dtype"] | tuple[float, float]
+
+
+def check_dtype(dtype: np.dtype[Any], argument: str = "image") -> np.dtype[Any]:
+    """Return ``dtype`` in native byte order, or say which dtypes are allowed.
+
+    Raises
+    ------
+    TypeError
+        For bool, complex, 32- and 64-bit integers and everything else.
+    """
+    if dtype.name not in DTYPES:
+        hint = "; a mask has no intensities to enhance" if dtype.kind == "b" else ""
+        raise TypeError(
+            f"{argument}: got dtype {dtype.name}; allowed are {', '.join(DTYPES)}{hint}"
+        )
+    return dtype.newbyteorder("=")
+
+
+class Histogram:
+    """Counts of intensities in 65536 fixed bins, whatever the tiling.
+
+    Integers of up to 16 bits have a bin per value.  Floats are binned by the
+    upper 16 bits of their float32 pattern, ordered by value: a relative width
+    of 2^-7 over the whole range of floats, with no bounds known beforehand.
+    Non-finite values are left out.
+    """
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.counts = np.zeros(BINS, np.int64)
+        self.smallest = np.inf
+        self.largest = -np.inf
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Count the values of an array."""
+        values = np.ravel(values)
+        if self.dtype.kind == "f":
+            values = values[np.isfinite(values)]
+        if not values.size:
+            return
+        self.smallest = min(self.smallest, float(values.min()))
+        self.largest = max(self.largest, float(values.max()))
+        self.counts += np.bincount(self._bin(values), minlength=BINS)
+
+    def _bin(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        if self.dtype.kind != "f":
+            return values.astype(np.int64) - (
+                np.iinfo(np.int16).min if self.dtype.kind == "i" else 0
+            )
+        limit = np.finfo(np.float32).max
+        pattern = np.clip(values, -limit, limit).astype(np.float32).view(np.uint32)
+        # IEEE 754 patterns sort like the numbers once negative ones are turned over.
+        ordered = np.where(pattern >> 31, ~pattern, pattern | np.uint32(1 << 31))
+        return (ordered >> 16).astype(np.int64)
+
+    def _value(self, bin_index: int) -> float:
+        if self.dtype.kind != "f":
+            return float(bin_index + (np.iinfo(np.int16).min if self.dtype.kind == "i" else 0))
+        ordered = np.uint32((bin_index << 16) | 0x8000)
+        pattern = ordered & np.uint32(0x7FFFFFFF) if ordered >> 31 else ~ordered
+        return float(np.array([pattern], np.uint32).view(np.float32)[0])
+
+    def quantile(self, share: float) -> float:
+        """Value that a ``share`` of the counted pixels does not exceed; 0 if none were counted."""
+        cumulated = np.cumsum(self.counts)
+        if not cumulated[-1]:
+            return 0.0
+        value = self._value(int(np.searchsorted(cumulated, max(1, share * cumulated[-1]))))
+        return float(np.clip(value, self.smallest, self.largest))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Affine map between an image's own units and the working range [0, 1].
+
+    Attributes
+    ----------
+    black, white : float
+        Own units of 0 and 1.
+    """
+
+    black: float
+    white: float
+
+    def to_working(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Own units to working float32; not clipped."""
+        wide = np.float64 if values.dtype == np.float64 else np.float32
+        scaled = (values.astype(wide) - wide(self.black)) / wide(self.white - self.black)
+        return np.asarray(scaled, np.float32)
+
+    def from_working(self, values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Working values to own units, rounded and clipped to an integer dtype's range."""
+        wide = np.float64 if dtype == np.float64 else np.float32
+        own = values.astype(wide) * wide(self.white - self.black) + wide(self.black)
+        if dtype.kind == "f":
+            limit = np.finfo(dtype).max
+            return np.clip(own, -limit, limit).astype(dtype)
+        limits = np.iinfo(dtype)
+        return np.clip(np.rint(own), limits.min, limits.max).astype(dtype)
+
+
+def check_input_range(value: object) -> InputRange:
+    """Validate the argument ``input_range``.
+
+    Raises
+    ------
+    ValueError
+        If it is neither ``"auto"``, ``"dtype"`` nor two finite rising numbers.
+    """
+    if value == "auto" or value == "dtype":
+        return "auto" if value == "auto" else "dtype"
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        try:
+            black, white = (float(v) for v in value)
+        except (TypeError, ValueError):
+            black = white = np.nan
+        if np.isfinite([black, white]).all() and white > black:
+            return black, white
+    raise ValueError(
+        f"input_range: got {value!r}; allowed are 'auto', 'dtype', or (black, white) with black < white"
+    )
+
+
+def full_scale(dtype: np.dtype[Any]) -> Scale:
+    """[0, 1] for floats, 0 to the largest value for integers."""
+    return Scale(0.0, 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max))
+
+
+def needs_histogram(input_range: InputRange, dtype: np.dtype[Any]) -> bool:
+    """Whether `find_scale` looks at the image's own values."""
+    return input_range == "auto" and dtype != np.uint8
+
+
+def find_scale(
+    input_range: InputRange, dtype: np.dtype[Any], histogram: Histogram | None, scientific: bool
+) -> Scale:
+    """Black and white point of an image.
+
+    Parameters
+    ----------
+    input_range : {"auto", "dtype"} or (float, float)
+        ``"dtype"`` is the dtype's full range (floats: 0 to 1).  ``"auto"`` is
+
+        - 0..255 for uint8,
+        - 0..1 for floats that lie within it, else their 0.1 and 99.99 percentiles,
+        - for 16-bit integers from 0 (``scientific``: from the 0.1 percentile,
+          the camera's offset) to the smallest of 2^8, 2^10, 2^12, 2^14, 2^15 or
+          2^16, less one, that 99.99 % of the pixels do not exceed: the bit depth
+          of the camera rather than of its file.
+    dtype : dtype
+        Of the image.
+    histogram : Histogram, optional
+        Needed where `needs_histogram` says so.
+    scientific : bool
+        Whether the image is grey or channels, which come with a camera offset,
+        rather than a finished colour picture.
+    """
+    if not isinstance(input_range, str):
+        return Scale(*input_range)
+    if input_range == "dtype" or histogram is None:
+        return full_scale(dtype)
+    if dtype.kind == "f":
+        if histogram.smallest >= 0 and histogram.largest <= 1:
+            return Scale(0.0, 1.0)
+        black, white = histogram.quantile(0.001), histogram.quantile(0.9999)
+        if white <= black:  # a constant image, or none that is finite
+            black, white = histogram.smallest, histogram.largest
+        if not np.isfinite([black, white]).all():
+            return Scale(0.0, 1.0)
+        return (
+            Scale(black, white) if white > black else Scale(min(black, 0.0), max(white, 0.0) or 1.0)
+        )
+    white = histogram.quantile(0.9999)
+    bits = next((b for b in (8, 10, 12, 14, 15) if white < 2**b), 16)
+    black = histogram.quantile(0.001) if scientific or histogram.smallest < 0 else 0.0
+    return Scale(min(black, 2.0**bits - 2), 2.0**bits - 1)

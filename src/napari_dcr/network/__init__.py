@@ -1,0 +1,1 @@
+"""The network: tone curve, detail modules, sub-U-Nets, cascade, weights files."""

@@ -1,0 +1,194 @@
+"""The anytime, tile-exact Deep Cascade Residual CNN.
+
+Reconstructed from the public record of DCR (Kun Lu, 2019); not the author's
+code.  Kept: low-level features handed to every stage, global-regional detail
+modules, detachable sub-U-Nets joined by residuals, reconstruction from all
+latent spaces.  Changed: every depth is an output, the image's global part is
+computed once from a thumbnail, and nothing in the tile path looks further than
+`Cascade.receptive_field`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_dcr.network.detail import DetailModule
+from napari_dcr.network.global_net import Conditioning, GlobalNet, sample_grid, sample_weights
+from napari_dcr.network.sub_unet import SubUNet
+from napari_dcr.network.tone import apply_tone, protect_highlights
+
+
+@dataclass(frozen=True)
+class CascadeConfig:
+    """Shape of a cascade.
+
+    Attributes
+    ----------
+    channels : int
+        Channels of the image: 3 for `photo`.
+    stages : int
+        Sub-U-Nets, N; ``depth`` runs from 0 to N.
+    widths : tuple of int
+        Channels at 1/2, 1/4 and 1/8 of the image's resolution.
+    grid_channels : int
+        Channels of the global feature grid.
+    """
+
+    channels: int = 3
+    stages: int = 3
+    widths: tuple[int, int, int] = (16, 32, 64)
+    grid_channels: int = 16
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a weights file's header."""
+        return asdict(self)
+
+
+class Cascade(nn.Module):
+    """Global tone curve, then a cascade of residual sub-U-Nets.
+
+    Attributes
+    ----------
+    stride : int
+        Window origins must be multiples of it, in pixels.
+    """
+
+    FOLD = 2
+    """Pixels folded into channels per axis before the first convolution."""
+
+    stride = FOLD * SubUNet.stride
+
+    def __init__(self, config: CascadeConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or CascadeConfig()
+        width = config.widths[0]
+        folded = config.channels * self.FOLD**2
+        self.global_net = GlobalNet(config.channels, config.grid_channels)
+        self.front = nn.Conv2d(2 * folded, width, 3, padding=1)
+        self.details = nn.ModuleList(
+            DetailModule(width, config.grid_channels) for _ in range(config.stages)
+        )
+        self.unets = nn.ModuleList(SubUNet(config.widths) for _ in range(config.stages))
+        self.projections = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(config.stages))
+        self.head = nn.Conv2d(width, 2 * folded, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    @property
+    def stages(self) -> int:
+        """The largest depth."""
+        return self.config.stages
+
+    def receptive_field(self, depth: int) -> int:
+        """Radius in pixels beyond which an input pixel cannot touch the output.
+
+        Worst case over the output pixel's place on the stride grid.
+        """
+        if depth == 0:
+            return 0
+        radius = 0
+        for pixel in range(self.stride):
+            low, high = pixel // self.FOLD - 1, pixel // self.FOLD + 1  # head
+            for _ in range(depth):
+                low, high = DetailModule.reach(*SubUNet.reach(low, high))
+            low, high = self.FOLD * (low - 1), self.FOLD * (high + 2) - 1  # front
+            radius = max(radius, pixel - low, high - pixel)
+        return radius
+
+    def with_precision(self, dtype: torch.dtype) -> Cascade:
+        """Copy the network with its convolutions over pixels in ``dtype`` (float32: no copy).
+
+        Curve, grid and the final combination stay in float32: the network
+        predicts maps, not pixels, so low precision costs little.
+        """
+        if dtype == torch.float32:
+            return self
+        clone = copy.deepcopy(self)
+        for part in (clone.front, clone.details, clone.unets, clone.projections, clone.head):
+            part.to(dtype)
+        return clone
+
+    def condition(self, thumbnail: Tensor) -> Conditioning:
+        """Run the global net on (B, C, 64, 64) thumbnails in [0, 1]."""
+        conditioning: Conditioning = self.global_net(thumbnail)
+        return conditioning
+
+    def window_weights(
+        self,
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+        size: tuple[int, int],
+        cells: int = 16,
+    ) -> tuple[Tensor, Tensor]:
+        """Grid weights for the window ``rows`` x ``columns`` of an image of ``size``."""
+        return (
+            sample_weights(*rows, size[0], cells, self.FOLD)[None],
+            sample_weights(*columns, size[1], cells, self.FOLD)[None],
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        conditioning: Conditioning,
+        weights: tuple[Tensor, Tensor],
+        depth: int,
+        detail: bool = True,
+        exits: Sequence[int] | None = None,
+    ) -> Tensor | list[Tensor]:
+        """Enhance a window.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, H, W)
+            Pixels in [0, 1]; H and W are multiples of `stride`.
+        conditioning : Conditioning
+            From `condition`, of the whole image.
+        weights : tuple of Tensor
+            From `window_weights`: where in the whole image the window lies.
+        depth : int
+            Sub-U-Nets to run, 0..`stages`.
+        detail : bool
+            Run the regional part of the detail modules.
+        exits : sequence of int, optional
+            Depths to return, each at most ``depth``; only ``depth`` if None.
+
+        Returns
+        -------
+        Tensor of shape (B, C, H, W), or a list of them if ``exits`` is given
+            Not clamped.
+        """
+        wanted = [depth] if exits is None else list(exits)
+        base = apply_tone(x, conditioning.tone)
+        outputs = {0: base}
+        if depth:
+            # The local net refines the curve's picture but does not bend the curve:
+            # in training, tone is learnt by depth 0 alone.
+            base = base.detach()
+            guide = sample_grid(conditioning.grid, *weights)
+            folded = F.pixel_unshuffle(torch.cat([x, base], 1), self.FOLD)
+            folded = folded.contiguous(memory_format=torch.channels_last)
+            if self.front.weight.dtype != folded.dtype:
+                folded, guide = (
+                    folded.to(self.front.weight.dtype),
+                    guide.to(self.front.weight.dtype),
+                )
+            low = F.leaky_relu(self.front(folded), 0.1)
+            state, latent = low, torch.zeros_like(low)
+            for stage in range(depth):
+                fused = self.details[stage](low, state, guide, detail)
+                update = self.unets[stage](fused)
+                state = fused + update
+                latent = latent + self.projections[stage](update)
+                if stage + 1 in wanted:
+                    maps = F.pixel_shuffle(self.head(latent).to(base.dtype), self.FOLD)
+                    gain, bias = maps.chunk(2, 1)
+                    outputs[stage + 1] = torch.addcmul(base + bias, base, gain)
+        pictures = [protect_highlights(outputs[d], x) for d in wanted]
+        return pictures[0] if exits is None else pictures

@@ -1,0 +1,42 @@
+"""The global-regional detail module."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class DetailModule(nn.Module):
+    """Fuse low-level features with the running state, guided by the whole image.
+
+    The *global* part scales and shifts the fused features by maps sampled from
+    the feature grid.  The *regional* part is a local high-pass branch, scaled by
+    the grid too: the product of global and regional of the published figure.
+    Only the regional part is switched by ``detail``.
+    """
+
+    def __init__(self, width: int, grid_channels: int) -> None:
+        super().__init__()
+        self.fuse = nn.Conv2d(2 * width, width, 1)
+        self.guide = nn.Conv2d(grid_channels, 3 * width, 1)
+        nn.init.zeros_(self.guide.weight)
+        nn.init.zeros_(self.guide.bias)
+        self.regional = nn.Conv2d(width, width, 5, padding=2, groups=width)
+        self.mix = nn.Conv2d(width, width, 1)
+
+    def forward(self, low: Tensor, state: Tensor, grid: Tensor, detail: bool) -> Tensor:
+        """Fuse; all tensors share their height and width."""
+        fused = self.fuse(torch.cat([low, state], 1))
+        scale, shift, gain = self.guide(grid).chunk(3, 1)
+        out = F.leaky_relu(torch.addcmul(fused + shift, fused, scale), 0.1)
+        if detail:
+            smooth = F.avg_pool2d(fused, 3, 1, 1, count_include_pad=False)
+            regional = self.mix(F.leaky_relu(self.regional(fused - smooth), 0.1))
+            out = out + torch.addcmul(regional, regional, gain)
+        return out
+
+    @staticmethod
+    def reach(low: int, high: int) -> tuple[int, int]:
+        """Input span that the outputs ``low..high`` depend on: 3x3 mean, then 5x5."""
+        return low - 3, high + 3

@@ -1,0 +1,139 @@
+"""The global net: what the whole image says to each of its tiles."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_dcr.network.tone import Tone, ToneDecoder
+
+LUMA = (0.299, 0.587, 0.114)
+"""Rec. 601 luma weights of R, G, B."""
+
+
+class Conditioning(NamedTuple):
+    """What the global net hands to the tiles of one image.
+
+    Attributes
+    ----------
+    tone : Tone
+        Tone curve.
+    grid : Tensor, shape (B, G, cells, cells)
+        Coarse feature map over the whole image.
+    """
+
+    tone: Tone
+    grid: Tensor
+
+
+class GlobalNet(nn.Module):
+    """Read a thumbnail of the whole image; give its tone curve and feature grid.
+
+    Its input is the area mean of the *whole* image, so pooling is allowed here
+    and nowhere else: its output is computed once and shared by all tiles.
+    """
+
+    QUANTILES = (0.001, 0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.99, 0.999)
+
+    quantiles: Tensor
+
+    def __init__(self, channels: int, grid_channels: int) -> None:
+        super().__init__()
+        self.decoder = ToneDecoder(channels)
+        self.register_buffer("quantiles", torch.tensor(self.QUANTILES), persistent=False)
+        self.features = nn.Sequential(
+            nn.Conv2d(2 * channels, 24, 3, 2, 1), nn.LeakyReLU(0.1),
+            nn.Conv2d(24, 48, 3, 2, 1), nn.LeakyReLU(0.1),
+            nn.Conv2d(48, 64, 3, 1, 1), nn.LeakyReLU(0.1),
+            nn.Conv2d(64, 64, 3, 1, 1), nn.LeakyReLU(0.1),
+        )  # fmt: skip
+        summary = 2 * 64 + 2 * len(self.QUANTILES) + 1
+        self.summary = nn.Sequential(
+            nn.Linear(summary, 96), nn.LeakyReLU(0.1), nn.Linear(96, 64), nn.LeakyReLU(0.1)
+        )
+        self.tone_head = nn.Linear(64, self.decoder.parameter_count)
+        nn.init.zeros_(self.tone_head.weight)
+        nn.init.zeros_(self.tone_head.bias)
+        self.grid_local = nn.Conv2d(64, grid_channels, 1)
+        self.grid_global = nn.Linear(64, grid_channels)
+
+    def forward(self, thumbnail: Tensor) -> Conditioning:
+        """Condition an image.
+
+        Parameters
+        ----------
+        thumbnail : Tensor, shape (B, C, 64, 64)
+            Area mean of the whole image, in [0, 1].
+        """
+        thumbnail = thumbnail.to(self.tone_head.weight.dtype)
+        level = thumbnail.mean(dim=(1, 2, 3)).clamp(0.004, 1)
+        a = level[:, None, None, None]
+        adapted = thumbnail * (1 + a) / (thumbnail + a)
+        features = self.features(torch.cat([adapted, thumbnail], 1))
+        mean = adapted.mean(1).flatten(1)
+        peak = adapted.amax(1).flatten(1)
+        spread = torch.quantile(torch.stack([mean, peak]), self.quantiles, dim=2)  # (Q, 2, B)
+        summary = self.summary(
+            torch.cat(
+                [
+                    features.mean((2, 3)),
+                    features.amax((2, 3)),
+                    spread.permute(2, 0, 1).flatten(1),
+                    level.log2()[:, None] / 4,
+                ],
+                1,
+            )
+        )
+        tone = self.decoder(self.tone_head(summary), level)
+        grid = F.leaky_relu(
+            self.grid_local(features) + self.grid_global(summary)[:, :, None, None], 0.1
+        )
+        return Conditioning(tone, grid)
+
+
+def sample_weights(start: int, stop: int, size: int, cells: int, step: int = 2) -> Tensor:
+    """Bilinear weights of the grid's cells along one axis, at absolute positions.
+
+    Sample ``i`` is the centre of the ``step`` pixels from ``start + i * step``.
+    Computed in float64 so that a tile gets to the last bit what the whole
+    image gets.
+
+    Parameters
+    ----------
+    start, stop : int
+        Window on this axis, in pixels of the whole image.
+    size : int
+        Length of the whole image on this axis, in pixels.
+    cells : int
+        Cells of the grid on this axis.
+    step : int
+        Pixels per sample.
+
+    Returns
+    -------
+    Tensor, shape ((stop - start) / step, cells)
+    """
+    centre = torch.arange(start, stop, step, dtype=torch.float64) + step / 2
+    position = (centre / size * cells - 0.5).clamp(0, cells - 1)
+    distance = (position[:, None] - torch.arange(cells, dtype=torch.float64)).abs()
+    return (1 - distance).clamp(min=0).float()
+
+
+def sample_grid(grid: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Sample the feature grid over a window.
+
+    Parameters
+    ----------
+    grid : Tensor, shape (B, G, cells, cells)
+    rows : Tensor, shape (B or 1, h, cells)
+    columns : Tensor, shape (B or 1, w, cells)
+        Weights from `sample_weights`.
+
+    Returns
+    -------
+    Tensor, shape (B, G, h, w)
+    """
+    return rows[:, None] @ (grid @ columns[:, None].transpose(2, 3))

@@ -1,0 +1,52 @@
+"""The simplified, detachable sub-U-Net: one stage of the cascade."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SubUNet(nn.Module):
+    """A three-scale U-Net with one convolution per scale and side.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Channels at full, half and quarter of its input's resolution.
+    """
+
+    stride = 4
+
+    def __init__(self, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        fine, middle, coarse = widths
+        self.encode_fine = nn.Conv2d(fine, fine, 3, padding=1)
+        self.down_middle = nn.Conv2d(fine, middle, 2, 2)
+        self.encode_middle = nn.Conv2d(middle, middle, 3, padding=1)
+        self.down_coarse = nn.Conv2d(middle, coarse, 2, 2)
+        self.encode_coarse = nn.Conv2d(coarse, coarse, 3, padding=1)
+        self.up_middle = nn.ConvTranspose2d(coarse, middle, 2, 2)
+        self.decode_middle = nn.Conv2d(2 * middle, middle, 3, padding=1)
+        self.up_fine = nn.ConvTranspose2d(middle, fine, 2, 2)
+        self.decode_fine = nn.Conv2d(2 * fine, fine, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, fine, h, w) to the same shape; h and w are multiples of `stride`."""
+        fine = F.leaky_relu(self.encode_fine(x), 0.1)
+        middle = F.leaky_relu(self.down_middle(fine), 0.1)
+        middle = F.leaky_relu(self.encode_middle(middle), 0.1)
+        coarse = F.leaky_relu(self.down_coarse(middle), 0.1)
+        coarse = F.leaky_relu(self.encode_coarse(coarse), 0.1) + coarse
+        middle = torch.cat([middle, self.up_middle(coarse)], 1)
+        middle = F.leaky_relu(self.decode_middle(middle), 0.1)
+        return self.decode_fine(torch.cat([fine, self.up_fine(middle)], 1))
+
+    @staticmethod
+    def reach(low: int, high: int) -> tuple[int, int]:
+        """Input span that the outputs ``low..high`` depend on, along one axis."""
+        low, high = (low - 1) // 2, (high + 1) // 2  # decode_fine, up_fine
+        low, high = (low - 1) // 2, (high + 1) // 2  # decode_middle, up_middle
+        low, high = low - 1, high + 1  # encode_coarse
+        low, high = 2 * low - 1, 2 * high + 2  # down_coarse, encode_middle
+        return 2 * low - 1, 2 * high + 2  # down_middle, encode_fine

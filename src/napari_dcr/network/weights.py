@@ -1,0 +1,106 @@
+"""Weights files: safetensors with the network's shape in the header, and their cards."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from napari_dcr.network.cascade import Cascade, CascadeConfig
+
+FORMAT = "napari-dcr 1"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its weights.
+
+    Attributes
+    ----------
+    name : str
+        What ``model=`` takes.
+    network : Cascade
+        In evaluation mode, on the CPU.
+    sha256 : str
+        Of the weights file.
+    training : dict
+        Seed, steps, commit and so on, from the file's header.
+    """
+
+    name: str
+    network: Cascade
+    sha256: str
+    training: dict[str, Any]
+
+
+def shipped() -> dict[str, Path]:
+    """Weights that come with the package, by name."""
+    folder = Path(str(resources.files("napari_dcr") / "weights"))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def find(model: str | Path) -> Path:
+    """The file of a model: ``"auto"``, a shipped name, or a path to a safetensors file.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists those that there are.
+    """
+    names = shipped()
+    if model == "auto":
+        model = "photo"
+    if str(model) in names:
+        return names[str(model)]
+    path = Path(model)
+    if path.suffix == ".safetensors" and path.is_file():
+        return path.resolve()
+    allowed = ", ".join(map(repr, ("auto", *names)))
+    raise ValueError(
+        f"model: got {str(model)!r}; allowed are {allowed}, or the path of a .safetensors file"
+    )
+
+
+def load(model: str | Path) -> Model:
+    """Load a model; a file that is loaded already and has not changed is not read again."""
+    path = find(model)
+    status = path.stat()
+    return _load(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=4)
+def _load(path: Path, _modified: int, _size: int) -> Model:
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+        if header.get("format") != FORMAT:
+            raise ValueError(
+                f"model: {path} says format {header.get('format')!r}; needed is {FORMAT!r}"
+            )
+        config = json.loads(header["network"])
+        network = Cascade(CascadeConfig(**{**config, "widths": tuple(config["widths"])}))
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        raise ValueError(f"model: {path} is not a weights file of this version: {error}") from error
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    name = path.stem if path in shipped().values() else str(path)
+    return Model(name, network.eval(), digest, json.loads(header.get("training", "{}")))
+
+
+def save(network: Cascade, path: Path, training: dict[str, Any]) -> str:
+    """Write a weights file; returns its sha256."""
+    header = {
+        "format": FORMAT,
+        "network": json.dumps(network.config.to_dict()),
+        "training": json.dumps(training, sort_keys=True),
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    save_file(tensors, path, header)
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""Training: camera, pairs, losses, loop, metrics. Needs the extra ``train``."""

@@ -1,0 +1,41 @@
+"""``python -m napari_dcr.training CONFIG``: make weights from a config file."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from pathlib import Path
+
+import torch
+
+from napari_dcr.training.export import export
+from napari_dcr.training.loop import Trainer, TrainingConfig
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, resume where a checkpoint is found, and export when done."""
+    parser = argparse.ArgumentParser(prog="python -m napari_dcr.training", description=__doc__)
+    parser.add_argument("config", type=Path, help="TOML file, or the name of one shipped here")
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("NAPARI_DCR_DATA", "data"), help="data folder"
+    )
+    parser.add_argument("--run", type=Path, default=None, help="folder for log and checkpoint")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--workers", type=int, default=1, help="loader processes")
+    parser.add_argument("--out", type=Path, help="weights file (default: in the run folder)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long")
+    options = parser.parse_args(arguments)
+    path = options.config
+    if not path.exists():
+        path = Path(__file__).with_name(f"{options.config}.toml")
+    config = TrainingConfig.read(path)
+    run = options.run or Path("runs") / config.name
+    trainer = Trainer(config, options.data, run, options.device)
+    trainer.train(options.workers, options.minutes)
+    path = options.out or run / f"{config.name}.safetensors"
+    print(path, export(trainer, path))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""Photo forward model: one scene, one camera, two renditions.
+
+From a clean photograph comes a scene; the scene is exposed by a camera with too
+little light (the input) and printed by a good photographer (the target).  The
+physics of the noise follows Foi et al. 2008 (Poisson-Gaussian) and, for
+raw-like input, the ranges of Brooks et al. 2019 ("Unprocessing images").
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image as PILImage
+from scipy import ndimage
+
+from napari_dcr.image.tone import Pixels, brightest, linear_to_srgb, shoulder, srgb_to_linear
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def contrast(v: Pixels, amount: float) -> Pixels:
+    """S-curve on display values: a share ``amount`` of smoothstep."""
+    return ((1 - amount) * v + amount * v * v * (3 - 2 * v)).astype(np.float32)
+
+
+def undo_contrast(v: Pixels, amount: float) -> Pixels:
+    """Inverse of `contrast`, from a table as fine as 10 bits."""
+    grid = np.linspace(0, 1, 1025, dtype=np.float32)
+    table = np.interp(grid, contrast(grid, amount), grid).astype(np.float32)
+    return table[(v * np.float32(1024) + np.float32(0.5)).astype(np.intp)]
+
+
+@dataclass(frozen=True)
+class LightField:
+    """Log2 of the light on the scene, smooth, at most 0.
+
+    Attributes
+    ----------
+    kind : str
+        ``"even"``, ``"gentle"`` (planar shading), ``"lamp"`` (one part lit) or
+        ``"horizon"`` (one side lit).
+    range : float
+        EV between its brightest and darkest place.
+    centre, radius, angle : float
+        Geometry in units of the image's sides.
+    """
+
+    kind: str
+    range: float
+    centre: tuple[float, float]
+    radius: float
+    angle: float
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> LightField:
+        """About half of the scenes evenly lit, a fifth gently shaded, a third lit in one part."""
+        kind = str(rng.choice(["even", "gentle", "lamp", "horizon"], p=[0.45, 0.2, 0.25, 0.1]))
+        spans = {"even": 0, "gentle": rng.uniform(0.2, 1.2), "horizon": rng.uniform(1.5, 4)}
+        span = spans.get(kind, rng.uniform(1.5, 5))
+        centre = (float(rng.uniform(0, 1)), float(rng.uniform(0, 1)))
+        return cls(
+            kind, float(span), centre, float(rng.uniform(0.2, 0.55)), float(rng.uniform(0, 6.283))
+        )
+
+    @property
+    def compression(self) -> float:
+        """Share of the light's log range that the print keeps: gentle light is not flattened."""
+        return float(np.interp(self.range, [1.0, 3.0, 5.0], [1.0, 0.57, 0.45]))
+
+    def __call__(self, y: Pixels, x: Pixels) -> Pixels:
+        """Light in EV at relative positions (h, 1) and (1, w) in [0, 1]."""
+        if self.kind == "gentle":
+            plane = (y - 0.5) * np.sin(self.angle) + (x - 0.5) * np.cos(self.angle)
+            return (self.range * (plane / 1.42 - 0.5)).astype(np.float32)
+        if self.kind == "horizon":
+            side = (y - self.centre[0]) * np.sin(self.angle) + (x - self.centre[1]) * np.cos(
+                self.angle
+            )
+            softness = 0.3 * self.radius**2
+            return (self.range * (0.5 * np.tanh(side / softness) - 0.5)).astype(np.float32)
+        if self.kind == "lamp":
+            distance = ((y - self.centre[0]) ** 2 + (x - self.centre[1]) ** 2) / self.radius**2
+            return (self.range * (np.exp(-0.5 * distance) - 1)).astype(np.float32)
+        return np.zeros(np.broadcast_shapes(y.shape, x.shape), np.float32)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Sensor noise in linear units: variance ``shot * x + read``.
+
+    Attributes
+    ----------
+    shot, read : float
+        Gain and read variance of the Poisson-Gaussian model.
+    row : float
+        Standard deviation of a common offset of each row, in read deviations.
+    correlation : float
+        Blur in pixels by the camera's own processing; 0 for white noise.
+    """
+
+    shot: float
+    read: float
+    row: float = 0.0
+    correlation: float = 0.0
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Noise:
+        """8-bit camera output mostly, raw-like sensors one time in seven."""
+        if rng.random() < 0.15:
+            log_shot = rng.uniform(np.log(1e-4), np.log(4e-3))
+            log_read = 2.18 * log_shot + 1.2 + rng.normal(0, 0.26)
+        else:
+            log_shot = rng.uniform(np.log(1e-5), np.log(6e-4))
+            log_read = rng.uniform(np.log(1e-8), np.log(4e-6))
+        row = float(rng.uniform(0, 0.5)) if rng.random() < 0.2 else 0.0
+        blur = float(rng.uniform(0.35, 1.3)) if rng.random() < 0.45 else 0.0
+        return cls(float(np.exp(log_shot)), float(np.exp(log_read)), row, blur)
+
+    def __call__(self, x: Pixels, rng: np.random.Generator) -> Pixels:
+        """Add noise to (h, w, 3) linear values."""
+        grain = rng.standard_normal(x.shape, np.float32)
+        if self.correlation:
+            grain = ndimage.gaussian_filter(grain, (self.correlation, self.correlation, 0))
+            grain /= grain.std() + 1e-6
+        if self.row:
+            grain += self.row * rng.standard_normal((x.shape[0], 1, 1), np.float32)
+        return x + grain * np.sqrt(self.shot * np.maximum(x, 0) + self.read)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Everything random about one pair, so that any part of it can be rendered.
+
+    Attributes
+    ----------
+    ev : float
+        How many stops too dark the input is.
+    light : LightField
+    noise : Noise
+    contrast : float
+        S-curve of the camera, undone from the clean picture and applied to both renditions.
+    glare : float
+        What clipped white stands for, in units of white.
+    balance, black : tuple of float
+        Gains of R, G, B and black-level errors (linear) of the input.
+    bits : int
+        Bit depth of the input.
+    jpeg : int
+        Quality of the input's JPEG compression, 0 for none.
+    identity : bool
+        A well-exposed picture that is to come back as it is.
+    """
+
+    ev: float
+    light: LightField
+    noise: Noise
+    contrast: float
+    glare: float
+    balance: tuple[float, float, float]
+    black: tuple[float, float, float]
+    bits: int
+    jpeg: int
+    identity: bool
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator, ev: float | None = None) -> Shot:
+        """Draw a pair's circumstances; ``ev`` fixes the darkness."""
+        light = LightField.sample(rng)
+        mixed = light.kind in ("lamp", "horizon") and rng.random() < 0.6
+        stops = rng.uniform(0, 2) if mixed else rng.triangular(0.7, 5.5, 7)
+        tint = rng.normal(0, 0.03)
+        balance = 2 ** np.array([tint + rng.normal(0, 0.02), 0, -tint + rng.normal(0, 0.02)])
+        # The black level drifts by a fraction of what a dim mid-tone reads.
+        dim_grey = 0.18 * 2.0 ** -(stops if ev is None else ev)
+        black = dim_grey * (rng.normal(0, 0.05) + rng.normal(0, 0.015, 3))
+        return cls(
+            ev=float(stops if ev is None else ev),
+            light=light,
+            noise=Noise.sample(rng),
+            contrast=float(rng.uniform(0, 0.6)),
+            glare=float(20 ** rng.uniform(0, 1)) if rng.random() < 0.5 else 1.0,
+            balance=(float(balance[0]), float(balance[1]), float(balance[2])),
+            black=(float(black[0]), float(black[1]), float(black[2])),
+            bits=int(rng.choice([8, 8, 8, 10, 12, 16])),
+            jpeg=int(rng.integers(60, 96)) if rng.random() < 0.45 else 0,
+            identity=bool(ev is None and rng.random() < 0.1),
+        )
+
+
+class Scene:
+    """A clean photograph, seen by one camera under the circumstances of a `Shot`.
+
+    Parameters
+    ----------
+    photograph : ndarray, shape (h, w, 3)
+        Clean display values in [0, 1]: the whole image, or a regular sample of
+        it: what the print's exposure and levels are measured on.
+    shot : Shot
+        The circumstances.
+    """
+
+    KEY = 0.44
+    """Mean display luma of a normal print, towards which prints are drawn two thirds of the way."""
+
+    WHITE = 0.96
+    """Display value of a print's brightest channel: paper white, short of clipping."""
+
+    def __init__(self, photograph: Pixels, shot: Shot) -> None:
+        self.shot = shot
+        height, width = photograph.shape[:2]
+        luma = photograph @ LUMA
+        self._mean = float(luma.mean())
+        # A picture that is dim or flat by nature has no right to call itself well exposed.
+        self.identity = shot.identity and 0.25 < self._mean < 0.7 and np.ptp(luma) > 0.6
+        if self.identity:
+            return
+        step = max(1, int(np.sqrt(height * width / 1600)))
+        y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[::step, None]
+        x = ((np.arange(width, dtype=np.float32) + 0.5) / width)[None, ::step]
+        sample = self._radiance(photograph[::step, ::step]) * self._printed_light(y, x)
+        self._fit_print(sample)
+
+    def _radiance(self, photograph: Pixels) -> Pixels:
+        """Scene-linear light of display values under even light."""
+        linear = srgb_to_linear(undo_contrast(photograph, self.shot.contrast))
+        largest = brightest(linear, -1)
+        clipped = np.clip((largest - 0.75) / 0.25, 0, 1) ** 2
+        return linear * (1 + (self.shot.glare - 1) * clipped)
+
+    def _printed_light(self, y: Pixels, x: Pixels) -> Pixels:
+        return np.exp2(self.shot.light.compression * self.shot.light(y, x))[..., None]
+
+    def _tone(self, linear: Pixels) -> Pixels:
+        return contrast(linear_to_srgb(np.clip(linear, 0, 1)), self.shot.contrast)
+
+    def _fit_print(self, sample: Pixels) -> None:
+        """Choose exposure, shoulder and levels of the print."""
+        wanted = float(self._mean**0.35 * self.KEY**0.65)
+        low, high = 0.25, 16.0
+        for _ in range(8):
+            self._gain = float(np.sqrt(low * high))
+            self._peak = float(np.quantile(brightest(sample, -1) * self._gain, 0.999))
+            bright = (self._tone(shoulder(sample * self._gain, self._peak)) @ LUMA).mean()
+            low, high = (self._gain, high) if bright < wanted else (low, self._gain)
+        display = self._tone(shoulder(sample * self._gain, self._peak))
+        black, white = np.quantile(display @ LUMA, [0.004, 0.996])
+        brightest_white = np.quantile(brightest(display, -1), 0.997)
+        # Deep blacks, full contrast, and no channel that clips; a foggy scene is stretched
+        # by a third at most.
+        scale = min(
+            0.945 / max(white - black, 1e-3), self.WHITE / max(brightest_white - black, 1e-3)
+        )
+        self._scale = float(np.clip(scale, 0.85, 1.35))
+        self._black = float(np.clip(black - 0.015 / self._scale, 0, 0.15))
+
+    def print(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
+        """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1]."""
+        if self.identity:
+            return photograph
+        linear = self._radiance(photograph) * self._printed_light(y, x) * self._gain
+        display = self._tone(shoulder(linear, self._peak))
+        return np.clip((display - self._black) * self._scale, 0, self.WHITE + 0.005).astype(
+            np.float32
+        )
+
+    def expose(
+        self, photograph: Pixels, y: Pixels, x: Pixels, rng: np.random.Generator, jpeg: bool = True
+    ) -> Pixels:
+        """Take the dim picture of the same pixels: display values in [0, 1]."""
+        shot = self.shot
+        if self.identity:
+            linear = srgb_to_linear(photograph)
+            display = (
+                linear_to_srgb(np.clip(shot.noise(linear, rng), 0, 1)) if shot.jpeg else photograph
+            )
+        else:
+            light = np.exp2(shot.light(y, x) - shot.ev)[..., None]
+            linear = self._radiance(photograph) * light * np.float32(shot.balance)
+            linear = np.clip(shot.noise(linear + np.float32(shot.black), rng), 0, 1)
+            display = contrast(linear_to_srgb(linear), shot.contrast)
+        levels = np.float32(2**shot.bits - 1)
+        display = np.round(np.clip(display, 0, 1) * levels) / levels
+        if shot.jpeg and jpeg:
+            display = _jpeg(display, shot.jpeg)
+        return display.astype(np.float32)
+
+
+def _jpeg(display: Pixels, quality: int) -> Pixels:
+    buffer = io.BytesIO()
+    PILImage.fromarray(np.round(display * 255).astype(np.uint8)).save(
+        buffer, "JPEG", quality=quality
+    )
+    return np.asarray(PILImage.open(buffer), np.float32) / 255

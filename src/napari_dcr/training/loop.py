@@ -1,0 +1,222 @@
+"""The training loop: seeded, resumable, driven by a config file."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import subprocess
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from napari_dcr.network.cascade import Cascade, CascadeConfig
+from napari_dcr.training.data import PhotoPairs, image_files
+from napari_dcr.training.losses import LossWeights, curve_loss, exit_loss
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run; the fields are those of the TOML file.
+
+    Attributes
+    ----------
+    name : str
+        Name of the weights.
+    seed, steps, batch, crop : int
+        ``crop`` is in pixels.
+    learning_rate, final_learning_rate, warmup, weight_decay, clip, ema : float
+        AdamW with linear warm-up (steps) and cosine decay; gradient norm; decay of the average.
+    detail_dropout : float
+        Share of steps with the regional part switched off.
+    network, loss, data : dict
+        `CascadeConfig`, `LossWeights`, and the folders with photographs.
+    """
+
+    name: str
+    seed: int
+    steps: int
+    batch: int
+    crop: int
+    learning_rate: float
+    final_learning_rate: float
+    warmup: int
+    weight_decay: float
+    ema: float
+    clip: float
+    detail_dropout: float
+    network: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, float] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: str | Path) -> TrainingConfig:
+        """Read a TOML file."""
+        return cls(**tomllib.loads(Path(path).read_text()))
+
+    def cascade(self) -> Cascade:
+        """Build the network."""
+        network = {**self.network, "widths": tuple(self.network["widths"])}
+        return Cascade(CascadeConfig(**network))
+
+    def files(self, root: Path, held_out: bool = False) -> list[Path]:
+        """Photographs to train on, or those held out."""
+        every = int(self.data["validate_every"])
+        chosen = []
+        for folder in self.data["folders"]:
+            files = [p for p in image_files(root / folder) if p.name not in self.data["exclude"]]
+            chosen += [p for i, p in enumerate(files) if (i % every == every - 1) == held_out]
+        return chosen
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Linear warm-up, then half a cosine."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    low = config.final_learning_rate
+    return low + (config.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
+
+
+class Trainer:
+    """State of a run: network, its average, optimiser, step.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    data : Path
+        Root of the data folder.
+    run : Path
+        Folder for the log and the checkpoint; a checkpoint there is resumed.
+    device : str
+        Torch device.
+    """
+
+    def __init__(self, config: TrainingConfig, data: Path, run: Path, device: str = "cpu") -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.data, self.run_folder = config, data, run
+        self.device = torch.device(device)
+        self.network = config.cascade().to(self.device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.weights = LossWeights(**config.loss)
+        self.step = 0
+        self.seconds = 0.0
+        run.mkdir(parents=True, exist_ok=True)
+        if self.checkpoint.exists():
+            self._resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the run is kept."""
+        return self.run_folder / "checkpoint.pt"
+
+    def _resume(self) -> None:
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def save(self) -> None:
+        """Write the checkpoint, atomically."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, self.checkpoint)
+
+    def batches(self, workers: int) -> Iterator[dict[str, Tensor]]:
+        """Batches from the current step on; the same ones whether resumed or not."""
+        config = self.config
+        pairs = PhotoPairs(
+            config.files(self.data), config.crop, config.steps * config.batch, config.seed
+        )
+        rest = Subset(pairs, range(self.step * config.batch, len(pairs)))
+        loader = DataLoader(
+            rest, config.batch, num_workers=workers, prefetch_factor=4 if workers else None
+        )
+        yield from loader
+
+    def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """One optimiser step; returns the losses of the exits."""
+        config = self.config
+        batch = {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}
+        rng = np.random.default_rng((config.seed, 1, self.step))
+        last = self.network.stages
+        shallow = int(rng.integers(1, last)) if last > 1 else last
+        detail = bool(rng.random() >= config.detail_dropout)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(config, self.step)
+        conditioning = self.network.condition(batch["thumbnail"])
+        place = batch["rows"], batch["columns"]
+        with torch.autocast(self.device.type, torch.bfloat16):
+            base, early, final = self.network(
+                batch["input"], conditioning, place, last, detail, exits=(0, shallow, last)
+            )
+        losses = {
+            "curve": curve_loss(conditioning, batch, base, self.weights),
+            "early": exit_loss(early.float(), batch["target"], self.weights),
+            "final": exit_loss(final.float(), batch["target"], self.weights),
+        }
+        total = losses["curve"] + 0.3 * losses["early"] + losses["final"]
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+        self.optimiser.step()
+        decay = min(config.ema, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(now, 1 - decay)
+        self.step += 1
+        return {k: v.item() for k, v in losses.items()}
+
+    def train(self, workers: int = 1, minutes: float = math.inf, log_every: int = 100) -> None:
+        """Train to the last step, or for so many minutes; checkpoint every three minutes."""
+        started = saved = time.monotonic()
+        spent = self.seconds
+        sums: dict[str, float] = {}
+        with (self.run_folder / "log.jsonl").open("a") as log:
+            for batch in self.batches(workers):
+                for key, value in self.train_step(batch).items():
+                    sums[key] = sums.get(key, 0) + value / log_every
+                now = time.monotonic()
+                self.seconds = spent + now - started
+                if self.step % log_every == 0:
+                    line = {"step": self.step, "seconds": round(self.seconds), **sums}
+                    print(json.dumps(line), file=log, flush=True)
+                    sums = {}
+                if now - saved > 180:
+                    self.save()
+                    saved = now
+                if now - started > 60 * minutes:
+                    break
+        self.save()
+
+
+def commit() -> str:
+    """The commit that trains, for the card."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

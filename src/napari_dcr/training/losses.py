@@ -1,0 +1,139 @@
+"""Losses: what a good exit of the cascade is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_dcr.network.global_net import LUMA, Conditioning
+from napari_dcr.network.tone import apply_tone, protect_highlights
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each term of `exit_loss` and `curve_loss`.
+
+    Attributes
+    ----------
+    gt_mean : float
+        Share of the pixel term that ignores the crop's mean brightness (Liao et
+        al. 2025, "GT-mean loss"): the local net is to spend itself on noise and
+        detail, the curve owns brightness.
+    structure, spectrum, chroma, edges : float
+        1 - MS-SSIM of luma, amplitude spectrum of luma, chroma, Laplacian of luma.
+    smoothness : float
+        Bend of the tone curve.
+    """
+
+    gt_mean: float = 0.5
+    structure: float = 0.25
+    spectrum: float = 0.02
+    chroma: float = 0.3
+    edges: float = 0.1
+    smoothness: float = 0.02
+
+
+def charbonnier(a: Tensor, b: Tensor) -> Tensor:
+    """Smooth L1 (Charbonnier et al. 1994), epsilon 1e-3."""
+    return torch.sqrt((a - b) ** 2 + 1e-6).mean()
+
+
+def luma(rgb: Tensor) -> Tensor:
+    """Rec. 601 luma (B, 1, H, W) of (B, 3, H, W), or the one channel there is."""
+    if rgb.shape[1] == 1:
+        return rgb
+    weights = torch.tensor(LUMA, dtype=rgb.dtype, device=rgb.device)
+    return (rgb * weights[:, None, None]).sum(1, keepdim=True)
+
+
+def _band(size: int, device: torch.device) -> Tensor:
+    """Build the 11-tap Gaussian as a banded (size - 10, size) matrix.
+
+    Far faster than a one-channel convolution, above all backwards.
+    """
+    offset = torch.arange(size, device=device) - torch.arange(size - 10, device=device)[:, None] - 5
+    band = torch.exp(-0.5 * (offset / 1.5) ** 2) * (offset.abs() <= 5)
+    return band / band.sum(1, keepdim=True)
+
+
+def ms_ssim(a: Tensor, b: Tensor, scales: int = 4) -> Tensor:
+    """Multi-scale SSIM (Wang et al. 2003) of one-channel images, 11x11 Gaussian, sigma 1.5.
+
+    The published weights of the first ``scales`` scales, normalised to 1.
+    """
+    weights = torch.tensor([0.0448, 0.2856, 0.3001, 0.2363, 0.1333][:scales])
+    weights = weights / weights.sum()
+    result = torch.ones((), device=a.device)
+    for scale in range(scales):
+        moments = torch.cat([a, b, a * a, b * b, a * b])
+        height, width = moments.shape[2:]
+        blurred = _band(height, a.device) @ moments @ _band(width, a.device).T
+        mu_a, mu_b, aa, bb, ab = blurred.chunk(5)
+        contrast = (2 * (ab - mu_a * mu_b) + 0.0009) / (aa - mu_a**2 + bb - mu_b**2 + 0.0009)
+        value = contrast.mean()
+        if scale == scales - 1:
+            value = ((2 * mu_a * mu_b + 0.0001) / (mu_a**2 + mu_b**2 + 0.0001) * contrast).mean()
+        result = result * value.clamp(min=1e-3) ** float(weights[scale])
+        a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+    return result
+
+
+def _laplacian(x: Tensor) -> Tensor:
+    return x - F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+
+
+def exit_loss(output: Tensor, target: Tensor, weights: LossWeights) -> Tensor:
+    """Loss of one exit of the cascade, (B, C, H, W) display values against the print."""
+    # Outside [0, 1] the user sees the clamped value; a tenth of the slope leads back inside.
+    inside = output.clamp(0, 1)
+    output = inside + 0.1 * (output - inside)
+    grey, grey_target = luma(output), luma(target)
+    ratio = grey_target.mean((1, 2, 3)) / grey.mean((1, 2, 3)).clamp(min=0.02)
+    matched = output * ratio.clamp(0.5, 2)[:, None, None, None]
+    loss = (1 - weights.gt_mean) * charbonnier(output, target)
+    loss = loss + weights.gt_mean * charbonnier(matched, target)
+    loss = loss + weights.structure * (1 - ms_ssim(grey, grey_target))
+    spectrum = (
+        torch.fft.rfft2(grey, norm="ortho").abs() - torch.fft.rfft2(grey_target, norm="ortho").abs()
+    )
+    loss = loss + weights.spectrum * spectrum.abs().mean()
+    loss = loss + weights.edges * charbonnier(_laplacian(grey), _laplacian(grey_target))
+    if output.shape[1] == 3:
+        loss = loss + weights.chroma * charbonnier(output - grey, target - grey_target)
+    return loss
+
+
+def _bend(curve: Tensor) -> Tensor:
+    """Mean squared change of the log slope between 64 points of the curve's range."""
+    points = curve[..., :: (curve.shape[-1] - 1) // 64]
+    return ((points.diff(dim=-1) + 1e-3).log().diff(dim=-1) ** 2).mean()
+
+
+def curve_loss(
+    conditioning: Conditioning,
+    batch: dict[str, Tensor],
+    base: Tensor,
+    weights: LossWeights,
+) -> Tensor:
+    """Loss of the global curve: tone of the whole image, and of the crop at 1/8 resolution.
+
+    Parameters
+    ----------
+    conditioning : Conditioning
+        Of the batch.
+    batch : dict
+        From `napari_dcr.training.data`.
+    base : Tensor, shape (B, C, H, W)
+        The crop through the curve.
+    """
+    dim = batch["thumbnail"]
+    whole = protect_highlights(apply_tone(dim, conditioning.tone), dim)
+    loss = charbonnier(whole, batch["target_thumbnail"])
+    loss = loss + 0.5 * charbonnier(F.avg_pool2d(base, 8), F.avg_pool2d(batch["target"], 8))
+    # Blacks and whites make the contrast that a mean over pixels would trade away.
+    mine, theirs = (luma(t).flatten(1) for t in (whole, batch["target_thumbnail"]))
+    loss = loss + 0.5 * charbonnier(mine.sort(1).values, theirs.sort(1).values)
+    return loss + weights.smoothness * _bend(conditioning.tone.curve)
