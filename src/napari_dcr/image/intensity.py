@@ -100,13 +100,13 @@ class Scale:
 
     def to_working(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Own units to working float32; not clipped."""
-        wide = np.float64 if values.dtype == np.float64 else np.float32
+        wide: Any = np.float64 if values.dtype == np.float64 else np.float32
         scaled = (values.astype(wide) - wide(self.black)) / wide(self.white - self.black)
         return np.asarray(scaled, np.float32)
 
     def from_working(self, values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Working values to own units, rounded and clipped to an integer dtype's range."""
-        wide = np.float64 if dtype == np.float64 else np.float32
+        wide: Any = np.float64 if dtype == np.float64 else np.float32
         own = values.astype(wide) * wide(self.white - self.black) + wide(self.black)
         if dtype.kind == "f":
             limit = np.finfo(dtype).max

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.float32]
+Pixels = NDArray[Any]
+"""Display values or linear light, float32."""
 
 
 def srgb_to_linear(v: Pixels) -> Pixels:

@@ -20,8 +20,8 @@ class DetailModule(nn.Module):
         super().__init__()
         self.fuse = nn.Conv2d(2 * width, width, 1)
         self.guide = nn.Conv2d(grid_channels, 3 * width, 1)
-        nn.init.zeros_(self.guide.weight)
-        nn.init.zeros_(self.guide.bias)
+        for parameter in self.guide.parameters():
+            nn.init.zeros_(parameter)
         self.regional = nn.Conv2d(width, width, 5, padding=2, groups=width)
         self.mix = nn.Conv2d(width, width, 1)
 

@@ -55,8 +55,8 @@ class GlobalNet(nn.Module):
             nn.Linear(summary, 96), nn.LeakyReLU(0.1), nn.Linear(96, 64), nn.LeakyReLU(0.1)
         )
         self.tone_head = nn.Linear(64, self.decoder.parameter_count)
-        nn.init.zeros_(self.tone_head.weight)
-        nn.init.zeros_(self.tone_head.bias)
+        for parameter in self.tone_head.parameters():
+            nn.init.zeros_(parameter)
         self.grid_local = nn.Conv2d(64, grid_channels, 1)
         self.grid_global = nn.Linear(64, grid_channels)
 

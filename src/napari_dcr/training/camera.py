@@ -277,8 +277,8 @@ class Scene:
             )
         else:
             light = np.exp2(shot.light(y, x) - shot.ev)[..., None]
-            linear = self._radiance(photograph) * light * np.float32(shot.balance)
-            linear = np.clip(shot.noise(linear + np.float32(shot.black), rng), 0, 1)
+            linear = self._radiance(photograph) * light * np.asarray(shot.balance, np.float32)
+            linear = np.clip(shot.noise(linear + np.asarray(shot.black, np.float32), rng), 0, 1)
             display = contrast(linear_to_srgb(linear), shot.contrast)
         levels = np.float32(2**shot.bits - 1)
         display = np.round(np.clip(display, 0, 1) * levels) / levels

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from napari_dcr.image.thumbnail import Thumbnail
+from napari_dcr.image.tone import Pixels
 from napari_dcr.network.global_net import sample_weights
-from napari_dcr.training.camera import Pixels, Scene, Shot
+from napari_dcr.training.camera import Scene, Shot
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 

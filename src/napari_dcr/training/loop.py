@@ -105,7 +105,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.data, self.run_folder = config, data, run
         self.device = torch.device(device)
-        self.network = config.cascade().to(self.device, memory_format=torch.channels_last)
+        self.network = config.cascade().placed_on(self.device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay

@@ -1,0 +1,87 @@
+"""Time of one window at full depth against scikit-image's CLAHE, in one run.
+
+    python benchmarks/speed.py [--megapixels 2] [--threads 2] [--rounds 7]
+
+Rounds are interleaved, medians are compared: only the ratios mean anything.
+Also printed: a whole ``enhance()`` call, survey and conversions included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from skimage.exposure import equalize_adapthist
+
+import napari_dcr
+from napari_dcr.engine.devices import Precision, fast_precision, torch_dtype
+from napari_dcr.network import weights
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--megapixels", type=float, default=2.0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    height = int((options.megapixels * 1e6 / 1.5) ** 0.5) // 8 * 8
+    width = int(options.megapixels * 1e6 / height) // 8 * 8
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    scene = 20 + 15 * np.sin(x / 90) * np.cos(y / 70)
+    noisy = scene[..., None] * [1, 0.9, 0.7] + rng.normal(0, 3, (height, width, 3))
+    image = np.clip(noisy, 0, 255).astype(np.uint8)
+
+    network = weights.load("photo").network.placed_on(torch.device("cpu"))
+    window = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    conditioning = network.condition(torch.nn.functional.adaptive_avg_pool2d(window, 64))
+    place = network.window_weights((0, height), (0, width), (height, width))
+
+    def one_window(depth: int, precision: Precision) -> Callable[[], object]:
+        local = network.with_precision(torch_dtype(precision))
+
+        def run() -> object:
+            with torch.inference_mode():
+                return local(window, conditioning, place, depth)
+
+        return run
+
+    def whole_call(depth: int, precision: Precision) -> Callable[[], object]:
+        return lambda: napari_dcr.enhance(image, depth=depth, precision=precision, device="cpu")
+
+    trusted = fast_precision(torch.device("cpu"))
+    precisions: list[Precision] = ["fp32"] if trusted == "fp32" else [trusted, "fp32"]
+    cases: dict[str, Callable[[], object]] = {
+        "skimage equalize_adapthist": lambda: equalize_adapthist(image)
+    }
+    for precision in precisions:
+        for depth in range(network.stages, -1, -1):
+            cases[f"one window, depth {depth}, {precision}"] = one_window(depth, precision)
+        cases[f"enhance(), depth {network.stages}, {precision}"] = whole_call(
+            network.stages, precision
+        )
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(options.rounds + 1):
+        for name, run in cases.items():
+            started = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - started)
+    medians = {name: statistics.median(t[1:]) for name, t in times.items()}  # first round warms up
+    reference = medians["skimage equalize_adapthist"]
+    megapixels = height * width / 1e6
+    print(
+        f"{width} x {height} RGB uint8, {options.threads} threads, median of {options.rounds} rounds"
+    )
+    print("\n| | s per megapixel | ratio to CLAHE |\n|---|---|---|")
+    for name, median in medians.items():
+        print(f"| {name} | {median / megapixels:.3f} | {median / reference:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

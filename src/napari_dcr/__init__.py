@@ -1,0 +1,44 @@
+"""Brighten and clean low-light images with the Deep Cascade Residual CNN.
+
+Examples
+--------
+>>> import numpy as np
+>>> import napari_dcr
+>>> dim = np.full((64, 64, 3), 12, np.uint8)
+>>> bright = napari_dcr.enhance(dim)
+>>> bright.shape, bright.dtype, bool(bright.mean() > dim.mean())
+((64, 64, 3), dtype('uint8'), True)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_dcr.enhancement import Enhancement, Options, Progress, enhance, enhance_steps
+    from napari_dcr.version import __version__
+
+_HOMES = {
+    "Enhancement": "napari_dcr.enhancement",
+    "Options": "napari_dcr.enhancement",
+    "Progress": "napari_dcr.enhancement",
+    "enhance": "napari_dcr.enhancement",
+    "enhance_steps": "napari_dcr.enhancement",
+    "__version__": "napari_dcr.version",
+}
+
+__all__ = ["Enhancement", "Options", "Progress", "__version__", "enhance", "enhance_steps"]
+
+
+def __getattr__(name: str) -> Any:
+    # Torch takes seconds to import and napari reads this module at its start.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'napari_dcr' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""The tile engine: survey, conditioning, plan, runner, devices."""

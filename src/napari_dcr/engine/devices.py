@@ -1,0 +1,162 @@
+"""Devices: which there are, what fits on them, which precision to trust."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Literal
+
+import psutil
+import torch
+
+from napari_dcr.network.cascade import Cascade
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+BYTES_PER_PIXEL = {"fp32": 340, "bf16": 240, "fp16": 240}
+"""Peak working memory per pixel of a window: a tenth above what ``benchmarks/memory.py`` measures."""
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """A device as a user wants to see it.
+
+    Attributes
+    ----------
+    name : str
+        What torch calls it, and what ``device=`` takes.
+    label : str
+        Its product name.
+    free : int
+        Free memory in bytes.
+    """
+
+    name: str
+    label: str
+    free: int
+
+
+def list_devices() -> list[DeviceInfo]:
+    """Devices that can run the network, best first."""
+    found = []
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            found.append(
+                DeviceInfo(f"cuda:{i}", torch.cuda.get_device_name(i), free_memory(f"cuda:{i}"))
+            )
+    if torch.backends.mps.is_available():
+        found.append(DeviceInfo("mps", "Apple GPU", free_memory("mps")))
+    threads = torch.get_num_threads()
+    found.append(
+        DeviceInfo("cpu", f"{threads} thread{'s' if threads > 1 else ''}", free_memory("cpu"))
+    )
+    return found
+
+
+def find_device(name: str) -> torch.device:
+    """The torch device for ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device here; the message lists those that there are.
+    """
+    names = [d.name for d in list_devices()]
+    if name == "auto":
+        return torch.device(names[0])
+    if name == "cuda" and "cuda:0" in names:
+        return torch.device("cuda:0")
+    if name not in names:
+        raise ValueError(
+            f"device: got {name!r}; allowed here are 'auto', {', '.join(map(repr, names))}"
+        )
+    return torch.device(name)
+
+
+def free_memory(device: torch.device | str) -> int:
+    """Bytes that a run on the device may still take."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        # What the caching allocator holds without using it is free to us.
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    return int(psutil.virtual_memory().available)
+
+
+_CPU_MESSAGES = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+)
+_MPS_MESSAGE = "MPS backend out of memory"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says, in so many words, that memory ran out.
+
+    CPU and MPS report it as a plain `RuntimeError`; only their exact wording
+    counts, so that no other error is ever taken for it.
+    """
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        m in str(error) for m in (*_CPU_MESSAGES, _MPS_MESSAGE)
+    )
+
+
+def release_memory(device: torch.device) -> None:
+    """Give cached memory of a device back."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def torch_dtype(precision: Precision) -> torch.dtype:
+    """Dtype of the convolutions."""
+    return _DTYPES[precision]
+
+
+@functools.cache
+def fast_precision(device: torch.device) -> Precision:
+    """Low precision that this device has in hardware and computes correctly, else ``"fp32"``.
+
+    By what the device is, not by a stopwatch: the same machine gives the same
+    result however busy it is.  Tried on one window of an odd shape, for which
+    wrong results have been reported (pytorch#163347, #169688).
+    """
+    candidate = _hardware_precision(device)
+    if candidate == "fp32":
+        return candidate
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Cascade().placed_on(device).eval()
+        torch.nn.init.normal_(network.head.weight, std=0.02)
+        window = torch.rand(1, 3, 264, 328)
+    difference = _trial(network, window, candidate) - _trial(network, window, "fp32")
+    return candidate if bool(difference.abs().max() < 0.02) else "fp32"
+
+
+def _hardware_precision(device: torch.device) -> Precision:
+    if device.type in ("cuda", "mps"):
+        return "fp16"
+    # Without these, bf16 on a CPU is emulated: many times slower than fp32.
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return "bf16" if fast else "fp32"
+
+
+def _trial(network: Cascade, window: torch.Tensor, precision: Precision) -> torch.Tensor:
+    height, width = window.shape[2:]
+    with torch.inference_mode():
+        window = window.to(network.head.weight.device)
+        conditioning = network.condition(torch.nn.functional.adaptive_avg_pool2d(window, 64))
+        place = network.window_weights((0, height), (0, width), (height, width))
+        place = place[0].to(window.device), place[1].to(window.device)
+        local = network.with_precision(torch_dtype(precision))
+        out = local(window, conditioning, place, network.stages)
+        assert isinstance(out, torch.Tensor)
+        return out.cpu()

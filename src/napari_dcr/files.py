@@ -1,0 +1,232 @@
+"""Image files: TIFF, PNG and JPEG in and out, with their metadata, written atomically."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+
+TIFF = (".tif", ".tiff")
+PNG = (".png",)
+JPEG = (".jpg", ".jpeg")
+SUFFIXES = TIFF + PNG + JPEG
+
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as it stands in a file.
+
+    Attributes
+    ----------
+    pixels : ndarray
+    axes : str
+        A letter per axis, as `napari_dcr.enhance` takes it.
+    metadata : dict
+        What the format keeps beside the pixels, for `write`.
+    """
+
+    pixels: NDArray[Any]
+    axes: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def read(path: str | Path) -> Picture:
+    """Read an image file.
+
+    Raises
+    ------
+    ValueError
+        If the format is not one of `SUFFIXES`, or the file cannot be read.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    reader: Callable[[Path], Picture]
+    if suffix in TIFF:
+        reader = _read_tiff
+    elif suffix in PNG + JPEG:
+        reader = _read_picture
+    else:
+        raise ValueError(f"{path}: got suffix {suffix!r}; allowed are {', '.join(SUFFIXES)}")
+    try:
+        return reader(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        # The libraries raise what they like for a damaged file.
+        raise ValueError(f"{path}: cannot be read as an image: {error}") from error
+
+
+def write(path: str | Path, picture: Picture) -> None:
+    """Write an image file, atomically: a killed process leaves no half file.
+
+    Raises
+    ------
+    ValueError
+        If the format cannot hold the pixels.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    # Beside the target: a rename is atomic only within a file system.
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{suffix}")
+    try:
+        if suffix in TIFF:
+            _write_tiff(partial, picture)
+        elif suffix in PNG:
+            _write_png(partial, picture)
+        elif suffix in JPEG:
+            _write_jpeg(partial, picture)
+        else:
+            raise ValueError(f"{path}: got suffix {suffix!r}; allowed are {', '.join(SUFFIXES)}")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_can_hold(path: str | Path, dtype: np.dtype[Any]) -> None:
+    """Say before hours of work that a format cannot hold a dtype.
+
+    Raises
+    ------
+    ValueError
+    """
+    suffix = Path(path).suffix.lower()
+    allowed = {PNG: ("uint8", "uint16"), JPEG: ("uint8",)}
+    for suffixes, dtypes in allowed.items():
+        if suffix in suffixes and dtype.name not in dtypes:
+            raise ValueError(
+                f"{path}: {suffix} holds {' or '.join(dtypes)}, not {dtype.name};"
+                " write .tif, or ask for another output dtype"
+            )
+
+
+def _read_tiff(path: Path) -> Picture:
+    with tifffile.TiffFile(path) as file:
+        if len(file.series) != 1:
+            raise ValueError(
+                f"it holds {len(file.series)} images of different kinds; one is allowed"
+            )
+        pixels = file.series[0].asarray()
+        page = file.pages.first
+        metadata: dict[str, Any] = {"resolution": _resolution(page.tags)}
+        if file.is_ome:
+            metadata["ome"] = file.ome_metadata
+        elif file.is_imagej:
+            metadata["imagej"] = file.imagej_metadata
+        elif page.description and not file.is_shaped:
+            metadata["description"] = page.description
+        axes = file.series[0].axes.lower()
+    if "s" in axes and pixels.shape[axes.index("s")] not in (3, 4):
+        axes = axes.replace("s", "p" if "c" in axes else "c")
+    return Picture(pixels, axes, metadata)
+
+
+def _resolution(tags: Any) -> dict[str, Any]:
+    if "XResolution" not in tags or "YResolution" not in tags:
+        return {}
+    unit = int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1
+    return {
+        "resolution": (tags["XResolution"].value, tags["YResolution"].value),
+        "resolutionunit": unit,
+    }
+
+
+def _write_tiff(path: Path, picture: Picture) -> None:
+    pixels, kept, axes = picture.pixels, picture.metadata, picture.axes
+    arguments: dict[str, Any] = {
+        "photometric": "rgb" if "s" in axes else "minisblack",
+        "bigtiff": pixels.nbytes > 2**31,
+        **kept.get("resolution", {}),
+    }
+    if "s" in axes and not axes.endswith("s"):
+        arguments["planarconfig"] = "separate"
+    if "s" in axes and pixels.shape[axes.index("s")] == 4:
+        arguments["extrasamples"] = ["unassalpha"]
+    if "ome" in kept and pixels.dtype != np.float16:
+        # Pages follow the array's order, which is the order that the XML describes.
+        xml = _retyped_ome(kept["ome"], pixels.dtype)
+        arguments |= {"description": xml.encode(), "metadata": None}
+    elif "imagej" in kept and pixels.dtype.name in ("uint8", "uint16", "float32"):
+        # Display limits belong to the old intensities; tifffile writes the version itself.
+        metadata = {
+            k: v for k, v in kept["imagej"].items() if k not in ("min", "max", "Ranges", "ImageJ")
+        }
+        arguments |= {"imagej": True, "metadata": {**metadata, "axes": axes.upper()}}
+        del arguments["bigtiff"]
+    elif "description" in kept:
+        arguments |= {"description": kept["description"], "metadata": None}
+    else:
+        arguments["metadata"] = {"axes": axes.upper()}
+    tifffile.imwrite(path, pixels, **arguments)
+
+
+def _retyped_ome(xml: str, dtype: np.dtype[Any]) -> str:
+    """OME-XML with the result's pixel type; everything else is the user's."""
+    name = {"float32": "float", "float64": "double"}.get(dtype.name, dtype.name)
+    xml = re.sub(r'(<(?:\w+:)?Pixels\b[^>]*?\sType=")[^"]*(")', rf"\g<1>{name}\g<2>", xml)
+    return re.sub(r'\sSignificantBits="\d+"', "", xml)
+
+
+def _read_picture(path: Path) -> Picture:
+    with PILImage.open(path) as file:
+        metadata: dict[str, Any] = {
+            key: file.info[key] for key in ("exif", "icc_profile", "dpi") if key in file.info
+        }
+        if file.format == "PNG" and _png_bits(path) == 16:
+            pixels = imagecodecs.png_decode(path.read_bytes())
+            if pixels.ndim == 3 and pixels.shape[2] == 2:
+                raise ValueError("grey with alpha is not supported; convert it to RGBA")
+            return Picture(pixels, "yxs"[: pixels.ndim], metadata)
+        if file.mode in ("P", "PA", "LA"):
+            has_alpha = file.mode != "P" or "transparency" in file.info
+            file_pixels = file.convert("RGBA" if has_alpha else "RGB")
+        elif file.mode in ("1", "CMYK", "YCbCr"):
+            file_pixels = file.convert("L" if file.mode == "1" else "RGB")
+            metadata.pop("icc_profile", None)
+        else:
+            file_pixels = file.copy()
+    pixels = np.array(file_pixels)
+    return Picture(pixels, "yxs"[: pixels.ndim], metadata)
+
+
+def _png_bits(path: Path) -> int:
+    with path.open("rb") as file:
+        return file.read(25)[24]
+
+
+def _write_png(path: Path, picture: Picture) -> None:
+    check_can_hold(path, picture.pixels.dtype)
+    pixels = _flat(path, picture)
+    if pixels.dtype == np.uint16 and pixels.ndim == 3:
+        path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
+        return
+    PILImage.fromarray(pixels).save(path, "PNG", **picture.metadata)
+
+
+def _write_jpeg(path: Path, picture: Picture) -> None:
+    check_can_hold(path, picture.pixels.dtype)
+    pixels = _flat(path, picture)
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        raise ValueError(f"{path}: JPEG holds no alpha; write .png or .tif")
+    PILImage.fromarray(pixels).save(
+        path, "JPEG", quality=JPEG_QUALITY, subsampling=0, **picture.metadata
+    )
+
+
+def _flat(path: Path, picture: Picture) -> NDArray[Any]:
+    if picture.axes not in ("yx", "yxs"):
+        raise ValueError(
+            f"{path}: {path.suffix} holds one picture, not axes {picture.axes!r}; write .tif"
+        )
+    return np.ascontiguousarray(picture.pixels)

@@ -1,0 +1,127 @@
+"""The options of an enhancement: the single source of their defaults and limits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from napari_dcr.image.intensity import DTYPES, InputRange, check_input_range
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to do with an image.
+
+    Attributes
+    ----------
+    model : str or Path
+        ``"auto"``, the name of shipped weights (``"photo"``), or the path of a
+        ``.safetensors`` file.
+    depth : int, optional
+        Sub-U-Nets to run; 0 is the global tone curve alone, None all there are.
+    detail : bool
+        Run the regional part of the detail modules.
+    strength : float
+        0 gives the input back, 1 the enhanced image; in [0, 1].
+    exposure : float
+        Brightens the enhanced image, in stops (EV); in [-4, 4].
+    axes : str, optional
+        A letter per axis: y, x, s (colour samples), c (channels); others are
+        stepped over.
+    channel_axis : int, optional
+        Axis of independent channels.
+    rgb : bool, optional
+        Whether the last axis is colour; guessed from its length if None.
+    input_range : {"auto", "dtype"} or (float, float)
+        Black and white point, see `napari_dcr.image.intensity.find_scale`.
+    link_frames : bool
+        One tone curve for all frames of a stack, so that it does not flicker;
+        else one for each frame.
+    output : str
+        ``"same"`` for the input's dtype and units, or a dtype name, which maps
+        black..white to that dtype's full range (floats: 0 to 1).
+    tile : int or "auto"
+        Side of the tiles in pixels, at least 64; "auto" goes by free memory.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+        "auto" takes a fast one for 8-bit results where it passed a self-test,
+        else fp32.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, what was got and what is allowed.
+
+    Examples
+    --------
+    >>> Options(depth=1, strength=0.5).depth
+    1
+    >>> Options(strength=2)
+    Traceback (most recent call last):
+    ...
+    ValueError: strength: got 2; allowed are numbers from 0 to 1
+    """
+
+    model: str | Path = "auto"
+    depth: int | None = None
+    detail: bool = True
+    strength: float = 1.0
+    exposure: float = 0.0
+    axes: str | None = None
+    channel_axis: int | None = None
+    rgb: bool | None = None
+    input_range: InputRange = "auto"
+    link_frames: bool = True
+    output: str = "same"
+    tile: int | Literal["auto"] = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, (str, Path)):
+            raise TypeError(
+                f"model: got {self.model!r}; allowed is a name or the path of a .safetensors file"
+            )
+        if self.depth is not None and (not _is_integer(self.depth) or self.depth < 0):
+            raise ValueError(f"depth: got {self.depth!r}; allowed are None and integers from 0")
+        for name in ("detail", "link_frames"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name}: got {getattr(self, name)!r}; allowed are True and False")
+        self._check_number("strength", 0, 1)
+        self._check_number("exposure", -4, 4)
+        # The frozen instance keeps a hashable, checked value.
+        object.__setattr__(self, "input_range", check_input_range(self.input_range))
+        if self.output != "same" and self.output not in DTYPES:
+            raise ValueError(
+                f"output: got {self.output!r}; allowed are 'same', {', '.join(map(repr, DTYPES))}"
+            )
+        if self.tile != "auto" and (not _is_integer(self.tile) or self.tile < 64):
+            raise ValueError(f"tile: got {self.tile!r}; allowed are 'auto' and integers from 64")
+        if not isinstance(self.device, str):
+            raise TypeError(
+                f"device: got {self.device!r}; allowed is a string such as 'auto' or 'cpu'"
+            )
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"precision: got {self.precision!r}; allowed are {', '.join(map(repr, PRECISIONS))}"
+            )
+
+    def _check_number(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{name}: got {value!r}; allowed are numbers from {low} to {high}")
+        if not (math.isfinite(value) and low <= value <= high):
+            raise ValueError(f"{name}: got {value!r}; allowed are numbers from {low} to {high}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a record or a keyword call of `enhance`."""
+        return {**asdict(self), "model": str(self.model)}
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

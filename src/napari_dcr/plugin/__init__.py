@@ -1,0 +1,1 @@
+"""napari's side: the widget, layers in and out, sample data."""

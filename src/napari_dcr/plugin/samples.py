@@ -1,0 +1,30 @@
+"""Sample data: real dim images whose terms allow shipping (see NOTICE)."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+from napari_dcr import files
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def _sample(name: str, layer_name: str) -> list[LayerData]:
+    with resources.as_file(resources.files("napari_dcr.plugin") / "sample_data" / name) as path:
+        picture = files.read(path)
+    # Shown as dim as it is: automatic limits would hide that.
+    arguments: dict[str, Any] = {"name": layer_name, "rgb": picture.axes.endswith("s")}
+    if not arguments["rgb"]:
+        arguments["contrast_limits"] = (0, 255)
+    return [(picture.pixels, arguments, "image")]
+
+
+def earth_at_night() -> list[LayerData]:
+    """Cities at night from orbit (NASA, public domain)."""
+    return _sample("earth-at-night.jpg", "Earth at night")
+
+
+def nuclei() -> list[LayerData]:
+    """Dim fluorescent nuclei (Data Science Bowl 2018, CC0)."""
+    return _sample("nuclei.png", "Nuclei")

@@ -1,0 +1,52 @@
+"""Shared fixtures: small images and a network whose every branch does something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from numpy.typing import NDArray
+
+from napari_dcr.network import weights
+from napari_dcr.network.cascade import Cascade
+
+# Two busy cores are no reason to fail.
+settings.register_profile("default", deadline=None, print_blob=True)
+settings.load_profile("default")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads() -> None:
+    torch.set_num_threads(2)
+
+
+def lively_cascade(seed: int = 0) -> Cascade:
+    """Random weights that leave no branch silent: zero-initialised layers would hide errors."""
+    torch.manual_seed(seed)
+    network = Cascade()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.startswith(("head", "global_net.tone_head")) or ".guide." in name:
+                parameter.normal_(std=0.05)
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def lively_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file with a lively network."""
+    path = tmp_path_factory.mktemp("weights") / "lively.safetensors"
+    weights.save(lively_cascade(), path, {})
+    return path
+
+
+@pytest.fixture
+def dim_rgb() -> NDArray[np.uint8]:
+    """A dim colour picture, 75 x 102: nothing is a multiple of anything."""
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[:75, :102]
+    light = 20 + 15 * np.sin(x / 9) + 10 * np.cos(y / 7)
+    picture = light[..., None] * [1.0, 0.8, 0.6] + rng.normal(0, 2, (75, 102, 3))
+    return np.clip(picture, 0, 255).astype(np.uint8)

@@ -1,0 +1,75 @@
+"""Tiled equals whole: for every depth, detail setting, size and window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import napari_dcr
+from napari_dcr.engine.plan import Grid
+
+
+@settings(max_examples=40)
+@given(
+    height=st.integers(1, 260),
+    width=st.integers(1, 260),
+    depth=st.integers(0, 3),
+    detail=st.booleans(),
+    tile=st.integers(64, 200),
+    channels=st.sampled_from([None, 3, 4]),
+    seed=st.integers(0, 99),
+)
+def test_tiled_equals_whole(
+    lively_model: Path,
+    height: int,
+    width: int,
+    depth: int,
+    detail: bool,
+    tile: int,
+    channels: int | None,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    shape = (height, width) if channels is None else (height, width, channels)
+    image = rng.random(shape, np.float32) ** 3
+
+    def enhanced(side: int) -> np.ndarray:
+        return napari_dcr.enhance(
+            image, model=lively_model, depth=depth, detail=detail, tile=side,
+            precision="fp32", rgb=channels is not None, device="cpu",
+        )  # fmt: skip
+
+    whole, tiled = enhanced(512), enhanced(tile)
+    assert np.abs(whole - tiled).max() <= 1e-5
+
+
+@given(
+    height=st.integers(1, 500),
+    width=st.integers(1, 500),
+    halo=st.integers(0, 120),
+    core=st.integers(1, 40).map(lambda n: 8 * n),
+    smaller=st.integers(1, 20).map(lambda n: 8 * n),
+)
+def test_cores_cover_the_plane_once_and_windows_keep_the_rules(
+    height: int, width: int, halo: int, core: int, smaller: int
+) -> None:
+    grid = Grid(height, width, halo, 8)
+    tiles = grid.cut(core)
+    tiles = [part for tile in tiles for part in grid.split(tile, smaller)]
+    written = np.zeros((height, width), int)
+    for tile in tiles:
+        written[slice(*tile.core_rows), slice(*tile.core_columns)] += 1
+        for core_span, window, size in (
+            (tile.core_rows, tile.rows, height),
+            (tile.core_columns, tile.columns, width),
+        ):
+            assert window[0] % 8 == 0
+            assert window[1] % 8 == 0
+            assert 0 <= window[0] <= core_span[0]
+            assert core_span[1] <= window[1] < size + 8
+            assert window[0] == 0 or core_span[0] - window[0] >= halo
+            assert window[1] >= size or window[1] - core_span[1] >= halo
+    assert (written == 1).all()

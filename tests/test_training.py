@@ -1,0 +1,233 @@
+"""Training: the camera's physics, seeded pairs, losses, a loop that resumes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as PILImage
+
+import napari_dcr
+from napari_dcr import files
+from napari_dcr.network import weights
+from napari_dcr.training import metrics
+from napari_dcr.training.camera import LightField, Noise, Scene, Shot, contrast, undo_contrast
+from napari_dcr.training.data import PhotoPairs
+from napari_dcr.training.evaluate import evaluate, table
+from napari_dcr.training.export import export
+from napari_dcr.training.loop import Trainer, TrainingConfig, learning_rate
+from napari_dcr.training.losses import LossWeights, exit_loss, ms_ssim
+from napari_dcr.training.synthetic import dim_rendition
+
+CONFIG = Path(napari_dcr.__file__).parent / "training" / "photo.toml"
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a few smooth colourful pictures."""
+    folder = tmp_path_factory.mktemp("data") / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        coarse = PILImage.fromarray(rng.integers(0, 255, (6, 8, 3), np.uint8))
+        coarse.resize((160, 120), PILImage.Resampling.BICUBIC).save(folder / f"{i}.png")
+    return folder.parent
+
+
+@pytest.fixture
+def config() -> TrainingConfig:
+    full = TrainingConfig.read(CONFIG)
+    data = {"folders": ["pictures"], "exclude": [], "validate_every": 4}
+    return dataclasses.replace(full, steps=6, batch=2, crop=96, warmup=2, data=data)
+
+
+def picture() -> np.ndarray:
+    y, x = np.mgrid[:90, :120].astype(np.float32) / 120
+    return np.stack([x, y, 1 - x], -1).clip(0, 1)
+
+
+EVEN = LightField("even", 0.0, (0.5, 0.5), 0.3, 0.0)
+
+
+def shot(**changes: object) -> Shot:
+    silent = Shot(
+        4.0, EVEN, Noise(0.0, 0.0), 0.3, 1.0, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), 16, 0, False
+    )
+    return dataclasses.replace(silent, **changes)  # type: ignore[arg-type]
+
+
+Y = ((np.arange(90, dtype=np.float32) + 0.5) / 90)[:, None]
+X = ((np.arange(120, dtype=np.float32) + 0.5) / 120)[None]
+
+
+@given(st.floats(0, 0.6))
+def test_contrast_is_undone(amount: float) -> None:
+    v = np.linspace(0, 1, 300, dtype=np.float32)
+    assert np.abs(contrast(undo_contrast(v, amount), amount) - v).max() < 2e-3
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.8])
+def test_noise_has_the_variance_of_its_model(blur: float) -> None:
+    rng = np.random.default_rng(0)
+    noise = Noise(shot=4e-4, read=1e-6, correlation=blur)
+    for level in (0.0, 0.01, 0.3):
+        x = np.full((256, 256, 3), level, np.float32)
+        residual = noise(x, rng) - x
+        assert residual.std() == pytest.approx(np.sqrt(4e-4 * level + 1e-6), rel=0.03)
+        neighbours = np.corrcoef(residual[:, 1:].ravel(), residual[:, :-1].ravel())[0, 1]
+        assert (neighbours > 0.3) == bool(blur)
+
+
+def test_input_is_darker_by_its_stops_and_the_target_is_not() -> None:
+    p = picture()
+    means = []
+    for ev in (1.0, 3.0, 5.0):
+        scene = Scene(p, shot(ev=ev))
+        means.append(float(scene.expose(p, Y, X, np.random.default_rng(0)).mean()))
+        assert scene.print(p, Y, X).mean() == pytest.approx(0.45, abs=0.08)
+    assert means[0] > means[1] > means[2] > 0
+
+
+def test_identity_pairs_are_identical() -> None:
+    p = picture()
+    scene = Scene(p, shot(identity=True))
+    assert scene.identity
+    assert (scene.print(p, Y, X) == p).all()
+    assert np.abs(scene.expose(p, Y, X, np.random.default_rng(0)) - p).max() < 1e-4
+
+
+def test_targets_never_clip_and_keep_gradation_in_highlights() -> None:
+    p = picture()
+    lamp = LightField("lamp", 4.0, (0.3, 0.3), 0.3, 0.0)
+    scene = Scene(p, shot(light=lamp, glare=20.0, ev=1.0))
+    target = scene.print(p, Y, X)
+    assert metrics.blown_share(np.round(target * 255).astype(np.uint8)) == 0
+    brightest_tenth = p.max(-1) > np.quantile(p.max(-1), 0.9)
+    assert target.max(-1)[brightest_tenth].std() > 0.01
+
+
+def test_lamp_light_is_compressed_and_gentle_light_is_kept() -> None:
+    grey = np.full((90, 120, 3), 0.4, np.float32)
+    for light, low, high in (
+        (LightField("gentle", 0.8, (0.5, 0.5), 0.3, 0.7), 0.95, 1.05),
+        (LightField("lamp", 4.0, (0.3, 0.3), 0.3, 0.0), 0.45, 0.6),
+    ):
+        printed = np.log2(Scene(grey, shot(light=light))._printed_light(Y, X))
+        ratio = np.ptp(printed) / np.ptp(light(Y, X))
+        assert low < ratio < high
+
+
+def test_pairs_are_the_same_on_every_run(photographs: Path, config: TrainingConfig) -> None:
+    files_ = config.files(photographs)
+    assert len(files_) == 3
+    assert set(files_).isdisjoint(config.files(photographs, held_out=True))
+    one, other = (PhotoPairs(files_, 96, 10, seed=1)[7] for _ in range(2))
+    for key, value in one.items():
+        assert torch.equal(value, other[key])
+        assert torch.isfinite(value).all()
+    assert one["input"].shape == one["target"].shape == (3, 96, 96)
+    assert not torch.equal(one["input"], PhotoPairs(files_, 96, 10, seed=2)[7]["input"])
+
+
+def test_losses_are_least_at_the_truth() -> None:
+    torch.manual_seed(0)
+    truth = torch.rand(2, 3, 96, 96)
+    best = exit_loss(truth, truth, LossWeights())
+    assert ms_ssim(truth[:, :1], truth[:, :1]) == pytest.approx(1, abs=1e-4)
+    for worse in (
+        truth * 0.8,
+        truth + 0.1 * torch.randn_like(truth),
+        truth.mean(1, keepdim=True).expand_as(truth),
+    ):
+        assert exit_loss(worse, truth, LossWeights()) > best + 0.01
+
+
+def test_schedule_warms_up_and_cools_down(config: TrainingConfig) -> None:
+    config = dataclasses.replace(config, steps=1000, warmup=100)
+    rates = [learning_rate(config, step) for step in range(1000)]
+    assert max(rates) == pytest.approx(config.learning_rate)
+    assert rates[0] < rates[50] < rates[100]
+    assert rates[-1] == pytest.approx(config.final_learning_rate, rel=0.05)
+
+
+def test_a_resumed_run_is_the_run_itself(
+    photographs: Path, config: TrainingConfig, tmp_path: Path
+) -> None:
+    straight = Trainer(config, photographs, tmp_path / "straight")
+    straight.train(workers=0)
+    first = Trainer(config, photographs, tmp_path / "resumed")
+    for batch, _ in zip(first.batches(0), range(3), strict=False):
+        first.train_step(batch)
+    first.save()
+    second = Trainer(config, photographs, tmp_path / "resumed")
+    assert second.step == 3
+    second.train(workers=0)
+    assert second.step == straight.step == 6
+    for one, other in zip(straight.average.parameters(), second.average.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_training_lowers_the_loss_and_exports(
+    photographs: Path, config: TrainingConfig, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(config, steps=60, learning_rate=2e-3)
+    trainer = Trainer(config, photographs, tmp_path)
+    batch = next(iter(trainer.batches(0)))
+    losses = [sum(trainer.train_step(batch).values()) for _ in range(40)]
+    assert losses[-1] < 0.75 * losses[0]
+    path = tmp_path / "mine.safetensors"
+    digest = export(trainer, path)
+    model = weights.load(path)
+    assert model.sha256 == digest
+    assert model.training["steps"] == 40
+    assert napari_dcr.enhance(np.zeros((9, 9, 3), np.uint8), model=path).shape == (9, 9, 3)
+
+
+def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(b"not safetensors")
+    with pytest.raises(ValueError, match=r"^model: .*is not a weights file"):
+        weights.load(path)
+
+
+def test_metrics_have_their_known_values() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(60, 180, (64, 64, 3), np.uint8)
+    assert metrics.ssim(truth, truth) == pytest.approx(1)
+    assert metrics.psnr(truth + np.uint8(10), truth) == pytest.approx(20 * np.log10(255 / 10))
+    half = (truth // 2).astype(np.uint8)
+    assert metrics.psnr(metrics.match_mean(half, truth), truth) > metrics.psnr(half, truth) + 20
+    truth[:16, :, 2] = 250
+    assert metrics.blown_share(truth) == 25
+
+
+def test_evaluation_scores_pairs(tmp_path: Path) -> None:
+    for name, pixels in zip(("low", "high"), dim_rendition(picture(), 3, 0), strict=True):
+        (tmp_path / name).mkdir()
+        saved = np.round(pixels * 255).astype(np.uint8)
+        files.write(tmp_path / name / "1.png", files.Picture(saved, "yxs"))
+    scores = list(evaluate(tmp_path, "photo", "cpu"))
+    assert len(scores) == 7
+    assert table(scores).count("\n") == 8
+    assert all(s.psnr_gt_mean > 10 for s in scores)
+    (tmp_path / "high" / "1.png").unlink()
+    with pytest.raises(ValueError, match="missing are"):
+        list(evaluate(tmp_path))
+
+
+def test_shipped_weights_restore_a_dim_photograph() -> None:
+    """The main job, on a picture that training has not seen."""
+    clean = files.read(Path(__file__).parents[1] / "scripts" / "data" / "kodak-23.png").pixels
+    for ev in (3.0, 5.0):
+        dim, truth = (
+            np.round(p * 255).astype(np.uint8)
+            for p in dim_rendition(np.float32(clean / 255), ev, 23)
+        )
+        result = napari_dcr.enhance(dim, device="cpu", precision="fp32")
+        assert metrics.psnr(result, truth) > metrics.psnr(dim, truth) + 6
+        assert metrics.ssim(result, truth) > metrics.ssim(dim, truth) + 0.2
