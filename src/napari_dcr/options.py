@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,25 +83,25 @@ class Options:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
+        # Checked values are kept as plain Python ones: a record of them can be written as JSON.
         if not isinstance(self.model, (str, Path)):
             raise TypeError(
                 f"model: got {self.model!r}; allowed is a name or the path of a .safetensors file"
             )
-        if self.depth is not None and (not _is_integer(self.depth) or self.depth < 0):
-            raise ValueError(f"depth: got {self.depth!r}; allowed are None and integers from 0")
+        if self.depth is not None:
+            self._check_integer("depth", 0, "None")
         for name in ("detail", "link_frames"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name}: got {getattr(self, name)!r}; allowed are True and False")
         self._check_number("strength", 0, 1)
         self._check_number("exposure", -4, 4)
-        # The frozen instance keeps a hashable, checked value.
         object.__setattr__(self, "input_range", check_input_range(self.input_range))
         if self.output != "same" and self.output not in DTYPES:
             raise ValueError(
                 f"output: got {self.output!r}; allowed are 'same', {', '.join(map(repr, DTYPES))}"
             )
-        if self.tile != "auto" and (not _is_integer(self.tile) or self.tile < 64):
-            raise ValueError(f"tile: got {self.tile!r}; allowed are 'auto' and integers from 64")
+        if self.tile != "auto":
+            self._check_integer("tile", 64, "'auto'")
         if not isinstance(self.device, str):
             raise TypeError(
                 f"device: got {self.device!r}; allowed is a string such as 'auto' or 'cpu'"
@@ -111,17 +111,22 @@ class Options:
                 f"precision: got {self.precision!r}; allowed are {', '.join(map(repr, PRECISIONS))}"
             )
 
+    def _check_integer(self, name: str, low: int, otherwise: str) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
+            raise ValueError(
+                f"{name}: got {value!r}; allowed are {otherwise} and integers from {low}"
+            )
+        object.__setattr__(self, name, int(value))
+
     def _check_number(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name}: got {value!r}; allowed are numbers from {low} to {high}")
-        if not (math.isfinite(value) and low <= value <= high):
+        if not low <= float(value) <= high:
             raise ValueError(f"{name}: got {value!r}; allowed are numbers from {low} to {high}")
+        object.__setattr__(self, name, float(value))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a record or a keyword call of `enhance`."""
         return {**asdict(self), "model": str(self.model)}
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
