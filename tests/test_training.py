@@ -56,7 +56,7 @@ EVEN = LightField("even", 0.0, (0.5, 0.5), 0.3, 0.0)
 
 def shot(**changes: object) -> Shot:
     silent = Shot(
-        4.0, EVEN, Noise(0.0, 0.0), 0.3, 1.0, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), 16, 0, False
+        4.0, EVEN, Noise(0.0, 0.0), 0.3, 0.3, 1.0, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), 16, 0, False
     )
     return dataclasses.replace(silent, **changes)  # type: ignore[arg-type]
 

@@ -140,7 +140,9 @@ class Shot:
     light : LightField
     noise : Noise
     contrast : float
-        S-curve of the camera, undone from the clean picture and applied to both renditions.
+        S-curve undone from the clean picture and applied to the print.
+    camera_contrast : float
+        S-curve of the camera that takes the input.
     glare : float
         What clipped white stands for, in units of white.
     balance, black : tuple of float
@@ -157,6 +159,7 @@ class Shot:
     light: LightField
     noise: Noise
     contrast: float
+    camera_contrast: float
     glare: float
     balance: tuple[float, float, float]
     black: tuple[float, float, float]
@@ -165,8 +168,18 @@ class Shot:
     identity: bool
 
     @classmethod
-    def sample(cls, rng: np.random.Generator, ev: float | None = None) -> Shot:
-        """Draw a pair's circumstances; ``ev`` fixes the darkness."""
+    def sample(cls, rng: np.random.Generator, ev: float | None = None, rough: bool = False) -> Shot:
+        """Draw a pair's circumstances.
+
+        Parameters
+        ----------
+        rng : Generator
+        ev : float, optional
+            Fixes the darkness.
+        rough : bool
+            Whether the input's camera may be worse than the print's: crushed
+            blacks, a colour cast, another contrast.
+        """
         light = LightField.sample(rng)
         mixed = light.kind in ("lamp", "horizon") and rng.random() < 0.6
         stops = rng.uniform(0, 2) if mixed else rng.triangular(0.7, 5.5, 7)
@@ -175,11 +188,20 @@ class Shot:
         # The black level drifts by a fraction of what a dim mid-tone reads.
         dim_grey = 0.18 * 2.0 ** -(stops if ev is None else ev)
         black = dim_grey * (rng.normal(0, 0.05) + rng.normal(0, 0.015, 3))
+        noise = Noise.sample(rng)
+        contrast = camera_contrast = float(rng.uniform(0, 0.6))
+        if rough:
+            if rng.random() < 0.5:
+                black = black - dim_grey * rng.uniform(0, 0.6)
+            if rng.random() < 0.5:
+                balance = balance * 2 ** rng.normal(0, [0.12, 0.04, 0.12])
+            camera_contrast = float(rng.uniform(0, 0.75))
         return cls(
             ev=float(stops if ev is None else ev),
             light=light,
-            noise=Noise.sample(rng),
-            contrast=float(rng.uniform(0, 0.6)),
+            noise=noise,
+            contrast=contrast,
+            camera_contrast=camera_contrast,
             glare=float(20 ** rng.uniform(0, 1)) if rng.random() < 0.5 else 1.0,
             balance=(float(balance[0]), float(balance[1]), float(balance[2])),
             black=(float(black[0]), float(black[1]), float(black[2])),
@@ -279,7 +301,7 @@ class Scene:
             light = np.exp2(shot.light(y, x) - shot.ev)[..., None]
             linear = self._radiance(photograph) * light * np.asarray(shot.balance, np.float32)
             linear = np.clip(shot.noise(linear + np.asarray(shot.black, np.float32), rng), 0, 1)
-            display = contrast(linear_to_srgb(linear), shot.contrast)
+            display = contrast(linear_to_srgb(linear), shot.camera_contrast)
         levels = np.float32(2**shot.bits - 1)
         display = np.round(np.clip(display, 0, 1) * levels) / levels
         if shot.jpeg and jpeg:

@@ -57,15 +57,23 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
         Number of items.
     seed : int
         Seed of the whole series.
+    rough_from : int
+        First item whose camera may be rough, see `Shot.sample`.
     longest : int
         Photographs are reduced to at most this many pixels a side.
     """
 
     def __init__(
-        self, files: Sequence[Path], crop: int, length: int, seed: int, longest: int = 640
+        self,
+        files: Sequence[Path],
+        crop: int,
+        length: int,
+        seed: int,
+        rough_from: int = 0,
+        longest: int = 640,
     ) -> None:
         self.photographs = [load_rgb(path, longest) for path in files]
-        self.crop, self.length, self.seed = crop, length, seed
+        self.crop, self.length, self.seed, self.rough_from = crop, length, seed, rough_from
 
     def __len__(self) -> int:
         return self.length
@@ -74,7 +82,7 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng((self.seed, index))
         photograph = self._augmented(rng)
         height, width = photograph.shape[:2]
-        shot = Shot.sample(rng)
+        shot = Shot.sample(rng, rough=index >= self.rough_from)
         y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
         x = ((np.arange(width, dtype=np.float32) + 0.5) / width)[None]
         # The thumbnail sees the whole image; every third pixel is enough for its means.

@@ -34,6 +34,9 @@ class TrainingConfig:
         Name of the weights.
     seed, steps, batch, crop : int
         ``crop`` is in pixels.
+    rough_from : int
+        Step from which on the input's camera may be rough, see `Shot.sample`: first
+        learn to restore, then to put up with bad cameras.
     learning_rate, final_learning_rate, warmup, weight_decay, clip, ema : float
         AdamW with linear warm-up (steps) and cosine decay; gradient norm; decay of the average.
     detail_dropout : float
@@ -47,6 +50,7 @@ class TrainingConfig:
     steps: int
     batch: int
     crop: int
+    rough_from: int
     learning_rate: float
     final_learning_rate: float
     warmup: int
@@ -146,7 +150,11 @@ class Trainer:
         """Batches from the current step on; the same ones whether resumed or not."""
         config = self.config
         pairs = PhotoPairs(
-            config.files(self.data), config.crop, config.steps * config.batch, config.seed
+            config.files(self.data),
+            config.crop,
+            config.steps * config.batch,
+            config.seed,
+            config.rough_from * config.batch,
         )
         rest = Subset(pairs, range(self.step * config.batch, len(pairs)))
         loader = DataLoader(
