@@ -103,8 +103,11 @@ class Cascade(nn.Module):
         return radius
 
     def placed_on(self, device: torch.device) -> Cascade:
-        """Move to a device, channels last: 1.5 to 2 times faster on CPUs."""
-        return self.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        """Copy to a device, channels last: 1.5 to 2 times faster on CPUs.
+
+        A copy, so that runs on different devices may share loaded weights.
+        """
+        return copy.deepcopy(self).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def with_precision(self, dtype: torch.dtype) -> Cascade:
         """Copy the network with its convolutions over pixels in ``dtype`` (float32: no copy).

@@ -199,17 +199,17 @@ class Trainer:
         """Train to the last step, or for so many minutes; checkpoint every three minutes."""
         started = saved = time.monotonic()
         spent = self.seconds
-        sums: dict[str, float] = {}
+        history: list[dict[str, float]] = []
         with (self.run_folder / "log.jsonl").open("a") as log:
             for batch in self.batches(workers):
-                for key, value in self.train_step(batch).items():
-                    sums[key] = sums.get(key, 0) + value / log_every
+                history.append(self.train_step(batch))
                 now = time.monotonic()
                 self.seconds = spent + now - started
                 if self.step % log_every == 0:
-                    line = {"step": self.step, "seconds": round(self.seconds), **sums}
-                    print(json.dumps(line), file=log, flush=True)
-                    sums = {}
+                    line = {"step": self.step, "seconds": round(self.seconds)}
+                    means = {k: sum(h[k] for h in history) / len(history) for k in history[0]}
+                    print(json.dumps(line | means), file=log, flush=True)
+                    history = []
                 if now - saved > 180:
                     self.save()
                     saved = now
