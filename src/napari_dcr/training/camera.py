@@ -106,14 +106,14 @@ class Noise:
     correlation: float = 0.0
 
     @classmethod
-    def sample(cls, rng: np.random.Generator) -> Noise:
+    def sample(cls, rng: np.random.Generator, most_read: float = 4e-6) -> Noise:
         """8-bit camera output mostly, raw-like sensors one time in seven."""
         if rng.random() < 0.15:
             log_shot = rng.uniform(np.log(1e-4), np.log(4e-3))
             log_read = 2.18 * log_shot + 1.2 + rng.normal(0, 0.26)
         else:
             log_shot = rng.uniform(np.log(1e-5), np.log(6e-4))
-            log_read = rng.uniform(np.log(1e-8), np.log(4e-6))
+            log_read = rng.uniform(np.log(1e-8), np.log(most_read))
         row = float(rng.uniform(0, 0.5)) if rng.random() < 0.2 else 0.0
         blur = float(rng.uniform(0.35, 1.3)) if rng.random() < 0.45 else 0.0
         return cls(float(np.exp(log_shot)), float(np.exp(log_read)), row, blur)
@@ -127,6 +127,33 @@ class Noise:
         if self.row:
             grain += self.row * rng.standard_normal((x.shape[0], 1, 1), np.float32)
         return x + grain * np.sqrt(self.shot * np.maximum(x, 0) + self.read)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Ranges that shots are drawn from; training may widen them as it goes.
+
+    Attributes
+    ----------
+    ev : tuple of float
+        Least, most frequent and most stops of darkness.
+    most_read : float
+        Largest read variance of 8-bit cameras.
+    black : tuple of float
+        Range of a black-level error that half of the inputs have on top of a
+        small one, in units of what a dim mid-tone reads: crushed blacks are
+        negative, blacks lifted by clipped noise or a pedestal positive.
+    cast : float
+        Standard deviation, in stops, of a colour cast that half of the inputs have.
+    contrast : float or None
+        Largest S-curve of a camera that differs from the print's; None for the same.
+    """
+
+    ev: tuple[float, float, float] = (0.7, 5.5, 7.0)
+    most_read: float = 4e-6
+    black: tuple[float, float] = (0.0, 0.0)
+    cast: float = 0.0
+    contrast: float | None = None
 
 
 @dataclass(frozen=True)
@@ -168,34 +195,33 @@ class Shot:
     identity: bool
 
     @classmethod
-    def sample(cls, rng: np.random.Generator, ev: float | None = None, rough: bool = False) -> Shot:
-        """Draw a pair's circumstances.
-
-        Parameters
-        ----------
-        rng : Generator
-        ev : float, optional
-            Fixes the darkness.
-        rough : bool
-            Whether the input's camera may be worse than the print's: crushed
-            blacks, a colour cast, another contrast.
-        """
+    def sample(
+        cls,
+        rng: np.random.Generator,
+        ev: float | None = None,
+        conditions: Conditions | None = None,
+    ) -> Shot:
+        """Draw a pair's circumstances; ``ev`` fixes the darkness."""
+        conditions = conditions or Conditions()
         light = LightField.sample(rng)
         mixed = light.kind in ("lamp", "horizon") and rng.random() < 0.6
-        stops = rng.uniform(0, 2) if mixed else rng.triangular(0.7, 5.5, 7)
+        stops = rng.uniform(0, 2) if mixed else rng.triangular(*conditions.ev)
         tint = rng.normal(0, 0.03)
         balance = 2 ** np.array([tint + rng.normal(0, 0.02), 0, -tint + rng.normal(0, 0.02)])
         # The black level drifts by a fraction of what a dim mid-tone reads.
         dim_grey = 0.18 * 2.0 ** -(stops if ev is None else ev)
         black = dim_grey * (rng.normal(0, 0.05) + rng.normal(0, 0.015, 3))
-        noise = Noise.sample(rng)
+        noise = Noise.sample(rng, conditions.most_read)
         contrast = camera_contrast = float(rng.uniform(0, 0.6))
-        if rough:
-            if rng.random() < 0.5:
-                black = black - dim_grey * rng.uniform(0, 0.6)
-            if rng.random() < 0.5:
-                balance = balance * 2 ** rng.normal(0, [0.12, 0.04, 0.12])
-            camera_contrast = float(rng.uniform(0, 0.75))
+        least, most = conditions.black
+        if most > least and rng.random() < 0.5:
+            error = dim_grey * (most - (most - least) * rng.random())
+            black = black + min(error, 0.004)  # noise that lifts blacks has a size of its own
+        if conditions.cast and rng.random() < 0.5:
+            cast = conditions.cast
+            balance = balance * 2 ** rng.normal(0, [cast, cast / 3, cast])
+        if conditions.contrast is not None:
+            camera_contrast = float(rng.uniform(0, conditions.contrast))
         return cls(
             ev=float(stops if ev is None else ev),
             light=light,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from napari_dcr.image.thumbnail import Thumbnail
 from napari_dcr.image.tone import Pixels
 from napari_dcr.network.global_net import sample_weights
-from napari_dcr.training.camera import Scene, Shot
+from napari_dcr.training.camera import Conditions, Scene, Shot
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 
@@ -57,8 +57,8 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
         Number of items.
     seed : int
         Seed of the whole series.
-    rough_from : int
-        First item whose camera may be rough, see `Shot.sample`.
+    phases : mapping of int to Conditions
+        What shots are drawn from, from which item on; the defaults from item 0.
     longest : int
         Photographs are reduced to at most this many pixels a side.
     """
@@ -69,11 +69,12 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
         crop: int,
         length: int,
         seed: int,
-        rough_from: int = 0,
+        phases: Mapping[int, Conditions] | None = None,
         longest: int = 640,
     ) -> None:
         self.photographs = [load_rgb(path, longest) for path in files]
-        self.crop, self.length, self.seed, self.rough_from = crop, length, seed, rough_from
+        self.crop, self.length, self.seed = crop, length, seed
+        self.phases = {0: Conditions(), **(phases or {})}
 
     def __len__(self) -> int:
         return self.length
@@ -82,7 +83,8 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng((self.seed, index))
         photograph = self._augmented(rng)
         height, width = photograph.shape[:2]
-        shot = Shot.sample(rng, rough=index >= self.rough_from)
+        phase = max(start for start in self.phases if start <= index)
+        shot = Shot.sample(rng, conditions=self.phases[phase])
         y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
         x = ((np.arange(width, dtype=np.float32) + 0.5) / width)[None]
         # The thumbnail sees the whole image; every third pixel is enough for its means.

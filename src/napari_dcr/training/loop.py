@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from napari_dcr.network.cascade import Cascade, CascadeConfig
+from napari_dcr.training.camera import Conditions
 from napari_dcr.training.data import PhotoPairs, image_files
 from napari_dcr.training.losses import LossWeights, curve_loss, exit_loss
 
@@ -34,15 +35,15 @@ class TrainingConfig:
         Name of the weights.
     seed, steps, batch, crop : int
         ``crop`` is in pixels.
-    rough_from : int
-        Step from which on the input's camera may be rough, see `Shot.sample`: first
-        learn to restore, then to put up with bad cameras.
     learning_rate, final_learning_rate, warmup, weight_decay, clip, ema : float
         AdamW with linear warm-up (steps) and cosine decay; gradient norm; decay of the average.
     detail_dropout : float
         Share of steps with the regional part switched off.
     network, loss, data : dict
         `CascadeConfig`, `LossWeights`, and the folders with photographs.
+    phases : list of dict
+        `Conditions` and the step ``from_step`` from which they hold: first learn to
+        restore, then to put up with bad cameras.
     """
 
     name: str
@@ -50,7 +51,6 @@ class TrainingConfig:
     steps: int
     batch: int
     crop: int
-    rough_from: int
     learning_rate: float
     final_learning_rate: float
     warmup: int
@@ -61,6 +61,7 @@ class TrainingConfig:
     network: dict[str, Any] = field(default_factory=dict)
     loss: dict[str, float] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    phases: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: str | Path) -> TrainingConfig:
@@ -71,6 +72,17 @@ class TrainingConfig:
         """Build the network."""
         network = {**self.network, "widths": tuple(self.network["widths"])}
         return Cascade(CascadeConfig(**network))
+
+    def conditions(self) -> dict[int, Conditions]:
+        """What shots are drawn from, by the first item it holds for."""
+        result: dict[int, Conditions] = {}
+        for phase in self.phases:
+            values: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in phase.items()
+            }
+            first = int(values.pop("from_step")) * self.batch
+            result[first] = Conditions(**values)
+        return result
 
     def files(self, root: Path, held_out: bool = False) -> list[Path]:
         """Photographs to train on, or those held out."""
@@ -154,7 +166,7 @@ class Trainer:
             config.crop,
             config.steps * config.batch,
             config.seed,
-            config.rough_from * config.batch,
+            config.conditions(),
         )
         rest = Subset(pairs, range(self.step * config.batch, len(pairs)))
         loader = DataLoader(
