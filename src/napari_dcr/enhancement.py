@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -185,40 +185,33 @@ def enhance_steps(
 
     done = 0
     ranges = []
-    for channel in range(layout.channels):
-        groups = [list(layout.frames())]
-        if not options.link_frames:
-            groups = [[frame] for frame in groups[0]]
-        for frames in groups:
-            yield Progress(done, total, "looking at the whole image")
-            survey = Survey(
-                3 if layout.is_rgb else 1,
-                layout.height,
-                layout.width,
-                dtype,
-                needs_histogram(options.input_range, dtype),
-            )
-            for frame in frames:
-                for _ in survey.add_plane(_colours(image, layout, frame, channel)):
-                    yield Progress(done, total, "looking at the whole image")
-            scale = find_scale(options.input_range, dtype, survey.histogram, not layout.is_rgb)
-            ranges.append([scale.black, scale.white])
-            thumbnail = np.clip(scale.to_working(survey.thumbnail), 0, 1)
-            channels = network.config.channels
-            conditioning = runner.condition(
-                np.broadcast_to(thumbnail, (channels, *thumbnail.shape[1:]))
-            )
-            for frame in frames:
-                plane = ArrayPlane(
-                    image, target, layout, frame, channel, channels, scale, rendering
-                )
-                for event in runner.run_plane(grid, conditioning, plane):
-                    if isinstance(event, SmallerTiles):
-                        message = f"memory is short: going on with tiles of {event.core} pixels"
-                    else:
-                        done += event.pixels
-                        message = _where(layout, frame, channel)
-                    yield Progress(done, total, message)
+    channels = network.config.channels
+    for channel, frames in _linked(layout, options.link_frames):
+        survey = Survey(
+            3 if layout.is_rgb else 1,
+            layout.height,
+            layout.width,
+            dtype,
+            needs_histogram(options.input_range, dtype),
+        )
+        for frame in frames:
+            for _ in survey.add_plane(_colours(image, layout, frame, channel)):
+                yield Progress(done, total, "looking at the whole image")
+        scale = find_scale(options.input_range, dtype, survey.histogram, not layout.is_rgb)
+        ranges.append([scale.black, scale.white])
+        thumbnail = np.clip(scale.to_working(survey.thumbnail), 0, 1)
+        conditioning = runner.condition(
+            np.broadcast_to(thumbnail, (channels, *thumbnail.shape[1:]))
+        )
+        for frame in frames:
+            plane = ArrayPlane(image, target, layout, frame, channel, channels, scale, rendering)
+            for event in runner.run_plane(grid, conditioning, plane):
+                if isinstance(event, SmallerTiles):
+                    message = f"memory is short: going on with tiles of {event.core} pixels"
+                else:
+                    done += event.pixels
+                    message = _where(layout, frame, channel)
+                yield Progress(done, total, message)
     record = {
         "options": options.to_dict(),
         "model": model.name,
@@ -232,6 +225,16 @@ def enhance_steps(
         "seconds": round(time.perf_counter() - started, 3),
     }
     return Enhancement(target, record)
+
+
+def _linked(layout: Layout, link_frames: bool) -> Iterator[tuple[int, list[tuple[int, ...]]]]:
+    """Planes that share black and white point and conditioning: a channel and its frames."""
+    frames = list(layout.frames())
+    for channel in range(layout.channels):
+        if link_frames:
+            yield channel, frames
+        else:
+            yield from ((channel, [frame]) for frame in frames)
 
 
 def _check_out(out: NDArray[Any] | None, image: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
