@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari._app_model import get_app_model
 from napari.layers import Image
 from npe2 import PluginManifest
 from numpy.typing import NDArray
@@ -141,6 +142,17 @@ def test_errors_are_told_and_the_widget_recovers(
     assert "image: got dtype int64; allowed are uint8" in told[0]
     assert widget.status.value == "failed"
     assert widget.run.enabled
+
+
+@pytest.mark.gui
+def test_the_menu_command_opens_the_widget(viewer: Any, qtbot: Any) -> None:
+    app = get_app_model()
+    for menu in ("napari/layers/filter", "napari/plugins"):
+        commands = [getattr(item, "command", None) for item in app.menus.get_menu(menu)]
+        assert "napari-dcr.enhance" in [getattr(command, "id", None) for command in commands]
+    widget, _ = app.commands.execute_command("napari-dcr.enhance").result()
+    assert isinstance(widget, EnhanceWidget)
+    qtbot.waitUntil(lambda: "photo" in widget.model.choices, timeout=60_000)
 
 
 @pytest.mark.gui
