@@ -147,6 +147,8 @@ class Conditions:
         Standard deviation, in stops, of a colour cast that half of the inputs have.
     contrast : float or None
         Largest S-curve of a camera that differs from the print's; None for the same.
+    key : float
+        Mean display luma of a normal print.
     """
 
     ev: tuple[float, float, float] = (0.7, 5.5, 7.0)
@@ -154,6 +156,7 @@ class Conditions:
     black: tuple[float, float] = (0.0, 0.0)
     cast: float = 0.0
     contrast: float | None = None
+    key: float = 0.44
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,9 @@ class Shot:
         Quality of the input's JPEG compression, 0 for none.
     identity : bool
         A well-exposed picture that is to come back as it is.
+    key : float
+        Mean display luma of a normal print, towards which prints are drawn two
+        thirds of the way.
     """
 
     ev: float
@@ -193,6 +199,7 @@ class Shot:
     bits: int
     jpeg: int
     identity: bool
+    key: float = 0.44
 
     @classmethod
     def sample(
@@ -234,6 +241,7 @@ class Shot:
             bits=int(rng.choice([8, 8, 8, 10, 12, 16])),
             jpeg=int(rng.integers(60, 96)) if rng.random() < 0.45 else 0,
             identity=bool(ev is None and rng.random() < 0.1),
+            key=conditions.key,
         )
 
 
@@ -248,9 +256,6 @@ class Scene:
     shot : Shot
         The circumstances.
     """
-
-    KEY = 0.44
-    """Mean display luma of a normal print, towards which prints are drawn two thirds of the way."""
 
     WHITE = 0.96
     """Display value of a print's brightest channel: paper white, short of clipping."""
@@ -285,7 +290,7 @@ class Scene:
 
     def _fit_print(self, sample: Pixels) -> None:
         """Choose exposure, shoulder and levels of the print."""
-        wanted = float(self._mean**0.35 * self.KEY**0.65)
+        wanted = float(self._mean**0.35 * self.shot.key**0.65)
         low, high = 0.25, 16.0
         for _ in range(8):
             self._gain = float(np.sqrt(low * high))
