@@ -142,12 +142,14 @@ def test_histogram_quantiles_are_close_to_exact_ones(values: NDArray[Any], share
     ("values", "scientific", "scale"),
     [
         (np.array([0, 90], np.uint8), False, Scale(0, 255)),
-        (np.arange(4000, dtype=np.uint16), False, Scale(0, 4095)),
+        (np.arange(4000, dtype=np.uint16), False, Scale(0, 65535)),
         (np.arange(100, 4000, dtype=np.uint16), True, Scale(103, 4095)),
-        (np.arange(30000, dtype=np.uint16), False, Scale(0, 2**15 - 1)),
-        (np.arange(65536, dtype=np.uint16), False, Scale(0, 65535)),
+        (np.arange(30000, dtype=np.uint16), True, Scale(29, 2**15 - 1)),
+        (np.arange(65536, dtype=np.uint16), True, Scale(65, 65535)),
         (np.linspace(0, 0.1, 50, dtype=np.float32), False, Scale(0, 1)),
         (np.full(9, 5.0), False, Scale(0, 5)),
+        (np.linspace(-0.001, 0.7, 50), False, Scale(0, 1)),
+        (np.linspace(20, 300, 50), True, Scale(20, 300)),
         (np.full(9, np.nan), False, Scale(0, 1)),
     ],
 )
@@ -164,7 +166,7 @@ def test_one_hot_pixel_does_not_set_the_white_point() -> None:
     values[0] = 65535
     histogram = Histogram(values.dtype)
     histogram.add(values)
-    assert find_scale("auto", values.dtype, histogram, False).white == 255
+    assert find_scale("auto", values.dtype, histogram, True).white == 255
 
 
 @given(st.floats(-4, 4), st.floats(-4, 4))

@@ -192,7 +192,7 @@ def enhance_steps(
             layout.height,
             layout.width,
             dtype,
-            needs_histogram(options.input_range, dtype),
+            needs_histogram(options.input_range, dtype, not layout.is_rgb),
         )
         for frame in frames:
             for _ in survey.add_plane(_colours(image, layout, frame, channel)):

@@ -142,9 +142,9 @@ def full_scale(dtype: np.dtype[Any]) -> Scale:
     return Scale(0.0, 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max))
 
 
-def needs_histogram(input_range: InputRange, dtype: np.dtype[Any]) -> bool:
+def needs_histogram(input_range: InputRange, dtype: np.dtype[Any], scientific: bool) -> bool:
     """Whether `find_scale` looks at the image's own values."""
-    return input_range == "auto" and dtype != np.uint8
+    return input_range == "auto" and dtype != np.uint8 and (scientific or dtype.kind == "f")
 
 
 def find_scale(
@@ -157,28 +157,28 @@ def find_scale(
     input_range : {"auto", "dtype"} or (float, float)
         ``"dtype"`` is the dtype's full range (floats: 0 to 1).  ``"auto"`` is
 
-        - 0..255 for uint8,
-        - 0..1 for floats that lie within it, else their 0.1 and 99.99 percentiles,
-        - for 16-bit integers from 0 (``scientific``: from the 0.1 percentile,
-          the camera's offset) to the smallest of 2^8, 2^10, 2^12, 2^14, 2^15 or
-          2^16, less one, that 99.99 % of the pixels do not exceed: the bit depth
-          of the camera rather than of its file.
+        - 0..255 for uint8, and the dtype's full range for colour pictures of integers,
+        - 0..1 for floats whose 0.1 and 99.99 percentiles lie within it (by a hundredth), else
+          those percentiles,
+        - for grey 16-bit integers from the 0.1 percentile, the camera's offset, to the
+          smallest of 2^8, 2^10, 2^12, 2^14, 2^15 or 2^16, less one, that 99.99 % of the
+          pixels do not exceed: the bit depth of the camera rather than of its file.
     dtype : dtype
         Of the image.
     histogram : Histogram, optional
         Needed where `needs_histogram` says so.
     scientific : bool
-        Whether the image is grey or channels, which come with a camera offset,
+        Whether the image is grey or channels, as cameras of instruments give them,
         rather than a finished colour picture.
     """
     if not isinstance(input_range, str):
         return Scale(*input_range)
-    if input_range == "dtype" or histogram is None:
+    if histogram is None or not needs_histogram(input_range, dtype, scientific):
         return full_scale(dtype)
     if dtype.kind == "f":
-        if histogram.smallest >= 0 and histogram.largest <= 1:
-            return Scale(0.0, 1.0)
         black, white = histogram.quantile(0.001), histogram.quantile(0.9999)
+        if black >= -0.01 and white <= 1.01:  # what filters overshoot does not make it another unit
+            return Scale(0.0, 1.0)
         if white <= black:  # a constant image, or none that is finite
             black, white = histogram.smallest, histogram.largest
         if not np.isfinite([black, white]).all():
@@ -188,5 +188,5 @@ def find_scale(
         )
     white = histogram.quantile(0.9999)
     bits = next((b for b in (8, 10, 12, 14, 15) if white < 2**b), 16)
-    black = histogram.quantile(0.001) if scientific or histogram.smallest < 0 else 0.0
+    black = histogram.quantile(0.001)
     return Scale(min(black, 2.0**bits - 2), 2.0**bits - 1)
