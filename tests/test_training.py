@@ -43,7 +43,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config() -> TrainingConfig:
     full = TrainingConfig.read(CONFIG)
     data = {"folders": ["pictures"], "exclude": [], "validate_every": 4}
-    return dataclasses.replace(full, steps=6, batch=2, crop=96, warmup=2, data=data)
+    return dataclasses.replace(full, steps=6, batch=2, crop=96, warmup=2, data=data, phases=[])
 
 
 def picture() -> np.ndarray:

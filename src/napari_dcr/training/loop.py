@@ -43,7 +43,9 @@ class TrainingConfig:
         `CascadeConfig`, `LossWeights`, and the folders with photographs.
     phases : list of dict
         `Conditions` and the step ``from_step`` from which they hold: first learn to
-        restore, then to put up with bad cameras.
+        restore, then to put up with bad cameras.  One with ``steps`` and
+        ``learning_rate`` makes the run that long and begins the cosine anew, from that
+        rate (warm restart, Loshchilov and Hutter 2017).
     """
 
     name: str
@@ -73,6 +75,11 @@ class TrainingConfig:
         network = {**self.network, "widths": tuple(self.network["widths"])}
         return Cascade(CascadeConfig(**network))
 
+    @property
+    def length(self) -> int:
+        """Steps of the whole run."""
+        return max([self.steps, *(p.get("steps", 0) for p in self.phases)])
+
     def conditions(self) -> dict[int, Conditions]:
         """What shots are drawn from, by the first item it holds for."""
         result: dict[int, Conditions] = {}
@@ -81,6 +88,8 @@ class TrainingConfig:
                 k: tuple(v) if isinstance(v, list) else v for k, v in phase.items()
             }
             first = int(values.pop("from_step")) * self.batch
+            values.pop("steps", None)
+            values.pop("learning_rate", None)
             result[first] = Conditions(**values)
         return result
 
@@ -95,12 +104,16 @@ class TrainingConfig:
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Linear warm-up, then half a cosine."""
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    """Linear warm-up, then half a cosine, and another for each phase that restarts it."""
+    start, end, high = config.warmup, config.steps, config.learning_rate
+    if step < start:
+        return high * (step + 1) / start
+    for phase in config.phases:
+        if "learning_rate" in phase and step >= phase["from_step"]:
+            start, end, high = phase["from_step"], phase["steps"], phase["learning_rate"]
+    progress = min((step - start) / max(1, end - start), 1)
     low = config.final_learning_rate
-    return low + (config.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
+    return low + (high - low) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 class Trainer:
@@ -164,7 +177,7 @@ class Trainer:
         pairs = PhotoPairs(
             config.files(self.data),
             config.crop,
-            config.steps * config.batch,
+            config.length * config.batch,
             config.seed,
             config.conditions(),
         )
