@@ -155,6 +155,36 @@ def test_schedule_warms_up_and_cools_down(config: TrainingConfig) -> None:
     assert rates[-1] == pytest.approx(config.final_learning_rate, rel=0.05)
 
 
+def test_a_phase_changes_conditions_and_restarts_the_schedule(config: TrainingConfig) -> None:
+    phases: list[dict[str, object]] = [
+        {"from_step": 10, "black": [-0.5, 0.0], "cast": 0.1},
+        {"from_step": 60, "steps": 90, "learning_rate": 5e-4, "key": 0.5},
+    ]
+    config = dataclasses.replace(config, steps=50, warmup=5, phases=phases)
+    assert config.length == 90
+    rates = [learning_rate(config, step) for step in range(90)]
+    assert rates[49] == pytest.approx(config.final_learning_rate, rel=0.2)
+    assert rates[59] == config.final_learning_rate
+    assert rates[60] == 5e-4
+    assert rates[89] == pytest.approx(config.final_learning_rate, rel=0.2)
+    conditions = config.conditions()
+    assert conditions[10 * config.batch].black == (-0.5, 0.0)
+    assert conditions[60 * config.batch].key == 0.5
+
+
+def test_rough_conditions_change_the_input_and_not_the_print() -> None:
+    p = picture()
+    for changes in (
+        {"black": (-0.02,) * 3},
+        {"balance": (1.3, 1.0, 0.8)},
+        {"camera_contrast": 0.7},
+    ):
+        plain, rough = Scene(p, shot()), Scene(p, shot(**changes))
+        assert (plain.print(p, Y, X) == rough.print(p, Y, X)).all()
+        a, b = (s.expose(p, Y, X, np.random.default_rng(0)) for s in (plain, rough))
+        assert np.abs(a - b).max() > 0.01
+
+
 def test_a_resumed_run_is_the_run_itself(
     photographs: Path, config: TrainingConfig, tmp_path: Path
 ) -> None:
