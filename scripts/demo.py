@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
 import napari_dcr
 from napari_dcr import files
+from napari_dcr.plugin.samples import earth_at_night
 from napari_dcr.training.metrics import match_mean, psnr, ssim
 from napari_dcr.training.synthetic import dim_rendition
 
@@ -18,9 +18,7 @@ def main() -> None:
     """Write to the folder given, or to ``demo-output``."""
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output").resolve()
     out.mkdir(parents=True, exist_ok=True)
-    sample = resources.files("napari_dcr.plugin") / "sample_data" / "earth-at-night.jpg"
-    with resources.as_file(sample) as path:
-        earth = files.read(path).pixels
+    ((earth, _, _),) = earth_at_night()
     clean = files.read(Path(__file__).parent / "data" / "kodak-23.png").pixels
     dim, truth = (
         np.round(picture * 255).astype(np.uint8)

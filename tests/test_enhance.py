@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import napari_dcr
+from napari_dcr.enhancement import drain
 from napari_dcr.image.intensity import DTYPES
 
 FAST = {"depth": 1, "device": "cpu", "precision": "fp32"}
@@ -25,18 +25,6 @@ def as_dtype(picture: NDArray[np.uint8], dtype: str) -> NDArray[Any]:
     if np.dtype(dtype).kind == "f":
         return (picture / 255).astype(dtype)
     return (picture.astype(np.int64) * np.iinfo(dtype).max // 255).astype(dtype)
-
-
-def finish(
-    steps: Generator[napari_dcr.Progress, None, napari_dcr.Enhancement],
-) -> napari_dcr.Enhancement:
-    """Drain a run."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            result: napari_dcr.Enhancement = finished.value
-            return result
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -229,7 +217,7 @@ def test_defaults_stand_in_one_place() -> None:
 
 
 def test_record_says_how_it_came_about(dim_rgb: NDArray[np.uint8]) -> None:
-    enhancement = finish(
+    enhancement = drain(
         napari_dcr.enhance_steps(dim_rgb, napari_dcr.Options(depth=2, device="cpu"))
     )
     record = enhancement.record

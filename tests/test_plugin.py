@@ -15,6 +15,7 @@ from npe2 import PluginManifest
 from numpy.typing import NDArray
 
 import napari_dcr
+from napari_dcr.enhancement import drain
 from napari_dcr.plugin.layers import layer_axes, result_layer
 from napari_dcr.plugin.widget import EnhanceWidget
 
@@ -219,12 +220,7 @@ def test_results_keep_where_and_how_their_source_is_shown(kind: str) -> None:
     steps = napari_dcr.enhance_steps(
         np.asarray(pixels), napari_dcr.Options(depth=0, axes=layer_axes(layer), device="cpu")
     )
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            data, arguments, layer_type = result_layer(layer, finished.value)
-            break
+    data, arguments, layer_type = result_layer(layer, drain(steps))
     result = Image(data, **arguments)
     assert layer_type == "image"
     assert result.data.shape == pixels.shape

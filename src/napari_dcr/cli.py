@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -186,28 +187,25 @@ def _check_targets(jobs: Sequence[tuple[Path, Path]], overwrite: bool) -> None:
 
 
 def _enhance_file(source: Path, target: Path, options: Options, quiet: bool) -> None:
-    from dataclasses import replace
-
-    from napari_dcr.enhancement import enhance_steps
+    from napari_dcr.enhancement import Progress, drain, enhance_steps
 
     picture = files.read(source)
     dtype = picture.pixels.dtype if options.output == "same" else np.dtype(options.output)
     files.check_can_hold(target, dtype)
-    options = replace(options, axes=options.axes or picture.axes)
+    axes = options.axes or picture.axes
+    options = replace(options, axes=axes)
     steps = enhance_steps(picture.pixels, options)
     with tqdm(
         total=picture.pixels.size, desc=source.name, unit="px", unit_scale=True, disable=quiet
     ) as bar:
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as finished:
-                result = finished.value
-                break
+
+        def show(step: Progress) -> None:
             bar.total = step.total
             bar.update(step.done - bar.n)
+
+        result = drain(steps, show)
     target.parent.mkdir(parents=True, exist_ok=True)
-    files.write(target, files.Picture(result.image, options.axes or picture.axes, picture.metadata))
+    files.write(target, files.Picture(result.image, axes, picture.metadata))
 
 
 if __name__ == "__main__":

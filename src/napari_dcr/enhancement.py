@@ -126,13 +126,20 @@ link_frames, output, tile, device, precision
         axes=axes, channel_axis=channel_axis, rgb=rgb, input_range=input_range,
         link_frames=link_frames, output=output, tile=tile, device=device, precision=precision,
     )  # fmt: skip
-    steps = enhance_steps(image, options, out)
+    return drain(enhance_steps(image, options, out), progress).image
+
+
+def drain(
+    steps: Generator[Progress, None, Enhancement],
+    progress: Callable[[Progress], None] | None = None,
+) -> Enhancement:
+    """Run the steps of `enhance_steps` to their end; ``progress`` is told of each."""
     while True:
         try:
             step = next(steps)
         except StopIteration as finished:
             result: Enhancement = finished.value
-            return result.image
+            return result
         if progress is not None:
             progress(step)
 

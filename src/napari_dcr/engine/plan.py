@@ -27,11 +27,6 @@ class Tile:
     columns: tuple[int, int]
 
     @property
-    def pixels(self) -> int:
-        """Pixels of the window."""
-        return (self.rows[1] - self.rows[0]) * (self.columns[1] - self.columns[0])
-
-    @property
     def crop(self) -> tuple[slice, slice]:
         """The core within the window."""
         return tuple(

@@ -16,8 +16,9 @@ from PIL import Image as PILImage
 from scipy import ndimage
 
 from napari_dcr.image.tone import Pixels, brightest, linear_to_srgb, shoulder, srgb_to_linear
+from napari_dcr.network import global_net
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+LUMA = np.array(global_net.LUMA, np.float32)
 
 
 def contrast(v: Pixels, amount: float) -> Pixels:
