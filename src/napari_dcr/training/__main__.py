@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1, help="loader processes")
     parser.add_argument("--out", type=Path, help="weights file (default: in the run folder)")
+    parser.add_argument("--start", type=Path, help="weights file that a new run starts from")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long")
     options = parser.parse_args(arguments)
     path = options.config
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
         path = Path(__file__).with_name(f"{options.config}.toml")
     config = TrainingConfig.read(path)
     run = options.run or Path("runs") / config.name
-    trainer = Trainer(config, options.data, run, options.device)
+    trainer = Trainer(config, options.data, run, options.device, options.start)
     trainer.train(options.workers, options.minutes)
     path = options.out or run / f"{config.name}.safetensors"
     print(path, export(trainer, path))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 from napari_dcr.training.camera import Conditions
 from napari_dcr.training.data import PhotoPairs, image_files
@@ -128,18 +129,29 @@ class Trainer:
         Folder for the log and the checkpoint; a checkpoint there is resumed.
     device : str
         Torch device.
+    start : Path or None
+        Weights file of the same network that a new run starts from.
     """
 
-    def __init__(self, config: TrainingConfig, data: Path, run: Path, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        data: Path,
+        run: Path,
+        device: str = "cpu",
+        start: Path | None = None,
+    ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.data, self.run_folder = config, data, run
         self.device = torch.device(device)
         self.network = config.cascade().placed_on(self.device)
+        if start:
+            self.network.load_state_dict(weights.load(start).network.state_dict())
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
-        self.weights = LossWeights(**config.loss)
+        self.loss = LossWeights(**config.loss)
         self.step = 0
         self.seconds = 0.0
         run.mkdir(parents=True, exist_ok=True)
@@ -204,9 +216,9 @@ class Trainer:
                 batch["input"], conditioning, place, last, detail, exits=(0, shallow, last)
             )
         losses = {
-            "curve": curve_loss(conditioning, batch, base, self.weights),
-            "early": exit_loss(early.float(), batch["target"], self.weights),
-            "final": exit_loss(final.float(), batch["target"], self.weights),
+            "curve": curve_loss(conditioning, batch, base, self.loss),
+            "early": exit_loss(early.float(), batch["target"], self.loss),
+            "final": exit_loss(final.float(), batch["target"], self.loss),
         }
         total = losses["curve"] + 0.3 * losses["early"] + losses["final"]
         self.optimiser.zero_grad(set_to_none=True)
