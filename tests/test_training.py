@@ -16,7 +16,15 @@ import napari_dcr
 from napari_dcr import files
 from napari_dcr.network import weights
 from napari_dcr.training import metrics
-from napari_dcr.training.camera import LightField, Noise, Scene, Shot, contrast, undo_contrast
+from napari_dcr.training.camera import (
+    Conditions,
+    LightField,
+    Noise,
+    Scene,
+    Shot,
+    contrast,
+    undo_contrast,
+)
 from napari_dcr.training.data import PhotoPairs
 from napari_dcr.training.evaluate import evaluate, table
 from napari_dcr.training.export import export
@@ -81,6 +89,52 @@ def test_noise_has_the_variance_of_its_model(blur: float) -> None:
         assert residual.std() == pytest.approx(np.sqrt(4e-4 * level + 1e-6), rel=0.03)
         neighbours = np.corrcoef(residual[:, 1:].ravel(), residual[:, :-1].ravel())[0, 1]
         assert (neighbours > 0.3) == bool(blur)
+
+
+def test_a_floor_lifts_blacks_by_the_mean_of_clipped_noise() -> None:
+    rng = np.random.default_rng(0)
+    floor, gains = 2e-3, (2.0, 1.0, 1.6)
+    noise = Noise(0.0, 0.0, gains=gains, floor=floor)
+    for level in (-1e-3, 0.0, 1e-3, 0.1):
+        clipped = np.maximum(level + floor * np.array(gains) * rng.normal(size=(200_000, 3)), 0)
+        lifted = noise.lifted(np.full((1, 1, 3), level, np.float32))
+        assert lifted[0, 0] == pytest.approx(clipped.mean(0), rel=0.02)
+    dark = noise.lifted(np.zeros((1, 1, 3), np.float32))[0, 0]
+    assert dark[0] > dark[2] > dark[1] > 0  # magenta
+
+
+@given(st.integers(0, 2**32))
+def test_shots_stay_inside_their_conditions(seed: int) -> None:
+    conditions = Conditions(
+        ev=(1, 3, 5), most_floor=4e-3, black=(-0.3, 0.1), cast=0.3, saturation=(0.7, 1.5)
+    )
+    some = Shot.sample(np.random.default_rng(seed), conditions=conditions)
+    assert 0 <= some.ev <= 5
+    assert some.noise.floor == 0 or 4e-4 <= some.noise.floor <= 4e-3
+    assert 0.7 <= some.saturation <= 1.5
+    assert Shot.sample(np.random.default_rng(seed), conditions=conditions) == some
+
+
+def test_saturation_of_the_camera_keeps_greys() -> None:
+    grey = np.full((90, 120, 3), 0.4, np.float32)
+    colours = picture()
+    spans = []
+    for saturation in (0.5, 1.0, 1.5):
+        some = shot(saturation=saturation, ev=2.0)
+        flat = Scene(grey, some).expose(grey, Y, X, np.random.default_rng(0))
+        assert np.ptp(flat) < 1e-3
+        dim = Scene(colours, some).expose(colours, Y, X, np.random.default_rng(0))
+        spans.append(float((dim.max(-1) - dim.min(-1)).mean()))
+    assert spans[0] < spans[1] < spans[2]
+
+
+def test_hardly_dim_pictures_are_printed_as_they_were_meant() -> None:
+    low_key = picture() * 0.5
+    lifts = []
+    for ev in (0.0, 1.0, 4.0):
+        lifts.append(float(Scene(low_key, shot(ev=ev)).print(low_key, Y, X).mean()))
+    assert lifts[0] == pytest.approx(low_key.mean(), abs=0.02)
+    assert lifts[0] < lifts[1] < lifts[2]
 
 
 def test_input_is_darker_by_its_stops_and_the_target_is_not() -> None:

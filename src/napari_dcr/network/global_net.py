@@ -50,7 +50,7 @@ class GlobalNet(nn.Module):
             nn.Conv2d(48, 64, 3, 1, 1), nn.LeakyReLU(0.1),
             nn.Conv2d(64, 64, 3, 1, 1), nn.LeakyReLU(0.1),
         )  # fmt: skip
-        summary = 2 * 64 + 2 * len(self.QUANTILES) + 1
+        summary = 2 * 64 + (2 + channels) * len(self.QUANTILES) + 1
         self.summary = nn.Sequential(
             nn.Linear(summary, 96), nn.LeakyReLU(0.1), nn.Linear(96, 64), nn.LeakyReLU(0.1)
         )
@@ -73,15 +73,17 @@ class GlobalNet(nn.Module):
         a = level[:, None, None, None]
         adapted = thumbnail * (1 + a) / (thumbnail + a)
         features = self.features(torch.cat([adapted, thumbnail], 1))
-        mean = adapted.mean(1).flatten(1)
-        peak = adapted.amax(1).flatten(1)
-        spread = torch.quantile(torch.stack([mean, peak]), self.quantiles, dim=2)  # (Q, 2, B)
+        # The channels' own blacks tell a floor of clipped noise from shadows.
+        values = torch.cat(
+            [adapted.mean(1, keepdim=True), adapted.amax(1, keepdim=True), adapted], 1
+        ).flatten(2)
+        spread = torch.quantile(values, self.quantiles, dim=2)  # (Q, B, 2 + C)
         summary = self.summary(
             torch.cat(
                 [
                     features.mean((2, 3)),
                     features.amax((2, 3)),
-                    spread.permute(2, 0, 1).flatten(1),
+                    spread.permute(1, 0, 2).flatten(1),
                     level.log2()[:, None] / 4,
                 ],
                 1,

@@ -11,6 +11,10 @@ TABLE_SIZE = 1025
 """Entries of a sampled curve; between them it is linear."""
 
 
+BALANCE_RANGE = 0.8
+"""Largest log gain of a channel's white balance: 1.15 EV up or down."""
+
+
 class Tone(NamedTuple):
     """A tone curve in linear light: ``(light - black) * balance * gain(brightest)``.
 
@@ -101,7 +105,7 @@ class ToneDecoder(nn.Module):
         gain = torch.cat([gain[:, :1], gain], 1)
         dim_grey = decode(a)
         black = dim_grey * torch.tanh(common + 0.3 * black)
-        balance = torch.exp(0.3 * torch.tanh(balance))
+        balance = torch.exp(BALANCE_RANGE * torch.tanh(balance))
         return Tone(curve, gain, black[:, :, None, None], balance[:, :, None, None])
 
 

@@ -8,12 +8,13 @@ raw-like input, the ranges of Brooks et al. 2019 ("Unprocessing images").
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image as PILImage
-from scipy import ndimage
+from scipy import ndimage, special
 
 from napari_dcr.image.tone import Pixels, brightest, linear_to_srgb, shoulder, srgb_to_linear
 from napari_dcr.network import global_net
@@ -99,16 +100,32 @@ class Noise:
         Standard deviation of a common offset of each row, in read deviations.
     correlation : float
         Blur in pixels by the camera's own processing; 0 for white noise.
+    gains : tuple of float
+        White balance of R, G, B that the camera applied to its noise too.
+    floor : float
+        Deviation of the noise that the camera clipped at black before it balanced
+        and reduced the picture: what is left of it lifts the blacks, those of the
+        channels with the larger gain more.
     """
 
     shot: float
     read: float
     row: float = 0.0
     correlation: float = 0.0
+    gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    floor: float = 0.0
 
     @classmethod
-    def sample(cls, rng: np.random.Generator, most_read: float = 4e-6) -> Noise:
-        """8-bit camera output mostly, raw-like sensors one time in seven."""
+    def sample(
+        cls,
+        rng: np.random.Generator,
+        most_read: float = 4e-6,
+        most_floor: float = 0.0,
+    ) -> Noise:
+        """8-bit camera output mostly, raw-like sensors one time in seven.
+
+        A ``most_floor`` above 0 gives most cameras a floor and gains.
+        """
         if rng.random() < 0.15:
             log_shot = rng.uniform(np.log(1e-4), np.log(4e-3))
             log_read = 2.18 * log_shot + 1.2 + rng.normal(0, 0.26)
@@ -117,7 +134,26 @@ class Noise:
             log_read = rng.uniform(np.log(1e-8), np.log(most_read))
         row = float(rng.uniform(0, 0.5)) if rng.random() < 0.2 else 0.0
         blur = float(rng.uniform(0.35, 1.3)) if rng.random() < 0.45 else 0.0
-        return cls(float(np.exp(log_shot)), float(np.exp(log_read)), row, blur)
+        gains, floor = (1.0, 1.0, 1.0), 0.0
+        if most_floor:
+            red, blue = rng.uniform(1.3, 2.3, 2)
+            if rng.random() < 0.8:
+                gains = (float(red), 1.0, float(blue))
+            if rng.random() < 0.7:
+                floor = float(np.exp(rng.uniform(np.log(most_floor / 10), np.log(most_floor))))
+        return cls(float(np.exp(log_shot)), float(np.exp(log_read)), row, blur, gains, floor)
+
+    def lifted(self, x: Pixels) -> Pixels:
+        """Mean of (h, w, 3) linear values plus the floor's noise, clipped at 0.
+
+        The mean of a rectified normal variable, ``x Phi(x / s) + s phi(x / s)``.
+        """
+        if not self.floor:
+            return x
+        deviation = np.asarray(self.gains, np.float32) * np.float32(self.floor)
+        relative = x / deviation
+        density = np.exp(-0.5 * relative**2) * np.float32(0.39894228)
+        return (x * special.ndtr(relative) + deviation * density).astype(np.float32)
 
     def __call__(self, x: Pixels, rng: np.random.Generator) -> Pixels:
         """Add noise to (h, w, 3) linear values."""
@@ -127,7 +163,9 @@ class Noise:
             grain /= grain.std() + 1e-6
         if self.row:
             grain += self.row * rng.standard_normal((x.shape[0], 1, 1), np.float32)
-        return x + grain * np.sqrt(self.shot * np.maximum(x, 0) + self.read)
+        gains = np.asarray(self.gains, np.float32)
+        variance = self.shot * gains * np.maximum(x, 0) + self.read * gains**2
+        return self.lifted(x) + grain * np.sqrt(variance)
 
 
 @dataclass(frozen=True)
@@ -140,12 +178,16 @@ class Conditions:
         Least, most frequent and most stops of darkness.
     most_read : float
         Largest read variance of 8-bit cameras.
+    most_floor : float
+        Largest `Noise.floor`; 0 for cameras that clip nothing.
     black : tuple of float
         Range of a black-level error that half of the inputs have on top of a
         small one, in units of what a dim mid-tone reads: crushed blacks are
         negative, blacks lifted by clipped noise or a pedestal positive.
     cast : float
         Standard deviation, in stops, of a colour cast that half of the inputs have.
+    saturation : tuple of float
+        Range of the camera's colour saturation, 1 for the scene's.
     contrast : float or None
         Largest S-curve of a camera that differs from the print's; None for the same.
     key : float
@@ -154,8 +196,10 @@ class Conditions:
 
     ev: tuple[float, float, float] = (0.7, 5.5, 7.0)
     most_read: float = 4e-6
+    most_floor: float = 0.0
     black: tuple[float, float] = (0.0, 0.0)
     cast: float = 0.0
+    saturation: tuple[float, float] = (1.0, 1.0)
     contrast: float | None = None
     key: float = 0.44
 
@@ -180,6 +224,8 @@ class Shot:
         Gains of R, G, B and black-level errors (linear) of the input.
     bits : int
         Bit depth of the input.
+    saturation : float
+        Colour saturation of the input, 1 for the scene's.
     jpeg : int
         Quality of the input's JPEG compression, 0 for none.
     identity : bool
@@ -201,6 +247,7 @@ class Shot:
     jpeg: int
     identity: bool
     key: float = 0.44
+    saturation: float = 1.0
 
     @classmethod
     def sample(
@@ -219,7 +266,7 @@ class Shot:
         # The black level drifts by a fraction of what a dim mid-tone reads.
         dim_grey = 0.18 * 2.0 ** -(stops if ev is None else ev)
         black = dim_grey * (rng.normal(0, 0.05) + rng.normal(0, 0.015, 3))
-        noise = Noise.sample(rng, conditions.most_read)
+        noise = Noise.sample(rng, conditions.most_read, conditions.most_floor)
         contrast = camera_contrast = float(rng.uniform(0, 0.6))
         least, most = conditions.black
         if most > least and rng.random() < 0.5:
@@ -230,6 +277,8 @@ class Shot:
             balance = balance * 2 ** rng.normal(0, [cast, cast / 3, cast])
         if conditions.contrast is not None:
             camera_contrast = float(rng.uniform(0, conditions.contrast))
+        dull, vivid = conditions.saturation
+        saturation = float(rng.uniform(dull, vivid)) if vivid > dull else 1.0
         return cls(
             ev=float(stops if ev is None else ev),
             light=light,
@@ -240,9 +289,10 @@ class Shot:
             balance=(float(balance[0]), float(balance[1]), float(balance[2])),
             black=(float(black[0]), float(black[1]), float(black[2])),
             bits=int(rng.choice([8, 8, 8, 10, 12, 16])),
-            jpeg=int(rng.integers(60, 96)) if rng.random() < 0.45 else 0,
+            jpeg=int(rng.integers(60, 98)) if rng.random() < 0.3 else 0,
             identity=bool(ev is None and rng.random() < 0.1),
             key=conditions.key,
+            saturation=saturation,
         )
 
 
@@ -267,7 +317,7 @@ class Scene:
         luma = photograph @ LUMA
         self._mean = float(luma.mean())
         # A picture that is dim or flat by nature has no right to call itself well exposed.
-        self.identity = shot.identity and 0.25 < self._mean < 0.7 and np.ptp(luma) > 0.6
+        self.identity = shot.identity and 0.18 < self._mean < 0.75 and np.ptp(luma) > 0.5
         if self.identity:
             return
         step = max(1, int(np.sqrt(height * width / 1600)))
@@ -291,7 +341,10 @@ class Scene:
 
     def _fit_print(self, sample: Pixels) -> None:
         """Choose exposure, shoulder and levels of the print."""
-        wanted = float(self._mean**0.35 * self.shot.key**0.65)
+        # What is hardly too dark is printed as it was meant to be.
+        darkness = float(np.clip((self.shot.ev + self.shot.light.range / 2) / 2.5, 0, 1))
+        share = 0.65 * darkness
+        wanted = float(self._mean ** (1 - share) * self.shot.key**share)
         low, high = 0.25, 16.0
         for _ in range(8):
             self._gain = float(np.sqrt(low * high))
@@ -306,8 +359,8 @@ class Scene:
         scale = min(
             0.945 / max(white - black, 1e-3), self.WHITE / max(brightest_white - black, 1e-3)
         )
-        self._scale = float(np.clip(scale, 0.85, 1.35))
-        self._black = float(np.clip(black - 0.015 / self._scale, 0, 0.15))
+        self._scale = 1 + darkness * (float(np.clip(scale, 0.85, 1.35)) - 1)
+        self._black = darkness * float(np.clip(black - 0.015 / self._scale, 0, 0.15))
 
     def print(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
         """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1]."""
@@ -326,14 +379,16 @@ class Scene:
         shot = self.shot
         if self.identity:
             linear = srgb_to_linear(photograph)
-            display = (
-                linear_to_srgb(np.clip(shot.noise(linear, rng), 0, 1)) if shot.jpeg else photograph
-            )
+            noise = dataclasses.replace(shot.noise, floor=0.0)
+            display = linear_to_srgb(np.clip(noise(linear, rng), 0, 1)) if shot.jpeg else photograph
         else:
             light = np.exp2(shot.light(y, x) - shot.ev)[..., None]
             linear = self._radiance(photograph) * light * np.asarray(shot.balance, np.float32)
-            linear = np.clip(shot.noise(linear + np.asarray(shot.black, np.float32), rng), 0, 1)
-            display = contrast(linear_to_srgb(linear), shot.camera_contrast)
+            linear = shot.noise(linear + np.asarray(shot.black, np.float32), rng)
+            if shot.saturation != 1:
+                grey = (linear @ LUMA)[..., None]
+                linear = grey + np.float32(shot.saturation) * (linear - grey)
+            display = contrast(linear_to_srgb(np.clip(linear, 0, 1)), shot.camera_contrast)
         levels = np.float32(2**shot.bits - 1)
         display = np.round(np.clip(display, 0, 1) * levels) / levels
         if shot.jpeg and jpeg:

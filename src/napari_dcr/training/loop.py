@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -133,6 +133,9 @@ class Trainer:
         Weights file of the same network that a new run starts from.
     """
 
+    SHARES: ClassVar[dict[str, float]] = {"curve": 1.0, "early": 0.3, "final": 1.0}
+    """Of the losses in what is minimised."""
+
     def __init__(
         self,
         config: TrainingConfig,
@@ -144,7 +147,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.data, self.run_folder = config, data, run
         self.device = torch.device(device)
-        self.network = config.cascade().placed_on(self.device)
+        self.network = self.build().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if start:
             self.network.load_state_dict(weights.load(start).network.state_dict())
         self.average = copy.deepcopy(self.network).requires_grad_(False)
@@ -157,6 +160,10 @@ class Trainer:
         run.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
             self._resume()
+
+    def build(self) -> Cascade:
+        """Make the network to train."""
+        return self.config.cascade()
 
     @property
     def checkpoint(self) -> Path:
@@ -199,28 +206,31 @@ class Trainer:
         )
         yield from loader
 
-    def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """One optimiser step; returns the losses of the exits."""
-        config = self.config
-        batch = {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}
-        rng = np.random.default_rng((config.seed, 1, self.step))
+    def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Loss of the curve, of one exit at random and of the last one."""
         last = self.network.stages
         shallow = int(rng.integers(1, last)) if last > 1 else last
-        detail = bool(rng.random() >= config.detail_dropout)
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(config, self.step)
+        detail = bool(rng.random() >= self.config.detail_dropout)
         conditioning = self.network.condition(batch["thumbnail"])
         place = batch["rows"], batch["columns"]
         with torch.autocast(self.device.type, torch.bfloat16):
             base, early, final = self.network(
                 batch["input"], conditioning, place, last, detail, exits=(0, shallow, last)
             )
-        losses = {
+        return {
             "curve": curve_loss(conditioning, batch, base, self.loss),
             "early": exit_loss(early.float(), batch["target"], self.loss),
             "final": exit_loss(final.float(), batch["target"], self.loss),
         }
-        total = losses["curve"] + 0.3 * losses["early"] + losses["final"]
+
+    def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """One optimiser step; returns the losses of the exits."""
+        config = self.config
+        batch = {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(config, self.step)
+        losses = self.losses(batch, np.random.default_rng((config.seed, 1, self.step)))
+        total = torch.stack([self.SHARES[k] * v for k, v in losses.items()]).sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)

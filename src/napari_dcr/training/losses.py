@@ -22,14 +22,16 @@ class LossWeights:
         Share of the pixel term that ignores the crop's mean brightness (Liao et
         al. 2025, "GT-mean loss"): the local net is to spend itself on noise and
         detail, the curve owns brightness.
-    structure, spectrum, chroma, edges : float
-        1 - MS-SSIM of luma, amplitude spectrum of luma, chroma, Laplacian of luma.
+    structure, similarity, spectrum, chroma, edges : float
+        1 - MS-SSIM of luma, 1 - SSIM of all channels, amplitude spectrum of luma,
+        chroma, Laplacian of luma.
     smoothness : float
         Bend of the tone curve.
     """
 
     gt_mean: float = 0.5
     structure: float = 0.25
+    similarity: float = 0.15
     spectrum: float = 0.02
     chroma: float = 0.3
     edges: float = 0.1
@@ -49,18 +51,18 @@ def luma(rgb: Tensor) -> Tensor:
     return (rgb * weights[:, None, None]).sum(1, keepdim=True)
 
 
-def _band(size: int, device: torch.device) -> Tensor:
-    """Build the 11-tap Gaussian as a banded (size - 10, size) matrix.
+def _band(size: int, step: int, device: torch.device) -> Tensor:
+    """Build the 11-tap Gaussian at every ``step``-th place as a banded (n, size) matrix.
 
     Far faster than a one-channel convolution, above all backwards.
     """
     offset = torch.arange(size, device=device) - torch.arange(size - 10, device=device)[:, None] - 5
     band = torch.exp(-0.5 * (offset / 1.5) ** 2) * (offset.abs() <= 5)
-    return band / band.sum(1, keepdim=True)
+    return (band / band.sum(1, keepdim=True))[::step]
 
 
 def ms_ssim(a: Tensor, b: Tensor, scales: int = 4) -> Tensor:
-    """Multi-scale SSIM (Wang et al. 2003) of one-channel images, 11x11 Gaussian, sigma 1.5.
+    """Multi-scale SSIM (Wang et al. 2003), mean over channels, 11x11 Gaussian, sigma 1.5.
 
     The published weights of the first ``scales`` scales, normalised to 1.
     """
@@ -69,8 +71,9 @@ def ms_ssim(a: Tensor, b: Tensor, scales: int = 4) -> Tensor:
     result = torch.ones((), device=a.device)
     for scale in range(scales):
         moments = torch.cat([a, b, a * a, b * b, a * b])
-        height, width = moments.shape[2:]
-        blurred = _band(height, a.device) @ moments @ _band(width, a.device).T
+        # At full resolution every other place is enough for a mean.
+        rows, columns = (_band(n, 1 if scale else 2, a.device) for n in moments.shape[2:])
+        blurred = rows @ moments @ columns.T
         mu_a, mu_b, aa, bb, ab = blurred.chunk(5)
         contrast = (2 * (ab - mu_a * mu_b) + 0.0009) / (aa - mu_a**2 + bb - mu_b**2 + 0.0009)
         value = contrast.mean()
@@ -96,6 +99,7 @@ def exit_loss(output: Tensor, target: Tensor, weights: LossWeights) -> Tensor:
     loss = (1 - weights.gt_mean) * charbonnier(output, target)
     loss = loss + weights.gt_mean * charbonnier(matched, target)
     loss = loss + weights.structure * (1 - ms_ssim(grey, grey_target))
+    loss = loss + weights.similarity * (1 - ms_ssim(output, target, scales=1))
     spectrum = (
         torch.fft.rfft2(grey, norm="ortho").abs() - torch.fft.rfft2(grey_target, norm="ortho").abs()
     )

@@ -1,0 +1,231 @@
+"""``python -m napari_dcr.training.ablation``: what each part of the network is worth.
+
+Every row is trained on the same pairs, in the same order, for the same small
+number of steps, and scored on the same pictures: real pairs, and photographs
+that were held out of training, taken four stops too dark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_dcr.image.tone import Pixels
+from napari_dcr.network.cascade import Cascade
+from napari_dcr.network.classic import ClassicCascade
+from napari_dcr.network.global_net import Conditioning
+from napari_dcr.network.tone import TABLE_SIZE, Tone
+from napari_dcr.training import metrics
+from napari_dcr.training.data import image_files, load_rgb, thumbnail_of
+from napari_dcr.training.loop import Trainer, TrainingConfig
+from napari_dcr.training.losses import exit_loss
+from napari_dcr.training.synthetic import dim_rendition
+
+
+class PartialCascade(Cascade):
+    """A cascade that makes no use of parts of its global net."""
+
+    curve = grid = True
+
+    def condition(self, thumbnail: Tensor) -> Conditioning:
+        """Condition, with what is missing replaced by what says nothing."""
+        whole = super().condition(thumbnail)
+        tone = whole.tone if self.curve else _neutral(thumbnail)
+        return Conditioning(tone, whole.grid if self.grid else torch.zeros_like(whole.grid))
+
+
+def _neutral(thumbnail: Tensor) -> Tone:
+    """Give the tone that changes nothing."""
+    count, channels = thumbnail.shape[:2]
+    curve = torch.linspace(0, 1, TABLE_SIZE, device=thumbnail.device).expand(count, -1)
+    black = thumbnail.new_zeros(count, channels, 1, 1)
+    return Tone(curve, torch.ones_like(curve), black, torch.ones_like(black))
+
+
+class CascadeTrainer(Trainer):
+    """Train the cascade with some of its parts.
+
+    Attributes
+    ----------
+    curve, grid : bool
+        Whether the tone curve and the feature grid of the whole image are used.
+    """
+
+    curve = grid = True
+
+    def build(self) -> Cascade:
+        """Make the network to train."""
+        network = PartialCascade(self.config.cascade().config)
+        network.curve, network.grid = self.curve, self.grid
+        return network
+
+    def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+        """As for the whole network, without the curve's where there is none."""
+        losses = super().losses(batch, rng)
+        return losses if self.curve else {k: v for k, v in losses.items() if k != "curve"}
+
+
+class ClassicTrainer(Trainer):
+    """Train the cascade of 2019, with a loss on its output alone."""
+
+    SHARES: ClassVar[dict[str, float]] = {"final": 1.0}
+
+    def build(self) -> Any:
+        """Make the network to train."""
+        return ClassicCascade()
+
+    def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Loss of the output."""
+        with torch.autocast(self.device.type, torch.bfloat16):
+            output = self.network(batch["input"])
+        return {"final": exit_loss(output.float(), batch["target"], self.loss)}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row: a network, how it is trained, and the settings it is scored at."""
+
+    trainer: type[Trainer]
+    detail_dropout: float = 1.0
+    curve: bool = False
+    grid: bool = False
+    settings: tuple[tuple[int, bool], ...] = ((3, False),)
+
+
+VARIANTS = {
+    "classic (2019)": Variant(ClassicTrainer),
+    "anytime head": Variant(CascadeTrainer),
+    "+ global grid": Variant(CascadeTrainer, grid=True),
+    "+ tone curve": Variant(CascadeTrainer, grid=True, curve=True),
+    "+ detail module": Variant(
+        CascadeTrainer, 0.25, True, True,
+        ((3, True), (3, False), (2, True), (1, True), (0, True)),
+    ),
+}  # fmt: skip
+
+
+def restore(
+    network: nn.Module, picture: metrics.Picture, depth: int, detail: bool
+) -> metrics.Picture:
+    """Run a network on a whole (h, w, 3) picture, padded to what its strides divide."""
+    x = torch.from_numpy(picture.transpose(2, 0, 1).copy()).float()[None] / 255
+    height, width = picture.shape[:2]
+    padded = F.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate")
+    with torch.inference_mode():
+        if isinstance(network, Cascade):
+            conditioning = network.condition(thumbnail_of(picture.astype(np.float32) / 255)[None])
+            size = (height, width)
+            place = network.window_weights((0, padded.shape[2]), (0, padded.shape[3]), size)
+            y = network(padded, conditioning, place, depth, detail)
+        else:
+            y = network(padded)
+    pixels = y[0, :, :height, :width].clamp(0, 1).permute(1, 2, 0).numpy()
+    return np.rint(pixels * 255).astype(np.uint8)
+
+
+def real_pairs(folder: Path) -> Iterator[tuple[metrics.Picture, metrics.Picture]]:
+    """Pairs of pictures in ``low`` and ``high``."""
+    for path in image_files(folder / "low"):
+        yield load_rgb(path), load_rgb(folder / "high" / path.name)
+
+
+def synthetic_pairs(
+    files: list[Path], ev: float = 4.0
+) -> Iterator[tuple[metrics.Picture, metrics.Picture]]:
+    """Photographs taken ``ev`` stops too dark, seeded by their place in the list."""
+
+    def rounded(picture: Pixels) -> metrics.Picture:
+        return np.rint(picture * 255).astype(np.uint8)
+
+    for seed, path in enumerate(files):
+        dim, truth = dim_rendition(load_rgb(path, 640).astype(np.float32) / 255, ev, seed)
+        yield rounded(dim), rounded(truth)
+
+
+def scores(
+    network: nn.Module,
+    pairs: Iterator[tuple[metrics.Picture, metrics.Picture]],
+    depth: int,
+    detail: bool,
+) -> tuple[float, float, float]:
+    """Mean PSNR, GT-mean PSNR and SSIM."""
+    rows = []
+    for low, truth in pairs:
+        result = restore(network, low, depth, detail)
+        matched = metrics.match_mean(result, truth)
+        rows.append(
+            (metrics.psnr(result, truth), metrics.psnr(matched, truth), metrics.ssim(result, truth))
+        )
+    psnr, gt_mean, ssim = np.mean(rows, axis=0)
+    return float(psnr), float(gt_mean), float(ssim)
+
+
+def trained(variant: Variant, config: TrainingConfig, data: Path, run: Path) -> nn.Module:
+    """Train a row, or load it if it is trained already; gives its averaged network."""
+    config = dataclasses.replace(config, detail_dropout=variant.detail_dropout)
+    parts = {"curve": variant.curve, "grid": variant.grid}
+    make = type("Row", (variant.trainer,), parts)
+    trainer: Trainer = make(config, data, run)
+    if trainer.step < config.steps:
+        trainer.train()
+    return trainer.average.eval()
+
+
+def table(rows: list[tuple[str, int, bool, tuple[float, ...]]]) -> str:
+    """Markdown, one row per network and setting."""
+    lines = [
+        "| network | depth | detail | real: PSNR dB | GT-mean dB | SSIM "
+        "| held out, -4 EV: PSNR dB | GT-mean dB | SSIM |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, depth, detail, values in rows:
+        numbers = (f"{v:.3f}" if i % 3 == 2 else f"{v:.2f}" for i, v in enumerate(values))
+        switch = "on" if detail and depth else "off" if depth else "-"
+        lines.append(f"| {name} | {depth} | {switch} | {' | '.join(numbers)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train every row that is not trained yet, score all, print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m napari_dcr.training.ablation", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("pairs", type=Path, help="real pairs: folder with low and high")
+    parser.add_argument("--data", type=Path, default=os.environ.get("NAPARI_DCR_DATA", "data"))
+    parser.add_argument("--run", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--crop", type=int, default=96)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    config = dataclasses.replace(
+        TrainingConfig.read(Path(__file__).with_name("photo.toml")),
+        steps=options.steps, learning_rate=1e-3, warmup=300,
+        batch=options.batch, crop=options.crop, seed=options.seed,
+    )  # fmt: skip
+    held_out = config.files(options.data, held_out=True)
+    rows: list[tuple[str, int, bool, tuple[float, ...]]] = []
+    for name, variant in VARIANTS.items():
+        network = trained(variant, config, options.data, options.run / name.replace(" ", "-"))
+        for depth, detail in variant.settings:
+            values = (
+                *scores(network, real_pairs(options.pairs), depth, detail),
+                *scores(network, synthetic_pairs(held_out), depth, detail),
+            )
+            rows.append((name, depth, detail, values))
+            print(table(rows[-1:]).splitlines()[-1], flush=True)
+    print(f"\n{table(rows)}")
+
+
+if __name__ == "__main__":
+    main()
