@@ -128,6 +128,21 @@ def test_saturation_of_the_camera_keeps_greys() -> None:
     assert spans[0] < spans[1] < spans[2]
 
 
+def test_backlight_darkens_the_subject_and_spares_the_ground() -> None:
+    backlit = LightField("backlit", 3.0, (0.5, 0.5), 0.4, 0.0)
+    luma = np.linspace(0, 1, 50, dtype=np.float32)[None]
+    light = backlit(Y[:1], X[:, :50], luma)[0]
+    assert light[0] == -3
+    assert light[-1] == 0
+    assert (np.diff(light) >= 0).all()
+
+
+def test_lit_parts_are_not_overexposed_to_bring_up_the_rest() -> None:
+    p = picture()
+    lamp = LightField("lamp", 5.0, (0.3, 0.3), 0.2, 0.0)
+    assert Scene(p, shot(light=lamp, ev=0.0))._gain <= Scene.MOST_GAIN
+
+
 def test_hardly_dim_pictures_are_printed_as_they_were_meant() -> None:
     low_key = picture() * 0.5
     lifts = []
@@ -171,8 +186,8 @@ def test_lamp_light_is_compressed_and_gentle_light_is_kept() -> None:
         (LightField("gentle", 0.8, (0.5, 0.5), 0.3, 0.7), 0.95, 1.05),
         (LightField("lamp", 4.0, (0.3, 0.3), 0.3, 0.0), 0.45, 0.6),
     ):
-        printed = np.log2(Scene(grey, shot(light=light))._printed_light(Y, X))
-        ratio = np.ptp(printed) / np.ptp(light(Y, X))
+        printed = np.log2(Scene(grey, shot(light=light))._printed_light(grey, Y, X))
+        ratio = np.ptp(printed) / np.ptp(light(Y, X, grey[..., 0]))
         assert low < ratio < high
 
 

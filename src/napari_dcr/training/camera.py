@@ -41,12 +41,14 @@ class LightField:
     Attributes
     ----------
     kind : str
-        ``"even"``, ``"gentle"`` (planar shading), ``"lamp"`` (one part lit) or
-        ``"horizon"`` (one side lit).
+        ``"even"``, ``"gentle"`` (planar shading), ``"lamp"`` (one part lit),
+        ``"horizon"`` (one side lit) or ``"backlit"`` (the subject before its
+        bright ground: what is dark in the photograph gets less light).
     range : float
         EV between its brightest and darkest place.
     centre, radius, angle : float
-        Geometry in units of the image's sides.
+        Geometry in units of the image's sides; for ``"backlit"``, ``radius`` is the
+        luma that gets half of the range.
     """
 
     kind: str
@@ -57,8 +59,9 @@ class LightField:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> LightField:
-        """About half of the scenes evenly lit, a fifth gently shaded, a third lit in one part."""
-        kind = str(rng.choice(["even", "gentle", "lamp", "horizon"], p=[0.45, 0.2, 0.25, 0.1]))
+        """More than half of the scenes evenly lit or gently shaded, the others in one part."""
+        kinds = ["even", "gentle", "lamp", "horizon", "backlit"]
+        kind = str(rng.choice(kinds, p=[0.38, 0.17, 0.21, 0.08, 0.16]))
         spans = {"even": 0, "gentle": rng.uniform(0.2, 1.2), "horizon": rng.uniform(1.5, 4)}
         span = spans.get(kind, rng.uniform(1.5, 5))
         centre = (float(rng.uniform(0, 1)), float(rng.uniform(0, 1)))
@@ -71,8 +74,19 @@ class LightField:
         """Share of the light's log range that the print keeps: gentle light is not flattened."""
         return float(np.interp(self.range, [1.0, 3.0, 5.0], [1.0, 0.57, 0.45]))
 
-    def __call__(self, y: Pixels, x: Pixels) -> Pixels:
-        """Light in EV at relative positions (h, 1) and (1, w) in [0, 1]."""
+    @property
+    def parted(self) -> bool:
+        """Whether one part of the scene is far better lit than the rest."""
+        return self.kind in ("lamp", "horizon", "backlit")
+
+    def __call__(self, y: Pixels, x: Pixels, luma: Pixels) -> Pixels:
+        """Light in EV at relative positions (h, 1) and (1, w) in [0, 1].
+
+        ``luma`` is the clean photograph's there, shape (h, w).
+        """
+        if self.kind == "backlit":
+            lit = np.clip((luma - self.radius) / 0.3 + 0.5, 0, 1)
+            return (self.range * (lit * lit * (3 - 2 * lit) - 1)).astype(np.float32)
         if self.kind == "gentle":
             plane = (y - 0.5) * np.sin(self.angle) + (x - 0.5) * np.cos(self.angle)
             return (self.range * (plane / 1.42 - 0.5)).astype(np.float32)
@@ -259,8 +273,8 @@ class Shot:
         """Draw a pair's circumstances; ``ev`` fixes the darkness."""
         conditions = conditions or Conditions()
         light = LightField.sample(rng)
-        mixed = light.kind in ("lamp", "horizon") and rng.random() < 0.6
-        stops = rng.uniform(0, 2) if mixed else rng.triangular(*conditions.ev)
+        mixed = light.parted and rng.random() < 0.6
+        stops = rng.triangular(0, 0, 2) if mixed else rng.triangular(*conditions.ev)
         tint = rng.normal(0, 0.03)
         balance = 2 ** np.array([tint + rng.normal(0, 0.02), 0, -tint + rng.normal(0, 0.02)])
         # The black level drifts by a fraction of what a dim mid-tone reads.
@@ -273,7 +287,8 @@ class Shot:
             error = dim_grey * (most - (most - least) * rng.random())
             black = black + min(error, 0.004)  # noise that lifts blacks has a size of its own
         if conditions.cast and rng.random() < 0.5:
-            cast = conditions.cast
+            # The brighter the picture, the better cameras balance it.
+            cast = conditions.cast * float(np.clip(stops / 3, 0.2, 1))
             balance = balance * 2 ** rng.normal(0, [cast, cast / 3, cast])
         if conditions.contrast is not None:
             camera_contrast = float(rng.uniform(0, conditions.contrast))
@@ -290,7 +305,7 @@ class Shot:
             black=(float(black[0]), float(black[1]), float(black[2])),
             bits=int(rng.choice([8, 8, 8, 10, 12, 16])),
             jpeg=int(rng.integers(60, 98)) if rng.random() < 0.3 else 0,
-            identity=bool(ev is None and rng.random() < 0.1),
+            identity=bool(ev is None and rng.random() < 0.14),
             key=conditions.key,
             saturation=saturation,
         )
@@ -311,6 +326,9 @@ class Scene:
     WHITE = 0.96
     """Display value of a print's brightest channel: paper white, short of clipping."""
 
+    MOST_GAIN = 1.6
+    """Largest exposure of a lit part's print, relative to the photograph's own."""
+
     def __init__(self, photograph: Pixels, shot: Shot) -> None:
         self.shot = shot
         height, width = photograph.shape[:2]
@@ -323,8 +341,8 @@ class Scene:
         step = max(1, int(np.sqrt(height * width / 1600)))
         y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[::step, None]
         x = ((np.arange(width, dtype=np.float32) + 0.5) / width)[None, ::step]
-        sample = self._radiance(photograph[::step, ::step]) * self._printed_light(y, x)
-        self._fit_print(sample)
+        photograph = photograph[::step, ::step]
+        self._fit_print(self._radiance(photograph) * self._printed_light(photograph, y, x))
 
     def _radiance(self, photograph: Pixels) -> Pixels:
         """Scene-linear light of display values under even light."""
@@ -333,8 +351,9 @@ class Scene:
         clipped = np.clip((largest - 0.75) / 0.25, 0, 1) ** 2
         return linear * (1 + (self.shot.glare - 1) * clipped)
 
-    def _printed_light(self, y: Pixels, x: Pixels) -> Pixels:
-        return np.exp2(self.shot.light.compression * self.shot.light(y, x))[..., None]
+    def _printed_light(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
+        light = self.shot.light
+        return np.exp2(light.compression * light(y, x, photograph @ LUMA))[..., None]
 
     def _tone(self, linear: Pixels) -> Pixels:
         return contrast(linear_to_srgb(np.clip(linear, 0, 1)), self.shot.contrast)
@@ -345,7 +364,8 @@ class Scene:
         darkness = float(np.clip((self.shot.ev + self.shot.light.range / 2) / 2.5, 0, 1))
         share = 0.65 * darkness
         wanted = float(self._mean ** (1 - share) * self.shot.key**share)
-        low, high = 0.25, 16.0
+        # The lit part of a scene is not overexposed to bring up the rest.
+        low, high = 0.25, self.MOST_GAIN if self.shot.light.parted else 16.0
         for _ in range(8):
             self._gain = float(np.sqrt(low * high))
             self._peak = float(np.quantile(brightest(sample, -1) * self._gain, 0.999))
@@ -366,7 +386,7 @@ class Scene:
         """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1]."""
         if self.identity:
             return photograph
-        linear = self._radiance(photograph) * self._printed_light(y, x) * self._gain
+        linear = self._radiance(photograph) * self._printed_light(photograph, y, x) * self._gain
         display = self._tone(shoulder(linear, self._peak))
         return np.clip((display - self._black) * self._scale, 0, self.WHITE + 0.005).astype(
             np.float32
@@ -382,7 +402,7 @@ class Scene:
             noise = dataclasses.replace(shot.noise, floor=0.0)
             display = linear_to_srgb(np.clip(noise(linear, rng), 0, 1)) if shot.jpeg else photograph
         else:
-            light = np.exp2(shot.light(y, x) - shot.ev)[..., None]
+            light = np.exp2(shot.light(y, x, photograph @ LUMA) - shot.ev)[..., None]
             linear = self._radiance(photograph) * light * np.asarray(shot.balance, np.float32)
             linear = shot.noise(linear + np.asarray(shot.black, np.float32), rng)
             if shot.saturation != 1:
