@@ -1,0 +1,62 @@
+"""The ablation: variants that do without a part, trained and scored alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PILImage
+
+from napari_dcr.network.classic import ClassicCascade
+from napari_dcr.training import ablation
+
+
+def save(path: Path, seed: int, gain: float = 1.0) -> None:
+    coarse = np.random.default_rng(seed).integers(0, 255, (6, 8, 3)).astype(np.uint8)
+    picture = PILImage.fromarray((coarse * gain).astype(np.uint8))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.resize((160, 120), PILImage.Resampling.BICUBIC).save(path)
+
+
+def test_every_row_is_trained_and_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(20):
+        save(tmp_path / f"train/photo/bsds500/{seed:02}.png", seed)
+    save(tmp_path / "train/photo/public-domain/0.png", 20)
+    save(tmp_path / "pairs/low/0.png", 21, 0.1)
+    save(tmp_path / "pairs/high/0.png", 21)
+    command = [str(tmp_path / "pairs"), "--data", str(tmp_path), "--run", str(tmp_path / "run")]
+    ablation.main([*command, "--steps", "1", "--batch", "1"])
+    printed = capsys.readouterr().out
+    table = printed.split("\n\n")[1].splitlines()
+    assert len(table) == 2 + sum(len(v.settings) for v in ablation.VARIANTS.values())
+    scores = {line for line in table[2:] if "nan" not in line}
+    assert len(scores) == len(table) - 2  # no two rows alike, none undefined
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("checkpoint.pt")}
+    ablation.main([*command, "--steps", "1", "--batch", "1"])
+    assert capsys.readouterr().out == printed
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("checkpoint.pt")}
+
+
+def test_without_curve_and_grid_the_whole_image_says_nothing() -> None:
+    torch.manual_seed(0)
+    network = ablation.PartialCascade()
+    network.curve = network.grid = False
+    dim, bright = torch.rand(1, 3, 64, 64) * 0.1, torch.rand(1, 3, 64, 64)
+    one, other = network.condition(dim), network.condition(bright)
+    for a, b in zip((*one.tone, one.grid), (*other.tone, other.grid), strict=True):
+        assert torch.equal(a, b)
+    x = torch.rand(1, 3, 16, 16) * 0.8
+    place = network.window_weights((0, 16), (0, 16), (16, 16))
+    assert torch.allclose(network(x, one, place, 0), x, atol=1e-6)
+
+
+def test_restoring_takes_pictures_of_any_size() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (37, 51, 3)).astype(np.uint8)
+    for network in (ClassicCascade(), ablation.PartialCascade()):
+        result = ablation.restore(network, picture, 3, True)
+        assert result.shape == picture.shape
+        assert result.dtype == np.uint8
