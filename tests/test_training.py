@@ -64,7 +64,7 @@ EVEN = LightField("even", 0.0, (0.5, 0.5), 0.3, 0.0)
 
 def shot(**changes: object) -> Shot:
     silent = Shot(
-        4.0, EVEN, Noise(0.0, 0.0), 0.3, 0.3, 1.0, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), 16, 0, False
+        4.0, EVEN, Noise(0.0, 0.0), 0.3, 0.3, 1.0, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), 16, 0
     )
     return dataclasses.replace(silent, **changes)  # type: ignore[arg-type]
 
@@ -164,10 +164,20 @@ def test_input_is_darker_by_its_stops_and_the_target_is_not() -> None:
 
 def test_identity_pairs_are_identical() -> None:
     p = picture()
-    scene = Scene(p, shot(identity=True))
-    assert scene.identity
-    assert (scene.print(p, Y, X) == p).all()
-    assert np.abs(scene.expose(p, Y, X, np.random.default_rng(0)) - p).max() < 1e-4
+    for white in (1.0, 0.8):
+        scene = Scene(p, shot(identity=0.0, white=white))
+        assert scene.identity
+        assert scene.print(p, Y, X) == pytest.approx(p * white)
+        again = scene.expose(p, Y, X, np.random.default_rng(0))
+        assert np.abs(again - p * white).max() < 1e-4
+
+
+def test_low_keys_come_back_more_often_than_others_and_dim_pictures_never() -> None:
+    draw = (Scene.CHANCE + Scene.LOW_KEY_CHANCE) / 2
+    p = picture()
+    assert not Scene(p, shot(identity=draw)).identity
+    assert Scene(p**2, shot(identity=draw)).identity
+    assert not Scene(p * 0.2, shot(identity=0.0)).identity
 
 
 def test_targets_never_clip_and_keep_gradation_in_highlights() -> None:

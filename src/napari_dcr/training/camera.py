@@ -242,8 +242,11 @@ class Shot:
         Colour saturation of the input, 1 for the scene's.
     jpeg : int
         Quality of the input's JPEG compression, 0 for none.
-    identity : bool
-        A well-exposed picture that is to come back as it is.
+    identity : float
+        Drawn from [0, 1): below the chance that `Scene` gives its photograph, that is
+        to come back as it is.
+    white : float
+        Display value of white in such a picture.
     key : float
         Mean display luma of a normal print, towards which prints are drawn two
         thirds of the way.
@@ -259,7 +262,8 @@ class Shot:
     black: tuple[float, float, float]
     bits: int
     jpeg: int
-    identity: bool
+    identity: float = 1.0
+    white: float = 1.0
     key: float = 0.44
     saturation: float = 1.0
 
@@ -305,7 +309,8 @@ class Shot:
             black=(float(black[0]), float(black[1]), float(black[2])),
             bits=int(rng.choice([8, 8, 8, 10, 12, 16])),
             jpeg=int(rng.integers(60, 98)) if rng.random() < 0.3 else 0,
-            identity=bool(ev is None and rng.random() < 0.14),
+            identity=float(rng.random()) if ev is None else 1.0,
+            white=float(rng.uniform(0.72, 1)) if rng.random() < 0.5 else 1.0,
             key=conditions.key,
             saturation=saturation,
         )
@@ -326,6 +331,9 @@ class Scene:
     WHITE = 0.96
     """Display value of a print's brightest channel: paper white, short of clipping."""
 
+    CHANCE, LOW_KEY_CHANCE = 0.12, 0.3
+    """Of a well-exposed photograph to come back as it is."""
+
     MOST_GAIN = 1.6
     """Largest exposure of a lit part's print, relative to the photograph's own."""
 
@@ -334,8 +342,11 @@ class Scene:
         height, width = photograph.shape[:2]
         luma = photograph @ LUMA
         self._mean = float(luma.mean())
-        # A picture that is dim or flat by nature has no right to call itself well exposed.
-        self.identity = shot.identity and 0.18 < self._mean < 0.75 and np.ptp(luma) > 0.5
+        # A picture that is dim or flat by nature has no right to call itself well exposed;
+        # one in a low key has to be seen more often to be told from dim ones.
+        chance = self.LOW_KEY_CHANCE if self._mean < 0.36 else self.CHANCE
+        exposed = 0.18 < self._mean < 0.75 and np.ptp(luma) > 0.5
+        self.identity = bool(exposed and shot.identity < chance)
         if self.identity:
             return
         step = max(1, int(np.sqrt(height * width / 1600)))
@@ -385,7 +396,7 @@ class Scene:
     def print(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
         """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1]."""
         if self.identity:
-            return photograph
+            return (photograph * np.float32(self.shot.white)).astype(np.float32)
         linear = self._radiance(photograph) * self._printed_light(photograph, y, x) * self._gain
         display = self._tone(shoulder(linear, self._peak))
         return np.clip((display - self._black) * self._scale, 0, self.WHITE + 0.005).astype(
@@ -398,9 +409,10 @@ class Scene:
         """Take the dim picture of the same pixels: display values in [0, 1]."""
         shot = self.shot
         if self.identity:
-            linear = srgb_to_linear(photograph)
-            noise = dataclasses.replace(shot.noise, floor=0.0)
-            display = linear_to_srgb(np.clip(noise(linear, rng), 0, 1)) if shot.jpeg else photograph
+            display = self.print(photograph, y, x)
+            if shot.jpeg:
+                noise = dataclasses.replace(shot.noise, floor=0.0)
+                display = linear_to_srgb(np.clip(noise(srgb_to_linear(display), rng), 0, 1))
         else:
             light = np.exp2(shot.light(y, x, photograph @ LUMA) - shot.ev)[..., None]
             linear = self._radiance(photograph) * light * np.asarray(shot.balance, np.float32)
