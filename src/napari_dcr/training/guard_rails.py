@@ -117,7 +117,10 @@ def check_highlights(enhance: Enhance, folder: Path) -> Finding:
 
 
 def check_synthetic(enhance: Enhance, folder: Path) -> Finding:
-    """Dim renditions of clean photographs, by stops; seeds are the pictures' numbers."""
+    """Dim renditions of clean photographs, by stops; seeds are the pictures' numbers.
+
+    The dim pictures themselves are scored beside the results.
+    """
     measures = {
         "psnr": metrics.psnr,
         "psnr_gt_mean": lambda a, b: metrics.psnr(metrics.match_mean(a, b), b),
@@ -125,23 +128,25 @@ def check_synthetic(enhance: Enhance, folder: Path) -> Finding:
         "ciede2000_hue": metrics.ciede2000_hue,
     }
     values: dict[str, dict[str, float]] = {}
-    rows = []
-    for stops in STOPS:
-        for seed, (case, photograph) in enumerate(_pictures(folder)):
+    for seed, (case, photograph) in enumerate(_pictures(folder)):
+        for stops in STOPS:
             dim, truth = map(_to8, dim_rendition(_to_unit(photograph), stops, seed))
-            result = enhance(dim)
-            for key, measure in measures.items():
-                row = values.setdefault(f"{key} at -{stops:.0f} EV", {})
-                row[case.name] = measure(result, truth)
-        means = [(key, _mean(values[f"{key} at -{stops:.0f} EV"])) for key in measures]
-        rows.append([f"-{stops:.0f}", *(COLUMNS[key].text(mean) for key, mean in means)])
-    matched = values["psnr_gt_mean at -4 EV"]
+            for what, picture in (("input", dim), ("result", enhance(dim))):
+                for key, measure in measures.items():
+                    row = values.setdefault(f"{key} of {what} at -{stops:.0f} EV", {})
+                    row[case.name] = measure(picture, truth)
+    matched = values["psnr_gt_mean of result at -4 EV"]
     promise = f"{folder.name} at -4 EV: GT-mean PSNR, mean, dB"
     rails = [Rail(promise, ">=", 24, _mean(matched), _worst(matched, min))]
-    table = markdown(["EV", *(COLUMNS[key].title for key in measures)], rows)
-    return Finding(
-        f"synthetic {folder.name}", values, rails, f"Dim renditions of {folder.name}\n\n{table}"
-    )
+    rows = [
+        [f"-{stops:.0f}", what,
+         *(COLUMNS[k].text(_mean(values[f"{k} of {what} at -{stops:.0f} EV"])) for k in measures)]
+        for stops in STOPS
+        for what in ("input", "result")
+    ]  # fmt: skip
+    table = markdown(["EV", "", *(COLUMNS[key].title for key in measures)], rows)
+    text = f"Dim renditions of {folder.name}\n\n{table}"
+    return Finding(f"synthetic {folder.name}", values, rails, text)
 
 
 def check_slider(enhance: Enhance, folder: Path) -> Finding:

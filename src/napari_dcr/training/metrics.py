@@ -15,7 +15,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from skimage.transform import downscale_local_mean
 
-from napari_dcr.training.camera import LUMA
+from napari_dcr.network.global_net import LUMA
 
 Picture = NDArray[np.uint8]
 Values = NDArray[np.float64]
@@ -162,7 +162,7 @@ def ciede2000_terms(lab1: Values, lab2: Values) -> tuple[Values, Values, Values,
     hue1 = np.degrees(np.arctan2(b1, stretch * a1)) % 360
     hue2 = np.degrees(np.arctan2(b2, stretch * a2)) % 360
     coloured = chroma1 * chroma2 != 0
-    turn = np.where(coloured, (hue2 - hue1 + 180) % 360 - 180, 0)
+    turn = np.where(coloured, hue2 - hue1 - 360 * np.round((hue2 - hue1) / 360), 0)
     # The mean hue lies on the shorter way round; a grey has no hue, and the other's counts.
     hue = np.where(coloured, (hue1 + turn / 2) % 360, hue1 + hue2)
     lightness, chroma = (light1 + light2) / 2, (chroma1 + chroma2) / 2
