@@ -46,8 +46,9 @@ def find_cases(folder: str | Path, exposures: int = 1) -> list[Case]:
     folder : str or Path
         A data set laid out in one of the ways of this module.
     exposures : int
-        How many of a SICE scene's exposures are taken, darkest mean luma first:
-        1 is what Lu & Zhang 2020 call "Cai-1E", 2 "Cai-2E".
+        How many of a SICE scene's exposures are taken, darkest mean luma first.
+        1 and 2 are our reading of the "Cai-1E" and "Cai-2E" of Lu & Zhang 2020,
+        who do not say which exposures these are.
 
     Raises
     ------
