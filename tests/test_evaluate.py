@@ -137,9 +137,14 @@ def test_pictures_can_be_reduced_first(pairs: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--depth", "4"], "depth: got 4"), (["--model", "nobody"], "model: got 'nobody'")],
+    [
+        (["--depth", "4"], "depth: got 4"),
+        (["--model", "nobody"], "model: got 'nobody'"),
+        (["--shrink", "0"], "shrink: got 0"),
+        (["--exposures", "0"], "exposures: got 0"),
+    ],
 )
-def test_what_a_model_cannot_do_is_refused(
+def test_what_cannot_be_done_is_refused(
     arguments: list[str], message: str, pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):

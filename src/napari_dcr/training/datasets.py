@@ -14,7 +14,7 @@ Upper and lower case in the names of folders do not matter.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,8 @@ def find_cases(folder: str | Path, exposures: int = 1) -> list[Case]:
     ValueError
         If the layout is none of these, a folder is empty, or a picture has no partner.
     """
+    if exposures < 1:
+        raise ValueError(f"exposures: got {exposures}; allowed are integers from 1")
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"folder: {folder} is no folder")
@@ -147,9 +149,6 @@ def partners(wanted: Sequence[Path], candidates: Sequence[Path], folder: Path) -
         f"folder: {folder} has no partner for {len(fewest)} of {len(wanted)} pictures:"
         f" {', '.join(fewest[:5])}{', ...' if len(fewest) > 5 else ''}"
     )
-
-
-Key = Callable[[Path], str]
 
 
 def _name(path: Path) -> str:

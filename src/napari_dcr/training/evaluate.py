@@ -156,6 +156,8 @@ def ready_made(folder: Path, cases: Sequence[Case], shrink: int = 1) -> Method:
 
 def load(path: Path, shrink: int = 1) -> metrics.Picture:
     """Read a picture, reduced by area to 1 / ``shrink`` of its sides."""
+    if shrink < 1:
+        raise ValueError(f"shrink: got {shrink}; allowed are integers from 1")
     return np.asarray(PILImage.fromarray(load_rgb(path)).reduce(shrink))
 
 

@@ -111,7 +111,13 @@ def check_highlights(enhance: Enhance, folder: Path) -> Finding:
             Rail(f"{blown}, mean, points", "<", 1, _mean(growth)),
             Rail(f"{blown}, most, points", "<", 3, max(growth.values()), _worst(growth, max)),
             Rail(f"{kept}, mean", ">=", 0.7, _mean(had_any)),
-            Rail(f"{kept}, least", ">=", 0.7, min(had_any.values()), _worst(had_any, min)),
+            Rail(
+                f"{kept}, least",
+                ">=",
+                0.7,
+                min(had_any.values(), default=float("nan")),
+                _worst(had_any, min),
+            ),
         ],
     )
 
