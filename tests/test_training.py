@@ -26,7 +26,6 @@ from napari_dcr.training.camera import (
     undo_contrast,
 )
 from napari_dcr.training.data import PhotoPairs
-from napari_dcr.training.evaluate import evaluate, table
 from napari_dcr.training.export import export
 from napari_dcr.training.loop import Trainer, TrainingConfig, learning_rate
 from napari_dcr.training.losses import LossWeights, exit_loss, ms_ssim
@@ -302,31 +301,6 @@ def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"not safetensors")
     with pytest.raises(ValueError, match=r"^model: .*is not a weights file"):
         weights.load(path)
-
-
-def test_metrics_have_their_known_values() -> None:
-    rng = np.random.default_rng(0)
-    truth = rng.integers(60, 180, (64, 64, 3), np.uint8)
-    assert metrics.ssim(truth, truth) == pytest.approx(1)
-    assert metrics.psnr(truth + np.uint8(10), truth) == pytest.approx(20 * np.log10(255 / 10))
-    half = (truth // 2).astype(np.uint8)
-    assert metrics.psnr(metrics.match_mean(half, truth), truth) > metrics.psnr(half, truth) + 20
-    truth[:16, :, 2] = 250
-    assert metrics.blown_share(truth) == 25
-
-
-def test_evaluation_scores_pairs(tmp_path: Path) -> None:
-    for name, pixels in zip(("low", "high"), dim_rendition(picture(), 3, 0), strict=True):
-        (tmp_path / name).mkdir()
-        saved = np.round(pixels * 255).astype(np.uint8)
-        files.write(tmp_path / name / "1.png", files.Picture(saved, "yxs"))
-    scores = list(evaluate(tmp_path, "photo", "cpu"))
-    assert len(scores) == 7
-    assert table(scores).count("\n") == 8
-    assert all(s.psnr_gt_mean > 10 for s in scores)
-    (tmp_path / "high" / "1.png").unlink()
-    with pytest.raises(ValueError, match="missing are"):
-        list(evaluate(tmp_path))
 
 
 def test_shipped_weights_restore_a_dim_photograph() -> None:

@@ -1,108 +1,284 @@
-"""``python -m napari_dcr.training.evaluate``: score weights on pairs of pictures.
+"""``python -m napari_dcr.training.evaluate``: score weights, and other methods' pictures.
 
-The folder holds ``low`` and ``high`` with the same file names.  A row for every
-depth, with the detail module on and off; per-image scores go into a CSV file.
+The folder is a data set in one of the layouts of `napari_dcr.training.datasets`,
+with truths or without.  A row for the input, for every model and setting, and
+for every folder of ready-made pictures; all by the same functions.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from PIL import Image as PILImage
+from tqdm import tqdm
 
 import napari_dcr
 from napari_dcr.network import weights
 from napari_dcr.training import metrics
 from napari_dcr.training.data import image_files, load_rgb
+from napari_dcr.training.datasets import Case, find_cases, partners
+from napari_dcr.training.niqe import niqe
+
+Method = Callable[[metrics.Picture, Case], metrics.Picture]
+"""From a dim picture, and where it lies, to a result of the same shape."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric's place in tables: title, decimals, whether a plus sign is written."""
+
+    title: str
+    decimals: int
+    signed: bool = False
+
+    def text(self, value: float) -> str:
+        """Write a value; a dash where the metric is not defined for a picture."""
+        return "-" if np.isnan(value) else f"{value:{'+' * self.signed}.{self.decimals}f}"
+
+
+COLUMNS = {
+    "psnr": Column("PSNR dB", 2),
+    "psnr_gt_mean": Column("PSNR GT-mean dB", 2),
+    "ssim": Column("SSIM", 3),
+    "ssim_luma": Column("SSIM luma", 3),
+    "ms_ssim": Column("MS-SSIM", 3),
+    "ciede2000": Column("CIEDE2000", 2),
+    "ciede2000_hue": Column("its hue term", 2),
+    "niqe": Column("NIQE", 2),
+    "loe": Column("LOE", 0),
+    "blown_growth": Column("blown, points over input", 2, signed=True),
+    "highlight_contrast": Column("highlight contrast kept", 2),
+}
 
 
 @dataclass(frozen=True)
 class Score:
-    """Scores of one image under one setting; dB, dB, 1, percentage points."""
+    """What one method reached on one picture; values by the keys of `COLUMNS`."""
 
+    method: str
     image: str
-    depth: int
-    detail: bool
-    psnr: float
-    psnr_gt_mean: float
-    ssim: float
-    blown_growth: float
+    values: dict[str, float]
 
 
 def score(
-    result: metrics.Picture, low: metrics.Picture, truth: metrics.Picture
-) -> tuple[float, float, float, float]:
-    """PSNR, GT-mean PSNR, SSIM, and growth of the blown share over the input."""
-    return (
-        metrics.psnr(result, truth),
-        metrics.psnr(metrics.match_mean(result, truth), truth),
-        metrics.ssim(result, truth),
-        metrics.blown_share(result) - metrics.blown_share(low),
+    result: metrics.Picture, low: metrics.Picture, truth: metrics.Picture | None
+) -> dict[str, float]:
+    """All metrics that a picture has; NaN where it is too small for one."""
+    against_truth = {
+        "psnr": metrics.psnr,
+        "psnr_gt_mean": lambda a, b: metrics.psnr(metrics.match_mean(a, b), b),
+        "ssim": metrics.ssim,
+        "ssim_luma": metrics.ssim_luma,
+        "ms_ssim": metrics.ms_ssim,
+        "ciede2000": metrics.ciede2000,
+        "ciede2000_hue": metrics.ciede2000_hue,
+    }
+    values = {}
+    if truth is not None:
+        values = {key: _defined(metric, result, truth) for key, metric in against_truth.items()}
+    return {
+        **values,
+        "niqe": _defined(niqe, result),
+        "loe": metrics.lightness_order_error(result, low),
+        "blown_growth": metrics.blown_share(result) - metrics.blown_share(low),
+        "highlight_contrast": metrics.highlight_contrast(result, low),
+    }
+
+
+def _defined(metric: Callable[..., float], *pictures: metrics.Picture) -> float:
+    try:
+        return metric(*pictures)
+    except ValueError:  # a picture too small
+        return float("nan")
+
+
+def cascade(model: str | Path, depth: int, detail: bool, device: str = "auto") -> Method:
+    """Enhancing with a model, in the exact precision."""
+    enhance = functools.partial(
+        napari_dcr.enhance, model=model, depth=depth, detail=detail, device=device, precision="fp32"
     )
+    return lambda low, _: enhance(low)
 
 
-def evaluate(folder: Path, model: str | Path = "auto", device: str = "auto") -> Iterator[Score]:
-    """Score every pair of ``folder`` at every depth, detail on and off.
+def cascades(
+    model: str | Path = "auto",
+    depths: Sequence[int] | None = None,
+    details: Sequence[bool] = (True,),
+    device: str = "auto",
+) -> dict[str, Method]:
+    """Methods by name for a model's depths (the full one if not given) and detail settings."""
+    stages = weights.load(model).network.stages
+    depths = [stages] if depths is None else depths
+    too_deep = [depth for depth in depths if not 0 <= depth <= stages]
+    if too_deep:
+        raise ValueError(f"depth: got {too_deep[0]}; the model {model} allows 0 to {stages}")
+    stem = weights.find(model).stem
+    methods = {}
+    for depth in depths:
+        # Depth 0 has no detail module.
+        for detail in details if depth else details[:1]:
+            switch = f", detail {'on' if detail else 'off'}" if depth else ""
+            methods[f"{stem}, depth {depth}{switch}"] = cascade(model, depth, detail, device)
+    return methods
+
+
+def ready_made(folder: Path, cases: Sequence[Case], shrink: int = 1) -> Method:
+    """Pictures that another method made, found by the rules of `partners`.
 
     Raises
     ------
     ValueError
-        If the folder has no pairs, or a picture without its partner.
+        If one is missing; when it is asked for, if it has another shape than its input.
     """
-    pairs = [(low, folder / "high" / low.name) for low in image_files(folder / "low")]
-    missing = [high for _, high in pairs if not high.exists()]
-    if not pairs or missing:
-        raise ValueError(f"folder: {folder} has {len(pairs)} low pictures; missing are {missing}")
-    stages = weights.load(model).network.stages
-    settings = [(0, True), *((d, on) for d in range(1, stages + 1) for on in (True, False))]
-    for low_path, high_path in pairs:
-        low, truth = load_rgb(low_path), load_rgb(high_path)
-        for depth, detail in settings:
-            result = napari_dcr.enhance(
-                low, model=model, depth=depth, detail=detail, device=device, precision="fp32"
+    found: dict[str, Path] = {}
+    for parent in sorted({Path(case.name).parent for case in cases}):
+        wanted = [Path(case.name) for case in cases if Path(case.name).parent == parent]
+        files = image_files(folder / parent) if (folder / parent).is_dir() else []
+        names = [str(name) for name in wanted]
+        found |= zip(names, partners(wanted, files, folder / parent), strict=True)
+
+    def method(low: metrics.Picture, case: Case) -> metrics.Picture:
+        result = load(found[str(Path(case.name))], shrink)
+        if result.shape != low.shape:
+            raise ValueError(
+                f"compare: {found[str(Path(case.name))]} has shape {result.shape}; its input has {low.shape}"
             )
-            yield Score(low_path.name, depth, detail, *score(result, low, truth))
+        return result
+
+    return method
 
 
-def table(scores: list[Score]) -> str:
-    """Means over the images as a Markdown table."""
-    lines = [
-        "| depth | detail | PSNR dB | PSNR GT-mean dB | SSIM | blown, points over input |",
-        "|---|---|---|---|---|---|",
-    ]
-    for depth, detail in sorted({(s.depth, s.detail) for s in scores}, key=lambda k: (k[0], -k[1])):
-        rows = [s for s in scores if (s.depth, s.detail) == (depth, detail)]
-        mean = {
-            key: sum(getattr(s, key) for s in rows) / len(rows)
-            for key in ("psnr", "psnr_gt_mean", "ssim", "blown_growth")
-        }
-        switch = "-" if depth == 0 else "on" if detail else "off"
-        lines.append(
-            f"| {depth} | {switch} | {mean['psnr']:.2f} | {mean['psnr_gt_mean']:.2f} |"
-            f" {mean['ssim']:.3f} | {mean['blown_growth']:+.2f} |"
-        )
-    return "\n".join(lines)
+def load(path: Path, shrink: int = 1) -> metrics.Picture:
+    """Read a picture, reduced by area to 1 / ``shrink`` of its sides."""
+    if shrink < 1:
+        raise ValueError(f"shrink: got {shrink}; allowed are integers from 1")
+    return np.asarray(PILImage.fromarray(load_rgb(path)).reduce(shrink))
+
+
+def evaluate(cases: Iterable[Case], methods: dict[str, Method], shrink: int = 1) -> Iterator[Score]:
+    """Score the input and every method on every picture.
+
+    Raises
+    ------
+    ValueError
+        If a truth has another shape than its picture.
+    """
+    methods = {"input": lambda low, _: low, **methods}
+    for case in cases:
+        low = load(case.low, shrink)
+        truth = load(case.truth, shrink) if case.truth else None
+        if truth is not None and truth.shape != low.shape:
+            raise ValueError(
+                f"folder: {case.low} has shape {low.shape}; its truth {case.truth} has {truth.shape}"
+            )
+        for name, method in methods.items():
+            yield Score(name, case.name, score(method(low, case), low, truth))
+
+
+def table(scores: Sequence[Score]) -> str:
+    """Means over the images as a Markdown table, a row for each method.
+
+    A metric that is not defined for one of the pictures has no mean.
+    """
+    keys = [key for key in COLUMNS if key in scores[0].values]
+    rows = []
+    for method in dict.fromkeys(s.method for s in scores):
+        values = [s.values for s in scores if s.method == method]
+        means = [float(np.mean([v[key] for v in values])) for key in keys]
+        rows.append([method, *(COLUMNS[k].text(m) for k, m in zip(keys, means, strict=True))])
+    return markdown(["method", *(COLUMNS[key].title for key in keys)], rows)
+
+
+def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, str | float]]) -> None:
+    """Write rows with the same keys."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        scores, report = _run(options)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    print(report)
+    if options.markdown:
+        options.markdown.write_text(report + "\n")
+    if options.csv:
+        write_csv(options.csv, [{"method": s.method, "image": s.image, **s.values} for s in scores])
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m napari_dcr.training.evaluate", description=__doc__.split("\n")[0]
+        prog="python -m napari_dcr.training.evaluate",
+        description="Score weights, and other methods' pictures, on a low-light data set.",
     )
-    parser.add_argument("folder", type=Path, help="with the folders low and high")
-    parser.add_argument("--model", default="auto")
+    parser.add_argument(
+        "folder", type=Path, help="low and high, LOL-v1, LOL-v2, SICE, or single pictures"
+    )
+    parser.add_argument(
+        "--model", action="append", metavar="MODEL",
+        help="auto (default), a shipped name or a .safetensors file; can be given again",
+    )  # fmt: skip
+    parser.add_argument("--no-model", action="store_true", help="score --compare folders only")
+    parser.add_argument(
+        "--depth", type=int, nargs="+", help="sub-U-Nets to run; all there are if not given"
+    )
+    parser.add_argument("--detail", choices=("on", "off", "both"), default="on")
+    parser.add_argument(
+        "--all-depths", action="store_true", help="every depth, detail on and off: the ablation"
+    )
+    parser.add_argument(
+        "--compare", type=Path, nargs="+", default=[], metavar="FOLDER",
+        help="pictures that another method made from the same files",
+    )  # fmt: skip
+    parser.add_argument(
+        "--exposures", type=int, default=1, help="SICE: how many of a scene, darkest first"
+    )
+    parser.add_argument(
+        "--shrink",
+        type=int,
+        default=1,
+        metavar="N",
+        help="reduce all pictures to 1/N of their sides first",
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--csv", type=Path, help="file for the per-image scores")
-    options = parser.parse_args(arguments)
-    scores = list(evaluate(options.folder, options.model, options.device))
-    if options.csv:
-        with options.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(asdict(scores[0])))
-            writer.writeheader()
-            writer.writerows(asdict(s) for s in scores)
-    print(f"{len({s.image for s in scores})} pairs of {options.folder.name}\n\n{table(scores)}")
+    parser.add_argument("--markdown", type=Path, help="file for the table")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> tuple[list[Score], str]:
+    cases = find_cases(options.folder, options.exposures)
+    methods: dict[str, Method] = {}
+    for folder in options.compare:
+        methods[folder.name] = ready_made(folder, cases, options.shrink)
+    details = {"on": (True,), "off": (False,), "both": (True, False)}[options.detail]
+    for model in [] if options.no_model else options.model or ["auto"]:
+        depths = options.depth
+        if options.all_depths:
+            depths, details = range(weights.load(model).network.stages + 1), (True, False)
+        methods |= cascades(model, depths, details, options.device)
+    progress = tqdm(cases, unit="picture", disable=None)
+    scores = list(evaluate(progress, methods, options.shrink))
+    kind = "pairs" if cases[0].truth else "pictures"
+    return scores, f"{len(cases)} {kind} of {options.folder.name}\n\n{table(scores)}"
 
 
 if __name__ == "__main__":

@@ -1,23 +1,51 @@
 """Metrics of photographs, with the conventions of the low-light literature.
 
 Pictures are (h, w, 3) uint8: results are rounded to 8 bits before scoring, as
-their truth is.
+their truth is.  Luma is that of Rec. 601.  How natural a picture looks without
+a truth is in `napari_dcr.training.niqe`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PILImage
+from scipy import ndimage
+from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.transform import downscale_local_mean
 
-from napari_dcr.training.camera import LUMA
+from napari_dcr.network.global_net import LUMA
 
 Picture = NDArray[np.uint8]
+Values = NDArray[np.float64]
+
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of the five scales, finest first (Wang et al. 2003, section 3.2)."""
+
+MS_SSIM_SIDE = 11 * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
+"""Shortest side for MS-SSIM: at the coarsest scale the window still has its 11 pixels."""
+
+BLOWN = 250
+"""A channel at or above this counts as blown."""
+
+
+def _luma(picture: Picture) -> Values:
+    return picture.astype(np.float64) @ LUMA
+
+
+def luma8(picture: Picture) -> Picture:
+    """Rec. 601 luma, rounded to 8 bits."""
+    return np.rint(_luma(picture)).astype(np.uint8)
 
 
 def psnr(result: Picture, truth: Picture) -> float:
-    """Peak signal-to-noise ratio in dB over all pixels and channels, peak 255."""
-    return float(peak_signal_noise_ratio(truth, result, data_range=255))
+    """Peak signal-to-noise ratio in dB over all pixels and channels, peak 255.
+
+    Infinite for equal pictures.
+    """
+    with np.errstate(divide="ignore"):
+        return float(peak_signal_noise_ratio(truth, result, data_range=255))
 
 
 def match_mean(result: Picture, truth: Picture) -> Picture:
@@ -25,20 +53,180 @@ def match_mean(result: Picture, truth: Picture) -> Picture:
 
     The truth's brightness leaks into the score: report it second, and named.
     """
-    ratio = (truth @ LUMA).mean() / max(float((result @ LUMA).mean()), 1e-6)
-    return np.clip(np.rint(result * np.float64(ratio)), 0, 255).astype(np.uint8)
+    ratio = _luma(truth).mean() / max(_luma(result).mean(), 1e-6)
+    return np.clip(np.rint(result * ratio), 0, 255).astype(np.uint8)
 
 
 def ssim(result: Picture, truth: Picture) -> float:
-    """Structural similarity (Wang et al. 2004): 11x11 Gaussian, sigma 1.5, mean over channels."""
+    """Structural similarity of R, G and B, then their mean.
+
+    Wang et al. 2004: 11x11 Gaussian window, sigma 1.5, population covariance,
+    K1 0.01, K2 0.03, windows that lie inside the picture.  The convention of
+    Retinexformer, HVI-CIDNet and most LOL tables since 2023.
+    """
+    return _ssim(result, truth, channel_axis=-1)
+
+
+def ssim_luma(result: Picture, truth: Picture) -> float:
+    """Structural similarity of the 8-bit luma, in Wang's own window.
+
+    The same window and constants as `ssim`, on one grey picture: what the
+    authors of SSIM ask for, and the ``ssim`` of IQA-PyTorch (Y of YIQ, not
+    reduced; that one also clips negative local contrast terms at 0).  It reads
+    higher than `ssim`.  LLFlow (Wang et al. 2022) too scores grey pictures, but
+    by scikit-image's default, a 7x7 uniform window.
+    """
+    return _ssim(luma8(result), luma8(truth))
+
+
+def ms_ssim(result: Picture, truth: Picture) -> float:
+    """Multi-scale structural similarity of luma: five scales, the published weights.
+
+    Wang, Simoncelli & Bovik 2003; between scales means of 2x2 pixels, an odd
+    last row or column repeated, as in their code.  A scale whose mean
+    contrast-structure term is negative counts as 0.
+
+    Raises
+    ------
+    ValueError
+        If a side is shorter than `MS_SSIM_SIDE` pixels.
+    """
+    if min(truth.shape[:2]) < MS_SSIM_SIDE:
+        height, width = truth.shape[:2]
+        raise ValueError(
+            f"truth: got {width} x {height} pixels; MS-SSIM needs sides of {MS_SSIM_SIDE} or more"
+        )
+    a, b = (luma8(picture).astype(np.float64) for picture in (result, truth))
+    product = 1.0
+    *fine, coarsest = MS_SSIM_WEIGHTS
+    for weight in fine:
+        # With K1 beyond all values the luminance term is 1: contrast and structure remain.
+        product *= max(_ssim(a, b, K1=1e6), 0.0) ** weight
+        a, b = _halved(a), _halved(b)
+    return float(product * max(_ssim(a, b), 0.0) ** coarsest)
+
+
+def _ssim(
+    result: NDArray[np.generic],
+    truth: NDArray[np.generic],
+    channel_axis: int | None = None,
+    K1: float = 0.01,
+) -> float:
     return float(
         structural_similarity(
-            truth, result, data_range=255, channel_axis=-1,
+            truth, result, data_range=255, channel_axis=channel_axis, K1=K1,
             gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
         )
     )  # fmt: skip
 
 
+def _halved(grey: Values) -> Values:
+    height, width = grey.shape
+    even = np.pad(grey, ((0, height % 2), (0, width % 2)), mode="symmetric")
+    return downscale_local_mean(even, (2, 2))
+
+
+def ciede2000(result: Picture, truth: Picture) -> float:
+    """Mean colour difference CIEDE2000 (D65, 2 degree observer); about 1 is just visible."""
+    return float(deltaE_ciede2000(rgb2lab(truth), rgb2lab(result)).mean())
+
+
+def ciede2000_hue(result: Picture, truth: Picture) -> float:
+    """Mean of the hue term |dH' / (kH SH)| of CIEDE2000: casts, without light and chroma."""
+    _, _, hue, _ = ciede2000_terms(rgb2lab(truth), rgb2lab(result))
+    return float(np.abs(hue).mean())
+
+
+def ciede2000_terms(lab1: Values, lab2: Values) -> tuple[Values, Values, Values, Values]:
+    """Take the CIEDE2000 difference apart.
+
+    Sharma, Wu & Dalal, "The CIEDE2000 color-difference formula", 2005, equations
+    2 to 21, kL = kC = kH = 1.
+
+    Parameters
+    ----------
+    lab1, lab2 : ndarray, shape (..., 3)
+        CIE L*a*b*; the first is the reference.
+
+    Returns
+    -------
+    lightness, chroma, hue, rotation : ndarray, shape (...)
+        The difference is sqrt(lightness**2 + chroma**2 + hue**2 + rotation * chroma * hue).
+    """
+    (light1, a1, b1), (light2, a2, b2) = (
+        np.moveaxis(np.asarray(x, float), -1, 0) for x in (lab1, lab2)
+    )
+    seventh = ((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2) ** 7
+    stretch = 1.5 - 0.5 * np.sqrt(seventh / (seventh + 25.0**7))
+    chroma1, chroma2 = np.hypot(stretch * a1, b1), np.hypot(stretch * a2, b2)
+    hue1 = np.degrees(np.arctan2(b1, stretch * a1)) % 360
+    hue2 = np.degrees(np.arctan2(b2, stretch * a2)) % 360
+    coloured = chroma1 * chroma2 != 0
+    turn = np.where(coloured, hue2 - hue1 - 360 * np.round((hue2 - hue1) / 360), 0)
+    # The mean hue lies on the shorter way round; a grey has no hue, and the other's counts.
+    hue = np.where(coloured, (hue1 + turn / 2) % 360, hue1 + hue2)
+    lightness, chroma = (light1 + light2) / 2, (chroma1 + chroma2) / 2
+
+    def cosine(factor: float, degrees: float) -> Values:
+        return np.cos(np.radians(factor * hue + degrees))
+
+    weight = (
+        1 - 0.17 * cosine(1, -30) + 0.24 * cosine(2, 0) + 0.32 * cosine(3, 6) - 0.2 * cosine(4, -63)
+    )
+    off_grey = (lightness - 50) ** 2
+    seventh = chroma**7
+    angle = np.radians(60 * np.exp(-(((hue - 275) / 25) ** 2)))
+    return (
+        (light2 - light1) / (1 + 0.015 * off_grey / np.sqrt(20 + off_grey)),
+        (chroma2 - chroma1) / (1 + 0.045 * chroma),
+        2
+        * np.sqrt(chroma1 * chroma2)
+        * np.sin(np.radians(turn / 2))
+        / (1 + 0.015 * chroma * weight),
+        -2 * np.sqrt(seventh / (seventh + 25.0**7)) * np.sin(angle),
+    )
+
+
+def lightness_order_error(result: Picture, low: Picture) -> float:
+    """Lightness order error (LOE) of Wang et al. 2013: whether brighter stays brighter.
+
+    Lightness is the largest of R, G and B, reduced to 50 pixels on the shorter
+    side (bicubic with antialiasing).  For every pixel the others are counted
+    whose order to it ("at least as light as") changed; the value is the mean
+    count, so it grows with the number of pixels compared: 2 500 for a square,
+    3 750 for 3:2.  The reduction is the one usual since LIME and its successors;
+    Wang's own code takes every n-th pixel of a local maximum instead.
+    """
+    before, after = (_reduced(picture.max(-1), 50).ravel() for picture in (low, result))
+    changed = (before[:, None] >= before) != (after[:, None] >= after)
+    return float(changed.sum(1).mean())
+
+
+def _reduced(grey: Picture, shorter: int) -> Picture:
+    height, width = grey.shape
+    scale = shorter / min(height, width)
+    size = (round(width * scale), round(height * scale))
+    return np.asarray(PILImage.fromarray(grey).resize(size, PILImage.Resampling.BICUBIC))
+
+
 def blown_share(picture: Picture) -> float:
-    """Percentage of pixels with a channel at 250 or above."""
-    return float((picture.max(-1) >= 250).mean() * 100)
+    """Percentage of pixels with a channel at `BLOWN` or above."""
+    return float((picture.max(-1) >= BLOWN).mean() * 100)
+
+
+def highlight_contrast(result: Picture, low: Picture, side: int = 7) -> float:
+    """Share of local contrast that the brightest tenth of the input keeps.
+
+    Local contrast is the standard deviation of luma in windows of ``side`` x
+    ``side`` pixels; its mean over the pixels whose luma in the input reaches
+    the input's 90 % quantile, result over input.  NaN where the input has none.
+    """
+    before, after = _luma(low), _luma(result)
+    bright = before >= np.quantile(before, 0.9)
+    kept = _local_deviation(before, side)[bright].mean()
+    return float(_local_deviation(after, side)[bright].mean() / kept) if kept > 0 else float("nan")
+
+
+def _local_deviation(grey: Values, side: int) -> Values:
+    mean = ndimage.uniform_filter(grey, side)
+    return np.sqrt(np.maximum(ndimage.uniform_filter(grey**2, side) - mean**2, 0))

@@ -27,11 +27,35 @@ def dim_rendition(photograph: Pixels, ev: float, seed: int) -> tuple[Pixels, Pix
     dim, print : ndarray, shape (h, w, 3)
         The 8-bit camera picture, and what a good photographer would print, in [0, 1].
     """
+    scene, place, rng = _evenly_lit(photograph, ev, seed)
+    return scene.expose(photograph, *place, rng), scene.print(photograph, *place)
+
+
+def dim_stack(photograph: Pixels, ev: float, seed: int, frames: int) -> Pixels:
+    """Take the picture of `dim_rendition` again and again: only the noise differs.
+
+    Parameters
+    ----------
+    photograph, ev, seed
+        See `dim_rendition`, whose picture is the first frame.
+    frames : int
+
+    Returns
+    -------
+    ndarray, shape (frames, h, w, 3)
+    """
+    scene, place, rng = _evenly_lit(photograph, ev, seed)
+    return np.stack([scene.expose(photograph, *place, rng) for _ in range(frames)])
+
+
+def _evenly_lit(
+    photograph: Pixels, ev: float, seed: int
+) -> tuple[Scene, tuple[Pixels, Pixels], np.random.Generator]:
+    """Set up scene, relative positions of its pixels, and what its noise is drawn from."""
     rng = np.random.default_rng(seed)
     even = LightField("even", 0.0, (0.5, 0.5), 1.0, 0.0)
     shot = dataclasses.replace(Shot.sample(rng, ev), light=even, glare=1.0, bits=8, jpeg=0)
-    scene = Scene(photograph, shot)
     height, width = photograph.shape[:2]
     y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
     x = ((np.arange(width, dtype=np.float32) + 0.5) / width)[None]
-    return scene.expose(photograph, y, x, rng), scene.print(photograph, y, x)
+    return Scene(photograph, shot), (y, x), rng

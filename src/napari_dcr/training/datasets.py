@@ -1,0 +1,164 @@
+"""How the low-light data sets lie in their folders.
+
+| layout | folder | pictures | truth |
+|---|---|---|---|
+| pairs | ``low``, ``high`` | all | the same name |
+| LOL-v1 | ``our485``, ``eval15`` | ``eval15/low`` | ``eval15/high`` |
+| LOL-v2 | ``Real_captured`` or ``Synthetic``, or its ``Test`` | ``Test/Low`` | ``Test/Normal`` |
+| SICE | numbered folders of exposures and ``Label`` | the darkest of each | ``Label`` |
+| single pictures (LIME, DICM, MEF, NPE, VV) | images | all | none |
+
+Upper and lower case in the names of folders do not matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_dcr.training.data import SUFFIXES, image_files, load_rgb
+
+
+@dataclass(frozen=True)
+class Case:
+    """A picture to enhance.
+
+    Attributes
+    ----------
+    name : str
+        Of the picture below its data set, such as ``"22.png"``, ``"12/1.JPG"``.
+    low : Path
+    truth : Path or None
+    """
+
+    name: str
+    low: Path
+    truth: Path | None
+
+
+def find_cases(folder: str | Path, exposures: int = 1) -> list[Case]:
+    """Find the pictures of a data set, and their truths where there are any.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A data set laid out in one of the ways of this module.
+    exposures : int
+        How many of a SICE scene's exposures are taken, darkest mean luma first.
+        1 and 2 are our reading of the "Cai-1E" and "Cai-2E" of Lu & Zhang 2020,
+        who do not say which exposures these are.
+
+    Raises
+    ------
+    ValueError
+        If the layout is none of these, a folder is empty, or a picture has no partner.
+    """
+    if exposures < 1:
+        raise ValueError(f"exposures: got {exposures}; allowed are integers from 1")
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"folder: {folder} is no folder")
+    below = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    if {"low", "high"} <= below.keys():
+        return _pairs(below["low"], below["high"])
+    if {"low", "normal"} <= below.keys():
+        return _pairs(below["low"], below["normal"])
+    if "eval15" in below:
+        return find_cases(below["eval15"])
+    if {"real_captured", "synthetic"} & below.keys():
+        raise ValueError(
+            f"folder: {folder} holds two test sets; score {folder}/Real_captured and"
+            f" {folder}/Synthetic one by one"
+        )
+    if "test" in below:
+        return find_cases(below["test"])
+    if "label" in below:
+        return _exposures(folder, below["label"], exposures)
+    return [Case(path.name, path, None) for path in _filled(folder)]
+
+
+def _filled(folder: Path) -> list[Path]:
+    files = image_files(folder)
+    if not files:
+        raise ValueError(
+            f"folder: {folder} has no {', '.join(sorted(SUFFIXES))} files, and no folders that"
+            " are known (low and high, eval15, Test, Label)"
+        )
+    return files
+
+
+def _pairs(low: Path, high: Path) -> list[Case]:
+    lows, truths = _filled(low), _filled(high)
+    found = partners(lows, truths, high)
+    partners(truths, lows, low)  # a truth that is left over means that a part of the set is missing
+    return [Case(a.name, a, b) for a, b in zip(lows, found, strict=True)]
+
+
+def _exposures(folder: Path, label: Path, count: int) -> list[Case]:
+    """SICE: folder ``12`` holds the exposures of the scene whose truth is ``Label/12.*``."""
+    scenes = [path for path in sorted(folder.iterdir()) if path.is_dir() and path != label]
+    if not scenes:
+        raise ValueError(f"folder: {folder} has no folders of exposures beside {label.name}")
+    truths = _filled(label)
+    found = partners(scenes, truths, label)
+    partners(truths, scenes, folder)
+    return [
+        Case(f"{scene.name}/{low.name}", low, truth)
+        for scene, truth in zip(scenes, found, strict=True)
+        for low in sorted(_filled(scene), key=_mean_luma)[:count]
+    ]
+
+
+def _mean_luma(path: Path) -> float:
+    # An eighth of SICE's 6000 pixels is enough to tell exposures apart.
+    return float((load_rgb(path, 640) @ (0.299, 0.587, 0.114)).mean())
+
+
+def partners(wanted: Sequence[Path], candidates: Sequence[Path], folder: Path) -> list[Path]:
+    """Find the partner of each of ``wanted`` among files of another folder.
+
+    By equal names; else by names without their suffix; else by the last number
+    in the name (``low00690.png`` and ``normal00690.png``, ``1.bmp`` and
+    ``LIME01_Ours.png``).  One rule has to serve the whole folder, with every
+    name found once.
+
+    Raises
+    ------
+    ValueError
+        If a partner is missing; the message names the first ones.
+    """
+    fewest = None
+    for key in (_name, _stem, _number):
+        index: dict[str, list[Path]] = {}
+        for path in candidates:
+            index.setdefault(key(path), []).append(path)
+        keys = [key(path) for path in wanted]
+        lost = [
+            path.name
+            for path, k in zip(wanted, keys, strict=True)
+            if not k or len(index.get(k, ())) != 1 or keys.count(k) > 1
+        ]
+        if not lost:
+            return [index[k][0] for k in keys]
+        if fewest is None or len(lost) < len(fewest):
+            fewest = lost
+    assert fewest is not None
+    raise ValueError(
+        f"folder: {folder} has no partner for {len(fewest)} of {len(wanted)} pictures:"
+        f" {', '.join(fewest[:5])}{', ...' if len(fewest) > 5 else ''}"
+    )
+
+
+def _name(path: Path) -> str:
+    return path.name
+
+
+def _stem(path: Path) -> str:
+    return path.name if path.is_dir() else path.stem
+
+
+def _number(path: Path) -> str:
+    numbers = re.findall(r"\d+", _stem(path))
+    return str(int(numbers[-1])) if numbers else ""

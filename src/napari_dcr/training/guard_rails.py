@@ -1,0 +1,282 @@
+"""``python -m napari_dcr.training.guard_rails``: measure what the weights promise.
+
+Scores alone can be bought: by blowing out lamps, by flattening highlights, by
+brightening what is bright already.  Each promise here is a number with a bound;
+the exit status is 1 if one is not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import operator
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import napari_dcr
+from napari_dcr.training import metrics
+from napari_dcr.training.data import load_rgb
+from napari_dcr.training.datasets import Case, find_cases
+from napari_dcr.training.evaluate import COLUMNS, markdown, write_csv
+from napari_dcr.training.synthetic import dim_rendition, dim_stack
+
+Enhance = Callable[..., metrics.Picture]
+
+EXPOSURES = (-2.0, -1.0, 0.0, 1.0, 2.0)
+STOPS = (2.0, 4.0, 6.0)
+FRAMES = 30
+
+_COMPARISONS = {">=": operator.ge, "<": operator.lt, ">": operator.gt}
+
+
+@dataclass(frozen=True)
+class Rail:
+    """A promise, the bound it is held to, and what was seen.
+
+    Attributes
+    ----------
+    promise : str
+        What is measured, with its unit.
+    sign : {">=", "<", ">"}
+        How ``seen`` has to compare to ``asked``; NaN never does.
+    asked, seen : float
+    worst : str
+        The pictures that came out worst.
+    """
+
+    promise: str
+    sign: str
+    asked: float
+    seen: float
+    worst: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise is kept."""
+        return bool(_COMPARISONS[self.sign](self.seen, self.asked))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check measured.
+
+    Attributes
+    ----------
+    check : str
+    values : mapping of str to mapping of str to float
+        For each measure, the value of each picture.
+    rails : list of Rail
+    table : str
+        Markdown for what the rails do not show.
+    """
+
+    check: str
+    values: Mapping[str, Mapping[str, float]]
+    rails: list[Rail]
+    table: str = field(default="")
+
+
+def check_well_lit(enhance: Enhance, folder: Path) -> Finding:
+    """Well-lit pictures come back as they are: PSNR of the result against the input."""
+    values = {}
+    for case, picture in _pictures(folder):
+        values[case.name] = metrics.psnr(enhance(picture), picture)
+    promise = f"{folder.name}: PSNR of well-lit pictures, result against input"
+    return Finding(f"well-lit {folder.name}", {"psnr": values}, [
+        Rail(f"{promise}, mean, dB", ">=", 30, _mean(values)),
+        Rail(f"{promise}, least, dB", ">=", 24, min(values.values()), _worst(values, min)),
+    ])  # fmt: skip
+
+
+def check_highlights(enhance: Enhance, folder: Path) -> Finding:
+    """What is bright in a dim picture keeps its detail and is not blown."""
+    growth, contrast = {}, {}
+    for case, picture in _pictures(folder):
+        result = enhance(picture)
+        growth[case.name] = metrics.blown_share(result) - metrics.blown_share(picture)
+        contrast[case.name] = metrics.highlight_contrast(result, picture)
+    # Where the input has no contrast, there is none to keep.
+    had_any = {name: value for name, value in contrast.items() if not np.isnan(value)}
+    blown = f"{folder.name}: growth of the share of pixels with a channel >= {metrics.BLOWN}"
+    kept = f"{folder.name}: local contrast kept in the input's brightest tenth"
+    return Finding(
+        f"highlights {folder.name}",
+        {"blown_growth": growth, "highlight_contrast": contrast},
+        [
+            Rail(f"{blown}, mean, points", "<", 1, _mean(growth)),
+            Rail(f"{blown}, most, points", "<", 3, max(growth.values()), _worst(growth, max)),
+            Rail(f"{kept}, mean", ">=", 0.7, _mean(had_any)),
+            Rail(
+                f"{kept}, least",
+                ">=",
+                0.7,
+                min(had_any.values(), default=float("nan")),
+                _worst(had_any, min),
+            ),
+        ],
+    )
+
+
+def check_synthetic(enhance: Enhance, folder: Path) -> Finding:
+    """Dim renditions of clean photographs, by stops; seeds are the pictures' numbers.
+
+    The dim pictures themselves are scored beside the results.
+    """
+    measures = {
+        "psnr": metrics.psnr,
+        "psnr_gt_mean": lambda a, b: metrics.psnr(metrics.match_mean(a, b), b),
+        "ssim": metrics.ssim,
+        "ciede2000_hue": metrics.ciede2000_hue,
+    }
+    values: dict[str, dict[str, float]] = {}
+    for seed, (case, photograph) in enumerate(_pictures(folder)):
+        for stops in STOPS:
+            dim, truth = map(_to8, dim_rendition(_to_unit(photograph), stops, seed))
+            for what, picture in (("input", dim), ("result", enhance(dim))):
+                for key, measure in measures.items():
+                    row = values.setdefault(f"{key} of {what} at -{stops:.0f} EV", {})
+                    row[case.name] = measure(picture, truth)
+    matched = values["psnr_gt_mean of result at -4 EV"]
+    promise = f"{folder.name} at -4 EV: GT-mean PSNR, mean, dB"
+    rails = [Rail(promise, ">=", 24, _mean(matched), _worst(matched, min))]
+    rows = [
+        [f"-{stops:.0f}", what,
+         *(COLUMNS[k].text(_mean(values[f"{k} of {what} at -{stops:.0f} EV"])) for k in measures)]
+        for stops in STOPS
+        for what in ("input", "result")
+    ]  # fmt: skip
+    table = markdown(["EV", "", *(COLUMNS[key].title for key in measures)], rows)
+    text = f"Dim renditions of {folder.name}\n\n{table}"
+    return Finding(f"synthetic {folder.name}", values, rails, text)
+
+
+def check_slider(enhance: Enhance, folder: Path) -> Finding:
+    """Each stop of the exposure slider brightens: mean of all values, 0 to 255."""
+    values: dict[str, dict[str, float]] = {f"brightness at {ev:+.0f} EV": {} for ev in EXPOSURES}
+    steps = {}
+    for case, picture in _pictures(folder):
+        means = [float(enhance(picture, exposure=ev).mean()) for ev in EXPOSURES]
+        for brightness, mean in zip(values.values(), means, strict=True):
+            brightness[case.name] = mean
+        steps[case.name] = float(np.diff(means).min())
+    promise = f"{folder.name}: least step of mean brightness from -2 to +2 EV, of 255"
+    rail = Rail(promise, ">", 0, min(steps.values()), _worst(steps, min))
+    return Finding(f"exposure {folder.name}", values, [rail])
+
+
+def check_flicker(enhance: Enhance, folder: Path) -> Finding:
+    """A stack of one dim scene under fresh noise keeps its brightness.
+
+    The first photograph of the folder, 4 stops down; the largest less the smallest
+    mean of a frame, over the mean of all.
+    """
+    case, photograph = next(_pictures(folder))
+    stack = _to8(dim_stack(_to_unit(photograph), 4.0, 0, FRAMES))
+    means = enhance(stack).mean((1, 2, 3))
+    spread = float(np.ptp(means) / means.mean() * 100)
+    promise = f"{folder.name}: brightness of {FRAMES} frames of {case.name}, (max - min) / mean, %"
+    values = {f"frame {i}": float(mean) for i, mean in enumerate(means)}
+    return Finding(
+        f"flicker {folder.name}", {"brightness": values}, [Rail(promise, "<", 0.5, spread)]
+    )
+
+
+def _pictures(folder: Path) -> Iterator[tuple[Case, metrics.Picture]]:
+    for case in tqdm(find_cases(folder), desc=folder.name, unit="picture", disable=None):
+        yield case, load_rgb(case.low)
+
+
+def _to_unit(picture: metrics.Picture) -> np.ndarray:
+    return picture.astype(np.float32) / 255
+
+
+def _to8(pixels: np.ndarray) -> metrics.Picture:
+    return np.rint(pixels * 255).astype(np.uint8)
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return float(np.mean(list(values.values())))
+
+
+def _worst(values: Mapping[str, float], which: Callable[..., float], count: int = 3) -> str:
+    """Names and values of the lowest (``min``) or highest (``max``) pictures."""
+    ranked = sorted(values, key=values.__getitem__, reverse=which is max)
+    return ", ".join(f"{name} {values[name]:.2f}" for name in ranked[:count])
+
+
+def report(findings: Sequence[Finding]) -> str:
+    """Asked and seen, as Markdown."""
+    rows = [
+        [rail.promise, f"{rail.sign} {rail.asked:g}", f"{rail.seen:.2f}",
+         "pass" if rail.kept else "FAIL", rail.worst]
+        for finding in findings
+        for rail in finding.rails
+    ]  # fmt: skip
+    tables = [markdown(["promise", "asked", "seen", "", "worst"], rows)]
+    return "\n\n".join(tables + [finding.table for finding in findings if finding.table])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    enhance = functools.partial(
+        napari_dcr.enhance, model=options.model, device=options.device, precision="fp32"
+    )
+    wanted = [
+        *((check_well_lit, folder) for folder in options.wellit),
+        *((check_highlights, folder) for folder in options.dim),
+        *((check_slider, folder) for folder in options.slider),
+        *(
+            (check, folder)
+            for folder in options.clean
+            for check in (check_synthetic, check_flicker)
+        ),
+    ]
+    if not wanted:
+        parser.error("nothing to measure: give --wellit, --dim, --clean or --slider")
+    try:
+        findings = [check(enhance, folder) for check, folder in wanted]
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    text = report(findings)
+    print(text)
+    if options.markdown:
+        options.markdown.write_text(text + "\n")
+    if options.csv:
+        write_csv(options.csv, [
+            {"check": finding.check, "measure": measure, "image": image, "value": value}
+            for finding in findings
+            for measure, images in finding.values.items()
+            for image, value in images.items()
+        ])  # fmt: skip
+    return 0 if all(rail.kept for finding in findings for rail in finding.rails) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m napari_dcr.training.guard_rails",
+        description="Measure what weights promise; exit status 1 if a promise is not kept.",
+    )
+    parser.add_argument("--model", default="auto")
+    folders = {
+        "--wellit": "well-lit pictures that are to come back as they are",
+        "--dim": "dim pictures whose highlights are to be kept",
+        "--clean": "clean photographs for dim renditions, and for a stack",
+        "--slider": "pictures that the exposure slider is to brighten step by step",
+    }
+    for name, text in folders.items():
+        parser.add_argument(name, type=Path, nargs="+", default=[], metavar="FOLDER", help=text)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--csv", type=Path, help="file for the values of every picture")
+    parser.add_argument("--markdown", type=Path, help="file for the tables")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
