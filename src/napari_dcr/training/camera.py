@@ -133,19 +133,19 @@ class Noise:
     def sample(
         cls,
         rng: np.random.Generator,
-        most_read: float = 4e-6,
+        shot: tuple[float, float] = (1e-5, 6e-4),
+        read: tuple[float, float] = (1e-8, 4e-6),
         most_floor: float = 0.0,
     ) -> Noise:
         """8-bit camera output mostly, raw-like sensors one time in seven.
 
-        A ``most_floor`` above 0 gives most cameras a floor and gains.
+        ``shot`` and ``read`` are the ranges of 8-bit cameras. A ``most_floor`` above 0 gives most cameras a floor and gains.
         """
         if rng.random() < 0.15:
             log_shot = rng.uniform(np.log(1e-4), np.log(4e-3))
             log_read = 2.18 * log_shot + 1.2 + rng.normal(0, 0.26)
         else:
-            log_shot = rng.uniform(np.log(1e-5), np.log(6e-4))
-            log_read = rng.uniform(np.log(1e-8), np.log(most_read))
+            log_shot, log_read = (rng.uniform(*np.log(span)) for span in (shot, read))
         row = float(rng.uniform(0, 0.5)) if rng.random() < 0.2 else 0.0
         blur = float(rng.uniform(0.35, 1.3)) if rng.random() < 0.45 else 0.0
         gains, floor = (1.0, 1.0, 1.0), 0.0
@@ -190,8 +190,8 @@ class Conditions:
     ----------
     ev : tuple of float
         Least, most frequent and most stops of darkness.
-    most_read : float
-        Largest read variance of 8-bit cameras.
+    shot, read : tuple of float
+        Ranges of `Noise` of 8-bit cameras.
     most_floor : float
         Largest `Noise.floor`; 0 for cameras that clip nothing.
     black : tuple of float
@@ -209,7 +209,8 @@ class Conditions:
     """
 
     ev: tuple[float, float, float] = (0.7, 5.5, 7.0)
-    most_read: float = 4e-6
+    shot: tuple[float, float] = (1e-5, 6e-4)
+    read: tuple[float, float] = (1e-8, 4e-6)
     most_floor: float = 0.0
     black: tuple[float, float] = (0.0, 0.0)
     cast: float = 0.0
@@ -284,7 +285,7 @@ class Shot:
         # The black level drifts by a fraction of what a dim mid-tone reads.
         dim_grey = 0.18 * 2.0 ** -(stops if ev is None else ev)
         black = dim_grey * (rng.normal(0, 0.05) + rng.normal(0, 0.015, 3))
-        noise = Noise.sample(rng, conditions.most_read, conditions.most_floor)
+        noise = Noise.sample(rng, conditions.shot, conditions.read, conditions.most_floor)
         contrast = camera_contrast = float(rng.uniform(0, 0.6))
         least, most = conditions.black
         if most > least and rng.random() < 0.5:
