@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -84,7 +85,52 @@ def free_memory(device: torch.device | str) -> int:
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
-    return int(psutil.virtual_memory().available)
+    return min([int(psutil.virtual_memory().available), *_cgroup_rooms(Path("/"))])
+
+
+def _cgroup_rooms(root: Path) -> list[int]:
+    """Bytes left below each memory limit of the control groups that this process is in.
+
+    Containers and batch systems limit memory by them, and the kernel kills
+    whoever exceeds one; the machine's free memory knows nothing of it.
+    Versions 1 and 2: https://docs.kernel.org/admin-guide/cgroup-v2.html
+    """
+    try:
+        memberships = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    rooms = []
+    for membership in memberships:
+        number, controllers, group = membership.split(":", 2)
+        if number == "0":
+            mount, limit, used = root / "sys/fs/cgroup", "memory.max", "memory.current"
+        elif "memory" in controllers.split(","):
+            mount = root / "sys/fs/cgroup/memory"
+            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        folder = mount / group.lstrip("/")
+        # In a container the path may be that of the host, of which only the mount is seen.
+        for place in dict.fromkeys((folder, *folder.parents, mount)):
+            if place == mount or mount in place.parents:
+                room = _cgroup_room(place, limit, used)
+                rooms += [] if room is None else [room]
+    return rooms
+
+
+def _cgroup_room(folder: Path, limit: str, used: str) -> int | None:
+    try:
+        most = (folder / limit).read_text().strip()
+        taken = int((folder / used).read_text())
+        statistics = (folder / "memory.stat").read_text().split()
+    except (OSError, ValueError):
+        return None
+    if most == "max":
+        return None
+    # The page cache counts as used, but is given up before anything is killed.
+    cached = dict(zip(statistics[::2], statistics[1::2], strict=False))
+    reclaimable = int(cached.get("total_inactive_file", cached.get("inactive_file", 0)))
+    return max(0, int(most) - taken + reclaimable)
 
 
 _CPU_MESSAGES = (
