@@ -39,7 +39,7 @@ RUN = """
 import resource, sys, time
 import numpy, zarr
 import napari_dcr
-from napari_dcr.enhancement import weights
+from napari_dcr.network import weights
 import torch
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -156,6 +156,29 @@ def test_without_resume_nothing_is_overwritten(tmp_path: Path, image: Path) -> N
         napari_dcr.enhance(image, out=tmp_path / "out.zarr", **FAST)
 
 
+def test_what_was_not_begun_by_a_run_is_not_gone_on_with(tmp_path: Path, image: Path) -> None:
+    """Least of all the image itself."""
+    before = contents(image)
+    ours = zarr.open_group(tmp_path / "in.ome.zarr", mode="w")
+    ours.create_array("0", data=np.zeros((2, 300, 520), np.uint16))
+    zarr.open_group(tmp_path / "group.ome.zarr", mode="w").attrs["somebody"] = "else"
+    for out in (image, tmp_path / "in.ome.zarr", tmp_path / "group.ome.zarr"):
+        with pytest.raises(ValueError, match="^resume: .* was not begun by such a run"):
+            napari_dcr.enhance(image, out=out, resume=True, **FAST)
+    assert contents(image) == before
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.ome.zarr"])
+def test_what_was_only_just_begun_is_gone_on_with(tmp_path: Path, image: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    napari_dcr.enhance(image, out=tmp_path / name, resume=True, **{**FAST, "depth": 0})
+    (tmp_path / f"2.{name}").mkdir()
+    if "ome" in name:
+        zarr.open_group(tmp_path / f"2.{name}", mode="a")
+    napari_dcr.enhance(image, out=tmp_path / f"2.{name}", resume=True, **{**FAST, "depth": 0})
+    assert contents(tmp_path / name) == contents(tmp_path / f"2.{name}")
+
+
 def test_an_array_of_ones_own_is_gone_on_with(tmp_path: Path, image: Path) -> None:
     """Its chunks are no tiles: each is written once all of it is there."""
     given = zarr.create_array(

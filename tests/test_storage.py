@@ -179,7 +179,7 @@ def test_each_chunk_is_decoded_once(
     monkeypatch.setattr(sources.Opened, "_read", counted)
     image = zarr.create_array(tmp_path / "in.zarr", data=stack[0], chunks=(64, 70))
     monkeypatch.setattr(survey, "SURVEYS", None)
-    monkeypatch.setattr("napari_dcr.enhancement.SURVEYS", survey.SurveyCache())
+    monkeypatch.setattr("napari_dcr.run.SURVEYS", survey.SurveyCache())
     napari_dcr.enhance(image, **{**FAST, "depth": 1}, tile=96)
     assert len(decoded) == 5 * 6
     assert set(decoded.values()) <= {1, 2}
@@ -304,6 +304,9 @@ def test_what_is_not_there_or_does_not_fit_is_named(
     refused("^out: got shape .* and dtype uint8; needed are .* uint16", stack, out=wrong)
     closed = zarr.open(tmp_path / "plain.zarr" / "a", mode="r")
     refused("^out: got a read-only array", stack, out=closed)
+    refused("^out: got the image itself", wrong, out=wrong)
+    with pytest.raises(TypeError, match=r"^out: got Group; allowed are .* a zarr array"):
+        napari_dcr.enhance(stack, out=zarr.open(tmp_path / "plain.zarr"))
     huge = zarr.create_array(
         zarr.storage.MemoryStore(), shape=(10**6, 10**6), dtype="uint16", chunks=(4096, 4096)
     )

@@ -45,7 +45,7 @@ class RunRecord:
         self._done = np.zeros(parts, bool)
         self._saved = -SECONDS
         kept = array.attrs.get(KEY) if resume else None
-        if kept is not None:
+        if kept:
             theirs = kept["identity"]
             self._refuse_unless_equal(theirs, identity)
             self._state["sources"] = dict(kept["sources"])
@@ -57,7 +57,7 @@ class RunRecord:
     def recorded(array: Any) -> dict[str, Any] | None:
         """Identity of the run that an array holds."""
         kept = array.attrs.get(KEY)
-        return None if kept is None else dict(kept["identity"])
+        return dict(kept["identity"]) if kept else None
 
     @staticmethod
     def _refuse_unless_equal(theirs: dict[str, Any], ours: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine import zarr_store
 from napari_dcr.engine.devices import free_memory
 from napari_dcr.engine.plan import Size
-from napari_dcr.engine.record import RunRecord
+from napari_dcr.engine.record import KEY, RunRecord
 from napari_dcr.image import ome
 from napari_dcr.image.axes import Layout
 
@@ -143,12 +143,18 @@ class ZarrSink:
             node = zarr.open(store=str(self._out), mode="r+")
         except FileNotFoundError:  # killed before the first metadata were written
             return None
-        if isinstance(node, zarr.Group) != self._multiscale:
-            raise ValueError(f"out: {self._out} holds something else; write elsewhere")
-        if not self._multiscale:
-            return node
-        self._group = node
-        return node.get("0")
+        array = node
+        if isinstance(node, zarr.Group):
+            self._group, array = node, node.get("0")
+            if array is None and not node.attrs and not list(node.keys()):
+                return None  # killed before the array was created
+        begun_by_us = array is not None and KEY in array.attrs
+        if not begun_by_us or isinstance(node, zarr.Group) != self._multiscale:
+            raise ValueError(
+                f"resume: {self._out} was not begun by such a run, and is not written to;"
+                " write elsewhere"
+            )
+        return array
 
     def open(self, part: Size, identity: dict[str, Any], parts: int) -> Any:
         """The array; created if there is none."""
@@ -160,7 +166,10 @@ class ZarrSink:
                 place, name = self._group, "0"
             else:
                 place, name = self._out, None
-            self._array = zarr_store.create_array(place, name, self._layout, self._dtype, chunk)
+            # With the attribute from the first moment on: by it the array is known as ours.
+            self._array = zarr_store.create_array(
+                place, name, self._layout, self._dtype, chunk, {KEY: {}}
+            )
         elif self._resume:
             zarr_store.remove_leftovers(self._array)
         self.record = RunRecord(self._array, {**identity, "part": list(part)}, parts, self._resume)

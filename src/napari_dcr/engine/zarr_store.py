@@ -141,6 +141,7 @@ def create_array(
     layout: Layout,
     dtype: np.dtype[Any],
     chunk: tuple[int, int],
+    attributes: dict[str, Any] | None = None,
 ) -> Any:
     """Create an array whose chunks are one plane deep."""
     zarr = import_zarr()
@@ -152,7 +153,12 @@ def create_array(
         else {"store": group_or_path.store_path, "name": name}
     )
     return zarr.create_array(
-        **where, shape=layout.shape, dtype=dtype, chunks=chunks, dimension_names=tuple(layout.axes)
+        **where,
+        shape=layout.shape,
+        dtype=dtype,
+        chunks=chunks,
+        dimension_names=tuple(layout.axes),
+        attributes=attributes,
     )
 
 
