@@ -179,13 +179,17 @@ def test_on_a_cluster_one_worker_of_which_is_killed(
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 10}),
         LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            resources={"GPU": 1},
         ) as cluster,
-        Client(cluster),
+        Client(cluster) as client,
     ):
         result = napari_dcr.enhance(image, **FAST)
         flag.touch()
-        values = result.compute()
+        values = client.compute(result, resources={"GPU": 1}).result()
     assert not flag.exists()
     assert np.abs(values - eager).max() <= 1e-5
     assert (values == result.compute(scheduler="synchronous")).all()
