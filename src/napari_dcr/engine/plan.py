@@ -12,6 +12,12 @@ Size = tuple[int, int]
 
 Sizes = NDArray[np.int64]
 
+SMALL_OVERLAP = 1.15
+"""Windows over image up to which a cut is made as good as memory allows."""
+
+NEARLY = 1.03
+"""How much worse than the best a cut may be that saves memory, beyond that."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -118,7 +124,9 @@ class Grid:
         """The core with the least overlap whose window has at most ``pixels``.
 
         Overlap is computed twice, so it is what a cut costs: an image that is
-        wider than high is cut into columns before it is cut into rows.
+        wider than high is cut into columns before it is cut into rows.  Where it
+        cannot be small, as in images much larger than a window, the smallest
+        window that is nearly as good is taken: memory buys little there.
 
         Parameters
         ----------
@@ -143,9 +151,12 @@ class Grid:
         cost = np.where(window <= pixels, np.outer(tall, long), np.inf)
         if not np.isfinite(cost).any():
             return unit
-        # Of equally good cuts the one with the fewest tiles.
-        best = np.lexsort((-window.ravel(), cost.ravel()))[0]
-        row, column = np.unravel_index(best, cost.shape)
+        least = cost.min()
+        if least <= SMALL_OVERLAP * self.height * self.width:
+            candidates = np.where(cost == least, -window, 0)  # the fewest tiles
+        else:
+            candidates = np.where(cost <= NEARLY * least, window, pixels + 1)
+        row, column = np.unravel_index(candidates.argmin(), cost.shape)
         return int(rows[row]), int(columns[column])
 
     def _choices(self, size: int, unit: int) -> tuple[Sizes, Sizes, Sizes]:

@@ -24,7 +24,7 @@ from napari_dcr.network.tone import Tone
 SMALLEST_CORE = 64
 """Pixels a side below which running out of memory is final."""
 
-AUTOMATIC_BYTES = 1_150_000_000
+AUTOMATIC_BYTES = 1_100_000_000
 """Most memory that a window chosen by itself works in: enough to keep what overlaps
 below 15 % of an image of 8 megapixels."""
 
@@ -32,9 +32,6 @@ BATCH_PIXELS = {"cuda": 1 << 22, "mps": 1 << 20, "cpu": 0}
 """Windows of one shape, such as small frames of a stack, are computed together up to this
 size, where a window of its own would not keep the device busy.  Not on CPUs: there it saves
 little, and a frame's result would depend in its last bits on the frames beside it."""
-
-READERS = 2
-"""Threads that read and convert."""
 
 AHEAD = 1
 """Batches read before they are needed, and batches not yet written."""
@@ -298,7 +295,7 @@ class TileRunner:
         pieces = Pieces(parts, grid)
         reading: deque[tuple[list[Piece], Future[Loaded]]] = deque()
         writing: deque[tuple[Piece, Future[bool]]] = deque()
-        readers = ThreadPoolExecutor(READERS, "read")
+        reader = ThreadPoolExecutor(1, "read")
         writer = ThreadPoolExecutor(1, "write")
         room = AHEAD
         try:
@@ -306,7 +303,7 @@ class TileRunner:
                 while len(reading) <= AHEAD:
                     if not (batch := pieces.take(self._limit, self.batch_pixels)):
                         break
-                    reading.append((batch, readers.submit(self._load, grid, batch)))
+                    reading.append((batch, reader.submit(self._load, grid, batch)))
                 failed: list[Piece] = []
                 if writing and (len(writing) > room or not reading or writing[0][1].done()):
                     piece, stored = writing.popleft()
@@ -336,7 +333,7 @@ class TileRunner:
                     reading.clear()
                     yield self._back_off(grid, failed)
         finally:
-            readers.shutdown(wait=True, cancel_futures=True)
+            reader.shutdown(wait=True, cancel_futures=True)
             writer.shutdown(wait=True, cancel_futures=True)
 
     def _back_off(self, grid: Grid, failed: list[Piece]) -> MemoryShort:

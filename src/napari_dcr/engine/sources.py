@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine import zarr_store
 from napari_dcr.image.axes import Layout
 
-CACHE_BYTES = 128 << 20
+CACHE_BYTES = 64 << 20
 """Decoded pixels that a source keeps, for the halo of the next tile."""
 
 UNIT_PIXELS = 512
