@@ -407,6 +407,9 @@ class TileRunner:
     ) -> tuple[list[NDArray[Any]], list[NDArray[np.float32]]]:
         """Own values and the network's of the cores of tiles."""
         loaded = loading.result()
+        if self.device.type == "cpu":
+            # Feature maps of many sizes leave holes in the heap, which would grow tile by tile.
+            devices.release_memory(self.device)
         return loaded.own, self._run_tiles(grid, batch, loaded.working)
 
     def _run_tiles(
