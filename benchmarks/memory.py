@@ -1,17 +1,22 @@
-"""Peak memory per pixel of a window: what the automatic tile size is chosen by.
+"""Peak memory of whole runs, and per pixel of a window.
 
-    python benchmarks/memory.py
+    python benchmarks/memory.py runs [--sides 4096 16384] [--depth 3]
+    python benchmarks/memory.py windows
 
-Every window is run in a fresh process; the slope of peak resident memory over
-the window's pixels is printed for each precision.
+``runs``: a uint16 zarr to a zarr, each in a fresh process; peak resident memory
+above what it was once everything had been imported.  ``windows``: the slope of
+peak memory over the window's pixels, which the automatic window is chosen by.
 """
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
+import zarr
 
 PROBE = """
 import resource, sys
@@ -30,22 +35,71 @@ with torch.inference_mode():
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
+RUN = """
+import resource, sys, time
+import numpy, zarr
+import napari_dcr
+from napari_dcr.network import weights
+import torch
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+weights.load("photo")
+before, started = peak(), time.perf_counter()
+napari_dcr.enhance(sys.argv[1], out=sys.argv[2], depth=int(sys.argv[3]), device="cpu", precision="fp32")
+print(before, peak(), time.perf_counter() - started)
+"""
+
 SIDES = (512, 1024, 1536, 2048)
 
 
-def main() -> None:
+def fresh(code: str, *arguments: object) -> list[float]:
+    """Numbers that a program prints."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [float(word) for word in done.stdout.split()]
+
+
+def measure_windows() -> None:
     """Print a Markdown table."""
     print("| precision | " + " | ".join(f"{s}^2: MB" for s in SIDES) + " | bytes per pixel |")
     print("|---" * (2 + len(SIDES)) + "|")
     for precision in ("fp32", "bf16"):
-        peaks = []
-        for side in SIDES:
-            command = [sys.executable, "-c", PROBE, str(side), precision]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            peaks.append(int(done.stdout))
+        peaks = [fresh(PROBE, side, precision)[0] for side in SIDES]
         slope = np.polyfit(np.square(SIDES), peaks, 1)[0]
         cells = " | ".join(f"{p / 1e6:.0f}" for p in peaks)
         print(f"| {precision} | {cells} | {slope:.0f} |", flush=True)
+
+
+def measure_runs(sides: list[int], depth: int) -> None:
+    """Print a Markdown table."""
+    print("| side | imported: MB | peak above it: MB | minutes |\n|---|---|---|---|")
+    for side in sides:
+        with tempfile.TemporaryDirectory() as folder:
+            image = zarr.create_array(
+                f"{folder}/in.zarr", shape=(side, side), chunks=(1024, 1024), dtype="uint16"
+            )
+            rng = np.random.default_rng(0)
+            for y in range(0, side, 1024):
+                band = rng.integers(100, 900, (min(1024, side - y), side), np.uint16)
+                image[y : y + 1024] = band
+            before, peak, seconds = fresh(RUN, f"{folder}/in.zarr", f"{folder}/out.zarr", depth)
+        print(
+            f"| {side} | {before / 1e6:.0f} | {(peak - before) / 1e6:.0f} | {seconds / 60:.1f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["runs", "windows"])
+    parser.add_argument("--sides", type=int, nargs="+", default=[4096, 16384])
+    parser.add_argument("--depth", type=int, default=3)
+    options = parser.parse_args()
+    if options.what == "runs":
+        measure_runs(options.sides, options.depth)
+    else:
+        measure_windows()
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 import napari_dcr
+from napari_dcr import files
 from napari_dcr.cli import main
 
 FAST = ("--depth", "0", "--device", "cpu", "-q")
@@ -123,7 +125,7 @@ def test_a_killed_run_leaves_no_half_file(tmp_path: Path, sign: signal.Signals) 
     tifffile.imwrite(tmp_path / "in.tif", rng.integers(0, 40, (2000, 2000, 3), np.uint8))
     out = tmp_path / "out" / "in.tif"
     process = subprocess.Popen(
-        [sys.executable, "-m", "napari_dcr.cli", "enhance", str(tmp_path / "in.tif"), "-o", str(out)],
+        [sys.executable, "-m", "napari_dcr.cli", "enhance", str(tmp_path / "in.tif"), "-o", str(out), "--tile", "256"],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
@@ -140,3 +142,28 @@ def test_a_killed_run_leaves_no_half_file(tmp_path: Path, sign: signal.Signals) 
     assert not out.parent.exists() or not [
         p for p in out.parent.iterdir() if "partial" not in p.name
     ]
+
+
+def test_zarr_and_large_tiffs_go_tile_by_tile(
+    tmp_path: Path, dim_rgb: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey = dim_rgb[..., 0].astype(np.uint16) * 20
+    expected = napari_dcr.enhance(grey, depth=0, device="cpu")
+    tifffile.imwrite(tmp_path / "in.tif", grey, metadata=None, description="lens cap on")
+
+    def run(*arguments: str) -> int:
+        return main(["enhance", *(str(tmp_path / a) if "." in a else a for a in arguments), *FAST])
+
+    assert run("in.tif", "-o", "out.ome.zarr") == 0
+    assert (zarr.open(tmp_path / "out.ome.zarr")["0"][...] == expected).all()
+    assert run("in.tif", "-o", "out.ome.zarr") == 1
+    assert run("in.tif", "-o", "out.ome.zarr", "--resume") == 0
+    assert run("in.tif", "-o", "x.tif", "--resume") == 1
+    assert run("out.ome.zarr", "-o", "again.zarr") == 0
+    assert zarr.open(tmp_path / "again.zarr")["0"].shape == grey.shape
+    monkeypatch.setattr(files, "is_large", lambda _: True)
+    assert run("in.tif", "-o", "large.tif") == 0
+    with tifffile.TiffFile(tmp_path / "large.tif") as file:
+        assert (file.asarray() == expected).all()
+        assert file.pages.first.description == "lens cap on"
+        assert file.is_bigtiff

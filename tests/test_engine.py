@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import napari_dcr
-from napari_dcr.engine import devices
+from napari_dcr.engine import devices, runner
+from napari_dcr.engine.plan import Grid
+from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.network.cascade import Cascade
 
@@ -69,28 +76,108 @@ def test_backs_off_to_smaller_tiles_and_says_so(
     assert any("memory is short: going on with tiles of" in m for m in messages)
 
 
+STAGES = {
+    "read": (ArrayPlane, "read"),
+    "convert": (ArrayPlane, "to_working"),
+    "compute": (TileRunner, "_run_tiles"),
+    "finish": (ArrayPlane, "finish"),
+    "write": (ArrayPlane, "write"),
+}
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, stage: str, call: int, error: BaseException) -> None:
+    """Let the ``call``-th call of a stage fail."""
+    owner, name = STAGES[stage]
+    original = getattr(owner, name)
+    calls = itertools.count(1)
+
+    def failing(*arguments: Any) -> Any:
+        if next(calls) == call:
+            raise error
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, name, failing)
+
+
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the automatic window be so small that the picture takes several tiles."""
+    monkeypatch.setattr("napari_dcr.engine.runner.AUTOMATIC_BYTES", 200 * 200 * 340)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_memory_may_run_out_at_every_stage(
+    picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    small_windows(monkeypatch)
+    expected = napari_dcr.enhance(picture, depth=0, precision="fp32")
+    fail_once(monkeypatch, stage, 3, MemoryError())
+    messages: list[str] = []
+    result = napari_dcr.enhance(
+        picture, depth=0, precision="fp32", progress=lambda step: messages.append(step.message)
+    )
+    assert (result == expected).all()
+    assert sum("memory is short: going on with tiles of" in m for m in messages) == 1
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_first_error_ends_the_run_and_its_threads(
+    picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """Also one that only looks as if memory had run out."""
+    small_windows(monkeypatch)
+    fail_once(monkeypatch, stage, 3, RuntimeError("out of memory slots"))
+    with pytest.raises(RuntimeError, match="^out of memory slots$"):
+        napari_dcr.enhance(picture, depth=0, precision="fp32")
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith(("read", "write", "survey"))]
+
+
 def test_finished_tiles_are_kept(
     picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The third tile fails once: the first two are not computed again."""
-    calls: list[tuple[int, ...]] = []
-    run_tile = TileRunner._run_tile
+    small_windows(monkeypatch)
+    computed: list[tuple[int, ...]] = []
+    run_tiles = TileRunner._run_tiles
+    calls = itertools.count(1)
 
-    def failing(self: TileRunner, tile: Any, *args: Any) -> Any:
-        calls.append((*tile.core_rows, *tile.core_columns))
-        if len(calls) == 3:
+    def failing(self: TileRunner, grid: Any, batch: Any, working: torch.Tensor) -> Any:
+        if next(calls) == 3:
             raise MemoryError
-        return run_tile(self, tile, *args)
+        computed.extend((*piece.tile.core_rows, *piece.tile.core_columns) for piece in batch)
+        return run_tiles(self, grid, batch, working)
 
-    monkeypatch.setattr(TileRunner, "_run_tile", failing)
-    monkeypatch.setattr("napari_dcr.engine.runner.AUTOMATIC_CORE", 128)
+    monkeypatch.setattr(TileRunner, "_run_tiles", failing)
     napari_dcr.enhance(picture, depth=1, precision="fp32")
-    assert len(calls) == len(set(calls))
     done = np.zeros(picture.shape[:2], int)
-    for i, (top, bottom, left, right) in enumerate(calls):
-        if i != 2:
-            done[top:bottom, left:right] += 1
+    for top, bottom, left, right in computed:
+        done[top:bottom, left:right] += 1
     assert (done == 1).all()
+
+
+@pytest.mark.parametrize("link_frames", [True, False])
+def test_small_frames_go_together_and_apart_when_memory_is_short(
+    picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, link_frames: bool
+) -> None:
+    stack = picture[:240, :400].reshape(3, 80, 400, 3)
+    messages: list[str] = []
+
+    def enhanced() -> NDArray[np.float32]:
+        result: NDArray[np.float32] = napari_dcr.enhance(
+            stack, depth=1, precision="fp32", axes="tyxs", link_frames=link_frames,
+            output="float32", device="cpu", progress=lambda step: messages.append(step.message),
+        )  # fmt: skip
+        return result
+
+    expected = enhanced()
+    monkeypatch.setitem(runner.BATCH_PIXELS, "cpu", 1 << 19)
+    windows = small_memory(monkeypatch, 10**9, MemoryError)
+    assert np.abs(enhanced() - expected).max() < 1e-5
+    assert len(windows) == 1
+    fail_once(monkeypatch, "compute", 1, MemoryError())
+    assert np.abs(enhanced() - expected).max() < 1e-5
+    assert len(windows) == 1 + 3
+    assert "memory is short: going on with one frame at a time" in messages
 
 
 def test_a_fixed_tile_is_honoured_or_refused_with_one_that_fits(
@@ -139,6 +226,60 @@ def test_closing_the_generator_stops_between_tiles(picture: NDArray[np.uint8]) -
     steps.close()
     assert out[:64, :128].any()
     assert not out[64:].any()
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith(("read", "write"))]
+
+
+@pytest.mark.parametrize("size", [(2309, 3464), (2449, 3266), (2121, 3771), (3464, 2309)])
+def test_overlap_of_8_megapixels_costs_at_most_15_percent(size: tuple[int, int]) -> None:
+    network = Cascade()
+    on_cpu = TileRunner(network, torch.device("cpu"), "fp32", network.stages, True)
+    grid = on_cpu.grid(*size)
+    tiles = grid.cut(on_cpu.part_size(grid))
+    windows = sum(
+        (tile.rows[1] - tile.rows[0]) * (tile.columns[1] - tile.columns[0]) for tile in tiles
+    )
+    assert windows <= 1.15 * size[0] * size[1]
+
+
+@given(
+    st.integers(1, 5000), st.integers(1, 5000), st.integers(0, 120), st.sampled_from([8, 100, 512])
+)
+def test_the_best_core_fits_and_is_no_worse_than_a_square(
+    height: int, width: int, halo: int, unit: int
+) -> None:
+    grid = Grid(height, width, halo, 8)
+    pixels = 1_000_000
+
+    def cost(core: tuple[int, int]) -> int:
+        return sum((t.rows[1] - t.rows[0]) * (t.columns[1] - t.columns[0]) for t in grid.cut(core))
+
+    best = grid.best_core(pixels, (unit, unit))
+    assert best[0] % unit == best[1] % unit == 0
+    assert grid.largest_window(best) <= pixels
+    side = (1000 - 2 * 120) // unit * unit
+    assert cost(best) <= 1.04 * cost((side, side)) + 16 * (height + width)
+
+
+def test_limits_of_control_groups_count(tmp_path: Path) -> None:
+    def write(name: str, text: str) -> None:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert devices._cgroup_rooms(tmp_path) == []
+    write("proc/self/cgroup", "0::/job/step\n")
+    write("sys/fs/cgroup/job/step/memory.max", "max\n")
+    write("sys/fs/cgroup/job/step/memory.current", "700\n")
+    write("sys/fs/cgroup/job/step/memory.stat", "anon 600\ninactive_file 100\n")
+    write("sys/fs/cgroup/job/memory.max", "1000\n")
+    write("sys/fs/cgroup/job/memory.current", "800\n")
+    write("sys/fs/cgroup/job/memory.stat", "anon 600\ninactive_file 150\n")
+    assert devices._cgroup_rooms(tmp_path) == [350]
+    write("proc/self/cgroup", "9:cpu:/\n4:memory:/elsewhere\n")
+    write("sys/fs/cgroup/memory/memory.limit_in_bytes", "500\n")
+    write("sys/fs/cgroup/memory/memory.usage_in_bytes", "450\n")
+    write("sys/fs/cgroup/memory/memory.stat", "total_inactive_file 20\n")
+    assert devices._cgroup_rooms(tmp_path) == [70]
 
 
 def test_devices_are_listed_and_the_fast_precision_is_close(picture: NDArray[np.uint8]) -> None:

@@ -57,8 +57,8 @@ def test_cores_cover_the_plane_once_and_windows_keep_the_rules(
     height: int, width: int, halo: int, core: int, smaller: int
 ) -> None:
     grid = Grid(height, width, halo, 8)
-    tiles = grid.cut(core)
-    tiles = [part for tile in tiles for part in grid.split(tile, smaller)]
+    tiles = grid.cut((core, core))
+    tiles = [part for tile in tiles for part in grid.split(tile, (smaller, smaller))]
     written = np.zeros((height, width), int)
     for tile in tiles:
         written[slice(*tile.core_rows), slice(*tile.core_columns)] += 1

@@ -96,13 +96,13 @@ def test_work_is_off_the_gui_thread(
     threads: list[threading.Thread] = []
     from napari_dcr.engine.runner import TileRunner
 
-    run_tile = TileRunner._run_tile
+    run_tiles = TileRunner._run_tiles
 
     def watched(*arguments: Any) -> Any:
         threads.append(threading.current_thread())
-        return run_tile(*arguments)
+        return run_tiles(*arguments)
 
-    monkeypatch.setattr(TileRunner, "_run_tile", watched)
+    monkeypatch.setattr(TileRunner, "_run_tiles", watched)
     viewer.add_image(dim_rgb)
     widget.start()
     finish(widget, qtbot)
@@ -112,8 +112,9 @@ def test_work_is_off_the_gui_thread(
 
 @pytest.mark.gui
 def test_cancel_keeps_nothing_and_run_works_again(
-    viewer: Any, widget: EnhanceWidget, qtbot: Any
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("napari_dcr.engine.runner.AUTOMATIC_BYTES", 150_000_000)
     viewer.add_image(np.random.default_rng(0).integers(0, 40, (1500, 1600, 3), np.uint8))
     widget.start()
     qtbot.waitUntil(lambda: widget.bar.value > 0, timeout=60_000)

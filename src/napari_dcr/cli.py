@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -14,6 +15,9 @@ from tqdm import tqdm
 from napari_dcr import files
 from napari_dcr.options import PRECISIONS, Options
 from napari_dcr.version import __version__
+
+if TYPE_CHECKING:
+    from napari_dcr.enhancement import Enhancement, Progress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,8 +49,9 @@ def _parser() -> argparse.ArgumentParser:
 
     enhance = commands.add_parser(
         "enhance",
-        help="enhance TIFF, PNG and JPEG files",
-        description="Enhance TIFF, PNG and JPEG files, or all of them in folders.",
+        help="enhance TIFF, PNG, JPEG and zarr",
+        description="Enhance TIFF, PNG and JPEG files, or all of them in folders, and zarr arrays"
+        " and OME-Zarr images. What is large goes tile by tile from a .zarr or .tif to a .zarr or .tif.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     enhance.set_defaults(run=_enhance)
@@ -58,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         help="file for one input file, else folder",
     )  # fmt: skip
     enhance.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    enhance.add_argument(
+        "--resume", action="store_true", help="go on with a .zarr that an earlier run began"
+    )
     enhance.add_argument(
         "--model", default=Options.model, help="auto, a shipped name, or a .safetensors file"
     )
@@ -132,11 +140,11 @@ def _enhance(arguments: argparse.Namespace) -> int:
     fields = set(Options.__dataclass_fields__)
     options = Options(**{k: v for k, v in vars(arguments).items() if k in fields})
     jobs = list(_jobs(arguments.input, arguments.output_path))
-    _check_targets(jobs, arguments.overwrite)
+    _check_targets(jobs, arguments.overwrite, arguments.resume)
     failed = 0
     for source, target in jobs:
         try:
-            _enhance_file(source, target, options, arguments.quiet)
+            _enhance_file(source, target, options, arguments.quiet, arguments.resume)
         except (ValueError, TypeError, OSError) as error:
             if len(jobs) == 1:
                 raise
@@ -150,21 +158,23 @@ def _enhance(arguments: argparse.Namespace) -> int:
 
 def _jobs(inputs: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]]:
     """Pairs of source and target file."""
-    single = len(inputs) == 1 and not inputs[0].is_dir()
-    to_file = single and output.suffix.lower() in files.SUFFIXES and not output.is_dir()
+    single = len(inputs) == 1 and (_is_zarr(inputs[0]) or not inputs[0].is_dir())
+    suffix = output.suffix.lower()
+    to_file = single and (suffix == ".zarr" or (suffix in files.SUFFIXES and not output.is_dir()))
     found = 0
     for item in inputs:
         if not item.exists():
             raise ValueError(f"IN: {item} does not exist")
-        sources = sorted(p for p in item.rglob("*") if p.is_file()) if item.is_dir() else [item]
+        searched = item.is_dir() and not _is_zarr(item)
+        sources = sorted(p for p in item.rglob("*") if p.is_file()) if searched else [item]
         for source in sources:
-            if item.is_dir() and (
+            if searched and (
                 source.suffix.lower() not in files.SUFFIXES
                 or output.resolve() in source.resolve().parents
             ):
                 continue
             found += 1
-            relative = source.relative_to(item) if item.is_dir() else Path(source.name)
+            relative = source.relative_to(item) if searched else Path(source.name)
             yield source, output if to_file else output / relative
     if not found:
         raise ValueError(
@@ -172,7 +182,12 @@ def _jobs(inputs: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]]:
         )
 
 
-def _check_targets(jobs: Sequence[tuple[Path, Path]], overwrite: bool) -> None:
+def _is_zarr(path: Path) -> bool:
+    """Whether a path is that of a zarr, or of something in one."""
+    return any(part.lower().endswith(".zarr") for part in path.parts)
+
+
+def _check_targets(jobs: Sequence[tuple[Path, Path]], overwrite: bool, resume: bool) -> None:
     taken: dict[Path, Path] = {}
     for source, target in jobs:
         if target.resolve() == source.resolve():
@@ -181,31 +196,44 @@ def _check_targets(jobs: Sequence[tuple[Path, Path]], overwrite: bool) -> None:
             )
         if target in taken:
             raise ValueError(f"OUT: {taken[target]} and {source} would both be written to {target}")
-        if target.exists() and not overwrite:
+        if _is_zarr(target):
+            if target.exists() and not resume:
+                raise ValueError(f"OUT: {target} exists; give --resume to go on with it")
+        elif resume:
+            raise ValueError(f"OUT: got {target}; --resume takes a .zarr")
+        elif target.exists() and not overwrite:
             raise ValueError(f"OUT: {target} exists; give --overwrite to replace it")
         taken[target] = source
 
 
-def _enhance_file(source: Path, target: Path, options: Options, quiet: bool) -> None:
-    from napari_dcr.enhancement import Progress, drain, enhance_steps
+def _enhance_file(source: Path, target: Path, options: Options, quiet: bool, resume: bool) -> None:
+    from napari_dcr.enhancement import enhance_steps
 
+    if _is_zarr(source) or _is_zarr(target) or files.is_large(source):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _drain(enhance_steps(source, options, target, resume), source.name, quiet)
+        return
     picture = files.read(source)
     dtype = picture.pixels.dtype if options.output == "same" else np.dtype(options.output)
     files.check_can_hold(target, dtype)
     axes = options.axes or picture.axes
-    options = replace(options, axes=axes)
-    steps = enhance_steps(picture.pixels, options)
-    with tqdm(
-        total=picture.pixels.size, desc=source.name, unit="px", unit_scale=True, disable=quiet
-    ) as bar:
+    steps = enhance_steps(picture.pixels, replace(options, axes=axes))
+    result = _drain(steps, source.name, quiet)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    files.write(target, files.Picture(result.image, axes, picture.metadata))
+
+
+def _drain(steps: Generator[Progress, None, Enhancement], name: str, quiet: bool) -> Enhancement:
+    """Run to the end behind a progress bar."""
+    from napari_dcr.enhancement import drain
+
+    with tqdm(desc=name, unit="px", unit_scale=True, disable=quiet) as bar:
 
         def show(step: Progress) -> None:
             bar.total = step.total
             bar.update(step.done - bar.n)
 
-        result = drain(steps, show)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    files.write(target, files.Picture(result.image, axes, picture.metadata))
+        return drain(steps, show)
 
 
 if __name__ == "__main__":

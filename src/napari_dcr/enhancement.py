@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from napari_dcr.engine.devices import Precision, fast_precision, find_device
-from napari_dcr.engine.planes import ArrayPlane, Rendering, read_plane
-from napari_dcr.engine.runner import SmallerTiles, TileRunner
-from napari_dcr.engine.survey import Survey
+from napari_dcr import files
+from napari_dcr.engine import zarr_store
+from napari_dcr.engine.sinks import ArraySink, Sink, ZarrSink, check_array
+from napari_dcr.engine.sources import Opened, is_dask, is_zarr, open_array
 from napari_dcr.image.axes import Layout
-from napari_dcr.image.intensity import InputRange, check_dtype, find_scale, needs_histogram
-from napari_dcr.network import weights
+from napari_dcr.image.intensity import InputRange, check_dtype
 from napari_dcr.options import Options
-from napari_dcr.version import __version__
+from napari_dcr.run import Progress, Run, Setup
 
 __all__ = ["Enhancement", "Options", "Progress", "enhance", "enhance_steps"]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is.
-
-    Attributes
-    ----------
-    done, total : int
-        Pixels enhanced so far, and in all.
-    message : str
-        What is going on, for people.
-    """
-
-    done: int
-    total: int
-    message: str
 
 
 @dataclass(frozen=True)
@@ -47,19 +29,19 @@ class Enhancement:
 
     Attributes
     ----------
-    image : ndarray
-        The enhanced image.
+    image : array
+        The enhanced image, as `enhance` returns it.
     record : dict
         Options, model, sha256 of the weights, version, device, precision,
         intensity ranges and seconds; plain values.
     """
 
-    image: NDArray[Any]
+    image: Any
     record: dict[str, Any]
 
 
 def enhance(
-    image: NDArray[Any],
+    image: Any,
     *,
     model: str | Path = Options.model,
     depth: int | None = Options.depth,
@@ -75,30 +57,40 @@ def enhance(
     tile: int | Literal["auto"] = Options.tile,
     device: str = Options.device,
     precision: str = Options.precision,
-    out: NDArray[Any] | None = None,
+    out: Any = None,
+    resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Brighten and clean a low-light image.
 
     Parameters
     ----------
-    image : ndarray
+    image : ndarray, dask or zarr array, OME-Zarr group, or path of a .zarr or .tif
         Grey ``(..., y, x)``, colour ``(..., y, x, 3)`` or ``(..., y, x, 4)`` with
         alpha, or channels; leading axes are stepped over.  uint8, uint16, int16,
         float16, float32 or float64.  It is not modified.  The `photo` model
-        takes grey images and channels one by one.
+        takes grey images and channels one by one.  Of a multiscale image the
+        finest level is taken; give another one by its own array or path.
     model, depth, detail, strength, exposure, axes, channel_axis, rgb, input_range, \
 link_frames, output, tile, device, precision
         See `Options`.
-    out : ndarray, optional
-        Written to instead of a new array; must have the result's shape and dtype.
+    out : ndarray, zarr array or path, optional
+        Written to instead of a new array, tile by tile: an array of the result's
+        shape and dtype, or a ``.zarr`` (``.ome.zarr``, or any that is made from a
+        multiscale image, with all levels) or ``.tif`` that does not exist.
+    resume : bool
+        Go on with an earlier run that was stopped, or killed, while it wrote to the
+        zarr ``out``; without one begin.  Everything else must be as it was.
     progress : callable, optional
         Called with a `Progress` after each step; an exception it raises stops the run.
 
     Returns
     -------
-    ndarray
-        Same shape as ``image``; dtype and range as ``output`` says.
+    array
+        Same shape as ``image``; dtype and range as ``output`` says.  ``out`` if it was
+        given: opened if it is a ``.zarr``, the path of a ``.tif``.  Otherwise a dask
+        array for a dask array, of which only the image's survey has been computed,
+        and an ndarray for all else.
 
     Raises
     ------
@@ -106,7 +98,7 @@ link_frames, output, tile, device, precision
         For arguments that do not fit; the message names the argument, what was
         got and what is allowed.
     MemoryError
-        If not even the smallest tile fits.
+        If not even the smallest tile fits, or a result without ``out``.
 
     Notes
     -----
@@ -126,7 +118,7 @@ link_frames, output, tile, device, precision
         axes=axes, channel_axis=channel_axis, rgb=rgb, input_range=input_range,
         link_frames=link_frames, output=output, tile=tile, device=device, precision=precision,
     )  # fmt: skip
-    return drain(enhance_steps(image, options, out), progress).image
+    return drain(enhance_steps(image, options, out, resume), progress).image
 
 
 def drain(
@@ -145,7 +137,7 @@ def drain(
 
 
 def enhance_steps(
-    image: NDArray[Any], options: Options, out: NDArray[Any] | None = None
+    image: Any, options: Options, out: Any = None, resume: bool = False
 ) -> Generator[Progress, None, Enhancement]:
     """Do what `enhance` does step by step; the generator returns an `Enhancement`.
 
@@ -154,129 +146,86 @@ def enhance_steps(
 
     Parameters
     ----------
-    image : ndarray
+    image : array, group or path
         See `enhance`.
     options : Options
-    out : ndarray, optional
+    out : array or path, optional
+        See `enhance`.
+    resume : bool
         See `enhance`.
     """
     started = time.perf_counter()
-    if not isinstance(image, np.ndarray):
-        raise TypeError(
-            f"image: got {type(image).__name__}; allowed is a numpy.ndarray (use numpy.asarray on it)"
-        )
-    dtype = check_dtype(image.dtype)
-    layout = Layout.resolve(image.shape, options.axes, options.channel_axis, options.rgb)
+    opened = _open(image)
+    dtype = check_dtype(opened.array.dtype)
+    told = options.axes, options.channel_axis, options.rgb
+    axes = opened.axes if told == (None, None, None) else options.axes
+    layout = Layout.resolve(tuple(opened.array.shape), axes, options.channel_axis, options.rgb)
     out_dtype = dtype if options.output == "same" else np.dtype(options.output)
-    target = _check_out(out, image, out_dtype)
-    total = layout.planes * layout.height * layout.width
+    lazy = out is None and is_dask(opened.array)
+    sink = None if lazy else _open_sink(out, opened, layout, out_dtype, resume)
+    if lazy and resume:
+        raise ValueError("resume: got True for a lazy result; give out=, a .zarr, to write to")
 
-    yield Progress(0, total, "loading the model")
-    model = weights.load(options.model)
-    network = model.network
-    depth = network.stages if options.depth is None else options.depth
-    if depth > network.stages:
-        raise ValueError(
-            f"depth: got {depth}; the model {model.name!r} allows 0 to {network.stages}"
-        )
-    device = find_device(options.device)
-    precision: Precision
-    if options.precision == "auto":
-        precision = fast_precision(device) if out_dtype == np.uint8 else "fp32"
+    yield Progress(0, layout.planes * layout.height * layout.width, "loading the model")
+    setup = Setup.resolve(options, out_dtype)
+    run = Run(opened, layout, setup, options)
+    if sink is None:
+        result = yield from run.lazily()
     else:
-        precision = options.precision  # type: ignore[assignment]
-    tile = None if options.tile == "auto" else options.tile
-    runner = TileRunner(network, device, precision, depth, options.detail, tile)
-    rendering = Rendering(options.strength, options.exposure, out_dtype, options.output == "same")
-    grid = runner.grid(layout.height, layout.width)
-
-    done = 0
-    ranges = []
-    channels = network.config.channels
-    for channel, frames in _linked(layout, options.link_frames):
-        survey = Survey(
-            3 if layout.is_rgb else 1,
-            layout.height,
-            layout.width,
-            dtype,
-            needs_histogram(options.input_range, dtype, not layout.is_rgb),
-        )
-        for frame in frames:
-            for _ in survey.add_plane(_colours(image, layout, frame, channel)):
-                yield Progress(done, total, "looking at the whole image")
-        scale = find_scale(options.input_range, dtype, survey.histogram, not layout.is_rgb)
-        ranges.append([scale.black, scale.white])
-        thumbnail = np.clip(scale.to_working(survey.thumbnail), 0, 1)
-        conditioning = runner.condition(
-            np.broadcast_to(thumbnail, (channels, *thumbnail.shape[1:]))
-        )
-        for frame in frames:
-            plane = ArrayPlane(image, target, layout, frame, channel, channels, scale, rendering)
-            for event in runner.run_plane(grid, conditioning, plane):
-                if isinstance(event, SmallerTiles):
-                    message = f"memory is short: going on with tiles of {event.core} pixels"
-                else:
-                    done += event.pixels
-                    message = _where(layout, frame, channel)
-                yield Progress(done, total, message)
-    record = {
-        "options": options.to_dict(),
-        "model": model.name,
-        "sha256": model.sha256,
-        "depth": depth,
-        "axes": layout.axes,
-        "ranges": ranges,
-        "version": __version__,
-        "device": str(device),
-        "precision": precision,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
-    return Enhancement(target, record)
+        with contextlib.closing(sink):
+            yield from run.into(sink)
+        result = sink.result
+    seconds = round(time.perf_counter() - started, 3)
+    device = str(setup.runner.device)
+    return Enhancement(result, {**run.record, "device": device, "seconds": seconds})
 
 
-def _linked(layout: Layout, link_frames: bool) -> Iterator[tuple[int, list[tuple[int, ...]]]]:
-    """Planes that share black and white point and conditioning: a channel and its frames."""
-    frames = list(layout.frames())
-    for channel in range(layout.channels):
-        if link_frames:
-            yield channel, frames
-        else:
-            yield from ((channel, [frame]) for frame in frames)
+def _open(image: Any) -> Opened:
+    """An image, from wherever it is."""
+    if not isinstance(image, (str, Path)):
+        return open_array(image)
+    path = Path(image)
+    if path.suffix.lower() in files.TIFF:
+        return files.open_tiff(path)
+    if any(part.lower().endswith(".zarr") for part in path.parts):
+        return open_array(zarr_store.open_path(path))
+    raise ValueError(f"image: got the path {str(path)!r}; allowed are those of a .zarr or .tif")
 
 
-def _check_out(out: NDArray[Any] | None, image: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if out is None:
-        return np.empty(image.shape, dtype)
+def _open_sink(
+    out: Any, opened: Opened, layout: Layout, dtype: np.dtype[Any], resume: bool
+) -> Sink:
+    """Where the result goes."""
+    if is_zarr(out) and hasattr(out, "shape"):
+        if is_zarr(opened.array) and out.store_path == opened.array.store_path:
+            raise ValueError("out: got the image itself; the input is never modified")
+        return ZarrSink(layout, dtype, out, None, False, resume)
+    if isinstance(out, (str, Path)):
+        path = Path(out)
+        if path.suffix.lower() == ".zarr":
+            multiscale = opened.pyramid is not None or path.name.lower().endswith(".ome.zarr")
+            return ZarrSink(layout, dtype, path, opened.pyramid, multiscale, resume)
+        if path.suffix.lower() in files.TIFF and not resume:
+            return files.TiffSink(layout, dtype, path, opened.metadata)
+        allowed = ".zarr" if resume else ".zarr or .tif"
+        raise ValueError(f"out: got the path {str(path)!r}; allowed are those of a {allowed}")
+    if resume:
+        raise ValueError("resume: got True; it takes an out that is a .zarr or a zarr array")
+    if out is not None:
+        _check_out(out, opened.array, layout.shape, dtype)
+    return ArraySink(layout, dtype, out)
+
+
+def _check_out(out: Any, image: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"out: got {type(out).__name__}; allowed is a numpy.ndarray")
-    if out.shape != image.shape or out.dtype != dtype:
-        raise ValueError(
-            f"out: got shape {out.shape} and dtype {out.dtype}; needed are {image.shape} and {dtype}"
+        raise TypeError(
+            f"out: got {type(out).__name__}; allowed are a numpy.ndarray, a zarr array,"
+            " and the path of a .zarr or .tif"
         )
+    check_array(out, shape, dtype)
     if not out.flags.writeable:
         raise ValueError("out: got a read-only array; it must be writeable")
-    if np.may_share_memory(out, image):
+    if isinstance(image, np.ndarray) and np.may_share_memory(out, image):
         raise ValueError(
             "out: got an array that shares memory with image; the input is never modified"
         )
-    return out
-
-
-def _colours(
-    image: NDArray[Any], layout: Layout, frame: tuple[int, ...], channel: int
-) -> Callable[[slice, slice], NDArray[Any]]:
-    """Reader of a plane without its alpha."""
-
-    def read(rows: slice, columns: slice) -> NDArray[Any]:
-        return read_plane(image, layout, frame, channel, rows, columns)[:3]
-
-    return read
-
-
-def _where(layout: Layout, frame: tuple[int, ...], channel: int) -> str:
-    """Place of a plane in words: ``"t 3/12, channel 1/2"``."""
-    names = [a for a in layout.axes if a not in "yxsc"]
-    parts = [f"{a} {i + 1}/{n}" for a, i, n in zip(names, frame, layout.frame_shape, strict=True)]
-    if layout.channels > 1:
-        parts.append(f"channel {channel + 1}/{layout.channels}")
-    return ", ".join(parts) or "enhancing"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -84,7 +87,52 @@ def free_memory(device: torch.device | str) -> int:
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
-    return int(psutil.virtual_memory().available)
+    return min([int(psutil.virtual_memory().available), *_cgroup_rooms(Path("/"))])
+
+
+def _cgroup_rooms(root: Path) -> list[int]:
+    """Bytes left below each memory limit of the control groups that this process is in.
+
+    Containers and batch systems limit memory by them, and the kernel kills
+    whoever exceeds one; the machine's free memory knows nothing of it.
+    Versions 1 and 2: https://docs.kernel.org/admin-guide/cgroup-v2.html
+    """
+    try:
+        memberships = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    rooms = []
+    for membership in memberships:
+        number, controllers, group = membership.split(":", 2)
+        if number == "0":
+            mount, limit, used = root / "sys/fs/cgroup", "memory.max", "memory.current"
+        elif "memory" in controllers.split(","):
+            mount = root / "sys/fs/cgroup/memory"
+            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        folder = mount / group.lstrip("/")
+        # In a container the path may be that of the host, of which only the mount is seen.
+        for place in dict.fromkeys((folder, *folder.parents, mount)):
+            if place == mount or mount in place.parents:
+                room = _cgroup_room(place, limit, used)
+                rooms += [] if room is None else [room]
+    return rooms
+
+
+def _cgroup_room(folder: Path, limit: str, used: str) -> int | None:
+    try:
+        most = (folder / limit).read_text().strip()
+        taken = int((folder / used).read_text())
+        statistics = (folder / "memory.stat").read_text().split()
+    except (OSError, ValueError):
+        return None
+    if most == "max":
+        return None
+    # The page cache counts as used, but is given up before anything is killed.
+    cached = dict(zip(statistics[::2], statistics[1::2], strict=False))
+    reclaimable = int(cached.get("total_inactive_file", cached.get("inactive_file", 0)))
+    return max(0, int(most) - taken + reclaimable)
 
 
 _CPU_MESSAGES = (
@@ -108,11 +156,23 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give cached memory of a device back."""
+    """Give memory that is free, but kept for later, back to the system."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+    elif trim := _malloc_trim():
+        trim(0)
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """``malloc_trim`` of the GNU C library, where that is what allocates."""
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+    return trim
 
 
 def torch_dtype(precision: Precision) -> torch.dtype:

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+Size = tuple[int, int]
+"""Rows and columns, or start and stop."""
+
+Sizes = NDArray[np.int64]
+
+SMALL_OVERLAP = 1.15
+"""Windows over image up to which a cut is made as good as memory allows."""
+
+NEARLY = 1.03
+"""How much worse than the best a cut may be that saves memory, beyond that."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -25,6 +39,12 @@ class Tile:
     core_columns: tuple[int, int]
     rows: tuple[int, int]
     columns: tuple[int, int]
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the core."""
+        (top, bottom), (left, right) = self.core_rows, self.core_columns
+        return (bottom - top) * (right - left)
 
     @property
     def crop(self) -> tuple[slice, slice]:
@@ -59,8 +79,8 @@ class Grid:
     halo: int
     stride: int
 
-    def tile(self, core_rows: tuple[int, int], core_columns: tuple[int, int]) -> Tile:
-        """The tile of a core whose origin is on the stride grid.
+    def tile(self, core_rows: Size, core_columns: Size) -> Tile:
+        """The tile of a core.
 
         The halo is clipped at the plane's border, never padded there, so that
         the border looks to the network as it does in the whole plane.
@@ -72,28 +92,77 @@ class Grid:
             self._window(core_columns, self.width),
         )
 
-    def _window(self, core: tuple[int, int], size: int) -> tuple[int, int]:
-        halo = round_up(self.halo, self.stride)
-        start = max(0, core[0] - halo)
-        stop = min(round_up(size, self.stride), round_up(core[1], self.stride) + halo)
-        return start, stop
+    def _window(self, core: Size, size: int) -> Size:
+        start = (core[0] - self.halo) // self.stride * self.stride
+        stop = round_up(core[1] + self.halo, self.stride)
+        return max(0, start), min(round_up(size, self.stride), stop)
 
-    def cut(self, core: int) -> list[Tile]:
-        """Cut the plane into cores of ``core`` pixels a side, a multiple of the stride.
+    def cut(self, core: Size) -> list[Tile]:
+        """Cut the plane into cores of at most this size.
 
         The last tile of a row or column shrinks; it never shifts off the grid.
         """
-        whole = Tile((0, self.height), (0, self.width), (0, 0), (0, 0))
-        return self.split(whole, core)
+        return self.split(Tile((0, self.height), (0, self.width), (0, 0), (0, 0)), core)
 
-    def split(self, tile: Tile, core: int) -> list[Tile]:
-        """Cut a tile's core into smaller cores."""
-        if core % self.stride or core < self.stride:
-            raise ValueError(f"core: got {core}; allowed are positive multiples of {self.stride}")
+    def split(self, tile: Tile, core: Size) -> list[Tile]:
+        """Cut a tile's core into cores of at most this size."""
+        (top, bottom), (left, right) = tile.core_rows, tile.core_columns
         return [
-            self.tile(
-                (y, min(y + core, tile.core_rows[1])), (x, min(x + core, tile.core_columns[1]))
-            )
-            for y in range(tile.core_rows[0], tile.core_rows[1], core)
-            for x in range(tile.core_columns[0], tile.core_columns[1], core)
+            self.tile((y, min(y + core[0], bottom)), (x, min(x + core[1], right)))
+            for y in range(top, bottom, core[0])
+            for x in range(left, right, core[1])
         ]
+
+    def largest_window(self, core: Size) -> int:
+        """Pixels of the largest window that cores of this size need."""
+        halo = 2 * round_up(self.halo, self.stride)
+        return min(core[0] + halo, round_up(self.height, self.stride)) * min(
+            core[1] + halo, round_up(self.width, self.stride)
+        )
+
+    def best_core(self, pixels: int, unit: Size) -> Size:
+        """The core with the least overlap whose window has at most ``pixels``.
+
+        Overlap is computed twice, so it is what a cut costs: an image that is
+        wider than high is cut into columns before it is cut into rows.  Where it
+        cannot be small, as in images much larger than a window, the smallest
+        window that is nearly as good is taken: memory buys little there.
+
+        Parameters
+        ----------
+        pixels : int
+            Largest window.
+        unit : tuple of int
+            A core's sides are multiples of these.
+
+        Returns
+        -------
+        tuple of int
+            The smallest core, one unit, if no window is small enough.
+
+        Examples
+        --------
+        >>> Grid(2309, 3464, halo=101, stride=8).best_core(3_300_000, (8, 8))
+        (2312, 1160)
+        """
+        rows, high, tall = self._choices(self.height, unit[0])
+        columns, wide, long = self._choices(self.width, unit[1])
+        window = np.outer(high, wide)
+        cost = np.where(window <= pixels, np.outer(tall, long), np.inf)
+        if not np.isfinite(cost).any():
+            return unit
+        least = cost.min()
+        if least <= SMALL_OVERLAP * self.height * self.width:
+            candidates = np.where(cost == least, -window, 0)  # the fewest tiles
+        else:
+            candidates = np.where(cost <= NEARLY * least, window, pixels + 1)
+        row, column = np.unravel_index(candidates.argmin(), cost.shape)
+        return int(rows[row]), int(columns[column])
+
+    def _choices(self, size: int, unit: int) -> tuple[Sizes, Sizes, Sizes]:
+        """Cores along one axis, their windows, and the sum of all windows of each."""
+        halo = round_up(self.halo, self.stride)
+        pieces = np.geomspace(1, -(-size // unit), 256).round().astype(np.int64)
+        core = np.unique(-(-size // (pieces * unit)) * unit)
+        window = np.minimum(core + 2 * halo, round_up(size, self.stride))
+        return core, window, size + 2 * halo * (-(-size // core) - 1)

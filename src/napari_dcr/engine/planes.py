@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.intensity import Scale, full_scale
 from napari_dcr.image.tone import expose
+
+BAND = 1 << 16
+"""Pixels that are converted at once."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,10 @@ class ArrayPlane:
         """Read (S, h, w) in own units, alpha included."""
         return read_plane(self.source, self.layout, self.frame, self.channel, rows, columns)
 
-    def to_working(self, own: NDArray[Any]) -> NDArray[np.float32]:
-        """Colours in [0, 1]; what is not finite becomes black."""
-        working = np.clip(self._scaled(own), 0, 1)
-        if working.shape[0] < self.network_channels:
-            return np.repeat(working, self.network_channels, 0)
-        return working
+    def to_working(self, own: NDArray[Any], out: NDArray[np.float32]) -> None:
+        """Fill (C, h, w) with colours in [0, 1]; what is not finite becomes black."""
+        for band in _bands(own):
+            np.clip(self._scaled(own[band]), 0, 1, out=out[band])  # grey is given to each channel
 
     def _scaled(self, own: NDArray[Any]) -> NDArray[np.float32]:
         scaled = self.scale.to_working(own[:3])
@@ -87,6 +89,12 @@ class ArrayPlane:
         Values beyond the white or black point keep their distance from it.
         What is not finite stays as it is in float results.
         """
+        result = np.empty(own.shape, self.rendering.dtype)
+        for band in _bands(own):
+            result[band] = self._finish(own[band], enhanced[band])
+        return result
+
+    def _finish(self, own: NDArray[Any], enhanced: NDArray[np.float32]) -> NDArray[Any]:
         colours = own[:3]
         picture = expose(np.clip(enhanced, 0, 1), self.rendering.exposure)
         if len(colours) < len(picture):
@@ -122,5 +130,17 @@ def read_plane(
 ) -> NDArray[Any]:
     """Read a window of one plane as (S, h, w), native byte order."""
     index = layout.index(frame, channel, rows, columns, slice(None))
-    window = layout.to_planar(np.asarray(source[index]))
-    return window.astype(window.dtype.newbyteorder("="), copy=False)
+    return native(layout.to_planar(np.asarray(source[index])))
+
+
+def native(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Pixels in this machine's byte order."""
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def _bands(window: NDArray[Any]) -> Iterator[tuple[slice, slice]]:
+    """Rows of (S, h, w), a few at a time: intermediate results stay in the processor's cache."""
+    height, width = window.shape[1:]
+    rows = max(1, BAND // width)
+    for y in range(0, height, rows):
+        yield slice(None), slice(y, y + rows)

@@ -1,28 +1,42 @@
-"""The runner: tiles of a plane through the network, one progress event each."""
+"""The runner: read, compute and write tiles at the same time, within bounded memory."""
 
 from __future__ import annotations
 
 import gc
+import sys
+import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from napari_dcr.engine import devices
-from napari_dcr.engine.plan import Grid, Tile, round_up
+from napari_dcr.engine.plan import Grid, Size, Tile, round_up
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
+from napari_dcr.network.tone import Tone
 
 SMALLEST_CORE = 64
 """Pixels a side below which running out of memory is final."""
 
-AUTOMATIC_CORE = 1024
-"""Largest core that is chosen by itself: beyond it, larger windows save little
-halo and cost page faults."""
+AUTOMATIC_BYTES = 1_100_000_000
+"""Most memory that a window chosen by itself works in: enough to keep what overlaps
+below 15 % of an image of 8 megapixels."""
+
+BATCH_PIXELS = {"cuda": 1 << 22, "mps": 1 << 20, "cpu": 0}
+"""Windows of one shape, such as small frames of a stack, are computed together up to this
+size, where a window of its own would not keep the device busy.  Not on CPUs: there it saves
+little, and a frame's result would depend in its last bits on the frames beside it."""
+
+AHEAD = 1
+"""Batches read before they are needed, and batches not yet written."""
+
+T = TypeVar("T")
 
 
 class Plane(Protocol):
@@ -31,7 +45,7 @@ class Plane(Protocol):
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Read a window in the image's own units."""
 
-    def to_working(self, own: NDArray[Any]) -> NDArray[np.float32]:
+    def to_working(self, own: NDArray[Any], out: NDArray[np.float32]) -> None:
         """Turn it into what the network takes."""
 
     def finish(self, own: NDArray[Any], enhanced: NDArray[np.float32]) -> NDArray[Any]:
@@ -41,30 +55,158 @@ class Plane(Protocol):
         """Write a finished window."""
 
 
+class Part:
+    """A region of a plane that is written at once, in one tile or several.
+
+    Whole chunks, that is: a store's chunk is never written from two sides.
+
+    Parameters
+    ----------
+    plane : Plane
+    conditioning : Conditioning
+        Of the plane's image.
+    core : Tile
+        The region, as one tile.
+    written : callable, optional
+        Told, in the writing thread, once it has been written.
+    """
+
+    def __init__(
+        self,
+        plane: Plane,
+        conditioning: Conditioning,
+        core: Tile,
+        written: Callable[[], None] | None = None,
+    ) -> None:
+        self.plane, self.conditioning, self.core = plane, conditioning, core
+        self._written = written
+        self._missing = 1
+        self._lock = threading.Lock()
+        self._buffer: NDArray[Any] | None = None
+
+    def split(self, tiles: int) -> None:
+        """One of its tiles was cut into so many."""
+        with self._lock:
+            self._missing += tiles - 1
+
+    def put(self, tile: Tile, values: NDArray[Any]) -> None:
+        """Take a finished tile; with the last one the region is written."""
+        (top, bottom), (left, right) = self.core.core_rows, self.core.core_columns
+        if tile.core_rows == (top, bottom) and tile.core_columns == (left, right):
+            region = values
+        else:
+            if self._buffer is None:
+                self._buffer = np.empty((len(values), bottom - top, right - left), values.dtype)
+            rows, columns = tile.core_rows, tile.core_columns
+            self._buffer[
+                :, rows[0] - top : rows[1] - top, columns[0] - left : columns[1] - left
+            ] = values
+            region = self._buffer
+        with self._lock:
+            last = self._missing == 1
+        if last:
+            self.plane.write(slice(top, bottom), slice(left, right), region)
+            self._buffer = None
+            if self._written is not None:
+                self._written()
+        # Counted once nothing can fail any more: a tile that failed is done again.
+        with self._lock:
+            self._missing -= 1
+
+
+class Piece(NamedTuple):
+    """A tile of a part."""
+
+    part: Part
+    tile: Tile
+
+    @property
+    def shape(self) -> Size:
+        """Rows and columns of the window."""
+        (top, bottom), (left, right) = self.tile.rows, self.tile.columns
+        return bottom - top, right - left
+
+
+class Pieces:
+    """The tiles still to do, in order, none with a core above the limit.
+
+    Parameters
+    ----------
+    parts : iterable of Part
+        Taken one by one.
+    grid : Grid
+    """
+
+    def __init__(self, parts: Iterable[Part], grid: Grid) -> None:
+        self._parts = (Piece(part, part.core) for part in parts)
+        self._grid = grid
+        self._returned: deque[Piece] = deque()
+
+    def put_back(self, pieces: Iterable[Piece]) -> None:
+        """Return pieces that could not be done; they come first, in this order."""
+        self._returned.extendleft(reversed(list(pieces)))
+
+    def take(self, limit: int, pixels: int) -> list[Piece]:
+        """The next piece, and those after it of the same shape up to ``pixels`` in all."""
+        batch: list[Piece] = []
+        while (piece := self._next(limit)) is not None:
+            height, width = piece.shape
+            if batch and (
+                piece.shape != batch[0].shape or (len(batch) + 1) * height * width > pixels
+            ):
+                self.put_back([piece])
+                break
+            batch.append(piece)
+        return batch
+
+    def _next(self, limit: int) -> Piece | None:
+        piece = self._returned.popleft() if self._returned else next(self._parts, None)
+        if piece is None:
+            return None
+        (top, bottom), (left, right) = piece.tile.core_rows, piece.tile.core_columns
+        if max(bottom - top, right - left) <= limit:
+            return piece
+        tiles = self._grid.split(piece.tile, (limit, limit))
+        piece.part.split(len(tiles))
+        self.put_back(Piece(piece.part, tile) for tile in tiles)
+        return self._returned.popleft()
+
+
 @dataclass(frozen=True)
 class TileDone:
-    """A tile was written.
+    """A tile was finished.
 
     Attributes
     ----------
     pixels : int
         Pixels of its core.
+    part : Part
+        What it belongs to.
     """
 
     pixels: int
+    part: Part
 
 
 @dataclass(frozen=True)
-class SmallerTiles:
-    """Memory ran out; the rest goes on in smaller tiles.
+class MemoryShort:
+    """Memory ran out; the rest goes on with less at a time.
 
     Attributes
     ----------
-    core : int
-        New side of a core in pixels.
+    core : int or None
+        New side of a core in pixels; None if it is enough not to take several
+        frames at a time.
     """
 
-    core: int
+    core: int | None
+
+
+class Loaded(NamedTuple):
+    """A batch of windows, read and converted."""
+
+    own: list[NDArray[Any]]
+    working: torch.Tensor
 
 
 class TileRunner:
@@ -99,7 +241,8 @@ class TileRunner:
         self._network = network.placed_on(device)
         self._local = self._network.with_precision(devices.torch_dtype(precision))
         self._fixed_tile = tile
-        self._core = tile
+        self._limit = self._found = sys.maxsize
+        self.batch_pixels = BATCH_PIXELS.get(device.type, 0)
 
     def condition(self, thumbnail: NDArray[np.floating]) -> Conditioning:
         """Run the global net on a (C, 64, 64) thumbnail in working units."""
@@ -112,50 +255,99 @@ class TileRunner:
         network = self._network
         return Grid(height, width, network.receptive_field(self.depth), network.stride)
 
-    def core(self, grid: Grid) -> int:
-        """Side of a core: fixed by the user, remembered from the last back-off, or from free memory."""
-        if self._core is None:
-            stride = grid.stride
-            # Half of what is free is left to the rest of the process and to the system.
-            window = (
-                0.5 * devices.free_memory(self.device) / devices.BYTES_PER_PIXEL[self.precision]
-            ) ** 0.5
-            fitting = int(window - 2 * grid.halo) // stride * stride
-            self._core = max(SMALLEST_CORE, min(AUTOMATIC_CORE, fitting))
-        return round_up(self._core, grid.stride)
+    def part_size(self, grid: Grid, unit: Size = (1, 1), part: Size | None = None) -> Size:
+        """Rows and columns to write at once: multiples of ``unit``, what must be.
 
-    def run_plane(
-        self, grid: Grid, conditioning: Conditioning, plane: Plane
-    ) -> Iterator[TileDone | SmallerTiles]:
-        """Enhance one plane, tile by tile; closing the generator stops between tiles.
+        One tile, of the size that the user fixed or that is best for the free
+        memory; several if the unit, or a ``part`` that is given, is larger.
+        """
+        step = grid.stride
+        # Half of what is free is left to the rest of the process and to the system.
+        memory = min(AUTOMATIC_BYTES, devices.free_memory(self.device) // 2)
+        pixels = memory // devices.BYTES_PER_PIXEL[self.precision]
+        if self._fixed_tile is not None:
+            core = round_up(self._fixed_tile, step)
+            part = part or (round_up(core, unit[0]), round_up(core, unit[1]))
+            limit = core
+        else:
+            part = part or grid.best_core(pixels, (step, step) if unit == (1, 1) else unit)
+            limit = max(part)
+            if grid.largest_window(part) > pixels:
+                side = int(pixels**0.5) - 2 * round_up(grid.halo, step)
+                limit = max(SMALLEST_CORE, side // step * step)
+        # What a back-off has found out stays true.
+        self._limit = min(limit, self._found)
+        return part
 
-        When memory runs out the core is halved and the tiles not yet done are
-        cut anew; finished ones are kept.
+    def run(self, grid: Grid, parts: Iterable[Part]) -> Iterator[TileDone | MemoryShort]:
+        """Enhance parts of planes of one size; closing the generator stops between tiles.
+
+        Threads read ahead and write behind while this one computes, a bounded
+        number of tiles each.  The first error closes everything and is raised.
+        When memory runs out, wherever that is, the rest is done in smaller
+        tiles; finished ones are kept.
 
         Raises
         ------
         MemoryError
             If not even the smallest core fits, or if the one that the user fixed does not.
         """
-        queue = deque(grid.cut(self.core(grid)))
-        while queue:
-            tile = queue[0]
-            values = self._try_tile(tile, grid, conditioning, plane)
-            if values is None:
-                core = self._back_off(tile, grid, conditioning, plane)
-                queue = deque(part for old in queue for part in grid.split(old, core))
-                yield SmallerTiles(core)
-                continue
-            queue.popleft()
-            plane.write(slice(*tile.core_rows), slice(*tile.core_columns), values)
-            yield TileDone(values.shape[1] * values.shape[2])
+        pieces = Pieces(parts, grid)
+        reading: deque[tuple[list[Piece], Future[Loaded]]] = deque()
+        writing: deque[tuple[Piece, Future[bool]]] = deque()
+        reader = ThreadPoolExecutor(1, "read")
+        writer = ThreadPoolExecutor(1, "write")
+        room = AHEAD
+        try:
+            while True:
+                while len(reading) <= AHEAD:
+                    if not (batch := pieces.take(self._limit, self.batch_pixels)):
+                        break
+                    reading.append((batch, reader.submit(self._load, grid, batch)))
+                failed: list[Piece] = []
+                if writing and (len(writing) > room or not reading or writing[0][1].done()):
+                    piece, stored = writing.popleft()
+                    if self._attempt(stored.result):
+                        yield TileDone(piece.tile.pixels, piece.part)
+                    else:
+                        failed = [piece]
+                    del stored
+                elif reading:
+                    batch, loading = reading.popleft()
+                    done = self._attempt(self._compute, grid, batch, loading)
+                    if done is None:
+                        failed = batch
+                    else:
+                        room = AHEAD * len(batch)
+                        for piece, own, enhanced in zip(batch, *done, strict=True):
+                            writing.append((piece, writer.submit(_store, piece, own, enhanced)))
+                        del own, enhanced
+                    del loading, done  # and with them windows, or what an error holds on to
+                else:
+                    return
+                if failed:
+                    # What was read ahead is given up as well: it takes memory.
+                    pieces.put_back([*failed, *(piece for batch, _ in reading for piece in batch)])
+                    for _, job in reading:
+                        job.cancel()
+                    reading.clear()
+                    yield self._back_off(grid, failed)
+        finally:
+            reader.shutdown(wait=True, cancel_futures=True)
+            writer.shutdown(wait=True, cancel_futures=True)
 
-    def _back_off(self, tile: Tile, grid: Grid, conditioning: Conditioning, plane: Plane) -> int:
-        """Side of a core to go on with after a tile did not fit.
+    def _back_off(self, grid: Grid, failed: list[Piece]) -> MemoryShort:
+        """How to go on after some tiles did not fit together.
 
         A size that the user fixed is not changed behind their back: the largest
         that does fit is found and named.
         """
+        gc.collect()
+        devices.release_memory(self.device)
+        if len(failed) > 1:
+            self.batch_pixels = 0
+            return MemoryShort(None)
+        ((part, tile),) = failed
         while True:
             # The core may be larger than the plane: halve what was really tried.
             tried = max(stop - start for start, stop in (tile.core_rows, tile.core_columns))
@@ -166,41 +358,89 @@ class TileRunner:
                     " free some memory or choose another device"
                 )
             if self._fixed_tile is None:
-                self._core = smaller
-                return smaller
-            tile = grid.split(tile, smaller)[0]
-            if self._try_tile(tile, grid, conditioning, plane) is not None:
+                self._limit = self._found = smaller
+                return MemoryShort(smaller)
+            tile = grid.split(tile, (smaller, smaller))[0]
+            if self._attempt(self._try, grid, Piece(part, tile)):
                 raise MemoryError(
                     f"tile: got {self._fixed_tile}, which does not fit into the memory of"
                     f" {self.device}; {smaller} does"
                 )
 
-    def _try_tile(
-        self, tile: Tile, grid: Grid, conditioning: Conditioning, plane: Plane
-    ) -> NDArray[Any] | None:
-        """Result of a tile's core, or None if memory ran out."""
+    def _try(self, grid: Grid, piece: Piece) -> bool:
+        """Do a tile, but do not hand it in."""
+        loaded = self._load(grid, [piece])
+        (enhanced,) = self._run_tiles(grid, [piece], loaded.working)
+        piece.part.plane.finish(loaded.own[0], enhanced)
+        return True
+
+    def _attempt(self, call: Callable[..., T], *arguments: Any) -> T | None:
+        """Result of a call, or None if memory ran out."""
         try:
-            return self._run_tile(tile, grid, conditioning, plane)
+            return call(*arguments)
         except (MemoryError, RuntimeError) as error:
             if not devices.is_out_of_memory(error):
                 raise
-        # Past the except block: its traceback would keep the tensors alive.
-        gc.collect()
-        devices.release_memory(self.device)
+        # Nothing is tried anew within the except block: its traceback keeps the tensors alive.
         return None
 
-    def _run_tile(
-        self, tile: Tile, grid: Grid, conditioning: Conditioning, plane: Plane
-    ) -> NDArray[Any]:
-        (top, bottom), (left, right) = tile.rows, tile.columns
-        own = plane.read(slice(top, min(bottom, grid.height)), slice(left, min(right, grid.width)))
-        # The plane's own remainder up to the stride: the one place where pixels are made up.
-        missing = (0, bottom - top - own.shape[1]), (0, right - left - own.shape[2])
-        working = np.pad(plane.to_working(own), ((0, 0), *missing), mode="edge")
-        weights = self._network.window_weights(tile.rows, tile.columns, (grid.height, grid.width))
+    def _load(self, grid: Grid, batch: list[Piece]) -> Loaded:
+        """Read and convert the windows of tiles of one shape."""
+        height, width = batch[0].shape
+        working = torch.empty(len(batch), self._network.config.channels, height, width)
+        own = []
+        for (part, tile), window in zip(batch, working.numpy(), strict=True):
+            rows = slice(tile.rows[0], min(tile.rows[1], grid.height))
+            columns = slice(tile.columns[0], min(tile.columns[1], grid.width))
+            own.append(part.plane.read(rows, columns))
+            h, w = own[-1].shape[1:]
+            part.plane.to_working(own[-1], window[:, :h, :w])
+            # The plane's own remainder up to the stride: the one place where pixels are made up.
+            window[:, h:, :w] = window[:, h - 1 : h, :w]
+            window[:, :, w:] = window[:, :, w - 1 : w]
+        return Loaded(
+            [o[(slice(None), *p.tile.crop)] for o, p in zip(own, batch, strict=True)], working
+        )
+
+    def _compute(
+        self, grid: Grid, batch: list[Piece], loading: Future[Loaded]
+    ) -> tuple[list[NDArray[Any]], list[NDArray[np.float32]]]:
+        """Own values and the network's of the cores of tiles."""
+        loaded = loading.result()
+        if self.device.type == "cpu":
+            # Feature maps of many sizes leave holes in the heap, which would grow tile by tile.
+            devices.release_memory(self.device)
+        return loaded.own, self._run_tiles(grid, batch, loaded.working)
+
+    def _run_tiles(
+        self, grid: Grid, batch: list[Piece], working: torch.Tensor
+    ) -> list[NDArray[np.float32]]:
+        """Send windows of one shape through the network; returns the cores (C, h, w)."""
+        size = grid.height, grid.width
+        weights = [self._network.window_weights(tile.rows, tile.columns, size) for _, tile in batch]
         with torch.inference_mode():
-            window = torch.from_numpy(working)[None].to(self.device)
-            place = weights[0].to(self.device), weights[1].to(self.device)
-            out = self._local(window, conditioning, place, self.depth, self.detail)
-            enhanced = out[(0, slice(None), *tile.crop)].cpu().numpy()
-        return plane.finish(own[(slice(None), *tile.crop)], enhanced)
+            place = tuple(torch.cat(axis).to(self.device) for axis in zip(*weights, strict=True))
+            conditioning = _together([part.conditioning for part, _ in batch])
+            out = self._local(
+                working.to(self.device), conditioning, place, self.depth, self.detail
+            ).cpu()
+        return [
+            picture[(slice(None), *tile.crop)].numpy()
+            for picture, (_, tile) in zip(out, batch, strict=True)
+        ]
+
+
+def _store(piece: Piece, own: NDArray[Any], enhanced: NDArray[np.float32]) -> bool:
+    """Convert a finished tile and hand it in."""
+    piece.part.put(piece.tile, piece.part.plane.finish(own, enhanced))
+    return True
+
+
+def _together(conditionings: list[Conditioning]) -> Conditioning:
+    """Conditioning of a batch."""
+    if len(conditionings) == 1:
+        return conditionings[0]
+    tones = zip(*(c.tone for c in conditionings), strict=True)
+    return Conditioning(
+        Tone(*(torch.cat(field) for field in tones)), torch.cat([c.grid for c in conditionings])
+    )

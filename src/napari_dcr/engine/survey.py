@@ -1,8 +1,14 @@
-"""The survey: one streamed pass over a plane or stack, independent of tiling."""
+"""The survey: one streamed pass over a plane or stack, independent of tiling and chunking."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,40 +18,156 @@ from napari_dcr.image.intensity import Histogram
 from napari_dcr.image.thumbnail import Thumbnail
 
 BLOCK = 2048
-"""Pixels a side that are read at once."""
+"""Pixels a side that are read at once.  Always the same, and always counted in the
+same order: that makes sums of floats the same to the last bit, however an image is
+stored."""
+
+READERS = 2
+"""Threads that read and count."""
+
+REMEMBERED = 32
+"""Surveys that are kept for further runs."""
 
 Reader = Callable[[slice, slice], NDArray[Any]]
 """Reads a window of one plane as (C, h, w) in the image's own dtype."""
 
 
+@dataclass(frozen=True)
 class Survey:
     """What a whole image, or stack of linked frames, says about itself.
 
     Attributes
     ----------
+    thumbnail : ndarray, shape (C, 64, 64)
+        Area mean in the image's own units; non-finite pixels do not count.
     histogram : Histogram or None
         Of all intensities; None where nobody asked for it.
+    digest : str
+        SHA-256 of all pixels, in the order of the blocks.
     """
 
-    def __init__(
-        self, channels: int, height: int, width: int, dtype: np.dtype[Any], histogram: bool
-    ) -> None:
-        self._size = height, width
-        self._thumbnail = Thumbnail(channels, height, width)
-        self.histogram = Histogram(dtype) if histogram else None
+    thumbnail: NDArray[np.float64]
+    histogram: Histogram | None
+    digest: str
 
-    def add_plane(self, read: Reader) -> Iterator[None]:
-        """Add a plane block by block; yields after each, so that the caller may stop."""
-        height, width = self._size
-        for y in range(0, height, BLOCK):
-            for x in range(0, width, BLOCK):
-                block = read(slice(y, min(y + BLOCK, height)), slice(x, min(x + BLOCK, width)))
-                if self.histogram:
-                    self.histogram.add(block)
-                self._thumbnail.add(block, y, x)
-                yield
+
+@dataclass(frozen=True)
+class Block:
+    """What one block adds to a survey."""
+
+    thumbnail: Thumbnail
+    histogram: Histogram | None
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Planes to survey.
+
+    Attributes
+    ----------
+    channels, height, width : int
+        Of each plane.
+    dtype : dtype
+    histogram : bool
+        Whether to count intensities as well.
+    """
+
+    channels: int
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+    histogram: bool
 
     @property
-    def thumbnail(self) -> NDArray[np.float64]:
-        """Area mean (C, 64, 64) in the image's own units; non-finite pixels do not count."""
-        return self._thumbnail.mean
+    def blocks(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of the blocks of a plane, in the order in which they count."""
+        return [
+            (slice(y, min(y + BLOCK, self.height)), slice(x, min(x + BLOCK, self.width)))
+            for y in range(0, self.height, BLOCK)
+            for x in range(0, self.width, BLOCK)
+        ]
+
+    def look(self, pixels: NDArray[Any], row: int, column: int) -> Block:
+        """Measure a block (C, h, w) whose first pixel is at ``row``, ``column``."""
+        thumbnail = Thumbnail(self.channels, self.height, self.width)
+        thumbnail.add(pixels, row, column)
+        histogram = Histogram(self.dtype) if self.histogram else None
+        if histogram:
+            histogram.add(pixels)
+        digest = hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
+        return Block(thumbnail, histogram, digest)
+
+
+class Surveyor:
+    """Adds up the blocks of planes, in order.
+
+    Parameters
+    ----------
+    subject : Subject
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self._thumbnail = Thumbnail(subject.channels, subject.height, subject.width)
+        self._histogram = Histogram(subject.dtype) if subject.histogram else None
+        size = subject.channels, subject.height, subject.width
+        self._digest = hashlib.sha256(f"{size} {subject.dtype.name}".encode())
+
+    def add(self, block: Block) -> None:
+        """Count the next block."""
+        self._thumbnail.merge(block.thumbnail)
+        if self._histogram and block.histogram:
+            self._histogram.merge(block.histogram)
+        self._digest.update(block.digest)
+
+    def add_planes(self, readers: Iterable[Reader]) -> Generator[None, None, None]:
+        """Stream through planes, some blocks at a time; yields after each, so that the caller may stop."""
+        work = ((read, *block) for read in readers for block in self.subject.blocks)
+        ahead: deque[Future[Block]] = deque()
+        with ThreadPoolExecutor(READERS, "survey") as pool:
+            try:
+                ahead.extend(pool.submit(self._look, *w) for w in islice(work, 2 * READERS))
+                while ahead:
+                    self.add(ahead.popleft().result())
+                    ahead.extend(pool.submit(self._look, *w) for w in islice(work, 1))
+                    yield
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _look(self, read: Reader, rows: slice, columns: slice) -> Block:
+        return self.subject.look(read(rows, columns), rows.start, columns.start)
+
+    def finish(self) -> Survey:
+        """What was found."""
+        return Survey(self._thumbnail.mean, self._histogram, self._digest.hexdigest())
+
+
+class SurveyCache:
+    """The last surveys, so that a second run with other options needs none."""
+
+    def __init__(self, size: int = REMEMBERED) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[Any, ...], Survey] = OrderedDict()
+
+    def get(self, key: tuple[Any, ...], histogram: bool) -> Survey | None:
+        """The survey of an image, if it is known as completely as asked for."""
+        with self._lock:
+            survey = self._known.get(key)
+            if survey is None or (histogram and survey.histogram is None):
+                return None
+            self._known.move_to_end(key)
+            return survey
+
+    def put(self, key: tuple[Any, ...], survey: Survey) -> None:
+        """Remember a survey; the oldest is forgotten."""
+        with self._lock:
+            self._known[key] = survey
+            self._known.move_to_end(key)
+            while len(self._known) > self._size:
+                self._known.popitem(last=False)
+
+
+SURVEYS = SurveyCache()
+"""Of this process."""

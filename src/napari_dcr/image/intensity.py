@@ -58,6 +58,12 @@ class Histogram:
         self.largest = max(self.largest, float(values.max()))
         self.counts += np.bincount(self._bin(values), minlength=BINS)
 
+    def merge(self, other: Histogram) -> None:
+        """Add the counts of another one of the same dtype."""
+        self.smallest = min(self.smallest, other.smallest)
+        self.largest = max(self.largest, other.largest)
+        self.counts += other.counts
+
     def _bin(self, values: NDArray[Any]) -> NDArray[np.int64]:
         if self.dtype.kind != "f":
             return values.astype(np.int64) - (

@@ -29,11 +29,16 @@ def bin_weights(start: int, stop: int, size: int, bins: int = SIZE) -> NDArray[n
     array([[0.667, 0.333, 0.   ],
            [0.   , 0.333, 0.667]])
     """
-    edges = np.arange(bins + 1, dtype=np.float64) * size / bins
-    pixel = np.arange(start, stop, dtype=np.float64)
-    upper = np.minimum(edges[1:, None], pixel + 1)
+    return _shares(start, stop, size, bins) / size
+
+
+def _shares(start: int, stop: int, size: int, bins: int = SIZE) -> NDArray[np.float64]:
+    """Part of each pixel that lies in each bin, in units of ``1 / bins`` pixels: integers."""
+    edges = np.arange(bins + 1, dtype=np.float64) * size
+    pixel = np.arange(start, stop, dtype=np.float64) * bins
+    upper = np.minimum(edges[1:, None], pixel + bins)
     lower = np.maximum(edges[:-1, None], pixel)
-    return np.maximum(upper - lower, 0) * (bins / size)
+    return np.maximum(upper - lower, 0)
 
 
 class Thumbnail:
@@ -41,6 +46,10 @@ class Thumbnail:
 
     Non-finite pixels do not count; a bin that has no others is 0.  Planes added
     one after the other are averaged.
+
+    Pixels are weighted in 64ths of a side, so that the sums of integers are
+    integers, exact in float64 and the same in whatever order they are added (up
+    to 2^53: some 390 000 pixels a side for 16 bits).
 
     Parameters
     ----------
@@ -56,20 +65,23 @@ class Thumbnail:
     def add(self, window: NDArray[Any], row: int, column: int) -> None:
         """Add a (C, h, w) window whose first pixel is at ``row``, ``column``."""
         height, width = window.shape[1:]
-        rows = bin_weights(row, row + height, self._size[0])
-        columns = bin_weights(column, column + width, self._size[1])
+        rows = _shares(row, row + height, self._size[0])
+        columns = _shares(column, column + width, self._size[1])
         # Only the bins the window touches: a window of a large image meets few of them.
         r, c = (slice(k[0], k[-1] + 1) for k in map(np.flatnonzero, (rows.any(1), columns.any(1))))
         rows, columns = rows[r], columns[c]
         values = window.astype(np.float64)
-        finite = np.isfinite(values)
-        if finite.all():
-            weight = np.outer(rows.sum(1), columns.sum(1))
-        else:
+        weight: Any = np.outer(rows.sum(1), columns.sum(1))
+        if window.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
             values = np.where(finite, values, 0)
             weight = rows @ finite @ columns.T
         self._sum[:, r, c] += rows @ values @ columns.T
         self._weight[:, r, c] += weight
+
+    def merge(self, other: Thumbnail) -> None:
+        """Add what another one of the same shape was given."""
+        self._sum += other._sum
+        self._weight += other._weight
 
     @property
     def mean(self) -> NDArray[np.float64]:

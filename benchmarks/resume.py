@@ -1,0 +1,87 @@
+"""Kill a run into zarr at random moments, resume it each time, compare with one that was not.
+
+    python benchmarks/resume.py [--kills 10] [--side 1200] [--seed 0]
+
+Fails if a file of the two stores differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+RUN = """
+import sys
+import napari_dcr
+from napari_dcr.engine import record
+record.SECONDS = 0.0
+print("ready", flush=True)
+napari_dcr.enhance(
+    sys.argv[1], out=sys.argv[2], resume=True, tile=128, device="cpu", precision="fp32",
+    progress=lambda step: print(step.done, step.total, flush=True),
+)
+"""
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    """All files of a store."""
+    return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
+
+
+def run(image: Path, out: Path, lines: int | None, wait: float) -> str:
+    """Run until ``lines`` steps were reported and ``wait`` seconds passed; to the end if None."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, image, out], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    last = ""
+    for number, line in enumerate(process.stdout):
+        last = line.strip()
+        if number == lines:
+            time.sleep(wait)
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    process.stdout.close()
+    return f"{last}, exit {process.returncode}"
+
+
+def main() -> None:
+    """Print what happened; exit with an error if the stores differ."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--side", type=int, default=1200)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    generator = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        image, out, whole = (Path(folder) / f"{n}.zarr" for n in ("in", "out", "whole"))
+        values = np.random.default_rng(options.seed).integers(
+            100, 900, (options.side, options.side), np.uint16
+        )
+        zarr.create_array(image, data=values, chunks=(256, 256))
+        for kill in range(options.kills):
+            # Some kills before the first tile, most amid tiles; in between, at any microsecond.
+            lines = generator.randrange(12)
+            told = run(image, out, lines, generator.uniform(0, 0.3))
+            print(f"kill {kill + 1}: at {told}", flush=True)
+        print(f"resumed: {run(image, out, None, 0)}")
+        print(f"not killed: {run(image, whole, None, 0)}")
+        one, other = contents(out), contents(whole)
+    differing = [n for n in one.keys() | other.keys() if one.get(n) != other.get(n)]
+    print(f"{len(other)} files, {len(differing)} differ")
+    if differing:
+        raise SystemExit(f"different: {differing[:5]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,358 @@
+"""Lazy dask arrays: one task per block, each with its halo, on threads or on a cluster."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.engine import devices
+from napari_dcr.engine.plan import Grid
+from napari_dcr.engine.planes import ArrayPlane, Rendering, native
+from napari_dcr.engine.runner import Part, TileRunner
+from napari_dcr.engine.survey import Block, Subject, Surveyor
+from napari_dcr.image.axes import Layout
+from napari_dcr.image.intensity import Scale
+from napari_dcr.network import weights
+from napari_dcr.network.global_net import Conditioning
+
+SMALLEST_BLOCK = 1024
+"""Smaller chunks are put together in y and x: the halo would cost more than the block."""
+
+BLOCKS_AT_ONCE = 32
+"""Blocks whose surveys are asked for together."""
+
+
+@dataclass(frozen=True)
+class RunnerSpec:
+    """What a worker needs to make a runner; the weights are its own.
+
+    Attributes
+    ----------
+    model, sha256 : str
+        Name or path of the weights, and what they must be.
+    device, precision, depth, detail, tile
+        See `TileRunner`; ``device`` by the name that ``Options`` takes, found where
+        the block is computed.
+    """
+
+    model: str
+    sha256: str
+    device: str
+    precision: devices.Precision
+    depth: int
+    detail: bool
+    tile: int | None
+
+
+class Linked(NamedTuple):
+    """What planes that were surveyed together share."""
+
+    scale: Scale
+    conditioning: Conditioning
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all blocks of an image share.
+
+    Attributes
+    ----------
+    spec : RunnerSpec
+    layout : Layout
+        Of the whole image.
+    network_channels : int
+    rendering : Rendering
+    link_frames : bool
+    """
+
+    spec: RunnerSpec
+    layout: Layout
+    network_channels: int
+    rendering: Rendering
+    link_frames: bool
+
+    def group(self, frame: tuple[int, ...], channel: int) -> int:
+        """Number of the linked planes that a plane belongs to."""
+        if self.link_frames:
+            return channel
+        frames = int(np.prod(self.layout.frame_shape, dtype=int))
+        flat = int(np.ravel_multi_index(frame, self.layout.frame_shape)) if frame else 0
+        return channel * frames + flat
+
+
+@functools.lru_cache(maxsize=2)
+def _runner(spec: RunnerSpec) -> TileRunner:
+    """Load weights once per process."""
+    model = weights.load(spec.model)
+    if model.sha256 != spec.sha256:
+        raise ValueError(
+            f"model: the weights {spec.model!r} of this worker are not those that the array was"
+            f" made with (sha256 {model.sha256[:12]} instead of {spec.sha256[:12]})"
+        )
+    device = devices.find_device(spec.device)
+    return TileRunner(model.network, device, spec.precision, spec.depth, spec.detail, spec.tile)
+
+
+_ONE_AT_A_TIME = threading.Lock()
+"""A block uses all of a device: several threads of a worker would only take its memory."""
+
+
+class Region:
+    """A box of a larger array, indexed like the whole of it."""
+
+    def __init__(self, values: NDArray[Any], origin: tuple[int, ...]) -> None:
+        self._values, self._origin = values, origin
+
+    def _local(self, index: tuple[int | slice, ...]) -> tuple[int | slice, ...]:
+        return tuple(
+            i - o
+            if isinstance(i, int)
+            else (i if i.start is None else slice(i.start - o, i.stop - o))
+            for i, o in zip(index, self._origin, strict=True)
+        )
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        return self._values[self._local(index)]
+
+    def __setitem__(self, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
+        self._values[self._local(index)] = values
+
+
+Box = tuple[tuple[int, int], ...]
+"""Start and stop on each axis."""
+
+
+def _assemble(box: Box, pieces: list[Any], places: list[Box], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The pixels of a box from the chunks that it touches."""
+    window = np.empty([stop - start for start, stop in box], dtype)
+    for piece, place in zip(pieces, places, strict=True):
+        ours, theirs = [], []
+        for (start, stop), (low, high) in zip(box, place, strict=True):
+            first, last = max(start, low), min(stop, high)
+            ours.append(slice(first - start, last - start))
+            theirs.append(slice(first - low, last - low))
+        window[tuple(ours)] = np.asarray(piece)[tuple(theirs)]
+    return window
+
+
+def enhance_block(
+    job: Job, linked: dict[int, Linked], core: Box, box: Box, places: list[Box], pieces: list[Any]
+) -> NDArray[Any]:
+    """Enhance one block.
+
+    Parameters
+    ----------
+    job : Job
+    linked : dict
+        What the planes of this block need, by the number of their group.
+    core : Box
+        The block.
+    box : Box
+        The block and its halo.
+    places : list of Box
+        Of the source's chunks that ``box`` touches.
+    pieces : list of ndarray
+        Their pixels.
+    """
+    layout = job.layout
+    axes = dict(zip(layout.axes, core, strict=True))
+    with _ONE_AT_A_TIME:
+        runner = _runner(job.spec)
+        grid = runner.grid(layout.height, layout.width)
+        source = Region(
+            _assemble(box, pieces, places, np.asarray(pieces[0]).dtype), tuple(b[0] for b in box)
+        )
+        result = np.empty([stop - start for start, stop in core], job.rendering.dtype)
+        target = Region(result, tuple(c[0] for c in core))
+        tile = grid.tile(axes["y"], axes["x"])
+        tiles = grid.split(tile, runner.part_size(grid))
+        parts = (
+            Part(
+                ArrayPlane(
+                    source, target, layout, frame, channel, job.network_channels,
+                    linked[job.group(frame, channel)].scale, job.rendering,
+                ),
+                _on(runner, linked[job.group(frame, channel)].conditioning),
+                part,
+            )
+            for frame, channel in _planes(layout, core)
+            for part in tiles
+        )  # fmt: skip
+        for _ in runner.run(grid, parts):
+            pass
+    return result
+
+
+def _planes(layout: Layout, core: Box) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Frames and channels of a block."""
+    spans = dict(zip(layout.axes, core, strict=True))
+    frames = [range(*spans[a]) for a in layout.axes if a not in "yxsc"]
+    for channel in range(*spans.get("c", (0, 1))):
+        for frame in itertools.product(*frames):
+            yield frame, channel
+
+
+def _on(runner: TileRunner, conditioning: Conditioning) -> Conditioning:
+    """Conditioning on a worker's device."""
+    return Conditioning(
+        type(conditioning.tone)(*(field.to(runner.device) for field in conditioning.tone)),
+        conditioning.grid.to(runner.device),
+    )
+
+
+def _spans(sizes: Iterable[int]) -> list[tuple[int, int]]:
+    """Start and stop of consecutive chunks."""
+    edges = [0, *itertools.accumulate(sizes)]
+    return list(itertools.pairwise(edges))
+
+
+def _merged(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Chunks put together until they are large enough."""
+    merged = [sizes[0]]
+    for size in sizes[1:]:
+        if merged[-1] < SMALLEST_BLOCK:
+            merged[-1] += size
+        else:
+            merged.append(size)
+    return tuple(merged)
+
+
+def _touched(box: Box, spans: list[list[tuple[int, int]]]) -> Iterator[tuple[tuple[int, ...], Box]]:
+    """Chunks that a box touches: their numbers and places."""
+    per_axis = [
+        [(i, s) for i, s in enumerate(axis) if s[0] < stop and s[1] > start]
+        for (start, stop), axis in zip(box, spans, strict=True)
+    ]
+    for chosen in itertools.product(*per_axis):
+        yield tuple(i for i, _ in chosen), tuple(s for _, s in chosen)
+
+
+def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
+    """The enhanced image as a dask array of which nothing has been computed.
+
+    A task per block takes the source's chunks that its window touches, so that
+    whatever makes those runs once, and nothing is cut up and put together in
+    between.  Blocks are the source's chunks, some of them together where they
+    are small.
+
+    Parameters
+    ----------
+    image : dask.array.Array
+    job : Job
+    linked : list of Linked
+        By number of group.
+    grid : Grid
+        Of a plane.
+    """
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    layout = job.layout
+    chunks = tuple(
+        (size,) if axis == "s" else _merged(sizes) if axis in "yx" else sizes
+        for size, axis, sizes in zip(layout.shape, layout.axes, image.chunks, strict=True)
+    )
+    token = tokenize(
+        image.name,
+        repr(job),
+        [
+            (
+                g.scale.black,
+                g.scale.white,
+                *(t.numpy() for t in (*g.conditioning.tone, g.conditioning.grid)),
+            )
+            for g in linked
+        ],
+    )
+    name = f"enhance-{token}"
+    spans = [_spans(sizes) for sizes in image.chunks]
+    graph: dict[Any, Any] = {f"{name}-job": _Constant(job)}
+    for number, group in enumerate(linked):
+        graph[f"{name}-linked", number] = _Constant(group)
+    for place in itertools.product(*(enumerate(_spans(sizes)) for sizes in chunks)):
+        core: Box = tuple(span for _, span in place)
+        by_axis = dict(zip(layout.axes, core, strict=True))
+        tile = grid.tile(by_axis["y"], by_axis["x"])
+        window = {
+            "y": (tile.rows[0], min(tile.rows[1], layout.height)),
+            "x": (tile.columns[0], min(tile.columns[1], layout.width)),
+        }
+        box: Box = tuple(window.get(a, span) for a, span in zip(layout.axes, core, strict=True))
+        found = list(_touched(box, spans))
+        groups = sorted({job.group(frame, channel) for frame, channel in _planes(layout, core)})
+        graph[(name, *(i for i, _ in place))] = (
+            _block_task,
+            f"{name}-job",
+            groups,
+            [(f"{name}-linked", number) for number in groups],
+            _Constant((core, box, [where for _, where in found])),
+            [(image.name, *numbers) for numbers, _ in found],
+        )
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=[image])
+    return da.Array(layers, name, chunks=chunks, dtype=job.rendering.dtype)
+
+
+@dataclass(frozen=True)
+class _Constant:
+    """A value that dask must not look for tasks in."""
+
+    value: Any
+
+
+def _block_task(
+    job: _Constant,
+    groups: list[int],
+    linked: list[_Constant],
+    geometry: _Constant,
+    pieces: list[Any],
+) -> NDArray[Any]:
+    core, box, places = geometry.value
+    shared = {number: group.value for number, group in zip(groups, linked, strict=True)}
+    return enhance_block(job.value, shared, core, box, places, pieces)
+
+
+def survey_lazily(
+    image: Any, layout: Layout, surveyor: Surveyor, frames: Any, channel: int
+) -> Generator[None, None, None]:
+    """Survey linked planes of a dask array, where its chunks are.
+
+    Parameters
+    ----------
+    image : dask.array.Array
+    layout : Layout
+    surveyor : Surveyor
+    frames : iterable of tuple of int
+    channel : int
+    """
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    look = delayed(_look, pure=False)
+    work = (
+        look(
+            surveyor.subject,
+            layout,
+            image[layout.index(frame, channel, rows, columns, slice(0, 3))],
+            rows.start,
+            columns.start,
+        )
+        for frame in frames
+        for rows, columns in surveyor.subject.blocks
+    )
+    while some := list(islice(work, BLOCKS_AT_ONCE)):
+        for block in compute(*some):
+            surveyor.add(block)
+        yield
+
+
+def _look(subject: Subject, layout: Layout, pixels: NDArray[Any], row: int, column: int) -> Block:
+    return subject.look(native(layout.to_planar(pixels)), row, column)

@@ -1,0 +1,215 @@
+"""Sources: arrays that are read window by window, each stored chunk decoded about once."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.engine import zarr_store
+from napari_dcr.image.axes import Layout
+
+CACHE_BYTES = 64 << 20
+"""Decoded pixels that a source keeps, for the halo of the next tile."""
+
+UNIT_PIXELS = 512
+"""Smaller chunks, such as the strips of a TIFF, are decoded so many rows at a time."""
+
+Index = tuple[int | slice, ...]
+
+
+class Source(Protocol):
+    """What tiles are read from: an array, or something that is indexed like one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels."""
+
+    def __getitem__(self, index: Index, /) -> NDArray[Any]:
+        """Read a window."""
+
+
+class ChunkedSource:
+    """A zarr or dask array, read by several threads at once.
+
+    Parameters
+    ----------
+    array : zarr.Array or dask.array.Array
+    fetch : callable
+        Reads slices of it as an ndarray.
+    unit : tuple of int
+        Shape of what is decoded at once.
+    """
+
+    def __init__(
+        self,
+        array: Any,
+        fetch: Callable[[tuple[slice, ...]], NDArray[Any]],
+        unit: tuple[int, ...],
+    ) -> None:
+        self.shape: tuple[int, ...] = tuple(int(n) for n in array.shape)
+        self.dtype = np.dtype(array.dtype)
+        self._fetch, self._unit = fetch, unit
+        # Units too large to keep some of are not kept: windows are read as they are.
+        self._kept = CACHE_BYTES // (math.prod(unit) * self.dtype.itemsize)
+        self._lock = threading.Lock()
+        self._units: OrderedDict[tuple[int, ...], Future[NDArray[Any]]] = OrderedDict()
+
+    def __getitem__(self, index: Index) -> NDArray[Any]:
+        """Read a window; slices have a start and a stop, or none of both."""
+        spans = [
+            (i, i + 1) if isinstance(i, int) else i.indices(n)[:2]
+            for i, n in zip(index, self.shape, strict=True)
+        ]
+        if self._kept >= 8:
+            window = self._gather(spans)
+        else:
+            window = self._fetch(tuple(slice(*span) for span in spans))
+        return window[tuple(0 if isinstance(i, int) else slice(None) for i in index)]
+
+    def _gather(self, spans: list[tuple[int, int]]) -> NDArray[Any]:
+        window = np.empty([stop - start for start, stop in spans], self.dtype)
+        touched = [
+            range(start // n, -(-stop // n))
+            for (start, stop), n in zip(spans, self._unit, strict=True)
+        ]
+        for place in itertools.product(*touched):
+            unit = self._decoded(place)
+            theirs, ours = [], []
+            for i, n, (start, stop) in zip(place, self._unit, spans, strict=True):
+                low, high = max(start, i * n), min(stop, (i + 1) * n)
+                theirs.append(slice(low - i * n, high - i * n))
+                ours.append(slice(low - start, high - start))
+            window[tuple(ours)] = unit[tuple(theirs)]
+        return window
+
+    def _decoded(self, place: tuple[int, ...]) -> NDArray[Any]:
+        """A unit from the cache; of several threads that want it one decodes it."""
+        with self._lock:
+            future = self._units.get(place)
+            mine = future is None
+            if future is None:
+                future = self._units[place] = Future()
+                while len(self._units) > self._kept:
+                    self._units.popitem(last=False)
+            self._units.move_to_end(place)
+        if mine:
+            corner = tuple(
+                slice(i * n, min((i + 1) * n, size))
+                for i, n, size in zip(place, self._unit, self.shape, strict=True)
+            )
+            try:
+                future.set_result(self._fetch(corner))
+            except BaseException as error:
+                with self._lock:
+                    self._units.pop(place, None)  # another attempt may succeed
+                future.set_exception(error)
+        return future.result()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An image as it was given, of which no pixel has been read yet.
+
+    Attributes
+    ----------
+    array : ndarray, zarr.Array or dask.array.Array
+    axes : str, optional
+        A letter per axis, where the image says so itself.
+    fingerprint : callable
+        Returns a string that changes when the pixels do, or None if that
+        cannot be told without going through them in any case.
+    pyramid : dict, optional
+        OME-Zarr metadata of the multiscale image that the array is a level of.
+    metadata : dict
+        What a TIFF keeps beside its pixels.
+    """
+
+    array: Any
+    axes: str | None
+    fingerprint: Callable[[], str | None]
+    pyramid: dict[str, Any] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def source(self, layout: Layout) -> Source:
+        """What tiles are read from."""
+        if isinstance(self.array, np.ndarray):
+            return self.array
+        if is_dask(self.array):
+            chunks = tuple(max(sizes) for sizes in self.array.chunks)
+            return ChunkedSource(self.array, self._compute, _unit(layout, chunks))
+        return ChunkedSource(self.array, self._read, _unit(layout, self.array.chunks))
+
+    def _compute(self, index: tuple[slice, ...]) -> NDArray[Any]:
+        return np.asarray(self.array[index].compute())
+
+    def _read(self, index: tuple[slice, ...]) -> NDArray[Any]:
+        return np.asarray(self.array[index])
+
+
+def _unit(layout: Layout, chunks: tuple[int, ...]) -> tuple[int, ...]:
+    """A chunk, or several where they are short in y or x."""
+    return tuple(
+        min(size, max(chunk, UNIT_PIXELS // chunk * chunk) if axis in "yx" else chunk)
+        for size, axis, chunk in zip(layout.shape, layout.axes, chunks, strict=True)
+    )
+
+
+def is_dask(image: object) -> bool:
+    """Whether an image is a dask array, without importing dask."""
+    return _is(image, "dask.array.core", "Array")
+
+
+def is_zarr(image: object) -> bool:
+    """Whether an image is a zarr array or group, without importing zarr."""
+    return _is(image, "zarr.core.array", "Array") or _is(image, "zarr.core.group", "Group")
+
+
+def _is(image: object, module: str, name: str) -> bool:
+    # What is not imported cannot be an instance.
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(image, kind)
+
+
+def open_array(image: Any) -> Opened:
+    """Open an ndarray, a dask array, a zarr array or an OME-Zarr group.
+
+    Of a group the finest level is taken.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these, or if the group is not a multiscale image.
+    """
+    if isinstance(image, np.ndarray):
+        return Opened(image, None, lambda: _content(image))
+    if is_dask(image):
+        return Opened(image, None, lambda: str(image.name))
+    if is_zarr(image):
+        array, axes, pyramid = zarr_store.find_image(image)
+        return Opened(array, axes, lambda: zarr_store.files_stamp(array), pyramid)
+    raise TypeError(
+        f"image: got {type(image).__name__}; allowed are a numpy.ndarray, a dask or zarr array,"
+        " an OME-Zarr group, and the path of a .zarr or .tif"
+    )
+
+
+def _content(array: NDArray[Any]) -> str | None:
+    """Digest of an array in memory: many times faster than what it saves."""
+    if not array.flags.c_contiguous or isinstance(array, np.memmap):
+        return None
+    return hashlib.sha256(array.data).hexdigest()

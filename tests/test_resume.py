@@ -1,0 +1,219 @@
+"""Runs into zarr that were stopped, killed or failed go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from numpy.typing import NDArray
+
+import napari_dcr
+from napari_dcr.engine import record
+from napari_dcr.engine.runner import TileRunner
+
+FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32", "tile": 64}
+
+SCRIPT = """
+import sys, time
+import napari_dcr
+from napari_dcr.engine import record, runner
+record.SECONDS = 0.0
+compute = runner.TileRunner._run_tiles
+def slowly(self, *arguments):
+    time.sleep(0.02)
+    return compute(self, *arguments)
+runner.TileRunner._run_tiles = slowly
+print("ready", flush=True)
+napari_dcr.enhance(
+    sys.argv[1], out=sys.argv[2], resume=True, depth=1, device="cpu", precision="fp32", tile=64
+)
+"""
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Two dim frames in a zarr."""
+    rng = np.random.default_rng(1)
+    values = rng.integers(100, 900, (2, 300, 520), np.uint16)
+    array = zarr.create_array(
+        tmp_path / "in.zarr", data=values, chunks=(1, 128, 128), dimension_names=tuple("tyx")
+    )
+    assert array.shape == values.shape
+    return tmp_path / "in.zarr"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a store."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def stop_after(image: Path, out: Path, tiles: int) -> None:
+    """Begin a run and stop it."""
+    options = napari_dcr.Options(**FAST)
+    steps = napari_dcr.enhance_steps(image, options, out, resume=True)
+    for step in steps:
+        if step.done >= tiles * 64 * 64:
+            break
+    steps.close()
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.ome.zarr"])
+def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
+    tmp_path: Path, image: Path, name: str
+) -> None:
+    out = tmp_path / name
+    generator = random.Random(name)
+    for _ in range(4):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, image, out], stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(generator.uniform(0.05, 0.8))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    napari_dcr.enhance(image, out=out, resume=True, **FAST)
+    whole = tmp_path / f"whole.{name}"
+    napari_dcr.enhance(image, out=whole, **FAST)
+    assert contents(out) == contents(whole)
+
+
+def test_what_is_finished_is_not_computed_again(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[Any] = []
+    compute = TileRunner._run_tiles
+
+    def counted(self: TileRunner, grid: Any, batch: Any, working: Any) -> Any:
+        computed.extend(batch)
+        return compute(self, grid, batch, working)
+
+    monkeypatch.setattr(TileRunner, "_run_tiles", counted)
+    napari_dcr.enhance(image, out=tmp_path / "whole.zarr", **FAST)
+    in_all = len(computed)
+    assert in_all == 2 * 5 * 9
+    stop_after(image, tmp_path / "out.zarr", 40)
+    computed.clear()
+    seen: list[napari_dcr.Progress] = []
+    napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, progress=seen.append, **FAST)
+    assert len(computed) <= in_all - 40
+    assert seen[-1].done == seen[-1].total
+    computed.clear()
+    napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, **FAST)
+    assert not computed
+    assert contents(tmp_path / "out.zarr") == contents(tmp_path / "whole.zarr")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"depth": 2}, "depth 1 there and 2 here"),
+        ({"strength": 0.5}, "strength 1.0 there and 0.5 here"),
+        ({"tile": 128}, "tile 64 there and 128 here"),
+        ({"input_range": (0, 5)}, "input_range 'auto' there and .0.0, 5.0. here"),
+        ({"depth": 0, "detail": False}, "depth 1 there and 0 here, detail True there and False"),
+    ],
+)
+def test_another_run_is_refused(
+    tmp_path: Path, image: Path, change: dict[str, Any], message: str
+) -> None:
+    stop_after(image, tmp_path / "out.zarr", 5)
+    before = contents(tmp_path / "out.zarr")
+    with pytest.raises(
+        ValueError, match=f"^resume: got a run that is not the one in out: {message}"
+    ):
+        napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, **{**FAST, **change})
+    assert contents(tmp_path / "out.zarr") == before
+
+
+def test_other_weights_are_refused(tmp_path: Path, image: Path, lively_model: Path) -> None:
+    stop_after(image, tmp_path / "out.zarr", 5)
+    with pytest.raises(ValueError, match="^resume: got a run that is not the one in out: sha256"):
+        napari_dcr.enhance(
+            image, out=tmp_path / "out.zarr", resume=True, model=lively_model, **FAST
+        )
+
+
+def test_another_image_is_refused(tmp_path: Path, image: Path) -> None:
+    stop_after(image, tmp_path / "out.zarr", 5)
+    zarr.open(image)[1, 299, 519] += 1
+    with pytest.raises(ValueError, match="^resume: got an image whose pixels are not those"):
+        napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, **FAST)
+
+
+def test_without_resume_nothing_is_overwritten(tmp_path: Path, image: Path) -> None:
+    stop_after(image, tmp_path / "out.zarr", 5)
+    with pytest.raises(ValueError, match="^out: .*out.zarr exists; remove it, or give resume=True"):
+        napari_dcr.enhance(image, out=tmp_path / "out.zarr", **FAST)
+
+
+def test_what_was_not_begun_by_a_run_is_not_gone_on_with(tmp_path: Path, image: Path) -> None:
+    """Least of all the image itself."""
+    before = contents(image)
+    ours = zarr.open_group(tmp_path / "in.ome.zarr", mode="w")
+    ours.create_array("0", data=np.zeros((2, 300, 520), np.uint16))
+    zarr.open_group(tmp_path / "group.ome.zarr", mode="w").attrs["somebody"] = "else"
+    for out in (image, tmp_path / "in.ome.zarr", tmp_path / "group.ome.zarr"):
+        with pytest.raises(ValueError, match="^resume: .* was not begun by such a run"):
+            napari_dcr.enhance(image, out=out, resume=True, **FAST)
+    assert contents(image) == before
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.ome.zarr"])
+def test_what_was_only_just_begun_is_gone_on_with(tmp_path: Path, image: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    napari_dcr.enhance(image, out=tmp_path / name, resume=True, **{**FAST, "depth": 0})
+    (tmp_path / f"2.{name}").mkdir()
+    if "ome" in name:
+        zarr.open_group(tmp_path / f"2.{name}", mode="a")
+    napari_dcr.enhance(image, out=tmp_path / f"2.{name}", resume=True, **{**FAST, "depth": 0})
+    assert contents(tmp_path / name) == contents(tmp_path / f"2.{name}")
+
+
+def test_an_array_of_ones_own_is_gone_on_with(tmp_path: Path, image: Path) -> None:
+    """Its chunks are no tiles: each is written once all of it is there."""
+    given = zarr.create_array(
+        tmp_path / "out.zarr", shape=(2, 300, 520), chunks=(1, 100, 150), dtype="uint16"
+    )
+    given.attrs["mine"] = "kept"
+    options = napari_dcr.Options(**FAST)
+    steps = napari_dcr.enhance_steps(image, options, given)
+    for step in steps:
+        if step.done > 100_000:
+            break
+    steps.close()
+    result = napari_dcr.enhance(image, out=given, resume=True, **FAST)
+    assert result is given
+    expected: NDArray[Any] = napari_dcr.enhance(image, **FAST)
+    assert np.abs(given[...].astype(int) - expected).max() <= 1  # other windows, other rounding
+    assert given.attrs["mine"] == "kept"
+    kept: Any = zarr.open(tmp_path / "out.zarr").attrs[record.KEY]
+    assert kept["record"]["model"] == "photo"
+
+
+def test_memory_running_out_leaves_whole_chunks(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tiles of a chunk become smaller than it; it is still written once."""
+    options = {**FAST, "tile": "auto"}
+    expected = napari_dcr.enhance(image, **options)
+    compute = TileRunner._run_tiles
+
+    def limited(self: TileRunner, grid: Any, batch: Any, working: Any) -> Any:
+        if working.shape[2] * working.shape[3] > 60_000:
+            raise MemoryError
+        return compute(self, grid, batch, working)
+
+    monkeypatch.setattr(TileRunner, "_run_tiles", limited)
+    result = napari_dcr.enhance(image, out=tmp_path / "out.zarr", **options)
+    assert np.abs(result[...].astype(int) - expected).max() <= 1
+    assert result.chunks == (1, 304, 520) or result.chunks[1] >= 300
