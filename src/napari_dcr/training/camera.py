@@ -332,7 +332,7 @@ class Scene:
     WHITE = 0.96
     """Display value of a print's brightest channel: paper white, short of clipping."""
 
-    CHANCE, LOW_KEY_CHANCE = 0.12, 0.3
+    CHANCE, LOW_KEY_CHANCE = 0.22, 0.32
     """Of a well-exposed photograph to come back as it is."""
 
     MOST_GAIN = 1.6
