@@ -114,7 +114,7 @@ def test_work_is_off_the_gui_thread(
 def test_cancel_keeps_nothing_and_run_works_again(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_dcr.engine.runner.AUTOMATIC_BYTES", 150_000_000)
+    monkeypatch.setattr("napari_dcr.engine.runner.AUTOMATIC_BYTES", 50_000_000)  # many tiles
     viewer.add_image(np.random.default_rng(0).integers(0, 40, (1500, 1600, 3), np.uint8))
     widget.start()
     qtbot.waitUntil(lambda: widget.bar.value > 0, timeout=60_000)
@@ -170,8 +170,9 @@ def test_an_empty_viewer_is_no_error(viewer: Any, widget: EnhanceWidget) -> None
 
 @pytest.mark.gui
 def test_closing_the_viewer_in_the_middle_of_a_run(
-    viewer: Any, widget: EnhanceWidget, qtbot: Any
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("napari_dcr.engine.runner.AUTOMATIC_BYTES", 50_000_000)  # many tiles
     viewer.add_image(np.random.default_rng(0).integers(0, 40, (1500, 1600, 3), np.uint8))
     widget.start()
     qtbot.waitUntil(lambda: widget.bar.value > 0, timeout=60_000)
