@@ -34,7 +34,7 @@ def main() -> None:
     viewer.open_sample("napari-dcr", "earth-at-night")
     wait(lambda: "photo" in widget.model.choices)
     widget.run.native.click()
-    wait(lambda: widget.bar.value > 0)
+    wait(lambda: widget.running)
     widget.cancel.native.click()
     wait(lambda: not widget.running)
     if widget.status.value != "cancelled" or len(viewer.layers) != 1:
