@@ -8,10 +8,15 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from napari_dcr.engine.sources import is_dask, is_zarr
+from napari_dcr.image.axes import Layout
+
 if TYPE_CHECKING:
+    from napari.components import Dims
     from napari.layers import Image
 
     from napari_dcr.enhancement import Enhancement
+    from napari_dcr.regions import Region
 
 SPATIAL = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 APPEARANCE = (
@@ -25,19 +30,67 @@ APPEARANCE = (
     "projection_mode",
 )
 
+RECORD = "napari_dcr"
+"""Key of the record in a result's metadata."""
+
+HELPER = "napari_dcr_helper"
+"""Key in the metadata of layers that are shown for a while: preview, the before of a comparison."""
+
+AXIS_LETTERS = {
+    "time": "t", "frame": "t", "depth": "z", "plane": "z", "channel": "c", "channels": "c",
+    "row": "y", "height": "y", "column": "x", "width": "x",
+}  # fmt: skip
+"""What axes are called elsewhere."""
+
+AXIS_WORDS = {"c": ("channel", "channels"), "s": ("colour sample", "colour samples")}
+
+
+def is_helper(layer: Any) -> bool:
+    """Whether a layer is there for a while only, and nothing to enhance."""
+    return HELPER in layer.metadata
+
 
 def layer_axes(layer: Image) -> str:
     """Axes of a layer's array in the letters of `napari_dcr.enhance`.
 
-    The last two dimensions are y and x, a colour layer's samples come after
-    them; the others take their letter from the layer's axis labels where those
-    are letters, and are stepped over.
+    Taken from the layer's axis labels where these are letters or well-known
+    names; where they are not, the last two dimensions are y and x and the others
+    are stepped over.  A colour layer's samples come last.
     """
-    leading = [str(label).lower() for label in layer.axis_labels[:-2]]
+    labels = [str(label).lower() for label in layer.axis_labels]
+    letters = [AXIS_LETTERS.get(label, label) for label in labels]
+    usable = all(len(a) == 1 and a.isalpha() and a != "s" for a in letters)
+    if usable and len(set(letters)) == len(letters) and {"y", "x"} <= set(letters):
+        clash = layer.rgb and "c" in letters
+        if not clash:
+            return "".join(letters) + "s" * bool(layer.rgb)
+    leading = letters[:-2]
     usable = all(len(a) == 1 and a.isalpha() and a not in "yxs" for a in leading)
-    if not usable or len(set(leading)) < len(leading):
+    if not usable or len(set(leading)) < len(leading) or (layer.rgb and "c" in leading):
         leading = list("wvurqptz"[-len(leading) :]) if leading else []
     return "".join(leading) + "yx" + "s" * bool(layer.rgb)
+
+
+def describe(shape: tuple[int, ...], axes: str) -> str:
+    """A shape in words: ``"12 t x 30 z x 2048 y x 2048 x, 2 channels"``.
+
+    Raises
+    ------
+    ValueError
+        If the letters do not fit the shape.
+
+    Examples
+    --------
+    >>> describe((12, 2, 512, 640), "tcyx"), describe((512, 640, 4), "yxs")
+    ('12 t x 512 y x 640 x, 2 channels', '512 y x 640 x, RGB with alpha')
+    """
+    layout = Layout.resolve(shape, axes)
+    words = " x ".join(f"{n} {a}" for n, a in zip(shape, layout.axes, strict=True) if a not in "cs")
+    if layout.is_rgb:
+        return words + (", RGB with alpha" if layout.has_alpha else ", RGB")
+    if "c" in layout.axes:
+        return words + f", {layout.channels} channel" + "s" * (layout.channels != 1)
+    return words
 
 
 def layer_pixels(layer: Image) -> Any:
@@ -45,44 +98,168 @@ def layer_pixels(layer: Image) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def in_memory(pixels: Any) -> NDArray[Any]:
-    """A lazy array's values, provided that they and the result fit into memory.
+def is_lazy(pixels: Any) -> bool:
+    """Whether an array is read when it is looked at."""
+    return is_dask(pixels) or is_zarr(pixels)
+
+
+def to_enhance(pixels: Any) -> Any:
+    """An array as `enhance` takes it so that the result is lazy where the layer is.
 
     Raises
     ------
     MemoryError
-        If they do not.
+        If it has to be read as a whole, and it and the result do not fit into memory.
     """
-    if isinstance(pixels, np.ndarray):
+    if is_zarr(pixels):
+        import dask.array
+
+        return dask.array.from_zarr(pixels)
+    if isinstance(pixels, np.ndarray) or is_dask(pixels):
         return pixels
     size = int(np.prod(pixels.shape, dtype=np.int64)) * np.dtype(pixels.dtype).itemsize
     free = psutil.virtual_memory().available
     if size > free // 3:
         raise MemoryError(
             f"the layer needs {size / 2**30:.1f} GiB as an array and {free / 2**30:.1f} GiB are free;"
-            " crop it first"
+            " choose the extent 'view' or 'slice', or crop it first"
         )
     return np.asarray(pixels)
 
 
-def result_layer(
-    layer: Image, enhancement: Enhancement
-) -> tuple[NDArray[Any], dict[str, Any], str]:
-    """Layer data tuple of a result: where and how its source is shown, with its own limits.
+def shown_region(layer: Image, dims: Dims, *, visible: bool) -> Region | None:
+    """The part of a layer's array that the viewer shows.
 
-    Contrast limits are the black and white point that were used, so that the
-    result is shown as bright as it is.
+    Along displayed axes what is on screen, or all of it; along the others the
+    slice that the viewer is at.
+
+    Parameters
+    ----------
+    layer : Image
+    dims : Dims
+        Of the viewer.
+    visible : bool
+        Only what is on screen, rather than all of the slice.
+
+    Returns
+    -------
+    tuple of slice, or None if the viewer shows nothing of the layer
     """
+    shape = tuple(layer_pixels(layer).shape)
+    displayed = {axis - (dims.ndim - layer.ndim) for axis in dims.displayed}
+    position = layer.world_to_data(dims.point)
+    # Of a multiscale layer the corners are those of the level on screen.
+    zoom = layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(layer.ndim)
+    region = []
+    for axis, size in enumerate(shape):
+        if axis >= layer.ndim:  # colour samples
+            start, stop = 0, size
+        elif axis not in displayed:
+            start = round(position[axis])
+            stop = start + 1
+        elif visible:
+            first, last = (float(corner[axis]) for corner in layer.corner_pixels)
+            start = max(0, int(np.floor(first * zoom[axis])))
+            stop = min(size, int(np.ceil((last + 1) * zoom[axis])))
+            if last <= first and size > 1:
+                return None
+        else:
+            start, stop = 0, size
+        if not 0 <= start < stop <= size:
+            return None
+        region.append(slice(start, stop))
+    return tuple(region)
+
+
+def region_translate(layer: Image, region: Region) -> NDArray[np.float64]:
+    """The ``translate`` that puts a layer of a region's array in its place."""
+    origin = [part.start for part in region[: layer.ndim]]
+    world = np.asarray(layer.data_to_world(origin))
+    return np.asarray(layer.affine.inverse(world))
+
+
+def kept_state(layer: Image, region: Region | None = None) -> dict[str, Any]:
+    """Where and how a layer is shown, as arguments for one made from it."""
     _, state, _ = layer.as_layer_data_tuple()
-    record = enhancement.record
     kept = {key: state[key] for key in (*SPATIAL, *APPEARANCE) if key in state}
     kept["rgb"] = state["rgb"]
     if not layer.rgb:
         kept["colormap"] = state["colormap"]
-        kept["contrast_limits"] = (
-            min(black for black, _ in record["ranges"]),
-            max(white for _, white in record["ranges"]),
-        )
+    if region is not None:
+        kept["translate"] = region_translate(layer, region)
+    return kept
+
+
+def result_limits(record: dict[str, Any]) -> tuple[float, float]:
+    """Contrast limits that show a result as bright as it is: the range it has.
+
+    The black and white point that were used; for another dtype, its full range.
+    """
+    output = record["options"]["output"]
+    if output != "same":
+        dtype = np.dtype(output)
+        return 0.0, 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
+    blacks, whites = zip(*record["ranges"], strict=True)
+    return min(blacks), max(whites)
+
+
+def result_layer(
+    layer: Image, enhancement: Enhancement, region: Region | None = None
+) -> tuple[Any, dict[str, Any], str]:
+    """Layer data tuple of a result: where and how its source is shown, with its own limits."""
+    record = {
+        **enhancement.record,
+        "source": {
+            "layer": layer.name,
+            "path": None if layer.source.path is None else str(layer.source.path),
+            "multiscale": bool(layer.multiscale),
+        },
+    }
+    kept = kept_state(layer, region)
+    if not layer.rgb:
+        kept["contrast_limits"] = result_limits(record)
+    kept["multiscale"] = isinstance(enhancement.image, list)
     kept["name"] = f"{layer.name} [DCR depth {record['depth']}]"
-    kept["metadata"] = {"napari_dcr": record}
+    kept["metadata"] = {RECORD: record}
     return enhancement.image, kept, "image"
+
+
+def stage_name(depth: int) -> str:
+    """What a depth of the cascade gives."""
+    if depth == 0:
+        return "tone curve"
+    return f"sub-U-Net {depth}"
+
+
+def stages_layer(
+    layer: Image, enhancement: Enhancement, region: Region | None = None
+) -> tuple[Any, dict[str, Any], str]:
+    """Layer data tuple of the cascade's outputs, a stage axis in front."""
+    data, kept, kind = result_layer(layer, enhancement, region)
+    ndim = layer.ndim
+
+    def block(matrix: NDArray[Any]) -> NDArray[np.float64]:
+        grown = np.eye(len(matrix) + 1)
+        grown[1:, 1:] = matrix
+        return grown
+
+    kept["scale"] = (1.0, *kept["scale"])
+    kept["translate"] = (0.0, *kept["translate"])
+    kept["rotate"] = block(np.asarray(layer.rotate))
+    kept["shear"] = block(shear_matrix(np.asarray(layer.shear), ndim))
+    kept["affine"] = block(layer.affine.affine_matrix)
+    kept["units"] = ("pixel", *kept["units"])
+    kept["axis_labels"] = ("stage", *kept["axis_labels"])
+    names = [stage_name(depth) for depth in range(len(data))]
+    kept["name"] = f"{layer.name} [DCR stages]"
+    kept["metadata"] = {RECORD: {**kept["metadata"][RECORD], "stages": names}}
+    return data, kept, kind
+
+
+def shear_matrix(shear: NDArray[Any], ndim: int) -> NDArray[np.float64]:
+    """A layer's ``shear``, whose upper triangle it is, as a matrix."""
+    if shear.ndim == 2:
+        return shear
+    matrix = np.eye(ndim)
+    matrix[np.triu_indices(ndim, 1)] = shear
+    return matrix

@@ -1,52 +1,47 @@
-"""The enhance widget: choose, run, cancel."""
+"""The dock widget: choose, preview, run, compare, hand over."""
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import (
     CheckBox,
-    ComboBox,
     Container,
     FloatSlider,
     Label,
     ProgressBar,
     PushButton,
-    Slider,
-    create_widget,
+    Widget,
 )
-from napari.layers import Image
-from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error
+from napari.layers import Image, Layer
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtWidgets import QApplication, QHBoxLayout, QMenu, QSizePolicy
 
 from napari_dcr.options import Options
-from napari_dcr.plugin.layers import in_memory, layer_axes, layer_pixels, result_layer
+from napari_dcr.plugin import settings
+from napari_dcr.plugin.background import Background, Failure
+from napari_dcr.plugin.compare import Comparison
+from napari_dcr.plugin.controls import OWN_FILE, PERSISTED, Controls
+from napari_dcr.plugin.layers import (
+    RECORD,
+    is_helper,
+    result_layer,
+    shown_region,
+    stages_layer,
+)
+from napari_dcr.plugin.preview import Preview
+from napari_dcr.plugin.run import TICKS, Job, Product, Run, explain
+from napari_dcr.plugin.script import as_python
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_dcr.enhancement import Enhancement, Progress
-
-STEPS = 1000
-"""Ticks of the progress bar."""
-
-DEEPEST = 3
-"""Stages offered until the weights have been read."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An error of a worker's, as its result: left to itself, a worker drops RuntimeErrors."""
-
-    error: Exception
-
 
 class EnhanceWidget(Container):  # type: ignore[misc]
-    """Dock widget that enhances an image layer off the GUI thread.
+    """Dock widget that enhances image layers off the GUI thread.
 
     Parameters
     ----------
@@ -55,193 +50,355 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        self._viewer = napari_viewer
-        self._worker: Any = None
+        # Layers are compared here; those that napari's proxy gives out are never the same.
+        self._viewer = viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self._run: Run | None = None
+        self._results: list[tuple[Image, Image]] = []  # source and result, the last one last
         self._started = 0.0
-        self.image = create_widget(
-            annotation=Image, name="image", label="image",
-            options={"tooltip": "Layer to enhance; it is not changed."},
+        self.controls = Controls(self._images)
+        self.preview = CheckBox(
+            name="preview", text="Preview", label="", value=False,
+            tooltip="Enhance what is on screen while you move the controls or the view.",
         )  # fmt: skip
-        self.model = ComboBox(
-            name="model", choices=["auto", "photo"], value=Options.model,
-            tooltip="Weights. 'photo' is for photographs, video and astronomy; grey images and"
-            " channels go through it one by one.",
+        self.compare = CheckBox(
+            name="compare", text="Compare", label="", value=False,
+            tooltip="Show the image over its result, left of the line that the slider moves, in"
+            " the same contrast limits.",
         )  # fmt: skip
-        self.depth = Slider(
-            name="depth", min=0, max=DEEPEST, value=DEEPEST,
-            tooltip="Cascade depth: sub-U-Nets to run. 0 is the global tone curve alone; each"
-            " further one cleans more and takes its share of the time.",
+        self.wipe = FloatSlider(
+            name="wipe", min=0, max=1, step=0.01, value=0.5, readout=False, enabled=False,
+            tooltip="Share of the width that shows the image as it was: left after, right before.",
         )  # fmt: skip
-        self.detail = CheckBox(
-            name="detail", text="detail module", label="", value=Options.detail,
-            tooltip="Regional part of the detail modules: keeps fine structure crisp. Off is smoother.",
-        )  # fmt: skip
-        self.strength = FloatSlider(
-            name="strength", min=0, max=1, step=0.01, value=Options.strength,
-            tooltip="Blends between the input (0) and the enhanced image (1).",
-        )  # fmt: skip
-        self.exposure = FloatSlider(
-            name="exposure", label="exposure (EV)", min=-2, max=2, step=0.05, value=Options.exposure,
-            tooltip="Brightens or darkens the result, in stops. Highlights are kept.",
-        )  # fmt: skip
-        self.device = ComboBox(
-            name="device", choices=["auto", "cpu"], value=Options.device,
-            tooltip="Where to compute; 'auto' takes a GPU if there is one.",
-        )  # fmt: skip
-        self.run = PushButton(name="run", text="Run", tooltip="Enhance the layer into a new one.")
+        self.run = PushButton(name="run", text="Run", tooltip="Enhance into a new layer.")
         self.cancel = PushButton(
-            name="cancel", text="Cancel", enabled=False, tooltip="Stop after the current tile."
-        )
-        self.bar = ProgressBar(name="bar", min=0, max=STEPS, value=0)
-        self.status = Label(name="status", value="")
-        buttons = Container(widgets=[self.run, self.cancel], layout="horizontal", labels=False)
-        progress = Container(widgets=[buttons, self.bar, self.status], labels=False, label=" ")
-        for group in (buttons, progress):
-            group.margins = (0, 0, 0, 0)
-        super().__init__(
-            name="enhance",
-            widgets=[
-                self.image, self.model, self.depth, self.detail, self.strength, self.exposure,
-                self.device, progress,
-            ],
+            name="cancel", text="Cancel", enabled=False,
+            tooltip="Stop after the current tile; nothing half-made is kept.",
         )  # fmt: skip
+        self.bar = ProgressBar(name="bar", min=0, max=TICKS, value=0)
+        self.status = Label(name="status", value="")
+        self.stages = PushButton(
+            name="stages", text="Stages",
+            tooltip="Add a layer with the result at every depth, to see what each sub-U-Net adds.",
+        )  # fmt: skip
+        self.copy = PushButton(
+            name="copy", text="Copy as Python", enabled=False,
+            tooltip="Copy the call that makes the last result to the clipboard.",
+        )  # fmt: skip
+        self.repeat = PushButton(
+            name="repeat", text="Repeat on", enabled=False,
+            tooltip="Enhance another layer with the settings of the last result.",
+        )  # fmt: skip
+        super().__init__(name="enhance", labels=False)
+        column = self.native.layout()
+        column.addWidget(self.controls.native)
+        column.addLayout(_row(self.preview, self.compare, self.wipe))
+        column.addLayout(_row(self.run, self.cancel))
+        column.addWidget(self.bar.native)
+        column.addWidget(self.status.native)
+        column.addLayout(_row(self.stages, self.copy, self.repeat))
+        self.status.native.setWordWrap(True)
+        self.status.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._menu = QMenu(self.repeat.native)
+        self._menu.aboutToShow.connect(self._fill_menu)
+        self.repeat.native.setMenu(self._menu)
+
+        self._preview = Preview(viewer, self._to_preview)
+        self._comparison = Comparison(viewer)
+        self._connect()
+        self._restore()
+        # Torch takes seconds to import: not before the widget is on screen, nor in its thread.
+        self._loader = Background(_find_choices(), lambda _: None, self._show_choices)
+        self._loader.start()
+        self.status.value = "loading PyTorch"
+        self._show_readiness(keep_status=True)
+
+    def _connect(self) -> None:
         self.run.clicked.connect(self.start)
         self.cancel.clicked.connect(self.stop)
-        self.image.changed.connect(self._show_readiness)
-        # Torch takes seconds to import: not before the widget is on screen, nor in its thread.
-        self._loader = create_worker(_find_choices)
-        self._loader.returned.connect(self._show_choices)
-        self._loader.start()
+        self.stages.clicked.connect(self.show_stages)
+        self.copy.clicked.connect(self.copy_as_python)
+        self.preview.changed.connect(self._preview.switch)
+        self._preview.told.connect(self._show_preview_state)
+        self._preview.closed.connect(lambda: setattr(self.preview, "value", False))
+        self._preview.updated.connect(self._show_comparison)
+        self.compare.changed.connect(self._show_comparison)
+        self.wipe.changed.connect(self._show_comparison)
+        controls = self.controls
+        for control in (controls.image, *controls.settings):
+            control.changed.connect(self._preview.refresh)
+        controls.image.changed.connect(self._on_image)
+        controls.model.changed.connect(self._restore_model)
+        layers = self._viewer.layers
+        layers.events.inserted.connect(self._on_layers)
+        layers.events.removed.connect(self._on_layers)
+        layers.events.reordered.connect(self._on_layers)
+        layers.selection.events.changed.connect(self._show_readiness_again)
         self.native.destroyed.connect(self._abandon)
-        self._show_readiness()
+
+    # What there is
+
+    def _images(self) -> list[Image]:
+        return [x for x in self._viewer.layers if isinstance(x, Image) and not is_helper(x)]
+
+    def _on_layers(self, event: Any) -> None:
+        if isinstance(event.value, Layer) and is_helper(event.value):
+            return  # of our own making, or the preview's own affair
+        self.controls.refresh_images()
+        layers = self._viewer.layers
+        self._results = [pair for pair in self._results if all(x in layers for x in pair)]
+        self._show_comparison()
+        self._show_readiness(keep_status=True)
+
+    def _on_image(self, _: object = None) -> None:
+        self._show_comparison()
+        self._show_readiness(keep_status=True)
 
     @property
-    def options(self) -> Options:
-        """What the controls say, for the chosen layer."""
-        return Options(
-            model=self.model.value,
-            depth=self.depth.value,
-            detail=self.detail.value,
-            strength=self.strength.value,
-            exposure=self.exposure.value,
-            device=self.device.value,
-            axes=layer_axes(self.image.value),
-        )
+    def targets(self) -> list[Image]:
+        """Layers that a run takes: the selected ones if the chosen one is among them, else that."""
+        chosen = self.controls.image.value
+        if chosen is None:
+            return []
+        selected = [x for x in self._images() if x in self._viewer.layers.selection]
+        sources = [x for x in selected if RECORD not in x.metadata or x is chosen]
+        return sources if chosen in sources else [chosen]
 
     @property
     def running(self) -> bool:
         """Whether a run is under way."""
-        return self._worker is not None
+        return self._run is not None
+
+    # Running
 
     def start(self) -> None:
-        """Enhance the chosen layer in a thread."""
-        layer = self.image.value
-        if layer is None or self.running:
+        """Enhance the chosen layer, or the selected ones, in a thread."""
+        self._begin(self.targets, stages=False)
+
+    def show_stages(self) -> None:
+        """Add a layer with all outputs of the cascade."""
+        self._begin(self.targets[:1], stages=True)
+
+    def repeat_on(self, layers: Sequence[Image]) -> None:
+        """Enhance other layers with the settings of the last result."""
+        if not self._results or self.running:
             return
+        record = self._results[-1][1].metadata[RECORD]
+        last = Options(**record["options"])
+        self._launch(
+            [Job(layer, replace(last, axes=self.controls.options(layer).axes)) for layer in layers]
+        )
+
+    def _begin(self, layers: Sequence[Image], *, stages: bool) -> None:
+        if not layers or self.running:
+            return
+        jobs = []
+        for layer in layers:
+            try:
+                options = self.controls.options(layer)
+            except (ValueError, TypeError) as error:
+                self._tell_error(str(error))
+                return
+            region = None
+            if self.controls.extent.value != "all":
+                view = self.controls.extent.value == "view"
+                region = shown_region(layer, self._viewer.dims, visible=view)
+                if region is None:
+                    self._tell_error(f"{layer.name!r} is not in view; choose the extent 'all'")
+                    return
+            jobs.append(Job(layer, options, region, stages))
+        self._remember()
+        self._launch(jobs)
+
+    def _launch(self, jobs: Sequence[Job]) -> None:
+        if not jobs:
+            return
+        # The preview would compute beside it, and hide the result.
+        self.preview.value = False
         self._started = time.perf_counter()
-        self._worker = create_worker(_enhance, layer_pixels(layer), self.options)
-        self._worker.yielded.connect(self._show_progress)
-        self._worker.returned.connect(lambda result: self._show_result(layer, result))
-        self._worker.aborted.connect(self._show_cancelled)
-        self._worker.finished.connect(self._finish)
-        self.run.enabled, self.cancel.enabled = False, True
+        self._run = Run(jobs)
+        self._run.progressed.connect(self._show_progress)
+        self._run.produced.connect(self._add_result)
+        self._run.failed.connect(self._tell_error)
+        self._run.ended.connect(self._finish)
+        self.bar.value = 0
         self.status.value = "starting"
-        self._worker.start()
+        self._show_readiness(keep_status=True)
+        self._run.start()
 
     def stop(self) -> None:
         """Ask the run to stop; it does after the current tile."""
-        if self.running:
+        if self._run is not None:
+            self._run.cancel()
             self.cancel.enabled = False
             self.status.value = "cancelling"
-            self._worker.quit()
 
-    def _show_progress(self, step: Progress) -> None:
-        if not self.cancel.enabled:  # cancelling
-            return
-        self.bar.value = round(STEPS * step.done / step.total)
-        left = ""
-        if step.done:
-            seconds = (time.perf_counter() - self._started) * (step.total / step.done - 1)
-            left = f", {seconds:.0f} s left" if seconds >= 1 else ""
-        self.status.value = step.message + left
+    def _show_progress(self, share: float, text: str) -> None:
+        self.bar.value = round(TICKS * share)
+        self.status.value = text
 
-    def _show_result(self, layer: Image, enhancement: Enhancement | Failure) -> None:
-        if isinstance(enhancement, Failure):
-            self._show_error(enhancement.error)
-            return
-        data, arguments, _ = result_layer(layer, enhancement)
-        self._viewer.add_image(data, **arguments)
-        record = enhancement.record
-        self.bar.value = STEPS
-        self.status.value = (
-            f"done in {record['seconds']:.1f} s on {record['device']} ({record['precision']})"
-        )
+    def _add_result(self, product: Product) -> None:
+        job = product.job
+        make = stages_layer if job.stages else result_layer
+        data, arguments, _ = make(job.layer, product.enhancement, job.region)
+        result = self._viewer.add_image(data, **arguments)
+        if not job.stages and job.layer in self._viewer.layers:
+            self._results.append((job.layer, result))
+        elif job.stages:
+            names = result.metadata[RECORD]["stages"]
+            show_info(f"Low light DCR: the slider 'stage' goes through {', '.join(names)}.")
+        record = product.enhancement.record
+        self.status.value = f"on {record['device']} ({record['precision']})"
+        self._show_comparison()
 
-    def _show_cancelled(self) -> None:
-        self.bar.value = 0
-        self.status.value = "cancelled"
-
-    def _show_error(self, error: BaseException) -> None:
-        self.bar.value = 0
-        self.status.value = "failed"
-        show_error(f"napari-dcr: {error}")
-
-    def _finish(self) -> None:
-        self._worker = None
-        self.cancel.enabled = False
+    def _finish(self, outcome: str) -> None:
+        self._run = None
+        if outcome == "done":
+            self.bar.value = TICKS
+            seconds = time.perf_counter() - self._started
+            self.status.value = f"done in {seconds:.1f} s {self.status.value}"
+        else:
+            self.bar.value = 0
+            self.status.value = outcome
         self._show_readiness(keep_status=True)
 
-    def _show_readiness(self, _: object = None, *, keep_status: bool = False) -> None:
-        ready = self.image.value is not None
-        self.run.enabled = ready and not self.running
+    def _tell_error(self, text: str) -> None:
+        self.bar.value = 0
+        self.status.value = "failed"
+        show_error(f"napari-dcr: {text}")
+
+    # Readiness
+
+    def _show_readiness_again(self, _: object = None) -> None:
+        self._show_readiness(keep_status=True)
+
+    def _show_readiness(self, *, keep_status: bool = False) -> None:
+        targets = self.targets
+        ready = bool(targets) and not self.running
+        self.run.text = f"Run on {len(targets)} layers" if len(targets) > 1 else "Run"
+        self.run.enabled = self.stages.enabled = ready
+        self.preview.enabled = bool(targets) and not self.running
+        self.cancel.enabled = self._run is not None and not self._run.cancelling
+        self.compare.enabled = self._pair() is not None
+        self.wipe.enabled = self.compare.enabled and self.compare.value
+        self.copy.enabled = self.repeat.enabled = bool(self._results) and not self.running
         if not keep_status and not self.running:
-            self.status.value = "" if ready else "open an image to begin"
+            self.status.value = "" if targets else "open an image to begin"
+
+    # Preview and comparison
+
+    def _to_preview(self) -> tuple[Image, Options] | None:
+        layer = self.controls.image.value
+        return None if layer is None or self.running else (layer, self.controls.options(layer))
+
+    def _show_preview_state(self, text: str) -> None:
+        if not self.running:
+            self.status.value = text
+
+    def _pair(self) -> tuple[Image, Image] | None:
+        """Source and result to compare: those of the preview, or the last of the chosen layer."""
+        if self._preview.layer is not None and self._preview.source is not None:
+            return self._preview.source, self._preview.layer
+        chosen = self.controls.image.value
+        pairs = [pair for pair in self._results if chosen in pair]
+        return pairs[-1] if pairs else None
+
+    def _show_comparison(self, _: object = None) -> None:
+        pair = self._pair()
+        if self.compare.value and pair is not None:
+            self._comparison.show(*pair, self.wipe.value)
+        else:
+            self._comparison.hide()
+        self.compare.enabled = pair is not None
+        self.wipe.enabled = pair is not None and self.compare.value
+
+    # Handing over
+
+    def copy_as_python(self) -> None:
+        """Put the call that makes the last result on the clipboard."""
+        if self._results:
+            code = as_python(self._results[-1][1].metadata[RECORD])
+            QApplication.clipboard().setText(code)
+            self.status.value = "copied to the clipboard"
+
+    def _fill_menu(self) -> None:
+        self._menu.clear()
+        done = self._results[-1][0] if self._results else None
+        others = [x for x in self._images() if x is not done and RECORD not in x.metadata]
+        for layer in others:
+            action = self._menu.addAction(layer.name)
+            action.triggered.connect(lambda _=False, layer=layer: self.repeat_on([layer]))
+        if len(others) > 1:
+            self._menu.addSeparator()
+            action = self._menu.addAction(f"all {len(others)}")
+            action.triggered.connect(lambda _=False: self.repeat_on(others))
+        if not others:
+            self._menu.addAction("no other image").setEnabled(False)
+
+    # Remembering
+
+    def _restore(self) -> None:
+        self.controls.restore(settings.load("general", settings.GENERAL))
+        self._restore_model()
+
+    def _restore_model(self, _: object = None) -> None:
+        section = settings.section_of(self.controls.model.value)
+        self.controls.restore(settings.load(section, PERSISTED))
+
+    def _remember(self) -> None:
+        controls = self.controls
+        general = {name: getattr(controls, name).value for name in settings.GENERAL}
+        if controls.model.value == OWN_FILE:  # the file may be gone next time
+            del general["model"]
+        settings.save("general", general)
+        settings.save(settings.section_of(controls.model.value), controls.persisted())
+
+    # Beginning and end
+
+    def _show_choices(self, found: Choices | Failure | None) -> None:
+        if isinstance(found, Failure):
+            self._tell_error(explain(found.error))
+            return
+        if found is None:  # cancelled
+            return
+        models, devices, stages = found
+        self.controls.offer(models, devices, stages)
+        self._restore()
+        if self.status.value == "loading PyTorch":
+            self._show_readiness()
 
     def _abandon(self) -> None:
         """Stop what is going on when the viewer closes: there is nobody to show it to."""
-        for worker in (self._loader, self._worker):
-            if worker is not None:
-                for name in ("yielded", "returned", "aborted", "finished"):
-                    # A worker of a plain function yields nothing; a signal may not be connected.
-                    with contextlib.suppress(AttributeError, TypeError, RuntimeError):
-                        getattr(worker, name).disconnect()
-                worker.quit()
-
-    def _show_choices(self, found: tuple[list[str], list[str], int] | Failure) -> None:
-        if isinstance(found, Failure):
-            self._show_error(found.error)
-            return
-        models, devices, stages = found
-        self.model.choices = ["auto", *models]
-        self.device.choices = ["auto", *devices]
-        self.depth.max = stages
+        layers = self._viewer.layers
+        for emitter in (layers.events.inserted, layers.events.removed, layers.events.reordered):
+            emitter.disconnect(self._on_layers)
+        layers.selection.events.changed.disconnect(self._show_readiness_again)
+        self._loader.abandon()
+        self._preview.abandon()
+        if self._run is not None:
+            self._run.abandon()
 
 
-def _find_choices() -> tuple[list[str], list[str], int] | Failure:
-    """Names of models and devices, and the deepest cascade."""
+def _row(*widgets: Widget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    for widget in widgets:
+        row.addWidget(widget.native)
+    return row
+
+
+Choices = tuple[list[str], list[tuple[str, str]], int]
+"""Models, devices (label and name), and the deepest cascade."""
+
+
+def _find_choices() -> Generator[None, None, Choices | Failure]:
+    """What there is to choose from; run in a thread."""
+    yield
     try:
         from napari_dcr.engine.devices import list_devices
         from napari_dcr.network import weights
 
-        names = list(weights.shipped())
-        return names, [d.name for d in list_devices()], weights.load("auto").network.stages
-    except OSError as error:
-        # Windows loads torch's libraries reliably only before Qt's (pytorch#166628).
-        return Failure(
-            RuntimeError(
-                f"PyTorch could not be loaded ({error}). On Windows, start napari with"
-                ' python -c "import torch, napari; napari.Viewer(); napari.run()"'
-            )
-        )
-    except Exception as error:
-        return Failure(error)
-
-
-def _enhance(pixels: Any, options: Options) -> Generator[Progress, None, Enhancement | Failure]:
-    """Run in the worker's thread."""
-    from napari_dcr.enhancement import enhance_steps
-
-    try:
-        return (yield from enhance_steps(in_memory(pixels), options))
+        devices = [
+            (f"{d.name} - {d.label}, {d.free / 2**30:.1f} GiB free", d.name) for d in list_devices()
+        ]
+        return list(weights.shipped()), devices, weights.load("auto").network.stages
     except Exception as error:
         return Failure(error)

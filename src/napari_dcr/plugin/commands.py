@@ -1,0 +1,49 @@
+"""Commands of the menus and the command palette."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari import current_viewer
+from napari.utils.notifications import show_info
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_dcr.plugin.widget import EnhanceWidget
+
+PLUGIN = "napari-dcr"
+TITLE = "Enhance a low-light image"
+
+
+def open_widget(viewer: Viewer) -> EnhanceWidget:
+    """The docked widget of a viewer; it is docked if it is not."""
+    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, TITLE)
+    dock.show()
+    return widget
+
+
+def enhance_again() -> None:
+    """Enhance the selected layers as the widget is set, as it was last time."""
+    _enhance(None)
+
+
+def enhance_shallow() -> None:
+    """Enhance the selected layers at depth 1."""
+    _enhance(1)
+
+
+def _enhance(depth: int | None) -> None:
+    viewer = current_viewer()
+    if viewer is None:
+        return
+    widget = open_widget(viewer)
+    active = viewer.layers.selection.active
+    if active in widget.controls.image.choices:
+        widget.controls.image.value = active
+    if widget.controls.image.value is None:
+        show_info("napari-dcr: open an image to enhance")
+        return
+    if depth is not None:
+        widget.controls.depth.value = depth
+    widget.start()

@@ -1,0 +1,262 @@
+"""The live preview: what is on screen, enhanced while the controls are moved."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+
+from napari_dcr.options import Options
+from napari_dcr.plugin.background import Background, Failure
+from napari_dcr.plugin.layers import (
+    HELPER,
+    layer_pixels,
+    result_layer,
+    shown_region,
+)
+from napari_dcr.plugin.run import explain
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from napari.viewer import Viewer
+
+    from napari_dcr.enhancement import Enhancement
+    from napari_dcr.regions import Region, RegionEnhancer, RegionStep
+
+DELAY_MS = 60
+"""Quiet time after a change before it is followed."""
+
+LARGEST = 16_000_000
+"""Pixels on screen up to which there is a preview."""
+
+CORE = 512
+"""Side of a preview's tiles in pixels: small ones can be given up sooner."""
+
+
+class Preview:
+    """Keeps a layer with the enhanced view above its source.
+
+    Everything of napari's happens in the GUI thread; the enhancement in another
+    that is told to stop as soon as something has changed.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    wanted : callable
+        Returns the layer and the options to preview, or None.
+
+    Attributes
+    ----------
+    told : Signal(str)
+        How it is going, for people.
+    updated : Signal()
+        There is something new in the layer.
+    closed : Signal()
+        The user has deleted the layer.
+    """
+
+    told = Signal(str)
+    updated = Signal()
+    closed = Signal()
+
+    def __init__(self, viewer: Viewer, wanted: Callable[[], tuple[Image, Options] | None]) -> None:
+        self._viewer, self._wanted = viewer, wanted
+        self._layer: Image | None = None
+        self._source: Image | None = None
+        self._enhancer: RegionEnhancer | None = None
+        self._pixels: Any = None
+        self._filling: Any = None
+        self._background: Background | None = None
+        self._stale = False
+        self._on = False
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(DELAY_MS)
+        self._timer.timeout.connect(self._follow)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is one."""
+        return self._on
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is still catching up."""
+        return self._background is not None or self._timer.isActive()
+
+    @property
+    def layer(self) -> Image | None:
+        """The layer that shows it."""
+        return self._layer
+
+    @property
+    def source(self) -> Image | None:
+        """The layer it is made from."""
+        return self._source
+
+    def switch(self, on: bool) -> None:
+        """Begin, or take everything away."""
+        if on == self._on:
+            return
+        self._on = on
+        viewer = self._viewer
+        camera, dims = viewer.camera.events, viewer.dims.events
+        for emitter in (
+            camera.zoom, camera.center, camera.angles, dims.point, dims.order, dims.ndisplay,
+        ):  # fmt: skip
+            emitter.connect(self.refresh) if on else emitter.disconnect(self.refresh)
+        if on:
+            viewer.layers.events.removed.connect(self._on_removed)
+            self.refresh()
+        else:
+            viewer.layers.events.removed.disconnect(self._on_removed)
+            self._stop()
+            self._remove_layer()
+            self._enhancer = self._pixels = self._filling = None
+
+    def refresh(self, _: object = None) -> None:
+        """Something has changed: follow it when it has come to rest."""
+        if self._on:
+            if self._background is not None:
+                self._background.cancel()
+            self._timer.start()
+
+    def abandon(self) -> None:
+        """Stop, and touch nothing: the window is gone."""
+        self._on = False
+        self._timer.stop()
+        self._stop()
+        self._enhancer = self._pixels = self._filling = None
+
+    def _stop(self) -> None:
+        self._timer.stop()
+        self._stale = False
+        if self._background is not None:
+            self._background.abandon()
+            self._background = None
+
+    def _follow(self) -> None:
+        if self._background is not None:  # told to stop; it comes back here when it has
+            self._stale = True
+            return
+        try:
+            wanted = self._wanted()
+        except (ValueError, TypeError) as error:
+            self.told.emit(str(error))
+            return
+        if wanted is None:
+            self._remove_layer()
+            return
+        source, options = wanted
+        if source is not self._source:
+            self._remove_layer()
+        region = shown_region(source, self._viewer.dims, visible=True)
+        if region is None:
+            self.told.emit("nothing of the image is in view")
+            return
+        pixels = layer_pixels(source)
+        size = 1
+        for part in region:
+            size *= part.stop - part.start
+        if source.rgb:
+            size //= pixels.shape[-1]
+        if size > LARGEST:
+            self.told.emit(
+                f"{size / 1e6:.0f} megapixels are in view; zoom in to {LARGEST / 1e6:.0f} for a preview"
+            )
+            return
+        if self._enhancer is None or pixels is not self._pixels:
+            self._pixels, self._enhancer = pixels, None
+        self._source = source
+        self._background = Background(
+            _work(self._enhancer, pixels, options, region),
+            lambda step: self._on_step(step, source, region),
+            lambda result: self._on_end(result, source, region),
+        )
+        self._background.start()
+
+    def _on_step(self, step: RegionStep | RegionEnhancer, source: Image, region: Region) -> None:
+        from napari_dcr.regions import RegionStep
+
+        if not isinstance(step, RegionStep):
+            self._enhancer = step
+            return
+        layer = self._layer
+        if step.coarse is not None:
+            self._show(step.coarse, source, region)
+        elif layer is not None and layer.data is self._filling:
+            layer.refresh(thumbnail=False, extent=False)
+        if step.done < step.total:
+            share = f" {100 * step.done // step.total} %" if step.done else ""
+            self.told.emit(f"preview: {step.message}{share}")
+
+    def _on_end(self, result: Enhancement | Failure | None, source: Image, region: Region) -> None:
+        self._background = None
+        if isinstance(result, Failure):
+            self.told.emit(explain(result.error))
+        elif result is not None:
+            self._show(result, source, region)
+            self.told.emit(f"preview in {result.record['seconds']:.2f} s")
+        if self._stale:
+            self._stale = False
+            self._follow()
+
+    def _show(self, enhancement: Enhancement, source: Image, region: Region) -> None:
+        data, state, _ = result_layer(source, enhancement, region)
+        state["name"] = f"{source.name} [preview]"
+        state["metadata"][HELPER] = "preview"
+        self._filling = data
+        layer = self._layer
+        if layer is not None and layer in self._viewer.layers and layer.data.dtype == data.dtype:
+            layer.metadata = state["metadata"]
+            layer.data = data
+            layer.translate = state["translate"]
+            if not source.rgb:
+                layer.contrast_limits_range = _widened(
+                    layer.contrast_limits_range, state["contrast_limits"]
+                )
+                layer.contrast_limits = state["contrast_limits"]
+        else:
+            self._remove_layer()
+            self._source = source
+            selected = set(self._viewer.layers.selection)
+            self._layer = self._viewer.add_image(data, **state)
+            self._viewer.layers.selection = selected
+        self.updated.emit()
+
+    def _remove_layer(self) -> None:
+        layer, self._layer, self._source = self._layer, None, None
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+            self.updated.emit()
+
+    def _on_removed(self, event: Any) -> None:
+        if event.value is self._layer and self._layer is not None:
+            self._layer = None
+            self.closed.emit()
+        elif event.value is self._source:
+            self.closed.emit()
+
+
+def _work(
+    enhancer: RegionEnhancer | None, pixels: Any, options: Options, region: Region
+) -> Generator[Any, None, Enhancement | Failure]:
+    """Run in the worker's thread; hands out a new enhancer first, to be kept."""
+    try:
+        from napari_dcr.regions import RegionEnhancer
+
+        if enhancer is None:
+            enhancer = RegionEnhancer(pixels)
+            yield enhancer
+        steps = enhancer.steps(options, region, coarse_first=True, core=CORE)
+        with contextlib.closing(steps):
+            return (yield from steps)
+    except Exception as error:
+        return Failure(error)
+
+
+def _widened(limits: Any, needed: Any) -> tuple[float, float]:
+    return min(limits[0], needed[0]), max(limits[1], needed[1])

@@ -1,0 +1,235 @@
+"""Runs in a thread: their jobs, progress, cancelling, errors."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari.utils import progress
+from psygnal import Signal
+
+from napari_dcr.options import Options
+from napari_dcr.plugin.background import Background, Failure
+from napari_dcr.plugin.layers import is_lazy, layer_pixels, to_enhance
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_dcr.enhancement import Enhancement
+    from napari_dcr.regions import Region
+
+LOG = logging.getLogger(__name__)
+
+TICKS = 1000
+"""Of a progress bar."""
+
+DLL_ADVICE = (
+    "PyTorch could not be loaded ({error}). On Windows, start napari with"
+    ' python -c "import torch, napari; napari.Viewer(); napari.run()"'
+)
+"""Windows loads torch's libraries reliably only before Qt's (pytorch#166628)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One layer to enhance.
+
+    Attributes
+    ----------
+    layer : Image
+    options : Options
+    region : tuple of slice, optional
+        Part of its array; all if None.
+    stages : bool
+        All outputs of the cascade, rather than the last.
+    """
+
+    layer: Image
+    options: Options
+    region: Region | None = None
+    stages: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a job is; ``done`` and ``total`` in pixels."""
+
+    job: int
+    done: int
+    total: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Product:
+    """A finished job."""
+
+    job: Job
+    enhancement: Enhancement
+
+
+def work(jobs: Sequence[Job]) -> Generator[Step | Product, None, Failure | None]:
+    """Do jobs one after the other, in the worker's thread."""
+    try:
+        from napari_dcr.engine import devices
+
+        try:
+            for number, job in enumerate(jobs):
+                enhancement = yield from _do(number, job)
+                yield Product(job, enhancement)
+                del enhancement
+        finally:
+            # Caches of the allocator would stay taken until the process ends.
+            with contextlib.suppress(ValueError):
+                devices.release_memory(devices.find_device(jobs[0].options.device))
+    except Exception as error:
+        return Failure(error)
+    return None
+
+
+def _do(number: int, job: Job) -> Generator[Step, None, Enhancement]:
+    from napari_dcr.enhancement import Enhancement, enhance_steps
+    from napari_dcr.regions import RegionEnhancer
+
+    layer, options = job.layer, job.options
+    pixels = layer_pixels(layer)
+    if job.region is not None or job.stages:
+        region = job.region or tuple(slice(0, n) for n in pixels.shape)
+        steps = RegionEnhancer(pixels, keep=0).steps(options, region, stages=job.stages)
+        return (yield from _tell(number, steps))
+    if not (layer.multiscale and is_lazy(pixels)):
+        return (yield from _tell(number, enhance_steps(to_enhance(pixels), options)))
+    # Zoomed out, napari reads a coarse level; to make one from the finest would take all of it.
+    levels = []
+    for level in layer.data:
+        levels.append((yield from _tell(number, enhance_steps(to_enhance(level), options))))
+    return Enhancement([level.image for level in levels], levels[0].record)
+
+
+def _tell(number: int, steps: Generator[Any, None, Enhancement]) -> Generator[Step, None, Any]:
+    """The steps of a job, as those of a run."""
+    with contextlib.closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as finished:
+                return finished.value
+            yield Step(number, step.done, step.total, step.message)
+
+
+def explain(error: BaseException) -> str:
+    """An error in one readable line, with what to do."""
+    if isinstance(error, MemoryError):
+        return f"{error}. Choose the extent 'view' or a smaller window under Advanced."
+    if isinstance(error, (ValueError, TypeError)):
+        return str(error)
+    if isinstance(error, OSError) and "torch" in str(error):
+        return DLL_ADVICE.format(error=error)
+    if isinstance(error, OSError):
+        return str(error)
+    return f"{type(error).__name__}: {error}. The log has the details; please report it."
+
+
+class Run:
+    """A run of one or several jobs off the GUI thread.
+
+    Attributes
+    ----------
+    progressed : Signal(float, str)
+        Share done, and what is going on.
+    produced : Signal(Product)
+        A job has its result.
+    ended : Signal(str)
+        ``"done"``, ``"cancelled"`` or ``"failed"``; nothing comes after it.
+    failed : Signal(str)
+        What went wrong, and what to do.
+    """
+
+    progressed = Signal(float, str)
+    produced = Signal(Product)
+    failed = Signal(str)
+    ended = Signal(str)
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs = list(jobs)
+        self._tiles = 0
+        self._last = (0, 0)
+        self._started = time.perf_counter()
+        self._background = Background(work(self.jobs), self._on_step, self._on_end)
+        # For napari's activity dock; only made and changed in the GUI thread.
+        self._activity = progress(total=TICKS, desc="Low light DCR", leave=False)
+
+    def start(self) -> None:
+        """Begin."""
+        self._background.start()
+
+    def cancel(self) -> None:
+        """Ask it to stop; it does after the current tile."""
+        self._background.cancel()
+
+    def abandon(self) -> None:
+        """Stop, and tell nobody: the window is gone."""
+        self._background.abandon()
+        with contextlib.suppress(RuntimeError):
+            self._activity.close()
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._background.cancelled
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread is still working."""
+        return self._background.is_alive
+
+    def _on_step(self, event: Step | Product) -> None:
+        if isinstance(event, Product):
+            self.produced.emit(event)
+            return
+        if event.done and (event.job, event.done) != self._last:
+            self._tiles += 1
+            self._last = (event.job, event.done)
+        # Every layer is an equal share: how large those to come are is not known yet.
+        share = (event.job + event.done / event.total) / len(self.jobs)
+        self.progressed.emit(share, self._describe(event, share))
+        # Last: napari's bar lets events in, among them the steps after this one.
+        self._activity.update(round(TICKS * share) - self._activity.n)
+
+    def _on_end(self, result: Failure | None) -> None:
+        self._activity.close()
+        if self.cancelling:
+            self.ended.emit("cancelled")
+        elif isinstance(result, Failure):
+            LOG.debug("a run failed", exc_info=result.error)
+            self.failed.emit(explain(result.error))
+            self.ended.emit("failed")
+        else:
+            self.ended.emit("done")
+
+    def _describe(self, step: Step, share: float) -> str:
+        parts = [step.message]
+        if len(self.jobs) > 1:
+            parts.insert(0, f"{self.jobs[step.job].layer.name} ({step.job + 1}/{len(self.jobs)})")
+        if step.done:
+            parts.append(f"tile {self._tiles}")
+            seconds = (time.perf_counter() - self._started) * (1 / share - 1)
+            if seconds >= 1:
+                parts.append(f"{duration(seconds)} left")
+        return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them.
+
+    Examples
+    --------
+    >>> duration(9.6), duration(125)
+    ('10 s', '2:05 min')
+    """
+    whole = round(seconds)
+    return f"{whole} s" if whole < 60 else f"{whole // 60}:{whole % 60:02} min"

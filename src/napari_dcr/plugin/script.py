@@ -1,0 +1,79 @@
+"""A result's record as a Python call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari_dcr.options import Options
+
+FIRST = ("model", "depth", "axes")
+"""Arguments that are always written out."""
+
+READABLE = {".tif", ".tiff", ".png", ".jpg", ".jpeg"}
+
+
+def as_python(record: dict[str, Any]) -> str:
+    """Lines of Python that make a result layer's array again.
+
+    Where its source was read from a file they run in any script, else in
+    napari's console.
+
+    Parameters
+    ----------
+    record : dict
+        From the layer's metadata.
+
+    Examples
+    --------
+    >>> source = {"layer": "street", "path": None, "multiscale": False}
+    >>> record = {"options": {"model": "auto", "strength": 0.5}, "model": "photo", "depth": 1,
+    ...           "axes": "yx", "source": source}
+    >>> print(as_python(record), end="")
+    import napari_dcr
+    <BLANKLINE>
+    image = viewer.layers['street'].data
+    result = napari_dcr.enhance(
+        image,
+        model='photo',
+        depth=1,
+        axes='yx',
+        strength=0.5,
+    )
+    """
+    source, staged = record["source"], "stages" in record
+    lines = ["import numpy as np", ""] * staged + ["import napari_dcr"]
+    path = source["path"]
+    if path is not None and Path(path).suffix.lower() in READABLE:
+        lines += ["from napari_dcr import files", "", f"image = files.read({path!r}).pixels"]
+    else:
+        level = "[0]" * source["multiscale"]
+        lines += ["", f"image = viewer.layers[{source['layer']!r}].data{level}"]
+    # What "auto" was resolved to, so that another machine or version does the same.
+    resolved = {
+        key: record[key] for key in ("model", "depth", "axes", "precision") if key in record
+    }
+    chosen = {**record["options"], **resolved}
+    defaults = Options().to_dict()
+    shown = [name for name in chosen if chosen[name] != defaults.get(name)]
+    shown = list(dict.fromkeys([*FIRST, *sorted(shown)]))
+    if staged:
+        shown.remove("depth")
+    call = ["napari_dcr.enhance(", "    image,"]
+    call += ["    depth=depth,"] * staged
+    call += [f"    {name}={_plain(chosen[name])!r}," for name in shown]
+    call += [")"]
+    if staged:
+        lines += ["result = np.stack(", "    ["]
+        lines += ["        " + line for line in call]
+        lines += [f"        for depth in range({record['depth'] + 1})", "    ]", ")"]
+    else:
+        lines += [f"result = {call[0]}", *call[1:]]
+    if "region" in record:
+        region = ", ".join(f"{start}:{stop}" for start, stop in record["region"])
+        lines.append(f"result = result[{':, ' * staged}{region}]")
+    return "\n".join(lines) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

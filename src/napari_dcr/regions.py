@@ -1,0 +1,466 @@
+"""Regions of an image, enhanced as they are in the whole of it: for previews and views."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_dcr.engine import devices
+from napari_dcr.engine.lazy import Linked, survey_lazily
+from napari_dcr.engine.plan import Grid, Tile
+from napari_dcr.engine.planes import ArrayPlane, Rendering, read_plane
+from napari_dcr.engine.sources import Source, is_dask, open_array
+from napari_dcr.engine.survey import SURVEYS, Subject, Survey, Surveyor
+from napari_dcr.enhancement import Enhancement
+from napari_dcr.image.axes import Layout
+from napari_dcr.image.intensity import check_dtype, find_scale, needs_histogram
+from napari_dcr.network import weights
+from napari_dcr.network.cascade import Cascade
+from napari_dcr.network.global_net import Conditioning
+from napari_dcr.options import Options
+from napari_dcr.version import __version__
+
+CORE = 1024
+"""Side of the tiles in pixels where the options leave it open."""
+
+KEPT_BYTES = 1 << 29
+"""Pictures of the network that are kept, so that strength and exposure need no new run."""
+
+Region = tuple[slice, ...]
+"""A slice with start and stop for every axis of an array."""
+
+Rectangle = tuple[tuple[int, int], tuple[int, int]]
+"""Rows and columns, start and stop each."""
+
+
+@dataclass(frozen=True)
+class RegionStep:
+    """How far a region is.
+
+    Attributes
+    ----------
+    done, total : int
+        Pixels done, and in all.
+    message : str
+        What is going on, for people.
+    coarse : Enhancement or None
+        All of the region at depth 0, once, if it was asked for.  Its array becomes
+        the result: further steps refine it in place.
+    """
+
+    done: int
+    total: int
+    message: str
+    coarse: Enhancement | None = None
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """A network on a device."""
+
+    sha256: str
+    name: str
+    device: torch.device
+    precision: devices.Precision
+    network: Cascade
+    local: Cascade
+
+
+class RegionEnhancer:
+    """Enhances regions of one image, and keeps what the next region or setting needs too.
+
+    The survey of the whole image is made once, the global net run once for it,
+    and the network's pictures y_0 .. y_depth are kept, all from one pass: another
+    strength, exposure, output or lesser depth of the same region takes no
+    network run.
+
+    Parameters
+    ----------
+    image : ndarray, dask or zarr array
+        Only the survey reads all of it.
+    keep : int
+        Bytes of pictures to keep.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_dcr.enhancement import drain
+    >>> dim = np.full((300, 400), 900, np.uint16)
+    >>> region = (slice(100, 120), slice(200, 240))
+    >>> enhancer = RegionEnhancer(dim)
+    >>> drain(enhancer.steps(Options(depth=1), region)).image.shape
+    (20, 40)
+    """
+
+    def __init__(self, image: Any, keep: int = KEPT_BYTES) -> None:
+        self._opened = open_array(image)
+        self._keep = keep
+        self._fingerprint: str | None = None
+        self._sources: dict[Layout, Source] = {}
+        self._surveys: dict[tuple[Any, ...], Survey] = {}
+        self._engine: tuple[tuple[Any, ...], _Engine] | None = None
+        self._linked: dict[tuple[Any, ...], Linked] = {}
+        self._pictures: OrderedDict[tuple[Any, Rectangle], NDArray[np.float32]] = OrderedDict()
+        self._bytes = 0
+
+    def steps(
+        self,
+        options: Options,
+        region: Region,
+        *,
+        stages: bool = False,
+        coarse_first: bool = False,
+        core: int = CORE,
+    ) -> Generator[RegionStep, None, Enhancement]:
+        """Enhance a region; closing the generator cancels between two tiles.
+
+        Parameters
+        ----------
+        options : Options
+        region : tuple of slice
+            A slice per axis of the image, with start and stop.
+        stages : bool
+            Put an axis in front with the cascade's outputs y_0 .. y_depth.
+        coarse_first : bool
+            Do all of the region at depth 0 before its tiles are refined, so that
+            there is soon something to look at.
+        core : int
+            Side of the tiles in pixels, unless the options say it.
+
+        Returns
+        -------
+        Enhancement
+            The image of the region, and a record that names it.
+        """
+        started = time.perf_counter()
+        array = self._opened.array
+        dtype = check_dtype(np.dtype(array.dtype))
+        layout = Layout.resolve(tuple(array.shape), options.axes, options.channel_axis, options.rgb)
+        _check_region(region, layout)
+        spans = dict(zip(layout.axes, region, strict=True))
+        rectangle = (spans["y"].start, spans["y"].stop), (spans["x"].start, spans["x"].stop)
+        places = list(_places(layout, region))
+        total = len(places) * math.prod(stop - start for start, stop in rectangle)
+        yield RegionStep(0, total, "loading the model")
+        out_dtype = dtype if options.output == "same" else np.dtype(options.output)
+        engine = self._find_engine(options, out_dtype)
+        network = engine.network
+        depth = network.stages if options.depth is None else options.depth
+        if depth > network.stages:
+            raise ValueError(
+                f"depth: got {depth}; the model {engine.name!r} allows 0 to {network.stages}"
+            )
+        rendering = Rendering(
+            options.strength, options.exposure, out_dtype, options.output == "same"
+        )
+        works = []
+        for frame, channel in places:
+            group = (channel, None if options.link_frames else frame)
+            for linked in self._link(options, layout, dtype, engine, group):
+                if linked is None:
+                    yield RegionStep(0, total, "looking at the whole image")
+            assert linked is not None
+            plane = ArrayPlane(
+                self._source(layout), None, layout, frame, channel, network.config.channels,
+                linked.scale, rendering,
+            )  # fmt: skip
+            works.append(_Work(engine, linked.conditioning, plane, options.detail, group))
+
+        grid = Grid(layout.height, layout.width, network.receptive_field(depth), network.stride)
+        tiles = _cut(grid, rectangle, core if options.tile == "auto" else options.tile)
+        shape = tuple(s.stop - s.start for s in region)
+        image = np.zeros((depth + 1, *shape) if stages else shape, out_dtype)
+        outputs = list(image) if stages else [image]
+        record = {
+            "options": options.to_dict(),
+            "model": engine.name,
+            "sha256": engine.sha256,
+            "axes": layout.axes,
+            "region": [[s.start, s.stop] for s in region],
+            "ranges": [
+                list(scale) for scale in {w.group: w.range for w in works}.values()
+            ],
+            "version": __version__,
+            "device": str(engine.device),
+            "precision": engine.precision,
+        }  # fmt: skip
+
+        def enhancement(depth: int) -> Enhancement:
+            seconds = round(time.perf_counter() - started, 3)
+            return Enhancement(image, {**record, "depth": depth, "seconds": seconds})
+
+        jobs = [(work, tile) for work in works for tile in tiles]
+        if coarse_first and not stages and any(self._known(*job, depth) is None for job in jobs):
+            for work, tile in jobs:
+                _render(self._pictures_of(work, tile, 0), work.plane, tile, region, outputs)
+                yield RegionStep(0, total, "enhancing")
+            yield RegionStep(0, total, "enhancing", enhancement(0))
+        done = 0
+        for work, tile in jobs:
+            done += _render(self._pictures_of(work, tile, depth), work.plane, tile, region, outputs)
+            yield RegionStep(done, total, "enhancing")
+        return enhancement(depth)
+
+    def _find_engine(self, options: Options, out_dtype: np.dtype[Any]) -> _Engine:
+        model = weights.load(options.model)
+        device = devices.find_device(options.device)
+        precision: devices.Precision
+        if options.precision == "auto":
+            precision = devices.fast_precision(device) if out_dtype == np.uint8 else "fp32"
+        else:
+            precision = options.precision  # type: ignore[assignment]
+        key = model.sha256, device, precision
+        if self._engine is None or self._engine[0] != key:
+            network = model.network.placed_on(device)
+            local = network.with_precision(devices.torch_dtype(precision))
+            self._engine = (
+                key,
+                _Engine(model.sha256, model.name, device, precision, network, local),
+            )
+        return self._engine[1]
+
+    def _link(
+        self,
+        options: Options,
+        layout: Layout,
+        dtype: np.dtype[Any],
+        engine: _Engine,
+        group: tuple[int, tuple[int, ...] | None],
+    ) -> Iterator[Linked | None]:
+        """None while the whole image is looked at, then what its planes share."""
+        key = (engine.sha256, engine.device, layout.axes, group, options.input_range)
+        if key not in self._linked:
+            grey = not layout.is_rgb
+            subject = Subject(
+                1 if grey else 3, layout.height, layout.width, dtype,
+                needs_histogram(options.input_range, dtype, grey),
+            )  # fmt: skip
+            place = layout.axes, group, subject.histogram
+            if place not in self._surveys:
+                for survey in self._survey(layout, subject, group):
+                    if survey is None:
+                        yield None
+                    else:
+                        self._surveys[place] = survey
+            survey = self._surveys[place]
+            scale = find_scale(options.input_range, dtype, survey.histogram, grey)
+            thumbnail = np.clip(scale.to_working(survey.thumbnail), 0, 1)
+            channels = engine.network.config.channels
+            with torch.inference_mode():
+                batch = torch.from_numpy(
+                    np.array(np.broadcast_to(thumbnail, (channels, *thumbnail.shape[1:])))
+                )[None]
+                conditioning = engine.network.condition(batch.to(engine.device))
+            self._linked[key] = Linked(scale, conditioning)
+        yield self._linked[key]
+
+    def _survey(
+        self, layout: Layout, subject: Subject, group: tuple[int, tuple[int, ...] | None]
+    ) -> Iterator[Survey | None]:
+        """None after each block, then the survey; one that a run has made is taken."""
+        channel, only = group
+        frames = [only] if only is not None else list(layout.frames())
+        self._fingerprint = self._fingerprint or self._opened.fingerprint()
+        key = self._fingerprint, layout, channel, tuple(frames)
+        survey = SURVEYS.get(key, subject.histogram) if self._fingerprint else None
+        if survey is None:
+            surveyor = Surveyor(subject)
+            source = self._source(layout)
+
+            def reader(frame: tuple[int, ...]) -> Callable[[slice, slice], NDArray[Any]]:
+                return lambda rows, columns: read_plane(
+                    source, layout, frame, channel, rows, columns
+                )[:3]
+
+            if is_dask(self._opened.array):
+                steps = survey_lazily(self._opened.array, layout, surveyor, frames, channel)
+            else:
+                steps = surveyor.add_planes(map(reader, frames))
+            with contextlib.closing(steps):
+                for _ in steps:
+                    yield None
+            survey = surveyor.finish()
+            if self._fingerprint:
+                SURVEYS.put(key, survey)
+        yield survey
+
+    def _source(self, layout: Layout) -> Source:
+        if layout not in self._sources:
+            self._sources[layout] = self._opened.source(layout)
+        return self._sources[layout]
+
+    def _known(self, work: _Work, tile: Tile, depth: int) -> NDArray[np.float32] | None:
+        """Pictures y_0 .. y_depth of a tile's core that were made before."""
+        core: Rectangle = (tile.core_rows, tile.core_columns)
+        for (key, rectangle), pictures in self._pictures.items():
+            if key == work.key and len(pictures) > depth and _within(core, rectangle):
+                self._pictures.move_to_end((key, rectangle))
+                crop = (
+                    slice(c[0] - r[0], c[1] - r[0]) for c, r in zip(core, rectangle, strict=True)
+                )
+                return pictures[(slice(depth + 1), slice(None), *crop)]
+        return None
+
+    def _pictures_of(self, work: _Work, tile: Tile, depth: int) -> NDArray[np.float32]:
+        """The network's pictures y_0 .. y_depth of a tile's core, (depth + 1, C, h, w)."""
+        pictures = self._known(work, tile, depth)
+        if pictures is None:
+            pictures = _run(work, tile, depth)
+            place = work.key, (tile.core_rows, tile.core_columns)
+            self._bytes += pictures.nbytes
+            if place in self._pictures:  # shallower ones
+                self._bytes -= self._pictures.pop(place).nbytes
+            self._pictures[place] = pictures
+            while len(self._pictures) > 1 and self._bytes > self._keep:
+                self._bytes -= self._pictures.popitem(last=False)[1].nbytes
+        return pictures
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A plane to enhance."""
+
+    engine: _Engine
+    conditioning: Conditioning
+    plane: ArrayPlane
+    detail: bool
+    group: tuple[int, tuple[int, ...] | None]
+
+    @property
+    def range(self) -> tuple[float, float]:
+        return self.plane.scale.black, self.plane.scale.white
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """All that the network's pictures depend on, but the tile and the depth."""
+        plane, engine = self.plane, self.engine
+        return (
+            engine.sha256, engine.device, engine.precision, self.detail, plane.layout.axes,
+            self.group, plane.frame, self.range,
+        )  # fmt: skip
+
+
+def _run(work: _Work, tile: Tile, depth: int) -> NDArray[np.float32]:
+    """Run the network on a tile's window."""
+    engine, plane = work.engine, work.plane
+    height, width = plane.layout.height, plane.layout.width
+    (top, bottom), (left, right) = tile.rows, tile.columns
+    own = plane.read(slice(top, min(bottom, height)), slice(left, min(right, width)))
+    # The plane's own remainder up to the stride, as for the whole image.
+    missing = (0, bottom - top - own.shape[1]), (0, right - left - own.shape[2])
+    working = np.empty((plane.network_channels, *own.shape[1:]), np.float32)
+    plane.to_working(own, working)
+    working = np.pad(working, ((0, 0), *missing), mode="edge")
+    place = engine.network.window_weights(tile.rows, tile.columns, (height, width))
+    try:
+        with torch.inference_mode():
+            window = torch.from_numpy(working)[None].to(engine.device)
+            weighed = place[0].to(engine.device), place[1].to(engine.device)
+            pictures = engine.local(
+                window, work.conditioning, weighed, depth, work.detail, exits=range(depth + 1)
+            )
+            crop = (0, slice(None), *tile.crop)
+            return torch.stack([picture[crop] for picture in pictures]).cpu().numpy()
+    except (MemoryError, RuntimeError) as error:
+        if not devices.is_out_of_memory(error):
+            raise
+    devices.release_memory(engine.device)
+    raise MemoryError(
+        f"device {engine.device}: out of memory for a window of {right - left} x {bottom - top}"
+        " pixels; choose smaller tiles or another device"
+    )
+
+
+def _render(
+    pictures: NDArray[np.float32],
+    plane: ArrayPlane,
+    tile: Tile,
+    region: Region,
+    outputs: list[NDArray[Any]],
+) -> int:
+    """Write a tile into the region's results, the last of the pictures into the last; returns its pixels."""
+    rows, columns = slice(*tile.core_rows), slice(*tile.core_columns)
+    own = plane.read(rows, columns)
+    layout = plane.layout
+    place = _place(layout, region, plane.frame, plane.channel, rows, columns)
+    for output, picture in zip(outputs, pictures[-len(outputs) :], strict=True):
+        output[place] = layout.from_planar(plane.finish(own, picture))
+    return own.shape[1] * own.shape[2]
+
+
+def _check_region(region: Region, layout: Layout) -> None:
+    if len(region) != len(layout.shape):
+        raise ValueError(
+            f"region: got {len(region)} slices; needed are {len(layout.shape)}, one per axis"
+        )
+    for axis, part, size in zip(layout.axes, region, layout.shape, strict=True):
+        whole = axis != "s" or (part.start, part.stop) == (0, size)
+        if not 0 <= part.start < part.stop <= size or not whole:
+            raise ValueError(
+                f"region: got {part.start}:{part.stop} for axis {axis}; allowed is"
+                f" {'' if axis == 's' else 'what lies within '}0:{size}"
+            )
+
+
+def _places(layout: Layout, region: Region) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Frames and channels of a region."""
+    spans = dict(zip(layout.axes, region, strict=True))
+    stepped = [spans[a] for a in layout.axes if a not in "yxsc"]
+    channels = spans.get("c", slice(0, 1))
+    for channel in range(channels.start, channels.stop):
+        for frame in np.ndindex(*(s.stop - s.start for s in stepped)):
+            yield tuple(i + s.start for i, s in zip(frame, stepped, strict=True)), channel
+
+
+def _place(
+    layout: Layout,
+    region: Region,
+    frame: tuple[int, ...],
+    channel: int,
+    rows: slice,
+    columns: slice,
+) -> tuple[int | slice, ...]:
+    """Where a window of the image lies in the region."""
+    index = layout.index(frame, channel, rows, columns, slice(None))
+    return tuple(
+        part - own.start
+        if isinstance(part, int)
+        else slice(None)
+        if part.start is None
+        else slice(part.start - own.start, part.stop - own.start)
+        for part, own in zip(index, region, strict=True)
+    )
+
+
+def _cut(grid: Grid, rectangle: Rectangle, core: int) -> list[Tile]:
+    """Tiles of a rectangle, the middle first, on one raster: a moved rectangle shares most of them."""
+
+    def spans(start: int, stop: int) -> list[tuple[int, int]]:
+        raster = range(start // core * core, stop, core)
+        return [(max(start, a), min(stop, a + core)) for a in raster]
+
+    tiles = [
+        grid.tile((y0, y1), (x0, x1))
+        for y0, y1 in spans(*rectangle[0])
+        for x0, x1 in spans(*rectangle[1])
+    ]  # fmt: skip
+    middle = [sum(span) for span in rectangle]
+
+    def distance(tile: Tile) -> int:
+        centre = sum(tile.core_rows), sum(tile.core_columns)
+        return sum((a - b) ** 2 for a, b in zip(centre, middle, strict=True))
+
+    return sorted(tiles, key=distance)
+
+
+def _within(inner: Rectangle, outer: Rectangle) -> bool:
+    return all(o[0] <= i[0] and i[1] <= o[1] for i, o in zip(inner, outer, strict=True))

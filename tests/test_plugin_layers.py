@@ -1,0 +1,253 @@
+"""Layers in and out, without a window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from napari.components import ViewerModel
+from napari.layers import Image
+from numpy.typing import NDArray
+
+import napari_dcr
+from napari_dcr.enhancement import drain
+from napari_dcr.plugin.layers import (
+    describe,
+    layer_axes,
+    layer_pixels,
+    result_layer,
+    shown_region,
+    stages_layer,
+)
+from napari_dcr.plugin.run import Job, Product, work
+from napari_dcr.regions import RegionEnhancer
+
+
+def layer_kinds() -> dict[str, Image]:
+    """Layers of every kind, none of whose settings is a default."""
+    rng = np.random.default_rng(1)
+
+    def dim(*shape: int) -> NDArray[np.uint8]:
+        return rng.integers(0, 50, shape, np.uint8)
+
+    def spatial(ndim: int) -> dict[str, Any]:
+        affine = np.eye(ndim + 1)
+        affine[:-1, :-1] = np.diag(range(3, 3 + ndim))
+        affine[-3, -2] = 0.5
+        affine[:-1, -1] = 7
+        return {
+            "scale": tuple(range(2, 2 + ndim)),
+            "translate": tuple(range(5, 5 + ndim)),
+            "rotate": 30 if ndim == 2 else np.eye(ndim),
+            "shear": [0.1] * (ndim * (ndim - 1) // 2),
+            "affine": affine,
+            "units": ("um",) * ndim,
+            "axis_labels": ("t", "z", "y", "x")[-ndim:],
+            "blending": "additive",
+            "opacity": 0.7,
+            "gamma": 0.8,
+            "interpolation2d": "cubic",
+            "rendering": "average",
+            "projection_mode": "mean",
+        }
+
+    channels = spatial(3) | {"axis_labels": ("c", "y", "x")}
+    return {
+        "grey": Image(dim(40, 50), colormap="magma", **spatial(2)),
+        "stack": Image(dim(3, 40, 50), colormap="green", **spatial(3)),
+        "time and z": Image(dim(2, 3, 40, 50).astype(np.uint16) * 9, colormap="red", **spatial(4)),
+        "channels": Image(dim(2, 40, 50), colormap="blue", **channels),
+        "float": Image(dim(40, 50) / 900, colormap="cyan", **spatial(2)),
+        "colour": Image(dim(40, 50, 3), rgb=True, **spatial(2)),
+        "colour stack": Image(dim(3, 40, 50, 3), rgb=True, **spatial(3)),
+        "alpha": Image(dim(40, 50, 4), rgb=True, **spatial(2)),
+        "multiscale": Image([dim(64, 64), dim(32, 32)], multiscale=True, **spatial(2)),
+        "dask": Image(
+            da.from_array(dim(3, 40, 50), chunks=(1, 40, 50)), contrast_limits=(0, 60), **spatial(3)
+        ),
+    }
+
+
+def middle(layer: Image) -> tuple[slice, ...]:
+    """A region that is not at the origin."""
+    pixels = layer_pixels(layer)
+    region = [slice(n // 3, n // 3 + max(1, n // 2)) for n in pixels.shape]
+    if layer.rgb:
+        region[-1] = slice(0, pixels.shape[-1])
+    return tuple(region)
+
+
+def check_same(result: Image, layer: Image, names: tuple[str, ...]) -> None:
+    for name in names:
+        theirs, own = getattr(result, name), getattr(layer, name)
+        same = np.allclose(theirs, own) if isinstance(own, np.ndarray) else theirs == own
+        assert same, name
+
+
+@pytest.mark.parametrize("part", [False, True], ids=["all", "region"])
+@pytest.mark.parametrize("kind", layer_kinds())
+def test_results_keep_where_and_how_their_source_is_shown(kind: str, part: bool) -> None:
+    layer = layer_kinds()[kind]
+    pixels = layer_pixels(layer)
+    options = napari_dcr.Options(depth=0, axes=layer_axes(layer), device="cpu")
+    region = middle(layer) if part else None
+    if region is None:
+        enhancement = drain(napari_dcr.enhance_steps(np.asarray(pixels), options))
+    else:
+        enhancement = drain(RegionEnhancer(pixels).steps(options, region))  # type: ignore[arg-type]
+    data, arguments, layer_type = result_layer(layer, enhancement, region)
+    result = Image(data, **arguments)
+    expected = pixels if region is None else pixels[region]
+    assert layer_type == "image"
+    assert result.data.shape == expected.shape
+    assert result.data.dtype == expected.dtype
+    check_same(
+        result,
+        layer,
+        (
+            "scale", "rotate", "shear", "units", "axis_labels", "blending", "opacity", "gamma",
+            "interpolation2d", "rendering", "projection_mode", "rgb",
+        ),
+    )  # fmt: skip
+    assert np.allclose(result.affine.affine_matrix, layer.affine.affine_matrix)
+    origin = [0] * layer.ndim if region is None else [s.start for s in region[: layer.ndim]]
+    for step in (0, 4):
+        here = result.data_to_world([step] * layer.ndim)
+        there = layer.data_to_world([i + step for i in origin])
+        assert np.allclose(here, there)
+    if not layer.rgb:
+        assert result.colormap.name == layer.colormap.name
+        black, white = result.contrast_limits
+        assert black < np.median(data) < white
+    record = result.metadata["napari_dcr"]
+    assert record["options"]["depth"] == 0
+    assert record["source"]["layer"] == layer.name
+    assert record["source"]["multiscale"] == layer.multiscale
+    assert layer.metadata == {}
+
+
+@pytest.mark.parametrize("kind", layer_kinds())
+def test_stages_lie_where_their_source_does(kind: str) -> None:
+    layer = layer_kinds()[kind]
+    options = napari_dcr.Options(depth=1, axes=layer_axes(layer), device="cpu")
+    region = middle(layer)
+    steps = RegionEnhancer(layer_pixels(layer)).steps(options, region, stages=True)
+    data, arguments, _ = stages_layer(layer, drain(steps), region)  # type: ignore[arg-type]
+    stages = Image(data, **arguments)
+    assert stages.ndim == layer.ndim + 1
+    assert stages.axis_labels == ("stage", *layer.axis_labels)
+    assert stages.metadata["napari_dcr"]["stages"] == ["tone curve", "sub-U-Net 1"]
+    start = [s.start for s in region[: layer.ndim]]
+    world = stages.data_to_world([1, *[2] * layer.ndim])
+    assert world[0] == 1
+    assert np.allclose(world[1:], layer.data_to_world([i + 2 for i in start]))
+
+
+@pytest.mark.parametrize("kind", ["dask", "zarr", "multiscale"])
+def test_lazy_layers_give_lazy_results(kind: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(4).integers(0, 900, (2, 64, 80), np.uint16)
+    levels = [pixels, pixels[:, ::2, ::2]]
+    if kind == "zarr":
+        stored = zarr.create_array(
+            tmp_path / "a.zarr", shape=pixels.shape, chunks=(1, 64, 80), dtype="uint16"
+        )
+        stored[:] = pixels
+        data: Any = stored
+    elif kind == "dask":
+        data = da.from_array(pixels, chunks=(1, 64, 80))
+    else:
+        data = [da.from_array(level, chunks=(1, 64, 80)) for level in levels]
+    layer = Image(data, contrast_limits=(0, 900), scale=(3, 2, 2), multiscale=kind == "multiscale")
+    options = napari_dcr.Options(depth=1, axes="zyx", device="cpu", precision="fp32")
+    products = [event for event in work([Job(layer, options)]) if isinstance(event, Product)]
+    lazy, state, _ = result_layer(layer, products[0].enhancement)
+    result = Image(lazy, **state)
+    assert result.multiscale == (kind == "multiscale")
+    for level, own in zip(
+        result.data if result.multiscale else [result.data], levels, strict=False
+    ):
+        assert isinstance(level, da.Array)
+        expected = napari_dcr.enhance(own, depth=1, axes="zyx", device="cpu", precision="fp32")
+        assert (np.asarray(level) == expected).all()
+    assert np.allclose(result.scale, layer.scale)
+
+
+def test_another_dtype_is_shown_over_its_full_range() -> None:
+    layer = Image(np.full((20, 20), 9, np.uint16))
+    for output, limits in (("uint8", (0, 255)), ("float32", (0, 1))):
+        options = napari_dcr.Options(depth=0, output=output, device="cpu")
+        enhancement = drain(napari_dcr.enhance_steps(layer.data, options))
+        _, arguments, _ = result_layer(layer, enhancement)
+        assert arguments["contrast_limits"] == limits
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels", "axes"),
+    [
+        ((2, 3, 8, 8), ("T", "z", "y", "x"), "tzyx"),
+        ((2, 3, 8, 8), None, "tzyx"),
+        ((2, 3, 8, 8), ("time", "z", "y", "x"), "tzyx"),
+        ((2, 3, 8, 8), ("time", "channel", "y", "x"), "tcyx"),
+        ((8, 8, 3), ("y", "x", "z"), "yxz"),
+        ((2, 3, 8, 8), ("t", "t", "y", "x"), "tzyx"),
+        ((3, 8, 8), ("c", "row", "column"), "cyx"),
+    ],
+)
+def test_axis_letters_come_from_the_labels(
+    shape: tuple[int, ...], labels: tuple[str, ...] | None, axes: str
+) -> None:
+    assert layer_axes(Image(np.zeros(shape, np.uint8), axis_labels=labels)) == axes
+
+
+def test_colour_comes_last() -> None:
+    assert layer_axes(Image(np.zeros((8, 8, 3), np.uint8), rgb=True)) == "yxs"
+    assert layer_axes(Image(np.zeros((2, 8, 8, 4), np.uint8), rgb=True)) == "zyxs"
+    labelled = Image(np.zeros((2, 8, 8, 3), np.uint8), rgb=True, axis_labels=("c", "y", "x"))
+    assert layer_axes(labelled) == "zyxs"  # colours are no channels
+
+
+def test_shapes_are_told_in_words() -> None:
+    assert describe((12, 30, 64, 48), "tzyx") == "12 t x 30 z x 64 y x 48 x"
+    assert describe((1, 64, 48), "cyx") == "64 y x 48 x, 1 channel"
+    with pytest.raises(ValueError, match="axes: got 'yx'"):
+        describe((1, 64, 48), "yx")
+
+
+def test_the_region_shown_is_the_slice_or_what_is_on_screen() -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(np.zeros((5, 40, 50), np.uint8), scale=(3, 1, 1), translate=(6, 0, 0))
+    viewer.add_image(np.zeros((2, 9, 40, 50), np.uint8), visible=False)
+    viewer.dims.set_point(1, 12)  # the third plane of the first layer
+    layer.corner_pixels = np.array([[0, 10, 5], [0, 19, 30]])
+    rows, columns = slice(10, 20), slice(5, 31)
+    assert shown_region(layer, viewer.dims, visible=True) == (slice(2, 3), rows, columns)
+    whole = slice(2, 3), slice(0, 40), slice(0, 50)
+    assert shown_region(layer, viewer.dims, visible=False) == whole
+    viewer.dims.set_point(1, 0)  # before its first plane
+    assert shown_region(layer, viewer.dims, visible=False) is None
+    viewer.dims.set_point(1, 12)
+    layer.corner_pixels = np.array([[0, 39, 5], [0, 39, 30]])  # off the screen
+    assert shown_region(layer, viewer.dims, visible=True) is None
+
+
+def test_the_region_shown_in_a_rotated_view_runs_along_its_axes() -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(np.zeros((5, 40, 50), np.uint8))
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_point(1, 7)
+    assert shown_region(layer, viewer.dims, visible=False) == (
+        slice(0, 5), slice(7, 8), slice(0, 50),
+    )  # fmt: skip
+
+
+def test_corners_of_a_coarse_level_are_those_of_the_finest() -> None:
+    levels = [np.zeros((64, 80), np.uint8), np.zeros((32, 40), np.uint8)]
+    viewer = ViewerModel()
+    layer = viewer.add_image(levels, multiscale=True)
+    layer._data_level = 1
+    layer.corner_pixels = np.array([[4, 5], [9, 39]])
+    assert shown_region(layer, viewer.dims, visible=True) == (slice(8, 20), slice(10, 80))

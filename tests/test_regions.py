@@ -1,0 +1,192 @@
+"""Regions equal the same place of the whole; what can be kept is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from napari_dcr import Enhancement, Options, enhance, regions
+from napari_dcr.regions import Region, RegionEnhancer, RegionStep
+
+
+def finish(steps: Any) -> tuple[Enhancement, list[RegionStep]]:
+    seen = []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as finished:
+            return finished.value, seen
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Depths of the network's runs so far."""
+    depths: list[int] = []
+    run = regions._run
+
+    def counted(*arguments: Any) -> Any:
+        depths.append(arguments[2])
+        return run(*arguments)
+
+    monkeypatch.setattr(regions, "_run", counted)
+    return depths
+
+
+IMAGES: dict[str, tuple[tuple[int, ...], str, str]] = {
+    "grey": ((90, 75), "yx", "uint16"),
+    "colour": ((90, 75, 3), "yxs", "uint8"),
+    "alpha stack": ((2, 70, 75, 4), "tyxs", "uint8"),
+    "channels": ((2, 3, 40, 50), "czyx", "float32"),
+    "x before y": ((50, 3, 40), "xzy", "uint16"),
+}
+
+
+def dim(kind: str) -> tuple[NDArray[Any], str]:
+    shape, axes, dtype = IMAGES[kind]
+    noise = np.random.default_rng(3).random(shape)
+    scale = 0.2 if dtype == "float32" else 60
+    return (noise * scale).astype(dtype), axes
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+@pytest.mark.parametrize("link_frames", [True, False])
+def test_a_region_equals_the_whole_there(kind: str, link_frames: bool, lively_model: Path) -> None:
+    image, axes = dim(kind)
+    settings: dict[str, Any] = {
+        "model": lively_model, "axes": axes, "precision": "fp32", "device": "cpu",
+        "link_frames": link_frames, "strength": 0.8, "exposure": 0.4, "depth": 2,
+    }  # fmt: skip
+    region = tuple(
+        slice(0, n) if a == "s" else slice(n // 3, n // 3 + max(1, n // 2))
+        for n, a in zip(image.shape, axes, strict=True)
+    )
+    whole = enhance(image, **settings)
+    steps = RegionEnhancer(image).steps(Options(**settings), region, core=32)
+    result, seen = finish(steps)
+    np.testing.assert_allclose(
+        result.image, whole[region], rtol=0, atol=1e-5 if image.dtype.kind == "f" else 1
+    )
+    assert (result.image != whole[region]).mean() < 0.01 or image.dtype.kind == "f"
+    assert result.record["region"] == [[s.start, s.stop] for s in region]
+    assert seen[-1].done == seen[-1].total > 0
+
+
+@given(st.data())
+def test_any_rectangle_is_cut_once(data: st.DataObject) -> None:
+    from napari_dcr.engine.plan import Grid
+
+    size = data.draw(st.integers(1, 90)), data.draw(st.integers(1, 90))
+
+    def span(n: int) -> tuple[int, int]:
+        start = data.draw(st.integers(0, n - 1))
+        return start, data.draw(st.integers(start + 1, n))
+
+    rectangle = span(size[0]), span(size[1])
+    grid = Grid(*size, halo=data.draw(st.integers(0, 30)), stride=8)
+    covered = np.zeros(size, int)
+    for tile in regions._cut(grid, rectangle, data.draw(st.integers(8, 64))):
+        covered[slice(*tile.core_rows), slice(*tile.core_columns)] += 1
+        for core, window, n in zip(
+            (tile.core_rows, tile.core_columns), (tile.rows, tile.columns), size, strict=True
+        ):
+            assert window[0] % 8 == window[1] % 8 == 0
+            assert window[0] <= max(0, core[0] - grid.halo)
+            assert window[1] >= min(n, core[1] + grid.halo)
+    expected = np.zeros(size, int)
+    expected[tuple(slice(*span) for span in rectangle)] = 1
+    assert (covered == expected).all()
+
+
+def test_what_needs_no_network_run_makes_none(runs: list[int]) -> None:
+    image, axes = dim("colour")
+    enhancer = RegionEnhancer(image)
+    region: Region = (slice(10, 60), slice(5, 70), slice(0, 3))
+    base = {"axes": axes, "device": "cpu"}
+    finish(enhancer.steps(Options(**base), region))
+    assert runs == [3]
+    for change in ({"strength": 0.5}, {"exposure": 1.0}, {"output": "uint8"}, {"depth": 1}):
+        part = (slice(20, 50), slice(10, 60), slice(0, 3))
+        result, _ = finish(enhancer.steps(Options(**base, **change), part))
+        expected = enhance(image, **base, **change)[part]
+        assert np.abs(result.image.astype(int) - expected).max() <= 1
+    assert runs == [3]
+    finish(enhancer.steps(Options(**base, detail=False), region))
+    assert runs == [3, 3]
+    _, seen = finish(enhancer.steps(Options(**base), region))
+    assert "looking at the whole image" not in [step.message for step in seen]
+
+
+def test_little_is_kept_where_little_may_be(runs: list[int]) -> None:
+    image, axes = dim("colour")
+    enhancer = RegionEnhancer(image, keep=0)
+    region: Region = (slice(0, 64), slice(0, 64), slice(0, 3))
+    options = Options(axes=axes, depth=1, device="cpu")
+    finish(enhancer.steps(options, region, core=32))
+    finish(enhancer.steps(options, region, core=32))
+    assert len(runs) == 8
+    assert len(enhancer._pictures) == 1
+
+
+def test_stages_are_the_depths(lively_model: Path) -> None:
+    image, axes = dim("alpha stack")
+    options = Options(model=lively_model, axes=axes, depth=2, precision="fp32", device="cpu")
+    region = tuple(slice(0, n) for n in image.shape)
+    result, _ = finish(RegionEnhancer(image).steps(options, region, stages=True))
+    assert result.image.shape == (3, *image.shape)
+    for depth, stage in enumerate(result.image):
+        expected = enhance(
+            image, model=lively_model, axes=axes, depth=depth, precision="fp32", device="cpu"
+        )
+        assert np.abs(stage.astype(int) - expected).max() <= 1
+
+
+def test_coarse_first_shows_all_of_it_before_it_is_refined(runs: list[int]) -> None:
+    image, axes = dim("colour")
+    region = tuple(slice(0, n) for n in image.shape)
+    options = Options(axes=axes, depth=2, device="cpu")
+    enhancer = RegionEnhancer(image)
+    steps = enhancer.steps(options, region, coarse_first=True, core=64)
+    coarse = next(step.coarse for step in steps if step.coarse is not None)
+    assert set(runs) == {0}
+    assert coarse.record["depth"] == 0
+    expected = enhance(image, axes=axes, depth=0, device="cpu")
+    assert np.abs(coarse.image.astype(int) - expected).max() <= 1
+    result, _ = finish(steps)
+    expected = enhance(image, axes=axes, depth=2, device="cpu")
+    assert np.abs(result.image.astype(int) - expected).max() <= 1
+    assert result.image is coarse.image
+    _, seen = finish(enhancer.steps(options, region, coarse_first=True, core=64))
+    assert all(step.coarse is None for step in seen)  # nothing to wait for
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ((slice(0, 5),), "region: got 1 slices; needed are 3"),
+        ((slice(0, 5), slice(3, 3), slice(0, 3)), "region: got 3:3 for axis x; allowed is what"),
+        ((slice(0, 5), slice(3, 9), slice(0, 1)), "region: got 0:1 for axis s; allowed is 0:3"),
+    ],
+)
+def test_bad_regions_are_refused(region: Region, message: str) -> None:
+    image, axes = dim("colour")
+    with pytest.raises(ValueError, match=message):
+        finish(RegionEnhancer(image).steps(Options(axes=axes), region))
+
+
+def test_out_of_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_dcr.network.cascade import Cascade
+
+    def full(*_: Any, **__: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
+
+    monkeypatch.setattr(Cascade, "forward", full)
+    image, axes = dim("colour")
+    region = tuple(slice(0, n) for n in image.shape)
+    with pytest.raises(MemoryError, match="choose smaller tiles or another device"):
+        finish(RegionEnhancer(image).steps(Options(axes=axes, device="cpu"), region))
