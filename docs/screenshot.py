@@ -65,7 +65,7 @@ def photograph(viewer: Any, widget: Any) -> None:
     take(viewer, "preview.png")
     widget.compare.value = False
     widget.run.native.click()
-    wait(lambda: widget.bar.value > 0 or not widget.running)
+    wait(lambda: widget.running)
     widget.cancel.native.click()
     wait(lambda: not widget.running)
     if widget.status.value != "cancelled" or len(viewer.layers) != 1:
