@@ -127,8 +127,11 @@ class Preview:
     def abandon(self) -> None:
         """Stop, and touch nothing: the window is gone."""
         self._on = False
-        self._timer.stop()
-        self._stop()
+        with contextlib.suppress(RuntimeError):  # at the interpreter's end Qt's timer is gone too
+            self._timer.stop()
+        if self._background is not None:
+            self._background.abandon()
+            self._background = None
         self._enhancer = self._pixels = self._filling = None
 
     def _stop(self) -> None:
