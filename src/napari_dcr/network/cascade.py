@@ -13,16 +13,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_dcr.network.counts import Counts
 from napari_dcr.network.detail import DetailModule
 from napari_dcr.network.global_net import Conditioning, GlobalNet, sample_grid, sample_weights
 from napari_dcr.network.sub_unet import SubUNet
-from napari_dcr.network.tone import apply_tone, protect_highlights
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,16 @@ class CascadeConfig:
         Channels at 1/2, 1/4 and 1/8 of the image's resolution.
     grid_channels : int
         Channels of the global feature grid.
+    base : {"curve", "counts"}
+        What the cascade refines: a picture through the learned `Tone` curve, or the
+        image itself in its own `Counts`.
     """
 
     channels: int = 3
     stages: int = 3
     widths: tuple[int, int, int] = (16, 32, 64)
     grid_channels: int = 16
+    base: Literal["curve", "counts"] = "curve"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a weights file's header."""
@@ -70,7 +74,9 @@ class Cascade(nn.Module):
         self.config = config = config or CascadeConfig()
         width = config.widths[0]
         folded = config.channels * self.FOLD**2
-        self.global_net = GlobalNet(config.channels, config.grid_channels)
+        self.global_net = GlobalNet(
+            config.channels, config.grid_channels, curve=config.base == "curve"
+        )
         self.front = nn.Conv2d(2 * folded, width, 3, padding=1)
         self.details = nn.ModuleList(
             DetailModule(width, config.grid_channels) for _ in range(config.stages)
@@ -122,10 +128,19 @@ class Cascade(nn.Module):
             part.to(dtype)
         return clone
 
-    def condition(self, thumbnail: Tensor) -> Conditioning:
-        """Run the global net on (B, C, 64, 64) thumbnails in [0, 1]."""
-        conditioning: Conditioning = self.global_net(thumbnail)
-        return conditioning
+    def condition(self, thumbnail: Tensor, curvature: Tensor | None = None) -> Conditioning:
+        """Run the global net on (B, C, 64, 64) thumbnails in working units.
+
+        ``curvature``, shape (B,), is that of the `Counts` where these are the base.
+        """
+        if self.config.base == "curve":
+            tone, grid = self.global_net(thumbnail)
+            return Conditioning(tone, grid)
+        if curvature is None:
+            raise TypeError("curvature: got None; counts need that of their noise")
+        counts = Counts(curvature.to(thumbnail)[:, None, None, None])
+        _, grid = self.global_net(counts.base(thumbnail))
+        return Conditioning(counts, grid)
 
     def window_weights(
         self,
@@ -154,7 +169,8 @@ class Cascade(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (B, C, H, W)
-            Pixels in [0, 1]; H and W are multiples of `stride`.
+            Pixels in [0, 1], or in deviations of the dark's noise where `Counts` are
+            the base; H and W are multiples of `stride`.
         conditioning : Conditioning
             From `condition`, of the whole image.
         weights : tuple of Tensor
@@ -169,17 +185,19 @@ class Cascade(nn.Module):
         Returns
         -------
         Tensor of shape (B, C, H, W), or a list of them if ``exits`` is given
-            Not clamped.
+            Not clamped. With `Counts` a second channel holds the deviation of the
+            first one's error.
         """
         wanted = [depth] if exits is None else list(exits)
-        base = apply_tone(x, conditioning.tone)
-        outputs = {0: base}
+        tone = conditioning.tone
+        base = tone.base(x)
+        outputs = {0: tone.picture(base, x)} if 0 in wanted else {}
         if depth:
             # The local net refines the curve's picture but does not bend the curve:
             # in training, tone is learnt by depth 0 alone.
             base = base.detach()
             guide = sample_grid(conditioning.grid, *weights)
-            folded = F.pixel_unshuffle(torch.cat([x, base], 1), self.FOLD)
+            folded = F.pixel_unshuffle(tone.features(x, base), self.FOLD)
             folded = folded.contiguous(memory_format=torch.channels_last)
             if self.front.weight.dtype != folded.dtype:
                 folded, guide = (
@@ -195,7 +213,6 @@ class Cascade(nn.Module):
                 latent = latent + self.projections[stage](update)
                 if stage + 1 in wanted:
                     maps = F.pixel_shuffle(self.head(latent).to(base.dtype), self.FOLD)
-                    gain, bias = maps.chunk(2, 1)
-                    outputs[stage + 1] = torch.addcmul(base + bias, base, gain)
-        pictures = [protect_highlights(outputs[d], x) for d in wanted]
+                    outputs[stage + 1] = tone.picture(base, x, maps)
+        pictures = [outputs[d] for d in wanted]
         return pictures[0] if exits is None else pictures

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_dcr.network.counts import Counts
 from napari_dcr.network.tone import Tone, ToneDecoder
 
 LUMA = (0.299, 0.587, 0.114)
@@ -19,13 +20,13 @@ class Conditioning(NamedTuple):
 
     Attributes
     ----------
-    tone : Tone
-        Tone curve.
+    tone : Tone or Counts
+        Tone curve, or how the noise grows: what depth 0 is.
     grid : Tensor, shape (B, G, cells, cells)
         Coarse feature map over the whole image.
     """
 
-    tone: Tone
+    tone: Tone | Counts
     grid: Tensor
 
 
@@ -40,9 +41,9 @@ class GlobalNet(nn.Module):
 
     quantiles: Tensor
 
-    def __init__(self, channels: int, grid_channels: int) -> None:
+    def __init__(self, channels: int, grid_channels: int, curve: bool = True) -> None:
         super().__init__()
-        self.decoder = ToneDecoder(channels)
+        self.decoder = ToneDecoder(channels) if curve else None
         self.register_buffer("quantiles", torch.tensor(self.QUANTILES), persistent=False)
         self.features = nn.Sequential(
             nn.Conv2d(2 * channels, 24, 3, 2, 1), nn.LeakyReLU(0.1),
@@ -54,21 +55,22 @@ class GlobalNet(nn.Module):
         self.summary = nn.Sequential(
             nn.Linear(summary, 96), nn.LeakyReLU(0.1), nn.Linear(96, 64), nn.LeakyReLU(0.1)
         )
-        self.tone_head = nn.Linear(64, self.decoder.parameter_count)
-        for parameter in self.tone_head.parameters():
-            nn.init.zeros_(parameter)
+        if self.decoder:
+            self.tone_head = nn.Linear(64, self.decoder.parameter_count)
+            for parameter in self.tone_head.parameters():
+                nn.init.zeros_(parameter)
         self.grid_local = nn.Conv2d(64, grid_channels, 1)
         self.grid_global = nn.Linear(64, grid_channels)
 
-    def forward(self, thumbnail: Tensor) -> Conditioning:
-        """Condition an image.
+    def forward(self, thumbnail: Tensor) -> tuple[Tone | None, Tensor]:
+        """Give an image's tone curve, if there is to be one, and its feature grid.
 
         Parameters
         ----------
         thumbnail : Tensor, shape (B, C, 64, 64)
-            Area mean of the whole image, in [0, 1].
+            Area mean of the whole image, in [0, 1] or about it.
         """
-        thumbnail = thumbnail.to(self.tone_head.weight.dtype)
+        thumbnail = thumbnail.to(self.grid_global.weight.dtype)
         level = thumbnail.mean(dim=(1, 2, 3)).clamp(0.004, 1)
         a = level[:, None, None, None]
         adapted = thumbnail * (1 + a) / (thumbnail + a)
@@ -89,11 +91,11 @@ class GlobalNet(nn.Module):
                 1,
             )
         )
-        tone = self.decoder(self.tone_head(summary), level)
+        tone = self.decoder(self.tone_head(summary), level) if self.decoder else None
         grid = F.leaky_relu(
             self.grid_local(features) + self.grid_global(summary)[:, :, None, None], 0.1
         )
-        return Conditioning(tone, grid)
+        return tone, grid
 
 
 def sample_weights(start: int, stop: int, size: int, cells: int, step: int = 2) -> Tensor:

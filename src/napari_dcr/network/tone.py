@@ -36,6 +36,25 @@ class Tone(NamedTuple):
     black: Tensor
     balance: Tensor
 
+    def base(self, x: Tensor) -> Tensor:
+        """Take (B, C, H, W) display values in: through the curve."""
+        return apply_tone(x, self)
+
+    def features(self, x: Tensor, base: Tensor) -> Tensor:
+        """What the convolutions see, (B, 2 C, H, W)."""
+        return torch.cat([x, base], 1)
+
+    def picture(self, base: Tensor, x: Tensor, maps: Tensor | None = None) -> Tensor:
+        """Give (B, C, H, W) display values back, not clamped.
+
+        ``maps`` (B, 2 C, H, W) are a gain and a bias for each value; without them the
+        curve's picture is the result.
+        """
+        if maps is not None:
+            gain, bias = maps.chunk(2, 1)
+            base = torch.addcmul(base + bias, base, gain)
+        return protect_highlights(base, x)
+
 
 def decode(v: Tensor) -> Tensor:
     """Display values to linear light (IEC 61966-2-1); straight below 0.04."""

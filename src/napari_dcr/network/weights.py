@@ -13,9 +13,13 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from napari_dcr.image.noise import NoiseEstimate
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 
 FORMAT = "napari-dcr 1"
+
+WHITENESS = 0.75
+"""Least `NoiseEstimate.whiteness` of images like those of training, which have 0.9 to 1.1."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,31 @@ class Model:
     network: Cascade
     sha256: str
     training: dict[str, Any]
+
+    @property
+    def is_quantitative(self) -> bool:
+        """Whether it works in the image's own units, one channel at a time."""
+        return self.network.config.base == "counts"
+
+    def doubts(self, noise: NoiseEstimate, level: float) -> list[str]:
+        """Why an image is not what the weights saw in training.
+
+        Parameters
+        ----------
+        noise : NoiseEstimate
+            Of the image.
+        level : float
+            Bright level of the image, in its own units.
+        """
+        found = []
+        if noise.whiteness < WHITENESS:
+            found.append(
+                "the noise is not independent from pixel to pixel (was the image resampled,"
+                " compressed or smoothed?): some of it will stay"
+            )
+        if noise.model.deviation(level) > max(level - noise.model.offset, 0):
+            found.append("the signal is weaker than its noise: details may be missing")
+        return found
 
 
 def shipped() -> dict[str, Path]:

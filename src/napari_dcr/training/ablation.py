@@ -37,9 +37,9 @@ class PartialCascade(Cascade):
 
     curve = grid = True
 
-    def condition(self, thumbnail: Tensor) -> Conditioning:
+    def condition(self, thumbnail: Tensor, curvature: Tensor | None = None) -> Conditioning:
         """Condition, with what is missing replaced by what says nothing."""
-        whole = super().condition(thumbnail)
+        whole = super().condition(thumbnail, curvature)
         tone = whole.tone if self.curve else _neutral(thumbnail)
         return Conditioning(tone, whole.grid if self.grid else torch.zeros_like(whole.grid))
 

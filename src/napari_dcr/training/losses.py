@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dcr.network.global_net import LUMA, Conditioning
-from napari_dcr.network.tone import apply_tone, protect_highlights
+from napari_dcr.network.tone import Tone
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,12 @@ def curve_loss(
     base : Tensor, shape (B, C, H, W)
         The crop through the curve.
     """
-    dim = batch["thumbnail"]
-    whole = protect_highlights(apply_tone(dim, conditioning.tone), dim)
+    dim, tone = batch["thumbnail"], conditioning.tone
+    assert isinstance(tone, Tone)
+    whole = tone.picture(tone.base(dim), dim)
     loss = charbonnier(whole, batch["target_thumbnail"])
     loss = loss + 0.5 * charbonnier(F.avg_pool2d(base, 8), F.avg_pool2d(batch["target"], 8))
     # Blacks and whites make the contrast that a mean over pixels would trade away.
     mine, theirs = (luma(t).flatten(1) for t in (whole, batch["target_thumbnail"]))
     loss = loss + 0.5 * charbonnier(mine.sort(1).values, theirs.sort(1).values)
-    return loss + weights.smoothness * _bend(conditioning.tone.curve)
+    return loss + weights.smoothness * _bend(tone.curve)
