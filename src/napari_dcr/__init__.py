@@ -16,19 +16,42 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_dcr.enhancement import Enhancement, Options, Progress, enhance, enhance_steps
+    from napari_dcr.enhancement import (
+        Enhancement,
+        Options,
+        Progress,
+        Report,
+        enhance,
+        enhance_steps,
+    )  # fmt: skip
+    from napari_dcr.image.noise import NoiseEstimate, NoiseModel, estimate_noise
     from napari_dcr.version import __version__
 
 _HOMES = {
     "Enhancement": "napari_dcr.enhancement",
     "Options": "napari_dcr.enhancement",
     "Progress": "napari_dcr.enhancement",
+    "Report": "napari_dcr.enhancement",
+    "NoiseEstimate": "napari_dcr.image.noise",
+    "NoiseModel": "napari_dcr.image.noise",
+    "estimate_noise": "napari_dcr.image.noise",
     "enhance": "napari_dcr.enhancement",
     "enhance_steps": "napari_dcr.enhancement",
     "__version__": "napari_dcr.version",
 }
 
-__all__ = ["Enhancement", "Options", "Progress", "__version__", "enhance", "enhance_steps"]
+__all__ = [
+    "Enhancement",
+    "NoiseEstimate",
+    "NoiseModel",
+    "Options",
+    "Progress",
+    "Report",
+    "__version__",
+    "enhance",
+    "enhance_steps",
+    "estimate_noise",
+]
 
 
 def __getattr__(name: str) -> Any:

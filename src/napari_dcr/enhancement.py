@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_dcr import files
 from napari_dcr.engine import zarr_store
@@ -17,10 +18,11 @@ from napari_dcr.engine.sinks import ArraySink, Sink, ZarrSink, check_array
 from napari_dcr.engine.sources import Opened, is_dask, is_zarr, open_array
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.intensity import InputRange, check_dtype
+from napari_dcr.image.quality import Report
 from napari_dcr.options import Options
 from napari_dcr.run import Progress, Run, Setup
 
-__all__ = ["Enhancement", "Options", "Progress", "enhance", "enhance_steps"]
+__all__ = ["Enhancement", "Options", "Progress", "Report", "enhance", "enhance_steps"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,21 @@ class Enhancement:
         The enhanced image, as `enhance` returns it.
     record : dict
         Options, model, sha256 of the weights, version, device, precision,
-        intensity ranges and seconds; plain values.
+        intensity ranges and seconds; plain values. For `microscopy` also the noise
+        that was found and, where the result can be read, the reports.
+    reports : list of Report
+        One for each channel, where there are any.
+    residual : ndarray or None
+        Input minus result, without its gain, if it was asked for.
+    uncertainty : ndarray or None
+        Deviation of each pixel's error, if it was asked for.
     """
 
     image: Any
     record: dict[str, Any]
+    reports: list[Report] = field(default_factory=list)
+    residual: NDArray[Any] | None = None
+    uncertainty: NDArray[Any] | None = None
 
 
 def enhance(
@@ -57,6 +69,9 @@ def enhance(
     tile: int | Literal["auto"] = Options.tile,
     device: str = Options.device,
     precision: str = Options.precision,
+    return_report: bool = Options.return_report,
+    return_residual: bool = Options.return_residual,
+    return_uncertainty: bool = Options.return_uncertainty,
     out: Any = None,
     resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -74,6 +89,14 @@ def enhance(
     model, depth, detail, strength, exposure, axes, channel_axis, rgb, input_range, \
 link_frames, output, tile, device, precision
         See `Options`.
+    return_report : bool
+        Return a `Report` on what became of the intensities too, or a list of them, one
+        for each channel. Only for `microscopy`, as the following.
+    return_residual : bool
+        Return what was taken away too: input minus result, without its gain.
+    return_uncertainty : bool
+        Return the deviation of each pixel's error too, in the image's own units: the
+        true value lies within one deviation for about 68 % of the pixels.
     out : ndarray, zarr array or path, optional
         Written to instead of a new array, tile by tile: an array of the result's
         shape and dtype, or a ``.zarr`` (``.ome.zarr``, or any that is made from a
@@ -90,7 +113,7 @@ link_frames, output, tile, device, precision
         Same shape as ``image``; dtype and range as ``output`` says.  ``out`` if it was
         given: opened if it is a ``.zarr``, the path of a ``.tif``.  Otherwise a dask
         array for a dask array, of which only the image's survey has been computed,
-        and an ndarray for all else.
+        and an ndarray for all else.  A tuple, image first, if more was asked for.
 
     Raises
     ------
@@ -117,8 +140,18 @@ link_frames, output, tile, device, precision
         model=model, depth=depth, detail=detail, strength=strength, exposure=exposure,
         axes=axes, channel_axis=channel_axis, rgb=rgb, input_range=input_range,
         link_frames=link_frames, output=output, tile=tile, device=device, precision=precision,
+        return_report=return_report, return_residual=return_residual,
+        return_uncertainty=return_uncertainty,
     )  # fmt: skip
-    return drain(enhance_steps(image, options, out, resume), progress).image
+    done = drain(enhance_steps(image, options, out, resume), progress)
+    result = [done.image]
+    if return_report:
+        result.append(done.reports[0] if len(done.reports) == 1 else done.reports)
+    if return_residual:
+        result.append(done.residual)
+    if return_uncertainty:
+        result.append(done.uncertainty)
+    return tuple(result) if len(result) > 1 else result[0]
 
 
 def drain(
@@ -168,16 +201,45 @@ def enhance_steps(
 
     yield Progress(0, layout.planes * layout.height * layout.width, "loading the model")
     setup = Setup.resolve(options, out_dtype)
-    run = Run(opened, layout, setup, options)
+    _check_extras(options, setup, sink)
+    uncertainty = np.empty(layout.shape, np.float32) if options.return_uncertainty else None
+    run = Run(opened, layout, setup, options, uncertainty)
     if sink is None:
         result = yield from run.lazily()
     else:
         with contextlib.closing(sink):
             yield from run.into(sink)
         result = sink.result
+    reports: list[Report] = []
+    residual = None
+    if setup.model.is_quantitative and sink is not None and hasattr(result, "shape"):
+        reports = run.reports(result)
+    if options.return_residual:
+        residual = run.residual(result)
     seconds = round(time.perf_counter() - started, 3)
-    device = str(setup.runner.device)
-    return Enhancement(result, {**run.record, "device": device, "seconds": seconds})
+    record = {**run.record, "device": str(setup.runner.device), "seconds": seconds}
+    if reports:
+        record["reports"] = [report.to_dict() for report in reports]
+    return Enhancement(result, record, reports, residual, uncertainty)
+
+
+def _check_extras(options: Options, setup: Setup, sink: Sink | None) -> None:
+    """Refuse to return what there is not."""
+    for name in ("return_report", "return_residual", "return_uncertainty"):
+        if not getattr(options, name):
+            continue
+        if not setup.model.is_quantitative:
+            raise ValueError(
+                f"{name}: got True with the model {setup.model.name!r}; allowed with models"
+                " that keep intensities, such as 'microscopy'"
+            )
+        if sink is None or (name != "return_report" and not isinstance(sink, ArraySink)):
+            raise ValueError(
+                f"{name}: got True for a result that is not in memory; give an ndarray,"
+                " or a part of the image"
+            )
+        if name == "return_report" and isinstance(sink, files.TiffSink):
+            raise ValueError("return_report: got True with a .tif as out; allowed is a .zarr")
 
 
 def _open(image: Any) -> Opened:

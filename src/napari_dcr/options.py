@@ -28,7 +28,8 @@ class Options:
     strength : float
         0 gives the input back, 1 the enhanced image; in [0, 1].
     exposure : float
-        Brightens the enhanced image, in stops (EV); in [-4, 4].
+        Brightens the enhanced image, in stops (EV); in [-4, 4]. For `microscopy` a
+        plain gain of ``2 ** exposure`` on what lies above the black point.
     axes : str, optional
         A letter per axis: y, x, s (colour samples), c (channels); others are
         stepped over.
@@ -37,13 +38,16 @@ class Options:
     rgb : bool, optional
         Whether the last axis is colour; guessed from its length if None.
     input_range : {"auto", "dtype"} or (float, float)
-        Black and white point, see `napari_dcr.image.intensity.find_scale`.
+        Black and white point, see `napari_dcr.image.intensity.find_scale`. For
+        `microscopy` only black counts, the camera's offset: "auto" takes the image's
+        darkest level.
     link_frames : bool
         One tone curve for all frames of a stack, so that it does not flicker;
         else one for each frame.
     output : str
         ``"same"`` for the input's dtype and units, or a dtype name, which maps
-        black..white to that dtype's full range (floats: 0 to 1).
+        black..white to that dtype's full range (floats: 0 to 1). `microscopy` keeps
+        the units in any dtype.
     tile : int or "auto"
         Side of the tiles in pixels, at least 64; "auto" goes by free memory.
     device : str
@@ -51,6 +55,8 @@ class Options:
     precision : {"auto", "fp32", "bf16", "fp16"}
         "auto" takes a fast one for 8-bit results where it passed a self-test,
         else fp32.
+    return_report, return_residual, return_uncertainty : bool
+        Give these besides the image, for `microscopy`; see `enhance`.
 
     Raises
     ------
@@ -81,6 +87,9 @@ class Options:
     tile: int | Literal["auto"] = "auto"
     device: str = "auto"
     precision: str = "auto"
+    return_report: bool = False
+    return_residual: bool = False
+    return_uncertainty: bool = False
 
     def __post_init__(self) -> None:
         # Checked values are kept as plain Python ones: a record of them can be written as JSON.
@@ -90,7 +99,8 @@ class Options:
             )
         if self.depth is not None:
             self._check_integer("depth", 0, "None")
-        for name in ("detail", "link_frames"):
+        returns = ("return_report", "return_residual", "return_uncertainty")
+        for name in ("detail", "link_frames", *returns):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name}: got {getattr(self, name)!r}; allowed are True and False")
         self._check_number("strength", 0, 1)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +14,19 @@ import torch
 from numpy.typing import NDArray
 
 from napari_dcr.engine import devices
-from napari_dcr.engine.lazy import Linked, survey_lazily
+from napari_dcr.engine.linked import Linked, link, subject_of, survey_planes
 from napari_dcr.engine.plan import Grid, Tile
-from napari_dcr.engine.planes import ArrayPlane, Rendering, read_plane
-from napari_dcr.engine.sources import Source, is_dask, open_array
-from napari_dcr.engine.survey import SURVEYS, Subject, Survey, Surveyor
+from napari_dcr.engine.planes import ArrayPlane
+from napari_dcr.engine.sources import Source, open_array
+from napari_dcr.engine.survey import Survey
 from napari_dcr.enhancement import Enhancement
 from napari_dcr.image.axes import Layout
-from napari_dcr.image.intensity import check_dtype, find_scale, needs_histogram
+from napari_dcr.image.intensity import check_dtype
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.options import Options
+from napari_dcr.run import rendering_of
 from napari_dcr.version import __version__
 
 CORE = 1024
@@ -67,8 +67,7 @@ class RegionStep:
 class _Engine:
     """A network on a device."""
 
-    sha256: str
-    name: str
+    model: weights.Model
     device: torch.device
     precision: devices.Precision
     network: Cascade
@@ -157,11 +156,9 @@ class RegionEnhancer:
         depth = network.stages if options.depth is None else options.depth
         if depth > network.stages:
             raise ValueError(
-                f"depth: got {depth}; the model {engine.name!r} allows 0 to {network.stages}"
+                f"depth: got {depth}; the model {engine.model.name!r} allows 0 to {network.stages}"
             )
-        rendering = Rendering(
-            options.strength, options.exposure, out_dtype, options.output == "same"
-        )
+        rendering = rendering_of(options, engine.model, out_dtype)
         works = []
         for frame, channel in places:
             group = (channel, None if options.link_frames else frame)
@@ -182,8 +179,8 @@ class RegionEnhancer:
         outputs = list(image) if stages else [image]
         record = {
             "options": options.to_dict(),
-            "model": engine.name,
-            "sha256": engine.sha256,
+            "model": engine.model.name,
+            "sha256": engine.model.sha256,
             "axes": layout.axes,
             "region": [[s.start, s.stop] for s in region],
             "ranges": [
@@ -224,7 +221,7 @@ class RegionEnhancer:
             local = network.with_precision(devices.torch_dtype(precision))
             self._engine = (
                 key,
-                _Engine(model.sha256, model.name, device, precision, network, local),
+                _Engine(model, device, precision, network, local),
             )
         return self._engine[1]
 
@@ -237,61 +234,27 @@ class RegionEnhancer:
         group: tuple[int, tuple[int, ...] | None],
     ) -> Iterator[Linked | None]:
         """None while the whole image is looked at, then what its planes share."""
-        key = (engine.sha256, engine.device, layout.axes, group, options.input_range)
+        key = (engine.model.sha256, engine.device, layout.axes, group, options.input_range)
         if key not in self._linked:
-            grey = not layout.is_rgb
-            subject = Subject(
-                1 if grey else 3, layout.height, layout.width, dtype,
-                needs_histogram(options.input_range, dtype, grey),
-            )  # fmt: skip
-            place = layout.axes, group, subject.histogram
+            subject = subject_of(layout, dtype, options.input_range, engine.model.is_quantitative)
+            place = layout.axes, group, subject.histogram, subject.noise
             if place not in self._surveys:
-                for survey in self._survey(layout, subject, group):
+                channel, only = group
+                frames = [only] if only is not None else list(layout.frames())
+                self._fingerprint = self._fingerprint or self._opened.fingerprint()
+                for survey in survey_planes(
+                    self._opened, self._source(layout), layout, subject, channel, frames,
+                    self._fingerprint,
+                ):  # fmt: skip
                     if survey is None:
                         yield None
-                    else:
-                        self._surveys[place] = survey
-            survey = self._surveys[place]
-            scale = find_scale(options.input_range, dtype, survey.histogram, grey)
-            thumbnail = np.clip(scale.to_working(survey.thumbnail), 0, 1)
-            channels = engine.network.config.channels
-            with torch.inference_mode():
-                batch = torch.from_numpy(
-                    np.array(np.broadcast_to(thumbnail, (channels, *thumbnail.shape[1:])))
-                )[None]
-                conditioning = engine.network.condition(batch.to(engine.device))
-            self._linked[key] = Linked(scale, conditioning)
+                assert survey is not None
+                self._surveys[place] = survey
+            self._linked[key] = link(
+                self._surveys[place], options.input_range, dtype, not layout.is_rgb,
+                engine.network, engine.device,
+            )  # fmt: skip
         yield self._linked[key]
-
-    def _survey(
-        self, layout: Layout, subject: Subject, group: tuple[int, tuple[int, ...] | None]
-    ) -> Iterator[Survey | None]:
-        """None after each block, then the survey; one that a run has made is taken."""
-        channel, only = group
-        frames = [only] if only is not None else list(layout.frames())
-        self._fingerprint = self._fingerprint or self._opened.fingerprint()
-        key = self._fingerprint, layout, channel, tuple(frames)
-        survey = SURVEYS.get(key, subject.histogram) if self._fingerprint else None
-        if survey is None:
-            surveyor = Surveyor(subject)
-            source = self._source(layout)
-
-            def reader(frame: tuple[int, ...]) -> Callable[[slice, slice], NDArray[Any]]:
-                return lambda rows, columns: read_plane(
-                    source, layout, frame, channel, rows, columns
-                )[:3]
-
-            if is_dask(self._opened.array):
-                steps = survey_lazily(self._opened.array, layout, surveyor, frames, channel)
-            else:
-                steps = surveyor.add_planes(map(reader, frames))
-            with contextlib.closing(steps):
-                for _ in steps:
-                    yield None
-            survey = surveyor.finish()
-            if self._fingerprint:
-                SURVEYS.put(key, survey)
-        yield survey
 
     def _source(self, layout: Layout) -> Source:
         if layout not in self._sources:
@@ -344,7 +307,7 @@ class _Work:
         """All that the network's pictures depend on, but the tile and the depth."""
         plane, engine = self.plane, self.engine
         return (
-            engine.sha256, engine.device, engine.precision, self.detail, plane.layout.axes,
+            engine.model.sha256, engine.device, engine.precision, self.detail, plane.layout.axes,
             self.group, plane.frame, self.range,
         )  # fmt: skip
 

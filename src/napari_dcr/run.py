@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,16 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine.devices import Precision, fast_precision, find_device
-from napari_dcr.engine.lazy import Job, Linked, RunnerSpec, lazy_array, survey_lazily
+from napari_dcr.engine.lazy import Job, RunnerSpec, lazy_array
+from napari_dcr.engine.linked import Linked, link, subject_of, survey_planes
 from napari_dcr.engine.plan import Tile
-from napari_dcr.engine.planes import ArrayPlane, Rendering, read_plane
+from napari_dcr.engine.planes import ArrayPlane, read_plane
 from napari_dcr.engine.record import RunRecord
+from napari_dcr.engine.rendering import Display, Quantitative, Rendering
 from napari_dcr.engine.runner import Part, TileDone, TileRunner
 from napari_dcr.engine.sinks import Sink
-from napari_dcr.engine.sources import Opened, Source, is_dask
-from napari_dcr.engine.survey import SURVEYS, Subject, Surveyor
+from napari_dcr.engine.sources import Opened
 from napari_dcr.image.axes import Layout
-from napari_dcr.image.intensity import check_dtype, find_scale, needs_histogram
+from napari_dcr.image.intensity import check_dtype
+from napari_dcr.image.quality import Report, assess
 from napari_dcr.network import weights
 from napari_dcr.options import Options
 from napari_dcr.version import __version__
@@ -84,8 +85,17 @@ class Setup:
             model,
             spec,
             TileRunner(model.network, device, precision, depth, options.detail, tile),
-            Rendering(options.strength, options.exposure, out_dtype, options.output == "same"),
+            rendering_of(options, model, out_dtype, options.return_uncertainty),
         )
+
+
+def rendering_of(
+    options: Options, model: weights.Model, dtype: np.dtype[Any], uncertainty: bool = False
+) -> Rendering:
+    """How a model's pictures become the result."""
+    if model.is_quantitative:
+        return Quantitative(options.strength, options.exposure, dtype, uncertainty)
+    return Display(options.strength, options.exposure, dtype, options.output == "same")
 
 
 @dataclass(frozen=True)
@@ -106,19 +116,33 @@ class Run:
     layout : Layout
     setup : Setup
     options : Options
+    uncertainty : ndarray, optional
+        Where the deviation of each pixel's error is written to.
 
     Attributes
     ----------
     ranges : list
         Black and white points, as they are found.
+    noise : list
+        Estimates of the noise of each group of planes, where the model works in counts.
     """
 
-    def __init__(self, opened: Opened, layout: Layout, setup: Setup, options: Options) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        layout: Layout,
+        setup: Setup,
+        options: Options,
+        uncertainty: Any = None,
+    ) -> None:
+        self._uncertainty = uncertainty
         self._opened, self._layout, self._setup, self._options = opened, layout, setup, options
         self._source = opened.source(layout)
         self._dtype = check_dtype(opened.array.dtype)
         self._total, self._done = layout.planes * layout.height * layout.width, 0
         self.ranges: list[list[float]] = []
+        self.noise: list[dict[str, Any]] = []
+        self._links: dict[int, Linked] = {}
         self._channels = setup.model.network.config.channels
         self._grid = setup.runner.grid(layout.height, layout.width)
         self._fingerprint = opened.fingerprint()
@@ -134,6 +158,7 @@ class Run:
             "depth": spec.depth,
             "axes": self._layout.axes,
             "ranges": self.ranges,
+            **({"noise": self.noise} if self.noise else {}),
             "version": __version__,
             "precision": spec.precision,
         }
@@ -198,7 +223,7 @@ class Run:
         """Parts of a plane that an earlier run has not finished."""
         plane = ArrayPlane(
             self._source, target, self._layout, frame, channel, self._channels, found.scale,
-            self._setup.rendering,
+            self._setup.rendering, self._uncertainty,
         )  # fmt: skip
         for index, core in enumerate(cores, number * len(cores)):
             if finished is None:
@@ -207,6 +232,47 @@ class Run:
                 self._done += core.pixels
             else:
                 yield Part(plane, found.conditioning, core, partial(finished.add, index))
+
+    def reports(self, result: Any) -> list[Report]:
+        """Compare the result with the image, channel by channel, on some windows of it."""
+        layout, gain = self._layout, 2.0**self._options.exposure
+        frames = list(layout.frames())
+        places = _windows(len(frames), layout.height, layout.width)
+        reports = []
+        for channel in range(layout.channels):
+            linked = self._links[channel]
+            assert linked.noise is not None
+            black = linked.scale.black
+            windows = []
+            for frame, rows, columns in places:
+                own, got = (
+                    read_plane(source, layout, frames[frame], channel, rows, columns)[0]
+                    for source in (self._source, result)
+                )
+                windows.append((own, got if gain == 1 else black + (got - black) / gain))
+            level = max(float(np.nanquantile(got, 0.99)) for _, got in windows)
+            notes = self._setup.model.doubts(linked.noise, level)
+            reports.append(assess(windows, linked.noise.model, black, notes))
+        return reports
+
+    def residual(self, result: NDArray[Any]) -> NDArray[Any]:
+        """Input minus result, without the result's gain."""
+        layout, gain = self._layout, 2.0**self._options.exposure
+        wide: Any = np.float64 if self._dtype == np.float64 else np.float32
+        residual = np.empty(layout.shape, wide)
+        everything = slice(0, layout.height), slice(0, layout.width)
+        for group in self._groups():
+            black = wide(self.ranges[group.number][0])
+            for frame in group.frames:
+                own, got = (
+                    read_plane(source, layout, frame, group.channel, *everything).astype(wide)
+                    for source in (self._source, result)
+                )
+                if gain != 1:
+                    got = black + (got - black) / wide(gain)
+                index = layout.index(frame, group.channel, *everything, slice(None))
+                residual[index] = layout.from_planar(own - got)
+        return residual
 
     def _identity(self) -> dict[str, Any]:
         """All that the result's pixels depend on but the image's own."""
@@ -245,37 +311,26 @@ class Run:
 
     def _survey(self, group: _Group) -> Generator[Progress, None, tuple[Linked, str]]:
         """Black and white point and conditioning of linked planes, and a digest of their pixels."""
-        layout, dtype, setup = self._layout, self._dtype, self._setup
-        grey = not layout.is_rgb
-        subject = Subject(
-            1 if grey else 3, layout.height, layout.width, dtype,
-            needs_histogram(self._options.input_range, dtype, grey),
-        )  # fmt: skip
-        key = self._fingerprint, layout, group.channel, tuple(group.frames)
-        survey = SURVEYS.get(key, subject.histogram) if self._fingerprint else None
-        if survey is None:
-            surveyor = Surveyor(subject)
-            if is_dask(self._opened.array):
-                steps = survey_lazily(
-                    self._opened.array, layout, surveyor, group.frames, group.channel
-                )
-            else:
-                steps = surveyor.add_planes(
-                    _colours(self._source, layout, frame, group.channel) for frame in group.frames
-                )
-            with contextlib.closing(steps):
-                for _ in steps:
-                    yield Progress(self._done, self._total, "looking at the whole image")
-            survey = surveyor.finish()
-            if self._fingerprint:
-                SURVEYS.put(key, survey)
-        scale = find_scale(self._options.input_range, dtype, survey.histogram, grey)
-        self.ranges.append([scale.black, scale.white])
-        thumbnail = np.clip(scale.to_working(survey.thumbnail), 0, 1)
-        conditioning = setup.runner.condition(
-            np.broadcast_to(thumbnail, (self._channels, *thumbnail.shape[1:]))
+        layout, runner = self._layout, self._setup.runner
+        subject = subject_of(
+            layout, self._dtype, self._options.input_range, self._setup.model.is_quantitative
         )
-        return Linked(scale, conditioning), survey.digest
+        for survey in survey_planes(
+            self._opened, self._source, layout, subject, group.channel, group.frames,
+            self._fingerprint,
+        ):  # fmt: skip
+            if survey is None:
+                yield Progress(self._done, self._total, "looking at the whole image")
+        assert survey is not None
+        linked = link(
+            survey, self._options.input_range, self._dtype, not layout.is_rgb,
+            runner.network, runner.device,
+        )  # fmt: skip
+        self.ranges.append([linked.scale.black, linked.scale.white])
+        self._links.setdefault(group.channel, linked)
+        if linked.noise is not None:
+            self.noise.append(linked.noise.to_dict())
+        return linked, survey.digest
 
 
 def _plain(value: Any) -> Any:
@@ -283,15 +338,21 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _colours(
-    source: Source, layout: Layout, frame: tuple[int, ...], channel: int
-) -> Callable[[slice, slice], NDArray[Any]]:
-    """Reader of a plane without its alpha."""
-
-    def read(rows: slice, columns: slice) -> NDArray[Any]:
-        return read_plane(source, layout, frame, channel, rows, columns)[:3]
-
-    return read
+def _windows(
+    frames: int, height: int, width: int, side: int = 256, most: int = 16
+) -> list[tuple[int, slice, slice]]:
+    """Windows to look at, evenly from all frames: frame, rows, columns."""
+    cells = [
+        (frame, slice(y, y + side), slice(x, x + side))
+        for frame in range(0, frames, -(-frames // most))
+        for y in range(0, max(1, height - side // 2), side)
+        for x in range(0, max(1, width - side // 2), side)
+    ]
+    chosen = np.linspace(0, len(cells) - 1, min(most, len(cells))).round().astype(int)
+    return [
+        (f, slice(r.start, min(r.stop, height)), slice(c.start, min(c.stop, width)))
+        for f, r, c in (cells[i] for i in chosen)
+    ]
 
 
 def _where(layout: Layout, frame: tuple[int, ...], channel: int) -> str:

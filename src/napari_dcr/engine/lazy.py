@@ -5,29 +5,25 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine import devices
+from napari_dcr.engine.linked import Linked
 from napari_dcr.engine.plan import Grid
-from napari_dcr.engine.planes import ArrayPlane, Rendering, native
+from napari_dcr.engine.planes import ArrayPlane
+from napari_dcr.engine.rendering import Rendering
 from napari_dcr.engine.runner import Part, TileRunner
-from napari_dcr.engine.survey import Block, Subject, Surveyor
 from napari_dcr.image.axes import Layout
-from napari_dcr.image.intensity import Scale
 from napari_dcr.network import weights
 from napari_dcr.network.global_net import Conditioning
 
 SMALLEST_BLOCK = 1024
 """Smaller chunks are put together in y and x: the halo would cost more than the block."""
-
-BLOCKS_AT_ONCE = 32
-"""Blocks whose surveys are asked for together."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +46,6 @@ class RunnerSpec:
     depth: int
     detail: bool
     tile: int | None
-
-
-class Linked(NamedTuple):
-    """What planes that were surveyed together share."""
-
-    scale: Scale
-    conditioning: Conditioning
 
 
 @dataclass(frozen=True)
@@ -318,41 +307,3 @@ def _block_task(
     core, box, places = geometry.value
     shared = {number: group.value for number, group in zip(groups, linked, strict=True)}
     return enhance_block(job.value, shared, core, box, places, pieces)
-
-
-def survey_lazily(
-    image: Any, layout: Layout, surveyor: Surveyor, frames: Any, channel: int
-) -> Generator[None, None, None]:
-    """Survey linked planes of a dask array, where its chunks are.
-
-    Parameters
-    ----------
-    image : dask.array.Array
-    layout : Layout
-    surveyor : Surveyor
-    frames : iterable of tuple of int
-    channel : int
-    """
-    from dask.base import compute
-    from dask.delayed import delayed
-
-    look = delayed(_look, pure=False)
-    work = (
-        look(
-            surveyor.subject,
-            layout,
-            image[layout.index(frame, channel, rows, columns, slice(0, 3))],
-            rows.start,
-            columns.start,
-        )
-        for frame in frames
-        for rows, columns in surveyor.subject.blocks
-    )
-    while some := list(islice(work, BLOCKS_AT_ONCE)):
-        for block in compute(*some):
-            surveyor.add(block)
-        yield
-
-
-def _look(subject: Subject, layout: Layout, pixels: NDArray[Any], row: int, column: int) -> Block:
-    return subject.look(native(layout.to_planar(pixels)), row, column)

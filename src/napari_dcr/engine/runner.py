@@ -19,7 +19,6 @@ from napari_dcr.engine import devices
 from napari_dcr.engine.plan import Grid, Size, Tile, round_up
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
-from napari_dcr.network.tone import Tone
 
 SMALLEST_CORE = 64
 """Pixels a side below which running out of memory is final."""
@@ -244,11 +243,10 @@ class TileRunner:
         self._limit = self._found = sys.maxsize
         self.batch_pixels = BATCH_PIXELS.get(device.type, 0)
 
-    def condition(self, thumbnail: NDArray[np.floating]) -> Conditioning:
-        """Run the global net on a (C, 64, 64) thumbnail in working units."""
-        with torch.inference_mode():
-            batch = torch.from_numpy(np.array(thumbnail, np.float32))[None]
-            return self._network.condition(batch.to(self.device))
+    @property
+    def network(self) -> Cascade:
+        """The network on its device, in float32."""
+        return self._network
 
     def grid(self, height: int, width: int) -> Grid:
         """How planes of this size are cut."""
@@ -442,5 +440,6 @@ def _together(conditionings: list[Conditioning]) -> Conditioning:
         return conditionings[0]
     tones = zip(*(c.tone for c in conditionings), strict=True)
     return Conditioning(
-        Tone(*(torch.cat(field) for field in tones)), torch.cat([c.grid for c in conditionings])
+        type(conditionings[0].tone)(*(torch.cat(field) for field in tones)),
+        torch.cat([c.grid for c in conditionings]),
     )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.intensity import Histogram
+from napari_dcr.image.noise import block_statistics
 from napari_dcr.image.thumbnail import Thumbnail
 
 BLOCK = 2048
@@ -24,6 +25,12 @@ stored."""
 
 READERS = 2
 """Threads that read and count."""
+
+NOISE_WINDOW = 512
+"""Pixels a side of the middle of a block in which the noise is looked at."""
+
+NOISE_BLOCKS = 64
+"""Most blocks of which that is kept, evenly from all that there are."""
 
 REMEMBERED = 32
 """Surveys that are kept for further runs."""
@@ -44,11 +51,14 @@ class Survey:
         Of all intensities; None where nobody asked for it.
     digest : str
         SHA-256 of all pixels, in the order of the blocks.
+    noise : ndarray, shape (n, 4), or None
+        Of `napari_dcr.image.noise.block_statistics`; None where nobody asked for it.
     """
 
     thumbnail: NDArray[np.float64]
     histogram: Histogram | None
     digest: str
+    noise: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ class Block:
     thumbnail: Thumbnail
     histogram: Histogram | None
     digest: bytes
+    noise: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -69,8 +80,8 @@ class Subject:
     channels, height, width : int
         Of each plane.
     dtype : dtype
-    histogram : bool
-        Whether to count intensities as well.
+    histogram, noise : bool
+        Whether to count intensities as well, and to look at the noise of grey planes.
     """
 
     channels: int
@@ -78,6 +89,7 @@ class Subject:
     width: int
     dtype: np.dtype[Any]
     histogram: bool
+    noise: bool = False
 
     @property
     def blocks(self) -> list[tuple[slice, slice]]:
@@ -96,7 +108,12 @@ class Subject:
         if histogram:
             histogram.add(pixels)
         digest = hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
-        return Block(thumbnail, histogram, digest)
+        noise = None
+        if self.noise:
+            top, left = (max(0, (n - NOISE_WINDOW) // 2) for n in pixels.shape[1:])
+            middle = pixels[0, top : top + NOISE_WINDOW, left : left + NOISE_WINDOW]
+            noise = block_statistics(middle)
+        return Block(thumbnail, histogram, digest, noise)
 
 
 class Surveyor:
@@ -111,6 +128,8 @@ class Surveyor:
         self.subject = subject
         self._thumbnail = Thumbnail(subject.channels, subject.height, subject.width)
         self._histogram = Histogram(subject.dtype) if subject.histogram else None
+        self._noise: list[NDArray[np.float64]] = []
+        self._added, self._every = 0, 1
         size = subject.channels, subject.height, subject.width
         self._digest = hashlib.sha256(f"{size} {subject.dtype.name}".encode())
 
@@ -120,6 +139,12 @@ class Surveyor:
         if self._histogram and block.histogram:
             self._histogram.merge(block.histogram)
         self._digest.update(block.digest)
+        if block.noise is not None:
+            if self._added % self._every == 0:
+                self._noise.append(block.noise)
+            self._added += 1
+            if len(self._noise) > NOISE_BLOCKS:
+                self._noise, self._every = self._noise[::2], 2 * self._every
 
     def add_planes(self, readers: Iterable[Reader]) -> Generator[None, None, None]:
         """Stream through planes, some blocks at a time; yields after each, so that the caller may stop."""
@@ -140,7 +165,8 @@ class Surveyor:
 
     def finish(self) -> Survey:
         """What was found."""
-        return Survey(self._thumbnail.mean, self._histogram, self._digest.hexdigest())
+        noise = np.concatenate(self._noise) if self._noise else None
+        return Survey(self._thumbnail.mean, self._histogram, self._digest.hexdigest(), noise)
 
 
 class SurveyCache:
@@ -151,11 +177,15 @@ class SurveyCache:
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[Any, ...], Survey] = OrderedDict()
 
-    def get(self, key: tuple[Any, ...], histogram: bool) -> Survey | None:
+    def get(self, key: tuple[Any, ...], subject: Subject) -> Survey | None:
         """The survey of an image, if it is known as completely as asked for."""
         with self._lock:
             survey = self._known.get(key)
-            if survey is None or (histogram and survey.histogram is None):
+            if (
+                survey is None
+                or (subject.histogram and survey.histogram is None)
+                or (subject.noise and survey.noise is None)
+            ):
                 return None
             self._known.move_to_end(key)
             return survey

@@ -1,0 +1,199 @@
+"""How far a restored image can be trusted: what was kept, and what was taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.image.noise import NoiseModel, block_statistics, fit_noise
+
+BLOCK = 16
+"""Side in pixels of the blocks whose means are compared."""
+
+POINTS = 400
+"""Most blocks that are kept to be drawn."""
+
+WHITE = 0.12
+"""Correlation of residuals, with each other or with the signal, that is still taken
+for that of noise."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a restoration did to one channel's intensities.
+
+    Attributes
+    ----------
+    slope, intercept, r_squared : float
+        Of the line through means of 16 x 16 pixels, result against input: 1, 0 (in the
+        image's units) and 1 where intensities were kept.
+    total_ratio : float
+        Sum of the result over that of the input, both above black.
+    noise_before, noise_after : float
+        Deviation of the finest detail at the median level, in the image's units.
+    saturated : float
+        Share of pixels at the largest value of an integer dtype.
+    residual_deviation : float
+        Of input minus result, in deviations of the noise: about 1, less where the
+        result followed the noise.
+    residual_correlation : float
+        Of a residual with its neighbours: 0 for noise that is white; more means that
+        structure was taken away.
+    signal_correlation : float
+        Of the residuals with the result's own structure: below 0 it was exaggerated,
+        above 0 flattened.
+    warnings : tuple of str
+        What speaks against trusting the result.
+    means : tuple of (float, float)
+        Some of the blocks' means, input and result, to be drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> truth = np.linspace(0, 50, 256) * np.ones((256, 1))
+    >>> noisy = truth + rng.normal(0, 2, truth.shape)
+    >>> report = assess([(noisy, truth)], NoiseModel(0, 0, 4), black=0)
+    >>> round(report.slope, 2), round(report.residual_deviation, 1)
+    (1.0, 1.0)
+    """
+
+    slope: float
+    intercept: float
+    r_squared: float
+    total_ratio: float
+    noise_before: float
+    noise_after: float
+    saturated: float
+    residual_deviation: float
+    residual_correlation: float
+    signal_correlation: float
+    warnings: tuple[str, ...]
+    means: tuple[tuple[float, float], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a record."""
+        return asdict(self) | {
+            "warnings": list(self.warnings),
+            "means": [list(pair) for pair in self.means],
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"block means: result = {self.slope:.4f} x input {self.intercept:+.3g}"
+            f" (R2 {self.r_squared:.4f})",
+            f"sum of intensities: {self.total_ratio:.4f} of the input's",
+            f"noise: {self.noise_before:.3g} before, {self.noise_after:.3g} after",
+            f"saturated pixels: {self.saturated:.2%}",
+            f"residual: {self.residual_deviation:.2f} x the noise; correlation with its"
+            f" neighbours {self.residual_correlation:+.3f}, with the signal"
+            f" {self.signal_correlation:+.3f}",
+            *(f"warning: {text}" for text in self.warnings),
+        ]
+        return "\n".join(lines)
+
+
+def assess(
+    windows: Sequence[tuple[NDArray[Any], NDArray[Any]]],
+    noise: NoiseModel,
+    black: float,
+    warnings: Sequence[str] = (),
+) -> Report:
+    """Compare windows of an image with those of its restoration.
+
+    Parameters
+    ----------
+    windows : sequence of (ndarray, ndarray)
+        Input and result, shape (h, w) each, in the input's units.
+    noise : NoiseModel
+        Of the input.
+    black : float
+        Level above which intensities are summed.
+    warnings : sequence of str
+        What is known to speak against the result.
+    """
+    integer = windows[0][0].dtype.kind in "iu"
+    top = np.iinfo(windows[0][0].dtype).max if integer else np.inf
+    means, residuals = [], []
+    sums = np.zeros(2)
+    saturated = pixels = 0
+    neighbours, with_signal = [], []
+    for given, got in windows:
+        own, out = given.astype(np.float64), got.astype(np.float64)
+        good = np.isfinite(own) & np.isfinite(out)
+        saturated += int((own >= top).sum())
+        pixels += own.size
+        sums += [(own[good] - black).sum(), (out[good] - black).sum()]
+        own, out = np.where(good, own, black), np.where(good, out, black)
+        means.append(np.stack([_means(own), _means(out)]))
+        residual = (own - out) / np.maximum(noise.deviation(out), 1e-12)
+        residuals.append(float((residual**2).mean()))
+        centred = residual - residual.mean()
+        power = float((centred**2).mean())
+        across, down = centred[:, :-1] * centred[:, 1:], centred[:-1] * centred[1:]
+        neighbours.append((float(across.mean() + down.mean()) / 2, power))
+        # Structure of a few pixels: what is left of the result without its own mean around.
+        detail = (out - _around(out)) / np.maximum(noise.deviation(out), 1e-12)
+        with_signal.append((float((centred * detail).mean()), power, float((detail**2).mean())))
+    x, y = np.concatenate(means, 1) if means[0].size else np.zeros((2, 1))
+    slope, intercept, r_squared = _regression(x, y)
+    correlation = _share(sum(n for n, _ in neighbours), sum(p for _, p in neighbours))
+    both = np.sum(with_signal, 0)
+    along = _share(both[0], np.sqrt(both[1] * both[2]))
+    before = float(noise.deviation(float(np.median(x))))
+    tables = [block_statistics(out) for _, out in windows]
+    found = np.concatenate([np.empty((0, 4)), *tables])
+    after = float("nan")
+    if np.isfinite(found).all(1).any():
+        after = float(fit_noise(found, integer, 0.0).model.deviation(float(np.median(y))))
+    notes = list(warnings)
+    if correlation > WHITE:
+        notes.append("the residual is not white: fine structure may have been taken for noise")
+    if abs(along) > WHITE:
+        what = "flattened" if along > 0 else "exaggerated"
+        notes.append(f"the residual follows the signal: structure may have been {what}")
+    if saturated > 0.001 * pixels:
+        notes.append("saturated pixels: their intensities are not known")
+    step = max(1, -(-len(x) // POINTS))
+    return Report(
+        slope, intercept, r_squared,
+        _share(sums[1], sums[0]), before, after, saturated / max(pixels, 1),
+        float(np.sqrt(np.mean(residuals))), correlation, along, tuple(notes),
+        tuple((float(a), float(b)) for a, b in zip(x[::step], y[::step], strict=True)),
+    )  # fmt: skip
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole > 0 else 0.0
+
+
+def _regression(x: NDArray[Any], y: NDArray[Any]) -> tuple[float, float, float]:
+    """Least squares line and its coefficient of determination; 1, shift, 1 for one level."""
+    dx, dy = x - x.mean(), y - y.mean()
+    spread, both, total = (dx**2).mean(), (dx * dy).mean(), (dy**2).mean()
+    if spread <= 1e-12 * max(1.0, float(np.abs(x).max()) ** 2):
+        return 1.0, float(y.mean() - x.mean()), 1.0
+    slope = float(both / spread)
+    determined = float(both**2 / (spread * total)) if total > 0 else 0.0
+    return slope, float(y.mean() - slope * x.mean()), determined
+
+
+def _means(window: NDArray[Any]) -> NDArray[Any]:
+    """Means of the complete blocks of a window."""
+    height, width = (n // BLOCK for n in window.shape)
+    cut = window[: height * BLOCK, : width * BLOCK].reshape(height, BLOCK, width, BLOCK)
+    means: NDArray[Any] = cut.mean((1, 3)).ravel()
+    return means
+
+
+def _around(x: NDArray[Any]) -> NDArray[Any]:
+    """Mean over 9 x 9 pixels, from sums; the border is repeated."""
+    padded = np.pad(x, ((5, 4), (5, 4)), "edge").cumsum(0).cumsum(1)
+    total: NDArray[Any] = (
+        padded[9:, 9:] - padded[:-9, 9:] - padded[9:, :-9] + padded[:-9, :-9]
+    ) / 81
+    return total
