@@ -11,6 +11,7 @@ import torch
 
 from napari_dcr.training.export import export
 from napari_dcr.training.loop import Trainer, TrainingConfig
+from napari_dcr.training.microscopy import MicroscopyTrainer
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,7 +33,8 @@ def main(arguments: list[str] | None = None) -> None:
         path = Path(__file__).with_name(f"{options.config}.toml")
     config = TrainingConfig.read(path)
     run = options.run or Path("runs") / config.name
-    trainer = Trainer(config, options.data, run, options.device, options.start)
+    kind = MicroscopyTrainer if config.network.get("base") == "counts" else Trainer
+    trainer = kind(config, options.data, run, options.device, options.start)
     trainer.train(options.workers, options.minutes)
     path = options.out or run / f"{config.name}.safetensors"
     print(path, export(trainer, path))

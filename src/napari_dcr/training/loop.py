@@ -136,6 +136,9 @@ class Trainer:
     SHARES: ClassVar[dict[str, float]] = {"curve": 1.0, "early": 0.3, "final": 1.0}
     """Of the losses in what is minimised."""
 
+    WEIGHTS: ClassVar[type[Any]] = LossWeights
+    """Of the terms of a loss, from the config."""
+
     def __init__(
         self,
         config: TrainingConfig,
@@ -154,7 +157,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
-        self.loss = LossWeights(**config.loss)
+        self.loss = self.WEIGHTS(**config.loss)
         self.step = 0
         self.seconds = 0.0
         run.mkdir(parents=True, exist_ok=True)

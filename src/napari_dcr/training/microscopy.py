@@ -1,0 +1,218 @@
+"""Training of one-channel weights for microscopy: expected counts from noisy ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from napari_dcr.image.noise import NoiseModel
+from napari_dcr.image.thumbnail import Thumbnail
+from napari_dcr.network.counts import Counts
+from napari_dcr.network.global_net import sample_weights
+from napari_dcr.training.instruments import sample_camera
+from napari_dcr.training.loop import Trainer
+from napari_dcr.training.losses import ms_ssim
+from napari_dcr.training.structures import Scene, real_scene, synthetic_scene
+
+INTERVAL = 0.6827
+"""Share of pixels whose error is meant to lie within the deviation given for it."""
+
+
+def load_grey(path: Path) -> NDArray[Any]:
+    """Read an image as (h, w): green light of a colour picture, the grey of all others."""
+    pixels = np.asarray(PILImage.open(path))
+    return pixels if pixels.ndim == 2 else pixels[..., 1]
+
+
+class MicroscopyPairs(Dataset[dict[str, Tensor]]):
+    """Endless, seeded pairs in working units; item ``i`` is the same on every machine.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Real images, two scenes of each.
+    synthetic : int
+        Synthetic scenes.
+    size, crop : int
+        Sides of a scene and of what is trained on at once, in pixels.
+    length : int
+        Number of items.
+    seed : int
+        Seed of the whole series.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], synthetic: int, size: int, crop: int, length: int, seed: int
+    ) -> None:
+        self.crop, self.length, self.seed = crop, length, seed
+        rngs = (np.random.default_rng((seed, 7, i)) for i in range(synthetic + 2 * len(files)))
+        scenes: list[Scene] = [synthetic_scene(size, next(rngs)) for _ in range(synthetic)]
+        for path in files:
+            picture = load_grey(path)
+            scenes += [real_scene(picture, size, next(rngs)) for _ in range(2)]
+        self.scenes: list[NDArray[np.float16]] = [scene.astype(np.float16) for scene in scenes]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        scene: Scene = self.scenes[int(rng.integers(len(self.scenes)))].astype(np.float32)
+        scene = np.rot90(scene, int(rng.integers(4)))
+        if rng.random() < 0.5:
+            scene = scene[::-1]
+        if rng.random() < 0.06:  # brightfield: what is dark stands on a bright ground
+            scene = np.float32(1.02) - np.minimum(scene, np.float32(1))
+        if rng.random() < 0.02:
+            scene = np.full_like(scene, scene.mean())
+        dim = rng.random() < 0.85
+        peak = float(np.exp(rng.uniform(0.7, 6) if dim else rng.uniform(6, 11)))
+        ground = peak * float(np.exp(rng.uniform(np.log(0.003), np.log(0.7))))
+        photons = np.ascontiguousarray(scene * np.float32(peak) + np.float32(ground))
+
+        camera = sample_camera(rng)
+        noise = camera.noise
+        per_photon = noise.photon or noise.gain
+        top, left = (2 * int(rng.integers(0, (n - self.crop) // 2 + 1)) for n in scene.shape)
+        window = np.s_[top : top + self.crop, left : left + self.crop]
+        values = camera.expose(photons[window], rng)
+        expected = np.minimum(noise.offset + per_photon * photons, np.float32(2**16 - 1))
+        # Some files were stretched to 8 bits, as for display.
+        factor = 1.0
+        if rng.random() < 0.2:
+            low, high = np.quantile(values, [0, 0.999])
+            factor = 255 / max(float(high - low), 1.0)
+            values = np.clip(np.rint((values - low) * np.float32(factor)), 0, 255)
+            noise = NoiseModel(noise.gain * factor, (noise.offset - low) * factor,
+                               noise.dark * factor**2 + 1 / 12)  # fmt: skip
+            expected = (expected - low) * np.float32(factor)
+        # The reference is somewhere between the camera's dark and the darkest of the scene.
+        darkest = float(expected.min())
+        noise = noise.at(noise.offset + rng.uniform() * max(darkest - noise.offset, 0))
+        # Estimates from an image are not exact.
+        told = NoiseModel(
+            noise.gain * np.exp(0.1 * rng.standard_normal()),
+            noise.offset + 0.2 * noise.unit * rng.standard_normal(),
+            noise.dark * np.exp(0.15 * rng.standard_normal()),
+        )
+        unit, black = np.float32(told.unit), np.float32(told.offset)
+        height, width = scene.shape
+        thumbnail = Thumbnail(1, height, width)
+        thumbnail.add(expected[None].astype(np.float32), 0, 0)
+        averaged = thumbnail.mean
+        variance = noise.dark + noise.gain * np.maximum(averaged - noise.offset, 0)
+        averaged = averaged + np.sqrt(variance * 64**2 / scene.size) * rng.standard_normal(
+            averaged.shape
+        )
+        return {
+            "thumbnail": torch.from_numpy((averaged - black) / unit).float(),
+            "input": torch.from_numpy((values - black) / unit)[None].float(),
+            "target": torch.from_numpy((expected[window] - black) / unit)[None].float(),
+            "curvature": torch.tensor(told.curvature).float(),
+            "rows": sample_weights(top, top + self.crop, height, 16),
+            "columns": sample_weights(left, left + self.crop, width, 16),
+        }
+
+
+@dataclass(frozen=True)
+class CountsWeights:
+    """Weight of each term of `counts_loss` beside the squared error in units of the noise.
+
+    Attributes
+    ----------
+    even : float
+        Squared error in units of the whole crop's noise: bright places count for more.
+    blocks : float
+        Squared error of the means of 16 x 16 pixels: sums stay what they are.
+    structure : float
+        1 - SSIM.
+    interval : float
+        Pinball loss of the error's deviation.
+    """
+
+    even: float = 0.5
+    blocks: float = 1.0
+    structure: float = 0.05
+    interval: float = 0.2
+
+
+def counts_loss(picture: Tensor, target: Tensor, counts: Counts, weights: CountsWeights) -> Tensor:
+    """Loss of one exit of the cascade, in counts.
+
+    Squared errors, whose minimum is the conditional mean: intensities are not bent.
+    They are weighed by what is known without the truth, or that mean would move.
+
+    Parameters
+    ----------
+    picture : Tensor, shape (B, 2, H, W)
+        Estimate and deviation of its error.
+    target : Tensor, shape (B, 1, H, W)
+        Expected counts.
+    counts : Counts
+    weights : CountsWeights
+    """
+    estimate, deviation = picture.chunk(2, 1)
+    noise = counts.deviation(estimate.detach())
+    error = estimate - target
+    relative = error / noise
+    level = (noise**2).mean((1, 2, 3), keepdim=True).sqrt()
+    loss = (relative**2).mean() + weights.even * ((error / level) ** 2).mean()
+    blocks = F.avg_pool2d(error, 16) / F.avg_pool2d(noise, 16)
+    loss = loss + weights.blocks * (blocks**2).mean()
+    if weights.structure:
+        low = target.amin((1, 2, 3), keepdim=True)
+        span = (target.amax((1, 2, 3), keepdim=True) - low).clamp(min=1)
+        loss = loss + weights.structure * (
+            1 - ms_ssim((estimate - low) / span, (target - low) / span, scales=1)
+        )
+    # Pinball loss of the error's size: its minimum is the quantile (Koenker and Bassett 1978).
+    beyond = relative.detach().abs() - deviation / noise
+    pinball = torch.where(beyond > 0, INTERVAL * beyond, (INTERVAL - 1) * beyond)
+    return loss + weights.interval * pinball.mean()
+
+
+class MicroscopyTrainer(Trainer):
+    """Train the cascade on counts."""
+
+    SHARES: ClassVar[dict[str, float]] = {"early": 0.4, "final": 1.0}
+    WEIGHTS: ClassVar[type[Any]] = CountsWeights
+
+    def batches(self, workers: int) -> Iterator[dict[str, Tensor]]:
+        """Batches from the current step on; the same ones whether resumed or not."""
+        config = self.config
+        pairs = MicroscopyPairs(
+            config.files(self.data), config.data["synthetic"], config.data["size"], config.crop,
+            config.length * config.batch, config.seed,
+        )  # fmt: skip
+        rest = Subset(pairs, range(self.step * config.batch, len(pairs)))
+        yield from DataLoader(
+            rest, config.batch, num_workers=workers, prefetch_factor=4 if workers else None
+        )
+
+    def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Loss of one exit at random and of the last one."""
+        last = self.network.stages
+        shallow = int(rng.integers(1, last)) if last > 1 else last
+        detail = bool(rng.random() >= self.config.detail_dropout)
+        conditioning = self.network.condition(batch["thumbnail"], batch["curvature"])
+        counts = conditioning.tone
+        assert isinstance(counts, Counts)
+        place = batch["rows"], batch["columns"]
+        with torch.autocast(self.device.type, torch.bfloat16):
+            early, final = self.network(
+                batch["input"], conditioning, place, last, detail, exits=(shallow, last)
+            )
+        return {
+            "early": counts_loss(early.float(), batch["target"], counts, self.loss),
+            "final": counts_loss(final.float(), batch["target"], counts, self.loss),
+        }
