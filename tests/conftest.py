@@ -11,7 +11,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from napari_dcr.network import weights
-from napari_dcr.network.cascade import Cascade
+from napari_dcr.network.cascade import Cascade, CascadeConfig
 
 # Two busy cores are no reason to fail.
 settings.register_profile("default", deadline=None, print_blob=True)
@@ -23,10 +23,10 @@ def _threads() -> None:
     torch.set_num_threads(2)
 
 
-def lively_cascade(seed: int = 0) -> Cascade:
+def lively_cascade(seed: int = 0, config: CascadeConfig | None = None) -> Cascade:
     """Random weights that leave no branch silent: zero-initialised layers would hide errors."""
     torch.manual_seed(seed)
-    network = Cascade()
+    network = Cascade(config)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.startswith(("head", "global_net.tone_head")) or ".guide." in name:
@@ -39,6 +39,17 @@ def lively_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file with a lively network."""
     path = tmp_path_factory.mktemp("weights") / "lively.safetensors"
     weights.save(lively_cascade(), path, {})
+    return path
+
+
+COUNTS = CascadeConfig(channels=1, base="counts")
+
+
+@pytest.fixture(scope="session")
+def lively_counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file with a lively network that works in counts."""
+    path = tmp_path_factory.mktemp("weights") / "counts.safetensors"
+    weights.save(lively_cascade(config=COUNTS), path, {})
     return path
 
 

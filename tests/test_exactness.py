@@ -46,6 +46,31 @@ def test_tiled_equals_whole(
     assert np.abs(whole - tiled).max() <= 1e-5
 
 
+@settings(max_examples=25)
+@given(
+    height=st.integers(16, 260),
+    width=st.integers(16, 260),
+    depth=st.integers(0, 3),
+    detail=st.booleans(),
+    tile=st.integers(64, 200),
+    seed=st.integers(0, 99),
+)
+def test_tiled_counts_equal_whole_ones(
+    lively_counts: Path, height: int, width: int, depth: int, detail: bool, tile: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    image = (100 + 2 * rng.poisson(rng.uniform(1, 60), (height, width))).astype(np.uint16)
+
+    def enhanced(side: int) -> tuple[np.ndarray, np.ndarray]:
+        return napari_dcr.enhance(
+            image, model=lively_counts, depth=depth, detail=detail, tile=side, output="float32",
+            precision="fp32", device="cpu", return_uncertainty=True,
+        )  # fmt: skip
+
+    for whole, tiled in zip(enhanced(512), enhanced(tile), strict=True):
+        assert np.abs(whole - tiled).max() <= 1e-5 * np.ptp(image)
+
+
 @given(
     height=st.integers(1, 500),
     width=st.integers(1, 500),

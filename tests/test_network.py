@@ -13,24 +13,29 @@ from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 from napari_dcr.network.classic import ClassicCascade
 from napari_dcr.network.tone import TABLE_SIZE, apply_tone, decode, encode
-from tests.conftest import lively_cascade
+from tests.conftest import COUNTS, lively_cascade
 
 
-def positive_cascade() -> Cascade:
+def positive_cascade(config: CascadeConfig | None = None) -> Cascade:
     """Weights under which no path can cancel or die, so that gradients show all of them."""
-    network = Cascade().double()
+    network = Cascade(config).double()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if not name.startswith("global_net"):
                 parameter.uniform_(0.5, 1.5)
                 parameter /= parameter[0].numel() if parameter.ndim > 1 else 10
+            if name.startswith("head"):
+                parameter /= 1000  # no bound of what may change is reached
     return network
 
 
 def touched(network: Cascade, depth: int, y: int, x: int, size: int) -> tuple[int, int, int, int]:
     """Bounds of the input pixels with a gradient of the output at (y, x)."""
-    image = torch.rand(1, 3, size, size, dtype=torch.float64, requires_grad=True)
-    conditioning = network.condition(torch.rand(1, 3, 64, 64, dtype=torch.float64))
+    channels = network.config.channels
+    image = torch.rand(1, channels, size, size, dtype=torch.float64, requires_grad=True)
+    conditioning = network.condition(
+        torch.rand(1, channels, 64, 64, dtype=torch.float64), torch.tensor([0.7])
+    )
     place = network.window_weights((0, size), (0, size), (size, size))
     network(image, conditioning, (place[0].double(), place[1].double()), depth)[
         0, :, y, x
@@ -40,9 +45,10 @@ def touched(network: Cascade, depth: int, y: int, x: int, size: int) -> tuple[in
     return int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())
 
 
+@pytest.mark.parametrize("config", [CascadeConfig(), COUNTS], ids=["curve", "counts"])
 @pytest.mark.parametrize("depth", range(4))
-def test_receptive_field_is_the_support_of_the_gradient(depth: int) -> None:
-    network = positive_cascade()
+def test_receptive_field_is_the_support_of_the_gradient(depth: int, config: CascadeConfig) -> None:
+    network = positive_cascade(config)
     radius = network.receptive_field(depth)
     size = 2 * (radius // 8 + 2) * 8
     middle = size // 16 * 8

@@ -197,7 +197,7 @@ def _line(
         # Structure only ever adds to a variance; Huber's weights bound what it does.
         scale = max(1.0, 1.48 * float(np.median(distance)))
         weight = np.minimum(1, 1.5 * scale / np.maximum(distance, 1e-9)) / error**2
-    slope_error = scale / np.sqrt(max(spread, 1e-30)) if len(x) > 1 else np.inf
+    slope_error = scale / np.sqrt(spread) if spread > 1e-12 * total else 0.0
     intercept_error = np.hypot(scale / np.sqrt(total), slope_error * centre)
     return float(intercept), float(slope), float(intercept_error), float(slope_error)
 
@@ -220,7 +220,9 @@ def block_statistics(window: NDArray[Any]) -> NDArray[np.float64]:
     inner = pixels[2:-2, 2:-2]
     fine, coarse = _residual(pixels, 1), _residual(pixels, 2)
     smooth = _box(pixels)
-    gradient = np.hypot(smooth[4:, 2:-2] - smooth[:-4, 2:-2], smooth[2:-2, 4:] - smooth[2:-2, :-4])
+    with np.errstate(invalid="ignore"):  # infinite pixels
+        down = smooth[4:, 2:-2] - smooth[:-4, 2:-2]
+        gradient = np.hypot(down, smooth[2:-2, 4:] - smooth[2:-2, :-4])
     gradient = np.pad(gradient, 2, "edge")[: inner.shape[0], : inner.shape[1]]
     parts = (inner, fine**2, coarse**2, gradient**2)
     return np.stack([_means(part) for part in parts], -1)

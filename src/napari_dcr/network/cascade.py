@@ -101,7 +101,10 @@ class Cascade(nn.Module):
             return 0
         radius = 0
         for pixel in range(self.stride):
-            low, high = pixel // self.FOLD - 1, pixel // self.FOLD + 1  # head
+            low = high = pixel
+            if self.config.base == "counts":
+                low, high = Counts.reach(low, high)
+            low, high = low // self.FOLD - 1, high // self.FOLD + 1  # head
             for _ in range(depth):
                 low, high = DetailModule.reach(*SubUNet.reach(low, high))
             low, high = self.FOLD * (low - 1), self.FOLD * (high + 2) - 1  # front
@@ -138,9 +141,9 @@ class Cascade(nn.Module):
             return Conditioning(tone, grid)
         if curvature is None:
             raise TypeError("curvature: got None; counts need that of their noise")
-        counts = Counts(curvature.to(thumbnail)[:, None, None, None])
-        _, grid = self.global_net(counts.base(thumbnail))
-        return Conditioning(counts, grid)
+        noise = Counts(curvature.to(thumbnail)[:, None, None, None])
+        _, grid = self.global_net(noise.base(thumbnail))
+        return Conditioning(noise, grid)
 
     def window_weights(
         self,
@@ -193,9 +196,6 @@ class Cascade(nn.Module):
         base = tone.base(x)
         outputs = {0: tone.picture(base, x)} if 0 in wanted else {}
         if depth:
-            # The local net refines the curve's picture but does not bend the curve:
-            # in training, tone is learnt by depth 0 alone.
-            base = base.detach()
             guide = sample_grid(conditioning.grid, *weights)
             folded = F.pixel_unshuffle(tone.features(x, base), self.FOLD)
             folded = folded.contiguous(memory_format=torch.channels_last)

@@ -2,7 +2,8 @@
 
 The network works where the noise of camera and light has deviation 1 at every
 level (a generalised Anscombe transform, Starck, Murtagh and Bijaoui 1998, written
-so that it holds for pure read noise too), and gives back what it took.
+so that it holds for pure read noise too), and gives back what it took. Local means of
+the input are kept: noise is moved, never light.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 REACH = 8.0
@@ -18,6 +20,11 @@ cannot explain is never taken away, nor put there."""
 
 UNIT = 16.0
 """Deviations of the noise that are 1 to the convolutions."""
+
+
+BLOCK, AROUND = 8, 2
+"""Intensities keep their mean over blocks of so many pixels a side, and so many blocks
+around: 40 x 40 pixels, over which noise has all but gone."""
 
 
 class Counts(NamedTuple):
@@ -53,6 +60,7 @@ class Counts(NamedTuple):
             return torch.cat([x, self.deviation(x)], 1)
         correction, log_error = maps.chunk(2, 1)
         estimate = self.restore(UNIT * base + REACH * torch.tanh(correction / REACH))
+        estimate = estimate + _local_mean(x - estimate)
         error = log_error.clamp(-7, 2).exp() * self.deviation(estimate)
         return torch.cat([estimate, error], 1)
 
@@ -68,3 +76,17 @@ class Counts(NamedTuple):
     def deviation(self, x: Tensor) -> Tensor:
         """Deviation of the noise of a pixel of level ``x``."""
         return torch.sqrt(1 + self.curvature * x.clamp(min=0))
+
+    @staticmethod
+    def reach(low: int, high: int) -> tuple[int, int]:
+        """Span of pixels that those from ``low`` to ``high`` depend on, along one axis."""
+        first, last = (low - BLOCK // 2) // BLOCK, (high - BLOCK // 2) // BLOCK + 1
+        return BLOCK * (first - AROUND), BLOCK * (last + AROUND + 1) - 1
+
+
+def _local_mean(x: Tensor) -> Tensor:
+    """Mean over `AROUND` blocks around each pixel's own, led smoothly from block to block."""
+    blocks = F.avg_pool2d(x, BLOCK)
+    size = 2 * AROUND + 1
+    blocks = F.avg_pool2d(blocks, size, 1, AROUND, count_include_pad=False)
+    return F.interpolate(blocks, scale_factor=float(BLOCK), mode="bilinear", align_corners=False)

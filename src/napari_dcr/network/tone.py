@@ -42,15 +42,17 @@ class Tone(NamedTuple):
 
     def features(self, x: Tensor, base: Tensor) -> Tensor:
         """What the convolutions see, (B, 2 C, H, W)."""
-        return torch.cat([x, base], 1)
+        return torch.cat([x, base.detach()], 1)
 
     def picture(self, base: Tensor, x: Tensor, maps: Tensor | None = None) -> Tensor:
         """Give (B, C, H, W) display values back, not clamped.
 
         ``maps`` (B, 2 C, H, W) are a gain and a bias for each value; without them the
-        curve's picture is the result.
+        curve's picture is the result. The local net refines that picture but does not
+        bend the curve: in training, tone is learnt by depth 0 alone.
         """
         if maps is not None:
+            base = base.detach()
             gain, bias = maps.chunk(2, 1)
             base = torch.addcmul(base + bias, base, gain)
         return protect_highlights(base, x)
