@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+BAND = 1 << 16
+"""Pixels of a plane whose tone is computed at once on a CPU."""
 
 TABLE_SIZE = 1025
 """Entries of a sampled curve; between them it is linear."""
@@ -38,7 +42,7 @@ class Tone(NamedTuple):
 
     def base(self, x: Tensor) -> Tensor:
         """Take (B, C, H, W) display values in: through the curve."""
-        return apply_tone(x, self)
+        return in_bands(lambda x: apply_tone(x, self), x)
 
     def features(self, x: Tensor, base: Tensor) -> Tensor:
         """What the convolutions see, (B, 2 C, H, W)."""
@@ -51,11 +55,37 @@ class Tone(NamedTuple):
         curve's picture is the result. The local net refines that picture but does not
         bend the curve: in training, tone is learnt by depth 0 alone.
         """
-        if maps is not None:
-            base = base.detach()
-            gain, bias = maps.chunk(2, 1)
-            base = torch.addcmul(base + bias, base, gain)
-        return protect_highlights(base, x)
+        if maps is None:
+            return in_bands(protect_highlights, base, x)
+        return in_bands(_refined, base.detach(), x, maps)
+
+
+def in_bands(function: Callable[..., Tensor], *images: Tensor) -> Tensor:
+    """Apply a function of single pixels; on a CPU to some rows after the other.
+
+    What comes between then stays in the processor's cache: half the time, to the
+    same bit. Gradients are taken of the whole.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the images' rows, gives as many of the first one's shape.
+    images : Tensor, shape (B, C, H, W)
+    """
+    first = images[0]
+    height, width = first.shape[2:]
+    if torch.is_grad_enabled() or first.device.type != "cpu" or height * width <= BAND:
+        return function(*images)
+    result = torch.empty_like(first)
+    step = max(1, BAND // width)
+    for y in range(0, height, step):
+        result[:, :, y : y + step] = function(*(image[:, :, y : y + step] for image in images))
+    return result
+
+
+def _refined(base: Tensor, x: Tensor, maps: Tensor) -> Tensor:
+    gain, bias = maps.chunk(2, 1)
+    return protect_highlights(torch.addcmul(base + bias, base, gain), x)
 
 
 def decode(v: Tensor) -> Tensor:
