@@ -95,7 +95,8 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
             values = np.clip(np.rint((values - low) * np.float32(factor)), 0, 255)
             noise = NoiseModel(noise.gain * factor, (noise.offset - low) * factor,
                                noise.dark * factor**2 + 1 / 12)  # fmt: skip
-            expected = (expected - low) * np.float32(factor)
+            # Nothing of the image says by how much the brightest were clipped.
+            expected = np.minimum((expected - low) * np.float32(factor), np.float32(255))
         # The reference is somewhere between the camera's dark and the darkest of the scene.
         darkest = float(expected.min())
         noise = noise.at(noise.offset + rng.uniform() * max(darkest - noise.offset, 0))
