@@ -11,10 +11,16 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
+
+SETTINGS = tempfile.TemporaryDirectory()
+os.environ["NAPARI_CONFIG"] = str(Path(SETTINGS.name) / "settings.yaml")  # not the user's own
 
 import napari
 import numpy as np
@@ -86,12 +92,17 @@ def main() -> int:
     wait(lambda: len(widget.controls.device.choices) > 1)
     print(f"PyTorch loaded after {time.perf_counter() - started:.2f} s")
 
+    def reset() -> None:
+        widget.controls.restore({"depth": 3, "strength": 1.0, "exposure": 0.0})
+
     def settled() -> bool:
         return not widget._preview.busy
 
     for sample in ("earth-at-night", "nuclei"):
         (layer,) = viewer.open_sample("napari-dcr", sample)
+        pause(0.5)
         widget.controls.image.value = layer
+        reset()
         started = time.perf_counter()
         widget.preview.value = True
         wait(settled)
@@ -116,11 +127,14 @@ def main() -> int:
         widget.copy.native.click()
         if "napari_dcr.enhance(" not in QApplication.clipboard().text():
             troubles.append("nothing on the clipboard")
+        # Mesa's software renderer crashes napari, with or without us, if layers follow without a frame.
         viewer.layers.clear()
+        pause(0.5)
     print(f"longest stall so far: {1000 * watch.longest:.0f} ms")
 
     large = np.random.default_rng(0).integers(0, 60, (side, side, 3), np.uint8)
     viewer.add_image(large, name="large")
+    reset()
     pause(1)
     watch.restart()
     started = time.perf_counter()

@@ -8,10 +8,15 @@ cancelled run and fails if it goes wrong.
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+SETTINGS = tempfile.TemporaryDirectory()
+os.environ["NAPARI_CONFIG"] = str(Path(SETTINGS.name) / "settings.yaml")  # not the user's own
 
 import napari
 import numpy as np
@@ -59,6 +64,7 @@ def take_widget(dock: Any, widget: Any, width: int, name: str) -> None:
 def photograph(viewer: Any, widget: Any) -> None:
     """Preview, cancel, run, compare."""
     viewer.open_sample("napari-dcr", "earth-at-night")
+    pause()
     widget.preview.value = True
     wait(lambda: not widget._preview.busy)
     widget.compare.value = True
@@ -91,12 +97,15 @@ def photograph(viewer: Any, widget: Any) -> None:
     )
     print(IMAGES / "compare.gif")
     widget.compare.value = False
+    # Mesa's software renderer crashes napari, with or without us, if layers follow without a frame.
     viewer.layers.clear()
+    pause()
 
 
 def stages(viewer: Any, widget: Any) -> None:
     """Show what each sub-U-Net adds."""
     viewer.open_sample("napari-dcr", "nuclei")
+    pause()
     widget.stages.native.click()
     wait(lambda: not widget.running)
     viewer.dims.set_current_step(0, 2)
