@@ -106,11 +106,7 @@ def test_every_control_reaches_the_run(
 
 @pytest.mark.gui
 def test_work_is_off_the_gui_thread(
-    viewer: Any,
-    widget: EnhanceWidget,
-    qtbot: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    dim_rgb: NDArray[np.uint8],
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[threading.Thread] = []
     from napari_dcr.engine.runner import TileRunner
@@ -122,7 +118,7 @@ def test_work_is_off_the_gui_thread(
         return run_tiles(*arguments)
 
     monkeypatch.setattr(TileRunner, "_run_tiles", watched)
-    viewer.add_image(dim_rgb)
+    viewer.add_image(np.full((40, 50), 9, np.uint8))
     widget.start()
     finish(widget, qtbot)
     assert threads
