@@ -8,59 +8,60 @@ cancelled run and fails if it goes wrong.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-import napari
+import dask.array as da
 import numpy as np
-from napari.settings import get_settings
 from PIL import Image
-from qtpy.QtWidgets import QApplication
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+from window import WIDGET, clear, open_viewer, pause, run, settle, wait
+
+from napari_dcr.plugin.samples import nuclei
 
 IMAGES = Path(__file__).parent / "images"
 
+SIDE = 8192
+"""Of the large picture, in pixels."""
 
-def wait(until: Callable[[], bool], seconds: float = 600) -> None:
-    """Let the window live until a condition holds."""
-    end = time.monotonic() + seconds
-    while not until():
-        QApplication.processEvents()
-        time.sleep(0.01)
-        if time.monotonic() > end:
-            raise SystemExit("it took too long")
+COLOURS = 128
+"""Of a picture: enough for a window, and a third of the size."""
 
 
-def pause(seconds: float = 1) -> None:
-    """Let the window live."""
-    end = time.monotonic() + seconds
-    wait(lambda: time.monotonic() > end)
+def save(picture: Image.Image, name: str) -> None:
+    """Save a picture, small."""
+    IMAGES.mkdir(exist_ok=True)
+    few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few.save(IMAGES / name, optimize=True)
+    print(IMAGES / name, picture.size)
 
 
 def take(viewer: Any, name: str) -> None:
     """Take a picture of the window."""
     pause()
-    IMAGES.mkdir(exist_ok=True)
-    viewer.screenshot(str(IMAGES / name), canvas_only=False, flash=False)
-    print(IMAGES / name)
+    save(Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)), name)
 
 
 def take_widget(dock: Any, widget: Any, width: int, name: str) -> None:
-    """Take a picture of the widget alone, so wide."""
+    """Take a picture of the widget alone, so wide, with everything unfolded."""
     dock.setFloating(True)
     dock.resize(width, widget.native.sizeHint().height() + 60)
     pause()
-    dock.grab().save(str(IMAGES / name))
-    print(IMAGES / name, dock.width())
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        dock.grab().save(file.name)
+        save(Image.open(file.name), name)
     dock.setFloating(False)
 
 
 def photograph(viewer: Any, widget: Any) -> None:
     """Preview, cancel, run, compare."""
-    viewer.open_sample("napari-dcr", "earth-at-night")
+    viewer.open_sample(WIDGET[0], "earth-at-night")
+    pause()
     widget.preview.value = True
-    wait(lambda: not widget._preview.busy)
+    settle(widget)
     widget.compare.value = True
     take(viewer, "preview.png")
     widget.compare.value = False
@@ -70,47 +71,95 @@ def photograph(viewer: Any, widget: Any) -> None:
     wait(lambda: not widget.running)
     if widget.status.value != "cancelled" or len(viewer.layers) != 1:
         raise SystemExit("a cancelled run left something behind")
-    widget.run.native.click()
-    wait(lambda: not widget.running)
+    run(widget)
     if len(viewer.layers) != 2:
         raise SystemExit("the run gave no layer")
-    viewer.grid.enabled = True
-    viewer.grid.shape = (2, 1)
+    grid = viewer.canvas.grid
+    grid.enabled = True
+    grid.shape = (2, 1)
     viewer.reset_view()
     take(viewer, "window.png")
-    viewer.grid.enabled = False
+    grid.enabled = False
+    animate(viewer, widget)
+    clear(viewer)
+
+
+def animate(viewer: Any, widget: Any) -> None:
+    """Move the line of compare to and fro."""
+    there = np.linspace(0.05, 0.95, 10)
     frames = []
     widget.compare.value = True
-    for share in np.concatenate([np.linspace(0.05, 0.95, 10), np.linspace(0.95, 0.05, 10)]):
+    for share in np.concatenate([there, there[::-1]]):
         widget.wipe.value = float(share)
         pause(0.1)
-        frames.append(Image.fromarray(viewer.screenshot(flash=False)).convert("RGB"))
-    frames = [frame.resize((480, 480 * frame.height // frame.width)) for frame in frames]
+        frame = Image.fromarray(viewer.screenshot(flash=False)).convert("RGB")
+        frame.thumbnail((420, 420))
+        frames.append(frame.quantize(64, dither=Image.Dither.NONE))
+    widget.compare.value = False
     frames[0].save(
         IMAGES / "compare.gif", save_all=True, append_images=frames[1:], duration=120, loop=0
     )
-    print(IMAGES / "compare.gif")
-    widget.compare.value = False
-    viewer.layers.clear()
+    print(IMAGES / "compare.gif", frames[0].size)
 
 
 def stages(viewer: Any, widget: Any) -> None:
-    """Show what each sub-U-Net adds."""
-    viewer.open_sample("napari-dcr", "nuclei")
+    """Show what each sub-U-Net adds to a slice of a stack."""
+    ((cells, _, _),) = nuclei()
+    drifting = np.stack([cells[8 * t :][:460, 20 * t :][:, :580] for t in range(6)])
+    viewer.add_image(drifting, name="Nuclei", axis_labels=("t", "y", "x"), contrast_limits=(0, 255))
+    viewer.dims.set_current_step(0, 3)
+    pause()
+    widget.controls.extent.value = "slice"
     widget.stages.native.click()
     wait(lambda: not widget.running)
     viewer.dims.set_current_step(0, 2)
     take(viewer, "stages.png")
+    widget.controls.extent.value = "all"
+    clear(viewer)
+
+
+def large(viewer: Any, widget: Any) -> None:
+    """Enhance what is in view of a zarr with levels."""
+    ((cells, _, _),) = nuclei()
+    rng = np.random.default_rng(0)
+    across = [-(-SIDE // n) for n in cells.shape]
+
+    def turned() -> np.ndarray:
+        down, right = rng.choice([-1, 1], 2)
+        return cells[::down, ::right]
+
+    slide = np.block([[turned() for _ in range(across[1])] for _ in range(across[0])])
+    with tempfile.TemporaryDirectory() as folder:
+        levels = []
+        for zoom in (1, 2, 4, 8, 16):
+            path = f"{folder}/{zoom}.zarr"
+            da.from_array(slide[:SIDE:zoom, :SIDE:zoom], chunks=1024).to_zarr(path)
+            levels.append(da.from_zarr(path))
+        viewer.add_image(levels, name="slide", contrast_limits=(0, 255), multiscale=True)
+        viewer.reset_view()
+        viewer.scene.camera.zoom *= 8
+        pause()
+        widget.controls.extent.value = "view"
+        run(widget)
+        widget.compare.value = True
+        take(viewer, "large.png")
+        widget.compare.value = False
+        widget.controls.extent.value = "all"
+        clear(viewer)
 
 
 def main() -> None:
     """Write into ``docs/images``."""
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(1400, 900)
-    dock, widget = viewer.window.add_plugin_dock_widget("napari-dcr", "Enhance a low-light image")
+    from napari.settings import get_settings
+
+    viewer = open_viewer()
+    dock, widget = viewer.window.add_plugin_dock_widget(*WIDGET)
     wait(lambda: len(widget.controls.device.choices) > 1)
     photograph(viewer, widget)
     stages(viewer, widget)
+    large(viewer, widget)
+    viewer.open_sample(WIDGET[0], "nuclei")
+    widget.controls.show_advanced(True)
     for theme in ("dark", "light"):
         get_settings().appearance.theme = theme
         for width in (350, 500):

@@ -64,8 +64,8 @@ def clean_environment(folder: Path) -> Path:
 
 CHECK = """
 import numpy, napari_dcr
-from napari_dcr.network import weights
-assert "photo" in weights.shipped()
+from napari_dcr.network import cards
+assert "photo" in cards.shipped()
 dim = numpy.full((20, 30, 3), 12, numpy.uint8)
 bright = napari_dcr.enhance(dim, depth=1)
 assert bright.shape == dim.shape and bright.mean() > dim.mean()

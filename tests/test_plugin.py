@@ -19,7 +19,9 @@ from qtpy.QtWidgets import QApplication
 
 import napari_dcr
 from napari_dcr import files, regions
+from napari_dcr.network import cards
 from napari_dcr.plugin.commands import open_widget
+from napari_dcr.plugin.controls import Controls
 from napari_dcr.plugin.script import as_python
 from napari_dcr.plugin.widget import EnhanceWidget
 
@@ -104,11 +106,7 @@ def test_every_control_reaches_the_run(
 
 @pytest.mark.gui
 def test_work_is_off_the_gui_thread(
-    viewer: Any,
-    widget: EnhanceWidget,
-    qtbot: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    dim_rgb: NDArray[np.uint8],
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[threading.Thread] = []
     from napari_dcr.engine.runner import TileRunner
@@ -120,7 +118,7 @@ def test_work_is_off_the_gui_thread(
         return run_tiles(*arguments)
 
     monkeypatch.setattr(TileRunner, "_run_tiles", watched)
-    viewer.add_image(dim_rgb)
+    viewer.add_image(np.full((40, 50), 9, np.uint8))
     widget.start()
     finish(widget, qtbot)
     assert threads
@@ -128,11 +126,21 @@ def test_work_is_off_the_gui_thread(
 
 
 @pytest.mark.gui
+@pytest.mark.parametrize("saved", [False, True], ids=["memory", "zarr"])
 def test_cancel_keeps_nothing_and_run_works_again(
-    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+    viewer: Any,
+    widget: EnhanceWidget,
+    qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    saved: bool,
 ) -> None:
     monkeypatch.setattr("napari_dcr.engine.runner.AUTOMATIC_BYTES", 50_000_000)  # many tiles
     viewer.add_image(np.random.default_rng(0).integers(0, 40, (1500, 1600, 3), np.uint8))
+    folder = tmp_path / "results"
+    folder.mkdir()
+    if saved:
+        widget.controls.folder.value = folder
     widget.start()
     qtbot.waitUntil(lambda: widget.bar.value > 0, timeout=60_000)
     widget.cancel.native.click()
@@ -140,10 +148,12 @@ def test_cancel_keeps_nothing_and_run_works_again(
     finish(widget, qtbot)
     assert widget.status.value == "cancelled"
     assert len(viewer.layers) == 1
+    assert not list(folder.iterdir())
     widget.controls.depth.value = 0
     widget.start()
     finish(widget, qtbot)
     assert len(viewer.layers) == 2
+    assert len(list(folder.iterdir())) == saved
 
 
 @pytest.mark.gui
@@ -254,15 +264,84 @@ def test_controls_explain_themselves(viewer: Any, widget: EnhanceWidget) -> None
     controls.depth.value = 2
     assert "sub-U-Net 2" in controls.stage.value
     assert controls.detail.enabled
-    assert "Photographs" not in controls.use.value
+    assert "photographs" not in controls.use.value
     controls.model.value = "photo"
-    assert "Photographs" in controls.use.value
+    assert "photographs" in controls.use.value
     assert controls.weights.native.isHidden()
     controls.input_range.value = "contrast limits"
     viewer.layers["cells"].contrast_limits = (3, 90)
     assert controls.options(controls.image.value).input_range == (3, 90)
+    assert controls.folder.enabled
+    controls.extent.value = "slice"
+    assert not controls.folder.enabled
     shown = controls.device.native
     assert any("GiB free" in shown.itemText(i) for i in range(shown.count()))
+
+
+@pytest.mark.gui
+def test_the_list_of_images_follows_their_names(viewer: Any, widget: EnhanceWidget) -> None:
+    layers = [viewer.add_image(np.zeros((3, 20, 20), np.uint8), name=name) for name in "ab"]
+    controls = widget.controls
+    controls.image.value = layers[1]
+    controls.axes.value = "cyx"
+    layers[1].name = "another name"
+    shown = controls.image.native
+    assert [shown.itemText(i) for i in range(shown.count())] == ["a", "another name"]
+    assert controls.image.value is layers[1]
+    assert controls.axes.value == "cyx"  # as it was corrected
+
+
+@pytest.mark.gui
+def test_models_come_from_the_package(
+    qapp: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "stars.md").write_text("# stars: card\n\nFor stars\nalone.\n\nMore.\n")
+    shipped = {**cards.shipped(), "stars": tmp_path / "stars.safetensors"}
+    monkeypatch.setattr(cards, "shipped", lambda: shipped)
+    controls = Controls(list)
+    assert controls.model.choices == ("auto", *shipped, "own file...")
+    for model in controls.model.choices:
+        controls.model.value = model
+        assert len(controls.use.value) >= 10
+    controls.model.value = "stars"
+    assert controls.use.value == "For stars alone."
+
+
+@pytest.mark.gui
+def test_own_weights_and_corrected_axes_reach_the_run(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, lively_model: Path
+) -> None:
+    channels = np.random.default_rng(3).integers(0, 60, (2, 30, 40), np.uint8)
+    viewer.add_image(channels)
+    controls = widget.controls
+    controls.model.value = "own file..."
+    assert controls.weights.native.isVisible()
+    controls.weights.value = lively_model
+    controls.axes.value = "cyx"
+    controls.precision.value = "fp32"
+    widget.start()
+    finish(widget, qtbot)
+    expected = napari_dcr.enhance(
+        channels, model=lively_model, axes="cyx", device="cpu", precision="fp32", depth=3
+    )
+    assert (viewer.layers[-1].data == expected).all()
+
+
+@pytest.mark.gui
+def test_a_slice_of_a_rotated_view(viewer: Any, widget: EnhanceWidget, qtbot: Any) -> None:
+    stack = np.random.default_rng(2).integers(0, 500, (3, 40, 50), np.uint16)
+    layer = viewer.add_image(stack, scale=(2, 0.5, 0.5))
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_point(1, 8)
+    widget.controls.extent.value = "slice"
+    widget.start()
+    finish(widget, qtbot)
+    result = viewer.layers[-1]
+    assert result.metadata["napari_dcr"]["region"] == [[0, 3], [16, 17], [0, 50]]
+    whole = napari_dcr.enhance(stack, axes="zyx", device="cpu")
+    assert np.abs(result.data.astype(int) - whole[:, 16:17]).max() <= 1
+    assert np.allclose(result.data_to_world((0, 0, 0)), layer.data_to_world((0, 16, 0)))
+    assert viewer.dims.order == (1, 0, 2)
 
 
 @pytest.mark.gui
@@ -274,7 +353,7 @@ def test_a_part_lies_in_its_place_and_equals_the_whole(
     layer = viewer.add_image(stack, scale=(2, 0.5, 0.5), translate=(1, 10, 20))
     viewer.dims.set_point(0, layer.data_to_world((1, 0, 0))[0])
     if extent == "view":
-        viewer.camera.zoom *= 4
+        viewer.scene.camera.zoom *= 4
     qtbot.wait(300)
     widget.controls.depth.value = 1
     widget.controls.extent.value = extent
@@ -358,7 +437,7 @@ def test_the_preview_follows_and_equals_the_result(
         )[top:bottom, left:right]  # fmt: skip
         assert np.abs(preview.data.astype(int) - expected).max() <= 1
     assert runs == done  # all of it from what was kept
-    viewer.camera.zoom *= 3
+    viewer.scene.camera.zoom *= 3
     qtbot.wait(200)
     settle()
     assert preview.data.size < dim_rgb.size

@@ -39,10 +39,12 @@ def layer_kinds() -> dict[str, Image]:
         affine[:-1, :-1] = np.diag(range(3, 3 + ndim))
         affine[-3, -2] = 0.5
         affine[:-1, -1] = 7
+        turned = np.eye(ndim)
+        turned[-2:, -2:] = [[0.8, -0.6], [0.6, 0.8]]
         return {
             "scale": tuple(range(2, 2 + ndim)),
             "translate": tuple(range(5, 5 + ndim)),
-            "rotate": 30 if ndim == 2 else np.eye(ndim),
+            "rotate": turned,
             "shear": [0.1] * (ndim * (ndim - 1) // 2),
             "affine": affine,
             "units": ("um",) * ndim,
@@ -51,6 +53,8 @@ def layer_kinds() -> dict[str, Image]:
             "opacity": 0.7,
             "gamma": 0.8,
             "interpolation2d": "cubic",
+            "interpolation3d": "nearest",
+            "depiction": "plane",
             "rendering": "average",
             "projection_mode": "mean",
         }
@@ -110,7 +114,7 @@ def test_results_keep_where_and_how_their_source_is_shown(kind: str, part: bool)
         layer,
         (
             "scale", "rotate", "shear", "units", "axis_labels", "blending", "opacity", "gamma",
-            "interpolation2d", "rendering", "projection_mode", "rgb",
+            "interpolation2d", "interpolation3d", "depiction", "rendering", "projection_mode", "rgb",
         ),
     )  # fmt: skip
     assert np.allclose(result.affine.affine_matrix, layer.affine.affine_matrix)
@@ -174,6 +178,37 @@ def test_lazy_layers_give_lazy_results(kind: str, tmp_path: Path) -> None:
         expected = napari_dcr.enhance(own, depth=1, axes="zyx", device="cpu", precision="fp32")
         assert (np.asarray(level) == expected).all()
     assert np.allclose(result.scale, layer.scale)
+
+
+@pytest.mark.parametrize("kind", ["stack", "colour", "multiscale", "dask"])
+def test_results_are_written_to_a_zarr_and_read_from_it(kind: str, tmp_path: Path) -> None:
+    layer = layer_kinds()[kind]
+    layer.name = "cells: a/b"
+    options = napari_dcr.Options(depth=1, axes=layer_axes(layer), device="cpu", precision="fp32")
+    folder = tmp_path / "results"
+    expected = napari_dcr.enhance(
+        np.asarray(layer_pixels(layer)), depth=1, axes=options.axes, device="cpu", precision="fp32"
+    )
+    for name in ("cells_ a_b DCR.ome.zarr", "cells_ a_b DCR 2.ome.zarr"):
+        (product,) = (
+            x for x in work([Job(layer, options, folder=folder)]) if isinstance(x, Product)
+        )
+        data, state, _ = result_layer(layer, product.enhancement)
+        result = Image(data, **state)
+        assert result.metadata["napari_dcr"]["path"] == str(folder / name)
+        pixels = layer_pixels(result)
+        assert isinstance(pixels, da.Array)
+        assert (np.asarray(pixels) == expected).all()
+        assert np.allclose(result.scale, layer.scale)
+
+
+def test_large_results_are_read_from_a_zarr_level_by_level(tmp_path: Path) -> None:
+    layer = Image(np.random.default_rng(0).integers(0, 60, (600, 1100), np.uint8), name="wide")
+    options = napari_dcr.Options(depth=0, device="cpu")
+    (product,) = (x for x in work([Job(layer, options, folder=tmp_path)]) if isinstance(x, Product))
+    data, state, _ = result_layer(layer, product.enhancement)
+    assert [level.shape for level in data] == [(600, 1100), (300, 550), (150, 275)]
+    assert Image(data, **state).multiscale
 
 
 def test_another_dtype_is_shown_over_its_full_range() -> None:

@@ -120,7 +120,7 @@ def _info(_: argparse.Namespace) -> int:
     import torch
 
     from napari_dcr.engine.devices import list_devices
-    from napari_dcr.network import weights
+    from napari_dcr.network import cards, weights
 
     print(f"napari-dcr {__version__}")
     print(f"python {sys.version.split()[0]}, torch {torch.__version__}, numpy {np.__version__}")
@@ -128,7 +128,7 @@ def _info(_: argparse.Namespace) -> int:
     for device in list_devices():
         print(f"  {device.name}: {device.label}, {device.free / 2**30:.1f} GiB free")
     print("weights:")
-    for name, path in weights.shipped().items():
+    for name, path in cards.shipped().items():
         model = weights.load(name)
         print(
             f"  {name}: depth 0 to {model.network.stages}, {path.stat().st_size / 2**20:.1f} MiB, sha256 {model.sha256}"

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from napari_dcr.image.noise import NoiseEstimate
+from napari_dcr.network.cards import shipped
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 
 FORMAT = "napari-dcr 1"
@@ -67,12 +67,6 @@ class Model:
         if noise.model.deviation(level) > max(level - noise.model.offset, 0):
             found.append("the signal is weaker than its noise: details may be missing")
         return found
-
-
-def shipped() -> dict[str, Path]:
-    """Weights that come with the package, by name."""
-    folder = Path(str(resources.files("napari_dcr") / "weights"))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def find(model: str | Path) -> Path:

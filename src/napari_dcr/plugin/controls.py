@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import (
@@ -22,17 +23,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFormLayout, QSizePolicy, QWidget
 
 from napari_dcr.image.intensity import DTYPES
+from napari_dcr.network import cards
 from napari_dcr.options import PRECISIONS, Options
 from napari_dcr.plugin.layers import describe, layer_axes, layer_pixels, stage_name
 
 OWN_FILE = "own file..."
-
-MODEL_USES = {
-    "auto": "The shipped weights that suit the image.",
-    "photo": "Photographs, video, astronomy. Grey images and channels one by one.",
-    "microscopy": "Fluorescence and brightfield, channel by channel, in the image's own units.",
-    OWN_FILE: "Weights that you trained yourself (.safetensors).",
-}
 
 EXTENTS = ("view", "slice", "all")
 
@@ -72,8 +67,13 @@ class Controls:
             " by one; s are the samples of a colour. Read from the layer; correct it if it is wrong.",
         )  # fmt: skip
         self.shape = _note("shape")
+        self._uses = {
+            "auto": "The shipped weights that suit the image.",
+            **{name: cards.purpose(path) for name, path in cards.shipped().items()},
+            OWN_FILE: "Weights that you trained yourself (.safetensors).",
+        }
         self.model = ComboBox(
-            name="model", choices=["auto", "photo", OWN_FILE], value=Options.model,
+            name="model", choices=list(self._uses), value=Options.model,
             tooltip="Weights of the network: what kind of images it was trained on.",
         )  # fmt: skip
         self.weights = FileEdit(
@@ -139,12 +139,19 @@ class Controls:
             tooltip="Data type of the result. 'same' keeps type and units of the image; floats run"
             " from 0 to 1.",
         )  # fmt: skip
+        self.folder = FileEdit(
+            name="folder", label="save to zarr", mode="d", nullable=True,
+            tooltip="Folder to write the result of a whole layer into, as an OME-Zarr image; its"
+            " layer is read from there as you look at it. Takes little memory. Empty: the result"
+            " stays in memory.",
+        )  # fmt: skip
         self.native = QWidget()
         self._form = QFormLayout(self.native)
         self._form.setContentsMargins(0, 0, 0, 0)
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._advanced: list[Widget] = [
             self.tile, self.precision, self.input_range, self.link_frames, self.output,
+            self.folder,
         ]  # fmt: skip
         for control in (
             self.image, self.axes, self.shape, self.model, self.weights, self.use, self.depth,
@@ -158,10 +165,12 @@ class Controls:
         self.axes.changed.connect(self._show_shape)
         self.model.changed.connect(self._show_use)
         self.depth.changed.connect(self._show_stage)
+        self.extent.changed.connect(self._show_extent)
         self.more.clicked.connect(self._toggle_advanced)
         self.show_image()
         self._show_use()
         self._show_stage()
+        self._show_extent()
         self.show_advanced(False)
 
     def _add_row(self, control: Widget) -> None:
@@ -190,6 +199,11 @@ class Controls:
         """What ``model=`` takes."""
         return str(self.weights.value) if self.model.value == OWN_FILE else self.model.value
 
+    @property
+    def chosen_folder(self) -> Path | None:
+        """Where results of whole layers are written; None keeps them in memory."""
+        return self.folder.value if self.folder.enabled else None
+
     def options(self, layer: Image) -> Options:
         """What the controls say, for a layer.
 
@@ -217,28 +231,29 @@ class Controls:
             precision=self.precision.value,
         )
 
-    def offer(self, models: Sequence[str], devices: Sequence[tuple[str, str]], stages: int) -> None:
-        """Fill in what there is.
+    def offer(self, devices: Sequence[tuple[str, str]], stages: int) -> None:
+        """Fill in what only PyTorch can tell.
 
         Parameters
         ----------
-        models : sequence of str
         devices : sequence of (str, str)
             Label and name.
         stages : int
             Largest depth.
         """
-        self.model.choices = ["auto", *models, OWN_FILE]
         self.device.choices = [("auto", "auto"), *devices]
         self.depth.max = stages
         self._show_stage()
 
     def refresh_images(self) -> None:
-        """Layers came or went."""
+        """Layers came, went or got another name."""
         before = self.image.value
-        self.image.reset_choices()
+        with self.image.changed.blocked():
+            self.image.reset_choices()
+            if before in self.image.choices:  # under another name it was not found again
+                self.image.value = before
         if self.image.value is not before:
-            self.show_image()
+            self.image.changed.emit(self.image.value)
 
     def show_image(self, _: object = None) -> None:
         """Read the axes of the chosen layer."""
@@ -259,7 +274,7 @@ class Controls:
 
     def _show_use(self, _: object = None) -> None:
         self._show_row(self.weights, self.model.value == OWN_FILE)
-        self.use.value = MODEL_USES.get(self.model.value, "")
+        self.use.value = self._uses[self.model.value]
 
     def _show_stage(self, _: object = None) -> None:
         depth = self.depth.value
@@ -269,6 +284,9 @@ class Controls:
             last = ": cleanest" if depth == self.depth.max else ""
             self.stage.value = f"tone curve to {stage_name(depth)}{last}"
         self.detail.enabled = depth > 0
+
+    def _show_extent(self, _: object = None) -> None:
+        self.folder.enabled = self.extent.value == "all"
 
     def _toggle_advanced(self, _: object = None) -> None:
         self.show_advanced(not self._advanced_shown)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
     from napari_dcr.enhancement import Enhancement
     from napari_dcr.regions import Region, RegionEnhancer, RegionStep
+
+PACE = 0.2
+"""Seconds between two looks at a preview that fills in: each takes all of it to the screen anew."""
 
 DELAY_MS = 60
 """Quiet time after a change before it is followed."""
@@ -69,6 +74,7 @@ class Preview:
         self._enhancer: RegionEnhancer | None = None
         self._pixels: Any = None
         self._filling: Any = None
+        self._looked = 0.0
         self._background: Background | None = None
         self._stale = False
         self._on = False
@@ -103,7 +109,9 @@ class Preview:
             return
         self._on = on
         viewer = self._viewer
-        camera, dims = viewer.camera.events, viewer.dims.events
+        # napari 0.9 has moved the camera to the scene.
+        camera = getattr(viewer, "scene", viewer).camera.events
+        dims = viewer.dims.events
         for emitter in (
             camera.zoom, camera.center, camera.angles, dims.point, dims.order, dims.ndisplay,
         ):  # fmt: skip
@@ -190,8 +198,13 @@ class Preview:
         layer = self._layer
         if step.coarse is not None:
             self._show(step.coarse, source, region)
-        elif layer is not None and layer.data is self._filling:
+        elif (
+            layer is not None
+            and layer.data is self._filling
+            and time.monotonic() > self._looked + PACE
+        ):
             layer.refresh(thumbnail=False, extent=False)
+            self._looked = time.monotonic()
         if step.done < step.total:
             share = f" {100 * step.done // step.total} %" if step.done else ""
             self.told.emit(f"preview: {step.message}{share}")
@@ -215,9 +228,14 @@ class Preview:
         layer = self._layer
         if layer is not None and layer in self._viewer.layers and layer.data.dtype == data.dtype:
             layer.metadata = state["metadata"]
-            layer.data = data
-            layer.translate = state["translate"]
-            if not source.rgb:
+            # Each of these takes the picture to the screen: only those that are needed.
+            if layer.data is data:
+                layer.refresh(extent=False)
+            else:
+                layer.data = data
+            if not np.array_equal(layer.translate, state["translate"]):
+                layer.translate = state["translate"]
+            if not source.rgb and tuple(layer.contrast_limits) != state["contrast_limits"]:
                 layer.contrast_limits_range = _widened(
                     layer.contrast_limits_range, state["contrast_limits"]
                 )

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import re
+import shutil
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress
 from psygnal import Signal
 
+from napari_dcr.engine.sources import is_zarr
+from napari_dcr.image import ome
 from napari_dcr.options import Options
 from napari_dcr.plugin.background import Background, Failure
 from napari_dcr.plugin.layers import is_lazy, layer_pixels, to_enhance
@@ -46,12 +52,15 @@ class Job:
         Part of its array; all if None.
     stages : bool
         All outputs of the cascade, rather than the last.
+    folder : Path, optional
+        Where to write the result of a whole layer; in memory if None.
     """
 
     layer: Image
     options: Options
     region: Region | None = None
     stages: bool = False
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,8 @@ def _do(number: int, job: Job) -> Generator[Step, None, Enhancement]:
         region = job.region or tuple(slice(0, n) for n in pixels.shape)
         steps = RegionEnhancer(pixels, keep=0).steps(options, region, stages=job.stages)
         return (yield from _tell(number, steps))
+    if job.folder is not None:
+        return (yield from _save(number, job, job.folder))
     if not (layer.multiscale and is_lazy(pixels)):
         return (yield from _tell(number, enhance_steps(to_enhance(pixels), options)))
     # Zoomed out, napari reads a coarse level; to make one from the finest would take all of it.
@@ -108,6 +119,36 @@ def _do(number: int, job: Job) -> Generator[Step, None, Enhancement]:
     for level in layer.data:
         levels.append((yield from _tell(number, enhance_steps(to_enhance(level), options))))
     return Enhancement([level.image for level in levels], levels[0].record)
+
+
+def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancement]:
+    """Write the result to an OME-Zarr image; its levels, to be read when they are looked at."""
+    import dask.array
+
+    from napari_dcr.enhancement import Enhancement, enhance_steps
+
+    pixels = layer_pixels(job.layer)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = unused_path(folder, f"{job.layer.name} DCR")
+    image = pixels if is_zarr(pixels) else to_enhance(pixels)
+    try:
+        saved = yield from _tell(number, enhance_steps(image, job.options, path))
+    except BaseException:  # cancelled, too
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    multiscale = ome.find_multiscale(dict(saved.image.attrs))
+    assert multiscale is not None
+    levels = [dask.array.from_zarr(saved.image[name]) for name in ome.level_paths(multiscale)]
+    record = {**saved.record, "path": str(path)}
+    return Enhancement(levels if len(levels) > 1 else levels[0], record)
+
+
+def unused_path(folder: Path, name: str) -> Path:
+    """Where nothing is yet: the path of an OME-Zarr image named after a layer."""
+    name = re.sub(r"[^\w .()-]+", "_", name)
+    numbered = itertools.chain([name], (f"{name} {number}" for number in itertools.count(2)))
+    paths = (folder / f"{name}.ome.zarr" for name in numbered)
+    return next(path for path in paths if not path.exists())
 
 
 def _tell(number: int, steps: Generator[Any, None, Enhancement]) -> Generator[Step, None, Any]:

@@ -17,7 +17,8 @@ from magicgui.widgets import (
     Widget,
 )
 from napari.layers import Image, Layer
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QMenu, QSizePolicy
 
 from napari_dcr.options import Options
@@ -38,6 +39,10 @@ from napari_dcr.plugin.script import as_python
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+
+
+LOAD_AFTER_MS = 100
+"""Time for the widget to be drawn."""
 
 
 class EnhanceWidget(Container):  # type: ignore[misc]
@@ -106,9 +111,12 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._comparison = Comparison(viewer)
         self._connect()
         self._restore()
-        # Torch takes seconds to import: not before the widget is on screen, nor in its thread.
+        # Torch takes seconds to import: not in the window's thread, nor before the widget is drawn.
         self._loader = Background(_find_choices(), lambda _: None, self._show_choices)
-        self._loader.start()
+        self._drawn = QTimer(self.native)
+        self._drawn.setSingleShot(True)
+        self._drawn.timeout.connect(self._loader.start)
+        self._drawn.start(LOAD_AFTER_MS)
         self.status.value = "loading PyTorch"
         self._show_readiness(keep_status=True)
 
@@ -132,6 +140,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         layers.events.inserted.connect(self._on_layers)
         layers.events.removed.connect(self._on_layers)
         layers.events.reordered.connect(self._on_layers)
+        layers.events.renamed.connect(self._on_layers)
         layers.selection.events.changed.connect(self._show_readiness_again)
         self.native.destroyed.connect(self._abandon)
 
@@ -141,7 +150,8 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         return [x for x in self._viewer.layers if isinstance(x, Image) and not is_helper(x)]
 
     def _on_layers(self, event: Any) -> None:
-        if isinstance(event.value, Layer) and is_helper(event.value):
+        layer = getattr(event, "value", None)
+        if isinstance(layer, Layer) and is_helper(layer):
             return  # of our own making, or the preview's own affair
         self.controls.refresh_images()
         layers = self._viewer.layers
@@ -185,7 +195,14 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         record = self._results[-1][1].metadata[RECORD]
         last = Options(**record["options"])
         self._launch(
-            [Job(layer, replace(last, axes=self.controls.options(layer).axes)) for layer in layers]
+            [
+                Job(
+                    layer,
+                    replace(last, axes=self.controls.options(layer).axes),
+                    folder=self.controls.chosen_folder,
+                )
+                for layer in layers
+            ]
         )
 
     def _begin(self, layers: Sequence[Image], *, stages: bool) -> None:
@@ -205,7 +222,8 @@ class EnhanceWidget(Container):  # type: ignore[misc]
                 if region is None:
                     self._tell_error(f"{layer.name!r} is not in view; choose the extent 'all'")
                     return
-            jobs.append(Job(layer, options, region, stages))
+            folder = None if stages else self.controls.chosen_folder
+            jobs.append(Job(layer, options, region, stages, folder))
         self._remember()
         self._launch(jobs)
 
@@ -243,11 +261,11 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         result = self._viewer.add_image(data, **arguments)
         if not job.stages and job.layer in self._viewer.layers:
             self._results.append((job.layer, result))
-        elif job.stages:
-            names = result.metadata[RECORD]["stages"]
-            show_info(f"Low light DCR: the slider 'stage' goes through {', '.join(names)}.")
-        record = product.enhancement.record
+        record = result.metadata[RECORD]
         self.status.value = f"on {record['device']} ({record['precision']})"
+        if job.stages:
+            names = record["stages"]
+            self.status.value += f"; the slider 'stage' goes from {names[0]} to {names[-1]}"
         self._show_comparison()
 
     def _finish(self, outcome: str) -> None:
@@ -360,8 +378,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
             return
         if found is None:  # cancelled
             return
-        models, devices, stages = found
-        self.controls.offer(models, devices, stages)
+        self.controls.offer(*found)
         self._restore()
         if self.status.value == "loading PyTorch":
             self._show_readiness()
@@ -369,7 +386,8 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     def _abandon(self) -> None:
         """Stop what is going on when the viewer closes: there is nobody to show it to."""
         layers = self._viewer.layers
-        for emitter in (layers.events.inserted, layers.events.removed, layers.events.reordered):
+        events = layers.events
+        for emitter in (events.inserted, events.removed, events.reordered, events.renamed):
             emitter.disconnect(self._on_layers)
         layers.selection.events.changed.disconnect(self._show_readiness_again)
         self._loader.abandon()
@@ -385,8 +403,8 @@ def _row(*widgets: Widget) -> QHBoxLayout:
     return row
 
 
-Choices = tuple[list[str], list[tuple[str, str]], int]
-"""Models, devices (label and name), and the deepest cascade."""
+Choices = tuple[list[tuple[str, str]], int]
+"""Devices (label and name), and the deepest cascade."""
 
 
 def _find_choices() -> Generator[None, None, Choices | Failure]:
@@ -399,6 +417,6 @@ def _find_choices() -> Generator[None, None, Choices | Failure]:
         devices = [
             (f"{d.name} - {d.label}, {d.free / 2**30:.1f} GiB free", d.name) for d in list_devices()
         ]
-        return list(weights.shipped()), devices, weights.load("auto").network.stages
+        return devices, weights.load("auto").network.stages
     except Exception as error:
         return Failure(error)

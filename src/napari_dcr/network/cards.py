@@ -1,0 +1,22 @@
+"""The weights that come with the package and their cards; read without torch."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+
+def shipped() -> dict[str, Path]:
+    """Weights that come with the package, by name."""
+    folder = Path(str(resources.files("napari_dcr") / "weights"))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def purpose(weights: Path) -> str:
+    """What weights are for: the first paragraph of the card beside them, if there is one."""
+    card = weights.with_suffix(".md")
+    if not card.is_file():
+        return ""
+    paragraphs = card.read_text(encoding="utf-8").split("\n\n")
+    texts = (" ".join(paragraph.split()) for paragraph in paragraphs)
+    return next((text for text in texts if text and not text.startswith("#")), "")
