@@ -141,11 +141,11 @@ def test_finished_tiles_are_kept(
     run_tiles = TileRunner._run_tiles
     calls = itertools.count(1)
 
-    def failing(self: TileRunner, grid: Any, batch: Any, working: torch.Tensor) -> Any:
+    def failing(self: TileRunner, batch: Any, *sent: torch.Tensor) -> Any:
         if next(calls) == 3:
             raise MemoryError
         computed.extend((*piece.tile.core_rows, *piece.tile.core_columns) for piece in batch)
-        return run_tiles(self, grid, batch, working)
+        return run_tiles(self, batch, *sent)
 
     monkeypatch.setattr(TileRunner, "_run_tiles", failing)
     napari_dcr.enhance(picture, depth=1, precision="fp32")

@@ -93,9 +93,9 @@ def test_what_is_finished_is_not_computed_again(
     computed: list[Any] = []
     compute = TileRunner._run_tiles
 
-    def counted(self: TileRunner, grid: Any, batch: Any, working: Any) -> Any:
+    def counted(self: TileRunner, batch: Any, *sent: Any) -> Any:
         computed.extend(batch)
-        return compute(self, grid, batch, working)
+        return compute(self, batch, *sent)
 
     monkeypatch.setattr(TileRunner, "_run_tiles", counted)
     napari_dcr.enhance(image, out=tmp_path / "whole.zarr", **FAST)
@@ -208,10 +208,10 @@ def test_memory_running_out_leaves_whole_chunks(
     expected = napari_dcr.enhance(image, **options)
     compute = TileRunner._run_tiles
 
-    def limited(self: TileRunner, grid: Any, batch: Any, working: Any) -> Any:
-        if working.shape[2] * working.shape[3] > 60_000:
+    def limited(self: TileRunner, batch: Any, windows: Any, *beside: Any) -> Any:
+        if windows.shape[2] * windows.shape[3] > 60_000:
             raise MemoryError
-        return compute(self, grid, batch, working)
+        return compute(self, batch, windows, *beside)
 
     monkeypatch.setattr(TileRunner, "_run_tiles", limited)
     result = napari_dcr.enhance(image, out=tmp_path / "out.zarr", **options)
