@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import threading
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_dcr.engine import devices
+from napari_dcr.engine import devices, heap
 from napari_dcr.engine.plan import Grid, Size, Tile, round_up
 from napari_dcr.engine.staging import staging_for
 from napari_dcr.network.cascade import Cascade
@@ -25,9 +26,9 @@ from napari_dcr.network.global_net import Conditioning
 SMALLEST_CORE = 64
 """Pixels a side below which running out of memory is final."""
 
-AUTOMATIC_BYTES = 1_100_000_000
-"""Most memory that a window chosen by itself works in: enough to keep what overlaps
-below 15 % of an image of 8 megapixels."""
+AUTOMATIC_BYTES = 2_200_000_000
+"""Most memory that a window chosen by itself works in: half an image of 8 megapixels, of
+which then less than 8 % overlaps."""
 
 BATCH_PIXELS = {"cuda": 1 << 22, "mps": 1 << 20, "cpu": 0}
 """Windows of one shape, such as small frames of a stack, are computed together up to this
@@ -248,6 +249,7 @@ class TileRunner:
         self._limit = self._found = sys.maxsize
         self.batch_pixels = BATCH_PIXELS.get(device.type, 0)
         self._staging = staging_for(device)
+        self._last_shape: Size = (0, 0)
 
     @property
     def network(self) -> Cascade:
@@ -298,7 +300,10 @@ class TileRunner:
         MemoryError
             If not even the smallest core fits, or if the one that the user fixed does not.
         """
-        pieces = Pieces(parts, grid)
+        with heap.kept() if self.device.type == "cpu" else contextlib.nullcontext():
+            yield from self._run(Pieces(parts, grid), grid)
+
+    def _run(self, pieces: Pieces, grid: Grid) -> Iterator[TileDone | MemoryShort]:
         reading: deque[tuple[list[Piece], Future[Loaded]]] = deque()
         writing: deque[tuple[Piece, Future[bool]]] = deque()
         reader = ThreadPoolExecutor(1, "read")
@@ -434,9 +439,10 @@ class TileRunner:
     ) -> tuple[list[NDArray[Any]], list[Any]]:
         """Own values and the network's pictures of the cores of tiles."""
         loaded = loading.result()
-        if self.device.type == "cpu":
-            # Feature maps of many sizes leave holes in the heap, which would grow tile by tile.
+        if self.device.type == "cpu" and batch[0].shape != self._last_shape:
+            # Feature maps of other sizes leave holes in the heap, which would grow tile by tile.
             devices.release_memory(self.device)
+            self._last_shape = batch[0].shape
         return loaded.own, self._staging.compute(loaded.sent, partial(self._run_tiles, batch))
 
     def _run_tiles(
