@@ -308,7 +308,7 @@ class TileRunner:
         writing: deque[tuple[Piece, Future[bool]]] = deque()
         reader = ThreadPoolExecutor(1, "read")
         writer = ThreadPoolExecutor(1, "write")
-        room = AHEAD
+        room = next_room = 0  # the first tile is told of before the second one is computed
         try:
             while True:
                 while len(reading) <= AHEAD:
@@ -329,7 +329,7 @@ class TileRunner:
                     if done is None:
                         failed = batch
                     else:
-                        room = AHEAD * len(batch)
+                        room, next_room = next_room, AHEAD * len(batch)
                         for piece, own, picture in zip(batch, *done, strict=True):
                             stored = writer.submit(self._store, piece, own, picture)
                             writing.append((piece, stored))
