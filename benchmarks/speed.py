@@ -1,9 +1,11 @@
 """Time of one window at full depth against scikit-image's CLAHE, in one run.
 
     python benchmarks/speed.py [--megapixels 2] [--threads 2] [--rounds 7]
+    python benchmarks/speed.py --sizes [--rounds 7]
 
 Rounds are interleaved, medians are compared: only the ratios mean anything.
 Also printed: a whole ``enhance()`` call, survey and conversions included.
+``--sizes``: what a pixel costs in such calls on images of 1 and of 8 megapixels.
 """
 
 from __future__ import annotations
@@ -21,6 +23,49 @@ import napari_dcr
 from napari_dcr.engine.devices import Precision, fast_precision, torch_dtype
 from napari_dcr.network import weights
 
+SIZES = {"1 MP": (816, 1224), "8 MP": (2309, 3464), "8 MP, square": (2828, 2828)}
+
+
+def dim_picture(height: int, width: int) -> np.ndarray:
+    """A noisy RGB picture, uint8."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    scene = 20 + 15 * np.sin(x / 90) * np.cos(y / 70)
+    noisy = scene[..., None] * [1, 0.9, 0.7] + rng.normal(0, 3, (height, width, 3))
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def median_times(cases: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Seconds that each case takes."""
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(rounds + 1):
+        for name, run in cases.items():
+            started = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(t[1:]) for name, t in times.items()}  # first round warms up
+
+
+def precisions() -> list[Precision]:
+    """The fast one that a CPU has, if it has one, and fp32."""
+    trusted = fast_precision(torch.device("cpu"))
+    return ["fp32"] if trusted == "fp32" else [trusted, "fp32"]
+
+
+def compare_sizes(rounds: int) -> None:
+    """Print a Markdown table."""
+    images = {name: dim_picture(*size) for name, size in SIZES.items()}
+
+    def call(name: str, precision: Precision) -> Callable[[], object]:
+        return lambda: napari_dcr.enhance(images[name], precision=precision, device="cpu")
+
+    print("| enhance() | s per megapixel | ratio to 1 MP |\n|---|---|---|")
+    for precision in precisions():
+        medians = median_times({name: call(name, precision) for name in SIZES}, rounds)
+        costs = {name: 1e6 * medians[name] / (h * w) for name, (h, w) in SIZES.items()}
+        for name, cost in costs.items():
+            print(f"| {name}, {precision} | {cost:.3f} | {cost / costs['1 MP']:.2f} |", flush=True)
+
 
 def main() -> None:
     """Print a Markdown table."""
@@ -28,16 +73,14 @@ def main() -> None:
     parser.add_argument("--megapixels", type=float, default=2.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--sizes", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.sizes:
+        return compare_sizes(options.rounds)
     height = int((options.megapixels * 1e6 / 1.5) ** 0.5) // 8 * 8
     width = int(options.megapixels * 1e6 / height) // 8 * 8
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:height, :width]
-    scene = 20 + 15 * np.sin(x / 90) * np.cos(y / 70)
-    noisy = scene[..., None] * [1, 0.9, 0.7] + rng.normal(0, 3, (height, width, 3))
-    image = np.clip(noisy, 0, 255).astype(np.uint8)
-
+    image = dim_picture(height, width)
     network = weights.load("photo").network.placed_on(torch.device("cpu"))
     window = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     conditioning = network.condition(torch.nn.functional.adaptive_avg_pool2d(window, 64))
@@ -55,24 +98,16 @@ def main() -> None:
     def whole_call(depth: int, precision: Precision) -> Callable[[], object]:
         return lambda: napari_dcr.enhance(image, depth=depth, precision=precision, device="cpu")
 
-    trusted = fast_precision(torch.device("cpu"))
-    precisions: list[Precision] = ["fp32"] if trusted == "fp32" else [trusted, "fp32"]
     cases: dict[str, Callable[[], object]] = {
         "skimage equalize_adapthist": lambda: equalize_adapthist(image)
     }
-    for precision in precisions:
+    for precision in precisions():
         for depth in range(network.stages, -1, -1):
             cases[f"one window, depth {depth}, {precision}"] = one_window(depth, precision)
         cases[f"enhance(), depth {network.stages}, {precision}"] = whole_call(
             network.stages, precision
         )
-    times: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(options.rounds + 1):
-        for name, run in cases.items():
-            started = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(t[1:]) for name, t in times.items()}  # first round warms up
+    medians = median_times(cases, options.rounds)
     reference = medians["skimage equalize_adapthist"]
     megapixels = height * width / 1e6
     print(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 import napari_dcr
 from napari_dcr.engine import record
-from napari_dcr.engine.runner import TileRunner
+from napari_dcr.engine.runner import Part, TileRunner
 
 FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32", "tile": 64}
 
@@ -93,9 +95,9 @@ def test_what_is_finished_is_not_computed_again(
     computed: list[Any] = []
     compute = TileRunner._run_tiles
 
-    def counted(self: TileRunner, grid: Any, batch: Any, working: Any) -> Any:
+    def counted(self: TileRunner, batch: Any, *sent: Any) -> Any:
         computed.extend(batch)
-        return compute(self, grid, batch, working)
+        return compute(self, batch, *sent)
 
     monkeypatch.setattr(TileRunner, "_run_tiles", counted)
     napari_dcr.enhance(image, out=tmp_path / "whole.zarr", **FAST)
@@ -110,6 +112,44 @@ def test_what_is_finished_is_not_computed_again(
     computed.clear()
     napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, **FAST)
     assert not computed
+    assert contents(tmp_path / "out.zarr") == contents(tmp_path / "whole.zarr")
+
+
+def test_cancelled_from_another_thread_it_leaves_what_can_be_gone_on_with(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancel, third = threading.Event(), threading.Event()
+    begun: list[bool] = []
+    compute = TileRunner._run_tiles
+
+    def watched(self: TileRunner, *sent: Any) -> Any:
+        begun.append(cancel.is_set())
+        if len(begun) == 3:
+            third.set()
+            assert cancel.wait(60)
+        return compute(self, *sent)
+
+    def told(step: napari_dcr.Progress) -> None:
+        if cancel.is_set():
+            raise InterruptedError
+
+    def run() -> None:
+        with pytest.raises(InterruptedError):
+            napari_dcr.enhance(image, out=tmp_path / "out.zarr", progress=told, **FAST)
+
+    monkeypatch.setattr(TileRunner, "_run_tiles", watched)
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert third.wait(60)
+    cancel.set()
+    thread.join()
+    assert begun == [False] * 3  # the tile under way was the last one
+    gc.collect()
+    assert not [o for o in gc.get_objects() if type(o) is Part]  # nor the windows they hold
+    done: Any = zarr.open(tmp_path / "out.zarr")
+    assert done[0, :64, :128].any()
+    napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, **FAST)
+    napari_dcr.enhance(image, out=tmp_path / "whole.zarr", **FAST)
     assert contents(tmp_path / "out.zarr") == contents(tmp_path / "whole.zarr")
 
 
@@ -208,10 +248,10 @@ def test_memory_running_out_leaves_whole_chunks(
     expected = napari_dcr.enhance(image, **options)
     compute = TileRunner._run_tiles
 
-    def limited(self: TileRunner, grid: Any, batch: Any, working: Any) -> Any:
-        if working.shape[2] * working.shape[3] > 60_000:
+    def limited(self: TileRunner, batch: Any, windows: Any, *beside: Any) -> Any:
+        if windows.shape[2] * windows.shape[3] > 60_000:
             raise MemoryError
-        return compute(self, grid, batch, working)
+        return compute(self, batch, windows, *beside)
 
     monkeypatch.setattr(TileRunner, "_run_tiles", limited)
     result = napari_dcr.enhance(image, out=tmp_path / "out.zarr", **options)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,14 +10,15 @@ from typing import Literal
 import psutil
 import torch
 
+from napari_dcr.engine import heap
 from napari_dcr.network.cascade import Cascade
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-BYTES_PER_PIXEL = {"fp32": 340, "bf16": 240, "fp16": 240}
-"""Peak working memory per pixel of a window: a tenth above what ``benchmarks/memory.py`` measures."""
+BYTES_PER_PIXEL = {"fp32": 500, "bf16": 300, "fp16": 300}
+"""Peak working memory per pixel of a window, holes in the heap included."""
 
 
 @dataclass(frozen=True)
@@ -135,24 +134,23 @@ def _cgroup_room(folder: Path, limit: str, used: str) -> int | None:
     return max(0, int(most) - taken + reclaimable)
 
 
-_CPU_MESSAGES = (
+_OUT_OF_MEMORY = (
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
+    "MPS backend out of memory",
+    "CUDA error: out of memory",  # of page-locked memory
 )
-_MPS_MESSAGE = "MPS backend out of memory"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says, in so many words, that memory ran out.
 
-    CPU and MPS report it as a plain `RuntimeError`; only their exact wording
-    counts, so that no other error is ever taken for it.
+    CPU, MPS and page-locked memory report it as a plain `RuntimeError`; only their
+    exact wording counts, so that no other error is ever taken for it.
     """
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(
-        m in str(error) for m in (*_CPU_MESSAGES, _MPS_MESSAGE)
-    )
+    return isinstance(error, RuntimeError) and any(m in str(error) for m in _OUT_OF_MEMORY)
 
 
 def release_memory(device: torch.device) -> None:
@@ -161,18 +159,8 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
-    elif trim := _malloc_trim():
-        trim(0)
-
-
-@functools.cache
-def _malloc_trim() -> Callable[[int], int] | None:
-    """``malloc_trim`` of the GNU C library, where that is what allocates."""
-    try:
-        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):
-        return None
-    return trim
+    else:
+        heap.trim()
 
 
 def torch_dtype(precision: Precision) -> torch.dtype:

@@ -15,7 +15,7 @@ Sizes = NDArray[np.int64]
 SMALL_OVERLAP = 1.15
 """Windows over image up to which a cut is made as good as memory allows."""
 
-NEARLY = 1.03
+NEARLY = 1.15
 """How much worse than the best a cut may be that saves memory, beyond that."""
 
 
@@ -115,10 +115,11 @@ class Grid:
 
     def largest_window(self, core: Size) -> int:
         """Pixels of the largest window that cores of this size need."""
-        halo = 2 * round_up(self.halo, self.stride)
-        return min(core[0] + halo, round_up(self.height, self.stride)) * min(
-            core[1] + halo, round_up(self.width, self.stride)
+        high, wide = (
+            self._windows(np.array([c]), size)[0]
+            for c, size in zip(core, (self.height, self.width), strict=True)
         )
+        return int(high * wide)
 
     def best_core(self, pixels: int, unit: Size) -> Size:
         """The core with the least overlap whose window has at most ``pixels``.
@@ -164,5 +165,10 @@ class Grid:
         halo = round_up(self.halo, self.stride)
         pieces = np.geomspace(1, -(-size // unit), 256).round().astype(np.int64)
         core = np.unique(-(-size // (pieces * unit)) * unit)
-        window = np.minimum(core + 2 * halo, round_up(size, self.stride))
-        return core, window, size + 2 * halo * (-(-size // core) - 1)
+        return core, self._windows(core, size), size + 2 * halo * (-(-size // core) - 1)
+
+    def _windows(self, core: Sizes, size: int) -> Sizes:
+        """The largest windows that cores need along an axis; of two, each has one neighbour."""
+        sides = np.minimum(2, -(-size // core) - 1)
+        halo = round_up(self.halo, self.stride)
+        return np.minimum(round_up(size, self.stride), core + sides * halo)

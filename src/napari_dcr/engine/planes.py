@@ -54,6 +54,13 @@ class ArrayPlane:
         """Fill (C, h, w) with what the network takes."""
         self.rendering.to_working(own, self.scale, out)
 
+    def working_values(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:
+        """What `to_working` turns each value of an unsigned dtype into: a table for the device."""
+        own = np.arange(np.iinfo(dtype).max + 1, dtype=dtype)[None, None]
+        working = np.empty((1, *own.shape[1:]), np.float32)
+        self.to_working(own, working)
+        return working[0, 0]
+
     def finish(self, own: NDArray[Any], enhanced: NDArray[np.float32]) -> NDArray[Any]:
         """Turn own values and the network's picture into the result."""
         return self.rendering.finish(own, self.scale, enhanced)

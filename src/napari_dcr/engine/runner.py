@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_dcr.engine import devices
+from napari_dcr.engine import devices, heap
 from napari_dcr.engine.plan import Grid, Size, Tile, round_up
+from napari_dcr.engine.staging import staging_for
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 
 SMALLEST_CORE = 64
 """Pixels a side below which running out of memory is final."""
 
-AUTOMATIC_BYTES = 1_100_000_000
-"""Most memory that a window chosen by itself works in: enough to keep what overlaps
-below 15 % of an image of 8 megapixels."""
+AUTOMATIC_BYTES = 2_200_000_000
+"""Most memory that a window chosen by itself works in: half an image of 8 megapixels, of
+which then less than 8 % overlaps."""
 
 BATCH_PIXELS = {"cuda": 1 << 22, "mps": 1 << 20, "cpu": 0}
 """Windows of one shape, such as small frames of a stack, are computed together up to this
@@ -46,6 +49,9 @@ class Plane(Protocol):
 
     def to_working(self, own: NDArray[Any], out: NDArray[np.float32]) -> None:
         """Turn it into what the network takes."""
+
+    def working_values(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:
+        """What `to_working` turns each value of an unsigned dtype into."""
 
     def finish(self, own: NDArray[Any], enhanced: NDArray[np.float32]) -> NDArray[Any]:
         """Turn own values and what the network made of them into the result."""
@@ -202,10 +208,10 @@ class MemoryShort:
 
 
 class Loaded(NamedTuple):
-    """A batch of windows, read and converted."""
+    """A batch of windows that was read: the cores' own values, and what was sent to the device."""
 
     own: list[NDArray[Any]]
-    working: torch.Tensor
+    sent: Any
 
 
 class TileRunner:
@@ -242,6 +248,8 @@ class TileRunner:
         self._fixed_tile = tile
         self._limit = self._found = sys.maxsize
         self.batch_pixels = BATCH_PIXELS.get(device.type, 0)
+        self._staging = staging_for(device)
+        self._last_shape: Size = (0, 0)
 
     @property
     def network(self) -> Cascade:
@@ -275,6 +283,8 @@ class TileRunner:
                 limit = max(SMALLEST_CORE, side // step * step)
         # What a back-off has found out stays true.
         self._limit = min(limit, self._found)
+        largest = grid.largest_window((min(part[0], self._limit), min(part[1], self._limit)))
+        self._staging.reserve(max(largest, self.batch_pixels))
         return part
 
     def run(self, grid: Grid, parts: Iterable[Part]) -> Iterator[TileDone | MemoryShort]:
@@ -290,12 +300,15 @@ class TileRunner:
         MemoryError
             If not even the smallest core fits, or if the one that the user fixed does not.
         """
-        pieces = Pieces(parts, grid)
+        with heap.kept() if self.device.type == "cpu" else contextlib.nullcontext():
+            yield from self._run(Pieces(parts, grid), grid)
+
+    def _run(self, pieces: Pieces, grid: Grid) -> Iterator[TileDone | MemoryShort]:
         reading: deque[tuple[list[Piece], Future[Loaded]]] = deque()
         writing: deque[tuple[Piece, Future[bool]]] = deque()
         reader = ThreadPoolExecutor(1, "read")
         writer = ThreadPoolExecutor(1, "write")
-        room = AHEAD
+        room = next_room = 0  # the first tile is told of before the second one is computed
         try:
             while True:
                 while len(reading) <= AHEAD:
@@ -316,10 +329,11 @@ class TileRunner:
                     if done is None:
                         failed = batch
                     else:
-                        room = AHEAD * len(batch)
-                        for piece, own, enhanced in zip(batch, *done, strict=True):
-                            writing.append((piece, writer.submit(_store, piece, own, enhanced)))
-                        del own, enhanced
+                        room, next_room = next_room, AHEAD * len(batch)
+                        for piece, own, picture in zip(batch, *done, strict=True):
+                            stored = writer.submit(self._store, piece, own, picture)
+                            writing.append((piece, stored))
+                        del own, picture, stored
                     del loading, done  # and with them windows, or what an error holds on to
                 else:
                     return
@@ -329,12 +343,14 @@ class TileRunner:
                     for _, job in reading:
                         job.cancel()
                     reading.clear()
-                    yield self._back_off(grid, failed)
+                    yield self._back_off(grid, failed, reader, writer)
         finally:
             reader.shutdown(wait=True, cancel_futures=True)
             writer.shutdown(wait=True, cancel_futures=True)
 
-    def _back_off(self, grid: Grid, failed: list[Piece]) -> MemoryShort:
+    def _back_off(
+        self, grid: Grid, failed: list[Piece], reader: Executor, writer: Executor
+    ) -> MemoryShort:
         """How to go on after some tiles did not fit together.
 
         A size that the user fixed is not changed behind their back: the largest
@@ -359,17 +375,17 @@ class TileRunner:
                 self._limit = self._found = smaller
                 return MemoryShort(smaller)
             tile = grid.split(tile, (smaller, smaller))[0]
-            if self._attempt(self._try, grid, Piece(part, tile)):
+            if self._attempt(self._try, grid, Piece(part, tile), reader, writer):
                 raise MemoryError(
                     f"tile: got {self._fixed_tile}, which does not fit into the memory of"
                     f" {self.device}; {smaller} does"
                 )
 
-    def _try(self, grid: Grid, piece: Piece) -> bool:
+    def _try(self, grid: Grid, piece: Piece, reader: Executor, writer: Executor) -> bool:
         """Do a tile, but do not hand it in."""
-        loaded = self._load(grid, [piece])
-        (enhanced,) = self._run_tiles(grid, [piece], loaded.working)
-        piece.part.plane.finish(loaded.own[0], enhanced)
+        loading = reader.submit(self._load, grid, [piece])
+        (own,), (picture,) = self._compute(grid, [piece], loading)
+        writer.submit(self._finish, piece, own, picture).result()
         return True
 
     def _attempt(self, call: Callable[..., T], *arguments: Any) -> T | None:
@@ -383,55 +399,80 @@ class TileRunner:
         return None
 
     def _load(self, grid: Grid, batch: list[Piece]) -> Loaded:
-        """Read and convert the windows of tiles of one shape."""
-        height, width = batch[0].shape
-        working = torch.empty(len(batch), self._network.config.channels, height, width)
-        own = []
-        for (part, tile), window in zip(batch, working.numpy(), strict=True):
-            rows = slice(tile.rows[0], min(tile.rows[1], grid.height))
-            columns = slice(tile.columns[0], min(tile.columns[1], grid.width))
-            own.append(part.plane.read(rows, columns))
-            h, w = own[-1].shape[1:]
-            part.plane.to_working(own[-1], window[:, :h, :w])
-            # The plane's own remainder up to the stride: the one place where pixels are made up.
-            window[:, h:, :w] = window[:, h - 1 : h, :w]
-            window[:, :, w:] = window[:, :, w - 1 : w]
+        """Read the windows of tiles of one shape and send them to the device."""
+        own = [
+            part.plane.read(
+                slice(tile.rows[0], min(tile.rows[1], grid.height)),
+                slice(tile.columns[0], min(tile.columns[1], grid.width)),
+            )
+            for part, tile in batch
+        ]
+        dtype = own[0].dtype
+        as_it_is = self._staging.sends_integers and dtype.name in ("uint8", "uint16")
+        channels = min(len(own[0]), 3) if as_it_is else self._network.config.channels
+
+        def fill(windows: NDArray[Any]) -> None:
+            for (part, _), values, window in zip(batch, own, windows, strict=True):
+                h, w = values.shape[1:]
+                if as_it_is:
+                    window[:, :h, :w] = values[:3]
+                else:
+                    part.plane.to_working(values, window[:, :h, :w])
+                # The plane's own remainder up to the stride: the one place where pixels are made up.
+                window[:, h:, :w] = window[:, h - 1 : h, :w]
+                window[:, :, w:] = window[:, :, w - 1 : w]
+
+        size = grid.height, grid.width
+        weights = [self._network.window_weights(tile.rows, tile.columns, size) for _, tile in batch]
+        beside = [torch.cat(axis) for axis in zip(*weights, strict=True)]
+        if as_it_is:
+            tables = [part.plane.working_values(dtype) for part, _ in batch]
+            beside.append(torch.from_numpy(np.stack(tables)))
+        shape = len(batch), channels, *batch[0].shape
+        sent = self._staging.send(shape, dtype if as_it_is else np.dtype(np.float32), fill, *beside)
         return Loaded(
-            [o[(slice(None), *p.tile.crop)] for o, p in zip(own, batch, strict=True)], working
+            [o[(slice(None), *p.tile.crop)] for o, p in zip(own, batch, strict=True)], sent
         )
 
     def _compute(
         self, grid: Grid, batch: list[Piece], loading: Future[Loaded]
-    ) -> tuple[list[NDArray[Any]], list[NDArray[np.float32]]]:
-        """Own values and the network's of the cores of tiles."""
+    ) -> tuple[list[NDArray[Any]], list[Any]]:
+        """Own values and the network's pictures of the cores of tiles."""
         loaded = loading.result()
-        if self.device.type == "cpu":
-            # Feature maps of many sizes leave holes in the heap, which would grow tile by tile.
+        if self.device.type == "cpu" and batch[0].shape != self._last_shape:
+            # Feature maps of other sizes leave holes in the heap, which would grow tile by tile.
             devices.release_memory(self.device)
-        return loaded.own, self._run_tiles(grid, batch, loaded.working)
+            self._last_shape = batch[0].shape
+        return loaded.own, self._staging.compute(loaded.sent, partial(self._run_tiles, batch))
 
     def _run_tiles(
-        self, grid: Grid, batch: list[Piece], working: torch.Tensor
-    ) -> list[NDArray[np.float32]]:
+        self,
+        batch: list[Piece],
+        windows: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        tables: torch.Tensor | None = None,
+    ) -> list[torch.Tensor]:
         """Send windows of one shape through the network; returns the cores (C, h, w)."""
-        size = grid.height, grid.width
-        weights = [self._network.window_weights(tile.rows, tile.columns, size) for _, tile in batch]
         with torch.inference_mode():
-            place = tuple(torch.cat(axis).to(self.device) for axis in zip(*weights, strict=True))
+            if tables is not None:
+                windows = torch.stack([t[w.int()] for t, w in zip(tables, windows, strict=True)])
+                windows = windows.expand(-1, self._network.config.channels, -1, -1)
             conditioning = _together([part.conditioning for part, _ in batch])
-            out = self._local(
-                working.to(self.device), conditioning, place, self.depth, self.detail
-            ).cpu()
-        return [
-            picture[(slice(None), *tile.crop)].numpy()
-            for picture, (_, tile) in zip(out, batch, strict=True)
-        ]
+            pictures = self._local(windows, conditioning, (rows, columns), self.depth, self.detail)
+            return [
+                picture[(slice(None), *tile.crop)]
+                for picture, (_, tile) in zip(pictures, batch, strict=True)
+            ]
 
+    def _finish(self, piece: Piece, own: NDArray[Any], picture: Any) -> NDArray[Any]:
+        """Convert a finished tile."""
+        return piece.part.plane.finish(own, self._staging.fetch(picture))
 
-def _store(piece: Piece, own: NDArray[Any], enhanced: NDArray[np.float32]) -> bool:
-    """Convert a finished tile and hand it in."""
-    piece.part.put(piece.tile, piece.part.plane.finish(own, enhanced))
-    return True
+    def _store(self, piece: Piece, own: NDArray[Any], picture: Any) -> bool:
+        """Convert a finished tile and hand it in."""
+        piece.part.put(piece.tile, self._finish(piece, own, picture))
+        return True
 
 
 def _together(conditionings: list[Conditioning]) -> Conditioning:
