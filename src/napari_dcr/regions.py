@@ -160,12 +160,15 @@ class RegionEnhancer:
             )
         rendering = rendering_of(options, engine.model, out_dtype)
         works = []
+        noise = []
         for frame, channel in places:
             group = (channel, None if options.link_frames else frame)
             for linked in self._link(options, layout, dtype, engine, group):
                 if linked is None:
                     yield RegionStep(0, total, "looking at the whole image")
             assert linked is not None
+            if linked.noise is not None and linked.noise.to_dict() not in noise:
+                noise.append(linked.noise.to_dict())
             plane = ArrayPlane(
                 self._source(layout), None, layout, frame, channel, network.config.channels,
                 linked.scale, rendering,
@@ -186,6 +189,7 @@ class RegionEnhancer:
             "ranges": [
                 list(scale) for scale in {w.group: w.range for w in works}.values()
             ],
+            **({"noise": noise} if noise else {}),
             "version": __version__,
             "device": str(engine.device),
             "precision": engine.precision,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 from pathlib import Path
 
@@ -10,6 +11,18 @@ def shipped() -> dict[str, Path]:
     """Weights that come with the package, by name."""
     folder = Path(str(resources.files("napari_dcr") / "weights"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def keeps_intensities(weights: Path) -> bool:
+    """Whether a weights file's network works in counts; False for what is none."""
+    try:
+        with weights.open("rb") as file:
+            # A safetensors file begins with the length of a JSON header.
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        network = json.loads(header["__metadata__"]["network"])
+    except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError):
+        return False
+    return bool(network.get("base") == "counts")
 
 
 def purpose(weights: Path) -> str:

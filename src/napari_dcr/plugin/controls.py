@@ -68,7 +68,7 @@ class Controls:
         )  # fmt: skip
         self.shape = _note("shape")
         self._uses = {
-            "auto": "The shipped weights that suit the image.",
+            "auto": "The photo weights: for pictures to look at.",
             **{name: cards.purpose(path) for name, path in cards.shipped().items()},
             OWN_FILE: "Weights that you trained yourself (.safetensors).",
         }
@@ -145,13 +145,23 @@ class Controls:
             " layer is read from there as you look at it. Takes little memory. Empty: the result"
             " stays in memory.",
         )  # fmt: skip
+        self.residual = CheckBox(
+            name="residual", text="residual layer", label="", value=False,
+            tooltip="Add a layer with input minus result: it should look like noise. For weights"
+            " that keep intensities (microscopy), and the extent 'all'.",
+        )  # fmt: skip
+        self.uncertainty = CheckBox(
+            name="uncertainty", text="uncertainty layer", label="", value=False,
+            tooltip="Add a layer with the deviation of each pixel's error, in the image's units."
+            " For weights that keep intensities (microscopy), and the extent 'all'.",
+        )  # fmt: skip
         self.native = QWidget()
         self._form = QFormLayout(self.native)
         self._form.setContentsMargins(0, 0, 0, 0)
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._advanced: list[Widget] = [
             self.tile, self.precision, self.input_range, self.link_frames, self.output,
-            self.folder,
+            self.folder, self.residual, self.uncertainty,
         ]  # fmt: skip
         for control in (
             self.image, self.axes, self.shape, self.model, self.weights, self.use, self.depth,
@@ -164,6 +174,7 @@ class Controls:
         self.image.changed.connect(self.show_image)
         self.axes.changed.connect(self._show_shape)
         self.model.changed.connect(self._show_use)
+        self.weights.changed.connect(self._show_use)
         self.depth.changed.connect(self._show_stage)
         self.extent.changed.connect(self._show_extent)
         self.more.clicked.connect(self._toggle_advanced)
@@ -204,6 +215,12 @@ class Controls:
         """Where results of whole layers are written; None keeps them in memory."""
         return self.folder.value if self.folder.enabled else None
 
+    @property
+    def keeps_intensities(self) -> bool:
+        """Whether the chosen weights work in the image's own units."""
+        path = cards.shipped().get(self.chosen_model, Path(self.chosen_model))
+        return cards.keeps_intensities(path)
+
     def options(self, layer: Image) -> Options:
         """What the controls say, for a layer.
 
@@ -229,6 +246,8 @@ class Controls:
             tile=self.tile.value,
             device=self.device.value,
             precision=self.precision.value,
+            return_residual=self.residual.enabled and self.residual.value,
+            return_uncertainty=self.uncertainty.enabled and self.uncertainty.value,
         )
 
     def offer(self, devices: Sequence[tuple[str, str]], stages: int) -> None:
@@ -275,18 +294,24 @@ class Controls:
     def _show_use(self, _: object = None) -> None:
         self._show_row(self.weights, self.model.value == OWN_FILE)
         self.use.value = self._uses[self.model.value]
+        self._show_stage()
+        self._show_extent()
 
     def _show_stage(self, _: object = None) -> None:
         depth = self.depth.value
+        first = stage_name(0, self.keeps_intensities)
         if depth == 0:
-            self.stage.value = "tone curve alone: brightens, invents nothing"
+            what = "nothing changes" if self.keeps_intensities else "brightens, invents nothing"
+            self.stage.value = f"{first} alone: {what}"
         else:
             last = ": cleanest" if depth == self.depth.max else ""
-            self.stage.value = f"tone curve to {stage_name(depth)}{last}"
+            self.stage.value = f"{first} to {stage_name(depth)}{last}"
         self.detail.enabled = depth > 0
 
     def _show_extent(self, _: object = None) -> None:
-        self.folder.enabled = self.extent.value == "all"
+        whole = self.extent.value == "all"
+        self.folder.enabled = whole
+        self.residual.enabled = self.uncertainty.enabled = whole and self.keeps_intensities
 
     def _toggle_advanced(self, _: object = None) -> None:
         self.show_advanced(not self._advanced_shown)

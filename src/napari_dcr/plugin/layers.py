@@ -33,6 +33,9 @@ APPEARANCE = (
 RECORD = "napari_dcr"
 """Key of the record in a result's metadata."""
 
+SAMPLED = 1_000_000
+"""Pixels that contrast limits are found from."""
+
 HELPER = "napari_dcr_helper"
 """Key in the metadata of layers that are shown for a while: preview, the before of a comparison."""
 
@@ -190,11 +193,23 @@ def kept_state(layer: Image, region: Region | None = None) -> dict[str, Any]:
     return kept
 
 
-def result_limits(record: dict[str, Any]) -> tuple[float, float]:
+def result_limits(
+    record: dict[str, Any], pixels: Any, shown: tuple[float, float]
+) -> tuple[float, float]:
     """Contrast limits that show a result as bright as it is: the range it has.
 
-    The black and white point that were used; for another dtype, its full range.
+    The black and white point that were used; for another dtype, its full range. Where
+    intensities are kept, black to the brightest pixels but for a thousandth: there the
+    limits alone make it bright. Of what is not in memory, those of its source.
     """
+    if "noise" in record:
+        if not isinstance(pixels, np.ndarray):
+            return shown
+        step = max(1, int((pixels.size / SAMPLED) ** 0.5))
+        some = pixels[..., ::step, ::step]
+        black = min(black for black, _ in record["ranges"])
+        white = float(np.nanquantile(some, 0.999))
+        return (black, white) if white > black else shown
     output = record["options"]["output"]
     if output != "same":
         dtype = np.dtype(output)
@@ -217,17 +232,38 @@ def result_layer(
     }
     kept = kept_state(layer, region)
     if not layer.rgb:
-        kept["contrast_limits"] = result_limits(record)
+        limits = (float(layer.contrast_limits[0]), float(layer.contrast_limits[1]))
+        kept["contrast_limits"] = result_limits(record, enhancement.image, limits)
     kept["multiscale"] = isinstance(enhancement.image, list)
     kept["name"] = f"{layer.name} [DCR depth {record['depth']}]"
     kept["metadata"] = {RECORD: record}
     return enhancement.image, kept, "image"
 
 
-def stage_name(depth: int) -> str:
+def side_layers(layer: Image, enhancement: Enhancement) -> list[tuple[Any, dict[str, Any], str]]:
+    """Layer data tuples of residual and uncertainty, as far as there are any."""
+    made = []
+    for name, pixels in (
+        ("residual", enhancement.residual),
+        ("uncertainty", enhancement.uncertainty),
+    ):
+        if pixels is None:
+            continue
+        kept = kept_state(layer)
+        step = max(1, int((pixels.size / SAMPLED) ** 0.5))
+        most = float(np.nanquantile(np.abs(pixels[..., ::step, ::step]), 0.995)) or 1.0
+        kept["contrast_limits"] = (-most if name == "residual" else 0.0, most)
+        kept["colormap"] = "gray" if name == "residual" else "viridis"
+        kept["name"] = f"{layer.name} [DCR {name}]"
+        kept["metadata"] = {RECORD: {**enhancement.record, "quantity": name}}
+        made.append((pixels, kept, "image"))
+    return made
+
+
+def stage_name(depth: int, counts: bool = False) -> str:
     """What a depth of the cascade gives."""
     if depth == 0:
-        return "tone curve"
+        return "image" if counts else "tone curve"
     return f"sub-U-Net {depth}"
 
 
@@ -250,7 +286,7 @@ def stages_layer(
     kept["affine"] = block(layer.affine.affine_matrix)
     kept["units"] = ("pixel", *kept["units"])
     kept["axis_labels"] = ("stage", *kept["axis_labels"])
-    names = [stage_name(depth) for depth in range(len(data))]
+    names = [stage_name(depth, "noise" in enhancement.record) for depth in range(len(data))]
     kept["name"] = f"{layer.name} [DCR stages]"
     kept["metadata"] = {RECORD: {**kept["metadata"][RECORD], "stages": names}}
     return data, kept, kind

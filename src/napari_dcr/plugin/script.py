@@ -55,7 +55,11 @@ def as_python(record: dict[str, Any]) -> str:
     }
     chosen = {**record["options"], **resolved}
     defaults = Options().to_dict()
-    shown = [name for name in chosen if chosen[name] != defaults.get(name)]
+    shown = [
+        name
+        for name in chosen
+        if chosen[name] != defaults.get(name) and not name.startswith("return_")
+    ]
     shown = list(dict.fromkeys([*FIRST, *sorted(shown)]))
     if staged:
         shown.remove("depth")

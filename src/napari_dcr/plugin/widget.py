@@ -31,9 +31,11 @@ from napari_dcr.plugin.layers import (
     is_helper,
     result_layer,
     shown_region,
+    side_layers,
     stages_layer,
 )
 from napari_dcr.plugin.preview import Preview
+from napari_dcr.plugin.report import ReportPanel
 from napari_dcr.plugin.run import TICKS, Job, Product, Run, explain
 from napari_dcr.plugin.script import as_python
 
@@ -100,6 +102,8 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         column.addLayout(_row(self.run, self.cancel))
         column.addWidget(self.bar.native)
         column.addWidget(self.status.native)
+        self.report = ReportPanel()
+        column.addWidget(self.report)
         column.addLayout(_row(self.stages, self.copy, self.repeat))
         self.status.native.setWordWrap(True)
         self.status.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -259,10 +263,13 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         make = stages_layer if job.stages else result_layer
         data, arguments, _ = make(job.layer, product.enhancement, job.region)
         result = self._viewer.add_image(data, **arguments)
+        for pixels, shown, _ in side_layers(job.layer, product.enhancement):
+            self._viewer.add_image(pixels, **shown, visible=False)
         if not job.stages and job.layer in self._viewer.layers:
             self._results.append((job.layer, result))
         record = result.metadata[RECORD]
         self.status.value = f"on {record['device']} ({record['precision']})"
+        self.report.show_record(record)
         if job.stages:
             names = record["stages"]
             self.status.value += f"; the slider 'stage' goes from {names[0]} to {names[-1]}"

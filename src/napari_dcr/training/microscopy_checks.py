@@ -83,7 +83,7 @@ def anscombe_bm3d(image: Image) -> Image:
     Dabov et al. 2007, IEEE TIP 16, 2080; Makitalo and Foi 2013, IEEE TIP 22, 91, eq. 10
     and its closed form. The noise is estimated from the image, as for ours.
     """
-    import bm3d
+    import bm3d  # type: ignore[import-untyped, unused-ignore]
 
     model = estimate_noise(image).model
     gain = max(model.gain, 1e-3 * model.unit)
@@ -134,8 +134,8 @@ def score_synthetic(model: str, count: int, slow: bool) -> None:
     print("\nPSNR in dB, unfitted, mean over", count, "scenes\n")
     print("| camera | peak photons |", " | ".join(found), "|")
     print("|---|---|" + "---|" * len(found))
-    for (camera, peak), scores in sorted(rows.items()):
-        print(f"| {camera} | {peak} |", " | ".join(f"{s:.2f}" for s in np.mean(scores, 0)), "|")
+    for (camera, peak), several in sorted(rows.items()):
+        print(f"| {camera} | {peak} |", " | ".join(f"{s:.2f}" for s in np.mean(several, 0)), "|")
 
 
 def _block_means(image: Image, side: int = 16) -> Image:
