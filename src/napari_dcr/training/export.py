@@ -9,7 +9,7 @@ from napari_dcr.training.loop import Trainer, commit
 
 
 def export(trainer: Trainer, path: Path) -> str:
-    """Write the averaged network; returns the file's sha256."""
+    """Write the finished network; returns the file's sha256."""
     config = trainer.config
     training = {
         "seed": config.seed,
@@ -18,4 +18,4 @@ def export(trainer: Trainer, path: Path) -> str:
         "commit": commit(),
         "photographs": len(config.files(trainer.data)),
     }
-    return weights.save(trainer.average.cpu(), path, training)
+    return weights.save(trainer.finished(), path, training)

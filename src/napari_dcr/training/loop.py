@@ -168,6 +168,10 @@ class Trainer:
         """Make the network to train."""
         return self.config.cascade()
 
+    def finished(self) -> Cascade:
+        """The network to export: the average, on the CPU."""
+        return self.average.cpu()
+
     @property
     def checkpoint(self) -> Path:
         """Where the run is kept."""
