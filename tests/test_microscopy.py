@@ -109,7 +109,7 @@ def test_a_run_trains_and_resumes(tmp_path: Path) -> None:
 
 
 def test_calibrated_intervals_hold_what_they_say(tmp_path: Path) -> None:
-    network = calibrated(lively_cascade(config=COUNTS))
+    network = calibrated(lively_cascade(config=COUNTS), recordings=6)
     path = tmp_path / "calibrated.safetensors"
     weights.save(network, path, {})
     assert interval_factor(path, recordings=6) == pytest.approx(1, abs=0.25)

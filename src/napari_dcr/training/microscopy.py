@@ -211,12 +211,12 @@ def interval_factor(model: Path, recordings: int = 30) -> float:
     return float(np.exp(np.mean(np.log(found))))
 
 
-def calibrated(network: Cascade) -> Cascade:
+def calibrated(network: Cascade, recordings: int = 30) -> Cascade:
     """Correct the deviations of a network's errors, in place, by `interval_factor`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trained.safetensors"
         weights.save(network, path, {})
-        factor = interval_factor(path)
+        factor = interval_factor(path, recordings)
     bias = network.head.bias
     assert bias is not None
     with torch.no_grad():
