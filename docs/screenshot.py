@@ -27,14 +27,14 @@ IMAGES = Path(__file__).parent / "images"
 SIDE = 8192
 """Of the large picture, in pixels."""
 
-COLOURS = 128
-"""Of a picture: enough for a window, and a third of the size."""
+COLOURS = 256
+"""Of a picture: enough for a window, and half of the size."""
 
 
 def save(picture: Image.Image, name: str) -> None:
     """Save a picture, small."""
     IMAGES.mkdir(exist_ok=True)
-    few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.FLOYDSTEINBERG)
     few.save(IMAGES / name, optimize=True)
     print(IMAGES / name, picture.size)
 
@@ -121,19 +121,13 @@ def stages(viewer: Any, widget: Any) -> None:
 def large(viewer: Any, widget: Any) -> None:
     """Enhance what is in view of a zarr with levels."""
     ((cells, _, _),) = nuclei()
-    rng = np.random.default_rng(0)
-    across = [-(-SIDE // n) for n in cells.shape]
-
-    def turned() -> np.ndarray:
-        down, right = rng.choice([-1, 1], 2)
-        return cells[::down, ::right]
-
-    slide = np.block([[turned() for _ in range(across[1])] for _ in range(across[0])])
+    # Mirrored at its borders again and again: without seams of its own.
+    slide = np.pad(cells, [(0, SIDE - n) for n in cells.shape], mode="symmetric")
     with tempfile.TemporaryDirectory() as folder:
         levels = []
         for zoom in (1, 2, 4, 8, 16):
             path = f"{folder}/{zoom}.zarr"
-            da.from_array(slide[:SIDE:zoom, :SIDE:zoom], chunks=1024).to_zarr(path)
+            da.from_array(slide[::zoom, ::zoom], chunks=1024).to_zarr(path)
             levels.append(da.from_zarr(path))
         viewer.add_image(levels, name="slide", contrast_limits=(0, 255), multiscale=True)
         viewer.reset_view()
@@ -141,6 +135,7 @@ def large(viewer: Any, widget: Any) -> None:
         pause()
         widget.controls.extent.value = "view"
         run(widget)
+        widget.wipe.value = 0.5
         widget.compare.value = True
         take(viewer, "large.png")
         widget.compare.value = False

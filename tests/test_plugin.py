@@ -191,8 +191,11 @@ def test_an_empty_viewer_is_no_error(viewer: Any, widget: EnhanceWidget) -> None
     assert widget.status.value == "open an image to begin"
     widget.start()
     assert not widget.running
-    viewer.add_image(np.zeros((20, 20), np.uint8))
+    layer = viewer.add_image(np.zeros((20, 20), np.uint8))
     assert widget.run.enabled
+    assert widget.status.value == ""
+    viewer.layers.remove(layer)
+    assert widget.status.value == "open an image to begin"
 
 
 @pytest.mark.gui
@@ -275,7 +278,8 @@ def test_controls_explain_themselves(viewer: Any, widget: EnhanceWidget) -> None
     controls.extent.value = "slice"
     assert not controls.folder.enabled
     shown = controls.device.native
-    assert any("GiB free" in shown.itemText(i) for i in range(shown.count()))
+    assert all("GiB free" in shown.itemText(i) for i in range(shown.count()))
+    assert shown.itemText(0).startswith("auto: ")
 
 
 @pytest.mark.gui

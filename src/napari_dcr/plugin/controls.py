@@ -260,7 +260,7 @@ class Controls:
         stages : int
             Largest depth.
         """
-        self.device.choices = [("auto", "auto"), *devices]
+        self.device.choices = devices
         self.depth.max = stages
         self._show_stage()
 

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
+LOADING = "loading PyTorch"
+
 LOAD_AFTER_MS = 100
 """Time for the widget to be drawn."""
 
@@ -121,7 +123,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._drawn.setSingleShot(True)
         self._drawn.timeout.connect(self._loader.start)
         self._drawn.start(LOAD_AFTER_MS)
-        self.status.value = "loading PyTorch"
+        self.status.value = LOADING
         self._show_readiness(keep_status=True)
 
     def _connect(self) -> None:
@@ -165,7 +167,9 @@ class EnhanceWidget(Container):  # type: ignore[misc]
 
     def _on_image(self, _: object = None) -> None:
         self._show_comparison()
-        self._show_readiness(keep_status=True)
+        if not self.running:
+            self.bar.value = 0  # what is said of another image no longer holds
+        self._show_readiness(keep_status=self.status.value == LOADING)
 
     @property
     def targets(self) -> list[Image]:
@@ -387,7 +391,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
             return
         self.controls.offer(*found)
         self._restore()
-        if self.status.value == "loading PyTorch":
+        if self.status.value == LOADING:
             self._show_readiness()
 
     def _abandon(self) -> None:
@@ -424,6 +428,7 @@ def _find_choices() -> Generator[None, None, Choices | Failure]:
         devices = [
             (f"{d.name} - {d.label}, {d.free / 2**30:.1f} GiB free", d.name) for d in list_devices()
         ]
-        return devices, weights.load("auto").network.stages
+        best, _ = devices[0]
+        return [(f"auto: {best}", "auto"), *devices], weights.load("auto").network.stages
     except Exception as error:
         return Failure(error)
