@@ -88,12 +88,15 @@ def animate(viewer: Any, widget: Any) -> None:
     """Move the line of compare to and fro."""
     there = np.linspace(0.05, 0.95, 10)
     frames = []
+    viewer.reset_view()
     widget.compare.value = True
     for share in np.concatenate([there, there[::-1]]):
         widget.wipe.value = float(share)
         pause(0.1)
         frame = Image.fromarray(viewer.screenshot(flash=False)).convert("RGB")
-        frame.thumbnail((420, 420))
+        rows = np.flatnonzero(np.asarray(frame).any(axis=(1, 2)))
+        frame = frame.crop((0, rows[0], frame.width, rows[-1] + 1))
+        frame.thumbnail((480, 480))
         frames.append(frame.quantize(64, dither=Image.Dither.NONE))
     widget.compare.value = False
     frames[0].save(

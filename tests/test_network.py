@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from napari_dcr.network import weights
+from napari_dcr.network import cards, weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 from napari_dcr.network.classic import ClassicCascade
 from napari_dcr.network.tone import TABLE_SIZE, apply_tone, decode, encode
@@ -211,3 +212,9 @@ def test_stages_are_detachable() -> None:
         place = network.window_weights((0, 32), (0, 32), (32, 32))
         conditioning = network.condition(torch.rand(1, 3, 64, 64))
         assert network(x, conditioning, place, stages).shape == x.shape
+
+
+def test_cards_of_shipped_weights_say_what_they_are_for() -> None:
+    for path in cards.shipped().values():
+        assert cards.purpose(path)
+    assert cards.purpose(Path("none.safetensors")) == ""

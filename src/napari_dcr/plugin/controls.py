@@ -106,10 +106,12 @@ class Controls:
             " the sliders are at, 'all' the whole layer. The place looks the same in each.",
         )  # fmt: skip
         self.device = ComboBox(
-            name="device", choices=[("auto", "auto")], value=Options.device,
+            name="device", choices=["auto"], value=Options.device,
             tooltip="Where to compute, with the memory that is free there. 'auto' takes a GPU if"
             " there is one.",
         )  # fmt: skip
+        self._devices: dict[str, str] = {}
+        self.memory = _note("memory")
         self.more = PushButton(
             name="more", text="Advanced", tooltip="Show or hide what is rarely needed."
         )
@@ -166,7 +168,7 @@ class Controls:
         for control in (
             self.image, self.axes, self.shape, self.model, self.weights, self.use, self.depth,
             self.stage, self.detail, self.strength, self.exposure, self.extent, self.device,
-            self.more, *self._advanced,
+            self.memory, self.more, *self._advanced,
         ):  # fmt: skip
             self._add_row(control)
         for box in (self.image, self.device, self.model, self.input_range):
@@ -177,6 +179,7 @@ class Controls:
         self.weights.changed.connect(self._show_use)
         self.depth.changed.connect(self._show_stage)
         self.extent.changed.connect(self._show_extent)
+        self.device.changed.connect(self._show_device)
         self.more.clicked.connect(self._toggle_advanced)
         self.show_image()
         self._show_use()
@@ -250,17 +253,19 @@ class Controls:
             return_uncertainty=self.uncertainty.enabled and self.uncertainty.value,
         )
 
-    def offer(self, devices: Sequence[tuple[str, str]], stages: int) -> None:
+    def offer(self, devices: dict[str, str], stages: int) -> None:
         """Fill in what only PyTorch can tell.
 
         Parameters
         ----------
-        devices : sequence of (str, str)
-            Label and name.
+        devices : dict of str
+            What they are, by name; the one that "auto" takes first.
         stages : int
             Largest depth.
         """
-        self.device.choices = devices
+        self._devices = {"auto": next(iter(devices.values())), **devices}
+        self.device.choices = list(self._devices)
+        self._show_device()
         self.depth.max = stages
         self._show_stage()
 
@@ -312,6 +317,9 @@ class Controls:
         whole = self.extent.value == "all"
         self.folder.enabled = whole
         self.residual.enabled = self.uncertainty.enabled = whole and self.keeps_intensities
+
+    def _show_device(self, _: object = None) -> None:
+        self.memory.value = self._devices.get(self.device.value, "")
 
     def _toggle_advanced(self, _: object = None) -> None:
         self.show_advanced(not self._advanced_shown)

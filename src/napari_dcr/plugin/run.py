@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +125,7 @@ def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancem
     """Write the result to an OME-Zarr image; its levels, to be read when they are looked at."""
     import dask.array
 
-    from napari_dcr.enhancement import Enhancement, enhance_steps
+    from napari_dcr.enhancement import enhance_steps
 
     pixels = layer_pixels(job.layer)
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancem
     assert multiscale is not None
     levels = [dask.array.from_zarr(saved.image[name]) for name in ome.level_paths(multiscale)]
     record = {**saved.record, "path": str(path)}
-    return Enhancement(levels if len(levels) > 1 else levels[0], record)
+    return replace(saved, image=levels if len(levels) > 1 else levels[0], record=record)
 
 
 def unused_path(folder: Path, name: str) -> Path:

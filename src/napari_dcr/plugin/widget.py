@@ -168,7 +168,9 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     def _on_image(self, _: object = None) -> None:
         self._show_comparison()
         if not self.running:
-            self.bar.value = 0  # what is said of another image no longer holds
+            # What was said of another image no longer holds.
+            self.bar.value = 0
+            self.report.show_record(None)
         self._show_readiness(keep_status=self.status.value == LOADING)
 
     @property
@@ -414,8 +416,8 @@ def _row(*widgets: Widget) -> QHBoxLayout:
     return row
 
 
-Choices = tuple[list[tuple[str, str]], int]
-"""Devices (label and name), and the deepest cascade."""
+Choices = tuple[dict[str, str], int]
+"""Devices, and the deepest cascade; see `Controls.offer`."""
 
 
 def _find_choices() -> Generator[None, None, Choices | Failure]:
@@ -425,10 +427,9 @@ def _find_choices() -> Generator[None, None, Choices | Failure]:
         from napari_dcr.engine.devices import list_devices
         from napari_dcr.network import weights
 
-        devices = [
-            (f"{d.name} - {d.label}, {d.free / 2**30:.1f} GiB free", d.name) for d in list_devices()
-        ]
-        best, _ = devices[0]
-        return [(f"auto: {best}", "auto"), *devices], weights.load("auto").network.stages
+        devices = {
+            d.name: f"{d.name} - {d.label}, {d.free / 2**30:.1f} GiB free" for d in list_devices()
+        }
+        return devices, weights.load("auto").network.stages
     except Exception as error:
         return Failure(error)
