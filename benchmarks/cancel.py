@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-import zarr
+from inputs import noisy_zarr
 
 import napari_dcr
 
@@ -83,10 +83,7 @@ def main() -> None:
     generator = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
         image, out, whole = (Path(folder) / f"{n}.zarr" for n in ("in", "out", "whole"))
-        values = np.random.default_rng(options.seed).integers(
-            100, 900, (options.side, options.side), np.uint16
-        )
-        zarr.create_array(image, data=values, chunks=(512, 512))
+        noisy_zarr(image, options.side, 512, options.seed)
         started = time.perf_counter()
         expected = napari_dcr.enhance(image, out=whole, **OPTIONS)[...]
         seconds = time.perf_counter() - started
