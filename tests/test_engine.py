@@ -102,7 +102,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, stage: str, call: int, error: Bas
 
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the automatic window be so small that the picture takes several tiles."""
-    size = 200 * 200 * devices.BYTES_PER_PIXEL["fp32"]
+    size = 2 * 173 * 173 * devices.BYTES_PER_PIXEL["fp32"]
     monkeypatch.setattr("napari_dcr.engine.runner.AUTOMATIC_BYTES", size)
 
 
