@@ -1,6 +1,6 @@
 """Cancel a run into zarr from another thread, at random moments: how long it takes, what it leaves.
 
-    python benchmarks/cancel.py [--cancels 8] [--side 3072] [--seed 0]
+    python benchmarks/cancel.py [--cancels 8] [--side 4096] [--seed 0]
 
 Fails if a cancel takes longer than the longest tile and 0.2 s, or if going on from
 what is left does not end as if the run had not been stopped.
@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import gc
 import random
+import shutil
 import tempfile
 import threading
 import time
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-import zarr
+from inputs import noisy_zarr
 
 import napari_dcr
 
@@ -61,7 +62,7 @@ def cancelled(image: Path, out: Path, wait: float) -> tuple[float, float, int]:
 
     def run() -> None:
         with contextlib.suppress(Cancelled):
-            napari_dcr.enhance(image, out=out, resume=True, progress=watch, **OPTIONS)
+            napari_dcr.enhance(image, out=out, progress=watch, **OPTIONS)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -76,24 +77,22 @@ def main() -> None:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cancels", type=int, default=8)
-    parser.add_argument("--side", type=int, default=3072)
+    parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     generator = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
         image, out, whole = (Path(folder) / f"{n}.zarr" for n in ("in", "out", "whole"))
-        values = np.random.default_rng(options.seed).integers(
-            100, 900, (options.side, options.side), np.uint16
-        )
-        zarr.create_array(image, data=values, chunks=(512, 512))
+        noisy_zarr(image, options.side, 512, options.seed)
         started = time.perf_counter()
         expected = napari_dcr.enhance(image, out=whole, **OPTIONS)[...]
         seconds = time.perf_counter() - started
-        waits = [generator.uniform(0, seconds / 2) for _ in range(options.cancels)]
+        waits = [generator.uniform(0.1, 0.8) * seconds for _ in range(options.cancels)]
         before = resident()
         print("| cancelled after: s | took: s | longest tile: s | pixels done |\n|---|---|---|---|")
         late = 0
         for wait in waits:
+            shutil.rmtree(out, ignore_errors=True)
             took, tile, done = cancelled(image, out, wait)
             late += took > tile + SLACK
             print(f"| {wait:.2f} | {took:.2f} | {tile:.2f} | {done} |", flush=True)

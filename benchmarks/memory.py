@@ -14,9 +14,10 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
-import zarr
+from inputs import noisy_zarr
 
 PROBE = """
 import resource, sys
@@ -75,13 +76,7 @@ def measure_runs(sides: list[int], depth: int) -> None:
     print("| side | imported: MB | peak above it: MB | minutes |\n|---|---|---|---|")
     for side in sides:
         with tempfile.TemporaryDirectory() as folder:
-            image = zarr.create_array(
-                f"{folder}/in.zarr", shape=(side, side), chunks=(1024, 1024), dtype="uint16"
-            )
-            rng = np.random.default_rng(0)
-            for y in range(0, side, 1024):
-                band = rng.integers(100, 900, (min(1024, side - y), side), np.uint16)
-                image[y : y + 1024] = band
+            noisy_zarr(Path(folder) / "in.zarr", side, 1024)
             before, peak, seconds = fresh(RUN, f"{folder}/in.zarr", f"{folder}/out.zarr", depth)
         print(
             f"| {side} | {before / 1e6:.0f} | {(peak - before) / 1e6:.0f} | {seconds / 60:.1f} |",

@@ -16,8 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-import zarr
+from inputs import noisy_zarr
 
 RUN = """
 import sys
@@ -65,10 +64,7 @@ def main() -> None:
     generator = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
         image, out, whole = (Path(folder) / f"{n}.zarr" for n in ("in", "out", "whole"))
-        values = np.random.default_rng(options.seed).integers(
-            100, 900, (options.side, options.side), np.uint16
-        )
-        zarr.create_array(image, data=values, chunks=(256, 256))
+        noisy_zarr(image, options.side, 256, options.seed)
         for kill in range(options.kills):
             # Some kills before the first tile, most amid tiles; in between, at any microsecond.
             lines = generator.randrange(12)

@@ -28,7 +28,8 @@ SMALLEST_CORE = 64
 
 AUTOMATIC_BYTES = 2_200_000_000
 """Most memory that a window chosen by itself works in: half an image of 8 megapixels, of
-which then less than 8 % overlaps."""
+which then less than 8 % overlaps.  Images that two such windows do not cover take half of it:
+there it would buy less."""
 
 BATCH_PIXELS = {"cuda": 1 << 22, "mps": 1 << 20, "cpu": 0}
 """Windows of one shape, such as small frames of a stack, are computed together up to this
@@ -271,6 +272,8 @@ class TileRunner:
         # Half of what is free is left to the rest of the process and to the system.
         memory = min(AUTOMATIC_BYTES, devices.free_memory(self.device) // 2)
         pixels = memory // devices.BYTES_PER_PIXEL[self.precision]
+        if grid.height * grid.width > 2 * pixels:
+            pixels = min(memory, AUTOMATIC_BYTES // 2) // devices.BYTES_PER_PIXEL[self.precision]
         if self._fixed_tile is not None:
             core = round_up(self._fixed_tile, step)
             part = part or (round_up(core, unit[0]), round_up(core, unit[1]))
