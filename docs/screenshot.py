@@ -1,7 +1,8 @@
 """Make the pictures of the documentation from the real window.
 
-    xvfb-run -a -s "-screen 0 1600x1200x24" python docs/screenshot.py
+    xvfb-run -a -s "-screen 0 1600x1200x24" python docs/screenshot.py [PART ...]
 
+Parts are photograph, stages, measured, large and widget; all of them if none is named.
 ``window.png`` is the README's; the others are the user guide's.  Also walks through a
 cancelled run and fails if it goes wrong.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from window import WIDGET, clear, open_viewer, pause, run, settle, wait
 
 from napari_dcr.plugin.samples import nuclei
+from napari_dcr.training.instruments import Emccd
+from napari_dcr.training.structures import synthetic_scene
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -121,6 +125,45 @@ def stages(viewer: Any, widget: Any) -> None:
     clear(viewer)
 
 
+def measured(viewer: Any, widget: Any) -> None:
+    """Restore a recording at 30 photons; image, result and residual beside each other."""
+    rng = np.random.default_rng(4)
+    camera = Emccd()
+    cells = camera.expose(30 * (synthetic_scene(512, rng) + 0.05), rng).astype(np.uint16)
+    low, high = (float(q) for q in np.quantile(cells, [0.01, 0.999]))
+    viewer.add_image(cells, name="recording", contrast_limits=(low, high))
+    controls = widget.controls
+    controls.model.value = "microscopy"
+    controls.show_advanced(True)
+    controls.residual.value = True
+    run(widget)
+    for layer in viewer.layers:
+        layer.visible = True
+    grid = viewer.canvas.grid
+    grid.enabled = True
+    grid.shape = (1, 3)
+    viewer.reset_view()
+    take(viewer, "measured.png")
+    grid.enabled = False
+    controls.residual.value = False
+    controls.show_advanced(False)
+    controls.model.value = "auto"
+    clear(viewer)
+
+
+def pictures_of_widget(viewer: Any, widget: Any, dock: Any) -> None:
+    """Take the widget alone, in both themes and two widths."""
+    from napari.settings import get_settings
+
+    viewer.open_sample(WIDGET[0], "nuclei")
+    widget.controls.show_advanced(True)
+    for theme in ("dark", "light"):
+        get_settings().appearance.theme = theme
+        for width in (350, 500):
+            take_widget(dock, widget, width, f"widget-{theme}-{width}.png")
+    get_settings().appearance.theme = "dark"
+
+
 def large(viewer: Any, widget: Any) -> None:
     """Enhance what is in view of a zarr with levels."""
     ((cells, _, _),) = nuclei()
@@ -148,21 +191,18 @@ def large(viewer: Any, widget: Any) -> None:
 
 def main() -> None:
     """Write into ``docs/images``."""
-    from napari.settings import get_settings
-
     viewer = open_viewer()
     dock, widget = viewer.window.add_plugin_dock_widget(*WIDGET)
     wait(lambda: len(widget.controls.device.choices) > 1)
-    photograph(viewer, widget)
-    stages(viewer, widget)
-    large(viewer, widget)
-    viewer.open_sample(WIDGET[0], "nuclei")
-    widget.controls.show_advanced(True)
-    for theme in ("dark", "light"):
-        get_settings().appearance.theme = theme
-        for width in (350, 500):
-            take_widget(dock, widget, width, f"widget-{theme}-{width}.png")
-    get_settings().appearance.theme = "dark"
+    parts: dict[str, Callable[[], None]] = {
+        "photograph": lambda: photograph(viewer, widget),
+        "stages": lambda: stages(viewer, widget),
+        "measured": lambda: measured(viewer, widget),
+        "large": lambda: large(viewer, widget),
+        "widget": lambda: pictures_of_widget(viewer, widget, dock),
+    }
+    for part in sys.argv[1:] or parts:
+        parts[part]()
     viewer.close()
 
 

@@ -240,8 +240,9 @@ class Trainer:
         total = torch.stack([self.SHARES[k] * v for k, v in losses.items()]).sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
-        self.optimiser.step()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+        if torch.isfinite(norm):  # a batch that overflows teaches nothing
+            self.optimiser.step()
         decay = min(config.ema, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
