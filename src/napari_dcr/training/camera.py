@@ -136,21 +136,16 @@ class Noise:
         shot: tuple[float, float] = (1e-5, 6e-4),
         read: tuple[float, float] = (1e-8, 4e-6),
         most_floor: float = 0.0,
-        spared: float = 0.0,
     ) -> Noise:
         """8-bit camera output mostly, raw-like sensors one time in seven.
 
-        ``shot`` and ``read`` are the ranges of 8-bit cameras at their highest sensitivity;
-        ``spared`` is how many stops below it they stay: the shot gain falls with the
-        sensitivity, the read variance with its square. A ``most_floor`` above 0 gives
-        most cameras a floor and gains.
+        ``shot`` and ``read`` are the ranges of 8-bit cameras. A ``most_floor`` above 0 gives most cameras a floor and gains.
         """
         if rng.random() < 0.15:
             log_shot = rng.uniform(np.log(1e-4), np.log(4e-3))
             log_read = 2.18 * log_shot + 1.2 + rng.normal(0, 0.26)
         else:
             log_shot, log_read = (rng.uniform(*np.log(span)) for span in (shot, read))
-            log_shot, log_read = log_shot - spared * np.log(2), log_read - spared * np.log(4)
         row = float(rng.uniform(0, 0.5)) if rng.random() < 0.2 else 0.0
         blur = float(rng.uniform(0.35, 1.3)) if rng.random() < 0.45 else 0.0
         gains, floor = (1.0, 1.0, 1.0), 0.0
@@ -197,9 +192,6 @@ class Conditions:
         Least, most frequent and most stops of darkness.
     shot, read : tuple of float
         Ranges of `Noise` of 8-bit cameras.
-    full_gain : float
-        Stops of darkness from which on those ranges hold in full. In better light
-        cameras lower their sensitivity, by a stop for a stop, and their noise with it.
     most_floor : float
         Largest `Noise.floor`; 0 for cameras that clip nothing.
     black : tuple of float
@@ -219,7 +211,6 @@ class Conditions:
     ev: tuple[float, float, float] = (0.7, 5.5, 7.0)
     shot: tuple[float, float] = (1e-5, 6e-4)
     read: tuple[float, float] = (1e-8, 4e-6)
-    full_gain: float = 0.0
     most_floor: float = 0.0
     black: tuple[float, float] = (0.0, 0.0)
     cast: float = 0.0
@@ -294,9 +285,7 @@ class Shot:
         # The black level drifts by a fraction of what a dim mid-tone reads.
         dim_grey = 0.18 * 2.0 ** -(stops if ev is None else ev)
         black = dim_grey * (rng.normal(0, 0.05) + rng.normal(0, 0.015, 3))
-        darkness = (stops if ev is None else ev) + light.range / 2
-        spared = max(conditions.full_gain - darkness, 0.0)
-        noise = Noise.sample(rng, conditions.shot, conditions.read, conditions.most_floor, spared)
+        noise = Noise.sample(rng, conditions.shot, conditions.read, conditions.most_floor)
         contrast = camera_contrast = float(rng.uniform(0, 0.6))
         least, most = conditions.black
         if most > least and rng.random() < 0.5:
