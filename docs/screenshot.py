@@ -137,6 +137,7 @@ def measured(viewer: Any, widget: Any) -> None:
     controls.show_advanced(True)
     controls.residual.value = True
     run(widget)
+    controls.show_advanced(False)
     for layer in viewer.layers:
         layer.visible = True
     grid = viewer.canvas.grid
@@ -146,7 +147,6 @@ def measured(viewer: Any, widget: Any) -> None:
     take(viewer, "measured.png")
     grid.enabled = False
     controls.residual.value = False
-    controls.show_advanced(False)
     controls.model.value = "auto"
     clear(viewer)
 

@@ -27,7 +27,7 @@ class MeansPlot(QWidget):  # type: ignore[misc]
 
     def sizeHint(self) -> QSize:
         """As wide as there is room."""
-        return QSize(200, 120)
+        return QSize(200, 90)
 
     def show_points(self, points: Sequence[Sequence[float]]) -> None:
         """Draw other means."""
