@@ -225,7 +225,7 @@ def block_statistics(window: NDArray[Any]) -> NDArray[np.float64]:
         gradient = np.hypot(down, smooth[2:-2, 4:] - smooth[2:-2, :-4])
     gradient = np.pad(gradient, 2, "edge")[: inner.shape[0], : inner.shape[1]]
     parts = (inner, fine**2, coarse**2, gradient**2)
-    return np.stack([_means(part) for part in parts], -1)
+    return np.stack([block_means(part) for part in parts], -1)
 
 
 def _residual(x: NDArray[Any], step: int) -> NDArray[Any]:
@@ -249,9 +249,9 @@ def _box(x: NDArray[Any]) -> NDArray[Any]:
     return total / 25
 
 
-def _means(x: NDArray[Any]) -> NDArray[Any]:
-    """Means of the complete blocks."""
-    height, width = (n // BLOCK for n in x.shape)
-    cut = x[: height * BLOCK, : width * BLOCK].reshape(height, BLOCK, width, BLOCK)
-    means: NDArray[Any] = cut.mean((1, 3)).ravel()
+def block_means(image: NDArray[Any], side: int = BLOCK) -> NDArray[np.float64]:
+    """Means of the complete blocks of ``side`` x ``side`` pixels of an image (h, w)."""
+    height, width = (n // side for n in image.shape)
+    cut = image[: height * side, : width * side].reshape(height, side, width, side)
+    means: NDArray[np.float64] = cut.mean((1, 3), dtype=np.float64).ravel()
     return means

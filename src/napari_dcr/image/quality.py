@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.image.noise import NoiseModel, block_statistics, fit_noise
+from napari_dcr.image.noise import NoiseModel, block_means, block_statistics, fit_noise
 
 BLOCK = 16
 """Side in pixels of the blocks whose means are compared."""
@@ -129,7 +129,7 @@ def assess(
         pixels += own.size
         sums += [(own[good] - black).sum(), (out[good] - black).sum()]
         own, out = np.where(good, own, black), np.where(good, out, black)
-        means.append(np.stack([_means(own), _means(out)]))
+        means.append(np.stack([block_means(own, BLOCK), block_means(out, BLOCK)]))
         residual = (own - out) / np.maximum(noise.deviation(out), 1e-12)
         residuals.append(float((residual**2).mean()))
         centred = residual - residual.mean()
@@ -180,14 +180,6 @@ def _regression(x: NDArray[Any], y: NDArray[Any]) -> tuple[float, float, float]:
     slope = float(both / spread)
     determined = float(both**2 / (spread * total)) if total > 0 else 0.0
     return slope, float(y.mean() - slope * x.mean()), determined
-
-
-def _means(window: NDArray[Any]) -> NDArray[Any]:
-    """Means of the complete blocks of a window."""
-    height, width = (n // BLOCK for n in window.shape)
-    cut = window[: height * BLOCK, : width * BLOCK].reshape(height, BLOCK, width, BLOCK)
-    means: NDArray[Any] = cut.mean((1, 3)).ravel()
-    return means
 
 
 def _around(x: NDArray[Any]) -> NDArray[Any]:

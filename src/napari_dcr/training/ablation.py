@@ -20,7 +20,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_dcr.image.tone import Pixels
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.classic import ClassicCascade
 from napari_dcr.network.global_net import Conditioning
@@ -130,7 +129,7 @@ def restore(
         else:
             y = network(padded)
     pixels = y[0, :, :height, :width].clamp(0, 1).permute(1, 2, 0).numpy()
-    return np.rint(pixels * 255).astype(np.uint8)
+    return metrics.to_8_bits(pixels)
 
 
 def real_pairs(folder: Path) -> Iterator[tuple[metrics.Picture, metrics.Picture]]:
@@ -143,13 +142,9 @@ def synthetic_pairs(
     files: list[Path], ev: float = 4.0
 ) -> Iterator[tuple[metrics.Picture, metrics.Picture]]:
     """Photographs taken ``ev`` stops too dark, seeded by their place in the list."""
-
-    def rounded(picture: Pixels) -> metrics.Picture:
-        return np.rint(picture * 255).astype(np.uint8)
-
     for seed, path in enumerate(files):
         dim, truth = dim_rendition(load_rgb(path, 640).astype(np.float32) / 255, ev, seed)
-        yield rounded(dim), rounded(truth)
+        yield metrics.to_8_bits(dim), metrics.to_8_bits(truth)
 
 
 def scores(

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_dcr.network.global_net import LUMA
 from napari_dcr.training.data import SUFFIXES, image_files, load_rgb
 
 
@@ -113,7 +114,7 @@ def _exposures(folder: Path, label: Path, count: int) -> list[Case]:
 
 def _mean_luma(path: Path) -> float:
     # An eighth of SICE's 6000 pixels is enough to tell exposures apart.
-    return float((load_rgb(path, 640) @ (0.299, 0.587, 0.114)).mean())
+    return float((load_rgb(path, 640) @ LUMA).mean())
 
 
 def partners(wanted: Sequence[Path], candidates: Sequence[Path], folder: Path) -> list[Path]:

@@ -131,7 +131,7 @@ def check_synthetic(enhance: Enhance, folder: Path) -> Finding:
     values: dict[str, dict[str, float]] = {}
     for seed, (case, photograph) in enumerate(_pictures(folder)):
         for stops in STOPS:
-            dim, truth = map(_to8, dim_rendition(_to_unit(photograph), stops, seed))
+            dim, truth = map(metrics.to_8_bits, dim_rendition(_to_unit(photograph), stops, seed))
             for what, picture in (("input", dim), ("result", enhance(dim))):
                 for key, measure in measures.items():
                     row = values.setdefault(f"{key} of {what} at -{stops:.0f} EV", {})
@@ -171,7 +171,7 @@ def check_flicker(enhance: Enhance, folder: Path) -> Finding:
     mean of a frame, over the mean of all.
     """
     case, photograph = next(_pictures(folder))
-    stack = _to8(dim_stack(_to_unit(photograph), 4.0, 0, FRAMES))
+    stack = metrics.to_8_bits(dim_stack(_to_unit(photograph), 4.0, 0, FRAMES))
     means = enhance(stack).mean((1, 2, 3))
     spread = float(np.ptp(means) / means.mean() * 100)
     promise = f"{folder.name}: brightness of {FRAMES} frames of {case.name}, (max - min) / mean, %"
@@ -188,10 +188,6 @@ def _pictures(folder: Path) -> Iterator[tuple[Case, metrics.Picture]]:
 
 def _to_unit(picture: metrics.Picture) -> np.ndarray:
     return picture.astype(np.float32) / 255
-
-
-def _to8(pixels: np.ndarray) -> metrics.Picture:
-    return np.rint(pixels * 255).astype(np.uint8)
 
 
 def _mean(values: Mapping[str, float]) -> float:

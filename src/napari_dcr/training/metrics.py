@@ -39,6 +39,11 @@ def luma8(picture: Picture) -> Picture:
     return np.rint(_luma(picture)).astype(np.uint8)
 
 
+def to_8_bits(pixels: Values) -> Picture:
+    """Round display values in [0, 1] to 8 bits."""
+    return np.rint(pixels * 255).astype(np.uint8)
+
+
 def psnr(result: Picture, truth: Picture) -> float:
     """Peak signal-to-noise ratio in dB over all pixels and channels, peak 255.
 

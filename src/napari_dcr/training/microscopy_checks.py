@@ -20,7 +20,8 @@ from PIL import Image as PILImage
 from scipy import ndimage
 
 import napari_dcr
-from napari_dcr.image.noise import NoiseModel, estimate_noise
+from napari_dcr.image import quality
+from napari_dcr.image.noise import NoiseModel, block_means, estimate_noise
 from napari_dcr.training import metrics
 from napari_dcr.training.instruments import Camera, Emccd, Pmt, Scmos
 from napari_dcr.training.structures import synthetic_scene
@@ -138,12 +139,6 @@ def score_synthetic(model: str, count: int, slow: bool) -> None:
         print(f"| {camera} | {peak} |", " | ".join(f"{s:.2f}" for s in np.mean(several, 0)), "|")
 
 
-def _block_means(image: Image, side: int = 16) -> Image:
-    height, width = (n // side * side for n in image.shape)
-    cut = image[:height, :width].reshape(height // side, side, width // side, side)
-    return np.asarray(cut.mean((1, 3)).ravel(), np.float64)
-
-
 def score_intensities(model: str, count: int) -> None:
     """Print what becomes of intensities, and how often the truth lies in the interval."""
     lines: dict[tuple[str, float], list[list[float]]] = {}
@@ -153,7 +148,10 @@ def score_intensities(model: str, count: int) -> None:
             case.values, model=model, output="float32", return_uncertainty=True
         )
         key = case.camera, case.peak
-        pair = [(_block_means(i) - case.noise.offset) / case.photon for i in (case.expected, out)]
+        pair = [
+            (block_means(i, quality.BLOCK) - case.noise.offset) / case.photon
+            for i in (case.expected, out)
+        ]
         means.setdefault(key, []).append(np.stack(pair))
         total = (out - case.noise.offset).sum() / (case.expected - case.noise.offset).sum()
         given = (case.values - case.noise.offset).sum() / (case.expected - case.noise.offset).sum()
