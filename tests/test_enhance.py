@@ -185,7 +185,11 @@ def test_out_is_filled_and_checked(dim_rgb: NDArray[np.uint8]) -> None:
         ({"image": np.zeros((9, 9), np.int64)}, TypeError, "image: got dtype int64"),
         ({"image": np.zeros((9, 9), complex)}, TypeError, "image: got dtype complex128"),
         ({"image": [[1, 2]]}, TypeError, "image: got list"),
-        ({"model": "foto"}, ValueError, "model: got 'foto'; allowed are 'auto', 'photo'"),
+        (
+            {"model": "foto"},
+            ValueError,
+            "model: got 'foto'; allowed are 'auto', 'microscopy', 'photo'",
+        ),
         ({"model": 3}, TypeError, "model: got 3"),
         ({"depth": 4}, ValueError, "depth: got 4; the model 'photo' allows 0 to 3"),
         ({"depth": -1}, ValueError, "depth: got -1"),
