@@ -199,6 +199,9 @@ def test_a_report_sees_what_was_done_to_intensities() -> None:
     assert bent.intercept == pytest.approx(10, abs=0.5)
     smooth = assess([(own, np.full_like(own, own.mean()))], noise, 0)
     assert any("not white" in text for text in smooth.warnings)
+    faint = rng.poisson(4.4, (256, 256)).astype(np.uint16)
+    rounded = assess([(faint, np.full_like(faint, 4))], NoiseModel(1, 0, 0.1), 0)
+    assert any("rounding" in text for text in rounded.warnings)
     full = np.full((64, 64), 255, np.uint8)
     assert assess([(full, full)], noise, 0).saturated == 1
     assert "slope" not in str(good)

@@ -158,10 +158,14 @@ def assess(
         notes.append(f"the residual follows the signal: structure may have been {what}")
     if saturated > 0.001 * pixels:
         notes.append("saturated pixels: their intensities are not known")
+    ratio = _share(sums[1], sums[0])
+    if windows[0][1].dtype.kind in "iu" and abs(ratio - 1) > 0.005:
+        # What is smooth between two whole numbers is rounded the same way everywhere.
+        notes.append("sums were changed by rounding: take output='float32'")
     step = max(1, -(-len(x) // POINTS))
     return Report(
         slope, intercept, r_squared,
-        _share(sums[1], sums[0]), before, after, saturated / max(pixels, 1),
+        ratio, before, after, saturated / max(pixels, 1),
         float(np.sqrt(np.mean(residuals))), correlation, along, tuple(notes),
         tuple((float(a), float(b)) for a, b in zip(x[::step], y[::step], strict=True)),
     )  # fmt: skip
