@@ -63,8 +63,8 @@ class Tone(NamedTuple):
 def in_bands(function: Callable[..., Tensor], *images: Tensor) -> Tensor:
     """Apply a function of single pixels; on a CPU to some rows after the other.
 
-    What comes between then stays in the processor's cache: half the time, to the
-    same bit. Gradients are taken of the whole.
+    What comes between then stays in the processor's cache: a third less time. The
+    last bit may depend on where a band ends. Gradients are taken of the whole.
 
     Parameters
     ----------
