@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
@@ -197,27 +197,35 @@ class Trainer:
         torch.save(state, partial)
         os.replace(partial, self.checkpoint)
 
-    def batches(self, workers: int) -> Iterator[dict[str, Tensor]]:
-        """Batches from the current step on; the same ones whether resumed or not."""
+    def pairs(self) -> Dataset[dict[str, Tensor]]:
+        """All pairs of the run."""
         config = self.config
-        pairs = PhotoPairs(
+        return PhotoPairs(
             config.files(self.data),
             config.crop,
             config.length * config.batch,
             config.seed,
             config.conditions(),
         )
-        rest = Subset(pairs, range(self.step * config.batch, len(pairs)))
+
+    def batches(self, workers: int) -> Iterator[dict[str, Tensor]]:
+        """Batches from the current step on; the same ones whether resumed or not."""
+        batch = self.config.batch
+        rest = Subset(self.pairs(), range(self.step * batch, self.config.length * batch))
         loader = DataLoader(
-            rest, config.batch, num_workers=workers, prefetch_factor=4 if workers else None
+            rest, batch, num_workers=workers, prefetch_factor=4 if workers else None
         )
         yield from loader
 
-    def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
-        """Loss of the curve, of one exit at random and of the last one."""
+    def draw_exits(self, rng: np.random.Generator) -> tuple[int, int, bool]:
+        """Draw a shallow exit; the last one; and draw whether the regional part is on."""
         last = self.network.stages
         shallow = int(rng.integers(1, last)) if last > 1 else last
-        detail = bool(rng.random() >= self.config.detail_dropout)
+        return shallow, last, bool(rng.random() >= self.config.detail_dropout)
+
+    def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Loss of the curve, of one exit at random and of the last one."""
+        shallow, last, detail = self.draw_exits(rng)
         conditioning = self.network.condition(batch["thumbnail"])
         place = batch["rows"], batch["columns"]
         with torch.autocast(self.device.type, torch.bfloat16):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset
 
 import napari_dcr
 from napari_dcr.image.noise import NoiseModel
@@ -235,23 +235,17 @@ class MicroscopyTrainer(Trainer):
         """The average, on the CPU, its intervals calibrated."""
         return calibrated(super().finished())
 
-    def batches(self, workers: int) -> Iterator[dict[str, Tensor]]:
-        """Batches from the current step on; the same ones whether resumed or not."""
+    def pairs(self) -> Dataset[dict[str, Tensor]]:
+        """All pairs of the run."""
         config = self.config
-        pairs = MicroscopyPairs(
+        return MicroscopyPairs(
             config.files(self.data), config.data["synthetic"], config.data["size"], config.crop,
             config.length * config.batch, config.seed,
         )  # fmt: skip
-        rest = Subset(pairs, range(self.step * config.batch, len(pairs)))
-        yield from DataLoader(
-            rest, config.batch, num_workers=workers, prefetch_factor=4 if workers else None
-        )
 
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
         """Loss of one exit at random and of the last one."""
-        last = self.network.stages
-        shallow = int(rng.integers(1, last)) if last > 1 else last
-        detail = bool(rng.random() >= self.config.detail_dropout)
+        shallow, last, detail = self.draw_exits(rng)
         conditioning = self.network.condition(batch["thumbnail"], batch["curvature"])
         counts = conditioning.tone
         assert isinstance(counts, Counts)
