@@ -183,8 +183,6 @@ class Controls:
         self.more.clicked.connect(self._toggle_advanced)
         self.show_image()
         self._show_use()
-        self._show_stage()
-        self._show_extent()
         self.show_advanced(False)
 
     def _add_row(self, control: Widget) -> None:
@@ -217,12 +215,6 @@ class Controls:
     def chosen_folder(self) -> Path | None:
         """Where results of whole layers are written; None keeps them in memory."""
         return self.folder.value if self.folder.enabled else None
-
-    @property
-    def keeps_intensities(self) -> bool:
-        """Whether the chosen weights work in the image's own units."""
-        path = cards.shipped().get(self.chosen_model, Path(self.chosen_model))
-        return cards.keeps_intensities(path)
 
     def options(self, layer: Image) -> Options:
         """What the controls say, for a layer.
@@ -299,14 +291,16 @@ class Controls:
     def _show_use(self, _: object = None) -> None:
         self._show_row(self.weights, self.model.value == OWN_FILE)
         self.use.value = self._uses[self.model.value]
+        path = cards.shipped().get(self.chosen_model, Path(self.chosen_model))
+        self._keeps_intensities = cards.keeps_intensities(path)
         self._show_stage()
         self._show_extent()
 
     def _show_stage(self, _: object = None) -> None:
         depth = self.depth.value
-        first = stage_name(0, self.keeps_intensities)
+        first = stage_name(0, self._keeps_intensities)
         if depth == 0:
-            what = "nothing changes" if self.keeps_intensities else "brightens, invents nothing"
+            what = "nothing changes" if self._keeps_intensities else "brightens, invents nothing"
             self.stage.value = f"{first} alone: {what}"
         else:
             last = ": cleanest" if depth == self.depth.max else ""
@@ -316,7 +310,7 @@ class Controls:
     def _show_extent(self, _: object = None) -> None:
         whole = self.extent.value == "all"
         self.folder.enabled = whole
-        self.residual.enabled = self.uncertainty.enabled = whole and self.keeps_intensities
+        self.residual.enabled = self.uncertainty.enabled = whole and self._keeps_intensities
 
     def _show_device(self, _: object = None) -> None:
         self.memory.value = self._devices.get(self.device.value, "")
