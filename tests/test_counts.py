@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import napari_dcr
+from napari_dcr.enhancement import drain
 from napari_dcr.image.noise import NoiseModel, estimate_noise
 from napari_dcr.image.quality import assess
 from napari_dcr.network.counts import Counts
@@ -122,15 +123,9 @@ def test_channels_are_apart_and_planes_of_a_stack_share_their_noise(lively_count
     np.testing.assert_array_equal(apart[0], napari_dcr.enhance(one, model=lively_counts))
     stack = np.stack([one, _recording(1)])
     steps = napari_dcr.enhance_steps(stack, napari_dcr.Options(model=lively_counts))
-    record = _drained(steps).record
+    record = drain(steps).record
     assert len(record["noise"]) == 1
     assert len(record["reports"]) == 1
-
-
-def _drained(steps: object) -> napari_dcr.Enhancement:
-    from napari_dcr.enhancement import drain
-
-    return drain(steps)  # type: ignore[arg-type]
 
 
 def test_exposure_is_a_plain_gain_and_strength_a_mixture(lively_counts: Path) -> None:

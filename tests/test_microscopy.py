@@ -10,6 +10,7 @@ import torch
 from PIL import Image as PILImage
 
 import napari_dcr
+from napari_dcr.enhancement import drain
 from napari_dcr.network import weights
 from napari_dcr.network.counts import Counts
 from napari_dcr.training import microscopy_checks
@@ -137,8 +138,6 @@ def test_the_checks_print_their_tables(
 def test_a_published_noise_estimate_is_used_by_the_door(lively_counts: Path) -> None:
     case = next(microscopy_checks.cases(1, size=128))
     steps = napari_dcr.enhance_steps(case.values, napari_dcr.Options(model=lively_counts))
-    from napari_dcr.enhancement import drain
-
     record = drain(steps).record
     estimate = napari_dcr.estimate_noise(case.values)
     assert record["noise"][0]["gain"] == pytest.approx(estimate.model.gain)

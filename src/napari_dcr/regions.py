@@ -26,7 +26,7 @@ from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.options import Options
-from napari_dcr.run import rendering_of
+from napari_dcr.run import depth_of, precision_of, rendering_of
 from napari_dcr.version import __version__
 
 CORE = 1024
@@ -153,11 +153,7 @@ class RegionEnhancer:
         out_dtype = dtype if options.output == "same" else np.dtype(options.output)
         engine = self._find_engine(options, out_dtype)
         network = engine.network
-        depth = network.stages if options.depth is None else options.depth
-        if depth > network.stages:
-            raise ValueError(
-                f"depth: got {depth}; the model {engine.model.name!r} allows 0 to {network.stages}"
-            )
+        depth = depth_of(options, engine.model)
         rendering = rendering_of(options, engine.model, out_dtype)
         works = []
         noise = []
@@ -214,11 +210,7 @@ class RegionEnhancer:
     def _find_engine(self, options: Options, out_dtype: np.dtype[Any]) -> _Engine:
         model = weights.load(options.model)
         device = devices.find_device(options.device)
-        precision: devices.Precision
-        if options.precision == "auto":
-            precision = devices.fast_precision(device) if out_dtype == np.uint8 else "fp32"
-        else:
-            precision = options.precision  # type: ignore[assignment]
+        precision = precision_of(options, device, out_dtype)
         key = model.sha256, device, precision
         if self._engine is None or self._engine[0] != key:
             network = model.network.placed_on(device)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from napari_dcr.engine.devices import Precision, fast_precision, find_device
@@ -67,16 +68,9 @@ class Setup:
     def resolve(cls, options: Options, out_dtype: np.dtype[Any]) -> Setup:
         """Load the model, find the device, choose the precision."""
         model = weights.load(options.model)
-        stages = model.network.stages
-        depth = stages if options.depth is None else options.depth
-        if depth > stages:
-            raise ValueError(f"depth: got {depth}; the model {model.name!r} allows 0 to {stages}")
+        depth = depth_of(options, model)
         device = find_device(options.device)
-        precision: Precision
-        if options.precision == "auto":
-            precision = fast_precision(device) if out_dtype == np.uint8 else "fp32"
-        else:
-            precision = options.precision  # type: ignore[assignment]
+        precision = precision_of(options, device, out_dtype)
         tile = None if options.tile == "auto" else options.tile
         spec = RunnerSpec(
             str(options.model), model.sha256, options.device, precision, depth, options.detail, tile
@@ -87,6 +81,22 @@ class Setup:
             TileRunner(model.network, device, precision, depth, options.detail, tile),
             rendering_of(options, model, out_dtype, options.return_uncertainty),
         )
+
+
+def depth_of(options: Options, model: weights.Model) -> int:
+    """How many sub-U-Nets of a model run."""
+    stages = model.network.stages
+    depth = stages if options.depth is None else options.depth
+    if depth > stages:
+        raise ValueError(f"depth: got {depth}; the model {model.name!r} allows 0 to {stages}")
+    return depth
+
+
+def precision_of(options: Options, device: torch.device, dtype: np.dtype[Any]) -> Precision:
+    """Precision of the convolutions for a result of ``dtype``."""
+    if options.precision == "auto":
+        return fast_precision(device) if dtype == np.uint8 else "fp32"
+    return options.precision  # type: ignore[return-value]
 
 
 def rendering_of(
@@ -235,7 +245,7 @@ class Run:
 
     def reports(self, result: Any) -> list[Report]:
         """Compare the result with the image, channel by channel, on some windows of it."""
-        layout, gain = self._layout, 2.0**self._options.exposure
+        layout = self._layout
         frames = list(layout.frames())
         places = _windows(len(frames), layout.height, layout.width)
         reports = []
@@ -249,7 +259,7 @@ class Run:
                     read_plane(source, layout, frames[frame], channel, rows, columns)[0]
                     for source in (self._source, result)
                 )
-                windows.append((own, got if gain == 1 else black + (got - black) / gain))
+                windows.append((own, self._without_gain(got, black)))
             level = max(float(np.nanquantile(got, 0.99)) for _, got in windows)
             notes = self._setup.model.doubts(linked.noise, level)
             reports.append(assess(windows, linked.noise.model, black, notes))
@@ -257,7 +267,7 @@ class Run:
 
     def residual(self, result: NDArray[Any]) -> NDArray[Any]:
         """Input minus result, without the result's gain."""
-        layout, gain = self._layout, 2.0**self._options.exposure
+        layout = self._layout
         wide: Any = np.float64 if self._dtype == np.float64 else np.float32
         residual = np.empty(layout.shape, wide)
         everything = slice(0, layout.height), slice(0, layout.width)
@@ -268,11 +278,15 @@ class Run:
                     read_plane(source, layout, frame, group.channel, *everything).astype(wide)
                     for source in (self._source, result)
                 )
-                if gain != 1:
-                    got = black + (got - black) / wide(gain)
                 index = layout.index(frame, group.channel, *everything, slice(None))
-                residual[index] = layout.from_planar(own - got)
+                residual[index] = layout.from_planar(own - self._without_gain(got, black))
         return residual
+
+    def _without_gain(self, result: NDArray[Any], black: float) -> NDArray[Any]:
+        """Result as it would be without exposure; itself where it has none."""
+        if not self._options.exposure:
+            return result
+        return black + (result - black) / 2.0**self._options.exposure
 
     def _identity(self) -> dict[str, Any]:
         """All that the result's pixels depend on but the image's own."""

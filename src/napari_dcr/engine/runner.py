@@ -231,6 +231,11 @@ class TileRunner:
         Regional part of the detail modules.
     tile : int, optional
         Side of a core in pixels; chosen from free memory if None.
+
+    Attributes
+    ----------
+    network : Cascade
+        On its device, in float32.
     """
 
     def __init__(
@@ -244,22 +249,17 @@ class TileRunner:
     ) -> None:
         self.device, self.precision = device, precision
         self.depth, self.detail = depth, detail
-        self._network = network.placed_on(device)
-        self._local = self._network.with_precision(devices.torch_dtype(precision))
+        self.network = network.placed_on(device)
+        self._local = self.network.with_precision(devices.torch_dtype(precision))
         self._fixed_tile = tile
         self._limit = self._found = sys.maxsize
         self.batch_pixels = BATCH_PIXELS.get(device.type, 0)
         self._staging = staging_for(device)
         self._last_shape: Size = (0, 0)
 
-    @property
-    def network(self) -> Cascade:
-        """The network on its device, in float32."""
-        return self._network
-
     def grid(self, height: int, width: int) -> Grid:
         """How planes of this size are cut."""
-        network = self._network
+        network = self.network
         return Grid(height, width, network.receptive_field(self.depth), network.stride)
 
     def part_size(self, grid: Grid, unit: Size = (1, 1), part: Size | None = None) -> Size:
@@ -412,7 +412,7 @@ class TileRunner:
         ]
         dtype = own[0].dtype
         as_it_is = self._staging.sends_integers and dtype.name in ("uint8", "uint16")
-        channels = min(len(own[0]), 3) if as_it_is else self._network.config.channels
+        channels = min(len(own[0]), 3) if as_it_is else self.network.config.channels
 
         def fill(windows: NDArray[Any]) -> None:
             for (part, _), values, window in zip(batch, own, windows, strict=True):
@@ -426,7 +426,7 @@ class TileRunner:
                 window[:, :, w:] = window[:, :, w - 1 : w]
 
         size = grid.height, grid.width
-        weights = [self._network.window_weights(tile.rows, tile.columns, size) for _, tile in batch]
+        weights = [self.network.window_weights(tile.rows, tile.columns, size) for _, tile in batch]
         beside = [torch.cat(axis) for axis in zip(*weights, strict=True)]
         if as_it_is:
             tables = [part.plane.working_values(dtype) for part, _ in batch]
@@ -460,7 +460,7 @@ class TileRunner:
         with torch.inference_mode():
             if tables is not None:
                 windows = torch.stack([t[w.int()] for t, w in zip(tables, windows, strict=True)])
-                windows = windows.expand(-1, self._network.config.channels, -1, -1)
+                windows = windows.expand(-1, self.network.config.channels, -1, -1)
             conditioning = _together([part.conditioning for part, _ in batch])
             pictures = self._local(windows, conditioning, (rows, columns), self.depth, self.detail)
             return [
