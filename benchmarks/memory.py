@@ -1,6 +1,6 @@
 """Peak memory of whole runs, and per pixel of a window.
 
-    python benchmarks/memory.py runs [--sides 4096 16384] [--depth 3]
+    python benchmarks/memory.py runs [--sides 4096 16384] [--depth 3] [--precision fp32]
     python benchmarks/memory.py windows
 
 ``runs``: a uint16 zarr to a zarr, each in a fresh process; peak resident memory
@@ -46,7 +46,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 weights.load("photo")
 before, started = peak(), time.perf_counter()
-napari_dcr.enhance(sys.argv[1], out=sys.argv[2], depth=int(sys.argv[3]), device="cpu", precision="fp32")
+napari_dcr.enhance(sys.argv[1], out=sys.argv[2], depth=int(sys.argv[3]), device="cpu", precision=sys.argv[4])
 print(before, peak(), time.perf_counter() - started)
 """
 
@@ -71,13 +71,14 @@ def measure_windows() -> None:
         print(f"| {precision} | {cells} | {slope:.0f} |", flush=True)
 
 
-def measure_runs(sides: list[int], depth: int) -> None:
+def measure_runs(sides: list[int], depth: int, precision: str) -> None:
     """Print a Markdown table."""
     print("| side | imported: MB | peak above it: MB | minutes |\n|---|---|---|---|")
     for side in sides:
         with tempfile.TemporaryDirectory() as folder:
             noisy_zarr(Path(folder) / "in.zarr", side, 1024)
-            before, peak, seconds = fresh(RUN, f"{folder}/in.zarr", f"{folder}/out.zarr", depth)
+            source, result = f"{folder}/in.zarr", f"{folder}/out.zarr"
+            before, peak, seconds = fresh(RUN, source, result, depth, precision)
         print(
             f"| {side} | {before / 1e6:.0f} | {(peak - before) / 1e6:.0f} | {seconds / 60:.1f} |",
             flush=True,
@@ -90,9 +91,10 @@ def main() -> None:
     parser.add_argument("what", choices=["runs", "windows"])
     parser.add_argument("--sides", type=int, nargs="+", default=[4096, 16384])
     parser.add_argument("--depth", type=int, default=3)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     options = parser.parse_args()
     if options.what == "runs":
-        measure_runs(options.sides, options.depth)
+        measure_runs(options.sides, options.depth, options.precision)
     else:
         measure_windows()
 
