@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ from napari_dcr.network import cards
 from napari_dcr.plugin.commands import open_widget
 from napari_dcr.plugin.controls import Controls
 from napari_dcr.plugin.script import as_python
+from napari_dcr.plugin.scrolling import Scrolling
 from napari_dcr.plugin.widget import EnhanceWidget
 
 NAME = "napari-dcr"
@@ -105,16 +108,16 @@ def test_every_control_reaches_the_run(
 
 
 @pytest.mark.gui
-def test_work_is_off_the_gui_thread(
+def test_work_is_off_the_gui_thread_and_comes_after_it(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads: list[threading.Thread] = []
+    threads: dict[threading.Thread, int] = {}
     from napari_dcr.engine.runner import TileRunner
 
     run_tiles = TileRunner._run_tiles
 
     def watched(*arguments: Any) -> Any:
-        threads.append(threading.current_thread())
+        threads[threading.current_thread()] = niceness()
         return run_tiles(*arguments)
 
     monkeypatch.setattr(TileRunner, "_run_tiles", watched)
@@ -123,6 +126,34 @@ def test_work_is_off_the_gui_thread(
     finish(widget, qtbot)
     assert threads
     assert threading.main_thread() not in threads
+    if sys.platform == "linux":
+        assert min(threads.values()) > niceness()
+
+
+@pytest.mark.gui
+def test_where_the_window_is_low_the_controls_scroll_and_run_stays_in_sight(
+    widget: EnhanceWidget, qtbot: Any
+) -> None:
+    widget.controls.show_advanced(True)
+    (area,) = widget.native.findChildren(Scrolling)
+    dock, bar = widget.native.window(), area.verticalScrollBar()
+    last, run = widget.controls.uncertainty.native, widget.run.native
+
+    def in_sight(native: Any) -> bool:
+        return bool(native.visibleRegion().boundingRect().size() == native.size())
+
+    dock.resize(1200, 700)
+    qtbot.waitUntil(lambda: bar.isVisible() and in_sight(run))
+    assert not in_sight(last)
+    bar.setValue(bar.maximum())
+    assert in_sight(last)
+    dock.resize(1200, 1150)
+    qtbot.waitUntil(lambda: not bar.isVisible() and in_sight(run) and in_sight(last))
+
+
+def niceness() -> int:
+    """How much this thread lets others go first."""
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
 @pytest.mark.gui

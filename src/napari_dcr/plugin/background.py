@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+import threading
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +46,11 @@ class Background:
         self._on_step, self._on_end = on_step, on_end
         self._result: Any = None
         self._cancelled = self._abandoned = False
-        self._worker: Any = create_worker(low_light_enhancement, steps, _start_thread=False)
+        # A thread of its own: what it inherits must not stay with those of Qt's pool.
+        self._thread = ThreadPoolExecutor(1, "enhance", initializer=_step_back)
+        self._worker: Any = create_worker(
+            low_light_enhancement, steps, self._thread, _start_thread=False
+        )
         self._worker.yielded.connect(self._on_yielded)
         self._worker.returned.connect(self._on_returned)
         self._worker.finished.connect(self._on_finished)
@@ -82,12 +91,45 @@ class Background:
     def _on_finished(self) -> None:
         self._alive.discard(self)
         # napari keeps every worker until its window closes; what the generator holds must go now.
-        self._steps.close()
+        self._thread.submit(self._steps.close).result()
+        self._thread.shutdown(wait=False)
         result, self._result = self._result, None
         if not self._abandoned:
             self._on_end(result)
 
 
-def low_light_enhancement(steps: Generator[Any, None, Any]) -> Generator[Any, None, Any]:
-    """Step through; napari shows this name when it is closed in the middle."""
-    return (yield from steps)
+def low_light_enhancement(
+    steps: Generator[Any, None, Any], thread: ThreadPoolExecutor
+) -> Generator[Any, None, Any]:
+    """Step through in that thread; napari shows this name when it is closed in the middle."""
+    while not isinstance(step := thread.submit(_advance, steps).result(), _End):
+        yield step
+    return step.result
+
+
+NICENESS = 10
+"""Added to that of the threads that compute: the window's thread goes first."""
+
+
+def _step_back() -> None:
+    """Let other threads go first; those that this one starts, such as OpenMP's, inherit it."""
+    if sys.platform == "linux":  # elsewhere it is whole processes that are nice
+        with contextlib.suppress(OSError):
+            thread = threading.get_native_id()
+            os.setpriority(
+                os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
+            )
+
+
+@dataclass(frozen=True)
+class _End:
+    """What a generator returned."""
+
+    result: Any
+
+
+def _advance(steps: Generator[Any, None, Any]) -> Any:
+    try:
+        return next(steps)
+    except StopIteration as end:
+        return _End(end.value)

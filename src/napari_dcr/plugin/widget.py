@@ -38,6 +38,7 @@ from napari_dcr.plugin.preview import Preview
 from napari_dcr.plugin.report import ReportPanel
 from napari_dcr.plugin.run import TICKS, Job, Product, Run, explain
 from napari_dcr.plugin.script import as_python
+from napari_dcr.plugin.scrolling import Scrolling
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -99,7 +100,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         )  # fmt: skip
         super().__init__(name="enhance", labels=False)
         column = self.native.layout()
-        column.addWidget(self.controls.native)
+        column.addWidget(Scrolling(self.controls.native))
         column.addLayout(_row(self.preview, self.compare, self.wipe))
         column.addLayout(_row(self.run, self.cancel))
         column.addWidget(self.bar.native)
