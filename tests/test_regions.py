@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_dcr import Enhancement, Options, enhance, regions
+from napari_dcr.engine.plan import Grid, Tile
+from napari_dcr.network import weights
+from napari_dcr.plugin.preview import CORE
 from napari_dcr.regions import Region, RegionEnhancer, RegionStep
 
 
@@ -79,8 +83,6 @@ def test_a_region_equals_the_whole_there(kind: str, link_frames: bool, lively_mo
 
 @given(st.data())
 def test_any_rectangle_is_cut_once(data: st.DataObject) -> None:
-    from napari_dcr.engine.plan import Grid
-
     size = data.draw(st.integers(1, 90)), data.draw(st.integers(1, 90))
 
     def span(n: int) -> tuple[int, int]:
@@ -101,6 +103,19 @@ def test_any_rectangle_is_cut_once(data: st.DataObject) -> None:
     expected = np.zeros(size, int)
     expected[tuple(slice(*span) for span in rectangle)] = 1
     assert (covered == expected).all()
+
+
+@pytest.mark.parametrize("model", ["photo", "microscopy"])
+@given(top=st.integers(0, 3000), left=st.integers(0, 3000))
+def test_a_first_preview_takes_no_more_than_two_windows(model: str, top: int, left: int) -> None:
+    network = weights.load(model).network
+    grid = Grid(4096, 4096, network.receptive_field(network.stages), network.stride)
+    view = (top, top + 1024), (left, left + 1024)
+
+    def pixels(tile: Tile) -> int:
+        return math.prod(stop - start for start, stop in (tile.rows, tile.columns))
+
+    assert sum(map(pixels, regions._cut(grid, view, CORE))) <= 2 * pixels(grid.tile(*view))
 
 
 def test_what_needs_no_network_run_makes_none(runs: list[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections import OrderedDict
@@ -404,8 +405,10 @@ def _cut(grid: Grid, rectangle: Rectangle, core: int) -> list[Tile]:
     """Tiles of a rectangle, the middle first, on one raster: a moved rectangle shares most of them."""
 
     def spans(start: int, stop: int) -> list[tuple[int, int]]:
-        raster = range(start // core * core, stop, core)
-        return [(max(start, a), min(stop, a + core)) for a in raster]
+        inner = range(start // core * core + core, stop, core)
+        # What is narrower than a window's margins is not worth a window: its neighbour takes it in.
+        cuts = [n for n in inner if min(n - start, stop - n) >= min(grid.halo, core)]
+        return list(itertools.pairwise([start, *cuts, stop]))
 
     tiles = [
         grid.tile((y0, y1), (x0, x1))
