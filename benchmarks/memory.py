@@ -5,7 +5,8 @@
 
 ``runs``: a uint16 zarr to a zarr, each in a fresh process; peak resident memory
 above what it was once everything had been imported.  ``windows``: the slope of
-peak memory over the window's pixels, which the automatic window is chosen by.
+peak memory over the window's pixels, which the automatic window is chosen by, for networks
+of several widths (channels at half of the resolution).
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ PROBE = """
 import resource, sys
 import torch
 from napari_dcr.engine.devices import torch_dtype
-from napari_dcr.network import weights
-side, precision = int(sys.argv[1]), sys.argv[2]
+from napari_dcr.network.cascade import Cascade, CascadeConfig
+side, precision, width = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 torch.set_num_threads(2)
-network = weights.load("photo").network.placed_on(torch.device("cpu"))
+config = CascadeConfig(widths=(width, 2 * width, 4 * width))
+network = Cascade(config).eval().placed_on(torch.device("cpu"))
 local = network.with_precision(torch_dtype(precision))
 window = torch.rand(1, 3, side, side)
 conditioning = network.condition(torch.rand(1, 3, 64, 64))
@@ -51,6 +53,7 @@ print(before, peak(), time.perf_counter() - started)
 """
 
 SIDES = (512, 1024, 1536, 2048)
+WIDTHS = (16, 32, 64)
 
 
 def fresh(code: str, *arguments: object) -> list[float]:
@@ -62,13 +65,16 @@ def fresh(code: str, *arguments: object) -> list[float]:
 
 def measure_windows() -> None:
     """Print a Markdown table."""
-    print("| precision | " + " | ".join(f"{s}^2: MB" for s in SIDES) + " | bytes per pixel |")
-    print("|---" * (2 + len(SIDES)) + "|")
+    print(
+        "| precision | width | " + " | ".join(f"{s}^2: MB" for s in SIDES) + " | bytes per pixel |"
+    )
+    print("|---" * (3 + len(SIDES)) + "|")
     for precision in ("fp32", "bf16"):
-        peaks = [fresh(PROBE, side, precision)[0] for side in SIDES]
-        slope = np.polyfit(np.square(SIDES), peaks, 1)[0]
-        cells = " | ".join(f"{p / 1e6:.0f}" for p in peaks)
-        print(f"| {precision} | {cells} | {slope:.0f} |", flush=True)
+        for width in WIDTHS:
+            peaks = [fresh(PROBE, side, precision, width)[0] for side in SIDES]
+            slope = np.polyfit(np.square(SIDES), peaks, 1)[0]
+            cells = " | ".join(f"{p / 1e6:.0f}" for p in peaks)
+            print(f"| {precision} | {width} | {cells} | {slope:.0f} |", flush=True)
 
 
 def measure_runs(sides: list[int], depth: int, precision: str) -> None:

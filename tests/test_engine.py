@@ -20,7 +20,8 @@ from napari_dcr.engine import devices, heap, runner
 from napari_dcr.engine.plan import Grid
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.runner import TileRunner
-from napari_dcr.network.cascade import Cascade
+from napari_dcr.network import weights
+from napari_dcr.network.cascade import Cascade, CascadeConfig
 
 CPU_MESSAGE = (
     "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory:"
@@ -102,8 +103,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, stage: str, call: int, error: Bas
 
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the automatic window be so small that the picture takes several tiles."""
-    size = 2 * 173 * 173 * devices.BYTES_PER_PIXEL["fp32"]
-    monkeypatch.setattr("napari_dcr.engine.runner.AUTOMATIC_BYTES", size)
+    monkeypatch.setitem(runner.AUTOMATIC_PIXELS, "fp32", 2 * 173 * 173)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -233,31 +233,50 @@ def test_closing_the_generator_stops_between_tiles(picture: NDArray[np.uint8]) -
 
 
 @pytest.fixture(scope="module")
-def on_cpu() -> dict[str, TileRunner]:
-    """At full depth, by precision."""
-    network = Cascade()
-    return {
-        precision: TileRunner(network, torch.device("cpu"), precision, network.stages, True)
-        for precision in ("fp32", "bf16")
-    }
+def on_cpu() -> dict[tuple[str, str], TileRunner]:
+    """At full depth, by model and precision."""
+    runners = {}
+    for model in ("photo", "microscopy"):
+        network = weights.load(model).network
+        for precision in ("fp32", "bf16"):
+            runners[model, precision] = TileRunner(
+                network, torch.device("cpu"), precision, network.stages, True
+            )
+    return runners
 
 
-@example(width=2828, precision="fp32")
-@given(width=st.integers(1400, 5700), precision=st.sampled_from(["fp32", "bf16"]))
+@example(width=2828, model="photo", precision="fp32")
+@given(
+    width=st.integers(1400, 5700),
+    model=st.sampled_from(["photo", "microscopy"]),
+    precision=st.sampled_from(["fp32", "bf16"]),
+)
 def test_overlap_of_8_megapixels_costs_at_most_15_percent(
-    on_cpu: dict[str, TileRunner], width: int, precision: str
+    on_cpu: dict[tuple[str, str], TileRunner], width: int, model: str, precision: str
 ) -> None:
     """Square ones, and up to four times as long as wide."""
     height = round(8e6 / width)
-    grid = on_cpu[precision].grid(height, width)
+    chosen = on_cpu[model, precision]
+    grid = chosen.grid(height, width)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(devices, "free_memory", lambda _: 1 << 34)
-        size = on_cpu[precision].part_size(grid)
+        size = chosen.part_size(grid)
     windows = sum(
         (tile.rows[1] - tile.rows[0]) * (tile.columns[1] - tile.columns[0])
         for tile in grid.cut(size)
     )
     assert windows <= 1.15 * height * width
+
+
+@given(free=st.integers(1 << 28, 1 << 34), width=st.sampled_from([8, 16, 32, 64]))
+def test_a_window_takes_no_more_than_half_of_what_is_free(free: int, width: int) -> None:
+    network = Cascade(CascadeConfig(widths=(width, 2 * width, 4 * width)))
+    wide = TileRunner(network, torch.device("cpu"), "fp32", network.stages, True)
+    grid = wide.grid(5000, 5000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "free_memory", lambda _: free)
+        window = grid.largest_window(wide.part_size(grid))
+    assert window * devices.bytes_per_pixel(network, "fp32") <= free / 2
 
 
 @given(

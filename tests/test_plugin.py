@@ -21,6 +21,7 @@ from qtpy.QtWidgets import QApplication
 
 import napari_dcr
 from napari_dcr import files, regions
+from napari_dcr.engine import runner
 from napari_dcr.network import cards
 from napari_dcr.plugin.commands import open_widget
 from napari_dcr.plugin.controls import Controls
@@ -166,7 +167,7 @@ def test_cancel_keeps_nothing_and_run_works_again(
     tmp_path: Path,
     saved: bool,
 ) -> None:
-    monkeypatch.setattr("napari_dcr.engine.runner.AUTOMATIC_BYTES", 50_000_000)  # many tiles
+    monkeypatch.setitem(runner.AUTOMATIC_PIXELS, "fp32", 100_000)  # many tiles
     viewer.add_image(np.random.default_rng(0).integers(0, 40, (1500, 1600, 3), np.uint8))
     folder = tmp_path / "results"
     folder.mkdir()
@@ -233,7 +234,7 @@ def test_an_empty_viewer_is_no_error(viewer: Any, widget: EnhanceWidget) -> None
 def test_closing_the_viewer_in_the_middle_of_a_run(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_dcr.engine.runner.AUTOMATIC_BYTES", 50_000_000)  # many tiles
+    monkeypatch.setitem(runner.AUTOMATIC_PIXELS, "fp32", 100_000)  # many tiles
     viewer.add_image(np.random.default_rng(0).integers(0, 40, (1500, 1600, 3), np.uint8))
     widget.start()
     qtbot.waitUntil(lambda: widget.bar.value > 0, timeout=60_000)

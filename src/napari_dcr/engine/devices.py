@@ -17,8 +17,9 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-BYTES_PER_PIXEL = {"fp32": 500, "bf16": 300, "fp16": 300}
-"""Peak working memory per pixel of a window, holes in the heap included."""
+# Measured by benchmarks/memory.py windows, holes in the heap included.
+_BYTES_PER_PIXEL = {"fp32": 300, "bf16": 200, "fp16": 200}
+_BYTES_PER_CHANNEL = {"fp32": 12.5, "bf16": 6.25, "fp16": 6.25}
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class DeviceInfo:
     name: str
     label: str
     free: int
+
+
+def bytes_per_pixel(network: Cascade, precision: Precision) -> float:
+    """Peak working memory per pixel of a window."""
+    return _BYTES_PER_PIXEL[precision] + network.config.widths[0] * _BYTES_PER_CHANNEL[precision]
 
 
 def list_devices() -> list[DeviceInfo]:

@@ -26,9 +26,9 @@ from napari_dcr.network.global_net import Conditioning
 SMALLEST_CORE = 64
 """Pixels a side below which running out of memory is final."""
 
-AUTOMATIC_BYTES = 2_200_000_000
-"""Most memory that a window chosen by itself works in: half an image of 8 megapixels, of
-which then less than 8 % overlaps.  Images that two such windows do not cover take half of it:
+AUTOMATIC_PIXELS = {"fp32": 4_400_000, "bf16": 7_300_000, "fp16": 7_300_000}
+"""Most that a window chosen by itself has, 2.2 GB for `photo`: half an image of 8 megapixels, of
+which then less than 10 % overlaps.  Images that two such windows do not cover take half of it:
 there it would buy less."""
 
 BATCH_PIXELS = {"cuda": 1 << 22, "mps": 1 << 20, "cpu": 0}
@@ -270,10 +270,12 @@ class TileRunner:
         """
         step = grid.stride
         # Half of what is free is left to the rest of the process and to the system.
-        memory = min(AUTOMATIC_BYTES, devices.free_memory(self.device) // 2)
-        pixels = memory // devices.BYTES_PER_PIXEL[self.precision]
+        most = AUTOMATIC_PIXELS[self.precision]
+        needed = devices.bytes_per_pixel(self.network, self.precision)
+        fitting = int(devices.free_memory(self.device) // 2 / needed)
+        pixels = min(most, fitting)
         if grid.height * grid.width > 2 * pixels:
-            pixels = min(memory, AUTOMATIC_BYTES // 2) // devices.BYTES_PER_PIXEL[self.precision]
+            pixels = min(most // 2, fitting)
         if self._fixed_tile is not None:
             core = round_up(self._fixed_tile, step)
             part = part or (round_up(core, unit[0]), round_up(core, unit[1]))
