@@ -172,8 +172,8 @@ def fit_noise(
     level, variance, wider, scatter, count = np.array(points).T
     error = np.sqrt((scatter + (0.2 * variance) ** 2) / count) + 1e-3 * variance + 1e-12
     dark, gain, dark_error, gain_error = _line(np.maximum(level - offset, 0), variance, error)
-    weight = 1 / np.maximum(variance, 1e-30)
-    whiteness = float(np.sum(weight * variance) / max(np.sum(weight * wider), 1e-30))
+    # Structure is coarser than noise and only ever lowers it: the whiter levels have less of it.
+    whiteness = float(np.quantile(variance / np.maximum(wider, 1e-30), 0.75))
     model = NoiseModel(gain, offset, max(dark, floor**2))
     return NoiseEstimate(model, gain_error, dark_error, whiteness, int(count.sum()))
 
