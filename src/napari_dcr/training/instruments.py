@@ -195,7 +195,7 @@ class Pmt:
 
 def sample_camera(rng: np.random.Generator) -> Camera:
     """Draw one of the three kinds, with the spread that laboratories have of them."""
-    kind = rng.choice(3, p=[0.45, 0.3, 0.25])
+    kind = rng.choice(3, p=[0.35, 0.4, 0.25])
     if kind == 0:
         return Scmos(
             offset=float(rng.uniform(50, 500)),

@@ -87,13 +87,16 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
         camera = sample_camera(rng)
         noise = camera.noise
         per_photon = noise.photon or noise.gain
-        top, left = (2 * int(rng.integers(0, (n - self.crop) // 2 + 1)) for n in scene.shape)
-        window = np.s_[top : top + self.crop, left : left + self.crop]
+        # Of two places the fuller one: large parts of many scenes are empty.
+        places = 2 * rng.integers(0, [(n - self.crop) // 2 + 1 for n in scene.shape], (2, 2))
+        windows = [np.s_[top : top + self.crop, left : left + self.crop] for top, left in places]
+        fuller = int(np.argmax([scene[window].mean() for window in windows]))
+        window, (top, left) = windows[fuller], (int(n) for n in places[fuller])
         values = camera.expose(photons[window], rng)
         expected = np.minimum(noise.offset + per_photon * photons, np.float32(2**16 - 1))
         # Some files were stretched to 8 bits, as for display.
         factor = 1.0
-        if rng.random() < 0.2:
+        if rng.random() < 0.3:
             low, high = np.quantile(values, [0, 0.999])
             factor = 255 / max(float(high - low), 1.0)
             values = np.clip(np.rint((values - low) * np.float32(factor)), 0, 255)

@@ -71,7 +71,7 @@ def _splat(
 
 def puncta(shape: tuple[int, int], rng: Rng) -> Scene:
     """Spots below the resolution, alone or in clusters: vesicles, FISH, granules."""
-    count = int(np.exp(rng.uniform(np.log(20), np.log(1500))))
+    count = int(np.exp(rng.uniform(np.log(20), np.log(6000))))
     y, x = rng.uniform(0, shape[0], count), rng.uniform(0, shape[1], count)
     if rng.random() < 0.5:
         centres = rng.integers(0, max(2, count // 25), count)
@@ -81,10 +81,15 @@ def puncta(shape: tuple[int, int], rng: Rng) -> Scene:
     return _splat(shape, y, x, rng.lognormal(0, rng.uniform(0.1, 1.0), count))
 
 
-def blobs(shape: tuple[int, int], rng: Rng, radius: float | None = None) -> Scene:
+def blobs(
+    shape: tuple[int, int],
+    rng: Rng,
+    radius: float | None = None,
+    cover: tuple[float, float] = (0.05, 0.6),
+) -> Scene:
     """Bodies with a rugged outline and an inner texture: nuclei, cells, droplets."""
     radius = radius or float(np.exp(rng.uniform(np.log(5), np.log(60))))
-    count = max(1, int(rng.uniform(0.05, 0.6) * shape[0] * shape[1] / (np.pi * radius**2)))
+    count = max(1, int(rng.uniform(*cover) * shape[0] * shape[1] / (np.pi * radius**2)))
     out = np.zeros(shape, np.float32)
     texture = np.exp(rng.uniform(0, 0.6) * fractal(shape, rng.uniform(0.8, 1.6), rng))
     for _ in range(min(count, 250)):
@@ -150,6 +155,12 @@ KINDS: tuple[Callable[[tuple[int, int], Rng], Scene], ...] = (
 )  # fmt: skip
 
 
+def labelled(part: Scene, rng: Rng) -> Scene:
+    """Let dyes bind here and there: a structure is seen by how many there are of them."""
+    density = np.exp(rng.uniform(np.log(0.1), np.log(10)))
+    return (rng.poisson(part * density) / density).astype(np.float32)
+
+
 def _normal(scene: Scene) -> Scene:
     """Scale to a largest value of 1, but for a thousandth."""
     return (scene / max(float(np.quantile(scene, 0.999)), 1e-6)).astype(np.float32)
@@ -161,23 +172,55 @@ def synthetic_scene(size: int, rng: Rng) -> Scene:
     scene = np.zeros(shape, np.float32)
     cells = None
     if rng.random() < 0.55:
-        cells = _normal(blobs(shape, rng, float(rng.uniform(50, 180))))
+        cells = _normal(blobs(shape, rng, float(rng.uniform(50, 180)), (0.3, 1.5)))
         cells = ndimage.gaussian_filter(cells, rng.uniform(2, 12))
         cells *= np.exp(rng.uniform(0, 0.7) * fractal(shape, 1.5, rng))
     for _ in range(int(rng.choice([1, 2, 3], p=[0.45, 0.35, 0.2]))):
         part = _normal(KINDS[int(rng.integers(len(KINDS)))](shape, rng))
         if cells is not None and rng.random() < 0.85:
             part = part * cells
+        if rng.random() < 0.5:
+            part = labelled(part, rng)
         scene += part * np.float32(rng.uniform(0.15, 1))
     if cells is not None and rng.random() < 0.5:  # what has not bound stays in the cytosol
         scene += cells * np.float32(rng.uniform(0.05, 0.5))
     return _normal(microscope(scene, rng))
 
 
+def airy(scene: Scene, cutoff: float) -> Scene:
+    """Blur as a perfect lens does, which passes nothing above a frequency.
+
+    Parameters
+    ----------
+    scene : ndarray, shape (h, w)
+        Mirrored at its edges.
+    cutoff : float
+        ``2 NA / wavelength``, in cycles per pixel.
+
+    Returns
+    -------
+    ndarray, shape (h, w)
+        Through the transfer function of a circular pupil under incoherent light
+        (Goodman 2005, Introduction to Fourier Optics, eq. 6-32).
+    """
+    margin = 32
+    light = np.pad(scene, margin, "symmetric")
+    height, width = light.shape
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    ratio = np.minimum(frequency / cutoff, 1)
+    transfer = 2 / np.pi * (np.arccos(ratio) - ratio * np.sqrt(1 - ratio**2))
+    blurred = np.fft.irfft2(np.fft.rfft2(light) * transfer, light.shape)
+    inside = blurred[margin:-margin, margin:-margin]
+    return np.maximum(inside, 0).astype(np.float32)
+
+
 def microscope(scene: Scene, rng: Rng) -> Scene:
     """Blur by a point spread function, and add what lies out of focus."""
     core = np.exp(rng.uniform(np.log(0.7), np.log(2.6)))
-    sharp = ndimage.gaussian_filter(scene, core)
+    # 0.42 / cutoff is the deviation of the Gaussian nearest to an Airy disk
+    # (Zhang, Zerubia and Olivo-Marin 2007, Applied Optics 46, 1819).
+    perfect = rng.random() < 0.6
+    sharp = airy(scene, 0.42 / core) if perfect else ndimage.gaussian_filter(scene, core)
     skirt = rng.uniform(0, 0.5) * ndimage.gaussian_filter(scene, core * rng.uniform(2, 4))
     haze = (
         rng.uniform(0, 1.2)
