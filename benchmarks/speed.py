@@ -20,6 +20,7 @@ import torch
 from skimage.exposure import equalize_adapthist
 
 import napari_dcr
+from napari_dcr.engine import heap
 from napari_dcr.engine.devices import Precision, fast_precision, torch_dtype
 from napari_dcr.network import weights
 
@@ -90,7 +91,7 @@ def main() -> None:
         local = network.with_precision(torch_dtype(precision))
 
         def run() -> object:
-            with torch.inference_mode():
+            with heap.kept(), torch.inference_mode():  # as the engine does
                 return local(window, conditioning, place, depth)
 
         return run
