@@ -1,6 +1,6 @@
 """Peak memory of whole runs, and per pixel of a window.
 
-    python benchmarks/memory.py runs [--sides 4096 16384] [--depth 3] [--precision fp32]
+    python benchmarks/memory.py runs [--sides 4096 16384] [--depth 3] [--precision fp32] [--model photo]
     python benchmarks/memory.py windows
 
 ``runs``: a uint16 zarr to a zarr, each in a fresh process; peak resident memory
@@ -46,9 +46,12 @@ from napari_dcr.network import weights
 import torch
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-weights.load("photo")
+source, result, depth, precision, model = sys.argv[1:]
+weights.load(model)
 before, started = peak(), time.perf_counter()
-napari_dcr.enhance(sys.argv[1], out=sys.argv[2], depth=int(sys.argv[3]), device="cpu", precision=sys.argv[4])
+napari_dcr.enhance(
+    source, out=result, model=model, depth=int(depth), device="cpu", precision=precision
+)
 print(before, peak(), time.perf_counter() - started)
 """
 
@@ -77,14 +80,14 @@ def measure_windows() -> None:
             print(f"| {precision} | {width} | {cells} | {slope:.0f} |", flush=True)
 
 
-def measure_runs(sides: list[int], depth: int, precision: str) -> None:
+def measure_runs(sides: list[int], depth: int, precision: str, model: str) -> None:
     """Print a Markdown table."""
     print("| side | imported: MB | peak above it: MB | minutes |\n|---|---|---|---|")
     for side in sides:
         with tempfile.TemporaryDirectory() as folder:
             noisy_zarr(Path(folder) / "in.zarr", side, 1024)
             source, result = f"{folder}/in.zarr", f"{folder}/out.zarr"
-            before, peak, seconds = fresh(RUN, source, result, depth, precision)
+            before, peak, seconds = fresh(RUN, source, result, depth, precision, model)
         print(
             f"| {side} | {before / 1e6:.0f} | {(peak - before) / 1e6:.0f} | {seconds / 60:.1f} |",
             flush=True,
@@ -98,9 +101,10 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=[4096, 16384])
     parser.add_argument("--depth", type=int, default=3)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--model", default="photo")
     options = parser.parse_args()
     if options.what == "runs":
-        measure_runs(options.sides, options.depth, options.precision)
+        measure_runs(options.sides, options.depth, options.precision, options.model)
     else:
         measure_windows()
 
