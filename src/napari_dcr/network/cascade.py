@@ -196,23 +196,27 @@ class Cascade(nn.Module):
         base = tone.base(x)
         outputs = {0: tone.picture(base, x)} if 0 in wanted else {}
         if depth:
-            guide = sample_grid(conditioning.grid, *weights)
-            folded = F.pixel_unshuffle(tone.features(x, base), self.FOLD)
-            folded = folded.contiguous(memory_format=torch.channels_last)
-            if self.front.weight.dtype != folded.dtype:
-                folded, guide = (
-                    folded.to(self.front.weight.dtype),
-                    guide.to(self.front.weight.dtype),
-                )
-            low = F.leaky_relu(self.front(folded), 0.1)
-            state, latent = low, torch.zeros_like(low)
+            low, guide = self._low_level(tone.features(x, base), conditioning.grid, weights)
+            state, latent = low, None
             for stage in range(depth):
-                fused = self.details[stage](low, state, guide, detail)
-                update = self.unets[stage](fused)
-                state = fused + update
-                latent = latent + self.projections[stage](update)
+                state = self.details[stage](low, state, guide, detail)
+                update = self.unets[stage](state)
+                state = state + update
+                update = self.projections[stage](update)
+                latent = update if latent is None else update.add_(latent)
+                del update  # what nobody needs any more makes room for the next stage
                 if stage + 1 in wanted:
                     maps = F.pixel_shuffle(self.head(latent).to(base.dtype), self.FOLD)
                     outputs[stage + 1] = tone.picture(base, x, maps)
         pictures = [outputs[d] for d in wanted]
         return pictures[0] if exits is None else pictures
+
+    def _low_level(
+        self, features: Tensor, grid: Tensor, weights: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Low-level features, and the global grid sampled where they are."""
+        folded, guide = (
+            maps.to(self.front.weight.dtype).contiguous(memory_format=torch.channels_last)
+            for maps in (F.pixel_unshuffle(features, self.FOLD), sample_grid(grid, *weights))
+        )
+        return F.leaky_relu(self.front(folded), 0.1, inplace=True), guide

@@ -28,13 +28,20 @@ class DetailModule(nn.Module):
     def forward(self, low: Tensor, state: Tensor, grid: Tensor, detail: bool) -> Tensor:
         """Fuse; all tensors share their height and width."""
         fused = self.fuse(torch.cat([low, state], 1))
-        scale, shift, gain = self.guide(grid).chunk(3, 1)
-        out = F.leaky_relu(torch.addcmul(fused + shift, fused, scale), 0.1)
-        if detail:
-            smooth = F.avg_pool2d(fused, 3, 1, 1, count_include_pad=False)
-            regional = self.mix(F.leaky_relu(self.regional(fused - smooth), 0.1))
-            out = out + torch.addcmul(regional, regional, gain)
-        return out
+        out = self._guide(1, grid).add_(fused).addcmul_(fused, self._guide(0, grid))
+        out = F.leaky_relu(out, 0.1, inplace=True)
+        if not detail:
+            return out
+        regional = self.regional(fused - F.avg_pool2d(fused, 3, 1, 1, count_include_pad=False))
+        del fused
+        regional = self.mix(F.leaky_relu(regional, 0.1, inplace=True))
+        return torch.addcmul(out, regional, self._guide(2, grid).add_(1))
+
+    def _guide(self, part: int, grid: Tensor) -> Tensor:
+        """Scale (0), shift (1) or gain (2): one at a time, for each is as large as the features."""
+        bias = self.guide.bias
+        assert bias is not None
+        return F.conv2d(grid, self.guide.weight.chunk(3)[part], bias.chunk(3)[part])
 
     @staticmethod
     def reach(low: int, high: int) -> tuple[int, int]:

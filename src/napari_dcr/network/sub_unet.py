@@ -33,14 +33,15 @@ class SubUNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, fine, h, w) to the same shape; h and w are multiples of `stride`."""
-        fine = F.leaky_relu(self.encode_fine(x), 0.1)
-        middle = F.leaky_relu(self.down_middle(fine), 0.1)
-        middle = F.leaky_relu(self.encode_middle(middle), 0.1)
-        coarse = F.leaky_relu(self.down_coarse(middle), 0.1)
-        coarse = F.leaky_relu(self.encode_coarse(coarse), 0.1) + coarse
+        fine = _activate(self.encode_fine(x))
+        middle = _activate(self.down_middle(fine))
+        middle = _activate(self.encode_middle(middle))
+        coarse = _activate(self.down_coarse(middle))
+        coarse = _activate(self.encode_coarse(coarse)) + coarse
         middle = torch.cat([middle, self.up_middle(coarse)], 1)
-        middle = F.leaky_relu(self.decode_middle(middle), 0.1)
-        return self.decode_fine(torch.cat([fine, self.up_fine(middle)], 1))
+        middle = _activate(self.decode_middle(middle))
+        fine = torch.cat([fine, self.up_fine(middle)], 1)
+        return self.decode_fine(fine)
 
     @staticmethod
     def reach(low: int, high: int) -> tuple[int, int]:
@@ -50,3 +51,7 @@ class SubUNet(nn.Module):
         low, high = low - 1, high + 1  # encode_coarse
         low, high = 2 * low - 1, 2 * high + 2  # down_coarse, encode_middle
         return 2 * low - 1, 2 * high + 2  # down_middle, encode_fine
+
+
+def _activate(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.1, inplace=True)
