@@ -15,7 +15,7 @@ Sizes = NDArray[np.int64]
 SMALL_OVERLAP = 1.15
 """Windows over image up to which a cut is made as good as memory allows."""
 
-NEARLY = 1.05
+NEARLY = 1.03
 """How much worse than the best a cut may be that saves memory, beyond that."""
 
 

@@ -255,7 +255,6 @@ class TileRunner:
         self._limit = self._found = sys.maxsize
         self.batch_pixels = BATCH_PIXELS.get(device.type, 0)
         self._staging = staging_for(device)
-        self._last_shape: Size = (0, 0)
 
     def grid(self, height: int, width: int) -> Grid:
         """How planes of this size are cut."""
@@ -444,10 +443,6 @@ class TileRunner:
     ) -> tuple[list[NDArray[Any]], list[Any]]:
         """Own values and the network's pictures of the cores of tiles."""
         loaded = loading.result()
-        if self.device.type == "cpu" and batch[0].shape != self._last_shape:
-            # Feature maps of other sizes leave holes in the heap, which would grow tile by tile.
-            devices.release_memory(self.device)
-            self._last_shape = batch[0].shape
         return loaded.own, self._staging.compute(loaded.sent, partial(self._run_tiles, batch))
 
     def _run_tiles(
