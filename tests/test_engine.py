@@ -348,6 +348,23 @@ def test_the_heap_is_kept_while_anybody_computes(monkeypatch: pytest.MonkeyPatch
         heap.trim()
 
 
+def test_what_stays_mapped_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    resident = 100
+    trims: list[int] = []
+
+    def trim() -> None:
+        nonlocal resident
+        trims.append(resident)
+        resident = 150  # part of what was taken is in use now
+
+    monkeypatch.setattr(heap, "trim", trim)
+    monkeypatch.setattr(heap, "_resident", lambda: resident)
+    bound = heap.Bound(800)
+    for resident in (100, 700, 900, 901, 950, 951):  # noqa: B007 - trim() sets it
+        bound.keep()
+    assert trims == [901, 951]
+
+
 def test_devices_are_listed_and_the_fast_precision_is_close(picture: NDArray[np.uint8]) -> None:
     names = [d.name for d in devices.list_devices()]
     assert names[-1] == "cpu"

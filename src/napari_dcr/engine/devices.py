@@ -18,8 +18,8 @@ Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Measured by benchmarks/memory.py windows, holes in the heap included.
-_BYTES_PER_PIXEL = {"fp32": 300, "bf16": 200, "fp16": 200}
-_BYTES_PER_CHANNEL = {"fp32": 12.5, "bf16": 6.25, "fp16": 6.25}
+_BYTES_PER_PIXEL = {"fp32": 130, "bf16": 100, "fp16": 100}
+_BYTES_PER_CHANNEL = {"fp32": 13, "bf16": 6, "fp16": 6}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
+
 # malloc.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 LARGEST = 2**31 - 1
@@ -46,6 +48,33 @@ def kept() -> Iterator[None]:
                 _set(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
                 _set(M_TRIM_THRESHOLD, 2 * MMAP_THRESHOLD)
                 trim()
+
+
+class Bound:
+    """Bounds what stays mapped between two windows: holes may grow over a long run.
+
+    Not less is kept than what a window needs: mapping pages anew takes time, and
+    all threads that allocate wait meanwhile.
+
+    Parameters
+    ----------
+    most : float
+        Bytes beyond what is in use now.
+    """
+
+    def __init__(self, most: float) -> None:
+        self._most, self._floor = most, _resident()
+
+    def keep(self) -> None:
+        """Give back what is free if more than that is mapped."""
+        if _resident() - self._floor > self._most:
+            trim()
+            self._floor = _resident()
+
+
+def _resident() -> int:
+    """Bytes of this process in memory."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def trim() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import sys
 import threading
@@ -27,9 +26,12 @@ SMALLEST_CORE = 64
 """Pixels a side below which running out of memory is final."""
 
 AUTOMATIC_PIXELS = {"fp32": 4_400_000, "bf16": 7_300_000, "fp16": 7_300_000}
-"""Most that a window chosen by itself has, 2.2 GB for `photo`: half an image of 8 megapixels, of
+"""Most that a window chosen by itself has, 1.5 GB for `photo`: half an image of 8 megapixels, of
 which then less than 10 % overlaps.  Images that two such windows do not cover take half of it:
 there it would buy less."""
+
+LARGE_BYTES = 1e9
+"""Most that a window of such an image takes: with all that is read and written beside, 1.5 GB."""
 
 BATCH_PIXELS = {"cuda": 1 << 22, "mps": 1 << 20, "cpu": 0}
 """Windows of one shape, such as small frames of a stack, are computed together up to this
@@ -255,6 +257,7 @@ class TileRunner:
         self._limit = self._found = sys.maxsize
         self.batch_pixels = BATCH_PIXELS.get(device.type, 0)
         self._staging = staging_for(device)
+        self._window_bytes = 0.0
 
     def grid(self, height: int, width: int) -> Grid:
         """How planes of this size are cut."""
@@ -274,7 +277,7 @@ class TileRunner:
         fitting = int(devices.free_memory(self.device) // 2 / needed)
         pixels = min(most, fitting)
         if grid.height * grid.width > 2 * pixels:
-            pixels = min(most // 2, fitting)
+            pixels = min(most // 2, fitting, int(LARGE_BYTES / needed))
         if self._fixed_tile is not None:
             core = round_up(self._fixed_tile, step)
             part = part or (round_up(core, unit[0]), round_up(core, unit[1]))
@@ -289,6 +292,7 @@ class TileRunner:
         self._limit = min(limit, self._found)
         largest = grid.largest_window((min(part[0], self._limit), min(part[1], self._limit)))
         self._staging.reserve(max(largest, self.batch_pixels))
+        self._window_bytes = needed * largest
         return part
 
     def run(self, grid: Grid, parts: Iterable[Part]) -> Iterator[TileDone | MemoryShort]:
@@ -304,10 +308,15 @@ class TileRunner:
         MemoryError
             If not even the smallest core fits, or if the one that the user fixed does not.
         """
-        with heap.kept() if self.device.type == "cpu" else contextlib.nullcontext():
-            yield from self._run(Pieces(parts, grid), grid)
+        if self.device.type == "cpu":
+            with heap.kept():
+                yield from self._run(Pieces(parts, grid), grid, heap.Bound(self._window_bytes))
+        else:
+            yield from self._run(Pieces(parts, grid), grid, None)
 
-    def _run(self, pieces: Pieces, grid: Grid) -> Iterator[TileDone | MemoryShort]:
+    def _run(
+        self, pieces: Pieces, grid: Grid, mapped: heap.Bound | None
+    ) -> Iterator[TileDone | MemoryShort]:
         reading: deque[tuple[list[Piece], Future[Loaded]]] = deque()
         writing: deque[tuple[Piece, Future[bool]]] = deque()
         reader = ThreadPoolExecutor(1, "read")
@@ -328,6 +337,8 @@ class TileRunner:
                         failed = [piece]
                     del stored
                 elif reading:
+                    if mapped is not None:
+                        mapped.keep()
                     batch, loading = reading.popleft()
                     done = self._attempt(self._compute, grid, batch, loading)
                     if done is None:
