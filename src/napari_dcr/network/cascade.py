@@ -206,7 +206,7 @@ class Cascade(nn.Module):
                 latent = update if latent is None else update.add_(latent)
                 del update  # what nobody needs any more makes room for the next stage
                 if stage + 1 in wanted:
-                    maps = F.pixel_shuffle(self.head(latent).to(base.dtype), self.FOLD)
+                    maps = F.pixel_shuffle(self.head(latent), self.FOLD).to(base.dtype)
                     outputs[stage + 1] = tone.picture(base, x, maps)
         pictures = [outputs[d] for d in wanted]
         return pictures[0] if exits is None else pictures
@@ -215,8 +215,8 @@ class Cascade(nn.Module):
         self, features: Tensor, grid: Tensor, weights: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Low-level features, and the global grid sampled where they are."""
-        folded, guide = (
-            maps.to(self.front.weight.dtype).contiguous(memory_format=torch.channels_last)
-            for maps in (F.pixel_unshuffle(features, self.FOLD), sample_grid(grid, *weights))
-        )
+        dtype, layout = self.front.weight.dtype, torch.channels_last
+        # Folded once they are in the smaller dtype: half the time.
+        folded = F.pixel_unshuffle(features.to(dtype), self.FOLD).contiguous(memory_format=layout)
+        guide = sample_grid(grid, *weights).to(dtype).contiguous(memory_format=layout)
         return F.leaky_relu(self.front(folded), 0.1, inplace=True), guide
