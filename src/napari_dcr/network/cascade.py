@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_dcr.network.activation import activate
 from napari_dcr.network.counts import Counts
 from napari_dcr.network.detail import DetailModule
 from napari_dcr.network.global_net import Conditioning, GlobalNet, sample_grid, sample_weights
@@ -219,4 +220,4 @@ class Cascade(nn.Module):
         # Folded once they are in the smaller dtype: half the time.
         folded = F.pixel_unshuffle(features.to(dtype), self.FOLD).contiguous(memory_format=layout)
         guide = sample_grid(grid, *weights).to(dtype).contiguous(memory_format=layout)
-        return F.leaky_relu(self.front(folded), 0.1, inplace=True), guide
+        return activate(self.front(folded)), guide

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_dcr.network.activation import activate
+
 
 class DetailModule(nn.Module):
     """Fuse low-level features with the running state, guided by the whole image.
@@ -28,13 +30,12 @@ class DetailModule(nn.Module):
     def forward(self, low: Tensor, state: Tensor, grid: Tensor, detail: bool) -> Tensor:
         """Fuse; all tensors share their height and width."""
         fused = self.fuse(torch.cat([low, state], 1))
-        out = self._guide(1, grid).add_(fused).addcmul_(fused, self._guide(0, grid))
-        out = F.leaky_relu(out, 0.1, inplace=True)
+        out = activate(self._guide(1, grid).add_(fused).addcmul_(fused, self._guide(0, grid)))
         if not detail:
             return out
         regional = self.regional(fused - F.avg_pool2d(fused, 3, 1, 1, count_include_pad=False))
         del fused
-        regional = self.mix(F.leaky_relu(regional, 0.1, inplace=True))
+        regional = self.mix(activate(regional))
         return torch.addcmul(out, regional, self._guide(2, grid).add_(1))
 
     def _guide(self, part: int, grid: Tensor) -> Tensor:

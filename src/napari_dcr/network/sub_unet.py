@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from napari_dcr.network.activation import activate
 
 
 class SubUNet(nn.Module):
@@ -33,14 +34,14 @@ class SubUNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, fine, h, w) to the same shape; h and w are multiples of `stride`."""
-        fine = _activate(self.encode_fine(x))
-        middle = _activate(self.down_middle(fine))
-        middle = _activate(self.encode_middle(middle))
-        coarse = _activate(self.down_coarse(middle))
-        coarse = _activate(self.encode_coarse(coarse)) + coarse
+        fine = activate(self.encode_fine(x))
+        middle = activate(self.down_middle(fine))
+        middle = activate(self.encode_middle(middle))
+        coarse = activate(self.down_coarse(middle))
+        coarse = activate(self.encode_coarse(coarse)) + coarse
         middle = torch.cat([middle, self.up_middle(coarse)], 1)
-        middle = _activate(self.decode_middle(middle))
-        fine = torch.cat([fine, self.up_fine(middle)], 1)
+        middle = activate(self.decode_middle(middle))
+        fine = torch.cat([fine, self.up_fine(middle)], 1)  # its parts make room
         return self.decode_fine(fine)
 
     @staticmethod
@@ -51,7 +52,3 @@ class SubUNet(nn.Module):
         low, high = low - 1, high + 1  # encode_coarse
         low, high = 2 * low - 1, 2 * high + 2  # down_coarse, encode_middle
         return 2 * low - 1, 2 * high + 2  # down_middle, encode_fine
-
-
-def _activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.1, inplace=True)
