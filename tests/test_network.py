@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from napari_dcr.network import cards, weights
+from napari_dcr.image.tone import linear_to_srgb, srgb_to_linear
+from napari_dcr.network import bands, cards, weights
+from napari_dcr.network.activation import activate
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 from napari_dcr.network.classic import ClassicCascade
+from napari_dcr.network.detail import _sum_around
 from napari_dcr.network.tone import TABLE_SIZE, apply_tone, decode, encode
 from tests.conftest import COUNTS, lively_cascade
 
@@ -179,9 +183,50 @@ def test_depth_0_is_monotone_and_keeps_hue(level: float) -> None:
     assert torch.allclose(light / light[:, :1], hue.expand_as(light), rtol=0.02)
 
 
-def test_encode_and_decode_are_inverse() -> None:
-    v = torch.linspace(0, 1, 1000)
-    assert torch.allclose(encode(decode(v)), v, atol=2e-3)
+def test_encode_and_decode_are_those_of_srgb() -> None:
+    v = np.linspace(0, 1, 20001, dtype=np.float32)
+    assert np.abs(decode(torch.from_numpy(v)).numpy() - srgb_to_linear(v)).max() < 1e-6
+    assert np.abs(encode(torch.from_numpy(v)).numpy() - linear_to_srgb(v)).max() < 1e-6
+    below = torch.tensor([-0.5, 0.0, 0.002])  # straight
+    assert torch.allclose(encode(below), 12.92 * below, atol=1e-6)
+    assert torch.allclose(decode(encode(below)), below, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 9), (32, 24)])
+def test_the_detail_module_leaves_out_the_mean_of_3_by_3(size: tuple[int, int]) -> None:
+    x = torch.rand(2, 3, *size)
+    mean = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+    assert torch.allclose(_sum_around(x) / 9, mean, atol=1e-6)
+
+
+def test_pixels_are_folded_before_the_first_convolution() -> None:
+    network = lively_cascade()
+    x, base = torch.rand(2, 1, 3, 32, 40)
+    place = network.window_weights((0, 32), (0, 40), (32, 40))
+    conditioning = network.condition(torch.rand(1, 3, 64, 64))
+    low, _ = network._low_level(x, base, conditioning, place)
+    folded = F.pixel_unshuffle(torch.cat([x, base], 1), network.FOLD)
+    assert torch.allclose(low, activate(network.front(folded)), atol=1e-5)
+
+
+def test_bands_of_rows_make_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bands, "BAND", 100)
+    x = torch.rand(2, 3, 17, 20)
+    seen = []
+
+    def last(rows: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        seen.append(rows.shape[2])
+        both = torch.cat([rows, other.expand_as(rows)], 1).bfloat16()
+        return both.contiguous(memory_format=torch.channels_last)
+
+    with torch.inference_mode():
+        result = bands.in_bands(last, x, x[:, :1])
+        assert seen == [5, 5, 5, 2]
+        assert torch.equal(result, last(x, x[:, :1]))
+        assert result.is_contiguous(memory_format=torch.channels_last)
+        planes = bands.in_bands(torch.neg, x)
+        assert torch.equal(planes, -x)
+        assert planes.is_contiguous()
 
 
 def test_conditioning_does_not_depend_on_the_batch() -> None:

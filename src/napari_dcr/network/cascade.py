@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_dcr.network.activation import activate
+from napari_dcr.network.bands import in_bands
 from napari_dcr.network.counts import Counts
 from napari_dcr.network.detail import DetailModule
 from napari_dcr.network.global_net import Conditioning, GlobalNet, sample_grid, sample_weights
@@ -197,7 +198,7 @@ class Cascade(nn.Module):
         base = tone.base(x)
         outputs = {0: tone.picture(base, x)} if 0 in wanted else {}
         if depth:
-            low, guide = self._low_level(tone.features(x, base), conditioning.grid, weights)
+            low, guide = self._low_level(x, base, conditioning, weights)
             state, latent = low, None
             for stage in range(depth):
                 state = self.details[stage](low, state, guide, detail)
@@ -207,17 +208,22 @@ class Cascade(nn.Module):
                 latent = update if latent is None else update.add_(latent)
                 del update  # what nobody needs any more makes room for the next stage
                 if stage + 1 in wanted:
-                    maps = F.pixel_shuffle(self.head(latent), self.FOLD).to(base.dtype)
+                    maps = F.pixel_shuffle(self.head(latent), self.FOLD)
                     outputs[stage + 1] = tone.picture(base, x, maps)
         pictures = [outputs[d] for d in wanted]
         return pictures[0] if exits is None else pictures
 
     def _low_level(
-        self, features: Tensor, grid: Tensor, weights: tuple[Tensor, Tensor]
+        self, x: Tensor, base: Tensor, conditioning: Conditioning, weights: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Low-level features, and the global grid sampled where they are."""
         dtype, layout = self.front.weight.dtype, torch.channels_last
-        # Folded once they are in the smaller dtype: half the time.
-        folded = F.pixel_unshuffle(features.to(dtype), self.FOLD).contiguous(memory_format=layout)
-        guide = sample_grid(grid, *weights).to(dtype).contiguous(memory_format=layout)
-        return activate(self.front(folded)), guide
+
+        def features(x: Tensor, base: Tensor) -> Tensor:
+            return conditioning.tone.features(x, base).to(dtype).contiguous(memory_format=layout)
+
+        # To unfold the kernel is to fold the pixels: the same convolution, in a third of the time.
+        kernel = F.pixel_shuffle(self.front.weight, self.FOLD).contiguous(memory_format=layout)
+        pixels = in_bands(features, x, base)
+        low = F.conv2d(pixels, kernel, self.front.bias, self.FOLD, self.FOLD)
+        return activate(low), sample_grid(conditioning.grid, *weights).to(dtype)

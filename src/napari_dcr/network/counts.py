@@ -58,7 +58,7 @@ class Counts(NamedTuple):
         """
         if maps is None:
             return torch.cat([x, self.deviation(x)], 1)
-        correction, log_error = maps.chunk(2, 1)
+        correction, log_error = maps.to(base.dtype).chunk(2, 1)
         estimate = self.restore(UNIT * base + REACH * torch.tanh(correction / REACH))
         estimate = estimate + _local_mean(x - estimate)
         error = log_error.clamp(-7, 2).exp() * self.deviation(estimate)

@@ -139,5 +139,8 @@ def sample_grid(grid: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (B, G, h, w)
+        Channels last.
     """
-    return rows[:, None] @ (grid @ columns[:, None].transpose(2, 3))
+    across = grid @ columns[:, None].transpose(2, 3)  # (B, G, cells, w)
+    sampled = rows @ across.permute(0, 2, 3, 1).flatten(2)  # (B, h, w G)
+    return sampled.unflatten(2, (columns.shape[1], -1)).permute(0, 3, 1, 2)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-BAND = 1 << 16
-"""Pixels of a plane whose tone is computed at once on a CPU."""
+from napari_dcr.network.bands import in_bands
 
 TABLE_SIZE = 1025
 """Entries of a sampled curve; between them it is linear."""
@@ -60,42 +58,31 @@ class Tone(NamedTuple):
         return in_bands(_refined, base.detach(), x, maps)
 
 
-def in_bands(function: Callable[..., Tensor], *images: Tensor) -> Tensor:
-    """Apply a function of single pixels; on a CPU to some rows after the other.
-
-    What comes between then stays in the processor's cache: a third less time. The
-    last bit may depend on where a band ends. Gradients are taken of the whole.
-
-    Parameters
-    ----------
-    function : callable
-        Takes the images' rows, gives as many of the first one's shape.
-    images : Tensor, shape (B, C, H, W)
-    """
-    first = images[0]
-    height, width = first.shape[2:]
-    if torch.is_grad_enabled() or first.device.type != "cpu" or height * width <= BAND:
-        return function(*images)
-    result = torch.empty_like(first)
-    step = max(1, BAND // width)
-    for y in range(0, height, step):
-        result[:, :, y : y + step] = function(*(image[:, :, y : y + step] for image in images))
-    return result
-
-
 def _refined(base: Tensor, x: Tensor, maps: Tensor) -> Tensor:
-    gain, bias = maps.chunk(2, 1)
+    gain, bias = maps.to(base.dtype).chunk(2, 1)
     return protect_highlights(torch.addcmul(base + bias, base, gain), x)
 
 
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """``x ** exponent`` of positive values, to 1e-6 of itself: a third less time than pow."""
+    return torch.exp2(exponent * torch.log2(x))
+
+
+# Below a threshold both functions are straight, above it a power. The straight part of what
+# is clamped to the one side plus the power of what is clamped to the other is less work than
+# to choose between them pixel by pixel.
+
+
 def decode(v: Tensor) -> Tensor:
-    """Display values to linear light (IEC 61966-2-1); straight below 0.04."""
-    return torch.where(v <= 0.04045, v / 12.92, ((v.clamp(min=0.04) + 0.055) / 1.055) ** 2.4)
+    """Display values to linear light (IEC 61966-2-1); straight below 0.04045."""
+    power = _power((v.clamp(min=0.04045) + 0.055) / 1.055, 2.4)
+    return torch.add(power - 0.0031308, v.clamp(max=0.04045), alpha=1 / 12.92)
 
 
 def encode(x: Tensor) -> Tensor:
-    """Linear light to display values (IEC 61966-2-1); straight below 0.003 and for negatives."""
-    return torch.where(x <= 0.0031308, 12.92 * x, 1.055 * x.clamp(min=0.003) ** (1 / 2.4) - 0.055)
+    """Linear light to display values (IEC 61966-2-1); straight below 0.0031308."""
+    power = _power(x.clamp(min=0.0031308), 1 / 2.4)
+    return torch.add(1.055 * power - 0.09545, x.clamp(max=0.0031308), alpha=12.92)
 
 
 class ToneDecoder(nn.Module):
@@ -203,5 +190,5 @@ def protect_highlights(y: Tensor, x: Tensor) -> Tensor:
     room = ceiling - KNEE
     excess = (largest - KNEE).clamp(min=0)
     # tanh stays within float32 of its limit only at infinity: gradation is kept.
-    led_in = largest - excess + room * torch.tanh(excess / room)
-    return y * (led_in / largest.clamp(min=KNEE)).where(excess > 0, 1)
+    taken = excess - room * torch.tanh(excess / room)
+    return y * (1 - taken / largest.clamp(min=KNEE))
