@@ -17,7 +17,7 @@ def save(path: Path, seed: int, gain: float = 1.0) -> None:
     coarse = np.random.default_rng(seed).integers(0, 255, (6, 8, 3)).astype(np.uint8)
     picture = PILImage.fromarray((coarse * gain).astype(np.uint8))
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.resize((160, 120), PILImage.Resampling.BICUBIC).save(path)
+    picture.resize((200, 184), PILImage.Resampling.BICUBIC).save(path)
 
 
 def test_every_row_is_trained_and_scored(
@@ -31,10 +31,13 @@ def test_every_row_is_trained_and_scored(
     command = [str(tmp_path / "pairs"), "--data", str(tmp_path), "--run", str(tmp_path / "run")]
     ablation.main([*command, "--steps", "1", "--batch", "1"])
     printed = capsys.readouterr().out
-    table = printed.split("\n\n")[1].splitlines()
-    assert len(table) == 2 + sum(len(v.settings) for v in ablation.VARIANTS.values())
-    scores = {line for line in table[2:] if "nan" not in line}
-    assert len(scores) == len(table) - 2  # no two rows alike, none undefined
+    tables = [part.splitlines() for part in printed.split("\n\n")[2::2]]
+    assert len(tables) == 2
+    for table in tables:
+        assert len(table) == 2 + sum(len(v.settings) for v in ablation.VARIANTS.values())
+        assert all(line.count("|") == table[0].count("|") for line in table)
+        scores = {line for line in table[2:] if "nan" not in line}
+        assert len(scores) == len(table) - 2  # no two rows alike, none undefined
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("checkpoint.pt")}
     ablation.main([*command, "--steps", "1", "--batch", "1"])
     assert capsys.readouterr().out == printed

@@ -26,6 +26,7 @@ from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.tone import TABLE_SIZE, Tone
 from napari_dcr.training import metrics
 from napari_dcr.training.data import image_files, load_rgb, thumbnail_of
+from napari_dcr.training.evaluate import AGAINST_TRUTH, COLUMNS, against_truth
 from napari_dcr.training.loop import Trainer, TrainingConfig
 from napari_dcr.training.losses import exit_loss
 from napari_dcr.training.synthetic import dim_rendition
@@ -152,17 +153,10 @@ def scores(
     pairs: Iterator[tuple[metrics.Picture, metrics.Picture]],
     depth: int,
     detail: bool,
-) -> tuple[float, float, float]:
-    """Mean PSNR, GT-mean PSNR and SSIM."""
-    rows = []
-    for low, truth in pairs:
-        result = restore(network, low, depth, detail)
-        matched = metrics.match_mean(result, truth)
-        rows.append(
-            (metrics.psnr(result, truth), metrics.psnr(matched, truth), metrics.ssim(result, truth))
-        )
-    psnr, gt_mean, ssim = np.mean(rows, axis=0)
-    return float(psnr), float(gt_mean), float(ssim)
+) -> dict[str, float]:
+    """Mean of all metrics that need a truth."""
+    rows = [against_truth(restore(network, low, depth, detail), truth) for low, truth in pairs]
+    return {key: float(np.nanmean([row[key] for row in rows])) for key in AGAINST_TRUTH}
 
 
 def trained(variant: Variant, config: TrainingConfig, data: Path, run: Path) -> nn.Module:
@@ -176,18 +170,28 @@ def trained(variant: Variant, config: TrainingConfig, data: Path, run: Path) -> 
     return trainer.average.eval()
 
 
-def table(rows: list[tuple[str, int, bool, tuple[float, ...]]]) -> str:
-    """Markdown, one row per network and setting."""
-    lines = [
-        "| network | depth | detail | real: PSNR dB | GT-mean dB | SSIM "
-        "| held out, -4 EV: PSNR dB | GT-mean dB | SSIM |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, depth, detail, values in rows:
-        numbers = (f"{v:.3f}" if i % 3 == 2 else f"{v:.2f}" for i, v in enumerate(values))
-        switch = "on" if detail and depth else "off" if depth else "-"
-        lines.append(f"| {name} | {depth} | {switch} | {' | '.join(numbers)} |")
-    return "\n".join(lines)
+@dataclass(frozen=True)
+class Row:
+    """What a network scores at one setting."""
+
+    name: str
+    depth: int
+    detail: bool
+    values: dict[str, float]
+
+    @property
+    def text(self) -> str:
+        """Line of a Markdown table."""
+        switch = "on" if self.detail and self.depth else "off" if self.depth else "-"
+        numbers = (COLUMNS[key].text(value) for key, value in self.values.items())
+        return f"| {self.name} | {self.depth} | {switch} | {' | '.join(numbers)} |"
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown, one line per network and setting."""
+    titles = ["network", "depth", "detail", *(COLUMNS[key].title for key in AGAINST_TRUTH)]
+    head = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    return "\n".join([*head, *(row.text for row in rows)])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -210,17 +214,21 @@ def main(arguments: list[str] | None = None) -> None:
         phases=photo.phases[:1],  # the later ones lengthen the run
     )  # fmt: skip
     held_out = config.files(options.data, held_out=True)
-    rows: list[tuple[str, int, bool, tuple[float, ...]]] = []
+    sets = {
+        "Real pairs": lambda: real_pairs(options.pairs),
+        "Photographs held out, 4 stops down": lambda: synthetic_pairs(held_out),
+    }
+    rows: dict[str, list[Row]] = {title: [] for title in sets}
     for name, variant in VARIANTS.items():
         network = trained(variant, config, options.data, options.run / name.replace(" ", "-"))
         for depth, detail in variant.settings:
-            values = (
-                *scores(network, real_pairs(options.pairs), depth, detail),
-                *scores(network, synthetic_pairs(held_out), depth, detail),
-            )
-            rows.append((name, depth, detail, values))
-            print(table(rows[-1:]).splitlines()[-1], flush=True)
-    print(f"\n{table(rows)}")
+            for title, pairs in sets.items():
+                rows[title].append(
+                    Row(name, depth, detail, scores(network, pairs(), depth, detail))
+                )
+                print(rows[title][-1].text, flush=True)
+    for title in sets:
+        print(f"\n{title}\n\n{table(rows[title])}")
 
 
 if __name__ == "__main__":

@@ -66,24 +66,28 @@ class Score:
     values: dict[str, float]
 
 
+AGAINST_TRUTH: dict[str, Callable[[metrics.Picture, metrics.Picture], float]] = {
+    "psnr": metrics.psnr,
+    "psnr_gt_mean": lambda a, b: metrics.psnr(metrics.match_mean(a, b), b),
+    "ssim": metrics.ssim,
+    "ssim_luma": metrics.ssim_luma,
+    "ms_ssim": metrics.ms_ssim,
+    "ciede2000": metrics.ciede2000,
+    "ciede2000_hue": metrics.ciede2000_hue,
+}
+
+
+def against_truth(result: metrics.Picture, truth: metrics.Picture) -> dict[str, float]:
+    """All metrics that need a truth; NaN where a picture is too small for one."""
+    return {key: _defined(metric, result, truth) for key, metric in AGAINST_TRUTH.items()}
+
+
 def score(
     result: metrics.Picture, low: metrics.Picture, truth: metrics.Picture | None
 ) -> dict[str, float]:
     """All metrics that a picture has; NaN where it is too small for one."""
-    against_truth = {
-        "psnr": metrics.psnr,
-        "psnr_gt_mean": lambda a, b: metrics.psnr(metrics.match_mean(a, b), b),
-        "ssim": metrics.ssim,
-        "ssim_luma": metrics.ssim_luma,
-        "ms_ssim": metrics.ms_ssim,
-        "ciede2000": metrics.ciede2000,
-        "ciede2000_hue": metrics.ciede2000_hue,
-    }
-    values = {}
-    if truth is not None:
-        values = {key: _defined(metric, result, truth) for key, metric in against_truth.items()}
     return {
-        **values,
+        **({} if truth is None else against_truth(result, truth)),
         "niqe": _defined(niqe, result),
         "loe": metrics.lightness_order_error(result, low),
         "blown_growth": metrics.blown_share(result) - metrics.blown_share(low),
