@@ -14,6 +14,7 @@ from napari_dcr.enhancement import drain
 from napari_dcr.network import weights
 from napari_dcr.network.counts import Counts
 from napari_dcr.training import microscopy_checks
+from napari_dcr.training.cells import Cell, cultured_scene
 from napari_dcr.training.instruments import sample_camera
 from napari_dcr.training.loop import TrainingConfig
 from napari_dcr.training.microscopy import (
@@ -50,6 +51,30 @@ def test_scenes_are_seeded_and_real_ones_lose_their_noise() -> None:
     assert 1 - np.corrcoef(scene[:, :-1].ravel(), scene[:, 1:].ravel())[0, 1] < 0.5
 
 
+@pytest.mark.parametrize("part", ["fibres", "mitochondria", "membrane", "vesicles", "cytosol"])
+def test_parts_of_cells_are_light_and_lie_in_the_cell(part: str) -> None:
+    within = []
+    for seed in range(6):
+        cell = Cell((120, 150), np.random.default_rng(seed))
+        light = getattr(cell, part)(np.random.default_rng(seed))
+        assert light.shape == (120, 150)
+        assert np.isfinite(light).all()
+        assert light.min() >= 0
+        within.append(light[cell.edge > -10].sum() / light.sum())
+    assert np.mean(within) > 0.7  # threads may leave it by their ends
+
+
+def test_cultured_scenes_are_seeded_and_hold_cells() -> None:
+    scenes = [cultured_scene(128, np.random.default_rng(seed)) for seed in range(8)]
+    np.testing.assert_array_equal(scenes[3], cultured_scene(128, np.random.default_rng(3)))
+    for scene in scenes:
+        assert scene.shape == (128, 128)
+        assert np.isfinite(scene).all()
+        assert scene.min() >= 0
+        assert np.quantile(scene, 0.999) == pytest.approx(1, abs=1e-3)
+    assert np.mean([(scene > 0.05).mean() for scene in scenes]) > 0.2
+
+
 def test_a_perfect_lens_passes_light_but_nothing_above_its_cutoff() -> None:
     point = np.zeros((129, 129), np.float32)
     point[64, 64] = 1
@@ -73,8 +98,8 @@ def test_dyes_bind_by_chance_but_as_bright_on_average() -> None:
 def test_pairs_are_the_same_everywhere_and_tell_the_noise(tmp_path: Path) -> None:
     path = tmp_path / "cells.png"
     PILImage.fromarray(np.random.default_rng(0).integers(0, 255, (150, 150), np.uint8)).save(path)
-    pairs = MicroscopyPairs([path], 3, 96, 64, 200, 5)
-    again = MicroscopyPairs([path], 3, 96, 64, 200, 5)
+    pairs = MicroscopyPairs([path], 3, 2, 96, 64, 200, 5)
+    again = MicroscopyPairs([path], 3, 2, 96, 64, 200, 5)
     for key, value in pairs[7].items():
         assert torch.equal(value, again[7][key])
     squares = []
@@ -113,7 +138,7 @@ def _config() -> TrainingConfig:
         name="tiny", seed=1, steps=4, batch=2, crop=64, learning_rate=1e-3,
         final_learning_rate=1e-5, warmup=1, weight_decay=0, ema=0.9, clip=1, detail_dropout=0.25,
         network={"channels": 1, "base": "counts", "widths": [16, 16, 16]},
-        data={"folders": [], "exclude": [], "validate_every": 5, "synthetic": 2, "size": 96},
+        data={"folders": [], "exclude": [], "validate_every": 5, "synthetic": 2, "cultured": 1, "size": 96},
     )  # fmt: skip
 
 

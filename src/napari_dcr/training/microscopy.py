@@ -23,6 +23,7 @@ from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.counts import Counts
 from napari_dcr.network.global_net import sample_weights
+from napari_dcr.training.cells import cultured_scene
 from napari_dcr.training.instruments import Emccd, Pmt, Scmos, sample_camera
 from napari_dcr.training.loop import Trainer
 from napari_dcr.training.losses import ms_ssim
@@ -45,8 +46,8 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
     ----------
     files : sequence of Path
         Real images, two scenes of each.
-    synthetic : int
-        Synthetic scenes.
+    synthetic, cultured : int
+        Synthetic scenes: of any kind, and of adherent cells.
     size, crop : int
         Sides of a scene and of what is trained on at once, in pixels.
     length : int
@@ -56,11 +57,20 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(
-        self, files: Sequence[Path], synthetic: int, size: int, crop: int, length: int, seed: int
+        self,
+        files: Sequence[Path],
+        synthetic: int,
+        cultured: int,
+        size: int,
+        crop: int,
+        length: int,
+        seed: int,
     ) -> None:
         self.crop, self.length, self.seed = crop, length, seed
-        rngs = (np.random.default_rng((seed, 7, i)) for i in range(synthetic + 2 * len(files)))
+        count = synthetic + cultured + 2 * len(files)
+        rngs = (np.random.default_rng((seed, 7, i)) for i in range(count))
         scenes: list[Scene] = [synthetic_scene(size, next(rngs)) for _ in range(synthetic)]
+        scenes += [cultured_scene(size, next(rngs)) for _ in range(cultured)]
         for path in files:
             picture = load_grey(path)
             scenes += [real_scene(picture, size, next(rngs)) for _ in range(2)]
@@ -242,8 +252,8 @@ class MicroscopyTrainer(Trainer):
         """All pairs of the run."""
         config = self.config
         return MicroscopyPairs(
-            config.files(self.data), config.data["synthetic"], config.data["size"], config.crop,
-            config.length * config.batch, config.seed,
+            config.files(self.data), config.data["synthetic"], config.data["cultured"],
+            config.data["size"], config.crop, config.length * config.batch, config.seed,
         )  # fmt: skip
 
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:

@@ -46,10 +46,10 @@ def filaments(shape: tuple[int, int], rng: Rng) -> Scene:
     y = start[0] * shape[0] + np.cumsum(np.sin(angle), 1) * 0.8
     x = start[1] * shape[1] + np.cumsum(np.cos(angle), 1) * 0.8
     weight = np.broadcast_to(rng.lognormal(0, 0.5, (count, 1)), y.shape)
-    return _splat(shape, y.ravel(), x.ravel(), weight.ravel())
+    return splat(shape, y.ravel(), x.ravel(), weight.ravel())
 
 
-def _splat(
+def splat(
     shape: tuple[int, int],
     y: NDArray[np.float64],
     x: NDArray[np.float64],
@@ -78,7 +78,7 @@ def puncta(shape: tuple[int, int], rng: Rng) -> Scene:
         spread = rng.uniform(5, 40)
         y = y[centres] + spread * rng.standard_normal(count)
         x = x[centres] + spread * rng.standard_normal(count)
-    return _splat(shape, y, x, rng.lognormal(0, rng.uniform(0.1, 1.0), count))
+    return splat(shape, y, x, rng.lognormal(0, rng.uniform(0.1, 1.0), count))
 
 
 def blobs(
@@ -146,7 +146,7 @@ def worms(shape: tuple[int, int], rng: Rng) -> Scene:
     y = rng.uniform(0, shape[0], (count, 1)) + np.cumsum(np.sin(angle), 1)
     x = rng.uniform(0, shape[1], (count, 1)) + np.cumsum(np.cos(angle), 1)
     weight = np.broadcast_to(rng.lognormal(0, 0.4, (count, 1)), y.shape)
-    thin = _splat(shape, y.ravel(), x.ravel(), weight.ravel())
+    thin = splat(shape, y.ravel(), x.ravel(), weight.ravel())
     return ndimage.gaussian_filter(thin, rng.uniform(0.5, 2.5))
 
 
@@ -161,7 +161,7 @@ def labelled(part: Scene, rng: Rng) -> Scene:
     return (rng.poisson(part * density) / density).astype(np.float32)
 
 
-def _normal(scene: Scene) -> Scene:
+def normal(scene: Scene) -> Scene:
     """Scale to a largest value of 1, but for a thousandth."""
     return (scene / max(float(np.quantile(scene, 0.999)), 1e-6)).astype(np.float32)
 
@@ -172,11 +172,11 @@ def synthetic_scene(size: int, rng: Rng) -> Scene:
     scene = np.zeros(shape, np.float32)
     cells = None
     if rng.random() < 0.55:
-        cells = _normal(blobs(shape, rng, float(rng.uniform(50, 180)), (0.3, 1.5)))
+        cells = normal(blobs(shape, rng, float(rng.uniform(50, 180)), (0.3, 1.5)))
         cells = ndimage.gaussian_filter(cells, rng.uniform(2, 12))
         cells *= np.exp(rng.uniform(0, 0.7) * fractal(shape, 1.5, rng))
     for _ in range(int(rng.choice([1, 2, 3], p=[0.45, 0.35, 0.2]))):
-        part = _normal(KINDS[int(rng.integers(len(KINDS)))](shape, rng))
+        part = normal(KINDS[int(rng.integers(len(KINDS)))](shape, rng))
         if cells is not None and rng.random() < 0.85:
             part = part * cells
         if rng.random() < 0.5:
@@ -184,7 +184,7 @@ def synthetic_scene(size: int, rng: Rng) -> Scene:
         scene += part * np.float32(rng.uniform(0.15, 1))
     if cells is not None and rng.random() < 0.5:  # what has not bound stays in the cytosol
         scene += cells * np.float32(rng.uniform(0.05, 0.5))
-    return _normal(microscope(scene, rng))
+    return normal(microscope(scene, rng))
 
 
 def airy(scene: Scene, cutoff: float) -> Scene:
@@ -254,4 +254,4 @@ def real_scene(picture: NDArray[np.uint8] | NDArray[np.uint16], size: int, rng: 
     top, left = (int(rng.integers(0, n - size + 1)) for n in pixels.shape)
     pixels = pixels[top : top + size, left : left + size]
     pixels = ndimage.gaussian_filter(pixels, rng.uniform(0.3, 1.5))
-    return _normal(pixels - np.quantile(pixels, 0.002).astype(np.float32)).clip(0, 3)
+    return normal(pixels - np.quantile(pixels, 0.002).astype(np.float32)).clip(0, 3)
