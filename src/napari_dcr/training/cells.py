@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, special
 
 from napari_dcr.training.structures import (
     Rng,
@@ -61,7 +61,7 @@ class Cell:
         self.thickness = self.inside * (1 - np.exp(-np.maximum(self.edge, 0) / ramp))
         away = np.hypot(across - rng.uniform(-0.15, 0.15) * radius, along)
         fade = rng.uniform(0.01, 0.06) * radius  # it is round, and fades towards its own outline
-        self.nucleus = 1 / (1 + np.exp((away - radius * rng.uniform(0.2, 0.35)) / fade))
+        self.nucleus = special.expit((radius * rng.uniform(0.2, 0.35) - away) / fade)
         bend = rng.uniform(0.05, 0.5)
         self.flow = turn + bend * fractal(shape, rng.uniform(2.0, 2.8), rng)
 
