@@ -17,8 +17,8 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# Measured by benchmarks/memory.py windows, holes in the heap included, and rounded up: what
-# `Counts` and reading ahead take comes on top.
+# Measured by benchmarks/memory.py windows, holes in the heap included, and rounded up: `Counts`
+# take more than the curve that is measured.
 _BYTES_PER_PIXEL = {"fp32": 130, "bf16": 100, "fp16": 100}
 _BYTES_PER_CHANNEL = {"fp32": 13, "bf16": 6, "fp16": 6}
 

@@ -26,7 +26,7 @@ from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.tone import TABLE_SIZE, Tone
 from napari_dcr.training import metrics
 from napari_dcr.training.data import image_files, load_rgb, thumbnail_of
-from napari_dcr.training.evaluate import AGAINST_TRUTH, COLUMNS, against_truth
+from napari_dcr.training.evaluate import Score, against_truth, setting, table
 from napari_dcr.training.loop import Trainer, TrainingConfig
 from napari_dcr.training.losses import exit_loss
 from napari_dcr.training.synthetic import dim_rendition
@@ -148,17 +148,6 @@ def synthetic_pairs(
         yield metrics.to_8_bits(dim), metrics.to_8_bits(truth)
 
 
-def scores(
-    network: nn.Module,
-    pairs: Iterator[tuple[metrics.Picture, metrics.Picture]],
-    depth: int,
-    detail: bool,
-) -> dict[str, float]:
-    """Mean of all metrics that need a truth."""
-    rows = [against_truth(restore(network, low, depth, detail), truth) for low, truth in pairs]
-    return {key: float(np.nanmean([row[key] for row in rows])) for key in AGAINST_TRUTH}
-
-
 def trained(variant: Variant, config: TrainingConfig, data: Path, run: Path) -> nn.Module:
     """Train a row, or load it if it is trained already; gives its averaged network."""
     config = dataclasses.replace(config, detail_dropout=variant.detail_dropout)
@@ -168,30 +157,6 @@ def trained(variant: Variant, config: TrainingConfig, data: Path, run: Path) -> 
     if trainer.step < config.steps:
         trainer.train()
     return trainer.average.eval()
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a network scores at one setting."""
-
-    name: str
-    depth: int
-    detail: bool
-    values: dict[str, float]
-
-    @property
-    def text(self) -> str:
-        """Line of a Markdown table."""
-        switch = "on" if self.detail and self.depth else "off" if self.depth else "-"
-        numbers = (COLUMNS[key].text(value) for key, value in self.values.items())
-        return f"| {self.name} | {self.depth} | {switch} | {' | '.join(numbers)} |"
-
-
-def table(rows: list[Row]) -> str:
-    """Markdown, one line per network and setting."""
-    titles = ["network", "depth", "detail", *(COLUMNS[key].title for key in AGAINST_TRUTH)]
-    head = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
-    return "\n".join([*head, *(row.text for row in rows)])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -218,17 +183,18 @@ def main(arguments: list[str] | None = None) -> None:
         "Real pairs": lambda: real_pairs(options.pairs),
         "Photographs held out, 4 stops down": lambda: synthetic_pairs(held_out),
     }
-    rows: dict[str, list[Row]] = {title: [] for title in sets}
+    scores: dict[str, list[Score]] = {title: [] for title in sets}
     for name, variant in VARIANTS.items():
         network = trained(variant, config, options.data, options.run / name.replace(" ", "-"))
         for depth, detail in variant.settings:
+            method = setting(name, depth, detail)
             for title, pairs in sets.items():
-                rows[title].append(
-                    Row(name, depth, detail, scores(network, pairs(), depth, detail))
-                )
-                print(rows[title][-1].text, flush=True)
+                for number, (low, truth) in enumerate(pairs()):
+                    values = against_truth(restore(network, low, depth, detail), truth)
+                    scores[title].append(Score(method, str(number), values))
+            print(method, flush=True)
     for title in sets:
-        print(f"\n{title}\n\n{table(rows[title])}")
+        print(f"\n{title}\n\n{table(scores[title])}")
 
 
 if __name__ == "__main__":

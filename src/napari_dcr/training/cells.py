@@ -80,7 +80,7 @@ class Cell:
         return self._threads(count, steps, likely, wobble, rng.uniform(0.6, 1), rng)
 
     def mitochondria(self, rng: Rng) -> Scene:
-        """Winding, branching threads of some width, densest around the nucleus."""
+        """Winding threads of some width, densest around the nucleus."""
         count, steps = int(np.exp(rng.uniform(np.log(60), np.log(900)))), int(rng.uniform(15, 150))
         patches = np.exp(rng.uniform(0.3, 1.2) * fractal(self.shape, 1.8, rng))
         likely = self.thickness * (1 - self.nucleus) * patches
@@ -95,7 +95,7 @@ class Cell:
         self, count: int, steps: int, likely: NDArray[Any], wobble: float, bound: float, rng: Rng
     ) -> Scene:
         y, x = self.places(count, likely, rng)
-        aside = rng.standard_normal(count) * 0.15 if bound else rng.uniform(0, 2 * np.pi, count)
+        aside = 0.15 * rng.standard_normal(count)
         sense = rng.choice([0, np.pi], count)
         length = rng.uniform(0.2, 1, count) * steps
         brightness = rng.lognormal(0, 0.6, count)

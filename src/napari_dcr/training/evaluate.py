@@ -127,9 +127,14 @@ def cascades(
     for depth in depths:
         # Depth 0 has no detail module.
         for detail in details if depth else details[:1]:
-            switch = f", detail {'on' if detail else 'off'}" if depth else ""
-            methods[f"{stem}, depth {depth}{switch}"] = cascade(model, depth, detail, device)
+            methods[setting(stem, depth, detail)] = cascade(model, depth, detail, device)
     return methods
+
+
+def setting(name: str, depth: int, detail: bool) -> str:
+    """Name a network at a setting of its switches."""
+    switch = f", detail {'on' if detail else 'off'}" if depth else ""
+    return f"{name}, depth {depth}{switch}"
 
 
 def ready_made(folder: Path, cases: Sequence[Case], shrink: int = 1) -> Method:
