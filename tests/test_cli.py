@@ -122,7 +122,8 @@ def test_info_tells_devices_weights_and_versions(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_run_leaves_no_half_file(tmp_path: Path, sign: signal.Signals) -> None:
     rng = np.random.default_rng(0)
-    tifffile.imwrite(tmp_path / "in.tif", rng.integers(0, 40, (2000, 2000, 3), np.uint8))
+    # Large enough not to be done before the signal where the machine is busy.
+    tifffile.imwrite(tmp_path / "in.tif", rng.integers(0, 40, (6000, 6000, 3), np.uint8))
     out = tmp_path / "out" / "in.tif"
     process = subprocess.Popen(
         [sys.executable, "-m", "napari_dcr.cli", "enhance", str(tmp_path / "in.tif"), "-o", str(out), "--tile", "256"],
