@@ -1,16 +1,19 @@
 """Time of one window at full depth against scikit-image's CLAHE, in one run.
 
-    python benchmarks/speed.py [--megapixels 2] [--threads 2] [--rounds 7]
+    python benchmarks/speed.py [--megapixels 2] [--threads 2] [--rounds 7] [--mapped]
     python benchmarks/speed.py --sizes [--rounds 7]
 
 Rounds are interleaved, medians are compared: only the ratios mean anything.
 Also printed: a whole ``enhance()`` call, survey and conversions included.
+``--mapped``: memory stays mapped from one call to the next, as it does between the windows of
+one run; otherwise every call maps its pages anew, as the first window of a run does.
 ``--sizes``: what a pixel costs in such calls on images of 1 and of 8 megapixels.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import time
 from collections.abc import Callable
@@ -74,6 +77,7 @@ def main() -> None:
     parser.add_argument("--megapixels", type=float, default=2.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--mapped", action="store_true")
     parser.add_argument("--sizes", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -108,7 +112,8 @@ def main() -> None:
         cases[f"enhance(), depth {network.stages}, {precision}"] = whole_call(
             network.stages, precision
         )
-    medians = median_times(cases, options.rounds)
+    with heap.kept() if options.mapped else contextlib.nullcontext():
+        medians = median_times(cases, options.rounds)
     reference = medians["skimage equalize_adapthist"]
     megapixels = height * width / 1e6
     print(
