@@ -189,6 +189,27 @@ def test_targets_never_clip_and_keep_gradation_in_highlights() -> None:
     assert target.max(-1)[brightest_tenth].std() > 0.01
 
 
+def test_prints_of_dim_scenes_are_finished_and_those_of_bright_ones_are_not() -> None:
+    checks = (np.add.outer(np.arange(90), np.arange(120)) % 2)[..., None]
+    p = (picture() * 0.9 + 0.1 * checks).astype(np.float32)
+
+    def colour_and_detail(ev: float, finish: bool) -> tuple[float, float]:
+        scene = Scene(p, shot(ev=ev))
+        if not finish:
+            scene._finished = lambda display: display  # type: ignore[method-assign]
+        printed = scene.print(p, Y, X)
+        return float(np.ptp(printed, -1).mean()), float(np.abs(np.diff(printed, axis=1)).mean())
+
+    raw, finished = colour_and_detail(5.0, False), colour_and_detail(5.0, True)
+    assert finished[0] < 0.9 * raw[0]
+    assert finished[1] > 1.1 * raw[1]
+    assert colour_and_detail(0.0, True) == pytest.approx(colour_and_detail(0.0, False))
+    black, white = Scene.PAPER
+    dark_and_light = np.stack([np.zeros((9, 9, 3)), np.ones((9, 9, 3))]).astype(np.float32)
+    for flat, paper in zip(dark_and_light, (black, white), strict=True):
+        assert Scene(p, shot(ev=5.0))._finished(flat) == pytest.approx(paper)
+
+
 def test_lamp_light_is_compressed_and_gentle_light_is_kept() -> None:
     grey = np.full((90, 120, 3), 0.4, np.float32)
     for light, low, high in (

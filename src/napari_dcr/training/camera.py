@@ -330,7 +330,12 @@ class Scene:
     """
 
     WHITE = 0.96
-    """Display value of a print's brightest channel: paper white, short of clipping."""
+    """Share of the paper's range that a print's brightest channel takes, short of clipping."""
+
+    PAPER, COLOUR, SHARPENING = (0.025, 0.96), 0.86, 0.6
+    """How the print of a dim scene is finished: display values of its deepest black and of white,
+    share of its saturation, and amount of the unsharp mask, 0.6 pixels wide. Long exposures that
+    people keep are softer and less colourful than the photographs trained on."""
 
     CHANCE, LOW_KEY_CHANCE = 0.22, 0.32
     """Of a well-exposed photograph to come back as it is."""
@@ -393,6 +398,7 @@ class Scene:
         )
         self._scale = 1 + darkness * (float(np.clip(scale, 0.85, 1.35)) - 1)
         self._black = darkness * float(np.clip(black - 0.015 / self._scale, 0, 0.15))
+        self._darkness = np.float32(darkness)
 
     def print(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
         """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1]."""
@@ -400,9 +406,17 @@ class Scene:
             return (photograph * np.float32(self.shot.white)).astype(np.float32)
         linear = self._radiance(photograph) * self._printed_light(photograph, y, x) * self._gain
         display = self._tone(shoulder(linear, self._peak))
-        return np.clip((display - self._black) * self._scale, 0, self.WHITE + 0.005).astype(
-            np.float32
-        )
+        display = np.clip((display - self._black) * self._scale, 0, self.WHITE + 0.005)
+        finished = self._finished(display.astype(np.float32))
+        return display + self._darkness * (finished - display)
+
+    def _finished(self, display: Pixels) -> Pixels:
+        """Finish the print: its colour, its paper, its sharpness."""
+        grey = (display @ LUMA)[..., None]
+        black, white = self.PAPER
+        out = black + (white - black) * (grey + np.float32(self.COLOUR) * (display - grey))
+        soft = ndimage.gaussian_filter(out, (0.6, 0.6, 0))
+        return np.clip(out + self.SHARPENING * (out - soft), 0, 1).astype(np.float32)
 
     def expose(
         self, photograph: Pixels, y: Pixels, x: Pixels, rng: np.random.Generator, jpeg: bool = True
