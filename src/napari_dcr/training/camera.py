@@ -332,7 +332,7 @@ class Scene:
     WHITE = 0.96
     """Share of the paper's range that a print's brightest channel takes, short of clipping."""
 
-    PAPER, COLOUR, SHARPENING = (0.035, 0.945), 0.82, 0.6
+    PAPER, COLOUR, SHARPENING = (0.03, 0.94), 0.75, 0.6
     """How the print of a dim scene is finished: display values of its deepest black and of white,
     share of its saturation, and amount of the unsharp mask, 0.6 pixels wide. Long exposures that
     people keep are softer and less colourful than the photographs trained on."""
