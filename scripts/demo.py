@@ -32,7 +32,7 @@ def main() -> None:
             files.write(path, files.Picture(pixels, "yxs"))
             print(path)
     print(
-        f"kodak-23 at -5 EV against its normal exposure: PSNR {psnr(dim, truth):.1f} dB before,"
+        f"kodak-23 at -5 EV against a good print of it: PSNR {psnr(dim, truth):.1f} dB before,"
         f" {psnr(after, truth):.1f} dB after ({psnr(match_mean(after, truth), truth):.1f} dB with"
         f" the truth's mean), SSIM {ssim(dim, truth):.2f} before, {ssim(after, truth):.2f} after"
     )
