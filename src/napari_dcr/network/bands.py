@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-BAND = 1 << 17
+BAND = 1 << 18
 """Pixels of a plane that are computed at once on a CPU."""
 
 
