@@ -194,6 +194,6 @@ def protect_highlights(y: Tensor, x: Tensor) -> Tensor:
     largest = y.amax(1, keepdim=True)
     room = ceiling - KNEE
     excess = (largest - KNEE).clamp(min=0)
-    # tanh, which keeps gradation for ever, in a fifth of its time on CPUs
+    # tanh, which keeps gradation on its way to the limit, in a fifth of its time on CPUs.
     taken = excess - room * torch.sigmoid(2 * excess / room).mul(2).sub(1)
     return y * (1 - taken / largest.clamp(min=KNEE))

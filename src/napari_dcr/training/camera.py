@@ -332,10 +332,10 @@ class Scene:
     WHITE = 0.96
     """Share of the paper's range that a print's brightest channel takes, short of clipping."""
 
-    PAPER, COLOUR, SHARPENING = (0.03, 0.94), 0.75, 0.6
+    PAPER, COLOUR, SHARPENING = (0.03, 0.94), 0.75, (0.6, 0.6)
     """How the print of a dim scene is finished: display values of its deepest black and of white,
-    share of its saturation, and amount of the unsharp mask, 0.6 pixels wide. Long exposures that
-    people keep are softer and less colourful than the photographs trained on."""
+    share of its saturation, amount of the unsharp mask and its deviation in pixels. Long exposures
+    that people keep are softer and less colourful than the photographs trained on."""
 
     CHANCE, LOW_KEY_CHANCE = 0.22, 0.32
     """Of a well-exposed photograph to come back as it is."""
@@ -398,7 +398,7 @@ class Scene:
         )
         self._scale = 1 + darkness * (float(np.clip(scale, 0.85, 1.35)) - 1)
         self._black = darkness * float(np.clip(black - 0.015 / self._scale, 0, 0.15))
-        self._darkness = np.float32(darkness)
+        self._darkness = darkness
 
     def print(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
         """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1]."""
@@ -407,16 +407,16 @@ class Scene:
         linear = self._radiance(photograph) * self._printed_light(photograph, y, x) * self._gain
         display = self._tone(shoulder(linear, self._peak))
         display = np.clip((display - self._black) * self._scale, 0, self.WHITE + 0.005)
-        finished = self._finished(display.astype(np.float32))
-        return display + self._darkness * (finished - display)
+        return (display + self._darkness * (self._finished(display) - display)).astype(np.float32)
 
     def _finished(self, display: Pixels) -> Pixels:
         """Finish the print: its colour, its paper, its sharpness."""
         grey = (display @ LUMA)[..., None]
         black, white = self.PAPER
-        out = black + (white - black) * (grey + np.float32(self.COLOUR) * (display - grey))
-        soft = ndimage.gaussian_filter(out, (0.6, 0.6, 0))
-        return np.clip(out + self.SHARPENING * (out - soft), 0, 1).astype(np.float32)
+        out = black + (white - black) * (grey + self.COLOUR * (display - grey))
+        amount, width = self.SHARPENING
+        soft = ndimage.gaussian_filter(out, (width, width, 0))
+        return np.clip(out + amount * (out - soft), 0, 1)
 
     def expose(
         self, photograph: Pixels, y: Pixels, x: Pixels, rng: np.random.Generator, jpeg: bool = True
