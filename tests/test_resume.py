@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import napari_dcr
 from napari_dcr.engine import record
-from napari_dcr.engine.runner import Part, TileRunner
+from napari_dcr.engine.runner import Part, Pieces, TileRunner
 
 FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32", "tile": 64}
 
@@ -120,7 +120,7 @@ def test_cancelled_from_another_thread_it_leaves_what_can_be_gone_on_with(
 ) -> None:
     cancel, third = threading.Event(), threading.Event()
     begun: list[bool] = []
-    compute = TileRunner._run_tiles
+    compute, store, take = TileRunner._run_tiles, TileRunner._store, Pieces.take
 
     def watched(self: TileRunner, *sent: Any) -> Any:
         begun.append(cancel.is_set())
@@ -128,6 +128,15 @@ def test_cancelled_from_another_thread_it_leaves_what_can_be_gone_on_with(
             third.set()
             assert cancel.wait(60)
         return compute(self, *sent)
+
+    # The first two tiles are written before the next one begins, the third one is not.
+    def unhurried(self: Pieces, *limits: int) -> Any:
+        time.sleep(0.1)
+        return take(self, *limits)
+
+    def slowly(self: TileRunner, *sent: Any) -> bool:
+        time.sleep(0.5 if cancel.is_set() else 0)
+        return store(self, *sent)
 
     def told(step: napari_dcr.Progress) -> None:
         if cancel.is_set():
@@ -138,11 +147,14 @@ def test_cancelled_from_another_thread_it_leaves_what_can_be_gone_on_with(
             napari_dcr.enhance(image, out=tmp_path / "out.zarr", progress=told, **FAST)
 
     monkeypatch.setattr(TileRunner, "_run_tiles", watched)
+    monkeypatch.setattr(TileRunner, "_store", slowly)
+    monkeypatch.setattr(Pieces, "take", unhurried)
     thread = threading.Thread(target=run)
     thread.start()
     assert third.wait(60)
     cancel.set()
     thread.join()
+    monkeypatch.undo()
     assert begun == [False] * 3  # the tile under way was the last one
     gc.collect()
     assert not [o for o in gc.get_objects() if type(o) is Part]  # nor the windows they hold

@@ -159,14 +159,16 @@ def drain(
     progress: Callable[[Progress], None] | None = None,
 ) -> Enhancement:
     """Run the steps of `enhance_steps` to their end; ``progress`` is told of each."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as finished:
-            result: Enhancement = finished.value
-            return result
-        if progress is not None:
-            progress(step)
+    # Whoever keeps the exception that stopped it does not keep its threads and windows.
+    with contextlib.closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as finished:
+                result: Enhancement = finished.value
+                return result
+            if progress is not None:
+                progress(step)
 
 
 def enhance_steps(

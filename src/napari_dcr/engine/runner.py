@@ -295,8 +295,11 @@ class TileRunner:
         self._window_bytes = needed * largest
         return part
 
-    def run(self, grid: Grid, parts: Iterable[Part]) -> Iterator[TileDone | MemoryShort]:
+    def run(self, grid: Grid, parts: Iterable[Part]) -> Iterator[TileDone | MemoryShort | None]:
         """Enhance parts of planes of one size; closing the generator stops between tiles.
+
+        It gives None where a tile was computed but is still being written, so
+        that it can be closed before every tile.
 
         Threads read ahead and write behind while this one computes, a bounded
         number of tiles each.  The first error closes everything and is raised.
@@ -316,7 +319,7 @@ class TileRunner:
 
     def _run(
         self, pieces: Pieces, grid: Grid, mapped: heap.Bound | None
-    ) -> Iterator[TileDone | MemoryShort]:
+    ) -> Iterator[TileDone | MemoryShort | None]:
         reading: deque[tuple[list[Piece], Future[Loaded]]] = deque()
         writing: deque[tuple[Piece, Future[bool]]] = deque()
         reader = ThreadPoolExecutor(1, "read")
@@ -350,6 +353,8 @@ class TileRunner:
                             writing.append((piece, stored))
                         del own, picture, stored
                     del loading, done  # and with them windows, or what an error holds on to
+                    if not failed:
+                        yield None
                 else:
                     return
                 if failed:
