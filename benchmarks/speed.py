@@ -77,8 +77,9 @@ def main() -> None:
     parser.add_argument("--megapixels", type=float, default=2.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--mapped", action="store_true")
-    parser.add_argument("--sizes", action="store_true")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--mapped", action="store_true")
+    either.add_argument("--sizes", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.sizes:
