@@ -337,8 +337,9 @@ class Scene:
     share of its saturation, amount of the unsharp mask and its deviation in pixels. Long exposures
     that people keep are softer and less colourful than the photographs trained on."""
 
-    CHANCE, LOW_KEY_CHANCE = 0.22, 0.32
-    """Of a well-exposed photograph to come back as it is."""
+    CHANCE, LOW_KEY_CHANCE, LOW_KEY = 0.25, 0.42, 0.42
+    """Of a well-exposed photograph to come back as it is, and of one whose mean luma is below a
+    low key's."""
 
     MOST_GAIN = 1.6
     """Largest exposure of a lit part's print, relative to the photograph's own."""
@@ -350,7 +351,7 @@ class Scene:
         self._mean = float(luma.mean())
         # A picture that is dim or flat by nature has no right to call itself well exposed;
         # one in a low key has to be seen more often to be told from dim ones.
-        chance = self.LOW_KEY_CHANCE if self._mean < 0.36 else self.CHANCE
+        chance = self.LOW_KEY_CHANCE if self._mean < self.LOW_KEY else self.CHANCE
         exposed = 0.18 < self._mean < 0.75 and np.ptp(luma) > 0.5
         self.identity = bool(exposed and shot.identity < chance)
         if self.identity:
