@@ -19,7 +19,7 @@ from napari_dcr.engine.plan import Tile
 from napari_dcr.engine.planes import ArrayPlane, read_plane
 from napari_dcr.engine.record import RunRecord
 from napari_dcr.engine.rendering import Display, Quantitative, Rendering
-from napari_dcr.engine.runner import MemoryShort, Part, TileRunner
+from napari_dcr.engine.runner import MemoryShort, Part, TileDone, TileRunner
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened
 from napari_dcr.image.axes import Layout
@@ -208,17 +208,16 @@ class Run:
                 ]
             where = "enhancing"
             for event in runner.run(self._grid, itertools.chain.from_iterable(parts)):
-                if isinstance(event, MemoryShort):
-                    less = f"tiles of {event.core} pixels" if event.core else "one frame at a time"
-                    message = f"memory is short: going on with {less}"
-                    yield Progress(self._done, self._total, message)
-                    continue
-                if event is not None:
+                message = where
+                if isinstance(event, TileDone):
                     self._done += event.pixels
                     plane = event.part.plane
                     assert isinstance(plane, ArrayPlane)
-                    where = _where(layout, plane.frame, plane.channel)
-                yield Progress(self._done, self._total, where)
+                    message = where = _where(layout, plane.frame, plane.channel)
+                elif isinstance(event, MemoryShort):
+                    less = f"tiles of {event.core} pixels" if event.core else "one frame at a time"
+                    message = f"memory is short: going on with {less}"
+                yield Progress(self._done, self._total, message)
         for message in sink.finish(self.record):
             yield Progress(self._total, self._total, message)
 
