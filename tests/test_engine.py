@@ -382,7 +382,7 @@ def test_a_wrong_fast_precision_is_not_trusted(monkeypatch: pytest.MonkeyPatch) 
     def wrong(network: Cascade, window: torch.Tensor, precision: Any) -> torch.Tensor:
         return trial(network, window, precision) + (0.1 if precision == "bf16" else 0)
 
-    monkeypatch.setattr(devices, "_hardware_precision", lambda _: "bf16")
+    monkeypatch.setattr(devices, "hardware_precision", lambda _: "bf16")
     assert devices.fast_precision.__wrapped__(torch.device("cpu")) == "bf16"
     monkeypatch.setattr(devices, "_trial", wrong)
     assert devices.fast_precision.__wrapped__(torch.device("cpu")) == "fp32"

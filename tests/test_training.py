@@ -246,6 +246,33 @@ def test_losses_are_least_at_the_truth() -> None:
         assert exit_loss(worse, truth, LossWeights()) > best + 0.01
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_mixed_precision_is_for_devices_that_have_it(
+    precision: str,
+    photographs: Path,
+    config: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("napari_dcr.training.loop.hardware_precision", lambda _: precision)
+    trainer = Trainer(config, photographs, tmp_path)
+    with trainer.autocast():
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
+
+
+def test_frozen_parts_stay_as_they_are(
+    photographs: Path, config: TrainingConfig, tmp_path: Path
+) -> None:
+    trainer = Trainer(dataclasses.replace(config, frozen=["global_net"]), photographs, tmp_path)
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    trainer.train(workers=0)
+    for name, value in trainer.network.state_dict().items():
+        if name.startswith("global_net."):
+            assert torch.equal(value, before[name])
+    assert not torch.equal(trainer.network.head.weight, before["head.weight"])
+
+
 def test_schedule_warms_up_and_cools_down(config: TrainingConfig) -> None:
     config = dataclasses.replace(config, steps=1000, warmup=100)
     rates = [learning_rate(config, step) for step in range(1000)]

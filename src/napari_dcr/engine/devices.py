@@ -183,7 +183,7 @@ def fast_precision(device: torch.device) -> Precision:
     result however busy it is.  Tried on one window of an odd shape, for which
     wrong results have been reported (pytorch#163347, #169688).
     """
-    candidate = _hardware_precision(device)
+    candidate = hardware_precision(device)
     if candidate == "fp32":
         return candidate
     with torch.random.fork_rng(devices=[]):
@@ -195,7 +195,8 @@ def fast_precision(device: torch.device) -> Precision:
     return candidate if bool(difference.abs().max() < 0.02) else "fp32"
 
 
-def _hardware_precision(device: torch.device) -> Precision:
+def hardware_precision(device: torch.device) -> Precision:
+    """Low precision that this device has in hardware, else ``"fp32"``."""
     if device.type in ("cuda", "mps"):
         return "fp16"
     # Without these, bf16 on a CPU is emulated: many times slower than fp32.

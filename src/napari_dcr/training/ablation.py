@@ -86,7 +86,7 @@ class ClassicTrainer(Trainer):
 
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
         """Loss of the output."""
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with self.autocast():
             output = self.network(batch["input"])
         return {"final": exit_loss(output.float(), batch["target"], self.loss)}
 

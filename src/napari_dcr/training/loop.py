@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from napari_dcr.engine.devices import hardware_precision
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 from napari_dcr.training.camera import Conditions
@@ -40,6 +41,8 @@ class TrainingConfig:
         AdamW with linear warm-up (steps) and cosine decay; gradient norm; decay of the average.
     detail_dropout : float
         Share of steps with the regional part switched off.
+    frozen : list of str
+        Parts of the network, such as ``global_net``, that stay as they are.
     network, loss, data : dict
         `CascadeConfig`, `LossWeights`, and the folders with photographs.
     phases : list of dict
@@ -65,6 +68,7 @@ class TrainingConfig:
     loss: dict[str, float] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     phases: list[dict[str, Any]] = field(default_factory=list)
+    frozen: list[str] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: str | Path) -> TrainingConfig:
@@ -153,6 +157,8 @@ class Trainer:
         self.network = self.build().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if start:
             self.network.load_state_dict(weights.load(start).network.state_dict())
+        for part in config.frozen:
+            self.network.get_submodule(part).requires_grad_(False)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
@@ -217,6 +223,11 @@ class Trainer:
         )
         yield from loader
 
+    def autocast(self) -> torch.autocast:
+        """Mixed precision, where this device has it in hardware."""
+        has = hardware_precision(self.device) != "fp32"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=has)
+
     def draw_exits(self, rng: np.random.Generator) -> tuple[int, int, bool]:
         """Draw a shallow exit; the last one; and draw whether the regional part is on."""
         last = self.network.stages
@@ -228,7 +239,7 @@ class Trainer:
         shallow, last, detail = self.draw_exits(rng)
         conditioning = self.network.condition(batch["thumbnail"])
         place = batch["rows"], batch["columns"]
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with self.autocast():
             base, early, final = self.network(
                 batch["input"], conditioning, place, last, detail, exits=(0, shallow, last)
             )

@@ -263,7 +263,7 @@ class MicroscopyTrainer(Trainer):
         counts = conditioning.tone
         assert isinstance(counts, Counts)
         place = batch["rows"], batch["columns"]
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with self.autocast():
             early, final = self.network(
                 batch["input"], conditioning, place, last, detail, exits=(shallow, last)
             )
