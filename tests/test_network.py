@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from napari_dcr.image.tone import linear_to_srgb, srgb_to_linear
@@ -16,6 +18,7 @@ from napari_dcr.network import bands, cards, weights
 from napari_dcr.network.activation import activate
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 from napari_dcr.network.classic import ClassicCascade
+from napari_dcr.network.coring import VISIBLE, cored, reach
 from napari_dcr.network.detail import _sum_around
 from napari_dcr.network.tone import TABLE_SIZE, apply_tone, decode, encode
 from tests.conftest import COUNTS, lively_cascade
@@ -23,7 +26,7 @@ from tests.conftest import COUNTS, lively_cascade
 
 def positive_cascade(config: CascadeConfig | None = None) -> Cascade:
     """Weights under which no path can cancel or die, so that gradients show all of them."""
-    network = Cascade(config).double()
+    network = Cascade(config).double().eval()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if not name.startswith("global_net"):
@@ -205,28 +208,70 @@ def test_pixels_are_folded_before_the_first_convolution() -> None:
     place = network.window_weights((0, 32), (0, 40), (32, 40))
     conditioning = network.condition(torch.rand(1, 3, 64, 64))
     low, _ = network._low_level(x, base, conditioning, place)
-    folded = F.pixel_unshuffle(torch.cat([x, base], 1), network.FOLD)
+    folded = F.pixel_unshuffle(torch.cat([x, base], 1), bands.FOLD)
     assert torch.allclose(low, activate(network.front(folded)), atol=1e-5)
 
 
 def test_bands_of_rows_make_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bands, "BAND", 100)
-    x = torch.rand(2, 3, 17, 20)
+    monkeypatch.setattr(bands, "BAND", 200)
+    x = torch.rand(2, 3, 34, 20)
+    half = torch.rand(2, 1, 17, 10)
     seen = []
 
     def last(rows: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        seen.append(rows.shape[2])
-        both = torch.cat([rows, other.expand_as(rows)], 1).bfloat16()
+        seen.append((rows.shape[2], other.shape[2]))
+        both = torch.cat([rows, F.interpolate(other, scale_factor=2.0)], 1).bfloat16()
         return both.contiguous(memory_format=torch.channels_last)
 
+    def around(rows: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(rows, 7, 1, 3, count_include_pad=False)
+
     with torch.inference_mode():
-        result = bands.in_bands(last, x, x[:, :1])
-        assert seen == [5, 5, 5, 2]
-        assert torch.equal(result, last(x, x[:, :1]))
+        result = bands.in_bands(last, x, half)
+        assert seen == [(8, 4)] * 4 + [(2, 1)]
+        assert torch.equal(result, last(x, half))
         assert result.is_contiguous(memory_format=torch.channels_last)
-        planes = bands.in_bands(torch.neg, x)
-        assert torch.equal(planes, -x)
+        planes = bands.in_bands(around, x, halo=3)
+        assert torch.allclose(planes, around(x), atol=1e-6)
         assert planes.is_contiguous()
+        assert not torch.allclose(bands.in_bands(around, x), planes)
+
+
+def changes(deviation: float, seed: int) -> torch.Tensor:
+    """A change of (1, 3, 4, 24, 32) folded pixels, in display values."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(1, 3, 4, 24, 32, generator=generator) * (deviation / 255)
+
+
+@given(deviation=st.floats(0.01, 40), seed=st.integers(0, 99))
+def test_only_what_is_visible_is_changed(deviation: float, seed: int) -> None:
+    change = changes(deviation, seed)
+    made = cored(change, torch.tensor([VISIBLE]))
+    assert torch.allclose(made.mean(2), change.mean(2), atol=1e-6)  # brightness and colour
+    fine, wanted = (255 * (c - c.mean(2, keepdim=True)).std() for c in (made, change))
+    assert fine <= wanted + 1e-6
+    if deviation < 1:
+        assert fine < 0.05 * wanted
+    if deviation > 8:
+        assert fine > 0.95 * wanted
+    assert torch.allclose(cored(change, torch.zeros(1)), change, atol=1e-7)
+
+
+def test_coring_looks_no_further_than_it_says() -> None:
+    one = changes(2.5, 0)
+    other = one.clone()
+    other[0, 0, 0, 12, 16] += 0.1
+    a, b = (cored(c, torch.tensor([VISIBLE])) for c in (one, other))
+    rows, columns = ((a - b).abs().sum((0, 1, 2)) > 0).nonzero().T
+    assert (int(rows.min()), int(rows.max())) == reach(12, 12)
+    assert (int(columns.min()), int(columns.max())) == reach(16, 16)
+
+
+def test_training_learns_from_the_weakest_change() -> None:
+    network = lively_cascade()
+    thumbnail = torch.rand(1, 3, 64, 64)
+    assert float(network.condition(thumbnail).tone.visible) == pytest.approx(VISIBLE)
+    assert float(network.train().condition(thumbnail).tone.visible) == 0
 
 
 def test_conditioning_does_not_depend_on_the_batch() -> None:

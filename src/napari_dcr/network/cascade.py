@@ -20,11 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_dcr.network.activation import activate
-from napari_dcr.network.bands import in_bands
+from napari_dcr.network.bands import FOLD, in_bands
 from napari_dcr.network.counts import Counts
 from napari_dcr.network.detail import DetailModule
 from napari_dcr.network.global_net import Conditioning, GlobalNet, sample_grid, sample_weights
 from napari_dcr.network.sub_unet import SubUNet
+from napari_dcr.network.tone import Tone
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,13 @@ class Cascade(nn.Module):
         Window origins must be multiples of it, in pixels.
     """
 
-    FOLD = 2
-    """Pixels folded into channels per axis before the first convolution."""
-
     stride = FOLD * SubUNet.stride
 
     def __init__(self, config: CascadeConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or CascadeConfig()
         width = config.widths[0]
-        folded = config.channels * self.FOLD**2
+        folded = config.channels * FOLD**2
         self.global_net = GlobalNet(
             config.channels, config.grid_channels, curve=config.base == "curve"
         )
@@ -103,13 +101,12 @@ class Cascade(nn.Module):
             return 0
         radius = 0
         for pixel in range(self.stride):
-            low = high = pixel
-            if self.config.base == "counts":
-                low, high = Counts.reach(low, high)
-            low, high = low // self.FOLD - 1, high // self.FOLD + 1  # head
+            kind = Tone if self.config.base == "curve" else Counts
+            low, high = kind.reach(pixel, pixel)
+            low, high = low // FOLD - 1, high // FOLD + 1  # head
             for _ in range(depth):
                 low, high = DetailModule.reach(*SubUNet.reach(low, high))
-            low, high = self.FOLD * (low - 1), self.FOLD * (high + 2) - 1  # front
+            low, high = FOLD * (low - 1), FOLD * (high + 2) - 1  # front
             radius = max(radius, pixel - low, high - pixel)
         return radius
 
@@ -156,8 +153,8 @@ class Cascade(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Grid weights for the window ``rows`` x ``columns`` of an image of ``size``."""
         return (
-            sample_weights(*rows, size[0], cells, self.FOLD)[None],
-            sample_weights(*columns, size[1], cells, self.FOLD)[None],
+            sample_weights(*rows, size[0], cells, FOLD)[None],
+            sample_weights(*columns, size[1], cells, FOLD)[None],
         )
 
     def forward(
@@ -208,8 +205,7 @@ class Cascade(nn.Module):
                 latent = update if latent is None else update.add_(latent)
                 del update  # what nobody needs any more makes room for the next stage
                 if stage + 1 in wanted:
-                    maps = F.pixel_shuffle(self.head(latent), self.FOLD)
-                    outputs[stage + 1] = tone.picture(base, x, maps)
+                    outputs[stage + 1] = tone.picture(base, x, self.head(latent))
         pictures = [outputs[d] for d in wanted]
         return pictures[0] if exits is None else pictures
 
@@ -223,7 +219,7 @@ class Cascade(nn.Module):
             return conditioning.tone.features(x, base).to(dtype).contiguous(memory_format=layout)
 
         # To unfold the kernel is to fold the pixels: the same convolution, in a third of the time.
-        kernel = F.pixel_shuffle(self.front.weight, self.FOLD).contiguous(memory_format=layout)
+        kernel = F.pixel_shuffle(self.front.weight, FOLD).contiguous(memory_format=layout)
         pixels = in_bands(features, x, base)
-        low = F.conv2d(pixels, kernel, self.front.bias, self.FOLD, self.FOLD)
+        low = F.conv2d(pixels, kernel, self.front.bias, FOLD, FOLD)
         return activate(low), sample_grid(conditioning.grid, *weights).to(dtype)

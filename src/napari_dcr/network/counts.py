@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dcr.network.bands import FOLD
+
 REACH = 8.0
 """Most that the network may change a pixel, in deviations of its noise: what noise
 cannot explain is never taken away, nor put there."""
@@ -53,12 +55,12 @@ class Counts(NamedTuple):
     def picture(self, base: Tensor, x: Tensor, maps: Tensor | None = None) -> Tensor:
         """Give (B, 2, H, W) back: the estimate, and the deviation of its error.
 
-        ``maps`` (B, 2, H, W) are the correction in deviations of the noise and the
+        ``maps`` (B, 2 F^2, H / F, W / F), those of F x F pixels folded into channels, are the correction in deviations of the noise and the
         logarithm of the error's deviation in those; without them nothing is corrected.
         """
         if maps is None:
             return torch.cat([x, self.deviation(x)], 1)
-        correction, log_error = maps.to(base.dtype).chunk(2, 1)
+        correction, log_error = F.pixel_shuffle(maps, FOLD).to(base.dtype).chunk(2, 1)
         estimate = self.restore(UNIT * base + REACH * torch.tanh(correction / REACH))
         estimate = estimate + _local_mean(x - estimate)
         error = log_error.clamp(-7, 2).exp() * self.deviation(estimate)

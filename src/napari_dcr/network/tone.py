@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_dcr.network.bands import in_bands
+from napari_dcr.network import coring
+from napari_dcr.network.bands import FOLD, in_bands
 
 TABLE_SIZE = 1025
 """Entries of a sampled curve; between them it is linear."""
@@ -32,12 +35,15 @@ class Tone(NamedTuple):
         The same as a gain of linear light.
     black, balance : Tensor, shape (B, C, 1, 1)
         Black level in linear light and white balance.
+    visible : Tensor, shape (B,)
+        Deviation, in display values, below which a change of the finest detail is not made.
     """
 
     curve: Tensor
     gain: Tensor
     black: Tensor
     balance: Tensor
+    visible: Tensor
 
     def base(self, x: Tensor) -> Tensor:
         """Take (B, C, H, W) display values in: through the curve."""
@@ -50,19 +56,31 @@ class Tone(NamedTuple):
     def picture(self, base: Tensor, x: Tensor, maps: Tensor | None = None) -> Tensor:
         """Give (B, C, H, W) display values back, not clamped.
 
-        ``maps`` (B, 2 C, H, W) are a gain and a bias for each value; without them the
-        curve's picture is the result. The local net refines that picture but does not
-        bend the curve: in training, tone is learnt by depth 0 alone.
+        ``maps`` (B, 2 C F^2, H / F, W / F) are a gain and a bias for each value, those of
+        F x F pixels folded into channels; without them the curve's picture is the result.
+        The local net refines that picture but does not bend the curve: in training, tone
+        is learnt by depth 0 alone.
         """
         if maps is None:
             return in_bands(protect_highlights, base, x)
-        return in_bands(_refined, base.detach(), x, maps)
+        halo = FOLD * coring.AROUND
+        refined = functools.partial(_refined, visible=self.visible)
+        return in_bands(refined, base.detach(), x, maps, halo=halo)
+
+    @staticmethod
+    def reach(low: int, high: int) -> tuple[int, int]:
+        """Span of pixels that those from ``low`` to ``high`` depend on, along one axis."""
+        first, last = coring.reach(low // FOLD, high // FOLD)
+        return FOLD * first, FOLD * (last + 1) - 1
 
 
-def _refined(base: Tensor, x: Tensor, maps: Tensor) -> Tensor:
+def _refined(base: Tensor, x: Tensor, maps: Tensor, visible: Tensor) -> Tensor:
     # Planes like the base's: to mix layouts takes longer than to convert.
     gain, bias = maps.to(base.dtype, memory_format=torch.contiguous_format).chunk(2, 1)
-    return protect_highlights(torch.addcmul(base + bias, base, gain), x)
+    folded = F.pixel_unshuffle(base, FOLD)
+    change = torch.addcmul(bias, folded, gain).unflatten(1, (base.shape[1], FOLD**2))
+    change = coring.cored(change, visible).flatten(1, 2)
+    return protect_highlights(F.pixel_shuffle(folded + change, FOLD), x)
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
@@ -149,7 +167,9 @@ class ToneDecoder(nn.Module):
         dim_grey = decode(a)
         black = dim_grey * torch.tanh(common + 0.3 * black)
         balance = torch.exp(BALANCE_RANGE * torch.tanh(balance))
-        return Tone(curve, gain, black[:, :, None, None], balance[:, :, None, None])
+        # To learn, the weakest change has to count.
+        visible = level.new_full(level.shape, 0.0 if self.training else coring.VISIBLE)
+        return Tone(curve, gain, black[:, :, None, None], balance[:, :, None, None], visible)
 
 
 def apply_tone(x: Tensor, tone: Tone) -> Tensor:

@@ -26,7 +26,7 @@ from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.tone import TABLE_SIZE, Tone
 from napari_dcr.training import metrics
 from napari_dcr.training.data import image_files, load_rgb, thumbnail_of
-from napari_dcr.training.evaluate import Score, against_truth, setting, table
+from napari_dcr.training.evaluate import Score, score, setting, table
 from napari_dcr.training.loop import Trainer, TrainingConfig
 from napari_dcr.training.losses import exit_loss
 from napari_dcr.training.synthetic import dim_rendition
@@ -49,7 +49,9 @@ def _neutral(thumbnail: Tensor) -> Tone:
     count, channels = thumbnail.shape[:2]
     curve = torch.linspace(0, 1, TABLE_SIZE, device=thumbnail.device).expand(count, -1)
     black = thumbnail.new_zeros(count, channels, 1, 1)
-    return Tone(curve, torch.ones_like(curve), black, torch.ones_like(black))
+    return Tone(
+        curve, torch.ones_like(curve), black, torch.ones_like(black), curve.new_zeros(count)
+    )
 
 
 class CascadeTrainer(Trainer):
@@ -190,7 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
             method = setting(name, depth, detail)
             for title, pairs in sets.items():
                 for number, (low, truth) in enumerate(pairs()):
-                    values = against_truth(restore(network, low, depth, detail), truth)
+                    values = score(restore(network, low, depth, detail), low, truth)
                     scores[title].append(Score(method, str(number), values))
             print(method, flush=True)
     for title in sets:
