@@ -88,7 +88,7 @@ def main() -> None:
     width = int(options.megapixels * 1e6 / height) // 8 * 8
     image = dim_picture(height, width)
     network = weights.load("photo").network.placed_on(torch.device("cpu"))
-    window = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    window = torch.from_numpy(image).permute(2, 0, 1)[None].float().contiguous() / 255
     conditioning = network.condition(torch.nn.functional.adaptive_avg_pool2d(window, 64))
     place = network.window_weights((0, height), (0, width), (height, width))
 

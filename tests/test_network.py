@@ -20,6 +20,7 @@ from napari_dcr.network.cascade import Cascade, CascadeConfig
 from napari_dcr.network.classic import ClassicCascade
 from napari_dcr.network.coring import VISIBLE, cored, reach
 from napari_dcr.network.detail import _sum_around
+from napari_dcr.network.folding import FOLD, fold, unfold
 from napari_dcr.network.tone import TABLE_SIZE, apply_tone, decode, encode
 from tests.conftest import COUNTS, lively_cascade
 
@@ -204,11 +205,11 @@ def test_the_detail_module_leaves_out_the_mean_of_3_by_3(size: tuple[int, int]) 
 
 def test_pixels_are_folded_before_the_first_convolution() -> None:
     network = lively_cascade()
-    x, base = torch.rand(2, 1, 3, 32, 40)
-    place = network.window_weights((0, 32), (0, 40), (32, 40))
-    conditioning = network.condition(torch.rand(1, 3, 64, 64))
-    low, _ = network._low_level(x, base, conditioning, place)
-    folded = F.pixel_unshuffle(torch.cat([x, base], 1), bands.FOLD)
+    x = torch.rand(1, 3, 32, 40)
+    tone = network.condition(torch.rand(1, 3, 64, 64)).tone
+    base, low = network._low_level(x, tone)
+    assert torch.equal(base, tone.base(x))
+    folded = F.pixel_unshuffle(torch.cat([x, base], 1), FOLD)
     assert torch.allclose(low, activate(network.front(folded)), atol=1e-5)
 
 
@@ -218,23 +219,34 @@ def test_bands_of_rows_make_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     half = torch.rand(2, 1, 17, 10)
     seen = []
 
-    def last(rows: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    def last(rows: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         seen.append((rows.shape[2], other.shape[2]))
         both = torch.cat([rows, F.interpolate(other, scale_factor=2.0)], 1).bfloat16()
-        return both.contiguous(memory_format=torch.channels_last)
+        return both.contiguous(memory_format=torch.channels_last), rows.double()
 
-    def around(rows: torch.Tensor) -> torch.Tensor:
-        return F.avg_pool2d(rows, 7, 1, 3, count_include_pad=False)
+    def around(rows: torch.Tensor) -> tuple[torch.Tensor]:
+        return (F.avg_pool2d(rows, 7, 1, 3, count_include_pad=False),)
 
     with torch.inference_mode():
-        result = bands.in_bands(last, x, half)
+        both, wide = bands.in_bands(last, x, half)
         assert seen == [(8, 4)] * 4 + [(2, 1)]
-        assert torch.equal(result, last(x, half))
-        assert result.is_contiguous(memory_format=torch.channels_last)
-        planes = bands.in_bands(around, x, halo=3)
-        assert torch.allclose(planes, around(x), atol=1e-6)
+        assert torch.equal(both, last(x, half)[0])
+        assert both.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(wide, x.double())
+        (planes,), (whole,) = bands.in_bands(around, x, halo=3), around(x)
+        assert torch.allclose(planes, whole, atol=1e-6)
         assert planes.is_contiguous()
-        assert not torch.allclose(bands.in_bands(around, x), planes)
+        assert not torch.allclose(bands.in_bands(around, x)[0], planes)
+
+
+@given(shape=st.tuples(*[st.integers(1, 4)] * 4), last=st.booleans())
+def test_folding_is_pixel_unshuffle(shape: tuple[int, int, int, int], last: bool) -> None:
+    batch, channels, height, width = shape
+    x = torch.rand(batch, channels, FOLD * height, FOLD * width)
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    folded = fold(x)
+    assert torch.equal(folded, F.pixel_unshuffle(x, FOLD))
+    assert torch.equal(unfold(folded), x)
 
 
 def changes(deviation: float, seed: int) -> torch.Tensor:

@@ -20,10 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_dcr.network.activation import activate
-from napari_dcr.network.bands import FOLD, in_bands
+from napari_dcr.network.bands import in_bands
 from napari_dcr.network.counts import Counts
 from napari_dcr.network.detail import DetailModule
-from napari_dcr.network.global_net import Conditioning, GlobalNet, sample_grid, sample_weights
+from napari_dcr.network.folding import FOLD, unfold
+from napari_dcr.network.global_net import Conditioning, GlobalNet, sample_weights
 from napari_dcr.network.sub_unet import SubUNet
 from napari_dcr.network.tone import Tone
 
@@ -192,15 +193,16 @@ class Cascade(nn.Module):
         """
         wanted = [depth] if exits is None else list(exits)
         tone = conditioning.tone
-        base = tone.base(x)
+        base, low = self._low_level(x, tone) if depth else (tone.base(x), x)
         outputs = {0: tone.picture(base, x)} if 0 in wanted else {}
         if depth:
-            low, guide = self._low_level(x, base, conditioning, weights)
+            guide = conditioning.grid, *weights
             state, latent = low, None
             for stage in range(depth):
                 state = self.details[stage](low, state, guide, detail)
                 update = self.unets[stage](state)
-                state = state + update
+                if stage + 1 < depth:
+                    state = state + update
                 update = self.projections[stage](update)
                 latent = update if latent is None else update.add_(latent)
                 del update  # what nobody needs any more makes room for the next stage
@@ -209,17 +211,15 @@ class Cascade(nn.Module):
         pictures = [outputs[d] for d in wanted]
         return pictures[0] if exits is None else pictures
 
-    def _low_level(
-        self, x: Tensor, base: Tensor, conditioning: Conditioning, weights: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Low-level features, and the global grid sampled where they are."""
+    def _low_level(self, x: Tensor, tone: Tone | Counts) -> tuple[Tensor, Tensor]:
+        """Base of a window, and low-level features of both."""
         dtype, layout = self.front.weight.dtype, torch.channels_last
 
-        def features(x: Tensor, base: Tensor) -> Tensor:
-            return conditioning.tone.features(x, base).to(dtype).contiguous(memory_format=layout)
+        def seen(x: Tensor) -> tuple[Tensor, Tensor]:
+            base = tone.base(x)
+            return base, tone.features(x, base).to(dtype).contiguous(memory_format=layout)
 
         # To unfold the kernel is to fold the pixels: the same convolution, in a third of the time.
-        kernel = F.pixel_shuffle(self.front.weight, FOLD).contiguous(memory_format=layout)
-        pixels = in_bands(features, x, base)
-        low = F.conv2d(pixels, kernel, self.front.bias, FOLD, FOLD)
-        return activate(low), sample_grid(conditioning.grid, *weights).to(dtype)
+        kernel = unfold(self.front.weight).contiguous(memory_format=layout)
+        base, pixels = in_bands(seen, x)
+        return base, activate(F.conv2d(pixels, kernel, self.front.bias, FOLD, FOLD))

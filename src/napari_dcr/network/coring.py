@@ -8,6 +8,7 @@ is the weak part of what the cascade would change, in the finest bands of a Haar
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -45,10 +46,10 @@ def cored(change: Tensor, visible: Tensor) -> Tensor:
     """
     mean = change.mean(2, keepdim=True)
     fine = change - mean
-    power = _mean_around((fine * fine).mean((1, 2))[:, None])
+    power = _mean_around((fine * fine).flatten(1, 2).mean(1, keepdim=True))
     threshold = visible[:, None, None, None] ** 4
     left_out = threshold / (power * power + (threshold + 1e-30))
-    return mean + (fine - fine * left_out[:, :, None])
+    return torch.addcmul(change, fine, left_out[:, :, None], value=-1)
 
 
 def _mean_around(x: Tensor) -> Tensor:

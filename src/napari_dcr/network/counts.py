@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_dcr.network.bands import FOLD
+from napari_dcr.network.folding import unfold
 
 REACH = 8.0
 """Most that the network may change a pixel, in deviations of its noise: what noise
@@ -60,7 +60,7 @@ class Counts(NamedTuple):
         """
         if maps is None:
             return torch.cat([x, self.deviation(x)], 1)
-        correction, log_error = F.pixel_shuffle(maps, FOLD).to(base.dtype).chunk(2, 1)
+        correction, log_error = unfold(maps).to(base.dtype).chunk(2, 1)
         estimate = self.restore(UNIT * base + REACH * torch.tanh(correction / REACH))
         estimate = estimate + _local_mean(x - estimate)
         error = log_error.clamp(-7, 2).exp() * self.deviation(estimate)

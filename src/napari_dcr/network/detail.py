@@ -7,6 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_dcr.network.activation import activate
+from napari_dcr.network.global_net import sample_grid
+
+Guide = tuple[Tensor, Tensor, Tensor]
+"""The image's feature grid, and the weights of its rows and columns in a window."""
 
 
 class DetailModule(nn.Module):
@@ -27,22 +31,35 @@ class DetailModule(nn.Module):
         self.regional = nn.Conv2d(width, width, 5, padding=2, groups=width)
         self.mix = nn.Conv2d(width, width, 1)
 
-    def forward(self, low: Tensor, state: Tensor, grid: Tensor, detail: bool) -> Tensor:
-        """Fuse; all tensors share their height and width."""
-        fused = self.fuse(torch.cat([low, state], 1))
-        out = activate(self._guide(1, grid).add_(fused).addcmul_(fused, self._guide(0, grid)))
+    def forward(self, low: Tensor, state: Tensor, guide: Guide, detail: bool) -> Tensor:
+        """Fuse two (B, width, h, w) maps, which in the first stage are the same."""
+        fused = self._fused(low, state)
+        shift = self._guide(1, guide, fused.dtype).add_(fused)
+        out = activate(shift.addcmul_(fused, self._guide(0, guide, fused.dtype)))
         if not detail:
             return out
         regional = self.regional(torch.sub(fused, _sum_around(fused), alpha=1 / 9))
+        gain = self._guide(2, guide, fused.dtype).add_(1)
         del fused
         regional = self.mix(activate(regional))
-        return torch.addcmul(out, regional, self._guide(2, grid).add_(1))
+        return torch.addcmul(out, regional, gain)
 
-    def _guide(self, part: int, grid: Tensor) -> Tensor:
-        """Scale (0), shift (1) or gain (2): one at a time, for each is as large as the features."""
+    def _fused(self, low: Tensor, state: Tensor) -> Tensor:
+        if state is not low:
+            return self.fuse(torch.cat([low, state], 1))
+        of_low, of_state = self.fuse.weight.chunk(2, 1)
+        return F.conv2d(low, of_low + of_state, self.fuse.bias)
+
+    def _guide(self, part: int, guide: Guide, dtype: torch.dtype) -> Tensor:
+        """Scale (0), shift (1) or gain (2): one at a time, for each is as large as the features.
+
+        Convolved before it is sampled: both are linear, and the grid is small.
+        """
+        grid, rows, columns = guide
         bias = self.guide.bias
         assert bias is not None
-        return F.conv2d(grid, self.guide.weight.chunk(3)[part], bias.chunk(3)[part])
+        kernel, bias = (p.chunk(3)[part].to(grid.dtype) for p in (self.guide.weight, bias))
+        return sample_grid(F.conv2d(grid, kernel, bias), rows, columns, dtype)
 
     @staticmethod
     def reach(low: int, high: int) -> tuple[int, int]:

@@ -126,7 +126,7 @@ def sample_weights(start: int, stop: int, size: int, cells: int, step: int = 2) 
     return (1 - distance).clamp(min=0).float()
 
 
-def sample_grid(grid: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def sample_grid(grid: Tensor, rows: Tensor, columns: Tensor, dtype: torch.dtype) -> Tensor:
     """Sample the feature grid over a window.
 
     Parameters
@@ -135,6 +135,8 @@ def sample_grid(grid: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     rows : Tensor, shape (B or 1, h, cells)
     columns : Tensor, shape (B or 1, w, cells)
         Weights from `sample_weights`.
+    dtype : dtype
+        Of the result.
 
     Returns
     -------
@@ -142,5 +144,6 @@ def sample_grid(grid: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         Channels last.
     """
     across = grid @ columns[:, None].transpose(2, 3)  # (B, G, cells, w)
-    sampled = rows @ across.permute(0, 2, 3, 1).flatten(2)  # (B, h, w G)
+    across = across.permute(0, 2, 3, 1).flatten(2)
+    sampled = rows.to(dtype) @ across.to(dtype)  # (B, h, w G)
     return sampled.unflatten(2, (columns.shape[1], -1)).permute(0, 3, 1, 2)
