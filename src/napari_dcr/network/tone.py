@@ -81,7 +81,7 @@ def _refined(base: Tensor, x: Tensor, maps: Tensor, visible: Tensor) -> Tensor:
     folded = fold(base)
     change = torch.addcmul(bias, folded, gain).unflatten(1, (base.shape[1], FOLD**2))
     change = coring.cored(change, visible).flatten(1, 2)
-    return protect_highlights(unfold(folded + change), x)
+    return protect_highlights(unfold(change.add_(folded)), x)
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
@@ -212,6 +212,7 @@ def protect_highlights(y: Tensor, x: Tensor) -> Tensor:
     y, x : Tensor, shape (B, C, H, W)
         Picture and the input it was made from, display values.
     """
+    # 0.03 more for 0.05 of the input above 0.94.
     room = (0.6 * x.amax(1, keepdim=True) - 0.474).clamp_(0.97 - KNEE, 1 - KNEE)
     largest = y.amax(1, keepdim=True).clamp(min=KNEE)
     excess = largest - KNEE

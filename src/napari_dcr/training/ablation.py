@@ -169,16 +169,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("pairs", type=Path, help="real pairs: folder with low and high")
     parser.add_argument("--data", type=Path, default=os.environ.get("NAPARI_DCR_DATA", "data"))
     parser.add_argument("--run", type=Path, default=Path("runs/ablation"))
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--crop", type=int, default=96)
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--crop", type=int, default=128)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     photo = TrainingConfig.read(Path(__file__).with_name("photo.toml"))
     config = dataclasses.replace(
-        photo, steps=options.steps, learning_rate=1e-3, warmup=300,
-        batch=options.batch, crop=options.crop, seed=options.seed,
-        phases=photo.phases[:1],  # the later ones lengthen the run
+        photo, steps=options.steps, batch=options.batch, crop=options.crop, seed=options.seed,
+        phases=photo.phases[:1],  # later ones would lengthen the run
     )  # fmt: skip
     held_out = config.files(options.data, held_out=True)
     sets = {
