@@ -34,15 +34,15 @@ class DetailModule(nn.Module):
     def forward(self, low: Tensor, state: Tensor, guide: Guide, detail: bool) -> Tensor:
         """Fuse two (B, width, h, w) maps, which in the first stage are the same."""
         fused = self._fused(low, state)
-        shift = self._guide(1, guide, fused.dtype).add_(fused)
-        out = activate(shift.addcmul_(fused, self._guide(0, guide, fused.dtype)))
+        dtype = fused.dtype
+        shift = self._guide(1, guide, dtype).add_(fused)
+        out = activate(shift.addcmul_(fused, self._guide(0, guide, dtype)))
         if not detail:
             return out
         regional = self.regional(torch.sub(fused, _sum_around(fused), alpha=1 / 9))
-        gain = self._guide(2, guide, fused.dtype).add_(1)
         del fused
         regional = self.mix(activate(regional))
-        return torch.addcmul(out, regional, gain)
+        return torch.addcmul(out, regional, self._guide(2, guide, dtype).add_(1))
 
     def _fused(self, low: Tensor, state: Tensor) -> Tensor:
         if state is not low:
