@@ -193,7 +193,10 @@ class Cascade(nn.Module):
         """
         wanted = [depth] if exits is None else list(exits)
         tone = conditioning.tone
-        base, low = self._low_level(x, tone) if depth else (tone.base(x), x)
+        if depth:
+            base, low = self._low_level(x, tone)
+        else:
+            base = tone.base(x)
         outputs = {0: tone.picture(base, x)} if 0 in wanted else {}
         if depth:
             guide = conditioning.grid, *weights

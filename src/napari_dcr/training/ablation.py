@@ -176,9 +176,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     photo = TrainingConfig.read(Path(__file__).with_name("photo.toml"))
     config = dataclasses.replace(
-        photo, steps=options.steps, batch=options.batch, crop=options.crop, seed=options.seed,
-        phases=photo.phases[:1],  # later ones would lengthen the run
-    )  # fmt: skip
+        photo, steps=options.steps, batch=options.batch, crop=options.crop, seed=options.seed
+    )
     held_out = config.files(options.data, held_out=True)
     sets = {
         "Real pairs": lambda: real_pairs(options.pairs),
