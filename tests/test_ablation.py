@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image as PILImage
 
 from napari_dcr.network.classic import ClassicCascade
@@ -63,3 +64,15 @@ def test_restoring_takes_pictures_of_any_size() -> None:
         result = ablation.restore(network, picture, 3, True)
         assert result.shape == picture.shape
         assert result.dtype == np.uint8
+
+
+def test_a_tone_of_pixels_multiplies_pixels() -> None:
+    torch.manual_seed(0)
+    tone = ablation.PartialCascade().train().condition(torch.rand(1, 3, 64, 64)).tone
+    base, x = torch.rand(2, 1, 3, 16, 24) * 0.8  # below the knee of highlights
+    gain, bias = torch.rand(2, 1, 3, 16, 24) * 0.1 - 0.05
+    maps = torch.cat([F.pixel_unshuffle(gain, 2), F.pixel_unshuffle(bias, 2)], 1)
+    pixels = ablation.PixelTone(*tone)
+    assert torch.allclose(pixels.picture(base, x, maps), base * (1 + gain) + bias, atol=1e-5)
+    assert not torch.allclose(tone.picture(base, x, maps), base * (1 + gain) + bias, atol=1e-2)
+    assert torch.equal(pixels.picture(base, x), tone.picture(base, x))

@@ -24,32 +24,35 @@ def cored(change: Tensor, visible: Tensor) -> Tensor:
 
     Parameters
     ----------
-    change : Tensor, shape (B, C, P, h, w)
-        Change of display values of the P pixels of each block.
+    change : Tensor, shape (B, C, 4, h, w)
+        Change of the coefficients of 2 x 2 pixels, in display values (`block_dct.dct`).
     visible : Tensor, shape (B,)
-        Deviation at which half of it is made; where it is 0, all of it.
+        Deviation of the pixels at which half of it is made; where it is 0, all of it.
 
     Returns
     -------
     Tensor
-        Of the same shape: each block's mean as it was, and of the differences from it
-        ``p^2 / (p^2 + visible^4)``, p being their mean square in the blocks around.
+        Of the same shape: each block's mean as it was, and of the other coefficients
+        ``p^2 / (p^2 + visible^4)``, p being the mean square of the pixels' differences from
+        their block's mean, in the blocks around.
 
     Examples
     --------
     >>> import torch
-    >>> change = torch.tensor([1.0, -1.0, 1.0, -1.0])[None, None, :, None, None] / 255
-    >>> bool(cored(change, torch.tensor([0.01])).abs().max() < 0.1 / 255)
-    True
-    >>> bool(cored(20 * change, torch.tensor([0.01])).abs().min() > 19.5 / 255)
+    >>> change = torch.tensor([9.0, 2.0, 0.0, 0.0])[None, None, :, None, None] / 255
+    >>> made = 255 * cored(change, torch.tensor([0.01]))
+    >>> float(made[0, 0, 0].round()), bool(made[:, :, 1:].abs().max() < 0.1)
+    (9.0, True)
+    >>> bool((255 * cored(20 * change, torch.tensor([0.01])))[0, 0, 1] > 39)
     True
     """
-    mean = change.mean(2, keepdim=True)
-    fine = change - mean
-    power = _mean_around((fine * fine).flatten(1, 2).mean(1, keepdim=True))
+    bands = change.shape[2]
+    fine = change[:, :, 1:]
+    power = _mean_around((fine * fine).sum(2).mean(1, keepdim=True)) / bands
     threshold = visible[:, None, None, None] ** 4
-    left_out = threshold / (power * power + (threshold + 1e-30))
-    return torch.addcmul(change, fine, left_out[:, :, None], value=-1)
+    left_out = (threshold / (power * power + (threshold + 1e-30)))[:, :, None]
+    made = torch.cat([torch.ones_like(left_out), *[1 - left_out] * (bands - 1)], 2)
+    return change * made
 
 
 def _mean_around(x: Tensor) -> Tensor:

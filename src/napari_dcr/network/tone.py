@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from napari_dcr.network import coring
 from napari_dcr.network.bands import in_bands
+from napari_dcr.network.block_dct import dct, inverse_dct
 from napari_dcr.network.folding import FOLD, fold, unfold
 
 TABLE_SIZE = 1025
@@ -55,8 +56,9 @@ class Tone(NamedTuple):
     def picture(self, base: Tensor, x: Tensor, maps: Tensor | None = None) -> Tensor:
         """Give (B, C, H, W) display values back, not clamped.
 
-        ``maps`` (B, 2 C F^2, H / F, W / F) are a gain and a bias for each value, those of
-        F x F pixels folded into channels; without them the curve's picture is the result.
+        ``maps`` (B, 2 C F^2, H / F, W / F) are a gain and a bias for each coefficient of F x F
+        pixels (`block_dct`); without them the curve's picture is the result. A gain of -1 takes
+        away what is fine or coloured whatever its noise is: no feature has to carry the pixels.
         The local net refines that picture but does not bend the curve: in training, tone
         is learnt by depth 0 alone.
         """
@@ -79,8 +81,8 @@ def _refined(base: Tensor, x: Tensor, maps: Tensor, visible: Tensor) -> Tensor:
     # Planes like the base's: to mix layouts takes longer than to convert.
     gain, bias = maps.to(base.dtype, memory_format=torch.contiguous_format).chunk(2, 1)
     folded = fold(base)
-    change = torch.addcmul(bias, folded, gain).unflatten(1, (base.shape[1], FOLD**2))
-    change = coring.cored(change, visible).flatten(1, 2)
+    change = torch.addcmul(bias, dct(folded), gain).unflatten(1, (-1, FOLD**2))
+    change = inverse_dct(coring.cored(change, visible).flatten(1, 2))
     return protect_highlights(unfold(change.add_(folded)), x)
 
 

@@ -16,7 +16,7 @@ from napari_dcr.image.noise import NoiseEstimate
 from napari_dcr.network.cards import shipped
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 
-FORMAT = "napari-dcr 1"
+FORMAT = "napari-dcr 2"
 
 WHITENESS = 0.75
 """Least `NoiseEstimate.whiteness` of images like those of training, which have 0.9 to 1.1."""

@@ -20,10 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_dcr.network import coring
+from napari_dcr.network.block_dct import dct, inverse_dct
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.classic import ClassicCascade
+from napari_dcr.network.folding import FOLD, fold, unfold
 from napari_dcr.network.global_net import Conditioning
-from napari_dcr.network.tone import TABLE_SIZE, Tone
+from napari_dcr.network.tone import TABLE_SIZE, Tone, protect_highlights
 from napari_dcr.training import metrics
 from napari_dcr.training.data import image_files, load_rgb, thumbnail_of
 from napari_dcr.training.evaluate import Score, score, setting, table
@@ -32,15 +35,31 @@ from napari_dcr.training.losses import exit_loss
 from napari_dcr.training.synthetic import dim_rendition
 
 
-class PartialCascade(Cascade):
-    """A cascade that makes no use of parts of its global net."""
+class PixelTone(Tone):
+    """A tone whose maps are gains and biases of pixels, not of their blocks' coefficients."""
 
-    curve = grid = True
+    def picture(self, base: Tensor, x: Tensor, maps: Tensor | None = None) -> Tensor:
+        """Give display values back."""
+        if maps is None:
+            return super().picture(base, x)
+        gain, bias = maps.to(base.dtype).chunk(2, 1)
+        folded = fold(base.detach())
+        change = dct(torch.addcmul(bias, folded, gain)).unflatten(1, (-1, FOLD**2))
+        change = inverse_dct(coring.cored(change, self.visible).flatten(1, 2))
+        return protect_highlights(unfold(folded + change), x)
+
+
+class PartialCascade(Cascade):
+    """A cascade that makes no use of some of its parts."""
+
+    curve = grid = transform = True
 
     def condition(self, thumbnail: Tensor, curvature: Tensor | None = None) -> Conditioning:
         """Condition, with what is missing replaced by what says nothing."""
         whole = super().condition(thumbnail, curvature)
         tone = whole.tone if self.curve else _neutral(thumbnail)
+        if not self.transform:
+            tone = PixelTone(*tone)
         return Conditioning(tone, whole.grid if self.grid else torch.zeros_like(whole.grid))
 
 
@@ -59,16 +78,17 @@ class CascadeTrainer(Trainer):
 
     Attributes
     ----------
-    curve, grid : bool
-        Whether the tone curve and the feature grid of the whole image are used.
+    curve, grid, transform : bool
+        Whether the tone curve and the feature grid of the whole image are used, and the
+        transform of blocks.
     """
 
-    curve = grid = True
+    curve = grid = transform = True
 
     def build(self) -> Cascade:
         """Make the network to train."""
         network = PartialCascade(self.config.cascade().config)
-        network.curve, network.grid = self.curve, self.grid
+        network.curve, network.grid, network.transform = self.curve, self.grid, self.transform
         return network
 
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
@@ -101,6 +121,7 @@ class Variant:
     detail_dropout: float = 1.0
     curve: bool = False
     grid: bool = False
+    transform: bool = False
     settings: tuple[tuple[int, bool], ...] = ((3, False),)
 
 
@@ -109,8 +130,9 @@ VARIANTS = {
     "anytime head": Variant(CascadeTrainer),
     "+ global grid": Variant(CascadeTrainer, grid=True),
     "+ tone curve": Variant(CascadeTrainer, grid=True, curve=True),
-    "+ detail module": Variant(
-        CascadeTrainer, 0.25, True, True,
+    "+ detail module": Variant(CascadeTrainer, 0.25, True, True, settings=((3, True), (3, False))),
+    "+ block transform": Variant(
+        CascadeTrainer, 0.25, True, True, True,
         ((3, True), (3, False), (2, True), (1, True), (0, True)),
     ),
 }  # fmt: skip
@@ -153,7 +175,7 @@ def synthetic_pairs(
 def trained(variant: Variant, config: TrainingConfig, data: Path, run: Path) -> nn.Module:
     """Train a row, or load it if it is trained already; gives its averaged network."""
     config = dataclasses.replace(config, detail_dropout=variant.detail_dropout)
-    parts = {"curve": variant.curve, "grid": variant.grid}
+    parts = {name: getattr(variant, name) for name in ("curve", "grid", "transform")}
     make = type("Row", (variant.trainer,), parts)
     trainer: Trainer = make(config, data, run)
     if trainer.step < config.steps:
