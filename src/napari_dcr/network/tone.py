@@ -64,26 +64,26 @@ class Tone(NamedTuple):
         """
         if maps is None:
             return in_bands(lambda base, x: (protect_highlights(base, x),), base, x)[0]
+        return in_bands(self._refined, base.detach(), x, maps, halo=FOLD * coring.AROUND)[0]
 
-        def refined(base: Tensor, x: Tensor, maps: Tensor) -> tuple[Tensor]:
-            return (_refined(base, x, maps, self.visible),)
+    def _refined(self, base: Tensor, x: Tensor, maps: Tensor) -> tuple[Tensor]:
+        # Planes like the base's: to mix layouts takes longer than to convert.
+        gain, bias = maps.to(base.dtype, memory_format=torch.contiguous_format).chunk(2, 1)
+        folded = fold(base)
+        change = self._change(folded, gain, bias).unflatten(1, (-1, FOLD**2))
+        change = inverse_dct(coring.cored(change, self.visible).flatten(1, 2))
+        return (protect_highlights(unfold(change.add_(folded)), x),)
 
-        return in_bands(refined, base.detach(), x, maps, halo=FOLD * coring.AROUND)[0]
+    @staticmethod
+    def _change(folded: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+        """Change that maps make to the coefficients of folded pixels."""
+        return torch.addcmul(bias, dct(folded), gain)
 
     @staticmethod
     def reach(low: int, high: int) -> tuple[int, int]:
         """Span of pixels that those from ``low`` to ``high`` depend on, along one axis."""
         first, last = coring.reach(low // FOLD, high // FOLD)
         return FOLD * first, FOLD * (last + 1) - 1
-
-
-def _refined(base: Tensor, x: Tensor, maps: Tensor, visible: Tensor) -> Tensor:
-    # Planes like the base's: to mix layouts takes longer than to convert.
-    gain, bias = maps.to(base.dtype, memory_format=torch.contiguous_format).chunk(2, 1)
-    folded = fold(base)
-    change = torch.addcmul(bias, dct(folded), gain).unflatten(1, (-1, FOLD**2))
-    change = inverse_dct(coring.cored(change, visible).flatten(1, 2))
-    return protect_highlights(unfold(change.add_(folded)), x)
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:

@@ -20,13 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_dcr.network import coring
-from napari_dcr.network.block_dct import dct, inverse_dct
+from napari_dcr.network.block_dct import dct
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.classic import ClassicCascade
-from napari_dcr.network.folding import FOLD, fold, unfold
 from napari_dcr.network.global_net import Conditioning
-from napari_dcr.network.tone import TABLE_SIZE, Tone, protect_highlights
+from napari_dcr.network.tone import TABLE_SIZE, Tone
 from napari_dcr.training import metrics
 from napari_dcr.training.data import image_files, load_rgb, thumbnail_of
 from napari_dcr.training.evaluate import Score, score, setting, table
@@ -38,15 +36,9 @@ from napari_dcr.training.synthetic import dim_rendition
 class PixelTone(Tone):
     """A tone whose maps are gains and biases of pixels, not of their blocks' coefficients."""
 
-    def picture(self, base: Tensor, x: Tensor, maps: Tensor | None = None) -> Tensor:
-        """Give display values back."""
-        if maps is None:
-            return super().picture(base, x)
-        gain, bias = maps.to(base.dtype).chunk(2, 1)
-        folded = fold(base.detach())
-        change = dct(torch.addcmul(bias, folded, gain)).unflatten(1, (-1, FOLD**2))
-        change = inverse_dct(coring.cored(change, self.visible).flatten(1, 2))
-        return protect_highlights(unfold(folded + change), x)
+    @staticmethod
+    def _change(folded: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+        return dct(torch.addcmul(bias, folded, gain))
 
 
 class PartialCascade(Cascade):
