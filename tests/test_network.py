@@ -261,6 +261,14 @@ def test_the_blocks_transform_is_orthonormal(shape: tuple[int, int, int, int]) -
     assert torch.allclose(coefficients[:, 0], light, atol=1e-5)
 
 
+def test_training_may_follow_inference() -> None:
+    folded = torch.rand(1, 5 * FOLD**2, 2, 2)
+    with torch.inference_mode():
+        dct(folded)
+    dct(folded.requires_grad_()).square().sum().backward()
+    assert torch.allclose(folded.grad, 2 * folded, atol=1e-5)
+
+
 def test_light_and_colours_are_apart() -> None:
     pixels = torch.zeros(3, 3, 2, 2)
     pixels[0] = torch.tensor([[1.0, 0.0], [1.0, 0.0]])  # grey, across

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,10 +27,18 @@ def _dct_matrix(size: int) -> NDArray[np.float64]:
 
 
 @functools.cache
-def _block_matrix(channels: int) -> NDArray[np.float32]:
-    """The same along channels, rows and columns of a folded block."""
+def _block_matrix(channels: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The same along channels, rows and columns of a folded block.
+
+    Made once for a device: to copy it there for every window would wait for those before.
+    """
     pixels = np.kron(_dct_matrix(FOLD), _dct_matrix(FOLD))
-    return np.kron(_dct_matrix(channels), pixels).astype(np.float32)
+    with torch.inference_mode(False):  # training may use what inference made
+        return torch.tensor(np.kron(_dct_matrix(channels), pixels), dtype=dtype, device=device)
+
+
+def _matrix_for(x: Tensor) -> Tensor:
+    return _block_matrix(x.shape[1] // FOLD**2, x.dtype, x.device)
 
 
 def dct(folded: Tensor) -> Tensor:
@@ -52,7 +61,7 @@ def dct(folded: Tensor) -> Tensor:
     >>> bool((grey[0] - 0.5 * 12**0.5).abs() < 1e-6), bool(grey[1:].abs().max() < 1e-6)
     (True, True)
     """
-    return _product(_block_matrix(folded.shape[1] // FOLD**2), folded)
+    return _product(_matrix_for(folded), folded)
 
 
 def inverse_dct(coefficients: Tensor) -> Tensor:
@@ -65,8 +74,8 @@ def inverse_dct(coefficients: Tensor) -> Tensor:
     >>> bool(torch.allclose(inverse_dct(dct(folded)), folded, atol=1e-6))
     True
     """
-    return _product(_block_matrix(coefficients.shape[1] // FOLD**2).T, coefficients)
+    return _product(_matrix_for(coefficients).T, coefficients)
 
 
-def _product(matrix: NDArray[np.float32], x: Tensor) -> Tensor:
-    return (x.new_tensor(matrix) @ x.flatten(2)).unflatten(2, x.shape[2:])
+def _product(matrix: Tensor, x: Tensor) -> Tensor:
+    return (matrix @ x.flatten(2)).unflatten(2, x.shape[2:])

@@ -46,13 +46,11 @@ def cored(change: Tensor, visible: Tensor) -> Tensor:
     >>> bool((255 * cored(20 * change, torch.tensor([0.01])))[0, 0, 1] > 39)
     True
     """
-    bands = change.shape[2]
-    fine = change[:, :, 1:]
-    power = _mean_around((fine * fine).sum(2).mean(1, keepdim=True)) / bands
+    mean, fine = change[:, :, :1], change[:, :, 1:]
+    power = _mean_around((fine * fine).sum(2).mean(1, keepdim=True)) / change.shape[2]
     threshold = visible[:, None, None, None] ** 4
-    left_out = (threshold / (power * power + (threshold + 1e-30)))[:, :, None]
-    made = torch.cat([torch.ones_like(left_out), *[1 - left_out] * (bands - 1)], 2)
-    return change * made
+    left_out = threshold / (power * power + (threshold + 1e-30))
+    return torch.cat([mean, fine * (1 - left_out)[:, :, None]], 2)
 
 
 def _mean_around(x: Tensor) -> Tensor:
