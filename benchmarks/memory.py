@@ -23,7 +23,7 @@ from inputs import noisy_zarr
 PROBE = """
 import resource, sys
 import torch
-from napari_dcr.engine import heap
+from napari_dcr.engine import allocator as heap
 from napari_dcr.engine.devices import torch_dtype
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 side, precision, width = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])

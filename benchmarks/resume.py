@@ -21,7 +21,7 @@ from inputs import noisy_zarr
 RUN = """
 import sys
 import napari_dcr
-from napari_dcr.engine import record
+from napari_dcr.engine import resume as record
 record.SECONDS = 0.0
 print("ready", flush=True)
 napari_dcr.enhance(

@@ -17,8 +17,8 @@ from PIL import Image as PILImage
 
 import napari_dcr
 from napari_dcr.training.data import load_rgb
-from napari_dcr.training.datasets import find_cases
-from napari_dcr.training.evaluate import ready_made
+from napari_dcr.training.evaluation.datasets import find_cases
+from napari_dcr.training.evaluation.evaluate import ready_made
 
 
 def main() -> None:

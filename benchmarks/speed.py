@@ -23,7 +23,7 @@ import torch
 from skimage.exposure import equalize_adapthist
 
 import napari_dcr
-from napari_dcr.engine import heap
+from napari_dcr.engine import allocator as heap
 from napari_dcr.engine.devices import Precision, fast_precision, torch_dtype
 from napari_dcr.network import weights
 

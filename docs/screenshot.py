@@ -23,8 +23,8 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from window import WIDGET, clear, open_viewer, pause, run, settle, wait
 
 from napari_dcr.plugin.samples import nuclei
-from napari_dcr.training.instruments import Emccd
-from napari_dcr.training.structures import synthetic_scene
+from napari_dcr.training.forward.instruments import Emccd
+from napari_dcr.training.forward.structures import synthetic_scene
 
 IMAGES = Path(__file__).parent / "images"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 import napari_dcr
-from napari_dcr import files
+from napari_dcr.io import tiff as files
 from napari_dcr.plugin.samples import earth_at_night
-from napari_dcr.training.metrics import match_mean, psnr, ssim
-from napari_dcr.training.synthetic import dim_rendition
+from napari_dcr.training.evaluation.metrics import match_mean, psnr, ssim
+from napari_dcr.training.forward.synthetic import dim_rendition
 
 
 def main() -> None:

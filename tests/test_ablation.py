@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image as PILImage
 
 from napari_dcr.network.classic import ClassicCascade
-from napari_dcr.training import ablation
+from napari_dcr.training.evaluation import ablation
 
 
 def save(path: Path, seed: int, gain: float = 1.0) -> None:

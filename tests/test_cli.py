@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 import napari_dcr
-from napari_dcr import files
 from napari_dcr.cli import main
+from napari_dcr.io import tiff as files
 
 FAST = ("--depth", "0", "--device", "cpu", "-q")
 

@@ -15,9 +15,9 @@ import napari_dcr
 from napari_dcr.enhancement import drain
 from napari_dcr.image.noise import NoiseModel, estimate_noise
 from napari_dcr.image.quality import assess
-from napari_dcr.network.counts import Counts
-from napari_dcr.training.instruments import Camera, Emccd, Pmt, Scmos
-from napari_dcr.training.structures import synthetic_scene
+from napari_dcr.network.variance_stabilization import Counts
+from napari_dcr.training.forward.instruments import Camera, Emccd, Pmt, Scmos
+from napari_dcr.training.forward.structures import synthetic_scene
 
 
 @given(st.floats(0, 1.63), st.floats(-20, 1e5))

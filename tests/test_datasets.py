@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from napari_dcr.training.datasets import find_cases, partners
+from napari_dcr.training.evaluation.datasets import find_cases, partners
 
 
 def plant(root: Path, names: Iterable[str], level: int = 40) -> None:

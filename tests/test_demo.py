@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_dcr import files
+from napari_dcr.io import tiff as files
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import napari_dcr
-from napari_dcr.engine import devices, heap, runner
-from napari_dcr.engine.plan import Grid
+from napari_dcr.engine import allocator as heap
+from napari_dcr.engine import devices, runner
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.runner import TileRunner
+from napari_dcr.engine.tiles import Grid
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image as PILImage
 from skimage import data
 
-from napari_dcr.training import evaluate as module
-from napari_dcr.training import metrics
-from napari_dcr.training.datasets import find_cases
-from napari_dcr.training.evaluate import COLUMNS, evaluate, main, score, table
-from napari_dcr.training.synthetic import dim_rendition
+from napari_dcr.training.evaluation import evaluate as module
+from napari_dcr.training.evaluation import metrics
+from napari_dcr.training.evaluation.datasets import find_cases
+from napari_dcr.training.evaluation.evaluate import COLUMNS, evaluate, main, score, table
+from napari_dcr.training.forward.synthetic import dim_rendition
 
 
 def save(path: Path, pixels: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import napari_dcr
-from napari_dcr.engine.plan import Grid
+from napari_dcr.engine.tiles import Grid
 
 
 @settings(max_examples=40)

@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from napari_dcr import files
+from napari_dcr.io import tiff as files
 
 
 def random(shape: tuple[int, ...], dtype: str = "uint8") -> NDArray[Any]:

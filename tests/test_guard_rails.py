@@ -10,8 +10,8 @@ import pytest
 from PIL import Image as PILImage
 from skimage import data
 
-from napari_dcr.training import guard_rails
-from napari_dcr.training.guard_rails import (
+from napari_dcr.training.evaluation import guard_rails
+from napari_dcr.training.evaluation.guard_rails import (
     Rail,
     check_flicker,
     check_highlights,
@@ -20,7 +20,7 @@ from napari_dcr.training.guard_rails import (
     check_well_lit,
     main,
 )
-from napari_dcr.training.synthetic import dim_rendition, dim_stack
+from napari_dcr.training.forward.synthetic import dim_rendition, dim_stack
 
 
 @pytest.fixture(scope="module")

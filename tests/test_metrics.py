@@ -11,7 +11,7 @@ from skimage import data
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2gray, rgb2lab
 from skimage.metrics import structural_similarity
 
-from napari_dcr.training import metrics
+from napari_dcr.training.evaluation import metrics
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,17 @@ from PIL import Image as PILImage
 import napari_dcr
 from napari_dcr.enhancement import drain
 from napari_dcr.network import weights
-from napari_dcr.network.counts import Counts
-from napari_dcr.training import microscopy_checks
-from napari_dcr.training.cells import Cell, cultured_scene
-from napari_dcr.training.instruments import sample_camera
+from napari_dcr.network.variance_stabilization import Counts
+from napari_dcr.training.evaluation import microscopy_checks
+from napari_dcr.training.forward.cells import Cell, cultured_scene
+from napari_dcr.training.forward.instruments import sample_camera
+from napari_dcr.training.forward.structures import (
+    KINDS,
+    airy,
+    labelled,
+    real_scene,
+    synthetic_scene,
+)
 from napari_dcr.training.loop import TrainingConfig
 from napari_dcr.training.microscopy import (
     INTERVAL,
@@ -26,7 +33,6 @@ from napari_dcr.training.microscopy import (
     counts_loss,
     interval_factor,
 )
-from napari_dcr.training.structures import KINDS, airy, labelled, real_scene, synthetic_scene
 from tests.conftest import COUNTS, lively_cascade
 
 

@@ -8,8 +8,8 @@ from PIL import Image as PILImage
 from scipy import special
 from skimage import data, filters
 
-from napari_dcr.training import niqe as module
-from napari_dcr.training.niqe import block_features, fit_aggd, mscn, niqe, pristine_model
+from napari_dcr.training.evaluation import niqe as module
+from napari_dcr.training.evaluation.niqe import block_features, fit_aggd, mscn, niqe, pristine_model
 
 PICTURES = ("astronaut", "camera", "coffee")
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QApplication
 
 import napari_dcr
-from napari_dcr import files, regions
+from napari_dcr.engine import region_run as regions
 from napari_dcr.engine import runner
+from napari_dcr.io import tiff as files
 from napari_dcr.network import cards
 from napari_dcr.plugin.commands import open_widget
 from napari_dcr.plugin.controls import Controls

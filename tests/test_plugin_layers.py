@@ -14,6 +14,7 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 import napari_dcr
+from napari_dcr.engine.region_run import RegionEnhancer
 from napari_dcr.enhancement import drain
 from napari_dcr.plugin.layers import (
     describe,
@@ -24,7 +25,6 @@ from napari_dcr.plugin.layers import (
     stages_layer,
 )
 from napari_dcr.plugin.run import Job, Product, work
-from napari_dcr.regions import RegionEnhancer
 
 
 def layer_kinds() -> dict[str, Image]:

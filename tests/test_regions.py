@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_dcr import Enhancement, Options, enhance, regions
-from napari_dcr.engine.plan import Grid, Tile
+from napari_dcr import Enhancement, Options, enhance
+from napari_dcr.engine import region_run as regions
+from napari_dcr.engine.region_run import Region, RegionEnhancer, RegionStep
+from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.network import weights
 from napari_dcr.plugin.preview import CORE
-from napari_dcr.regions import Region, RegionEnhancer, RegionStep
 
 
 def finish(steps: Any) -> tuple[Enhancement, list[RegionStep]]:

@@ -18,7 +18,7 @@ import zarr
 from numpy.typing import NDArray
 
 import napari_dcr
-from napari_dcr.engine import record
+from napari_dcr.engine import resume as record
 from napari_dcr.engine.runner import Part, Pieces, TileRunner
 
 FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32", "tile": 64}
@@ -26,7 +26,7 @@ FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32", "tile"
 SCRIPT = """
 import sys, time
 import napari_dcr
-from napari_dcr.engine import record, runner
+from napari_dcr.engine import resume as record, runner
 record.SECONDS = 0.0
 compute = runner.TileRunner._run_tiles
 def slowly(self, *arguments):

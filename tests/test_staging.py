@@ -17,8 +17,8 @@ from torch import Tensor
 
 import napari_dcr
 from napari_dcr.engine import runner
-from napari_dcr.engine.plan import Grid
-from napari_dcr.engine.staging import Ring, Staged
+from napari_dcr.engine.tiles import Grid
+from napari_dcr.engine.transfer import Ring, Staged
 
 
 class FakeStream:

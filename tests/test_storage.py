@@ -19,8 +19,8 @@ import napari_dcr
 from napari_dcr.engine import sources, survey
 from napari_dcr.engine.sources import ChunkedSource, open_array
 from napari_dcr.engine.survey import Subject, Surveyor
-from napari_dcr.engine.zarr_store import halve
 from napari_dcr.image.axes import Layout
+from napari_dcr.io.ome_zarr import halve
 
 FAST: dict[str, Any] = {"depth": 0, "device": "cpu", "precision": "fp32"}
 
@@ -179,7 +179,7 @@ def test_each_chunk_is_decoded_once(
     monkeypatch.setattr(sources.Opened, "_read", counted)
     image = zarr.create_array(tmp_path / "in.zarr", data=stack[0], chunks=(64, 70))
     monkeypatch.setattr(survey, "SURVEYS", None)
-    monkeypatch.setattr("napari_dcr.engine.linked.SURVEYS", survey.SurveyCache())
+    monkeypatch.setattr("napari_dcr.engine.conditioning.SURVEYS", survey.SurveyCache())
     napari_dcr.enhance(image, **{**FAST, "depth": 1}, tile=96)
     assert len(decoded) == 5 * 6
     assert set(decoded.values()) <= {1, 2}

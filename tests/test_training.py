@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 import napari_dcr
-from napari_dcr import files
+from napari_dcr.io import tiff as files
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade
-from napari_dcr.training import metrics
-from napari_dcr.training.camera import (
+from napari_dcr.training.data import PhotoPairs
+from napari_dcr.training.evaluation import metrics
+from napari_dcr.training.export import export
+from napari_dcr.training.forward.camera import (
     Conditions,
     LightField,
     Noise,
@@ -26,11 +28,9 @@ from napari_dcr.training.camera import (
     contrast,
     undo_contrast,
 )
-from napari_dcr.training.data import PhotoPairs
-from napari_dcr.training.export import export
+from napari_dcr.training.forward.synthetic import dim_rendition
 from napari_dcr.training.loop import Trainer, TrainingConfig, learning_rate
 from napari_dcr.training.losses import LossWeights, exit_loss, ms_ssim
-from napari_dcr.training.synthetic import dim_rendition
 
 CONFIG = Path(napari_dcr.__file__).parent / "training" / "photo.toml"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from napari_dcr import files
+from napari_dcr.io import tiff as files
 from napari_dcr.options import PRECISIONS, Options
 from napari_dcr.version import __version__
 

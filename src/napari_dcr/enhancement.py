@@ -12,15 +12,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr import files
-from napari_dcr.engine import zarr_store
+from napari_dcr.engine.image_run import Progress, Run, Setup
 from napari_dcr.engine.sinks import ArraySink, Sink, ZarrSink, check_array
 from napari_dcr.engine.sources import Opened, is_dask, is_zarr, open_array
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.intensity import InputRange, check_dtype
 from napari_dcr.image.quality import Report
+from napari_dcr.io import ome_zarr as zarr_store
+from napari_dcr.io import tiff as files
 from napari_dcr.options import Options
-from napari_dcr.run import Progress, Run, Setup
 
 __all__ = ["Enhancement", "Options", "Progress", "Report", "enhance", "enhance_steps"]
 

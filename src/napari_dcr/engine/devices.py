@@ -10,7 +10,7 @@ from typing import Literal
 import psutil
 import torch
 
-from napari_dcr.engine import heap
+from napari_dcr.engine import allocator as heap
 from napari_dcr.network.cascade import Cascade
 
 Precision = Literal["fp32", "bf16", "fp16"]

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine import devices
-from napari_dcr.engine.linked import Linked
-from napari_dcr.engine.plan import Grid
+from napari_dcr.engine.conditioning import Linked
+from napari_dcr.engine.output import Rendering
 from napari_dcr.engine.planes import ArrayPlane
-from napari_dcr.engine.rendering import Rendering
 from napari_dcr.engine.runner import Part, TileRunner
+from napari_dcr.engine.tiles import Grid
 from napari_dcr.image.axes import Layout
 from napari_dcr.network import weights
 from napari_dcr.network.global_net import Conditioning

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.engine.rendering import Rendering
+from napari_dcr.engine.output import Rendering
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.intensity import Scale
 

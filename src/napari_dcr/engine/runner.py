@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_dcr.engine import devices, heap
-from napari_dcr.engine.plan import Grid, Size, Tile, round_up
-from napari_dcr.engine.staging import staging_for
+from napari_dcr.engine import allocator as heap
+from napari_dcr.engine import devices
+from napari_dcr.engine.tiles import Grid, Size, Tile, round_up
+from napari_dcr.engine.transfer import staging_for
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.engine import zarr_store
 from napari_dcr.engine.devices import free_memory
-from napari_dcr.engine.plan import Size
-from napari_dcr.engine.record import KEY, RunRecord
-from napari_dcr.image import ome
+from napari_dcr.engine.resume import KEY, RunRecord
+from napari_dcr.engine.tiles import Size
 from napari_dcr.image.axes import Layout
+from napari_dcr.io import ome_metadata as ome
+from napari_dcr.io import ome_zarr as zarr_store
 
 LARGEST_CHUNK = 1024
 """Rows and columns of the chunks of arrays that are created."""

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.engine import zarr_store
 from napari_dcr.image.axes import Layout
+from napari_dcr.io import ome_zarr as zarr_store
 
 CACHE_BYTES = 64 << 20
 """Decoded pixels that a source keeps, for the halo of the next tile."""

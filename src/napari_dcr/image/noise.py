@@ -60,7 +60,7 @@ class NoiseModel:
 
     @property
     def curvature(self) -> float:
-        """Gain in units of `unit`: that of `napari_dcr.network.counts.Counts`."""
+        """Gain in units of `unit`: that of `napari_dcr.network.variance_stabilization.Counts`."""
         return self.gain / self.unit
 
 

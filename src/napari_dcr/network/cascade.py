@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from napari_dcr.network.activation import activate
 from napari_dcr.network.bands import in_bands
-from napari_dcr.network.counts import Counts
 from napari_dcr.network.detail import DetailModule
 from napari_dcr.network.folding import FOLD, unfold
 from napari_dcr.network.global_net import Conditioning, GlobalNet, sample_weights
 from napari_dcr.network.sub_unet import SubUNet
 from napari_dcr.network.tone import Tone
+from napari_dcr.network.variance_stabilization import Counts
 
 
 @dataclass(frozen=True)

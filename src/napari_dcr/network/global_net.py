@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_dcr.network.counts import Counts
 from napari_dcr.network.tone import Tone, ToneDecoder
+from napari_dcr.network.variance_stabilization import Counts
 
 LUMA = (0.299, 0.587, 0.114)
 """Rec. 601 luma weights of R, G, B."""

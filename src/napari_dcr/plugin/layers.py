@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from napari.components import Dims
     from napari.layers import Image
 
+    from napari_dcr.engine.region_run import Region
     from napari_dcr.enhancement import Enhancement
-    from napari_dcr.regions import Region
 
 SPATIAL = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 APPEARANCE = (

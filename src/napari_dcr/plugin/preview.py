@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
 
+    from napari_dcr.engine.region_run import Region, RegionEnhancer, RegionStep
     from napari_dcr.enhancement import Enhancement
-    from napari_dcr.regions import Region, RegionEnhancer, RegionStep
 
 PACE = 0.2
 """Seconds between two looks at a preview that fills in: each takes all of it to the screen anew."""
@@ -190,7 +190,7 @@ class Preview:
         self._background.start()
 
     def _on_step(self, step: RegionStep | RegionEnhancer, source: Image, region: Region) -> None:
-        from napari_dcr.regions import RegionStep
+        from napari_dcr.engine.region_run import RegionStep
 
         if not isinstance(step, RegionStep):
             self._enhancer = step
@@ -267,7 +267,7 @@ def _work(
 ) -> Generator[Any, None, Enhancement | Failure]:
     """Run in the worker's thread; hands out a new enhancer first, to be kept."""
     try:
-        from napari_dcr.regions import RegionEnhancer
+        from napari_dcr.engine.region_run import RegionEnhancer
 
         if enhancer is None:
             enhancer = RegionEnhancer(pixels)

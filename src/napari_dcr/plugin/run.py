@@ -17,7 +17,7 @@ from napari.utils import progress
 from psygnal import Signal
 
 from napari_dcr.engine.sources import is_zarr
-from napari_dcr.image import ome
+from napari_dcr.io import ome_metadata as ome
 from napari_dcr.options import Options
 from napari_dcr.plugin.background import Background, Failure
 from napari_dcr.plugin.layers import is_lazy, layer_pixels, to_enhance
@@ -25,8 +25,8 @@ from napari_dcr.plugin.layers import is_lazy, layer_pixels, to_enhance
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from napari_dcr.engine.region_run import Region
     from napari_dcr.enhancement import Enhancement
-    from napari_dcr.regions import Region
 
 LOG = logging.getLogger(__name__)
 
@@ -101,8 +101,8 @@ def work(jobs: Sequence[Job]) -> Generator[Step | Product, None, Failure | None]
 
 
 def _do(number: int, job: Job) -> Generator[Step, None, Enhancement]:
+    from napari_dcr.engine.region_run import RegionEnhancer
     from napari_dcr.enhancement import Enhancement, enhance_steps
-    from napari_dcr.regions import RegionEnhancer
 
     layer, options = job.layer, job.options
     pixels = layer_pixels(layer)

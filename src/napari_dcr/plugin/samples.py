@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
-from napari_dcr import files
+from napari_dcr.io import tiff as files
 
 LayerData = tuple[Any, dict[str, Any], str]
 

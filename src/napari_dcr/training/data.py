@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from napari_dcr.image.thumbnail import Thumbnail
 from napari_dcr.image.tone import Pixels
 from napari_dcr.network.global_net import sample_weights
-from napari_dcr.training.camera import Conditions, Scene, Shot
+from napari_dcr.training.forward.camera import Conditions, Scene, Shot
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 

@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from napari_dcr.engine.devices import hardware_precision
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
-from napari_dcr.training.camera import Conditions
 from napari_dcr.training.data import PhotoPairs, image_files
+from napari_dcr.training.forward.camera import Conditions
 from napari_dcr.training.losses import LossWeights, curve_loss, exit_loss
 
 

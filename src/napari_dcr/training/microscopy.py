@@ -21,13 +21,13 @@ from napari_dcr.image.noise import NoiseModel
 from napari_dcr.image.thumbnail import Thumbnail
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade
-from napari_dcr.network.counts import Counts
 from napari_dcr.network.global_net import sample_weights
-from napari_dcr.training.cells import cultured_scene
-from napari_dcr.training.instruments import Emccd, Pmt, Scmos, sample_camera
+from napari_dcr.network.variance_stabilization import Counts
+from napari_dcr.training.forward.cells import cultured_scene
+from napari_dcr.training.forward.instruments import Emccd, Pmt, Scmos, sample_camera
+from napari_dcr.training.forward.structures import Scene, real_scene, synthetic_scene
 from napari_dcr.training.loop import Trainer
 from napari_dcr.training.losses import ms_ssim
-from napari_dcr.training.structures import Scene, real_scene, synthetic_scene
 
 INTERVAL = 0.6827
 """Share of pixels whose error is meant to lie within the deviation given for it."""

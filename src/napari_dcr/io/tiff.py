@@ -20,10 +20,10 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from napari_dcr.engine.record import RunRecord
+from napari_dcr.engine.resume import RunRecord
 from napari_dcr.engine.sources import Opened
-from napari_dcr.engine.zarr_store import import_zarr
 from napari_dcr.image.axes import Layout
+from napari_dcr.io.ome_zarr import import_zarr
 
 TIFF = (".tif", ".tiff")
 PNG = (".png",)

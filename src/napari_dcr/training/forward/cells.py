@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
 
-from napari_dcr.training.structures import (
+from napari_dcr.training.forward.structures import (
     Rng,
     Scene,
     fractal,

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_dcr.engine.conditioning import Linked, link, subject_of, survey_planes
 from napari_dcr.engine.devices import Precision, fast_precision, find_device
 from napari_dcr.engine.lazy import Job, RunnerSpec, lazy_array
-from napari_dcr.engine.linked import Linked, link, subject_of, survey_planes
-from napari_dcr.engine.plan import Tile
+from napari_dcr.engine.output import Display, Quantitative, Rendering
 from napari_dcr.engine.planes import ArrayPlane, read_plane
-from napari_dcr.engine.record import RunRecord
-from napari_dcr.engine.rendering import Display, Quantitative, Rendering
+from napari_dcr.engine.resume import RunRecord
 from napari_dcr.engine.runner import MemoryShort, Part, TileDone, TileRunner
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened
+from napari_dcr.engine.tiles import Tile
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.intensity import check_dtype
 from napari_dcr.image.quality import Report, assess

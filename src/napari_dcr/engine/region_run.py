@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from napari_dcr.engine import devices
-from napari_dcr.engine.linked import Linked, link, subject_of, survey_planes
-from napari_dcr.engine.plan import Grid, Tile
+from napari_dcr.engine.conditioning import Linked, link, subject_of, survey_planes
+from napari_dcr.engine.image_run import depth_of, precision_of, rendering_of
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.sources import Source, open_array
 from napari_dcr.engine.survey import Survey
+from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.enhancement import Enhancement
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.intensity import check_dtype
@@ -27,7 +28,6 @@ from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.options import Options
-from napari_dcr.run import depth_of, precision_of, rendering_of
 from napari_dcr.version import __version__
 
 CORE = 1024

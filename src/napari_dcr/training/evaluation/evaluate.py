@@ -1,6 +1,6 @@
-"""``python -m napari_dcr.training.evaluate``: score weights, and other methods' pictures.
+"""``python -m napari_dcr.training.evaluation.evaluate``: score weights, and other methods' pictures.
 
-The folder is a data set in one of the layouts of `napari_dcr.training.datasets`,
+The folder is a data set in one of the layouts of `napari_dcr.training.evaluation.datasets`,
 with truths or without.  A row for the input, for every model and setting, and
 for every folder of ready-made pictures; all by the same functions.
 """
@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 import napari_dcr
 from napari_dcr.network import weights
-from napari_dcr.training import metrics
 from napari_dcr.training.data import image_files, load_rgb
-from napari_dcr.training.datasets import Case, find_cases, partners
-from napari_dcr.training.niqe import niqe
+from napari_dcr.training.evaluation import metrics
+from napari_dcr.training.evaluation.datasets import Case, find_cases, partners
+from napari_dcr.training.evaluation.niqe import niqe
 
 Method = Callable[[metrics.Picture, Case], metrics.Picture]
 """From a dim picture, and where it lies, to a result of the same shape."""
@@ -235,7 +235,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m napari_dcr.training.evaluate",
+        prog="python -m napari_dcr.training.evaluation.evaluate",
         description="Score weights, and other methods' pictures, on a low-light data set.",
     )
     parser.add_argument(

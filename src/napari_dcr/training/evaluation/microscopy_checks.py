@@ -1,4 +1,4 @@
-"""``python -m napari_dcr.training.microscopy_checks``: how well `microscopy` measures.
+"""``python -m napari_dcr.training.evaluation.microscopy_checks``: how well `microscopy` measures.
 
 A synthetic set with fixed seeds (three cameras, three light levels) in photons and
 unfitted; intensities that are kept; intervals that hold what they say; and, with
@@ -23,9 +23,9 @@ from scipy import ndimage
 import napari_dcr
 from napari_dcr.image import quality
 from napari_dcr.image.noise import NoiseModel, block_means, estimate_noise
-from napari_dcr.training import metrics
-from napari_dcr.training.instruments import Camera, Emccd, Pmt, Scmos
-from napari_dcr.training.structures import synthetic_scene
+from napari_dcr.training.evaluation import metrics
+from napari_dcr.training.forward.instruments import Camera, Emccd, Pmt, Scmos
+from napari_dcr.training.forward.structures import synthetic_scene
 
 PEAKS = (5, 20, 100)
 """Photons of the brightest pixels but for a thousandth."""
@@ -228,7 +228,7 @@ def score_pairs(model: str, folder: Path, slow: bool, every: int = 1) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(
-        prog="python -m napari_dcr.training.microscopy_checks", description=__doc__
+        prog="python -m napari_dcr.training.evaluation.microscopy_checks", description=__doc__
     )
     parser.add_argument("--model", default="microscopy")
     parser.add_argument("--scenes", type=int, default=8)

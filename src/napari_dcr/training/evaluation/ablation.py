@@ -1,4 +1,4 @@
-"""``python -m napari_dcr.training.ablation``: what each part of the network is worth.
+"""``python -m napari_dcr.training.evaluation.ablation``: what each part of the network is worth.
 
 Every row is trained on the same pairs, in the same order, for the same small
 number of steps, and scored on the same pictures: real pairs, and photographs
@@ -25,12 +25,12 @@ from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.classic import ClassicCascade
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.tone import TABLE_SIZE, Tone
-from napari_dcr.training import metrics
 from napari_dcr.training.data import image_files, load_rgb, thumbnail_of
-from napari_dcr.training.evaluate import Score, score, setting, table
+from napari_dcr.training.evaluation import metrics
+from napari_dcr.training.evaluation.evaluate import Score, score, setting, table
+from napari_dcr.training.forward.synthetic import dim_rendition
 from napari_dcr.training.loop import Trainer, TrainingConfig
 from napari_dcr.training.losses import exit_loss
-from napari_dcr.training.synthetic import dim_rendition
 
 
 class PixelTone(Tone):
@@ -178,7 +178,7 @@ def trained(variant: Variant, config: TrainingConfig, data: Path, run: Path) -> 
 def main(arguments: list[str] | None = None) -> None:
     """Train every row that is not trained yet, score all, print the table."""
     parser = argparse.ArgumentParser(
-        prog="python -m napari_dcr.training.ablation", description=__doc__.split("\n")[0]
+        prog="python -m napari_dcr.training.evaluation.ablation", description=__doc__.split("\n")[0]
     )
     parser.add_argument("pairs", type=Path, help="real pairs: folder with low and high")
     parser.add_argument("--data", type=Path, default=os.environ.get("NAPARI_DCR_DATA", "data"))
@@ -188,7 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--crop", type=int, default=128)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    photo = TrainingConfig.read(Path(__file__).with_name("photo.toml"))
+    photo = TrainingConfig.read(Path(__file__).parents[1] / "photo.toml")
     config = dataclasses.replace(
         photo, steps=options.steps, batch=options.batch, crop=options.crop, seed=options.seed
     )

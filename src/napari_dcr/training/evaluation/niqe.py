@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from scipy import ndimage, special
 
-from napari_dcr.training.metrics import Picture, luma8
+from napari_dcr.training.evaluation.metrics import Picture, luma8
 
 Values = NDArray[np.float64]
 

@@ -2,7 +2,7 @@
 
 Pictures are (h, w, 3) uint8: results are rounded to 8 bits before scoring, as
 their truth is.  Luma is that of Rec. 601.  How natural a picture looks without
-a truth is in `napari_dcr.training.niqe`.
+a truth is in `napari_dcr.training.evaluation.niqe`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.image import ome
 from napari_dcr.image.axes import Layout
+from napari_dcr.io import ome_metadata as ome
 
 SMALLEST_LEVEL = 512
 """A pyramid ends where both sides are at most so long."""

@@ -1,4 +1,4 @@
-"""``python -m napari_dcr.training.guard_rails``: measure what the weights promise.
+"""``python -m napari_dcr.training.evaluation.guard_rails``: measure what the weights promise.
 
 Scores alone can be bought: by blowing out lamps, by flattening highlights, by
 brightening what is bright already.  Each promise here is a number with a bound;
@@ -19,11 +19,11 @@ import numpy as np
 from tqdm import tqdm
 
 import napari_dcr
-from napari_dcr.training import metrics
 from napari_dcr.training.data import load_rgb
-from napari_dcr.training.datasets import Case, find_cases
-from napari_dcr.training.evaluate import COLUMNS, markdown, write_csv
-from napari_dcr.training.synthetic import dim_rendition, dim_stack
+from napari_dcr.training.evaluation import metrics
+from napari_dcr.training.evaluation.datasets import Case, find_cases
+from napari_dcr.training.evaluation.evaluate import COLUMNS, markdown, write_csv
+from napari_dcr.training.forward.synthetic import dim_rendition, dim_stack
 
 Enhance = Callable[..., metrics.Picture]
 
@@ -251,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m napari_dcr.training.guard_rails",
+        prog="python -m napari_dcr.training.evaluation.guard_rails",
         description="Measure what weights promise; exit status 1 if a promise is not kept.",
     )
     parser.add_argument("--model", default="auto")

@@ -1,0 +1,1 @@
+"""Evaluation: data sets, metrics, guard rails and checks of trained weights."""

@@ -1,0 +1,1 @@
+"""Forward models: what cameras and microscopes make of a scene."""
