@@ -23,7 +23,7 @@ from inputs import noisy_zarr
 PROBE = """
 import resource, sys
 import torch
-from napari_dcr.engine import allocator as heap
+from napari_dcr.engine import allocator
 from napari_dcr.engine.devices import torch_dtype
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 side, precision, width = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -34,7 +34,7 @@ local = network.with_precision(torch_dtype(precision))
 window = torch.rand(1, 3, side, side)
 conditioning = network.condition(torch.rand(1, 3, 64, 64))
 place = network.window_weights((0, side), (0, side), (side, side))
-with heap.kept(), torch.inference_mode():
+with allocator.kept(), torch.inference_mode():
     for _ in range(4):  # a heap that is kept has holes from the second window on
         local(window, conditioning, place, network.stages)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

@@ -21,8 +21,8 @@ from inputs import noisy_zarr
 RUN = """
 import sys
 import napari_dcr
-from napari_dcr.engine import resume as record
-record.SECONDS = 0.0
+from napari_dcr.engine import resume
+resume.SECONDS = 0.0
 print("ready", flush=True)
 napari_dcr.enhance(
     sys.argv[1], out=sys.argv[2], resume=True, tile=128, device="cpu", precision="fp32",

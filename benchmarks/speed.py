@@ -23,7 +23,7 @@ import torch
 from skimage.exposure import equalize_adapthist
 
 import napari_dcr
-from napari_dcr.engine import allocator as heap
+from napari_dcr.engine import allocator
 from napari_dcr.engine.devices import Precision, fast_precision, torch_dtype
 from napari_dcr.network import weights
 
@@ -96,7 +96,7 @@ def main() -> None:
         local = network.with_precision(torch_dtype(precision))
 
         def run() -> object:
-            with heap.kept(), torch.inference_mode():  # as the engine does
+            with allocator.kept(), torch.inference_mode():  # as the engine does
                 return local(window, conditioning, place, depth)
 
         return run
@@ -113,7 +113,7 @@ def main() -> None:
         cases[f"enhance(), depth {network.stages}, {precision}"] = whole_call(
             network.stages, precision
         )
-    with heap.kept() if options.mapped else contextlib.nullcontext():
+    with allocator.kept() if options.mapped else contextlib.nullcontext():
         medians = median_times(cases, options.rounds)
     reference = medians["skimage equalize_adapthist"]
     megapixels = height * width / 1e6

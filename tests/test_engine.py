@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import napari_dcr
-from napari_dcr.engine import allocator as heap
-from napari_dcr.engine import devices, runner
+from napari_dcr.engine import allocator, devices, runner
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.engine.tiles import Grid
@@ -330,23 +329,23 @@ def test_the_heap_is_kept_while_anybody_computes(monkeypatch: pytest.MonkeyPatch
         def malloc_trim(self, keep: int) -> None:
             calls.append((0, keep))
 
-    kept = [(heap.M_MMAP_MAX, 0), (heap.M_TRIM_THRESHOLD, 2**31 - 1)]
-    monkeypatch.setattr(heap, "_glibc", Library)
-    first, second = heap.kept(), heap.kept()
+    kept = [(allocator.M_MMAP_MAX, 0), (allocator.M_TRIM_THRESHOLD, 2**31 - 1)]
+    monkeypatch.setattr(allocator, "_glibc", Library)
+    first, second = allocator.kept(), allocator.kept()
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
     assert calls == kept
     second.__exit__(None, None, None)
     assert calls[2:-1] == [
-        (heap.M_MMAP_MAX, 65536),
-        (heap.M_MMAP_THRESHOLD, 32 << 20),
-        (heap.M_TRIM_THRESHOLD, 64 << 20),
+        (allocator.M_MMAP_MAX, 65536),
+        (allocator.M_MMAP_THRESHOLD, 32 << 20),
+        (allocator.M_TRIM_THRESHOLD, 64 << 20),
     ]
     assert calls[-1] == (0, 0)
-    monkeypatch.setattr(heap, "_glibc", lambda: None)
-    with heap.kept():
-        heap.trim()
+    monkeypatch.setattr(allocator, "_glibc", lambda: None)
+    with allocator.kept():
+        allocator.trim()
 
 
 def test_what_stays_mapped_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,9 +357,9 @@ def test_what_stays_mapped_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         trims.append(resident)
         resident = 150  # part of what was taken is in use now
 
-    monkeypatch.setattr(heap, "trim", trim)
-    monkeypatch.setattr(heap, "_resident", lambda: resident)
-    bound = heap.Bound(800)
+    monkeypatch.setattr(allocator, "trim", trim)
+    monkeypatch.setattr(allocator, "_resident", lambda: resident)
+    bound = allocator.Bound(800)
     for resident in (100, 700, 900, 901, 950, 951):  # noqa: B007 - trim() sets it
         bound.keep()
     assert trims == [901, 951]

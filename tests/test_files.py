@@ -11,7 +11,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from napari_dcr.io import tiff as files
+from napari_dcr.io import formats
+from napari_dcr.io.files import Picture
 
 
 def random(shape: tuple[int, ...], dtype: str = "uint8") -> NDArray[Any]:
@@ -43,8 +44,8 @@ def random(shape: tuple[int, ...], dtype: str = "uint8") -> NDArray[Any]:
 def test_lossless_round_trip(tmp_path: Path, name: str, shape: tuple[int, ...], dtype: str) -> None:
     pixels = random(shape, dtype)
     axes = "zyxs"[4 - len(shape) :] if shape[-1] in (3, 4) else "zyx"[3 - len(shape) :]
-    files.write(tmp_path / name, files.Picture(pixels, axes))
-    back = files.read(tmp_path / name)
+    formats.write(tmp_path / name, Picture(pixels, axes))
+    back = formats.read(tmp_path / name)
     assert back.pixels.dtype == pixels.dtype
     assert (back.pixels == pixels).all()
     assert back.axes[-len(axes.lstrip("z")) :] == axes.lstrip("z")
@@ -57,9 +58,9 @@ def test_imagej_stack_keeps_its_calibration(tmp_path: Path) -> None:
         tmp_path / "in.tif", pixels, imagej=True, resolution=(5.0, 5.0),
         metadata={"axes": "TZCYX", "spacing": 0.5, "unit": "um", "finterval": 2.0, "min": 3.0, "max": 9.0},
     )  # fmt: skip
-    picture = files.read(tmp_path / "in.tif")
+    picture = formats.read(tmp_path / "in.tif")
     assert picture.axes == "tzcyx"
-    files.write(tmp_path / "out.tif", picture)
+    formats.write(tmp_path / "out.tif", picture)
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         assert file.is_imagej
         metadata = file.imagej_metadata
@@ -81,10 +82,10 @@ def test_ome_metadata_is_kept(tmp_path: Path, dtype: str) -> None:
             "Channel": {"Name": ["DAPI", "GFP"]}, "SignificantBits": 12,
         },
     )  # fmt: skip
-    picture = files.read(tmp_path / "in.ome.tif")
+    picture = formats.read(tmp_path / "in.ome.tif")
     assert picture.axes == "czyx"
     result = picture.pixels.astype(dtype)
-    files.write(tmp_path / "out.ome.tif", files.Picture(result, picture.axes, picture.metadata))
+    formats.write(tmp_path / "out.ome.tif", Picture(result, picture.axes, picture.metadata))
     with tifffile.TiffFile(tmp_path / "out.ome.tif") as file:
         assert file.is_ome
         assert file.series[0].axes == "CZYX"
@@ -101,7 +102,7 @@ def test_description_and_resolution_of_a_plain_tiff_are_kept(tmp_path: Path) -> 
         tmp_path / "in.tif", random((9, 11, 3)), photometric="rgb", metadata=None,
         description="camera 7, lens cap on", resolution=(300, 300), resolutionunit=2,
     )  # fmt: skip
-    files.write(tmp_path / "out.tif", files.read(tmp_path / "in.tif"))
+    formats.write(tmp_path / "out.tif", formats.read(tmp_path / "in.tif"))
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         page: Any = file.pages.first
         assert page.description == "camera 7, lens cap on"
@@ -114,10 +115,10 @@ def test_planar_tiff_round_trip(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "in.tif", pixels, photometric="rgb", planarconfig="separate", metadata=None
     )
-    picture = files.read(tmp_path / "in.tif")
+    picture = formats.read(tmp_path / "in.tif")
     assert picture.axes == "syx"
-    files.write(tmp_path / "out.tif", picture)
-    assert (files.read(tmp_path / "out.tif").pixels == pixels).all()
+    formats.write(tmp_path / "out.tif", picture)
+    assert (formats.read(tmp_path / "out.tif").pixels == pixels).all()
 
 
 def test_jpeg_keeps_exif_and_profile(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_jpeg_keeps_exif_and_profile(tmp_path: Path) -> None:
     exif[0x0112] = 6  # orientation
     exif[0x010F] = "A Camera"
     picture.save(tmp_path / "in.jpg", exif=exif, icc_profile=b"a profile", dpi=(72, 72))
-    files.write(tmp_path / "out.jpg", files.read(tmp_path / "in.jpg"))
+    formats.write(tmp_path / "out.jpg", formats.read(tmp_path / "in.jpg"))
     with PILImage.open(tmp_path / "out.jpg") as back:
         assert back.getexif()[0x0112] == 6
         assert back.getexif()[0x010F] == "A Camera"
@@ -139,7 +140,7 @@ def test_unusual_modes_become_grey_or_colour(tmp_path: Path, mode: str) -> None:
     source = PILImage.fromarray(random((9, 11, 3))).convert(mode)
     name = tmp_path / ("in.jpg" if mode == "CMYK" else "in.png")
     source.save(name)
-    picture = files.read(name)
+    picture = formats.read(name)
     assert picture.pixels.dtype == np.uint8
     assert picture.axes == ("yx" if mode == "1" else "yxs")
 
@@ -153,7 +154,7 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
         ("a.bmp", random((9, 9)), "yx", "got suffix '.bmp'; allowed are .tif"),
     ):
         with pytest.raises(ValueError, match=message):
-            files.write(tmp_path / name, files.Picture(pixels, axes))
+            formats.write(tmp_path / name, Picture(pixels, axes))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -161,14 +162,14 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     for name in ("a.tif", "a.png", "a.jpg"):
         (tmp_path / name).write_bytes(b"this is not an image")
         with pytest.raises(ValueError, match=rf"{name}: cannot be read as an image"):
-            files.read(tmp_path / name)
+            formats.read(tmp_path / name)
 
 
 def test_a_failed_write_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.tif"
-    files.write(path, files.Picture(random((9, 9)), "yx"))
+    formats.write(path, Picture(random((9, 9)), "yx"))
     before = path.read_bytes()
 
     def half(name: Path, *_: Any, **__: Any) -> None:
@@ -177,6 +178,6 @@ def test_a_failed_write_leaves_the_old_file(
 
     monkeypatch.setattr(tifffile, "imwrite", half)
     with pytest.raises(OSError, match="disk full"):
-        files.write(path, files.Picture(random((5, 5)), "yx"))
+        formats.write(path, Picture(random((5, 5)), "yx"))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

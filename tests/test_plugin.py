@@ -22,7 +22,8 @@ from qtpy.QtWidgets import QApplication
 import napari_dcr
 from napari_dcr.engine import region_run as regions
 from napari_dcr.engine import runner
-from napari_dcr.io import tiff as files
+from napari_dcr.io import formats
+from napari_dcr.io.files import Picture
 from napari_dcr.network import cards
 from napari_dcr.plugin.commands import open_widget
 from napari_dcr.plugin.controls import Controls
@@ -544,7 +545,7 @@ def test_the_copied_python_gives_the_same_array(
 ) -> None:
     if on_disk:
         path = tmp_path / "street.png"
-        files.write(path, files.Picture(dim_rgb, "yxs"))
+        formats.write(path, Picture(dim_rgb, "yxs"))
         with npe2pm.tmp_plugin(package="napari"):  # its readers
             (layer,) = viewer.open(path, plugin="napari")
     else:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import napari_dcr
 from napari_dcr.engine.region_run import RegionEnhancer
 from napari_dcr.enhancement import drain
+from napari_dcr.io.formats import open_image
 from napari_dcr.plugin.layers import (
     describe,
     layer_axes,
@@ -102,7 +103,7 @@ def test_results_keep_where_and_how_their_source_is_shown(kind: str, part: bool)
     if region is None:
         enhancement = drain(napari_dcr.enhance_steps(np.asarray(pixels), options))
     else:
-        enhancement = drain(RegionEnhancer(pixels).steps(options, region))  # type: ignore[arg-type]
+        enhancement = drain(RegionEnhancer(open_image(pixels)).steps(options, region))  # type: ignore[arg-type]
     data, arguments, layer_type = result_layer(layer, enhancement, region)
     result = Image(data, **arguments)
     expected = pixels if region is None else pixels[region]
@@ -139,7 +140,7 @@ def test_stages_lie_where_their_source_does(kind: str) -> None:
     layer = layer_kinds()[kind]
     options = napari_dcr.Options(depth=1, axes=layer_axes(layer), device="cpu")
     region = middle(layer)
-    steps = RegionEnhancer(layer_pixels(layer)).steps(options, region, stages=True)
+    steps = RegionEnhancer(open_image(layer_pixels(layer))).steps(options, region, stages=True)
     data, arguments, _ = stages_layer(layer, drain(steps), region)  # type: ignore[arg-type]
     stages = Image(data, **arguments)
     assert stages.ndim == layer.ndim + 1

@@ -16,6 +16,7 @@ from napari_dcr import Enhancement, Options, enhance
 from napari_dcr.engine import region_run as regions
 from napari_dcr.engine.region_run import Region, RegionEnhancer, RegionStep
 from napari_dcr.engine.tiles import Grid, Tile
+from napari_dcr.io.formats import open_image
 from napari_dcr.network import weights
 from napari_dcr.plugin.preview import CORE
 
@@ -72,7 +73,7 @@ def test_a_region_equals_the_whole_there(kind: str, link_frames: bool, lively_mo
         for n, a in zip(image.shape, axes, strict=True)
     )
     whole = enhance(image, **settings)
-    steps = RegionEnhancer(image).steps(Options(**settings), region, core=32)
+    steps = RegionEnhancer(open_image(image)).steps(Options(**settings), region, core=32)
     result, seen = finish(steps)
     np.testing.assert_allclose(
         result.image, whole[region], rtol=0, atol=1e-5 if image.dtype.kind == "f" else 1
@@ -121,7 +122,7 @@ def test_a_first_preview_takes_no_more_than_two_windows(model: str, top: int, le
 
 def test_what_needs_no_network_run_makes_none(runs: list[int]) -> None:
     image, axes = dim("colour")
-    enhancer = RegionEnhancer(image)
+    enhancer = RegionEnhancer(open_image(image))
     region: Region = (slice(10, 60), slice(5, 70), slice(0, 3))
     base = {"axes": axes, "device": "cpu"}
     finish(enhancer.steps(Options(**base), region))
@@ -140,7 +141,7 @@ def test_what_needs_no_network_run_makes_none(runs: list[int]) -> None:
 
 def test_little_is_kept_where_little_may_be(runs: list[int]) -> None:
     image, axes = dim("colour")
-    enhancer = RegionEnhancer(image, keep=0)
+    enhancer = RegionEnhancer(open_image(image), keep=0)
     region: Region = (slice(0, 64), slice(0, 64), slice(0, 3))
     options = Options(axes=axes, depth=1, device="cpu")
     finish(enhancer.steps(options, region, core=32))
@@ -153,7 +154,7 @@ def test_stages_are_the_depths(lively_model: Path) -> None:
     image, axes = dim("alpha stack")
     options = Options(model=lively_model, axes=axes, depth=2, precision="fp32", device="cpu")
     region = tuple(slice(0, n) for n in image.shape)
-    result, _ = finish(RegionEnhancer(image).steps(options, region, stages=True))
+    result, _ = finish(RegionEnhancer(open_image(image)).steps(options, region, stages=True))
     assert result.image.shape == (3, *image.shape)
     for depth, stage in enumerate(result.image):
         expected = enhance(
@@ -166,7 +167,7 @@ def test_coarse_first_shows_all_of_it_before_it_is_refined(runs: list[int]) -> N
     image, axes = dim("colour")
     region = tuple(slice(0, n) for n in image.shape)
     options = Options(axes=axes, depth=2, device="cpu")
-    enhancer = RegionEnhancer(image)
+    enhancer = RegionEnhancer(open_image(image))
     steps = enhancer.steps(options, region, coarse_first=True, core=64)
     coarse = next(step.coarse for step in steps if step.coarse is not None)
     assert set(runs) == {0}
@@ -192,7 +193,7 @@ def test_coarse_first_shows_all_of_it_before_it_is_refined(runs: list[int]) -> N
 def test_bad_regions_are_refused(region: Region, message: str) -> None:
     image, axes = dim("colour")
     with pytest.raises(ValueError, match=message):
-        finish(RegionEnhancer(image).steps(Options(axes=axes), region))
+        finish(RegionEnhancer(open_image(image)).steps(Options(axes=axes), region))
 
 
 def test_out_of_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,4 +206,4 @@ def test_out_of_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     image, axes = dim("colour")
     region = tuple(slice(0, n) for n in image.shape)
     with pytest.raises(MemoryError, match="choose smaller tiles or another device"):
-        finish(RegionEnhancer(image).steps(Options(axes=axes, device="cpu"), region))
+        finish(RegionEnhancer(open_image(image)).steps(Options(axes=axes, device="cpu"), region))

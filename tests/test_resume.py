@@ -18,7 +18,7 @@ import zarr
 from numpy.typing import NDArray
 
 import napari_dcr
-from napari_dcr.engine import resume as record
+from napari_dcr.engine import resume
 from napari_dcr.engine.runner import Part, Pieces, TileRunner
 
 FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32", "tile": 64}
@@ -26,8 +26,8 @@ FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32", "tile"
 SCRIPT = """
 import sys, time
 import napari_dcr
-from napari_dcr.engine import resume as record, runner
-record.SECONDS = 0.0
+from napari_dcr.engine import resume, runner
+resume.SECONDS = 0.0
 compute = runner.TileRunner._run_tiles
 def slowly(self, *arguments):
     time.sleep(0.02)
@@ -248,7 +248,7 @@ def test_an_array_of_ones_own_is_gone_on_with(tmp_path: Path, image: Path) -> No
     expected: NDArray[Any] = napari_dcr.enhance(image, **FAST)
     assert np.abs(given[...].astype(int) - expected).max() <= 1  # other windows, other rounding
     assert given.attrs["mine"] == "kept"
-    kept: Any = zarr.open(tmp_path / "out.zarr").attrs[record.KEY]
+    kept: Any = zarr.open(tmp_path / "out.zarr").attrs[resume.KEY]
     assert kept["record"]["model"] == "photo"
 
 

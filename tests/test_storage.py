@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 import napari_dcr
 from napari_dcr.engine import sources, survey
-from napari_dcr.engine.sources import ChunkedSource, open_array
+from napari_dcr.engine.sources import ChunkedSource
 from napari_dcr.engine.survey import Subject, Surveyor
 from napari_dcr.image.axes import Layout
+from napari_dcr.io.arrays import open_array
 from napari_dcr.io.ome_zarr import halve
 
 FAST: dict[str, Any] = {"depth": 0, "device": "cpu", "precision": "fp32"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 import napari_dcr
-from napari_dcr.io import tiff as files
+from napari_dcr.io import formats
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.training.data import PhotoPairs
@@ -365,7 +365,7 @@ def test_weights_whose_maps_meant_something_else_are_refused(
 
 def test_shipped_weights_restore_a_dim_photograph() -> None:
     """The main job, on a picture that training has not seen."""
-    clean = files.read(Path(__file__).parents[1] / "scripts" / "data" / "kodak-23.png").pixels
+    clean = formats.read(Path(__file__).parents[1] / "scripts" / "data" / "kodak-23.png").pixels
     for ev in (3.0, 5.0):
         dim, truth = (
             np.round(p * 255).astype(np.uint8)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from napari_dcr.io import tiff as files
+from napari_dcr.io import formats
+from napari_dcr.io.files import Picture
 from napari_dcr.options import PRECISIONS, Options
 from napari_dcr.version import __version__
 
@@ -158,18 +159,18 @@ def _enhance(arguments: argparse.Namespace) -> int:
 
 def _jobs(inputs: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]]:
     """Pairs of source and target file."""
-    single = len(inputs) == 1 and (_is_zarr(inputs[0]) or not inputs[0].is_dir())
+    single = len(inputs) == 1 and (formats.is_in_zarr(inputs[0]) or not inputs[0].is_dir())
     suffix = output.suffix.lower()
-    to_file = single and (suffix == ".zarr" or (suffix in files.SUFFIXES and not output.is_dir()))
+    to_file = single and (suffix == ".zarr" or (suffix in formats.SUFFIXES and not output.is_dir()))
     found = 0
     for item in inputs:
         if not item.exists():
             raise ValueError(f"IN: {item} does not exist")
-        searched = item.is_dir() and not _is_zarr(item)
+        searched = item.is_dir() and not formats.is_in_zarr(item)
         sources = sorted(p for p in item.rglob("*") if p.is_file()) if searched else [item]
         for source in sources:
             if searched and (
-                source.suffix.lower() not in files.SUFFIXES
+                source.suffix.lower() not in formats.SUFFIXES
                 or output.resolve() in source.resolve().parents
             ):
                 continue
@@ -178,13 +179,8 @@ def _jobs(inputs: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]]:
             yield source, output if to_file else output / relative
     if not found:
         raise ValueError(
-            f"IN: no {', '.join(files.SUFFIXES)} files in {', '.join(map(str, inputs))}"
+            f"IN: no {', '.join(formats.SUFFIXES)} files in {', '.join(map(str, inputs))}"
         )
-
-
-def _is_zarr(path: Path) -> bool:
-    """Whether a path is that of a zarr, or of something in one."""
-    return any(part.lower().endswith(".zarr") for part in path.parts)
 
 
 def _check_targets(jobs: Sequence[tuple[Path, Path]], overwrite: bool, resume: bool) -> None:
@@ -196,7 +192,7 @@ def _check_targets(jobs: Sequence[tuple[Path, Path]], overwrite: bool, resume: b
             )
         if target in taken:
             raise ValueError(f"OUT: {taken[target]} and {source} would both be written to {target}")
-        if _is_zarr(target):
+        if formats.is_in_zarr(target):
             if target.exists() and not resume:
                 raise ValueError(f"OUT: {target} exists; give --resume to go on with it")
         elif resume:
@@ -209,18 +205,18 @@ def _check_targets(jobs: Sequence[tuple[Path, Path]], overwrite: bool, resume: b
 def _enhance_file(source: Path, target: Path, options: Options, quiet: bool, resume: bool) -> None:
     from napari_dcr.enhancement import enhance_steps
 
-    if _is_zarr(source) or _is_zarr(target) or files.is_large(source):
+    if formats.is_in_zarr(source) or formats.is_in_zarr(target) or formats.is_large(source):
         target.parent.mkdir(parents=True, exist_ok=True)
         _drain(enhance_steps(source, options, target, resume), source.name, quiet)
         return
-    picture = files.read(source)
+    picture = formats.read(source)
     dtype = picture.pixels.dtype if options.output == "same" else np.dtype(options.output)
-    files.check_can_hold(target, dtype)
+    formats.check_can_hold(target, dtype)
     axes = options.axes or picture.axes
     steps = enhance_steps(picture.pixels, replace(options, axes=axes))
     result = _drain(steps, source.name, quiet)
     target.parent.mkdir(parents=True, exist_ok=True)
-    files.write(target, files.Picture(result.image, axes, picture.metadata))
+    formats.write(target, Picture(result.image, axes, picture.metadata))
 
 
 def _drain(steps: Generator[Progress, None, Enhancement], name: str, quiet: bool) -> Enhancement:

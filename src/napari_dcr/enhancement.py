@@ -5,51 +5,25 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from napari_dcr.engine.image_run import Progress, Run, Setup
-from napari_dcr.engine.sinks import ArraySink, Sink, ZarrSink, check_array
-from napari_dcr.engine.sources import Opened, is_dask, is_zarr, open_array
+from napari_dcr.engine.image_run import Run
+from napari_dcr.engine.result import Enhancement, Progress
+from napari_dcr.engine.setup import Setup
+from napari_dcr.engine.sinks import Sink
+from napari_dcr.engine.sources import is_dask
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.intensity import InputRange, check_dtype
 from napari_dcr.image.quality import Report
-from napari_dcr.io import ome_zarr as zarr_store
-from napari_dcr.io import tiff as files
+from napari_dcr.io.arrays import ArraySink
+from napari_dcr.io.formats import create_sink, open_image
+from napari_dcr.io.tiff import TiffSink
 from napari_dcr.options import Options
 
 __all__ = ["Enhancement", "Options", "Progress", "Report", "enhance", "enhance_steps"]
-
-
-@dataclass(frozen=True)
-class Enhancement:
-    """A result and how it came about.
-
-    Attributes
-    ----------
-    image : array
-        The enhanced image, as `enhance` returns it.
-    record : dict
-        Options, model, sha256 of the weights, version, device, precision,
-        intensity ranges and seconds; plain values. For `microscopy` also the noise
-        that was found and, where the result can be read, the reports.
-    reports : list of Report
-        One for each channel, where there are any.
-    residual : ndarray or None
-        Input minus result, without its gain, if it was asked for.
-    uncertainty : ndarray or None
-        Deviation of each pixel's error, if it was asked for.
-    """
-
-    image: Any
-    record: dict[str, Any]
-    reports: list[Report] = field(default_factory=list)
-    residual: NDArray[Any] | None = None
-    uncertainty: NDArray[Any] | None = None
 
 
 def enhance(
@@ -190,14 +164,14 @@ def enhance_steps(
         See `enhance`.
     """
     started = time.perf_counter()
-    opened = _open(image)
+    opened = open_image(image)
     dtype = check_dtype(opened.array.dtype)
     told = options.axes, options.channel_axis, options.rgb
     axes = opened.axes if told == (None, None, None) else options.axes
     layout = Layout.resolve(tuple(opened.array.shape), axes, options.channel_axis, options.rgb)
     out_dtype = dtype if options.output == "same" else np.dtype(options.output)
     lazy = out is None and is_dask(opened.array)
-    sink = None if lazy else _open_sink(out, opened, layout, out_dtype, resume)
+    sink = None if lazy else create_sink(out, opened, layout, out_dtype, resume)
     if lazy and resume:
         raise ValueError("resume: got True for a lazy result; give out=, a .zarr, to write to")
 
@@ -240,56 +214,5 @@ def _check_extras(options: Options, setup: Setup, sink: Sink | None) -> None:
                 f"{name}: got True for a result that is not in memory; give an ndarray,"
                 " or a part of the image"
             )
-        if name == "return_report" and isinstance(sink, files.TiffSink):
+        if name == "return_report" and isinstance(sink, TiffSink):
             raise ValueError("return_report: got True with a .tif as out; allowed is a .zarr")
-
-
-def _open(image: Any) -> Opened:
-    """An image, from wherever it is."""
-    if not isinstance(image, (str, Path)):
-        return open_array(image)
-    path = Path(image)
-    if path.suffix.lower() in files.TIFF:
-        return files.open_tiff(path)
-    if any(part.lower().endswith(".zarr") for part in path.parts):
-        return open_array(zarr_store.open_path(path))
-    raise ValueError(f"image: got the path {str(path)!r}; allowed are those of a .zarr or .tif")
-
-
-def _open_sink(
-    out: Any, opened: Opened, layout: Layout, dtype: np.dtype[Any], resume: bool
-) -> Sink:
-    """Where the result goes."""
-    if is_zarr(out) and hasattr(out, "shape"):
-        if is_zarr(opened.array) and out.store_path == opened.array.store_path:
-            raise ValueError("out: got the image itself; the input is never modified")
-        return ZarrSink(layout, dtype, out, None, False, resume)
-    if isinstance(out, (str, Path)):
-        path = Path(out)
-        if path.suffix.lower() == ".zarr":
-            multiscale = opened.pyramid is not None or path.name.lower().endswith(".ome.zarr")
-            return ZarrSink(layout, dtype, path, opened.pyramid, multiscale, resume)
-        if path.suffix.lower() in files.TIFF and not resume:
-            return files.TiffSink(layout, dtype, path, opened.metadata)
-        allowed = ".zarr" if resume else ".zarr or .tif"
-        raise ValueError(f"out: got the path {str(path)!r}; allowed are those of a {allowed}")
-    if resume:
-        raise ValueError("resume: got True; it takes an out that is a .zarr or a zarr array")
-    if out is not None:
-        _check_out(out, opened.array, layout.shape, dtype)
-    return ArraySink(layout, dtype, out)
-
-
-def _check_out(out: Any, image: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    if not isinstance(out, np.ndarray):
-        raise TypeError(
-            f"out: got {type(out).__name__}; allowed are a numpy.ndarray, a zarr array,"
-            " and the path of a .zarr or .tif"
-        )
-    check_array(out, shape, dtype)
-    if not out.flags.writeable:
-        raise ValueError("out: got a read-only array; it must be writeable")
-    if isinstance(image, np.ndarray) and np.may_share_memory(out, image):
-        raise ValueError(
-            "out: got an array that shares memory with image; the input is never modified"
-        )

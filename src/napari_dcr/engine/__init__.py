@@ -1,1 +1,1 @@
-"""The tile engine: sources, survey, plan, runner, sinks, devices."""
+"""The engine: how an image is enhanced, whatever it came from."""

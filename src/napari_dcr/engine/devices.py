@@ -10,7 +10,7 @@ from typing import Literal
 import psutil
 import torch
 
-from napari_dcr.engine import allocator as heap
+from napari_dcr.engine import allocator
 from napari_dcr.network.cascade import Cascade
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -167,7 +167,7 @@ def release_memory(device: torch.device) -> None:
     elif device.type == "mps":
         torch.mps.empty_cache()
     else:
-        heap.trim()
+        allocator.trim()
 
 
 def torch_dtype(precision: Precision) -> torch.dtype:

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine import devices
-from napari_dcr.engine.conditioning import Linked
+from napari_dcr.engine.conditioning import Group, Linked
 from napari_dcr.engine.output import Rendering
+from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane
-from napari_dcr.engine.runner import Part, TileRunner
+from napari_dcr.engine.runner import TileRunner
+from napari_dcr.engine.setup import RunnerSpec
 from napari_dcr.engine.tiles import Grid
 from napari_dcr.image.axes import Layout
 from napari_dcr.network import weights
@@ -24,28 +26,6 @@ from napari_dcr.network.global_net import Conditioning
 
 SMALLEST_BLOCK = 1024
 """Smaller chunks are put together in y and x: the halo would cost more than the block."""
-
-
-@dataclass(frozen=True)
-class RunnerSpec:
-    """What a worker needs to make a runner; the weights are its own.
-
-    Attributes
-    ----------
-    model, sha256 : str
-        Name or path of the weights, and what they must be.
-    device, precision, depth, detail, tile
-        See `TileRunner`; ``device`` by the name that ``Options`` takes, found where
-        the block is computed.
-    """
-
-    model: str
-    sha256: str
-    device: str
-    precision: devices.Precision
-    depth: int
-    detail: bool
-    tile: int | None
 
 
 @dataclass(frozen=True)
@@ -69,12 +49,8 @@ class Job:
     link_frames: bool
 
     def group(self, frame: tuple[int, ...], channel: int) -> int:
-        """Number of the linked planes that a plane belongs to."""
-        if self.link_frames:
-            return channel
-        frames = int(np.prod(self.layout.frame_shape, dtype=int))
-        flat = int(np.ravel_multi_index(frame, self.layout.frame_shape)) if frame else 0
-        return channel * frames + flat
+        """Number of the group of planes that a plane belongs to."""
+        return Group.of(frame, channel, self.link_frames).number(self.layout)
 
 
 @functools.lru_cache(maxsize=2)

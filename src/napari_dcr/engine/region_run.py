@@ -15,20 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from napari_dcr.engine import devices
-from napari_dcr.engine.conditioning import Linked, link, subject_of, survey_planes
-from napari_dcr.engine.image_run import depth_of, precision_of, rendering_of
+from napari_dcr.engine.conditioning import Group, ImageConditioning
 from napari_dcr.engine.planes import ArrayPlane
-from napari_dcr.engine.sources import Source, open_array
-from napari_dcr.engine.survey import Survey
+from napari_dcr.engine.result import Enhancement, describe_run
+from napari_dcr.engine.setup import Setup
+from napari_dcr.engine.sources import Opened
 from napari_dcr.engine.tiles import Grid, Tile
-from napari_dcr.enhancement import Enhancement
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.intensity import check_dtype
-from napari_dcr.network import weights
-from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.options import Options
-from napari_dcr.version import __version__
 
 CORE = 1024
 """Side of the tiles in pixels where the options leave it open."""
@@ -64,17 +60,6 @@ class RegionStep:
     coarse: Enhancement | None = None
 
 
-@dataclass(frozen=True)
-class _Engine:
-    """A network on a device."""
-
-    model: weights.Model
-    device: torch.device
-    precision: devices.Precision
-    network: Cascade
-    local: Cascade
-
-
 class RegionEnhancer:
     """Enhances regions of one image, and keeps what the next region or setting needs too.
 
@@ -85,8 +70,8 @@ class RegionEnhancer:
 
     Parameters
     ----------
-    image : ndarray, dask or zarr array
-        Only the survey reads all of it.
+    opened : Opened
+        The image; only the survey reads all of it.
     keep : int
         Bytes of pictures to keep.
 
@@ -94,21 +79,18 @@ class RegionEnhancer:
     --------
     >>> import numpy as np
     >>> from napari_dcr.enhancement import drain
+    >>> from napari_dcr.io.formats import open_image
     >>> dim = np.full((300, 400), 900, np.uint16)
     >>> region = (slice(100, 120), slice(200, 240))
-    >>> enhancer = RegionEnhancer(dim)
+    >>> enhancer = RegionEnhancer(open_image(dim))
     >>> drain(enhancer.steps(Options(depth=1), region)).image.shape
     (20, 40)
     """
 
-    def __init__(self, image: Any, keep: int = KEPT_BYTES) -> None:
-        self._opened = open_array(image)
+    def __init__(self, opened: Opened, keep: int = KEPT_BYTES) -> None:
+        self._opened = opened
         self._keep = keep
-        self._fingerprint: str | None = None
-        self._sources: dict[Layout, Source] = {}
-        self._surveys: dict[tuple[Any, ...], Survey] = {}
-        self._engine: tuple[tuple[Any, ...], _Engine] | None = None
-        self._linked: dict[tuple[Any, ...], Linked] = {}
+        self._conditioning = ImageConditioning(opened)
         self._pictures: OrderedDict[tuple[Any, Rectangle], NDArray[np.float32]] = OrderedDict()
         self._bytes = 0
 
@@ -152,45 +134,32 @@ class RegionEnhancer:
         total = len(places) * math.prod(stop - start for start, stop in rectangle)
         yield RegionStep(0, total, "loading the model")
         out_dtype = dtype if options.output == "same" else np.dtype(options.output)
-        engine = self._find_engine(options, out_dtype)
-        network = engine.network
-        depth = depth_of(options, engine.model)
-        rendering = rendering_of(options, engine.model, out_dtype)
+        setup = Setup.resolve(options, out_dtype)
+        network, depth = setup.runner.network, setup.spec.depth
         works = []
-        noise = []
+        noise: list[dict[str, Any]] = []
         for frame, channel in places:
-            group = (channel, None if options.link_frames else frame)
-            for linked in self._link(options, layout, dtype, engine, group):
+            group = Group.of(frame, channel, options.link_frames)
+            for linked in self._conditioning.condition(group, layout, setup, options.input_range):
                 if linked is None:
                     yield RegionStep(0, total, "looking at the whole image")
             assert linked is not None
             if linked.noise is not None and linked.noise.to_dict() not in noise:
                 noise.append(linked.noise.to_dict())
-            plane = ArrayPlane(
-                self._source(layout), None, layout, frame, channel, network.config.channels,
-                linked.scale, rendering,
-            )  # fmt: skip
-            works.append(_Work(engine, linked.conditioning, plane, options.detail, group))
+            plane = self._conditioning.plane(frame, channel, layout, setup, linked)
+            works.append(_Work(setup, linked.conditioning, plane, group))
 
         grid = Grid(layout.height, layout.width, network.receptive_field(depth), network.stride)
         tiles = _cut(grid, rectangle, core if options.tile == "auto" else options.tile)
         shape = tuple(s.stop - s.start for s in region)
         image = np.zeros((depth + 1, *shape) if stages else shape, out_dtype)
         outputs = list(image) if stages else [image]
+        ranges = {work.group: list(work.range) for work in works}
         record = {
-            "options": options.to_dict(),
-            "model": engine.model.name,
-            "sha256": engine.model.sha256,
-            "axes": layout.axes,
+            **describe_run(options, setup, layout, list(ranges.values()), noise),
             "region": [[s.start, s.stop] for s in region],
-            "ranges": [
-                list(scale) for scale in {w.group: w.range for w in works}.values()
-            ],
-            **({"noise": noise} if noise else {}),
-            "version": __version__,
-            "device": str(engine.device),
-            "precision": engine.precision,
-        }  # fmt: skip
+            "device": str(setup.runner.device),
+        }
 
         def enhancement(depth: int) -> Enhancement:
             seconds = round(time.perf_counter() - started, 3)
@@ -207,56 +176,6 @@ class RegionEnhancer:
             done += _render(self._pictures_of(work, tile, depth), work.plane, tile, region, outputs)
             yield RegionStep(done, total, "enhancing")
         return enhancement(depth)
-
-    def _find_engine(self, options: Options, out_dtype: np.dtype[Any]) -> _Engine:
-        model = weights.load(options.model)
-        device = devices.find_device(options.device)
-        precision = precision_of(options, device, out_dtype)
-        key = model.sha256, device, precision
-        if self._engine is None or self._engine[0] != key:
-            network = model.network.placed_on(device)
-            local = network.with_precision(devices.torch_dtype(precision))
-            self._engine = (
-                key,
-                _Engine(model, device, precision, network, local),
-            )
-        return self._engine[1]
-
-    def _link(
-        self,
-        options: Options,
-        layout: Layout,
-        dtype: np.dtype[Any],
-        engine: _Engine,
-        group: tuple[int, tuple[int, ...] | None],
-    ) -> Iterator[Linked | None]:
-        """None while the whole image is looked at, then what its planes share."""
-        key = (engine.model.sha256, engine.device, layout.axes, group, options.input_range)
-        if key not in self._linked:
-            subject = subject_of(layout, dtype, options.input_range, engine.model.is_quantitative)
-            place = layout.axes, group, subject.histogram, subject.noise
-            if place not in self._surveys:
-                channel, only = group
-                frames = [only] if only is not None else list(layout.frames())
-                self._fingerprint = self._fingerprint or self._opened.fingerprint()
-                for survey in survey_planes(
-                    self._opened, self._source(layout), layout, subject, channel, frames,
-                    self._fingerprint,
-                ):  # fmt: skip
-                    if survey is None:
-                        yield None
-                assert survey is not None
-                self._surveys[place] = survey
-            self._linked[key] = link(
-                self._surveys[place], options.input_range, dtype, not layout.is_rgb,
-                engine.network, engine.device,
-            )  # fmt: skip
-        yield self._linked[key]
-
-    def _source(self, layout: Layout) -> Source:
-        if layout not in self._sources:
-            self._sources[layout] = self._opened.source(layout)
-        return self._sources[layout]
 
     def _known(self, work: _Work, tile: Tile, depth: int) -> NDArray[np.float32] | None:
         """Pictures y_0 .. y_depth of a tile's core that were made before."""
@@ -289,11 +208,10 @@ class RegionEnhancer:
 class _Work:
     """A plane to enhance."""
 
-    engine: _Engine
+    setup: Setup
     conditioning: Conditioning
     plane: ArrayPlane
-    detail: bool
-    group: tuple[int, tuple[int, ...] | None]
+    group: Group
 
     @property
     def range(self) -> tuple[float, float]:
@@ -302,16 +220,16 @@ class _Work:
     @property
     def key(self) -> tuple[Any, ...]:
         """All that the network's pictures depend on, but the tile and the depth."""
-        plane, engine = self.plane, self.engine
+        plane, spec = self.plane, self.setup.spec
         return (
-            engine.model.sha256, engine.device, engine.precision, self.detail, plane.layout.axes,
+            spec.sha256, self.setup.runner.device, spec.precision, spec.detail, plane.layout.axes,
             self.group, plane.frame, self.range,
         )  # fmt: skip
 
 
 def _run(work: _Work, tile: Tile, depth: int) -> NDArray[np.float32]:
     """Run the network on a tile's window."""
-    engine, plane = work.engine, work.plane
+    runner, plane = work.setup.runner, work.plane
     height, width = plane.layout.height, plane.layout.width
     (top, bottom), (left, right) = tile.rows, tile.columns
     own = plane.read(slice(top, min(bottom, height)), slice(left, min(right, width)))
@@ -320,22 +238,22 @@ def _run(work: _Work, tile: Tile, depth: int) -> NDArray[np.float32]:
     working = np.empty((plane.network_channels, *own.shape[1:]), np.float32)
     plane.to_working(own, working)
     working = np.pad(working, ((0, 0), *missing), mode="edge")
-    place = engine.network.window_weights(tile.rows, tile.columns, (height, width))
+    place = runner.network.window_weights(tile.rows, tile.columns, (height, width))
     try:
         with torch.inference_mode():
-            window = torch.from_numpy(working)[None].to(engine.device)
-            weighed = place[0].to(engine.device), place[1].to(engine.device)
-            pictures = engine.local(
-                window, work.conditioning, weighed, depth, work.detail, exits=range(depth + 1)
+            window = torch.from_numpy(working)[None].to(runner.device)
+            weighed = place[0].to(runner.device), place[1].to(runner.device)
+            pictures = runner.local(
+                window, work.conditioning, weighed, depth, runner.detail, exits=range(depth + 1)
             )
             crop = (0, slice(None), *tile.crop)
             return torch.stack([picture[crop] for picture in pictures]).cpu().numpy()
     except (MemoryError, RuntimeError) as error:
         if not devices.is_out_of_memory(error):
             raise
-    devices.release_memory(engine.device)
+    devices.release_memory(runner.device)
     raise MemoryError(
-        f"device {engine.device}: out of memory for a window of {right - left} x {bottom - top}"
+        f"device {runner.device}: out of memory for a window of {right - left} x {bottom - top}"
         " pixels; choose smaller tiles or another device"
     )
 

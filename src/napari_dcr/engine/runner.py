@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_dcr.engine import allocator as heap
-from napari_dcr.engine import devices
-from napari_dcr.engine.tiles import Grid, Size, Tile, round_up
+from napari_dcr.engine import allocator, devices
+from napari_dcr.engine.parts import Part, Piece, Pieces
+from napari_dcr.engine.tiles import Grid, Size, round_up
 from napari_dcr.engine.transfer import staging_for
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
@@ -43,142 +42,6 @@ AHEAD = 1
 """Batches read before they are needed, and batches not yet written."""
 
 T = TypeVar("T")
-
-
-class Plane(Protocol):
-    """One plane of an image on its way through the network; windows are (C, h, w)."""
-
-    def read(self, rows: slice, columns: slice) -> NDArray[Any]:
-        """Read a window in the image's own units."""
-
-    def to_working(self, own: NDArray[Any], out: NDArray[np.float32]) -> None:
-        """Turn it into what the network takes."""
-
-    def working_values(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:
-        """What `to_working` turns each value of an unsigned dtype into."""
-
-    def finish(self, own: NDArray[Any], enhanced: NDArray[np.float32]) -> NDArray[Any]:
-        """Turn own values and what the network made of them into the result."""
-
-    def write(self, rows: slice, columns: slice, values: NDArray[Any]) -> None:
-        """Write a finished window."""
-
-
-class Part:
-    """A region of a plane that is written at once, in one tile or several.
-
-    Whole chunks, that is: a store's chunk is never written from two sides.
-
-    Parameters
-    ----------
-    plane : Plane
-    conditioning : Conditioning
-        Of the plane's image.
-    core : Tile
-        The region, as one tile.
-    written : callable, optional
-        Told, in the writing thread, once it has been written.
-    """
-
-    def __init__(
-        self,
-        plane: Plane,
-        conditioning: Conditioning,
-        core: Tile,
-        written: Callable[[], None] | None = None,
-    ) -> None:
-        self.plane, self.conditioning, self.core = plane, conditioning, core
-        self._written = written
-        self._missing = 1
-        self._lock = threading.Lock()
-        self._buffer: NDArray[Any] | None = None
-
-    def split(self, tiles: int) -> None:
-        """One of its tiles was cut into so many."""
-        with self._lock:
-            self._missing += tiles - 1
-
-    def put(self, tile: Tile, values: NDArray[Any]) -> None:
-        """Take a finished tile; with the last one the region is written."""
-        (top, bottom), (left, right) = self.core.core_rows, self.core.core_columns
-        if tile.core_rows == (top, bottom) and tile.core_columns == (left, right):
-            region = values
-        else:
-            if self._buffer is None:
-                self._buffer = np.empty((len(values), bottom - top, right - left), values.dtype)
-            rows, columns = tile.core_rows, tile.core_columns
-            self._buffer[
-                :, rows[0] - top : rows[1] - top, columns[0] - left : columns[1] - left
-            ] = values
-            region = self._buffer
-        with self._lock:
-            last = self._missing == 1
-        if last:
-            self.plane.write(slice(top, bottom), slice(left, right), region)
-            self._buffer = None
-            if self._written is not None:
-                self._written()
-        # Counted once nothing can fail any more: a tile that failed is done again.
-        with self._lock:
-            self._missing -= 1
-
-
-class Piece(NamedTuple):
-    """A tile of a part."""
-
-    part: Part
-    tile: Tile
-
-    @property
-    def shape(self) -> Size:
-        """Rows and columns of the window."""
-        (top, bottom), (left, right) = self.tile.rows, self.tile.columns
-        return bottom - top, right - left
-
-
-class Pieces:
-    """The tiles still to do, in order, none with a core above the limit.
-
-    Parameters
-    ----------
-    parts : iterable of Part
-        Taken one by one.
-    grid : Grid
-    """
-
-    def __init__(self, parts: Iterable[Part], grid: Grid) -> None:
-        self._parts = (Piece(part, part.core) for part in parts)
-        self._grid = grid
-        self._returned: deque[Piece] = deque()
-
-    def put_back(self, pieces: Iterable[Piece]) -> None:
-        """Return pieces that could not be done; they come first, in this order."""
-        self._returned.extendleft(reversed(list(pieces)))
-
-    def take(self, limit: int, pixels: int) -> list[Piece]:
-        """The next piece, and those after it of the same shape up to ``pixels`` in all."""
-        batch: list[Piece] = []
-        while (piece := self._next(limit)) is not None:
-            height, width = piece.shape
-            if batch and (
-                piece.shape != batch[0].shape or (len(batch) + 1) * height * width > pixels
-            ):
-                self.put_back([piece])
-                break
-            batch.append(piece)
-        return batch
-
-    def _next(self, limit: int) -> Piece | None:
-        piece = self._returned.popleft() if self._returned else next(self._parts, None)
-        if piece is None:
-            return None
-        (top, bottom), (left, right) = piece.tile.core_rows, piece.tile.core_columns
-        if max(bottom - top, right - left) <= limit:
-            return piece
-        tiles = self._grid.split(piece.tile, (limit, limit))
-        piece.part.split(len(tiles))
-        self.put_back(Piece(piece.part, tile) for tile in tiles)
-        return self._returned.popleft()
 
 
 @dataclass(frozen=True)
@@ -239,6 +102,8 @@ class TileRunner:
     ----------
     network : Cascade
         On its device, in float32.
+    local : Cascade
+        The same, with the convolutions over pixels in ``precision``.
     """
 
     def __init__(
@@ -253,7 +118,7 @@ class TileRunner:
         self.device, self.precision = device, precision
         self.depth, self.detail = depth, detail
         self.network = network.placed_on(device)
-        self._local = self.network.with_precision(devices.torch_dtype(precision))
+        self.local = self.network.with_precision(devices.torch_dtype(precision))
         self._fixed_tile = tile
         self._limit = self._found = sys.maxsize
         self.batch_pixels = BATCH_PIXELS.get(device.type, 0)
@@ -313,13 +178,13 @@ class TileRunner:
             If not even the smallest core fits, or if the one that the user fixed does not.
         """
         if self.device.type == "cpu":
-            with heap.kept():
-                yield from self._run(Pieces(parts, grid), grid, heap.Bound(self._window_bytes))
+            with allocator.kept():
+                yield from self._run(Pieces(parts, grid), grid, allocator.Bound(self._window_bytes))
         else:
             yield from self._run(Pieces(parts, grid), grid, None)
 
     def _run(
-        self, pieces: Pieces, grid: Grid, mapped: heap.Bound | None
+        self, pieces: Pieces, grid: Grid, mapped: allocator.Bound | None
     ) -> Iterator[TileDone | MemoryShort | None]:
         reading: deque[tuple[list[Piece], Future[Loaded]]] = deque()
         writing: deque[tuple[Piece, Future[bool]]] = deque()
@@ -476,7 +341,7 @@ class TileRunner:
                 windows = torch.stack([t[w.int()] for t, w in zip(tables, windows, strict=True)])
                 windows = windows.expand(-1, self.network.config.channels, -1, -1)
             conditioning = _together([part.conditioning for part, _ in batch])
-            pictures = self._local(windows, conditioning, (rows, columns), self.depth, self.detail)
+            pictures = self.local(windows, conditioning, (rows, columns), self.depth, self.detail)
             return [
                 picture[(slice(None), *tile.crop)]
                 for picture, (_, tile) in zip(pictures, batch, strict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import sys
@@ -17,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.axes import Layout
-from napari_dcr.io import ome_zarr as zarr_store
 
 CACHE_BYTES = 64 << 20
 """Decoded pixels that a source keeps, for the halo of the next tile."""
@@ -183,33 +181,3 @@ def _is(image: object, module: str, name: str) -> bool:
     # What is not imported cannot be an instance.
     kind = getattr(sys.modules.get(module), name, None)
     return kind is not None and isinstance(image, kind)
-
-
-def open_array(image: Any) -> Opened:
-    """Open an ndarray, a dask array, a zarr array or an OME-Zarr group.
-
-    Of a group the finest level is taken.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is none of these, or if the group is not a multiscale image.
-    """
-    if isinstance(image, np.ndarray):
-        return Opened(image, None, lambda: _content(image))
-    if is_dask(image):
-        return Opened(image, None, lambda: str(image.name))
-    if is_zarr(image):
-        array, axes, pyramid = zarr_store.find_image(image)
-        return Opened(array, axes, lambda: zarr_store.files_stamp(array), pyramid)
-    raise TypeError(
-        f"image: got {type(image).__name__}; allowed are a numpy.ndarray, a dask or zarr array,"
-        " an OME-Zarr group, and the path of a .zarr or .tif"
-    )
-
-
-def _content(array: NDArray[Any]) -> str | None:
-    """Digest of an array in memory: many times faster than what it saves."""
-    if not array.flags.c_contiguous or isinstance(array, np.memmap):
-        return None
-    return hashlib.sha256(array.data).hexdigest()

@@ -12,28 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.engine.resume import KEY, RunRecord
+from napari_dcr.engine.tiles import Size
 from napari_dcr.image.axes import Layout
 from napari_dcr.io import ome_metadata as ome
+from napari_dcr.io.files import check_array, import_zarr
 
 SMALLEST_LEVEL = 512
 """A pyramid ends where both sides are at most so long."""
 
-
-def import_zarr() -> Any:
-    """The zarr package.
-
-    Raises
-    ------
-    ValueError
-        If it is not installed; the message says how to.
-    """
-    try:
-        import zarr
-    except ImportError as error:
-        raise ValueError(
-            'zarr is needed for this; install it with pip install "napari-dcr[zarr]"'
-        ) from error
-    return zarr
+LARGEST_CHUNK = 1024
+"""Rows and columns of the chunks of arrays that are created."""
 
 
 def open_path(path: Path) -> Any:
@@ -222,3 +211,116 @@ def level_steps(layout: Layout) -> list[tuple[int, ...]]:
         side = -(-side // 2)
         steps.append(2 * steps[-1])
     return [tuple(n if a in "yx" else 1 for a in layout.axes) for n in steps]
+
+
+class ZarrSink:
+    """A zarr array: one that there is, or a new one at a path.
+
+    Parameters
+    ----------
+    layout : Layout
+    dtype : dtype
+    out : zarr.Array or Path
+    pyramid : dict, optional
+        Of the multiscale image that the source belongs to.
+    multiscale : bool
+        Whether to create an OME-Zarr image with all its levels.
+    resume : bool
+        Go on with the run that ``out`` holds, if it holds one.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        dtype: np.dtype[Any],
+        out: Any,
+        pyramid: dict[str, Any] | None,
+        multiscale: bool,
+        resume: bool,
+    ) -> None:
+        self._layout, self._dtype, self._out, self._resume = layout, dtype, out, resume
+        self._pyramid, self._multiscale = pyramid, multiscale
+        self._group: Any = None
+        self._array = self._find() if isinstance(out, Path) else out
+        self.record: RunRecord | None = None
+        self.unit: Size = (1, 1)
+        self.part: Size | None = None
+        if self._array is not None:
+            check_array(self._array, layout.shape, dtype)
+            self.unit = write_unit(self._array, layout)
+            recorded = RunRecord.recorded(self._array) if resume else None
+            if recorded is not None:
+                self.part = tuple(recorded["part"])
+
+    def _find(self) -> Any:
+        """The array of an earlier run, or None."""
+        if not self._out.exists():
+            return None
+        if not self._resume:
+            raise ValueError(
+                f"out: {self._out} exists; remove it, or give resume=True to go on with it"
+            )
+        zarr = import_zarr()
+        try:
+            node = zarr.open(store=str(self._out), mode="r+")
+        except FileNotFoundError:  # killed before the first metadata were written
+            return None
+        array = node
+        if isinstance(node, zarr.Group):
+            self._group, array = node, node.get("0")
+            if array is None and not node.attrs and not list(node.keys()):
+                return None  # killed before the array was created
+        begun_by_us = array is not None and KEY in array.attrs
+        if not begun_by_us or isinstance(node, zarr.Group) != self._multiscale:
+            raise ValueError(
+                f"resume: {self._out} was not begun by such a run, and is not written to;"
+                " write elsewhere"
+            )
+        return array
+
+    def open(self, part: Size, identity: dict[str, Any], parts: int) -> Any:
+        """The array; created if there is none."""
+        if self._array is None:
+            chunk = _divisor(part[0]), _divisor(part[1])
+            if self._multiscale:
+                zarr = import_zarr()
+                self._group = self._group or zarr.open_group(store=str(self._out), mode="a")
+                place, name = self._group, "0"
+            else:
+                place, name = self._out, None
+            # With the attribute from the first moment on: by it the array is known as ours.
+            self._array = create_array(place, name, self._layout, self._dtype, chunk, {KEY: {}})
+        elif self._resume:
+            remove_leftovers(self._array)
+        self.record = RunRecord(self._array, {**identity, "part": list(part)}, parts, self._resume)
+        return self._array
+
+    def finish(self, record: dict[str, Any]) -> Iterator[str]:
+        """Add the pyramid and the record."""
+        if self._group is not None:
+            yield from build_pyramid(self._group, self._layout)
+            level = "" if self._pyramid is None else str(self._pyramid["level"])
+            self._group.update_attributes(
+                ome.describe_pyramid(
+                    self._layout.axes, level_steps(self._layout), self._pyramid, level
+                )
+            )
+        assert self.record is not None
+        self.record.finish(record)
+
+    @property
+    def result(self) -> Any:
+        """The group, of an OME-Zarr image; else the array."""
+        return self._array if self._group is None else self._group
+
+    def close(self) -> None:
+        """Write down what is finished."""
+        if self.record is not None:
+            self.record.save()
+
+
+def _divisor(size: int) -> int:
+    """Rows or columns of a chunk, of which some make up a part."""
+    while size > LARGEST_CHUNK and size % 2 == 0:
+        size //= 2
+    return size

@@ -1,125 +1,24 @@
-"""Image files: TIFF, PNG and JPEG in and out, with their metadata, written atomically.
-
-TIFFs also by region, for those that do not fit into memory.
-"""
+"""TIFF in and out, with its metadata; also by region, for files that do not fit into memory."""
 
 from __future__ import annotations
 
 import os
 import re
-import secrets
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import psutil
 import tifffile
-from numpy.typing import NDArray
-from PIL import Image as PILImage
 
 from napari_dcr.engine.resume import RunRecord
 from napari_dcr.engine.sources import Opened
 from napari_dcr.image.axes import Layout
-from napari_dcr.io.ome_zarr import import_zarr
-
-TIFF = (".tif", ".tiff")
-PNG = (".png",)
-JPEG = (".jpg", ".jpeg")
-SUFFIXES = TIFF + PNG + JPEG
-
-JPEG_QUALITY = 95
+from napari_dcr.io.files import Picture, import_zarr, partial_path
 
 TIFF_TILE = 512
 """Rows and columns of the tiles of TIFFs that are written by region."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image as it stands in a file.
-
-    Attributes
-    ----------
-    pixels : ndarray
-    axes : str
-        A letter per axis, as `napari_dcr.enhance` takes it.
-    metadata : dict
-        What the format keeps beside the pixels, for `write`.
-    """
-
-    pixels: NDArray[Any]
-    axes: str
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-
-def read(path: str | Path) -> Picture:
-    """Read an image file.
-
-    Raises
-    ------
-    ValueError
-        If the format is not one of `SUFFIXES`, or the file cannot be read.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    reader: Callable[[Path], Picture]
-    if suffix in TIFF:
-        reader = _read_tiff
-    elif suffix in PNG + JPEG:
-        reader = _read_picture
-    else:
-        raise ValueError(f"{path}: got suffix {suffix!r}; allowed are {', '.join(SUFFIXES)}")
-    try:
-        return reader(path)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        # The libraries raise what they like for a damaged file.
-        raise ValueError(f"{path}: cannot be read as an image: {error}") from error
-
-
-def write(path: str | Path, picture: Picture) -> None:
-    """Write an image file, atomically: a killed process leaves no half file.
-
-    Raises
-    ------
-    ValueError
-        If the format cannot hold the pixels.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    partial = _partial(path)
-    try:
-        if suffix in TIFF:
-            _write_tiff(partial, picture)
-        elif suffix in PNG:
-            _write_png(partial, picture)
-        elif suffix in JPEG:
-            _write_jpeg(partial, picture)
-        else:
-            raise ValueError(f"{path}: got suffix {suffix!r}; allowed are {', '.join(SUFFIXES)}")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def check_can_hold(path: str | Path, dtype: np.dtype[Any]) -> None:
-    """Say before hours of work that a format cannot hold a dtype.
-
-    Raises
-    ------
-    ValueError
-    """
-    suffix = Path(path).suffix.lower()
-    allowed = {PNG: ("uint8", "uint16"), JPEG: ("uint8",)}
-    for suffixes, dtypes in allowed.items():
-        if suffix in suffixes and dtype.name not in dtypes:
-            raise ValueError(
-                f"{path}: {suffix} holds {' or '.join(dtypes)}, not {dtype.name};"
-                " write .tif, or ask for another output dtype"
-            )
 
 
 def open_tiff(path: Path) -> Opened:
@@ -147,9 +46,7 @@ def open_tiff(path: Path) -> Opened:
 
 
 def is_large(path: Path) -> bool:
-    """Whether a file is a TIFF that had better not be loaded whole."""
-    if path.suffix.lower() not in TIFF:
-        return False
+    """Whether a TIFF file is too large to be loaded whole."""
     try:
         with tifffile.TiffFile(path) as file:
             size = sum(series.nbytes for series in file.series)
@@ -159,7 +56,8 @@ def is_large(path: Path) -> bool:
     return size > psutil.virtual_memory().available // 4
 
 
-def _read_tiff(path: Path) -> Picture:
+def read_tiff(path: Path) -> Picture:
+    """Read a TIFF file."""
     axes, metadata = _tiff_header(path)
     with tifffile.TiffFile(path) as file:
         return Picture(file.series[0].asarray(), axes, metadata)
@@ -196,7 +94,8 @@ def _resolution(tags: Any) -> dict[str, Any]:
     }
 
 
-def _write_tiff(path: Path, picture: Picture) -> None:
+def write_tiff(path: Path, picture: Picture) -> None:
+    """Write a TIFF file."""
     pixels, kept, axes = picture.pixels, picture.metadata, picture.axes
     arguments = _tiff_arguments(pixels.shape, pixels.dtype, axes, kept)
     if (
@@ -258,7 +157,7 @@ class TiffSink:
     ) -> None:
         self._layout, self._dtype, self._metadata = layout, dtype, metadata
         self.result = path
-        self._partial = _partial(path)
+        self._partial = partial_path(path)
         self._store: Any = None
 
     def open(self, part: tuple[int, int], identity: dict[str, Any], parts: int) -> Any:
@@ -285,67 +184,8 @@ class TiffSink:
         self._partial.unlink(missing_ok=True)
 
 
-def _partial(path: Path) -> Path:
-    """Where a file is written: beside its place, as a rename is atomic only within a file system."""
-    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix.lower()}")
-
-
 def _retyped_ome(xml: str, dtype: np.dtype[Any]) -> str:
     """OME-XML with the result's pixel type; everything else is the user's."""
     name = {"float32": "float", "float64": "double"}.get(dtype.name, dtype.name)
     xml = re.sub(r'(<(?:\w+:)?Pixels\b[^>]*?\sType=")[^"]*(")', rf"\g<1>{name}\g<2>", xml)
     return re.sub(r'\sSignificantBits="\d+"', "", xml)
-
-
-def _read_picture(path: Path) -> Picture:
-    with PILImage.open(path) as file:
-        metadata: dict[str, Any] = {
-            key: file.info[key] for key in ("exif", "icc_profile", "dpi") if key in file.info
-        }
-        if file.format == "PNG" and _png_bits(path) == 16:
-            pixels = imagecodecs.png_decode(path.read_bytes())
-            if pixels.ndim == 3 and pixels.shape[2] == 2:
-                raise ValueError("grey with alpha is not supported; convert it to RGBA")
-            return Picture(pixels, "yxs"[: pixels.ndim], metadata)
-        if file.mode in ("P", "PA", "LA"):
-            has_alpha = file.mode != "P" or "transparency" in file.info
-            file_pixels = file.convert("RGBA" if has_alpha else "RGB")
-        elif file.mode in ("1", "CMYK", "YCbCr"):
-            file_pixels = file.convert("L" if file.mode == "1" else "RGB")
-            metadata.pop("icc_profile", None)
-        else:
-            file_pixels = file.copy()
-    pixels = np.array(file_pixels)
-    return Picture(pixels, "yxs"[: pixels.ndim], metadata)
-
-
-def _png_bits(path: Path) -> int:
-    with path.open("rb") as file:
-        return file.read(25)[24]
-
-
-def _write_png(path: Path, picture: Picture) -> None:
-    check_can_hold(path, picture.pixels.dtype)
-    pixels = _flat(path, picture)
-    if pixels.dtype == np.uint16 and pixels.ndim == 3:
-        path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
-        return
-    PILImage.fromarray(pixels).save(path, "PNG", **picture.metadata)
-
-
-def _write_jpeg(path: Path, picture: Picture) -> None:
-    check_can_hold(path, picture.pixels.dtype)
-    pixels = _flat(path, picture)
-    if pixels.ndim == 3 and pixels.shape[2] == 4:
-        raise ValueError(f"{path}: JPEG holds no alpha; write .png or .tif")
-    PILImage.fromarray(pixels).save(
-        path, "JPEG", quality=JPEG_QUALITY, subsampling=0, **picture.metadata
-    )
-
-
-def _flat(path: Path, picture: Picture) -> NDArray[Any]:
-    if picture.axes not in ("yx", "yxs"):
-        raise ValueError(
-            f"{path}: {path.suffix} holds one picture, not axes {picture.axes!r}; write .tif"
-        )
-    return np.ascontiguousarray(picture.pixels)

@@ -268,9 +268,10 @@ def _work(
     """Run in the worker's thread; hands out a new enhancer first, to be kept."""
     try:
         from napari_dcr.engine.region_run import RegionEnhancer
+        from napari_dcr.io.formats import open_image
 
         if enhancer is None:
-            enhancer = RegionEnhancer(pixels)
+            enhancer = RegionEnhancer(open_image(pixels))
             yield enhancer
         steps = enhancer.steps(options, region, coarse_first=True, core=CORE)
         with contextlib.closing(steps):

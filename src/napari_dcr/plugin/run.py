@@ -103,12 +103,13 @@ def work(jobs: Sequence[Job]) -> Generator[Step | Product, None, Failure | None]
 def _do(number: int, job: Job) -> Generator[Step, None, Enhancement]:
     from napari_dcr.engine.region_run import RegionEnhancer
     from napari_dcr.enhancement import Enhancement, enhance_steps
+    from napari_dcr.io.formats import open_image
 
     layer, options = job.layer, job.options
     pixels = layer_pixels(layer)
     if job.region is not None or job.stages:
         region = job.region or tuple(slice(0, n) for n in pixels.shape)
-        steps = RegionEnhancer(pixels, keep=0).steps(options, region, stages=job.stages)
+        steps = RegionEnhancer(open_image(pixels), keep=0).steps(options, region, stages=job.stages)
         return (yield from _tell(number, steps))
     if job.folder is not None:
         return (yield from _save(number, job, job.folder))

@@ -45,11 +45,7 @@ def as_python(record: dict[str, Any]) -> str:
     lines = ["import numpy as np", ""] * staged + ["import napari_dcr"]
     path = source["path"]
     if path is not None and Path(path).suffix.lower() in READABLE:
-        lines += [
-            "from napari_dcr.io import tiff as files",
-            "",
-            f"image = files.read({path!r}).pixels",
-        ]
+        lines += ["from napari_dcr.io import formats", "", f"image = formats.read({path!r}).pixels"]
     else:
         level = "[0]" * source["multiscale"]
         lines += ["", f"image = viewer.layers[{source['layer']!r}].data{level}"]

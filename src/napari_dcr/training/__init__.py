@@ -1,1 +1,1 @@
-"""Training: camera, pairs, losses, loop, metrics. Needs the extra ``train``."""
+"""Training: pairs, losses and the loop. Needs the extra ``train``."""

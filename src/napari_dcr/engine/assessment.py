@@ -1,0 +1,119 @@
+"""The result beside its source: reports for each channel, and the residual."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.engine.conditioning import Group, Linked, groups
+from napari_dcr.engine.planes import read_plane
+from napari_dcr.image.axes import Layout
+from napari_dcr.image.quality import Report, assess
+from napari_dcr.network.weights import Model
+from napari_dcr.options import Options
+
+
+def assess_result(
+    source: Any,
+    result: Any,
+    layout: Layout,
+    linked: Callable[[int], Linked],
+    model: Model,
+    exposure: float,
+) -> list[Report]:
+    """Compare a result with its source, channel by channel, on some windows of it.
+
+    Parameters
+    ----------
+    source, result : array
+        Indexed alike.
+    layout : Layout
+        Of both.
+    linked : callable
+        What the planes of a channel share.
+    model : Model
+        The model that made the result.
+    exposure : float
+        Stops that the result was brightened by.
+    """
+    frames = list(layout.frames())
+    places = _windows(len(frames), layout.height, layout.width)
+    reports = []
+    for channel in range(layout.channels):
+        shared = linked(channel)
+        assert shared.noise is not None
+        black = shared.scale.black
+        windows = []
+        for frame, rows, columns in places:
+            own, got = (
+                read_plane(array, layout, frames[frame], channel, rows, columns)[0]
+                for array in (source, result)
+            )
+            windows.append((own, _without_gain(got, black, exposure)))
+        level = max(float(np.nanquantile(got, 0.99)) for _, got in windows)
+        notes = model.doubts(shared.noise, level)
+        reports.append(assess(windows, shared.noise.model, black, notes))
+    return reports
+
+
+def residual_of(
+    source: Any,
+    result: Any,
+    layout: Layout,
+    dtype: np.dtype[Any],
+    black: Callable[[Group], float],
+    options: Options,
+) -> NDArray[Any]:
+    """Source minus result, without the result's gain.
+
+    Parameters
+    ----------
+    source, result : array
+        Indexed alike.
+    layout : Layout
+        Of both.
+    dtype : dtype
+        Of the source.
+    black : callable
+        Black point of a group of planes.
+    options : Options
+        What the result was made with.
+    """
+    wide: Any = np.float64 if dtype == np.float64 else np.float32
+    residual = np.empty(layout.shape, wide)
+    everything = slice(0, layout.height), slice(0, layout.width)
+    for group in groups(layout, options.link_frames):
+        zero = wide(black(group))
+        for frame in group.frames(layout):
+            own, got = (
+                read_plane(array, layout, frame, group.channel, *everything).astype(wide)
+                for array in (source, result)
+            )
+            index = layout.index(frame, group.channel, *everything, slice(None))
+            residual[index] = layout.from_planar(own - _without_gain(got, zero, options.exposure))
+    return residual
+
+
+def _without_gain(result: NDArray[Any], black: float, exposure: float) -> NDArray[Any]:
+    """Result as it would be without exposure; itself where it has none."""
+    return black + (result - black) / 2.0**exposure if exposure else result
+
+
+def _windows(
+    frames: int, height: int, width: int, side: int = 256, most: int = 16
+) -> list[tuple[int, slice, slice]]:
+    """Windows to look at, evenly from all frames: frame, rows, columns."""
+    cells = [
+        (frame, slice(y, y + side), slice(x, x + side))
+        for frame in range(0, frames, -(-frames // most))
+        for y in range(0, max(1, height - side // 2), side)
+        for x in range(0, max(1, width - side // 2), side)
+    ]
+    chosen = np.linspace(0, len(cells) - 1, min(most, len(cells))).round().astype(int)
+    return [
+        (f, slice(r.start, min(r.stop, height)), slice(c.start, min(c.stop, width)))
+        for f, r, c in (cells[i] for i in chosen)
+    ]

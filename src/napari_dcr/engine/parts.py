@@ -1,0 +1,150 @@
+"""Pieces of work: planes, the parts of them that are written at once, and the tiles still to do."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.engine.tiles import Grid, Size, Tile
+from napari_dcr.network.global_net import Conditioning
+
+
+class Plane(Protocol):
+    """One plane of an image on its way through the network; windows are (C, h, w)."""
+
+    def read(self, rows: slice, columns: slice) -> NDArray[Any]:
+        """Read a window in the image's own units."""
+
+    def to_working(self, own: NDArray[Any], out: NDArray[np.float32]) -> None:
+        """Turn it into what the network takes."""
+
+    def working_values(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:
+        """What `to_working` turns each value of an unsigned dtype into."""
+
+    def finish(self, own: NDArray[Any], enhanced: NDArray[np.float32]) -> NDArray[Any]:
+        """Turn own values and what the network made of them into the result."""
+
+    def write(self, rows: slice, columns: slice, values: NDArray[Any]) -> None:
+        """Write a finished window."""
+
+
+class Part:
+    """A region of a plane that is written at once, in one tile or several.
+
+    Whole chunks, that is: a store's chunk is never written from two sides.
+
+    Parameters
+    ----------
+    plane : Plane
+    conditioning : Conditioning
+        Of the plane's image.
+    core : Tile
+        The region, as one tile.
+    written : callable, optional
+        Told, in the writing thread, once it has been written.
+    """
+
+    def __init__(
+        self,
+        plane: Plane,
+        conditioning: Conditioning,
+        core: Tile,
+        written: Callable[[], None] | None = None,
+    ) -> None:
+        self.plane, self.conditioning, self.core = plane, conditioning, core
+        self._written = written
+        self._missing = 1
+        self._lock = threading.Lock()
+        self._buffer: NDArray[Any] | None = None
+
+    def split(self, tiles: int) -> None:
+        """One of its tiles was cut into so many."""
+        with self._lock:
+            self._missing += tiles - 1
+
+    def put(self, tile: Tile, values: NDArray[Any]) -> None:
+        """Take a finished tile; with the last one the region is written."""
+        (top, bottom), (left, right) = self.core.core_rows, self.core.core_columns
+        if tile.core_rows == (top, bottom) and tile.core_columns == (left, right):
+            region = values
+        else:
+            if self._buffer is None:
+                self._buffer = np.empty((len(values), bottom - top, right - left), values.dtype)
+            rows, columns = tile.core_rows, tile.core_columns
+            self._buffer[
+                :, rows[0] - top : rows[1] - top, columns[0] - left : columns[1] - left
+            ] = values
+            region = self._buffer
+        with self._lock:
+            last = self._missing == 1
+        if last:
+            self.plane.write(slice(top, bottom), slice(left, right), region)
+            self._buffer = None
+            if self._written is not None:
+                self._written()
+        # Counted once nothing can fail any more: a tile that failed is done again.
+        with self._lock:
+            self._missing -= 1
+
+
+class Piece(NamedTuple):
+    """A tile of a part."""
+
+    part: Part
+    tile: Tile
+
+    @property
+    def shape(self) -> Size:
+        """Rows and columns of the window."""
+        (top, bottom), (left, right) = self.tile.rows, self.tile.columns
+        return bottom - top, right - left
+
+
+class Pieces:
+    """The tiles still to do, in order, none with a core above the limit.
+
+    Parameters
+    ----------
+    parts : iterable of Part
+        Taken one by one.
+    grid : Grid
+    """
+
+    def __init__(self, parts: Iterable[Part], grid: Grid) -> None:
+        self._parts = (Piece(part, part.core) for part in parts)
+        self._grid = grid
+        self._returned: deque[Piece] = deque()
+
+    def put_back(self, pieces: Iterable[Piece]) -> None:
+        """Return pieces that could not be done; they come first, in this order."""
+        self._returned.extendleft(reversed(list(pieces)))
+
+    def take(self, limit: int, pixels: int) -> list[Piece]:
+        """The next piece, and those after it of the same shape up to ``pixels`` in all."""
+        batch: list[Piece] = []
+        while (piece := self._next(limit)) is not None:
+            height, width = piece.shape
+            if batch and (
+                piece.shape != batch[0].shape or (len(batch) + 1) * height * width > pixels
+            ):
+                self.put_back([piece])
+                break
+            batch.append(piece)
+        return batch
+
+    def _next(self, limit: int) -> Piece | None:
+        piece = self._returned.popleft() if self._returned else next(self._parts, None)
+        if piece is None:
+            return None
+        (top, bottom), (left, right) = piece.tile.core_rows, piece.tile.core_columns
+        if max(bottom - top, right - left) <= limit:
+            return piece
+        tiles = self._grid.split(piece.tile, (limit, limit))
+        piece.part.split(len(tiles))
+        self.put_back(Piece(piece.part, tile) for tile in tiles)
+        return self._returned.popleft()

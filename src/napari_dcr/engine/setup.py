@@ -1,0 +1,98 @@
+"""What the options mean for one image: model, device, precision, runner and rendering."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_dcr.engine.devices import Precision, fast_precision, find_device
+from napari_dcr.engine.output import Display, Quantitative, Rendering
+from napari_dcr.engine.runner import TileRunner
+from napari_dcr.network import weights
+from napari_dcr.options import Options
+
+
+@dataclass(frozen=True)
+class RunnerSpec:
+    """What a worker needs to make a runner; the weights are its own.
+
+    Attributes
+    ----------
+    model, sha256 : str
+        Name or path of the weights, and what they must be.
+    device, precision, depth, detail, tile
+        See `TileRunner`; ``device`` by the name that ``Options`` takes, found where
+        the block is computed.
+    """
+
+    model: str
+    sha256: str
+    device: str
+    precision: Precision
+    depth: int
+    detail: bool
+    tile: int | None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What options mean for an image.
+
+    Attributes
+    ----------
+    model : Model
+    spec : RunnerSpec
+    runner : TileRunner
+    rendering : Rendering
+    """
+
+    model: weights.Model
+    spec: RunnerSpec
+    runner: TileRunner
+    rendering: Rendering
+
+    @classmethod
+    def resolve(cls, options: Options, out_dtype: np.dtype[Any]) -> Setup:
+        """Load the model, find the device, choose the precision."""
+        model = weights.load(options.model)
+        depth = depth_of(options, model)
+        device = find_device(options.device)
+        precision = precision_of(options, device, out_dtype)
+        tile = None if options.tile == "auto" else options.tile
+        spec = RunnerSpec(
+            str(options.model), model.sha256, options.device, precision, depth, options.detail, tile
+        )
+        return cls(
+            model,
+            spec,
+            TileRunner(model.network, device, precision, depth, options.detail, tile),
+            rendering_of(options, model, out_dtype, options.return_uncertainty),
+        )
+
+
+def depth_of(options: Options, model: weights.Model) -> int:
+    """How many sub-U-Nets of a model run."""
+    stages = model.network.stages
+    depth = stages if options.depth is None else options.depth
+    if depth > stages:
+        raise ValueError(f"depth: got {depth}; the model {model.name!r} allows 0 to {stages}")
+    return depth
+
+
+def precision_of(options: Options, device: torch.device, dtype: np.dtype[Any]) -> Precision:
+    """Precision of the convolutions for a result of ``dtype``."""
+    if options.precision == "auto":
+        return fast_precision(device) if dtype == np.uint8 else "fp32"
+    return options.precision  # type: ignore[return-value]
+
+
+def rendering_of(
+    options: Options, model: weights.Model, dtype: np.dtype[Any], uncertainty: bool = False
+) -> Rendering:
+    """How a model's pictures become the result."""
+    if model.is_quantitative:
+        return Quantitative(options.strength, options.exposure, dtype, uncertainty)
+    return Display(options.strength, options.exposure, dtype, options.output == "same")

@@ -1,0 +1,109 @@
+"""Arrays in and out: NumPy, dask and zarr arrays as sources, an array in memory as a sink."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.engine.devices import free_memory
+from napari_dcr.engine.resume import RunRecord
+from napari_dcr.engine.sources import Opened, is_dask, is_zarr
+from napari_dcr.engine.tiles import Size
+from napari_dcr.image.axes import Layout
+from napari_dcr.io import ome_zarr
+from napari_dcr.io.files import check_array
+
+
+def open_array(image: Any) -> Opened:
+    """Open an ndarray, a dask array, a zarr array or an OME-Zarr group.
+
+    Of a group the finest level is taken.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these, or if the group is not a multiscale image.
+    """
+    if isinstance(image, np.ndarray):
+        return Opened(image, None, lambda: _content(image))
+    if is_dask(image):
+        return Opened(image, None, lambda: str(image.name))
+    if is_zarr(image):
+        array, axes, pyramid = ome_zarr.find_image(image)
+        return Opened(array, axes, lambda: ome_zarr.files_stamp(array), pyramid)
+    raise TypeError(
+        f"image: got {type(image).__name__}; allowed are a numpy.ndarray, a dask or zarr array,"
+        " an OME-Zarr group, and the path of a .zarr or .tif"
+    )
+
+
+def _content(array: NDArray[Any]) -> str | None:
+    """Digest of an array in memory: many times faster than what it saves."""
+    if not array.flags.c_contiguous or isinstance(array, np.memmap):
+        return None
+    return hashlib.sha256(array.data).hexdigest()
+
+
+class ArraySink:
+    """An array in memory, or mapped to it.
+
+    Parameters
+    ----------
+    layout : Layout
+    dtype : dtype
+    out : ndarray, optional
+        A new one if None.
+    """
+
+    unit: Size = (1, 1)
+    part: Size | None = None
+    record: RunRecord | None = None
+
+    def __init__(self, layout: Layout, dtype: np.dtype[Any], out: NDArray[Any] | None) -> None:
+        self._layout, self._dtype, self.result = layout, dtype, out
+
+    def open(self, part: Size, identity: dict[str, Any], parts: int) -> NDArray[Any]:
+        """The array."""
+        if self.result is None:
+            size = int(np.prod(self._layout.shape, dtype=np.int64)) * self._dtype.itemsize
+            free = free_memory("cpu")
+            if size > free:
+                raise MemoryError(
+                    f"out: the result needs {size / 2**30:.1f} GiB as an array and"
+                    f" {free / 2**30:.1f} GiB are free; give the path of a .zarr to write to"
+                )
+            self.result = np.empty(self._layout.shape, self._dtype)
+        return self.result
+
+    def finish(self, record: dict[str, Any]) -> Iterator[str]:
+        """Nothing is left to do."""
+        yield from ()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def check_out(out: Any, image: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Check that an array in memory can take the result.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it cannot.
+    """
+    if not isinstance(out, np.ndarray):
+        raise TypeError(
+            f"out: got {type(out).__name__}; allowed are a numpy.ndarray, a zarr array,"
+            " and the path of a .zarr or .tif"
+        )
+    check_array(out, shape, dtype)
+    if not out.flags.writeable:
+        raise ValueError("out: got a read-only array; it must be writeable")
+    if isinstance(image, np.ndarray) and np.may_share_memory(out, image):
+        raise ValueError(
+            "out: got an array that shares memory with image; the input is never modified"
+        )

@@ -1,0 +1,98 @@
+"""What the families of image files share: a picture with its metadata, and writing it atomically."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as it stands in a file.
+
+    Attributes
+    ----------
+    pixels : ndarray
+    axes : str
+        A letter per axis, as `napari_dcr.enhance` takes it.
+    metadata : dict
+        What the format keeps beside the pixels, for `write`.
+    """
+
+    pixels: NDArray[Any]
+    axes: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def partial_path(path: Path) -> Path:
+    """Where a file is written: beside its place, as a rename is atomic only within a file system."""
+    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix.lower()}")
+
+
+@contextmanager
+def replaced_when_complete(path: Path) -> Iterator[Path]:
+    """Context manager that gives a temporary path and moves it to ``path`` once it is complete.
+
+    A killed process leaves no half file under the final name.
+    """
+    partial = partial_path(path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_holds(path: Path, dtype: np.dtype[Any], dtypes: tuple[str, ...]) -> None:
+    """Check early that a file format supports a dtype.
+
+    Raises
+    ------
+    ValueError
+        If ``dtypes`` names some and ``dtype`` is not among them.
+    """
+    if dtypes and dtype.name not in dtypes:
+        raise ValueError(
+            f"{path}: {path.suffix.lower()} holds {' or '.join(dtypes)}, not {dtype.name};"
+            " write .tif, or ask for another output dtype"
+        )
+
+
+def check_array(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Say if an array is not what the result goes into.
+
+    Raises
+    ------
+    ValueError
+    """
+    if tuple(out.shape) != tuple(shape) or out.dtype != dtype:
+        raise ValueError(
+            f"out: got shape {tuple(out.shape)} and dtype {out.dtype}; needed are {tuple(shape)} and {dtype}"
+        )
+    if getattr(out, "read_only", False):
+        raise ValueError("out: got a read-only array; it must be writeable")
+
+
+def import_zarr() -> Any:
+    """The zarr package.
+
+    Raises
+    ------
+    ValueError
+        If it is not installed; the message says how to.
+    """
+    try:
+        import zarr
+    except ImportError as error:
+        raise ValueError(
+            'zarr is needed for this; install it with pip install "napari-dcr[zarr]"'
+        ) from error
+    return zarr
