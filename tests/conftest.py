@@ -61,3 +61,12 @@ def dim_rgb() -> NDArray[np.uint8]:
     light = 20 + 15 * np.sin(x / 9) + 10 * np.cos(y / 7)
     picture = light[..., None] * [1.0, 0.8, 0.6] + rng.normal(0, 2, (75, 102, 3))
     return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def stack() -> NDArray[np.uint16]:
+    """Two frames of 300 x 420."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:300, :420]
+    light = 300 + 200 * np.sin(x / 50) * np.cos(y / 40)
+    return (light + rng.normal(0, 20, (2, 300, 420))).clip(0).astype(np.uint16)

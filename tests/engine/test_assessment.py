@@ -1,0 +1,38 @@
+"""Residual, uncertainty and report beside the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import napari_dcr
+from tests.engine.conftest import recording
+
+
+def test_residual_and_uncertainty_come_in_the_images_shape(lively_counts: Path) -> None:
+    image = np.stack([recording(i) for i in range(4)]).reshape(2, 2, 160, 160)
+    out, report, residual, uncertainty = napari_dcr.enhance(
+        image, model=lively_counts, axes="tcyx", return_report=True, return_residual=True,
+        return_uncertainty=True,
+    )  # fmt: skip
+    assert out.shape == residual.shape == uncertainty.shape == image.shape
+    assert len(report) == 2
+    np.testing.assert_array_equal(residual, image.astype(np.float32) - out)
+    assert (uncertainty > 0).all()
+    plain = napari_dcr.enhance(image, model=lively_counts, axes="tcyx")
+    np.testing.assert_array_equal(out, plain)
+
+
+@pytest.mark.parametrize("name", ["return_report", "return_residual", "return_uncertainty"])
+def test_what_cannot_be_returned_is_refused(
+    name: str, lively_model: Path, lively_counts: Path, tmp_path: Path
+) -> None:
+    image = recording()
+    with pytest.raises(ValueError, match=f"{name}: got True with the model"):
+        napari_dcr.enhance(image, model=lively_model, **{name: True})
+    with pytest.raises(ValueError, match=f"{name}: got True"):
+        napari_dcr.enhance(image, model=lively_counts, out=tmp_path / "x.tif", **{name: True})
+    with pytest.raises(TypeError, match=f"{name}: got 1"):
+        napari_dcr.enhance(image, model=lively_counts, **{name: 1})

@@ -1,0 +1,86 @@
+"""The survey: independent of chunks and blocks, and made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import napari_dcr
+from napari_dcr.engine import survey
+from napari_dcr.engine.survey import Subject, Surveyor
+from napari_dcr.image.axes import Layout
+from napari_dcr.io.arrays import open_array
+
+FAST: dict[str, Any] = {"depth": 0, "device": "cpu", "precision": "fp32"}
+
+
+@settings(max_examples=20)
+@given(
+    height=st.integers(1, 90),
+    width=st.integers(1, 90),
+    chunks=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    block=st.integers(5, 100),
+    dtype=st.sampled_from(["uint8", "uint16", "int16", "float32", "float64"]),
+    seed=st.integers(0, 9),
+)
+def test_survey_is_independent_of_chunking(
+    height: int, width: int, chunks: tuple[int, int], block: int, dtype: str, seed: int
+) -> None:
+    """To the last bit; for integers, of the blocks as well."""
+    values = np.random.default_rng(seed).random((height, width)) * 200
+    image = values.astype(dtype)
+
+    def surveyed(array: Any, block: int) -> survey.Survey:
+        opened = open_array(array)
+        layout = Layout.resolve(array.shape)
+        source = opened.source(layout)
+        surveyor = Surveyor(Subject(1, height, width, image.dtype, True))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(survey, "BLOCK", block)
+            list(surveyor.add_planes([lambda rows, columns: source[rows, columns][None]]))
+        return surveyor.finish()
+
+    whole = surveyed(image, 40)
+    chunked = surveyed(da.from_array(image, chunks=chunks), 40)
+    assert whole.histogram is not None
+    assert chunked.histogram is not None
+    assert (whole.thumbnail == chunked.thumbnail).all()
+    assert (whole.histogram.counts == chunked.histogram.counts).all()
+    assert whole.digest == chunked.digest
+    if image.dtype.kind != "f":
+        assert (surveyed(image, block).thumbnail == whole.thumbnail).all()
+
+
+def test_a_second_run_needs_no_survey(
+    tmp_path: Path, stack: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Any] = []
+    look = Subject.look
+
+    def counted(self: Subject, *arguments: Any) -> Any:
+        looked.append(arguments)
+        return look(self, *arguments)
+
+    monkeypatch.setattr(Subject, "look", counted)
+    image = stack.copy() + np.uint16(1)
+    on_disk = zarr.create_array(tmp_path / "in.zarr", data=image, chunks=(1, 64, 64))
+    for source in (image, on_disk):
+        looked.clear()
+        first = napari_dcr.enhance(source, axes="tyx", **FAST)
+        assert looked
+        looked.clear()
+        napari_dcr.enhance(source, axes="tyx", **FAST, strength=0.5)
+        assert not looked
+        # Changed in place: what was found before is no longer true.
+        source[0, :50] = 9
+        changed = napari_dcr.enhance(source, axes="tyx", **FAST)
+        assert looked
+        assert (first != changed)[1].any()

@@ -1,0 +1,36 @@
+"""PNG and JPEG in and out: modes and metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from napari_dcr.io import formats
+from tests.io.conftest import random
+
+
+def test_jpeg_keeps_exif_and_profile(tmp_path: Path) -> None:
+    picture = PILImage.fromarray(random((16, 24, 3)))
+    exif = PILImage.Exif()
+    exif[0x0112] = 6  # orientation
+    exif[0x010F] = "A Camera"
+    picture.save(tmp_path / "in.jpg", exif=exif, icc_profile=b"a profile", dpi=(72, 72))
+    formats.write(tmp_path / "out.jpg", formats.read(tmp_path / "in.jpg"))
+    with PILImage.open(tmp_path / "out.jpg") as back:
+        assert back.getexif()[0x0112] == 6
+        assert back.getexif()[0x010F] == "A Camera"
+        assert back.info["icc_profile"] == b"a profile"
+        assert back.size == (24, 16)
+
+
+@pytest.mark.parametrize("mode", ["P", "LA", "1", "CMYK"])
+def test_unusual_modes_become_grey_or_colour(tmp_path: Path, mode: str) -> None:
+    source = PILImage.fromarray(random((9, 11, 3))).convert(mode)
+    name = tmp_path / ("in.jpg" if mode == "CMYK" else "in.png")
+    source.save(name)
+    picture = formats.read(name)
+    assert picture.pixels.dtype == np.uint8
+    assert picture.axes == ("yx" if mode == "1" else "yxs")

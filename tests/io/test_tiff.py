@@ -1,0 +1,98 @@
+"""TIFF in and out: pixels, axes, metadata; never half a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+import napari_dcr
+from napari_dcr.io import formats
+from napari_dcr.io.files import Picture
+from tests.io.conftest import random
+
+FAST: dict[str, Any] = {"depth": 0, "device": "cpu", "precision": "fp32"}
+
+
+def test_a_stopped_run_leaves_no_half_tif(tmp_path: Path, stack: NDArray[np.uint16]) -> None:
+    options = napari_dcr.Options(axes="tyx", tile=64, **FAST)
+    steps = napari_dcr.enhance_steps(stack, options, tmp_path / "out.tif")
+    for step in steps:
+        if step.done:
+            break
+    assert list(tmp_path.iterdir())
+    steps.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_imagej_stack_keeps_its_calibration(tmp_path: Path) -> None:
+    pixels = random((4, 3, 2, 16, 18), "uint16")
+    tifffile.imwrite(
+        tmp_path / "in.tif", pixels, imagej=True, resolution=(5.0, 5.0),
+        metadata={"axes": "TZCYX", "spacing": 0.5, "unit": "um", "finterval": 2.0, "min": 3.0, "max": 9.0},
+    )  # fmt: skip
+    picture = formats.read(tmp_path / "in.tif")
+    assert picture.axes == "tzcyx"
+    formats.write(tmp_path / "out.tif", picture)
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert file.is_imagej
+        metadata = file.imagej_metadata
+        assert file.series[0].axes == "TZCYX"
+        assert (file.asarray() == pixels).all()
+        assert file.pages.first.tags["XResolution"].value == (5, 1)
+    assert metadata is not None
+    assert (metadata["spacing"], metadata["unit"], metadata["finterval"]) == (0.5, "um", 2.0)
+    assert "min" not in metadata
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_ome_metadata_is_kept(tmp_path: Path, dtype: str) -> None:
+    pixels = random((2, 3, 16, 18), "uint16")
+    tifffile.imwrite(
+        tmp_path / "in.ome.tif", pixels,
+        metadata={
+            "axes": "CZYX", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm",
+            "Channel": {"Name": ["DAPI", "GFP"]}, "SignificantBits": 12,
+        },
+    )  # fmt: skip
+    picture = formats.read(tmp_path / "in.ome.tif")
+    assert picture.axes == "czyx"
+    result = picture.pixels.astype(dtype)
+    formats.write(tmp_path / "out.ome.tif", Picture(result, picture.axes, picture.metadata))
+    with tifffile.TiffFile(tmp_path / "out.ome.tif") as file:
+        assert file.is_ome
+        assert file.series[0].axes == "CZYX"
+        assert file.series[0].dtype == dtype
+        assert (file.series[0].asarray() == result).all()
+        xml = file.ome_metadata
+    assert xml is not None
+    for kept in ('PhysicalSizeX="0.25"', "DAPI", "GFP", "µm"):
+        assert kept in xml
+
+
+def test_description_and_resolution_of_a_plain_tiff_are_kept(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "in.tif", random((9, 11, 3)), photometric="rgb", metadata=None,
+        description="camera 7, lens cap on", resolution=(300, 300), resolutionunit=2,
+    )  # fmt: skip
+    formats.write(tmp_path / "out.tif", formats.read(tmp_path / "in.tif"))
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        page: Any = file.pages.first
+        assert page.description == "camera 7, lens cap on"
+        assert page.tags["XResolution"].value == (300, 1)
+        assert page.photometric == tifffile.PHOTOMETRIC.RGB
+
+
+def test_planar_tiff_round_trip(tmp_path: Path) -> None:
+    pixels = random((3, 9, 11))
+    tifffile.imwrite(
+        tmp_path / "in.tif", pixels, photometric="rgb", planarconfig="separate", metadata=None
+    )
+    picture = formats.read(tmp_path / "in.tif")
+    assert picture.axes == "syx"
+    formats.write(tmp_path / "out.tif", picture)
+    assert (formats.read(tmp_path / "out.tif").pixels == pixels).all()

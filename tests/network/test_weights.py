@@ -1,0 +1,28 @@
+"""Weights files: those of another kind are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_dcr.network import weights
+from napari_dcr.network.cascade import Cascade
+
+
+def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(b"not safetensors")
+    with pytest.raises(ValueError, match=r"^model: .*is not a weights file"):
+        weights.load(path)
+
+
+def test_weights_whose_maps_meant_something_else_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "earlier.safetensors"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(weights, "FORMAT", "napari-dcr 1")
+        weights.save(Cascade(), path, {})
+    with pytest.raises(ValueError, match="'napari-dcr 1'; needed is 'napari-dcr 2'"):
+        weights.load(path)

@@ -1,0 +1,93 @@
+"""The controls explain themselves and fit a narrow dock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_dcr.network import cards
+from napari_dcr.plugin.controls import Controls
+from napari_dcr.plugin.widget import EnhanceWidget
+
+
+@pytest.mark.gui
+def test_everything_fits_a_narrow_dock_and_says_what_it_does(
+    viewer: Any, widget: EnhanceWidget
+) -> None:
+    viewer.add_image(np.zeros((30, 40), np.uint16), name="a layer with a very long name " * 5)
+    controls = widget.controls
+    assert not controls.tile.native.isVisible()
+    controls.more.native.click()
+    assert controls.tile.native.isVisible()
+    assert widget.native.minimumSizeHint().width() <= 350
+    assert controls.native.minimumSizeHint().width() <= 350
+    buttons = [widget.preview, widget.compare, widget.wipe, widget.run, widget.cancel]
+    buttons += [widget.stages, widget.copy, widget.repeat]
+    for control in (controls.image, controls.extent, *controls.settings, *buttons):
+        assert len(control.tooltip) > 20, control.name
+
+
+@pytest.mark.gui
+def test_controls_explain_themselves(viewer: Any, widget: EnhanceWidget) -> None:
+    controls = widget.controls
+    viewer.add_image(
+        np.zeros((3, 2, 20, 30), np.uint8), axis_labels=("time", "channel", "y", "x"), name="cells"
+    )
+    assert controls.axes.value == "tcyx"
+    assert controls.shape.value == "3 t x 20 y x 30 x, 2 channels"
+    controls.axes.value = "tzyx"
+    assert controls.shape.value == "3 t x 2 z x 20 y x 30 x"
+    assert controls.options(controls.image.value).axes == "tzyx"
+    controls.axes.value = "tz"
+    assert controls.shape.value.startswith("axes: got 'tz'")
+    controls.depth.value = 0
+    assert controls.stage.value.startswith("tone curve alone")
+    assert not controls.detail.enabled
+    controls.depth.value = 2
+    assert "sub-U-Net 2" in controls.stage.value
+    assert controls.detail.enabled
+    assert "photographs" not in controls.use.value
+    controls.model.value = "photo"
+    assert "photographs" in controls.use.value
+    assert controls.weights.native.isHidden()
+    controls.input_range.value = "contrast limits"
+    viewer.layers["cells"].contrast_limits = (3, 90)
+    assert controls.options(controls.image.value).input_range == (3, 90)
+    assert controls.folder.enabled
+    controls.extent.value = "slice"
+    assert not controls.folder.enabled
+    for device in controls.device.choices:
+        controls.device.value = device
+        assert "GiB free" in controls.memory.value
+
+
+@pytest.mark.gui
+def test_the_list_of_images_follows_their_names(viewer: Any, widget: EnhanceWidget) -> None:
+    layers = [viewer.add_image(np.zeros((3, 20, 20), np.uint8), name=name) for name in "ab"]
+    controls = widget.controls
+    controls.image.value = layers[1]
+    controls.axes.value = "cyx"
+    layers[1].name = "another name"
+    shown = controls.image.native
+    assert [shown.itemText(i) for i in range(shown.count())] == ["a", "another name"]
+    assert controls.image.value is layers[1]
+    assert controls.axes.value == "cyx"  # as it was corrected
+
+
+@pytest.mark.gui
+def test_models_come_from_the_package(
+    qapp: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "stars.md").write_text("# stars: card\n\nFor stars\nalone.\n\nMore.\n")
+    shipped = {**cards.shipped(), "stars": tmp_path / "stars.safetensors"}
+    monkeypatch.setattr(cards, "shipped", lambda: shipped)
+    controls = Controls(list)
+    assert controls.model.choices == ("auto", *shipped, "own file...")
+    for model in controls.model.choices:
+        controls.model.value = model
+        assert len(controls.use.value) >= 10
+    controls.model.value = "stars"
+    assert controls.use.value == "For stars alone."

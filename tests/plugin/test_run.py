@@ -1,0 +1,100 @@
+"""Runs in the window: cancelled, failed, closed in the middle, and what they leave."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_dcr.engine import region_run as regions
+from napari_dcr.engine import runner
+from napari_dcr.plugin.widget import EnhanceWidget
+from tests.plugin.conftest import finish
+
+
+@pytest.mark.gui
+@pytest.mark.parametrize("saved", [False, True], ids=["memory", "zarr"])
+def test_cancel_keeps_nothing_and_run_works_again(
+    viewer: Any,
+    widget: EnhanceWidget,
+    qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    saved: bool,
+) -> None:
+    monkeypatch.setitem(runner.AUTOMATIC_PIXELS, "fp32", 100_000)  # many tiles
+    viewer.add_image(np.random.default_rng(0).integers(0, 40, (1500, 1600, 3), np.uint8))
+    folder = tmp_path / "results"
+    folder.mkdir()
+    if saved:
+        widget.controls.folder.value = folder
+    widget.start()
+    qtbot.waitUntil(lambda: widget.bar.value > 0, timeout=60_000)
+    widget.cancel.native.click()
+    assert widget.status.value == "cancelling"
+    finish(widget, qtbot)
+    assert widget.status.value == "cancelled"
+    assert len(viewer.layers) == 1
+    assert not list(folder.iterdir())
+    widget.controls.depth.value = 0
+    widget.start()
+    finish(widget, qtbot)
+    assert len(viewer.layers) == 2
+    assert len(list(folder.iterdir())) == saved
+
+
+@pytest.mark.gui
+def test_errors_are_told_and_the_widget_recovers(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("napari_dcr.plugin.widget.show_error", told.append)
+    viewer.add_image(np.zeros((20, 20), np.int64))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        widget.start()
+        finish(widget, qtbot)
+    assert len(told) == 1
+    assert "image: got dtype int64; allowed are uint8" in told[0]
+    assert widget.status.value == "failed"
+    assert widget.run.enabled
+
+
+@pytest.mark.gui
+def test_closing_the_viewer_in_the_middle_of_a_run(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(runner.AUTOMATIC_PIXELS, "fp32", 100_000)  # many tiles
+    viewer.add_image(np.random.default_rng(0).integers(0, 40, (1500, 1600, 3), np.uint8))
+    widget.start()
+    qtbot.waitUntil(lambda: widget.bar.value > 0, timeout=60_000)
+    run = widget._run
+    assert run is not None
+    viewer.close()
+    qtbot.waitUntil(lambda: not run.is_alive, timeout=60_000)
+
+
+@pytest.mark.gui
+def test_a_run_leaves_no_memory_taken(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, dim_rgb: NDArray[np.uint8]
+) -> None:
+    from napari_dcr.engine.runner import TileRunner
+
+    def alive() -> list[Any]:
+        gc.collect()
+        kinds = (TileRunner, regions.RegionEnhancer)
+        return [x for x in gc.get_objects() if isinstance(x, kinds)]
+
+    before = alive()  # lazy arrays keep the runners of their process
+    viewer.add_image(dim_rgb)
+    for extent in ("all", "slice"):
+        widget.controls.extent.value = extent
+        widget.start()
+        finish(widget, qtbot)
+    qtbot.wait(50)
+    assert [x for x in alive() if not any(x is known for known in before)] == []

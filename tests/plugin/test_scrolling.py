@@ -1,0 +1,31 @@
+"""Controls scroll where the window is low."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from napari_dcr.plugin.scrolling import Scrolling
+from napari_dcr.plugin.widget import EnhanceWidget
+
+
+@pytest.mark.gui
+def test_where_the_window_is_low_the_controls_scroll_and_run_stays_in_sight(
+    widget: EnhanceWidget, qtbot: Any
+) -> None:
+    widget.controls.show_advanced(True)
+    (area,) = widget.native.findChildren(Scrolling)
+    dock, bar = widget.native.window(), area.verticalScrollBar()
+    last, run = widget.controls.uncertainty.native, widget.run.native
+
+    def in_sight(native: Any) -> bool:
+        return bool(native.visibleRegion().boundingRect().size() == native.size())
+
+    dock.resize(1200, 700)
+    qtbot.waitUntil(lambda: bar.isVisible() and in_sight(run))
+    assert not in_sight(last)
+    bar.setValue(bar.maximum())
+    assert in_sight(last)
+    dock.resize(1200, 1150)
+    qtbot.waitUntil(lambda: not bar.isVisible() and in_sight(run) and in_sight(last))

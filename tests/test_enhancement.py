@@ -1,0 +1,199 @@
+"""enhance(): every kind of array in, the right kind out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import napari_dcr
+from napari_dcr.enhancement import drain
+from napari_dcr.image.intensity import DTYPES
+from napari_dcr.io import formats
+from napari_dcr.training.evaluation import metrics
+from napari_dcr.training.forward.synthetic import dim_rendition
+
+FAST = {"depth": 1, "device": "cpu", "precision": "fp32"}
+
+
+def as_dtype(picture: NDArray[np.uint8], dtype: str) -> NDArray[Any]:
+    if np.dtype(dtype).kind == "f":
+        return (picture / 255).astype(dtype)
+    return (picture.astype(np.int64) * np.iinfo(dtype).max // 255).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", ["rgb", "rgba", "grey", "channels", "stack", "rgb stack"])
+def test_every_kind_of_image(dim_rgb: NDArray[np.uint8], dtype: str, shape: str) -> None:
+    rgb = as_dtype(dim_rgb, dtype)
+    alpha = np.full_like(rgb[..., :1], 7 if np.dtype(dtype).kind != "f" else 0.5)
+    image, arguments = {
+        "rgb": (rgb, {}),
+        "rgba": (np.concatenate([rgb, alpha], -1), {}),
+        "grey": (rgb[..., 0], {}),
+        "channels": (rgb[..., :2].transpose(2, 0, 1), {"channel_axis": 0}),
+        "stack": (np.stack([rgb[..., 0], rgb[..., 1]]), {"axes": "tyx"}),
+        "rgb stack": (np.stack([rgb, rgb]), {}),
+    }[shape]
+    image = np.ascontiguousarray(image)
+    before = image.copy()
+    result = napari_dcr.enhance(image, **FAST, **arguments)
+    assert result.dtype == image.dtype
+    assert result.shape == image.shape
+    assert (image == before).all()
+    assert result is not image
+    colours, bright = (image[..., :3], result[..., :3]) if shape == "rgba" else (image, result)
+    assert bright.astype(float).mean() > 1.5 * colours.astype(float).mean()
+    if shape == "rgba":
+        assert (result[..., 3] == image[..., 3]).all()
+
+
+@settings(max_examples=25)
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    samples=st.sampled_from([None, 3, 4]),
+    dtype=st.sampled_from(DTYPES),
+    value=st.integers(0, 255),
+)
+def test_any_size_and_any_constant(
+    height: int, width: int, samples: int | None, dtype: str, value: int
+) -> None:
+    shape = (height, width) if samples is None else (height, width, samples)
+    image = as_dtype(np.full(shape, value, np.uint8), dtype)
+    result = napari_dcr.enhance(image, **FAST, rgb=samples is not None)
+    assert result.shape == shape
+    assert np.isfinite(result.astype(float)).all()
+
+
+@pytest.mark.parametrize("output", DTYPES)
+def test_output_dtype_and_range(dim_rgb: NDArray[np.uint8], output: str) -> None:
+    result = napari_dcr.enhance(dim_rgb, **FAST, output=output)
+    reference = napari_dcr.enhance(dim_rgb, **FAST, output="float32")
+    assert result.dtype == output
+    full = 1.0 if np.dtype(output).kind == "f" else np.iinfo(output).max
+    assert np.abs(result / full - reference).max() < (
+        2e-3 if output in ("uint8", "float16") else 1e-4
+    )
+    assert reference.min() >= 0
+    assert reference.max() <= 1
+
+
+def test_strength_0_is_the_input_to_the_last_bit(dim_rgb: NDArray[np.uint8]) -> None:
+    for dtype in DTYPES:
+        image = as_dtype(dim_rgb, dtype)
+        assert (napari_dcr.enhance(image, **FAST, strength=0) == image).all()
+    offset = np.linspace(-300, 7000, 64 * 64).reshape(64, 64)
+    assert (napari_dcr.enhance(offset, **FAST, strength=0) == offset).all()
+
+
+def test_strength_and_exposure_are_monotone(dim_rgb: NDArray[np.uint8]) -> None:
+    def mean(**arguments: float) -> float:
+        return float(napari_dcr.enhance(dim_rgb, **FAST, output="float32", **arguments).mean())
+
+    for name, values in (("strength", (0, 0.3, 0.7, 1)), ("exposure", (-2, -1, 0, 1, 2))):
+        means = [mean(**{name: v}) for v in values]
+        assert means == sorted(means)
+        assert len(set(means)) == len(means)
+
+
+def test_what_is_not_finite_stays_and_harms_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    clean = (rng.random((200, 220)) * 0.1).astype(np.float32)
+    dirty = clean.copy()
+    dirty[10, 10], dirty[20, 20], dirty[30, 30] = np.nan, np.inf, -np.inf
+    result = napari_dcr.enhance(dirty, **FAST)
+    assert np.isnan(result[10, 10])
+    assert result[20, 20] == np.inf
+    assert result[30, 30] == -np.inf
+    far = np.s_[100:, 100:]
+    assert np.abs(result[far] - napari_dcr.enhance(clean, **FAST)[far]).max() < 0.01
+    assert np.isfinite(
+        np.delete(result.ravel(), [10 * 220 + 10, 20 * 220 + 20, 30 * 220 + 30])
+    ).all()
+    assert napari_dcr.enhance(dirty, **FAST, output="uint8").dtype == np.uint8
+    assert np.isfinite(napari_dcr.enhance(np.full((9, 9), np.nan), **FAST, output="uint8")).all()
+
+
+def test_byte_order_and_strides_do_not_matter(dim_rgb: NDArray[np.uint8]) -> None:
+    wide = as_dtype(dim_rgb, "uint16")
+    expected = napari_dcr.enhance(wide, **FAST)
+    assert (napari_dcr.enhance(wide.astype(">u2"), **FAST) == expected).all()
+    strided = np.asfortranarray(wide)
+    assert (napari_dcr.enhance(strided, **FAST) == expected).all()
+    read_only = wide.copy()
+    read_only.flags.writeable = False
+    assert (napari_dcr.enhance(read_only, **FAST) == expected).all()
+
+
+def test_record_says_how_it_came_about(dim_rgb: NDArray[np.uint8]) -> None:
+    enhancement = drain(
+        napari_dcr.enhance_steps(dim_rgb, napari_dcr.Options(depth=2, device="cpu"))
+    )
+    record = enhancement.record
+    assert record["options"]["depth"] == 2
+    assert record["model"] == "photo"
+    assert len(record["sha256"]) == 64
+    assert record["version"] == napari_dcr.__version__
+    assert record["device"] == "cpu"
+    assert record["seconds"] > 0
+    repeated = napari_dcr.enhance(dim_rgb, **record["options"])
+    assert (repeated == enhancement.image).all()
+
+
+def test_progress_rises_to_the_end_and_can_cancel(dim_rgb: NDArray[np.uint8]) -> None:
+    seen: list[napari_dcr.Progress] = []
+    napari_dcr.enhance(dim_rgb, **FAST, tile=64, progress=seen.append)
+    done = [p.done for p in seen]
+    assert done == sorted(done)
+    assert done[-1] == seen[-1].total == dim_rgb[..., 0].size
+
+    class Stop(Exception):
+        pass
+
+    def stop(step: napari_dcr.Progress) -> None:
+        if step.done:
+            raise Stop
+
+    with pytest.raises(Stop):
+        napari_dcr.enhance(dim_rgb, **FAST, tile=64, progress=stop)
+
+
+def test_import_is_light() -> None:
+    code = "import sys, napari_dcr; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    roots = {name.split(".")[0] for name in modules.stdout.split()}
+    assert roots.isdisjoint({"torch", "napari", "qtpy", "PyQt6", "PySide6", "magicgui", "numpy"})
+
+
+def test_nothing_outside_the_plugin_imports_napari_or_qt() -> None:
+    package = Path(napari_dcr.__file__).parent
+    for path in package.rglob("*.py"):
+        if path.parent.name == "plugin":
+            continue
+        for line in path.read_text().splitlines():
+            words = line.split()
+            if words[:1] in (["import"], ["from"]):
+                assert words[1].split(".")[0] not in {"napari", "qtpy", "magicgui", "superqt"}, path
+
+
+def test_shipped_weights_restore_a_dim_photograph() -> None:
+    """The main job, on a picture that training has not seen."""
+    clean = formats.read(Path(__file__).parents[1] / "scripts" / "data" / "kodak-23.png").pixels
+    for ev in (3.0, 5.0):
+        dim, truth = (
+            np.round(p * 255).astype(np.uint8)
+            for p in dim_rendition(np.float32(clean / 255), ev, 23)
+        )
+        result = napari_dcr.enhance(dim, device="cpu", precision="fp32")
+        assert metrics.psnr(result, truth) > metrics.psnr(dim, truth) + 6
+        assert metrics.ssim(result, truth) > metrics.ssim(dim, truth) + 0.2

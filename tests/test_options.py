@@ -1,0 +1,53 @@
+"""Options: defaults, and what is refused."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+import napari_dcr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"image": np.zeros((9, 9), bool)}, TypeError, "image: got dtype bool; allowed are uint8"),
+        ({"image": np.zeros((9, 9), np.int64)}, TypeError, "image: got dtype int64"),
+        ({"image": np.zeros((9, 9), complex)}, TypeError, "image: got dtype complex128"),
+        ({"image": [[1, 2]]}, TypeError, "image: got list"),
+        (
+            {"model": "foto"},
+            ValueError,
+            "model: got 'foto'; allowed are 'auto', 'microscopy', 'photo'",
+        ),
+        ({"model": 3}, TypeError, "model: got 3"),
+        ({"depth": 4}, ValueError, "depth: got 4; the model 'photo' allows 0 to 3"),
+        ({"depth": -1}, ValueError, "depth: got -1"),
+        ({"depth": 1.5}, ValueError, "depth: got 1.5"),
+        ({"detail": 1}, TypeError, "detail: got 1"),
+        ({"strength": 1.1}, ValueError, "strength: got 1.1; allowed are numbers from 0 to 1"),
+        ({"strength": "1"}, TypeError, "strength: got '1'"),
+        ({"exposure": float("nan")}, ValueError, "exposure: got nan"),
+        ({"input_range": (5, 5)}, ValueError, "input_range: got .5, 5."),
+        ({"input_range": "full"}, ValueError, "input_range: got 'full'"),
+        ({"output": "int8"}, ValueError, "output: got 'int8'"),
+        ({"tile": 32}, ValueError, "tile: got 32; allowed are 'auto' and integers from 64"),
+        ({"device": "tpu"}, ValueError, "device: got 'tpu'; allowed here are 'auto', .*'cpu'"),
+        ({"precision": "int8"}, ValueError, "precision: got 'int8'"),
+        ({"axes": "zz"}, ValueError, "axes: got 'zz'"),
+    ],
+)
+def test_bad_arguments_are_named(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"^{message}"):
+        napari_dcr.enhance(**{"image": np.zeros((9, 9), np.uint8), **arguments})
+
+
+def test_defaults_stand_in_one_place() -> None:
+    signature = inspect.signature(napari_dcr.enhance).parameters
+    for name, field in napari_dcr.Options.__dataclass_fields__.items():
+        assert signature[name].default == field.default

@@ -1,0 +1,142 @@
+"""Guard rails: each one stops what it is there to stop."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+from skimage import data
+
+from napari_dcr.training.evaluation import guard_rails
+from napari_dcr.training.evaluation.guard_rails import (
+    Rail,
+    check_flicker,
+    check_highlights,
+    check_slider,
+    check_synthetic,
+    check_well_lit,
+    main,
+)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for name in ("astronaut", "coffee"):
+        PILImage.fromarray(getattr(data, name)()[40:168, 120:312]).save(folder / f"{name}.png")
+    return folder
+
+
+def brighten(picture: np.ndarray, exposure: float = 0.0) -> np.ndarray:
+    return np.clip(picture * 2.0 ** (1 + exposure), 0, 255).astype(np.uint8)
+
+
+def untouched(picture: np.ndarray, exposure: float = 0.0) -> np.ndarray:
+    return picture
+
+
+def kept(finding: guard_rails.Finding) -> list[bool]:
+    return [rail.kept for rail in finding.rails]
+
+
+def test_changing_what_is_well_lit_is_stopped(pictures: Path) -> None:
+    assert kept(check_well_lit(untouched, pictures)) == [True, True]
+    finding = check_well_lit(brighten, pictures)
+    assert kept(finding) == [False, False]
+    assert "astronaut.png" in finding.rails[1].worst
+
+
+def test_blowing_out_and_flattening_highlights_is_stopped(pictures: Path) -> None:
+    assert kept(check_highlights(untouched, pictures)) == [True] * 3
+    assert not any(kept(check_highlights(brighten, pictures)))
+
+    def flatten(picture: np.ndarray) -> np.ndarray:
+        return (100 + picture // 4).astype(np.uint8)
+
+    assert kept(check_highlights(flatten, pictures)) == [True, True, False]
+
+
+def test_a_flat_picture_has_no_contrast_to_keep(pictures: Path, tmp_path: Path) -> None:
+    PILImage.fromarray(np.full((40, 40, 3), 9, np.uint8)).save(tmp_path / "flat.png")
+    (tmp_path / "coffee.png").write_bytes((pictures / "coffee.png").read_bytes())
+    assert kept(check_highlights(untouched, tmp_path)) == [True] * 3
+
+
+def test_a_slider_that_does_nothing_is_stopped(pictures: Path) -> None:
+    assert kept(check_slider(brighten, pictures)) == [True]
+    assert kept(check_slider(untouched, pictures)) == [False]
+
+
+def test_flicker_is_stopped(pictures: Path) -> None:
+    def by_frame(stack: np.ndarray) -> np.ndarray:
+        gains = np.linspace(1, 1.02, len(stack))[:, None, None, None]
+        return stack * 4.0 * gains
+
+    assert kept(check_flicker(untouched, pictures)) == [True]
+    finding = check_flicker(by_frame, pictures)
+    assert kept(finding) == [False]
+    assert finding.rails[0].seen == pytest.approx(2, abs=0.3)
+
+
+def test_losing_the_picture_is_stopped(pictures: Path) -> None:
+    def lose(picture: np.ndarray) -> np.ndarray:
+        return np.full_like(picture, 128)
+
+    finding = check_synthetic(lose, pictures)
+    assert kept(finding) == [False]
+    dim = [np.mean(list(finding.values[f"psnr of input at -{ev} EV"].values())) for ev in (2, 4, 6)]
+    assert dim[0] > dim[1] > dim[2]
+    assert finding.table.count("\n| -") == 3 * 2 + 1
+
+
+@pytest.mark.parametrize("sign", [">=", "<", ">"])
+def test_not_a_number_keeps_no_promise(sign: str) -> None:
+    assert not Rail("", sign, 1.0, float("nan")).kept
+
+
+def test_the_shipped_weights_are_measured_from_the_shell(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values, text = tmp_path / "values.csv", tmp_path / "rails.md"
+    status = main(
+        [
+            "--slider",
+            str(pictures),
+            "--device",
+            "cpu",
+            "--csv",
+            str(values),
+            "--markdown",
+            str(text),
+        ]
+    )
+    assert status == 0
+    assert text.read_text() == capsys.readouterr().out
+    assert "| pass |" in text.read_text()
+    with values.open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 2 * len(guard_rails.EXPOSURES)
+    by_exposure = [float(line["value"]) for line in lines if line["image"] == "coffee.png"]
+    assert (np.diff(by_exposure) > 0).all()
+
+
+def test_a_promise_not_kept_is_an_exit_status(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        guard_rails.napari_dcr, "enhance", lambda picture, **_: brighten(picture), raising=False
+    )
+    assert main(["--wellit", str(pictures)]) == 1
+    assert "| FAIL |" in capsys.readouterr().out
+
+
+def test_nothing_to_measure_and_no_folder_are_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, message in (([], "nothing to measure"), (["--dim", str(tmp_path)], "has no")):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert message in capsys.readouterr().err

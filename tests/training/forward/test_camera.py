@@ -1,0 +1,204 @@
+"""The photo forward model: the camera's physics and the print."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_dcr.training.evaluation import metrics
+from napari_dcr.training.forward.camera import (
+    Conditions,
+    LightField,
+    Noise,
+    Scene,
+    Shot,
+    contrast,
+    undo_contrast,
+)
+
+
+def picture() -> np.ndarray:
+    y, x = np.mgrid[:90, :120].astype(np.float32) / 120
+    return np.stack([x, y, 1 - x], -1).clip(0, 1)
+
+
+EVEN = LightField("even", 0.0, (0.5, 0.5), 0.3, 0.0)
+
+
+def shot(**changes: object) -> Shot:
+    silent = Shot(
+        4.0, EVEN, Noise(0.0, 0.0), 0.3, 0.3, 1.0, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), 16, 0
+    )
+    return dataclasses.replace(silent, **changes)  # type: ignore[arg-type]
+
+
+Y = ((np.arange(90, dtype=np.float32) + 0.5) / 90)[:, None]
+
+
+X = ((np.arange(120, dtype=np.float32) + 0.5) / 120)[None]
+
+
+@given(st.floats(0, 0.6))
+def test_contrast_is_undone(amount: float) -> None:
+    v = np.linspace(0, 1, 300, dtype=np.float32)
+    assert np.abs(contrast(undo_contrast(v, amount), amount) - v).max() < 2e-3
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.8])
+def test_noise_has_the_variance_of_its_model(blur: float) -> None:
+    rng = np.random.default_rng(0)
+    noise = Noise(shot=4e-4, read=1e-6, correlation=blur)
+    for level in (0.0, 0.01, 0.3):
+        x = np.full((256, 256, 3), level, np.float32)
+        residual = noise(x, rng) - x
+        assert residual.std() == pytest.approx(np.sqrt(4e-4 * level + 1e-6), rel=0.03)
+        neighbours = np.corrcoef(residual[:, 1:].ravel(), residual[:, :-1].ravel())[0, 1]
+        assert (neighbours > 0.3) == bool(blur)
+
+
+def test_a_floor_lifts_blacks_by_the_mean_of_clipped_noise() -> None:
+    rng = np.random.default_rng(0)
+    floor, gains = 2e-3, (2.0, 1.0, 1.6)
+    noise = Noise(0.0, 0.0, gains=gains, floor=floor)
+    for level in (-1e-3, 0.0, 1e-3, 0.1):
+        clipped = np.maximum(level + floor * np.array(gains) * rng.normal(size=(200_000, 3)), 0)
+        lifted = noise.lifted(np.full((1, 1, 3), level, np.float32))
+        assert lifted[0, 0] == pytest.approx(clipped.mean(0), rel=0.02)
+    dark = noise.lifted(np.zeros((1, 1, 3), np.float32))[0, 0]
+    assert dark[0] > dark[2] > dark[1] > 0  # magenta
+
+
+@given(st.integers(0, 2**32))
+def test_shots_stay_inside_their_conditions(seed: int) -> None:
+    conditions = Conditions(
+        ev=(1, 3, 5), most_floor=4e-3, black=(-0.3, 0.1), cast=0.3, saturation=(0.7, 1.5)
+    )
+    some = Shot.sample(np.random.default_rng(seed), conditions=conditions)
+    assert 0 <= some.ev <= 5
+    assert some.noise.floor == 0 or 4e-4 <= some.noise.floor <= 4e-3
+    assert 0.7 <= some.saturation <= 1.5
+    assert Shot.sample(np.random.default_rng(seed), conditions=conditions) == some
+
+
+def test_saturation_of_the_camera_keeps_greys() -> None:
+    grey = np.full((90, 120, 3), 0.4, np.float32)
+    colours = picture()
+    spans = []
+    for saturation in (0.5, 1.0, 1.5):
+        some = shot(saturation=saturation, ev=2.0)
+        flat = Scene(grey, some).expose(grey, Y, X, np.random.default_rng(0))
+        assert np.ptp(flat) < 1e-3
+        dim = Scene(colours, some).expose(colours, Y, X, np.random.default_rng(0))
+        spans.append(float((dim.max(-1) - dim.min(-1)).mean()))
+    assert spans[0] < spans[1] < spans[2]
+
+
+def test_backlight_darkens_the_subject_and_spares_the_ground() -> None:
+    backlit = LightField("backlit", 3.0, (0.5, 0.5), 0.4, 0.0)
+    luma = np.linspace(0, 1, 50, dtype=np.float32)[None]
+    light = backlit(Y[:1], X[:, :50], luma)[0]
+    assert light[0] == -3
+    assert light[-1] == 0
+    assert (np.diff(light) >= 0).all()
+
+
+def test_lit_parts_are_not_overexposed_to_bring_up_the_rest() -> None:
+    p = picture()
+    lamp = LightField("lamp", 5.0, (0.3, 0.3), 0.2, 0.0)
+    assert Scene(p, shot(light=lamp, ev=0.0))._gain <= Scene.MOST_GAIN
+
+
+def test_hardly_dim_pictures_are_printed_as_they_were_meant() -> None:
+    low_key = picture() * 0.5
+    lifts = []
+    for ev in (0.0, 1.0, 4.0):
+        lifts.append(float(Scene(low_key, shot(ev=ev)).print(low_key, Y, X).mean()))
+    assert lifts[0] == pytest.approx(low_key.mean(), abs=0.02)
+    assert lifts[0] < lifts[1] < lifts[2]
+
+
+def test_input_is_darker_by_its_stops_and_the_target_is_not() -> None:
+    p = picture()
+    means = []
+    for ev in (1.0, 3.0, 5.0):
+        scene = Scene(p, shot(ev=ev))
+        means.append(float(scene.expose(p, Y, X, np.random.default_rng(0)).mean()))
+        assert scene.print(p, Y, X).mean() == pytest.approx(0.45, abs=0.08)
+    assert means[0] > means[1] > means[2] > 0
+
+
+def test_identity_pairs_are_identical() -> None:
+    p = picture()
+    for white in (1.0, 0.8):
+        scene = Scene(p, shot(identity=0.0, white=white))
+        assert scene.identity
+        assert scene.print(p, Y, X) == pytest.approx(p * white)
+        again = scene.expose(p, Y, X, np.random.default_rng(0))
+        assert np.abs(again - p * white).max() < 1e-4
+
+
+def test_low_keys_come_back_more_often_than_others_and_dim_pictures_never() -> None:
+    draw = (Scene.CHANCE + Scene.LOW_KEY_CHANCE) / 2
+    p = picture()
+    assert not Scene(p, shot(identity=draw)).identity
+    assert Scene(p**2, shot(identity=draw)).identity
+    assert not Scene(p * 0.2, shot(identity=0.0)).identity
+
+
+def test_targets_never_clip_and_keep_gradation_in_highlights() -> None:
+    p = picture()
+    lamp = LightField("lamp", 4.0, (0.3, 0.3), 0.3, 0.0)
+    scene = Scene(p, shot(light=lamp, glare=20.0, ev=1.0))
+    target = scene.print(p, Y, X)
+    assert metrics.blown_share(np.round(target * 255).astype(np.uint8)) == 0
+    brightest_tenth = p.max(-1) > np.quantile(p.max(-1), 0.9)
+    assert target.max(-1)[brightest_tenth].std() > 0.01
+
+
+def test_prints_of_dim_scenes_are_finished_and_those_of_bright_ones_are_not() -> None:
+    checks = (np.add.outer(np.arange(90), np.arange(120)) % 2)[..., None]
+    p = (picture() * 0.9 + 0.1 * checks).astype(np.float32)
+
+    def colour_and_detail(ev: float, finish: bool) -> tuple[float, float]:
+        scene = Scene(p, shot(ev=ev))
+        if not finish:
+            scene._finished = lambda display: display  # type: ignore[method-assign]
+        printed = scene.print(p, Y, X)
+        return float(np.ptp(printed, -1).mean()), float(np.abs(np.diff(printed, axis=1)).mean())
+
+    raw, finished = colour_and_detail(5.0, False), colour_and_detail(5.0, True)
+    assert finished[0] < 0.9 * raw[0]
+    assert finished[1] > 1.1 * raw[1]
+    assert colour_and_detail(0.0, True) == pytest.approx(colour_and_detail(0.0, False))
+    black, white = Scene.PAPER
+    dark_and_light = np.stack([np.zeros((9, 9, 3)), np.ones((9, 9, 3))]).astype(np.float32)
+    for flat, paper in zip(dark_and_light, (black, white), strict=True):
+        assert Scene(p, shot(ev=5.0))._finished(flat) == pytest.approx(paper)
+
+
+def test_lamp_light_is_compressed_and_gentle_light_is_kept() -> None:
+    grey = np.full((90, 120, 3), 0.4, np.float32)
+    for light, low, high in (
+        (LightField("gentle", 0.8, (0.5, 0.5), 0.3, 0.7), 0.95, 1.05),
+        (LightField("lamp", 4.0, (0.3, 0.3), 0.3, 0.0), 0.45, 0.6),
+    ):
+        printed = np.log2(Scene(grey, shot(light=light))._printed_light(grey, Y, X))
+        ratio = np.ptp(printed) / np.ptp(light(Y, X, grey[..., 0]))
+        assert low < ratio < high
+
+
+def test_rough_conditions_change_the_input_and_not_the_print() -> None:
+    p = picture()
+    for changes in (
+        {"black": (-0.02,) * 3},
+        {"balance": (1.3, 1.0, 0.8)},
+        {"camera_contrast": 0.7},
+    ):
+        plain, rough = Scene(p, shot()), Scene(p, shot(**changes))
+        assert (plain.print(p, Y, X) == rough.print(p, Y, X)).all()
+        a, b = (s.expose(p, Y, X, np.random.default_rng(0)) for s in (plain, rough))
+        assert np.abs(a - b).max() > 0.01
