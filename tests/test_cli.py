@@ -119,6 +119,7 @@ def test_info_tells_devices_weights_and_versions(capsys: pytest.CaptureFixture[s
         assert word in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_run_leaves_no_half_file(tmp_path: Path, sign: signal.Signals) -> None:
     rng = np.random.default_rng(0)

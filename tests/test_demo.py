@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from napari_dcr.io import formats
 
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_demo_writes_bright_pictures_and_says_where(tmp_path: Path) -> None:
     command = [sys.executable, ROOT / "scripts" / "demo.py", tmp_path]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

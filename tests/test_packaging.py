@@ -73,6 +73,7 @@ print(napari_dcr.__file__)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
 def test_installed_it_has_manifest_and_weights(
     kind: str, artifacts: dict[str, Path], tmp_path: Path

@@ -165,6 +165,7 @@ def _kill_the_first(flag: str, block: NDArray[Any]) -> NDArray[Any]:
     return block
 
 
+@pytest.mark.slow
 def test_on_a_cluster_one_worker_of_which_is_killed(
     tmp_path: Path, picture: NDArray[np.float32], small_blocks: None
 ) -> None:

@@ -67,6 +67,7 @@ def stop_after(image: Path, out: Path, tiles: int) -> None:
     steps.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["out.zarr", "out.ome.zarr"])
 def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
     tmp_path: Path, image: Path, name: str

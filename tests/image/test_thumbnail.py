@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_dcr.image.thumbnail import SIZE, Thumbnail
 
 
+@pytest.mark.slow
 @given(
     hnp.arrays(
         np.float64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=150), elements=st.floats(0, 1)

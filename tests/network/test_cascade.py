@@ -48,7 +48,7 @@ def touched(network: Cascade, depth: int, y: int, x: int, size: int) -> tuple[in
 
 
 @pytest.mark.parametrize("config", [CascadeConfig(), COUNTS], ids=["curve", "counts"])
-@pytest.mark.parametrize("depth", range(4))
+@pytest.mark.parametrize("depth", [0, 1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_receptive_field_is_the_support_of_the_gradient(depth: int, config: CascadeConfig) -> None:
     network = positive_cascade(config)
     radius = network.receptive_field(depth)

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import napari_dcr
 from napari_dcr.network import weights
@@ -13,6 +14,7 @@ from napari_dcr.training.export import export
 from napari_dcr.training.loop import Trainer, TrainingConfig
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_exports(
     photographs: Path, config: TrainingConfig, tmp_path: Path
 ) -> None:

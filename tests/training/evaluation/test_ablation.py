@@ -21,6 +21,7 @@ def save(path: Path, seed: int, gain: float = 1.0) -> None:
     picture.resize((200, 184), PILImage.Resampling.BICUBIC).save(path)
 
 
+@pytest.mark.slow
 def test_every_row_is_trained_and_scored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
