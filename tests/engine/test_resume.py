@@ -270,3 +270,48 @@ def test_memory_running_out_leaves_whole_chunks(
     result = napari_dcr.enhance(image, out=tmp_path / "out.zarr", **options)
     assert np.abs(result[...].astype(int) - expected).max() <= 1
     assert result.chunks == (1, 304, 520) or result.chunks[1] >= 300
+
+
+STORED = {
+    "identity": {
+        "strength": 1.0, "exposure": 0.0, "input_range": "auto", "link_frames": True,
+        "output": "same", "tile": 64, "axes": "yx",
+        "sha256": "ea401a11d1d0017189910bd2107ce25f2ae8f3be790252aaadcbc46b52893f55",
+        "depth": 1, "detail": True, "precision": "fp32", "version": "0.1.0", "part": [64, 64],
+    },
+    "sources": {"0": "aacae9969a4f37e6025182217dad31a8f15f6a8f39bb43c5b77881e44c54953c"},
+    "done": "4AA=",
+}  # fmt: skip
+"""Attribute of a run that an earlier version began: 192 x 240, the first three parts finished."""
+
+
+@pytest.mark.parametrize("same_weights", [False, True])
+def test_a_run_begun_by_an_earlier_version_is_resumed_or_refused_with_the_reason(
+    tmp_path: Path, same_weights: bool
+) -> None:
+    y, x = np.mgrid[:192, :240]
+    image = (600 + 300 * np.sin(y / 9) * np.cos(x / 13)).astype(np.uint16)
+    expected = napari_dcr.enhance(image, **FAST)
+    fresh = tmp_path / "fresh.zarr"
+    napari_dcr.enhance(image, out=fresh, **FAST)
+    ours: Any = zarr.open(fresh).attrs[resume.KEY]
+    stored = {**STORED, "identity": dict(STORED["identity"])}  # type: ignore[call-overload]
+    if same_weights:
+        stored["identity"]["sha256"] = ours["identity"]["sha256"]
+    partial = zarr.create_array(
+        tmp_path / "out.zarr", shape=(192, 240), dtype="u2", chunks=(64, 64)
+    )
+    partial[:64, :192] = expected[:64, :192]
+    partial.attrs[resume.KEY] = stored
+    different = {
+        name
+        for name in stored["identity"].keys() | ours["identity"].keys()
+        if stored["identity"].get(name) != ours["identity"].get(name)
+    }
+    if different:
+        with pytest.raises(ValueError, match=f"resume: .*{min(different)} .* there and"):
+            napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, **FAST)
+        assert not partial[64:].any()
+    else:
+        napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, **FAST)
+        np.testing.assert_array_equal(partial[...], expected)
