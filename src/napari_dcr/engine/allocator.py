@@ -1,4 +1,4 @@
-"""The heap of the GNU C library: freed feature maps stay mapped for those of the next tile."""
+"""Settings of the GNU C library's allocator: feature maps of a tile reuse the memory of the last one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import psutil
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 LARGEST = 2**31 - 1
 MMAPS = 65536
-"""What `M_MMAP_MAX` is unless it is set."""
+"""Default of `M_MMAP_MAX` in glibc."""
 
 MMAP_THRESHOLD = 32 << 20
-"""What the C library itself comes to once it has seen blocks of this size; more it does not take."""
+"""Largest threshold that glibc's own dynamic adjustment reaches."""
 
 _users = 0
 _lock = threading.Lock()
@@ -26,10 +26,10 @@ _lock = threading.Lock()
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Within, freed memory stays mapped; afterwards what is free goes back to the system.
+    """Context manager that keeps freed memory mapped inside the block and returns it on exit.
 
-    Otherwise every block above 32 MB is unmapped when it is freed, and mapping
-    the pages of tens of feature maps per window anew takes a third of the time
+    By default every block above 32 MB is unmapped when it is freed. Mapping the
+    pages of tens of feature maps again for every window takes a third of the time
     of a run.
     """
     global _users
@@ -51,34 +51,34 @@ def kept() -> Iterator[None]:
 
 
 class Bound:
-    """Bounds what stays mapped between two windows: holes may grow over a long run.
+    """Limit on the memory that stays mapped between windows; holes may grow during a long run.
 
-    Not less is kept than what a window needs: mapping pages anew takes time, and
-    all threads that allocate wait meanwhile.
+    The limit is never below what a window needs, because mapping pages again takes
+    time and blocks every thread that allocates.
 
     Parameters
     ----------
     most : float
-        Bytes beyond what is in use now.
+        Allowed bytes beyond the memory in use when the object is created.
     """
 
     def __init__(self, most: float) -> None:
         self._most, self._floor = most, _resident()
 
     def keep(self) -> None:
-        """Give back what is free if more than that is mapped."""
+        """Return free memory to the system if the limit is exceeded."""
         if _resident() - self._floor > self._most:
             trim()
             self._floor = _resident()
 
 
 def _resident() -> int:
-    """Bytes of this process in memory."""
+    """Resident memory of this process in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
 def trim() -> None:
-    """Give memory that is free back to the system, also from between blocks that are not."""
+    """Return free memory to the system, including free pages between allocated blocks."""
     if library := _glibc():
         library.malloc_trim(0)
 
@@ -90,7 +90,7 @@ def _set(name: int, value: int) -> None:
 
 @functools.cache
 def _glibc() -> Any:
-    """The GNU C library, where that is what allocates; else None."""
+    """Handle of the GNU C library, or None where another C library allocates."""
     try:
         library = ctypes.CDLL(None)
         return library if library.mallopt and library.malloc_trim else None

@@ -1,4 +1,4 @@
-"""Pieces of work: planes, the parts of them that are written at once, and the tiles still to do."""
+"""Units of work: planes, the parts of them that are written at once, and the queue of tiles."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from napari_dcr.network.global_net import Conditioning
 
 
 class Plane(Protocol):
-    """One plane of an image on its way through the network; windows are (C, h, w)."""
+    """Access to one plane of an image; windows have the shape (C, h, w)."""
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Read a window in the image's own units."""
 
     def to_working(self, own: NDArray[Any], out: NDArray[np.float32]) -> None:
-        """Turn it into what the network takes."""
+        """Convert a window to the network's input."""
 
     def working_values(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:
-        """What `to_working` turns each value of an unsigned dtype into."""
+        """Table of `to_working` for every value of an unsigned dtype."""
 
     def finish(self, own: NDArray[Any], enhanced: NDArray[np.float32]) -> NDArray[Any]:
-        """Turn own values and what the network made of them into the result."""
+        """Combine a window with the network's output for it into the result."""
 
     def write(self, rows: slice, columns: slice, values: NDArray[Any]) -> None:
         """Write a finished window."""
 
 
 class Part:
-    """A region of a plane that is written at once, in one tile or several.
+    """A region of a plane that is written at once, computed in one tile or several.
 
-    Whole chunks, that is: a store's chunk is never written from two sides.
+    It consists of whole chunks, so that no chunk of a store is written twice.
 
     Parameters
     ----------
     plane : Plane
     conditioning : Conditioning
-        Of the plane's image.
+        Conditioning of the plane's image.
     core : Tile
         The region, as one tile.
     written : callable, optional
-        Told, in the writing thread, once it has been written.
+        Called in the writing thread once the part has been written.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class Part:
         self._buffer: NDArray[Any] | None = None
 
     def split(self, tiles: int) -> None:
-        """One of its tiles was cut into so many."""
+        """Note that one of its tiles was cut into this many."""
         with self._lock:
             self._missing += tiles - 1
 
     def put(self, tile: Tile, values: NDArray[Any]) -> None:
-        """Take a finished tile; with the last one the region is written."""
+        """Add a finished tile; the last one triggers writing the region."""
         (top, bottom), (left, right) = self.core.core_rows, self.core.core_columns
         if tile.core_rows == (top, bottom) and tile.core_columns == (left, right):
             region = values
@@ -87,7 +87,7 @@ class Part:
             self._buffer = None
             if self._written is not None:
                 self._written()
-        # Counted once nothing can fail any more: a tile that failed is done again.
+        # Counted last, when nothing can fail any more: a tile that failed is computed again.
         with self._lock:
             self._missing -= 1
 
@@ -106,12 +106,12 @@ class Piece(NamedTuple):
 
 
 class Pieces:
-    """The tiles still to do, in order, none with a core above the limit.
+    """Queue of remaining tiles; tiles whose core exceeds the size limit are split.
 
     Parameters
     ----------
     parts : iterable of Part
-        Taken one by one.
+        Consumed one by one.
     grid : Grid
     """
 
@@ -121,11 +121,11 @@ class Pieces:
         self._returned: deque[Piece] = deque()
 
     def put_back(self, pieces: Iterable[Piece]) -> None:
-        """Return pieces that could not be done; they come first, in this order."""
+        """Return pieces that could not be computed to the front of the queue, in this order."""
         self._returned.extendleft(reversed(list(pieces)))
 
     def take(self, limit: int, pixels: int) -> list[Piece]:
-        """The next piece, and those after it of the same shape up to ``pixels`` in all."""
+        """Take the next piece, and further ones of the same shape, up to ``pixels`` in total."""
         batch: list[Piece] = []
         while (piece := self._next(limit)) is not None:
             height, width = piece.shape

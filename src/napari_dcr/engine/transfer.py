@@ -1,4 +1,4 @@
-"""Staging: how windows reach the device that computes, and how its pictures come back."""
+"""Transfers of tiles between host and device memory."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ Fill = Callable[[NDArray[Any]], None]
 """Writes a batch of windows into an array."""
 
 Work = Callable[..., list[Tensor]]
-"""Turns what was sent, now on the device, into pictures."""
+"""Computes pictures from the tensors that were sent to the device."""
 
 
 class Staging(Protocol):
-    """The way to a device and back.
+    """Transfers of tiles between host and device memory.
 
-    Three threads share it: one reads and sends, one computes, one fetches and writes.
+    Three threads use it: one reads and sends, one computes, one fetches and writes.
 
     Attributes
     ----------
     sends_integers : bool
-        Whether integers of 8 and 16 bits are better sent as they are than as float32.
+        Whether integers of 8 and 16 bits are sent unconverted instead of as float32.
     """
 
     sends_integers: bool
 
     def reserve(self, pixels: int) -> None:
-        """Be ready for batches of so many pixels."""
+        """Prepare for batches of up to this many pixels."""
 
     def send(self, shape: Sequence[int], dtype: np.dtype[Any], fill: Fill, *more: Tensor) -> Any:
-        """Have windows of a shape and dtype filled in and begin to send them, and tensors beside."""
+        """Let ``fill`` write windows and start sending them, together with further tensors."""
 
     def compute(self, sent: Any, work: Work) -> list[Any]:
-        """Begin to compute pictures from what was sent."""
+        """Start computing pictures from what was sent."""
 
     def fetch(self, picture: Any) -> NDArray[np.float32]:
-        """Wait for a picture; it is valid until the next one is fetched."""
+        """Wait for a picture and return it; it is valid until the next one is fetched."""
 
 
 def staging_for(device: torch.device) -> Staging:
-    """How windows reach a device."""
+    """The transfer that suits a device."""
     return Staged(Cuda(device)) if device.type == "cuda" else Direct(device)
 
 
 class Direct:
-    """Nothing to do, or to hide: a CPU, or a device that shares its memory."""
+    """Synchronous transfer for a CPU, or for a device that shares the host's memory."""
 
     sends_integers = False
 
@@ -59,22 +59,22 @@ class Direct:
         self._device = device
 
     def reserve(self, pixels: int) -> None:
-        """Memory is taken as it is needed."""
+        """Do nothing: memory is allocated for every window."""
 
     def send(
         self, shape: Sequence[int], dtype: np.dtype[Any], fill: Fill, *more: Tensor
     ) -> tuple[Tensor, ...]:
-        """Fill in."""
+        """Allocate and fill windows."""
         windows = torch.empty(tuple(shape), dtype=_torch_type(dtype))
         fill(windows.numpy())
         return windows, *more
 
     def compute(self, sent: tuple[Tensor, ...], work: Work) -> list[Tensor]:
-        """Compute."""
+        """Compute the pictures and copy them to the host."""
         return [picture.cpu() for picture in work(*(tensor.to(self._device) for tensor in sent))]
 
     def fetch(self, picture: Tensor) -> NDArray[np.float32]:
-        """It is there."""
+        """Return a picture as an array."""
         return picture.numpy()
 
 
@@ -82,18 +82,18 @@ class Stream(Protocol):
     """A queue of work on a device."""
 
     def wait_event(self, event: Any) -> None:
-        """Let what is given to it from now on wait for an event."""
+        """Make all work submitted from now on wait for an event."""
 
 
 class Event(Protocol):
-    """A moment in a stream."""
+    """A point in a stream."""
 
     def synchronize(self) -> None:
-        """Wait for it."""
+        """Wait until the stream has reached it."""
 
 
 class Accelerator(Protocol):
-    """What staging takes of a device with memory and streams of its own.
+    """The operations that `Staged` needs from a device with its own memory and streams.
 
     Attributes
     ----------
@@ -103,22 +103,22 @@ class Accelerator(Protocol):
     device: torch.device
 
     def pinned(self, size: int) -> Tensor:
-        """So many bytes of page-locked host memory."""
+        """Allocate page-locked host memory of this many bytes."""
 
     def stream(self) -> Stream:
-        """A new stream."""
+        """Create a stream."""
 
     def on(self, stream: Stream) -> AbstractContextManager[Any]:
-        """Within, this thread gives its work to a stream."""
+        """Context manager that submits this thread's work to a stream."""
 
     def record(self, stream: Stream | None = None) -> Event:
-        """When all is done that was given to a stream, or to this thread's own, so far."""
+        """Event after all work submitted so far to a stream, or to this thread's own stream."""
 
     def copy(self, target: Tensor, source: Tensor) -> None:
-        """Begin to copy between page-locked and device memory."""
+        """Start copying between page-locked and device memory."""
 
     def lend(self, tensor: Tensor, stream: Stream) -> None:
-        """Keep a tensor's memory from others until a stream that did not make it is done with it."""
+        """Keep a tensor's memory from being reused until another stream has finished with it."""
 
 
 class Cuda:
@@ -133,40 +133,40 @@ class Cuda:
         self.device = device
 
     def pinned(self, size: int) -> Tensor:
-        """So many bytes of page-locked host memory."""
+        """Allocate page-locked host memory of this many bytes."""
         return torch.empty(size, dtype=torch.uint8, pin_memory=True)
 
     def stream(self) -> Stream:
-        """A new stream."""
+        """Create a stream."""
         return torch.cuda.Stream(self.device)
 
     def on(self, stream: Any) -> AbstractContextManager[Any]:
-        """Within, this thread gives its work to a stream."""
+        """Context manager that submits this thread's work to a stream."""
         return torch.cuda.stream(stream)
 
     def record(self, stream: Any = None) -> Event:
-        """When all is done that was given to a stream, or to this thread's own, so far."""
-        event = torch.cuda.Event(blocking=True)  # waiting takes no core from the other threads
+        """Event after all work submitted so far to a stream, or to this thread's own stream."""
+        event = torch.cuda.Event(blocking=True)  # waiting does not occupy a core
         event.record(stream or torch.cuda.current_stream(self.device))
         return event
 
     def copy(self, target: Tensor, source: Tensor) -> None:
-        """Begin to copy between page-locked and device memory."""
+        """Start copying between page-locked and device memory."""
         target.copy_(source, non_blocking=True)
 
     def lend(self, tensor: Tensor, stream: Any) -> None:
-        """Keep a tensor's memory from others until a stream that did not make it is done with it."""
+        """Keep a tensor's memory from being reused until another stream has finished with it."""
         tensor.record_stream(stream)
 
 
 class Ring:
-    """Page-locked buffers that are used in turn, by one thread.
+    """Page-locked buffers that one thread uses in turn.
 
     Parameters
     ----------
     accelerator : Accelerator
     buffers : int
-        How many.
+        Number of buffers.
     """
 
     def __init__(self, accelerator: Accelerator, buffers: int) -> None:
@@ -176,12 +176,12 @@ class Ring:
         self._turn = 0
 
     def take(self, room: int, shape: Sequence[int], dtype: np.dtype[Any]) -> Tensor:
-        """The next buffer, once the last copy from or to it is done.
+        """Wait for the last copy from or to the next buffer, and return that buffer.
 
         Parameters
         ----------
         room : int
-            Elements to allocate, the first time; more than ``shape`` needs now.
+            Elements to allocate the first time, at least as many as ``shape`` needs.
         shape : sequence of int
         dtype : dtype
         """
@@ -191,13 +191,13 @@ class Ring:
             copied.synchronize()
         size = math.prod(shape) * dtype.itemsize
         if buffer is None or len(buffer) < size:
-            self._buffers[self._turn] = None  # not both at a time
+            self._buffers[self._turn] = None  # frees the old buffer before the new one is allocated
             buffer = self._accelerator.pinned(max(size, room * dtype.itemsize))
             self._buffers[self._turn] = buffer
         return buffer[:size].view(_torch_type(dtype)).view(tuple(shape))
 
     def copied(self, event: Event) -> None:
-        """When the last buffer that was taken may be used again."""
+        """Set the event after which the buffer taken last may be used again."""
         self._copied[self._turn] = event
 
 
@@ -209,18 +209,18 @@ class Sent(NamedTuple):
 
 
 class Computing(NamedTuple):
-    """A picture on the device that may not be finished yet."""
+    """A picture on the device that may still be in progress."""
 
     picture: Tensor
     finished: Event
 
 
 class Staged:
-    """Copies both ways beside the computing, each in a stream of its own.
+    """Asynchronous transfer: upload, computation and download each have a stream.
 
-    Windows go through two page-locked buffers, pictures through one: while the
-    device copies from one the reading thread fills the other, and a picture has
-    been written before the next one is fetched.
+    Windows pass through two page-locked buffers: while the device copies from one,
+    the reading thread fills the other. Pictures pass through a third buffer; each is
+    written before the next one is fetched.
 
     Parameters
     ----------
@@ -236,15 +236,15 @@ class Staged:
         self._pixels = 0
 
     def reserve(self, pixels: int) -> None:
-        """Allocate for batches of so many pixels when the first one comes."""
+        """Allocate for batches of up to this many pixels when the first one arrives."""
         self._pixels = max(self._pixels, pixels)
 
     def send(self, shape: Sequence[int], dtype: np.dtype[Any], fill: Fill, *more: Tensor) -> Sent:
-        """Fill in, and begin to copy."""
+        """Fill a buffer and start copying it to the device."""
         windows = self._windows.take(self._pixels * shape[1], shape, dtype)
         fill(windows.numpy())
         with self._accelerator.on(self._up):
-            # These are small, but waited for: the windows come last.
+            # Copying these small tensors blocks, so it comes before the windows.
             beside = [tensor.to(self._accelerator.device) for tensor in more]
             there = torch.empty(windows.shape, dtype=windows.dtype, device=self._accelerator.device)
             self._accelerator.copy(there, windows)
@@ -253,21 +253,21 @@ class Staged:
         return Sent((there, *beside), arrived)
 
     def compute(self, sent: Sent, work: Work) -> list[Computing]:
-        """Compute once it has arrived; returns before that is done."""
+        """Queue the computation after the upload; returns before it has finished."""
         accelerator = self._accelerator
-        # What the pictures are conditioned by was made in this thread's own stream.
+        # The conditioning was computed in this thread's own stream.
         self._middle.wait_event(accelerator.record())
         self._middle.wait_event(sent.arrived)
         for tensor in sent.tensors:
             accelerator.lend(tensor, self._middle)
-        # TensorFloat-32 has 10 bits of mantissa: with it tiles would differ from the whole.
+        # TensorFloat-32 has a mantissa of 10 bits: tiled results would differ from whole ones.
         with accelerator.on(self._middle), torch.backends.cudnn.flags(True, allow_tf32=False):
             pictures = [picture.contiguous() for picture in work(*sent.tensors)]
             finished = accelerator.record(self._middle)
         return [Computing(picture, finished) for picture in pictures]
 
     def fetch(self, computing: Computing) -> NDArray[np.float32]:
-        """Copy a picture once it is finished, and wait for it."""
+        """Copy a finished picture to the host and wait for the copy."""
         accelerator, picture = self._accelerator, computing.picture
         here = self._pictures.take(self._pixels * len(picture), picture.shape, np.dtype(np.float32))
         self._down.wait_event(computing.finished)

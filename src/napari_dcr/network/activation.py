@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SLOPE = 0.1
-"""Of what is negative."""
+"""Slope of the activation for negative values."""
 
 
 def activate(x: Tensor) -> Tensor:
-    """Leaky ReLU, in place: what comes before has no use for its output any more."""
+    """Apply a leaky ReLU in place; the preceding convolution no longer needs its output."""
     return F.leaky_relu(x, SLOPE, inplace=True)

@@ -1,4 +1,4 @@
-"""Functions of pixels, some rows of an image after the other."""
+"""Evaluation of per-pixel functions in bands of rows, to save memory on CPUs."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ import torch
 from torch import Tensor
 
 BAND = 1 << 18
-"""Pixels of a plane that are computed at once on a CPU."""
+"""Pixels of a plane that are evaluated at once on a CPU."""
 
 BLOCK = 8
-"""Bands begin at rows that it divides; a multiple of what pixels are folded by."""
+"""Bands begin at multiples of this many rows; itself a multiple of the folding factor."""
 
 
 def in_bands(
     function: Callable[..., tuple[Tensor, ...]], *images: Tensor, halo: int = 0
 ) -> tuple[Tensor, ...]:
-    """Apply a function of pixels and their surroundings; on a CPU to some rows after the other.
+    """Apply a function of pixels and their neighbourhood; on a CPU, band by band.
 
-    What comes between then takes little memory and stays in the processor's cache. The
-    last bit may depend on where a band ends. Gradients are taken of the whole.
+    Intermediate results of a band take little memory and stay in the processor's cache.
+    The last bit of a result may depend on where a band ends. When gradients are needed,
+    the function is applied to the whole images.
 
     Parameters
     ----------
     function : callable
-        Takes the images' rows, gives images of as many rows and columns as the first has.
+        Takes a band of each image and returns images with as many rows and columns as
+        the first band.
     images : Tensor, shape (B, C, H / n, W / n)
-        C may differ, and so may n, of which `BLOCK` is a multiple; it is 1 for the first.
+        C and n may differ between images. n is 1 for the first image and divides `BLOCK`.
     halo : int
-        Rows above and below that a row of the results depends on; each n divides them.
+        Number of rows above and below that a row of the results depends on; a multiple of
+        every n.
 
     Returns
     -------
@@ -52,7 +55,7 @@ def in_bands(
 
 
 def _of_height(height: int, part: Tensor) -> Tensor:
-    """Make room for an image like one of its bands."""
+    """Allocate an image of this height with the layout of one of its bands."""
     last = part.is_contiguous(memory_format=torch.channels_last)
     return torch.empty(
         (*part.shape[:2], height, part.shape[3]),

@@ -1,10 +1,9 @@
-"""The cosine transform of a block: its light and its colours, its mean and its detail apart.
+"""Cosine transform of blocks of pixels: separates luma from chroma, and means from detail.
 
-Noise and picture differ in little more than that noise is as strong in every coefficient of
-an orthonormal transform, and pictures are not: most of them is the mean, least of them is
-fine and coloured.  Of 2 x 2 pixels the transform is that of Haar (1910), of three channels
-the opponent colours of Ohta, Kanade and Sakai (1980), in which denoising is at home (BM3D,
-Dabov et al. 2007).
+White noise is equally strong in every coefficient of an orthonormal transform. Photographs
+are not: most of their energy is in the mean, and least in fine chroma. For 2 x 2 pixels the
+transform is the Haar transform (Haar 1910); for three channels it gives the opponent colours
+of Ohta, Kanade and Sakai (1980), which are common in denoising (BM3D, Dabov et al. 2007).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from napari_dcr.network.folding import FOLD
 
 
 def _dct_matrix(size: int) -> NDArray[np.float64]:
-    """Orthonormal DCT-II (Ahmed, Natarajan and Rao 1974), a coefficient a row."""
+    """Matrix of the orthonormal DCT-II (Ahmed, Natarajan and Rao 1974), one row per coefficient."""
     k, i = np.mgrid[:size, :size]
     scale = np.sqrt(np.where(k == 0, 1, 2) / size)
     return scale * np.cos(np.pi * (2 * i + 1) * k / (2 * size))
@@ -28,12 +27,12 @@ def _dct_matrix(size: int) -> NDArray[np.float64]:
 
 @functools.cache
 def _block_matrix(channels: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The same along channels, rows and columns of a folded block.
+    """Matrix of the transform along channels, rows and columns of a folded block.
 
-    Made once for a device: to copy it there for every window would wait for those before.
+    Cached for each device: copying it there for every window would wait for earlier windows.
     """
     pixels = np.kron(_dct_matrix(FOLD), _dct_matrix(FOLD))
-    with torch.inference_mode(False):  # training may use what inference made
+    with torch.inference_mode(False):  # so that training can use a matrix that inference created
         return torch.tensor(np.kron(_dct_matrix(channels), pixels), dtype=dtype, device=device)
 
 
@@ -42,7 +41,7 @@ def _matrix_for(x: Tensor) -> Tensor:
 
 
 def dct(folded: Tensor) -> Tensor:
-    """Take folded pixels to the coefficients of their blocks.
+    """Transform folded pixels into the coefficients of their blocks.
 
     Parameters
     ----------
@@ -52,7 +51,8 @@ def dct(folded: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (B, C F^2, h, w)
-        C times F^2 coefficients: of light (and of C - 1 colours), the mean's first.
+        F^2 coefficients for each of C components: luma, then C - 1 chroma components. The
+        mean comes first in each.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def dct(folded: Tensor) -> Tensor:
 
 
 def inverse_dct(coefficients: Tensor) -> Tensor:
-    """Undo `dct`.
+    """Invert `dct`.
 
     Examples
     --------

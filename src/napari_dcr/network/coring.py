@@ -1,9 +1,9 @@
-"""Coring: a change of the finest detail that nobody would see is not made.
+"""Coring: leave out changes of the finest detail that are too weak to be seen.
 
-Who takes away noise that is too weak to be seen takes fine texture with it, and what
-is smoother than photographs are looks painted.  Classic coring removes the weak part of
-a picture's fine bands (Rossi 1978; Simoncelli & Adelson 1996, in wavelet bands); here it
-is the weak part of what the cascade would change, in the finest bands of a Haar transform.
+Removing noise that is too weak to be seen also removes fine texture, and an image that is
+smoother than a photograph looks painted. Classic coring removes the weak part of a picture's
+fine bands (Rossi 1978; Simoncelli & Adelson 1996, in wavelet bands). Here the weak part of
+the cascade's *change* is removed, in the finest bands of a Haar transform.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 VISIBLE = 2.5 / 255
-"""Deviation of a change, in display values, at which half of it is made."""
+"""Standard deviation of a change, in display values, at which half of it is applied."""
 
 AROUND = 1
-"""Blocks on either side of a block over which the power of a change is averaged."""
+"""Number of blocks on each side over which the power of a change is averaged."""
 
 
 def cored(change: Tensor, visible: Tensor) -> Tensor:
-    """Leave out what is weak of a change's finest detail.
+    """Attenuate the weak part of a change in its finest detail.
 
     Parameters
     ----------
     change : Tensor, shape (B, C, 4, h, w)
-        Change of the coefficients of 2 x 2 pixels, in display values (`block_dct.dct`).
+        Change of the coefficients of 2 x 2 pixels, in display values (see `block_dct.dct`).
     visible : Tensor, shape (B,)
-        Deviation of the pixels at which half of it is made; where it is 0, all of it.
+        Standard deviation of a change at which half of it is applied; 0 applies all of it.
 
     Returns
     -------
     Tensor
-        Of the same shape: each block's mean as it was, and of the other coefficients
-        ``p^2 / (p^2 + visible^4)``, p being the mean square of the pixels' differences from
-        their block's mean, in the blocks around.
+        Same shape. The mean of each block is unchanged; the other coefficients are
+        multiplied by ``p^2 / (p^2 + visible^4)``, where p is the mean square difference
+        between the pixels and their block's mean, averaged over the neighbouring blocks.
 
     Examples
     --------
@@ -54,9 +54,9 @@ def cored(change: Tensor, visible: Tensor) -> Tensor:
 
 
 def _mean_around(x: Tensor) -> Tensor:
-    """Mean over the blocks around; those of the border stand for what is beyond it.
+    """Mean over neighbouring blocks; blocks at the border are repeated beyond it.
 
-    By shifted sums: in half the time of `avg_pool2d` on CPUs.
+    Uses shifted sums, which take half the time of `avg_pool2d` on CPUs.
     """
     height, width = x.shape[2:]
     size = 2 * AROUND + 1
@@ -67,5 +67,5 @@ def _mean_around(x: Tensor) -> Tensor:
 
 
 def reach(low: int, high: int) -> tuple[int, int]:
-    """Span of blocks that those from ``low`` to ``high`` depend on, along one axis."""
+    """Input span that the output blocks ``low..high`` depend on, along one axis."""
     return low - AROUND, high + AROUND

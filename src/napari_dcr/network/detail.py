@@ -10,16 +10,16 @@ from napari_dcr.network.activation import activate
 from napari_dcr.network.global_net import sample_grid
 
 Guide = tuple[Tensor, Tensor, Tensor]
-"""The image's feature grid, and the weights of its rows and columns in a window."""
+"""Feature grid of the image, and the interpolation weights of its rows and columns in a window."""
 
 
 class DetailModule(nn.Module):
     """Fuse low-level features with the running state, guided by the whole image.
 
     The *global* part scales and shifts the fused features by maps sampled from
-    the feature grid.  The *regional* part is a local high-pass branch, scaled by
-    the grid too: the product of global and regional of the published figure.
-    Only the regional part is switched by ``detail``.
+    the feature grid.  The *regional* part is a local high-pass branch, also scaled
+    by the grid: the product of global and regional features in the published figure.
+    ``detail`` switches the regional part only.
     """
 
     def __init__(self, width: int, grid_channels: int) -> None:
@@ -32,7 +32,7 @@ class DetailModule(nn.Module):
         self.mix = nn.Conv2d(width, width, 1)
 
     def forward(self, low: Tensor, state: Tensor, guide: Guide, detail: bool) -> Tensor:
-        """Fuse two (B, width, h, w) maps, which in the first stage are the same."""
+        """Fuse two (B, width, h, w) maps; in the first stage they are the same tensor."""
         fused = self._fused(low, state)
         dtype = fused.dtype
         shift = self._guide(1, guide, dtype).add_(fused)
@@ -51,9 +51,9 @@ class DetailModule(nn.Module):
         return F.conv2d(low, of_low + of_state, self.fuse.bias)
 
     def _guide(self, part: int, guide: Guide, dtype: torch.dtype) -> Tensor:
-        """Scale (0), shift (1) or gain (2): one at a time, for each is as large as the features.
+        """Sample the scale (0), shift (1) or gain (2): one at a time, as each is as large as the features.
 
-        Convolved before it is sampled: both are linear, and the grid is small.
+        The grid is convolved before it is sampled: both steps are linear and the grid is small.
         """
         grid, rows, columns = guide
         bias = self.guide.bias
@@ -68,9 +68,9 @@ class DetailModule(nn.Module):
 
 
 def _sum_around(x: Tensor) -> Tensor:
-    """Nine times the mean over 3 x 3; a tenth of the time of `avg_pool2d` on CPUs.
+    """Nine times the mean over 3 x 3 pixels, in a tenth of the time of `avg_pool2d` on CPUs.
 
-    At borders the mean is that of what there is.
+    At borders the mean is taken over the pixels inside the image.
     """
     ones = x.new_ones((x.shape[1], 1, 3, 3))
     total = F.conv2d(x, ones, padding=1, groups=x.shape[1])

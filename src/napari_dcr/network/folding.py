@@ -1,17 +1,17 @@
-"""Pixels folded into channels: the network works on blocks of them."""
+"""Folding of pixels into channels: the network works on blocks of 2 x 2 pixels."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 FOLD = 2
-"""Pixels per axis that are folded into channels where the network works."""
+"""Pixels per axis that are folded into channels."""
 
 
 def fold(x: Tensor) -> Tensor:
-    """Fold (B, C, H, W) into (B, C F^2, H / F, W / F), as `torch.nn.functional.pixel_unshuffle`.
+    """Fold (B, C, H, W) into (B, C F^2, H / F, W / F), like `torch.nn.functional.pixel_unshuffle`.
 
-    In a third of its time on CPUs, for it does not copy pixel by pixel.
+    On CPUs this takes a third of the time, because it does not copy pixel by pixel.
 
     Examples
     --------
@@ -24,7 +24,7 @@ def fold(x: Tensor) -> Tensor:
 
 
 def unfold(x: Tensor) -> Tensor:
-    """Undo `fold`, as `torch.nn.functional.pixel_shuffle`.
+    """Invert `fold`, like `torch.nn.functional.pixel_shuffle`.
 
     Examples
     --------

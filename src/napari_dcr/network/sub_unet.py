@@ -9,7 +9,7 @@ from napari_dcr.network.activation import activate
 
 
 class SubUNet(nn.Module):
-    """A three-scale U-Net with one convolution per scale and side.
+    """A three-scale U-Net with one convolution per scale in the encoder and in the decoder.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class SubUNet(nn.Module):
         self.decode_fine = nn.Conv2d(2 * fine, fine, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, fine, h, w) to the same shape; h and w are multiples of `stride`."""
+        """Map (B, fine, h, w) to the same shape; h and w must be multiples of `stride`."""
         fine = activate(self.encode_fine(x))
         middle = activate(self.down_middle(fine))
         middle = activate(self.encode_middle(middle))
@@ -41,7 +41,7 @@ class SubUNet(nn.Module):
         coarse = activate(self.encode_coarse(coarse)) + coarse
         middle = torch.cat([middle, self.up_middle(coarse)], 1)
         middle = activate(self.decode_middle(middle))
-        fine = torch.cat([fine, self.up_fine(middle)], 1)  # its parts make room
+        fine = torch.cat([fine, self.up_fine(middle)], 1)  # frees its parts
         return self.decode_fine(fine)
 
     @staticmethod
