@@ -168,7 +168,9 @@ def enhance_steps(
     dtype = check_dtype(opened.array.dtype)
     told = options.axes, options.channel_axis, options.rgb
     axes = opened.axes if told == (None, None, None) else options.axes
-    layout = Layout.resolve(tuple(opened.array.shape), axes, options.channel_axis, options.rgb)
+    layout = Layout.resolve(
+        tuple(opened.array.shape), axes, options.channel_axis, options.rgb, opened.samples
+    )
     out_dtype = dtype if options.output == "same" else np.dtype(options.output)
     lazy = out is None and is_dask(opened.array)
     sink = None if lazy else create_sink(out, opened, layout, out_dtype, resume)
@@ -177,6 +179,7 @@ def enhance_steps(
 
     yield Progress(0, layout.planes * layout.height * layout.width, "loading the model")
     setup = Setup.resolve(options, out_dtype)
+    layout = setup.arrange(layout)
     _check_extras(options, setup, sink)
     uncertainty = np.empty(layout.shape, np.float32) if options.return_uncertainty else None
     run = Run(opened, layout, setup, options, uncertainty)

@@ -83,7 +83,7 @@ def residual_of(
         What the result was made with.
     """
     wide: Any = np.float64 if dtype == np.float64 else np.float32
-    residual = np.empty(layout.shape, wide)
+    residual = np.zeros(layout.shape, wide)  # of alpha nothing is taken away
     everything = slice(0, layout.height), slice(0, layout.width)
     for group in groups(layout, options.link_frames):
         zero = wide(black(group))
@@ -92,8 +92,10 @@ def residual_of(
                 read_plane(array, layout, frame, group.channel, *everything).astype(wide)
                 for array in (source, result)
             )
-            index = layout.index(frame, group.channel, *everything, slice(None))
-            residual[index] = layout.from_planar(own - _without_gain(got, zero, options.exposure))
+            colours = slice(0, layout.band(group.channel).colours)
+            index = layout.index(frame, group.channel, *everything, colours)
+            taken = own[colours] - _without_gain(got[colours], zero, options.exposure)
+            residual[index] = layout.from_planar(taken)
     return residual
 
 

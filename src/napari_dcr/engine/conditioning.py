@@ -138,7 +138,12 @@ class ImageConditioning:
         if key not in self._known:
             survey = yield from self._survey(group, layout, setup, input_range)
             self._known[key] = link(
-                survey, input_range, self._dtype, not layout.is_rgb, runner.network, runner.device
+                survey,
+                input_range,
+                self._dtype,
+                layout.band(group.channel).colours == 1,
+                runner.network,
+                runner.device,
             )
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
@@ -165,7 +170,10 @@ class ImageConditioning:
         if self._fingerprint is None:
             # An image whose changes cannot be noticed is surveyed once for this object.
             self._fingerprint = self._opened.fingerprint() or object()
-        request = survey_request(layout, self._dtype, input_range, setup.model.is_quantitative)
+        colours = layout.band(group.channel).colours
+        request = survey_request(
+            layout, colours, self._dtype, input_range, setup.model.is_quantitative
+        )
         key = self._fingerprint, layout, group
         survey = SURVEYS.get(key, request)
         if survey is None:
@@ -186,12 +194,12 @@ class ImageConditioning:
 
 
 def survey_request(
-    layout: Layout, dtype: np.dtype[Any], input_range: InputRange, counts: bool
+    layout: Layout, colours: int, dtype: np.dtype[Any], input_range: InputRange, counts: bool
 ) -> Subject:
-    """What a survey of a group of planes has to find out."""
-    grey = not layout.is_rgb
+    """What a survey of a group of planes of so many colours has to find out."""
+    grey = colours == 1
     return Subject(
-        1 if grey else 3,
+        colours,
         layout.height,
         layout.width,
         dtype,
@@ -234,9 +242,10 @@ def _colours(
     source: Source, layout: Layout, frame: tuple[int, ...], channel: int
 ) -> Callable[[slice, slice], NDArray[Any]]:
     """Reader of a plane without its alpha."""
+    colours = layout.band(channel).colours
 
     def read(rows: slice, columns: slice) -> NDArray[Any]:
-        return read_plane(source, layout, frame, channel, rows, columns)[:3]
+        return read_plane(source, layout, frame, channel, rows, columns)[:colours]
 
     return read
 
@@ -258,11 +267,12 @@ def _survey_lazily(
     from dask.delayed import delayed
 
     look = delayed(_look, pure=False)
+    colours = slice(0, layout.band(channel).colours)
     work = (
         look(
             surveyor.subject,
             layout,
-            image[layout.index(frame, channel, rows, columns, slice(0, 3))],
+            image[layout.index(frame, channel, rows, columns, colours)],
             rows.start,
             columns.start,
         )

@@ -160,7 +160,7 @@ def _planes(layout: Layout, core: Box) -> Iterator[tuple[tuple[int, ...], int]]:
     """Frames and channels of a block."""
     spans = dict(zip(layout.axes, core, strict=True))
     frames = [range(*spans[a]) for a in layout.axes if a not in "yxsc"]
-    for channel in range(*spans.get("c", (0, 1))):
+    for channel in range(*spans.get("c", (0, layout.channels))):
         for frame in itertools.product(*frames):
             yield frame, channel
 

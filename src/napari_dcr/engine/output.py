@@ -37,6 +37,9 @@ class Rendering(Protocol):
     ) -> NDArray[Any]:
         """Turn (S, h, w) in own units and the network's (C, h, w) into the result."""
 
+    def keep_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
+        """Alpha, unchanged but for its dtype."""
+
 
 @dataclass(frozen=True)
 class Display:
@@ -81,9 +84,8 @@ class Display:
     def _finish(
         self, own: NDArray[Any], scale: Scale, enhanced: NDArray[np.float32]
     ) -> NDArray[Any]:
-        colours = own[:3]
         picture = expose(np.clip(enhanced, 0, 1), self.exposure)
-        if len(colours) < len(picture):
+        if len(own) < len(picture):
             picture = picture.mean(0, keepdims=True)
         working = _scaled(own, scale)
         change = np.float32(self.strength) * (picture - np.clip(working, 0, 1))
@@ -92,17 +94,17 @@ class Display:
             # Added to the own values, so that no change is no change to the last bit.
             wide: Any = np.float64 if own.dtype == np.float64 else np.float32
             change = change.astype(wide) * wide(scale.white - scale.black)
-            result = Scale(0, 1).from_working(colours.astype(wide) + change, dtype)
+            result = Scale(0, 1).from_working(own.astype(wide) + change, dtype)
         else:
             result = full_scale(dtype).from_working(np.clip(working + change, 0, 1), dtype)
-        result = _keep_missing(colours, result)
-        if len(own) == 4:
-            alpha = own[3:]
-            if not self.keep_units:
-                opaque = full_scale(own.dtype).to_working(alpha)
-                alpha = full_scale(dtype).from_working(np.clip(opaque, 0, 1), dtype)
-            result = np.concatenate([result, alpha.astype(dtype)])
-        return result
+        return _keep_missing(own, result)
+
+    def keep_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
+        """Alpha, scaled to the full range of the result's dtype where the colours are."""
+        if self.keep_units:
+            return alpha.astype(self.dtype)
+        opaque = full_scale(alpha.dtype).to_working(alpha)
+        return full_scale(self.dtype).from_working(np.clip(opaque, 0, 1), self.dtype)
 
 
 @dataclass(frozen=True)
@@ -151,10 +153,14 @@ class Quantitative:
                 result[band][1:] = self.strength * gain * unit * estimate[1:]
         return result if self.uncertainty else result.astype(self.dtype)
 
+    def keep_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
+        """Alpha as it is, rounded and clipped to the result's dtype."""
+        return Scale(0, 1).from_working(alpha, self.dtype)
+
 
 def _scaled(own: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
     """Colours in working units; what is not finite becomes black."""
-    scaled = scale.to_working(own[:3])
+    scaled = scale.to_working(own)
     return scaled if own.dtype.kind != "f" else np.where(np.isfinite(scaled), scaled, 0)
 
 

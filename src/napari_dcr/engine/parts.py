@@ -17,6 +17,10 @@ from napari_dcr.network.global_net import Conditioning
 class Plane(Protocol):
     """Access to one plane of an image; windows have the shape (C, h, w)."""
 
+    @property
+    def colours(self) -> int:
+        """How many of its samples, from the first on, the network looks at."""
+
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Read a window in the image's own units."""
 

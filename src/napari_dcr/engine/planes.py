@@ -50,9 +50,14 @@ class ArrayPlane:
         """Read (S, h, w) in own units, alpha included."""
         return read_plane(self.source, self.layout, self.frame, self.channel, rows, columns)
 
+    @property
+    def colours(self) -> int:
+        """How many of its samples, from the first on, the network looks at."""
+        return self.layout.band(self.channel).colours
+
     def to_working(self, own: NDArray[Any], out: NDArray[np.float32]) -> None:
         """Fill (C, h, w) with what the network takes."""
-        self.rendering.to_working(own, self.scale, out)
+        self.rendering.to_working(own[: self.colours], self.scale, out)
 
     def working_values(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:
         """What `to_working` turns each value of an unsigned dtype into: a table for the device."""
@@ -62,15 +67,28 @@ class ArrayPlane:
         return working[0, 0]
 
     def finish(self, own: NDArray[Any], enhanced: NDArray[np.float32]) -> NDArray[Any]:
-        """Turn own values and the network's picture into the result."""
-        return self.rendering.finish(own, self.scale, enhanced)
+        """Turn own values and the network's picture into the result.
+
+        Alpha follows the colours; where there is a place for it, the colours' uncertainty,
+        followed by that of alpha, comes last.
+        """
+        colours, alpha = own[: self.colours], own[self.colours :]
+        result = self.rendering.finish(colours, self.scale, enhanced)
+        if not len(alpha):
+            return result
+        kept = self.rendering.keep_alpha(alpha)
+        found = [result[: self.colours], kept, result[self.colours :]]
+        if len(result) > self.colours:
+            found.append(np.zeros(kept.shape, result.dtype))
+        return np.concatenate(found, dtype=result.dtype)
 
     def write(self, rows: slice, columns: slice, values: NDArray[Any]) -> None:
-        """Write (S, h, w), and the plane after it where there is a place for it."""
+        """Write (S, h, w), and the planes after it where there is a place for them."""
         index = self.layout.index(self.frame, self.channel, rows, columns, slice(None))
         if self.uncertainty is not None:
-            self.uncertainty[index] = self.layout.from_planar(values[1:])
-            values = values[:1].astype(self.rendering.dtype)
+            half = len(values) // 2
+            self.uncertainty[index] = self.layout.from_planar(values[half:])
+            values = values[:half].astype(self.rendering.dtype)
         self.target[index] = self.layout.from_planar(values)
 
 

@@ -135,6 +135,9 @@ class RegionEnhancer:
         yield RegionStep(0, total, "loading the model")
         out_dtype = dtype if options.output == "same" else np.dtype(options.output)
         setup = Setup.resolve(options, out_dtype)
+        layout = setup.arrange(layout)
+        places = list(_places(layout, region))
+        total = len(places) * math.prod(stop - start for start, stop in rectangle)
         network, depth = setup.runner.network, setup.spec.depth
         works = []
         noise: list[dict[str, Any]] = []
@@ -293,7 +296,7 @@ def _places(layout: Layout, region: Region) -> Iterator[tuple[tuple[int, ...], i
     """Frames and channels of a region."""
     spans = dict(zip(layout.axes, region, strict=True))
     stepped = [spans[a] for a in layout.axes if a not in "yxsc"]
-    channels = spans.get("c", slice(0, 1))
+    channels = spans.get("c", slice(0, layout.channels))
     for channel in range(channels.start, channels.stop):
         for frame in np.ndindex(*(s.stop - s.start for s in stepped)):
             yield tuple(i + s.start for i, s in zip(frame, stepped, strict=True)), channel

@@ -295,13 +295,15 @@ class TileRunner:
         ]
         dtype = own[0].dtype
         as_it_is = self._staging.sends_integers and dtype.name in ("uint8", "uint16")
-        channels = min(len(own[0]), 3) if as_it_is else self.network.config.channels
+        # Grey is given to each channel where it is batched with colour.
+        colours = max(part.plane.colours for part, _ in batch)
+        channels = colours if as_it_is else self.network.config.channels
 
         def fill(windows: NDArray[Any]) -> None:
             for (part, _), values, window in zip(batch, own, windows, strict=True):
                 h, w = values.shape[1:]
                 if as_it_is:
-                    window[:, :h, :w] = values[:3]
+                    window[:, :h, :w] = values[: part.plane.colours]
                 else:
                     part.plane.to_working(values, window[:, :h, :w])
                 # The plane's own remainder up to the stride: the one place where pixels are made up.

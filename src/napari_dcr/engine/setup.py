@@ -11,6 +11,7 @@ import torch
 from napari_dcr.engine.devices import Precision, fast_precision, find_device
 from napari_dcr.engine.output import Display, Quantitative, Rendering
 from napari_dcr.engine.runner import TileRunner
+from napari_dcr.image.axes import Layout
 from napari_dcr.network import weights
 from napari_dcr.options import Options
 
@@ -71,6 +72,10 @@ class Setup:
             TileRunner(model.network, device, precision, depth, options.detail, tile),
             rendering_of(options, model, out_dtype, options.return_uncertainty),
         )
+
+    def arrange(self, layout: Layout) -> Layout:
+        """The layout as the model takes it: one that measures takes colours one by one."""
+        return layout.with_colours_apart() if self.model.is_quantitative else layout
 
 
 def depth_of(options: Options, model: weights.Model) -> int:

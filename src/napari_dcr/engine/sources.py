@@ -135,6 +135,8 @@ class Opened:
         OME-Zarr metadata of the multiscale image that the array is a level of.
     metadata : dict
         What a TIFF keeps beside its pixels.
+    samples : str
+        What the samples of a pixel are, where the file says so; see `Layout`.
     """
 
     array: Any
@@ -142,6 +144,7 @@ class Opened:
     fingerprint: Callable[[], str | None]
     pyramid: dict[str, Any] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    samples: str = ""
 
     def source(self, layout: Layout) -> Source:
         """What tiles are read from."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,39 @@ STEPPED_NAMES = "ztpqruvw"
 
 
 @dataclass(frozen=True)
+class Band:
+    """Samples of a pixel that are enhanced together.
+
+    Attributes
+    ----------
+    start : int
+        The first one's place on the sample axis.
+    colours : int
+        How many are enhanced: 3 for red, green and blue, 1 for grey.
+    alphas : int
+        How many follow them that are kept as they are.
+    """
+
+    start: int
+    colours: int
+    alphas: int
+
+    @property
+    def stop(self) -> int:
+        """Place after its last sample."""
+        return self.start + self.colours + self.alphas
+
+
+GREY = Band(0, 1, 0)
+"""The only band of an image without a sample axis."""
+
+
+@dataclass(frozen=True)
 class Layout:
     """The axes of an image, one letter each.
 
-    ``y`` and ``x`` are space, ``s`` the colour samples of an RGB(A) image, ``c``
-    independent channels; every other letter is stepped over, plane by plane.
+    ``y`` and ``x`` are space, ``s`` the samples of each pixel, ``c`` independent channels;
+    every other letter is stepped over, plane by plane.
 
     Attributes
     ----------
@@ -27,6 +56,10 @@ class Layout:
         Shape of the array.
     axes : str
         A letter per axis, for example ``"tyxs"``.
+    samples : str
+        What the samples are, a letter each: ``rgb`` is a colour, ``a`` alpha, which is
+        kept, ``y`` a sample that is enhanced by itself, such as grey or near infrared.
+        By default ``"rgb"`` or ``"rgba"``.
 
     Examples
     --------
@@ -37,6 +70,11 @@ class Layout:
 
     shape: tuple[int, ...]
     axes: str
+    samples: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.samples and "s" in self.axes:
+            object.__setattr__(self, "samples", "rgba"[: self.shape[self.axes.index("s")]])
 
     @classmethod
     def resolve(
@@ -45,6 +83,7 @@ class Layout:
         axes: str | None = None,
         channel_axis: int | None = None,
         rgb: bool | None = None,
+        samples: str = "",
     ) -> Layout:
         """Find out what the axes are.
 
@@ -59,6 +98,9 @@ class Layout:
         rgb : bool, optional
             Whether the last axis holds colour samples.  By default it does if
             its length is 3 or 4 and there are at least three axes.
+        samples : str
+            What the samples are, where a file says so; used where the axes have an
+            ``s`` of that length.
 
         Raises
         ------
@@ -71,7 +113,7 @@ class Layout:
                 f"image: got an empty array of shape {shape}; every axis needs a length of 1 or more"
             )
         if axes is not None:
-            return cls._named(shape, axes, channel_axis, rgb)
+            return cls._named(shape, axes, channel_axis, rgb, samples)
         if channel_axis is not None:
             if not isinstance(channel_axis, int) or not -ndim <= channel_axis < ndim:
                 raise ValueError(
@@ -106,7 +148,12 @@ class Layout:
 
     @classmethod
     def _named(
-        cls, shape: tuple[int, ...], axes: str, channel_axis: int | None, rgb: bool | None
+        cls,
+        shape: tuple[int, ...],
+        axes: str,
+        channel_axis: int | None,
+        rgb: bool | None,
+        samples: str,
     ) -> Layout:
         letters = axes.lower() if isinstance(axes, str) else ""
         if not letters.isalpha() or len(letters) != len(shape) or len(set(letters)) != len(letters):
@@ -119,9 +166,11 @@ class Layout:
             raise ValueError(
                 f"axes: got {axes!r}; an image has colour samples (s) or channels (c), not both"
             )
-        if "s" in letters and shape[letters.index("s")] not in (3, 4):
+        count = shape[letters.index("s")] if "s" in letters else 0
+        samples = samples if count == len(samples) else ""
+        if count and not samples and count not in (3, 4):
             raise ValueError(
-                f"axes: got {axes!r}, but axis s has length {shape[letters.index('s')]}; allowed is 3 (RGB) or 4 (RGBA)"
+                f"axes: got {axes!r}, but axis s has length {count}; allowed is 3 (RGB) or 4 (RGBA)"
             )
         if channel_axis is not None and letters.find("c") != channel_axis % len(shape):
             raise ValueError(
@@ -131,7 +180,7 @@ class Layout:
             raise ValueError(
                 f"rgb: got {rgb}, but axes={axes!r} says otherwise; give one of the two"
             )
-        return cls(tuple(shape), letters)
+        return cls(tuple(shape), letters, samples)
 
     @property
     def height(self) -> int:
@@ -146,17 +195,34 @@ class Layout:
     @property
     def is_rgb(self) -> bool:
         """Whether there are colour samples."""
-        return "s" in self.axes
+        return "rgb" in self.samples
 
     @property
     def has_alpha(self) -> bool:
-        """Whether the fourth colour sample is alpha."""
-        return self.is_rgb and self.shape[self.axes.index("s")] == 4
+        """Whether one of the samples is alpha."""
+        return "a" in self.samples
+
+    @property
+    def bands(self) -> list[Band]:
+        """Samples that are enhanced together, in their order."""
+        if not self.samples:
+            return [GREY]
+        found = re.finditer("(rgb|.)(a*)", self.samples)
+        return [Band(m.start(), len(m[1]), len(m[2])) for m in found]
+
+    def band(self, channel: int) -> Band:
+        """The samples that a channel consists of."""
+        bands = self.bands
+        return bands[channel] if len(bands) > 1 else bands[0]
+
+    def with_colours_apart(self) -> Layout:
+        """The layout where each colour is a channel of its own; alpha stays alpha."""
+        return replace(self, samples=self.samples.replace("rgb", "yyy"))
 
     @property
     def channels(self) -> int:
-        """Independent channels; 1 if there is no such axis."""
-        return self.shape[self.axes.index("c")] if "c" in self.axes else 1
+        """Independent channels: along their own axis, or the bands of each pixel; else 1."""
+        return self.shape[self.axes.index("c")] if "c" in self.axes else len(self.bands)
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -175,8 +241,12 @@ class Layout:
     def index(
         self, frame: tuple[int, ...], channel: int, rows: slice, columns: slice, samples: slice
     ) -> tuple[int | slice, ...]:
-        """Index expression of a window of one plane."""
+        """Index expression of a window of one plane; ``samples`` count from the plane's first."""
         fixed = iter(frame)
+        if "s" in self.axes:
+            band = self.band(channel)
+            start, stop, _ = samples.indices(band.stop - band.start)
+            samples = slice(band.start + start, band.start + stop)
         place: dict[str, int | slice] = {"y": rows, "x": columns, "s": samples, "c": channel}
         return tuple(place[a] if a in place else next(fixed) for a in self.axes)
 
@@ -186,14 +256,14 @@ class Layout:
     def to_planar(self, window: NDArray[Any]) -> NDArray[Any]:
         """Turn what `index` reads into (samples, h, w)."""
         axes = self._plane_axes()
-        if not self.is_rgb:
+        if "s" not in axes:
             return window[None] if axes == "yx" else window.T[None]
         return window.transpose([axes.index(a) for a in "syx"])
 
     def from_planar(self, planar: NDArray[Any]) -> NDArray[Any]:
         """Inverse of `to_planar`."""
         axes = self._plane_axes()
-        if not self.is_rgb:
+        if "s" not in axes:
             return planar[0] if axes == "yx" else planar[0].T
         return planar.transpose(["syx".index(a) for a in axes])
 
