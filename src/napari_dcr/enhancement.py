@@ -164,7 +164,7 @@ def enhance_steps(
         See `enhance`.
     """
     started = time.perf_counter()
-    opened = open_image(image)
+    opened = open_image(image, out)
     dtype = check_dtype(opened.array.dtype)
     told = options.axes, options.channel_axis, options.rgb
     axes = opened.axes if told == (None, None, None) else options.axes

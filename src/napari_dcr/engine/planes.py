@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine.output import Rendering
+from napari_dcr.image.alpha import to_associated, to_straight
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.intensity import Scale
 
@@ -89,15 +90,26 @@ class ArrayPlane:
             half = len(values) // 2
             self.uncertainty[index] = self.layout.from_planar(values[half:])
             values = values[:half].astype(self.rendering.dtype)
+        if self.layout.band(self.channel).associated:
+            n = self.colours
+            values = np.concatenate([to_associated(values[:n], values[n : n + 1]), values[n:]])
         self.target[index] = self.layout.from_planar(values)
 
 
 def read_plane(
     source: Any, layout: Layout, frame: tuple[int, ...], channel: int, rows: slice, columns: slice
 ) -> NDArray[Any]:
-    """Read a window of one plane as (S, h, w), native byte order."""
+    """Read a window of one plane as (S, h, w), native byte order.
+
+    Colours that are stored multiplied by their alpha are divided by it.
+    """
     index = layout.index(frame, channel, rows, columns, slice(None))
-    return native(layout.to_planar(np.asarray(source[index])))
+    planes = native(layout.to_planar(np.asarray(source[index])))
+    band = layout.band(channel)
+    if band.associated:
+        n = band.colours
+        planes = np.concatenate([to_straight(planes[:n], planes[n : n + 1]), planes[n:]])
+    return planes
 
 
 def native(pixels: NDArray[Any]) -> NDArray[Any]:

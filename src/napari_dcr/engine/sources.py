@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -133,18 +133,21 @@ class Opened:
         cannot be told without going through them in any case.
     pyramid : dict, optional
         OME-Zarr metadata of the multiscale image that the array is a level of.
-    metadata : dict
-        What a TIFF keeps beside its pixels.
+    metadata : optional
+        What a file says beside its pixels, for the sink that writes another one.
     samples : str
         What the samples of a pixel are, where the file says so; see `Layout`.
+    notes : tuple of str
+        What was left out or taken for something, to be told to the user.
     """
 
     array: Any
     axes: str | None
     fingerprint: Callable[[], str | None]
     pyramid: dict[str, Any] | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: Any = None
     samples: str = ""
+    notes: tuple[str, ...] = ()
 
     def source(self, layout: Layout) -> Source:
         """What tiles are read from."""

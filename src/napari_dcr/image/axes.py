@@ -27,11 +27,14 @@ class Band:
         How many are enhanced: 3 for red, green and blue, 1 for grey.
     alphas : int
         How many follow them that are kept as they are.
+    associated : bool
+        Whether the colours are stored multiplied by the first of these.
     """
 
     start: int
     colours: int
     alphas: int
+    associated: bool = False
 
     @property
     def stop(self) -> int:
@@ -58,8 +61,8 @@ class Layout:
         A letter per axis, for example ``"tyxs"``.
     samples : str
         What the samples are, a letter each: ``rgb`` is a colour, ``a`` alpha, which is
-        kept, ``y`` a sample that is enhanced by itself, such as grey or near infrared.
-        By default ``"rgb"`` or ``"rgba"``.
+        kept, ``A`` alpha that the colours before it are multiplied by, ``y`` a sample that
+        is enhanced by itself, such as grey or near infrared.  By default ``"rgb"`` or ``"rgba"``.
 
     Examples
     --------
@@ -200,15 +203,15 @@ class Layout:
     @property
     def has_alpha(self) -> bool:
         """Whether one of the samples is alpha."""
-        return "a" in self.samples
+        return "a" in self.samples.lower()
 
     @property
     def bands(self) -> list[Band]:
         """Samples that are enhanced together, in their order."""
         if not self.samples:
             return [GREY]
-        found = re.finditer("(rgb|.)(a*)", self.samples)
-        return [Band(m.start(), len(m[1]), len(m[2])) for m in found]
+        found = re.finditer("(rgb|.)([aA]*)", self.samples)
+        return [Band(m.start(), len(m[1]), len(m[2]), m[2].startswith("A")) for m in found]
 
     def band(self, channel: int) -> Band:
         """The samples that a channel consists of."""

@@ -34,10 +34,11 @@ def open_array(image: Any) -> Opened:
         return Opened(image, None, lambda: str(image.name))
     if is_zarr(image):
         array, axes, pyramid = ome_zarr.find_image(image)
-        return Opened(array, axes, lambda: ome_zarr.files_stamp(array), pyramid)
+        notes = ome_zarr.left_out(pyramid["group"]) if pyramid else ()
+        return Opened(array, axes, lambda: ome_zarr.files_stamp(array), pyramid, notes=notes)
     raise TypeError(
         f"image: got {type(image).__name__}; allowed are a numpy.ndarray, a dask or zarr array,"
-        " an OME-Zarr group, and the path of a .zarr or .tif"
+        " an OME-Zarr group, and the path of an image file or a .zarr"
     )
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.io.metadata import Metadata
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -23,18 +25,27 @@ class Picture:
     pixels : ndarray
     axes : str
         A letter per axis, as `napari_dcr.enhance` takes it.
-    metadata : dict
-        What the format keeps beside the pixels, for `write`.
+    metadata : Metadata
+        What the file says beside the pixels, for `write`.
+    samples : str
+        What the samples of a pixel are; see `napari_dcr.image.axes.Layout`.
+    notes : tuple of str
+        What was left out or taken for something, to be told to the user.
     """
 
     pixels: NDArray[Any]
     axes: str
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=Metadata)
+    samples: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def partial_path(path: Path) -> Path:
-    """Where a file is written: beside its place, as a rename is atomic only within a file system."""
-    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix.lower()}")
+    """Where a file is written: beside its place, as a rename is atomic only within a file system.
+
+    The name is a hidden one, which no search of a folder finds.
+    """
+    return path.with_name(f".{secrets.token_hex(4)}.partial.{path.name}")
 
 
 @contextmanager

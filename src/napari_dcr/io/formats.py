@@ -1,9 +1,11 @@
-"""The table of formats: which family of files reads and writes what, chosen by suffix."""
+"""The table of formats: which one reads and writes what, chosen by suffix."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,54 +17,87 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.io import ome_zarr, pictures, tiff
 from napari_dcr.io.arrays import ArraySink, check_out, open_array
 from napari_dcr.io.files import Picture, check_holds, replaced_when_complete
+from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.views import Upright
 
 
 @dataclass(frozen=True)
-class Family:
-    """A family of image files that are read and written whole.
+class Format:
+    """A format of image files.
 
     Attributes
     ----------
     suffixes : tuple of str
         Lower case, with the dot.
     read : callable
-        Reads a file.
-    write : callable
-        Writes a picture to a path.
+        Reads a file whole.
+    write : callable or None
+        Writes a picture to a path; None for a format that is only read.
     dtypes : tuple of str
         Names of the dtypes that the format holds; empty for all of them.
+    open : callable or None
+        Opens a file to be read by region; None for a format that is always read whole.
     """
 
     suffixes: tuple[str, ...]
     read: Callable[[Path], Picture]
-    write: Callable[[Path, Picture], None]
+    write: Callable[[Path, Picture], None] | None = None
     dtypes: tuple[str, ...] = ()
+    open: Callable[[Path], Opened] | None = None
 
 
-TIFF = Family((".tif", ".tiff"), tiff.read_tiff, tiff.write_tiff)
-PNG = Family((".png",), pictures.read_picture, pictures.write_png, pictures.PNG_DTYPES)
-JPEG = Family((".jpg", ".jpeg"), pictures.read_picture, pictures.write_jpeg, pictures.JPEG_DTYPES)
+TIFF = Format((".tif", ".tiff"), tiff.read_tiff, tiff.write_tiff, (), tiff.open_tiff)
+PNG = Format((".png",), pictures.read_picture, pictures.write_png, pictures.PNG_DTYPES)
+JPEG = Format((".jpg", ".jpeg"), pictures.read_picture, pictures.write_jpeg, pictures.JPEG_DTYPES)
+BMP = Format((".bmp",), pictures.read_picture)
+WEBP = Format((".webp",), pictures.read_picture)
 
-FAMILIES = {suffix: family for family in (TIFF, PNG, JPEG) for suffix in family.suffixes}
-"""The family of each suffix."""
+FORMATS = {suffix: form for form in (TIFF, PNG, JPEG, BMP, WEBP) for suffix in form.suffixes}
+"""The format of each suffix."""
 
-SUFFIXES = tuple(FAMILIES)
+SUFFIXES = tuple(FORMATS)
+"""What is read."""
+
+WRITTEN = tuple(suffix for suffix, form in FORMATS.items() if form.write)
+"""What is written."""
 
 ZARR = ".zarr"
 
+_URL = re.compile(
+    r"[a-z][a-z0-9+.-]+::|[a-z][a-z0-9+.-]+://|(file|memory|s3|gs|gcs|https?|ftp|az|abfs):",
+    re.IGNORECASE,
+)
 
-def family_of(path: Path) -> Family:
-    """The family that a path's suffix names.
+
+def local_path(value: str | Path, argument: str) -> Path:
+    """The absolute path that is meant: the working folder may change while a run goes on.
 
     Raises
     ------
     ValueError
-        If there is none.
+        For a URL.
     """
+    if _URL.match(str(value)):
+        raise ValueError(
+            f"{argument}: got the URL {str(value)!r}; allowed are paths of local files. Of a zarr"
+            " elsewhere, give the array that zarr.open() returns for it"
+        )
+    return Path(value).absolute()
+
+
+def format_of(path: Path, *, written: bool = False) -> Format:
+    """The format that a path's suffix names.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or if it is not ``written`` though it should be.
+    """
+    allowed = WRITTEN if written else SUFFIXES
     suffix = path.suffix.lower()
-    if suffix not in FAMILIES:
-        raise ValueError(f"{path}: got suffix {suffix!r}; allowed are {', '.join(SUFFIXES)}")
-    return FAMILIES[suffix]
+    if suffix not in allowed:
+        raise ValueError(f"{path}: got suffix {suffix!r}; allowed are {', '.join(allowed)}")
+    return FORMATS[suffix]
 
 
 def read(path: str | Path) -> Picture:
@@ -73,11 +108,20 @@ def read(path: str | Path) -> Picture:
     ValueError
         If the format is not one of `SUFFIXES`, or the file cannot be read.
     """
-    path = Path(path)
-    family = family_of(path)
+    path = local_path(path, "image")
+    form = format_of(path)
+    with _naming(path):
+        return form.read(path)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Context manager that names the file in errors of any kind."""
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; give a file")
     try:
-        return family.read(path)
-    except FileNotFoundError:
+        yield
+    except (FileNotFoundError, MemoryError):
         raise
     except Exception as error:
         # The libraries raise exceptions of any kind for a damaged file.
@@ -92,10 +136,11 @@ def write(path: str | Path, picture: Picture) -> None:
     ValueError
         If the format cannot hold the pixels.
     """
-    path = Path(path)
-    family = family_of(path)
+    path = local_path(path, "out")
+    form = format_of(path, written=True)
+    assert form.write is not None
     with replaced_when_complete(path) as partial:
-        family.write(partial, picture)
+        form.write(partial, picture)
 
 
 def check_can_hold(path: str | Path, dtype: np.dtype[Any]) -> None:
@@ -107,8 +152,8 @@ def check_can_hold(path: str | Path, dtype: np.dtype[Any]) -> None:
         If it does not.
     """
     path = Path(path)
-    family = FAMILIES.get(path.suffix.lower())
-    check_holds(path, dtype, family.dtypes if family else ())
+    form = FORMATS.get(path.suffix.lower())
+    check_holds(path, dtype, form.dtypes if form else ())
 
 
 def is_large(path: Path) -> bool:
@@ -121,22 +166,67 @@ def is_in_zarr(path: Path) -> bool:
     return any(part.lower().endswith(ZARR) for part in path.parts)
 
 
-def open_image(image: Any) -> Opened:
-    """Open an array, a group or a path without reading its pixels.
+def open_image(image: Any, out: Any = None) -> Opened:
+    """Open an array, a group or a path without reading its pixels, as far as that is possible.
+
+    Parameters
+    ----------
+    image : array, group or path
+        See `napari_dcr.enhance`.
+    out : optional
+        What the result is written to: pixels are turned upright for a zarr, which does
+        not hold an orientation.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none of these, or the path is not that of a .zarr or .tif.
+        If it is none of these, or the file cannot be read.
     """
     if not isinstance(image, (str, Path)):
         return open_array(image)
-    path = Path(image)
-    if path.suffix.lower() in TIFF.suffixes:
-        return tiff.open_tiff(path)
+    path = local_path(image, "image")
     if is_in_zarr(path):
         return open_array(ome_zarr.open_path(path))
-    raise ValueError(f"image: got the path {str(path)!r}; allowed are those of a .zarr or .tif")
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"image: got the path {str(image)!r}; allowed are those of a {ZARR} or"
+            f" {', '.join(SUFFIXES)}"
+        )
+    form = format_of(path)
+    with _naming(path):
+        opened = form.open(path) if form.open else _opened(path, form.read(path))
+    return _upright(opened) if _is_zarr_path(out) or is_zarr(out) else opened
+
+
+def _opened(path: Path, picture: Picture) -> Opened:
+    """A picture that has been read whole."""
+    status = path.stat()
+    stamp = f"{path} {status.st_size} {status.st_mtime_ns}"
+    return Opened(
+        picture.pixels, picture.axes, lambda: stamp, metadata=picture.metadata,
+        samples=picture.samples, notes=picture.notes,
+    )  # fmt: skip
+
+
+def _is_zarr_path(out: Any) -> bool:
+    return isinstance(out, (str, Path)) and Path(out).suffix.lower() == ZARR
+
+
+def _upright(opened: Opened) -> Opened:
+    """An image turned as its file's orientation asks for."""
+    metadata, axes = opened.metadata, opened.axes
+    if not isinstance(metadata, Metadata) or metadata.orientation == 1 or axes is None:
+        return opened
+    array: Any = Upright(opened.array, axes, metadata.orientation)
+    if isinstance(opened.array, np.ndarray):
+        array = array[(slice(None),) * array.ndim]
+    stamp = opened.fingerprint
+    return replace(
+        opened,
+        array=array,
+        metadata=metadata.upright(),
+        fingerprint=lambda: f"{stamp()} upright",
+    )
 
 
 def create_sink(
@@ -162,20 +252,33 @@ def create_sink(
         If ``out`` cannot take the result.
     """
     if is_zarr(out) and hasattr(out, "shape"):
+        out = ome_zarr.anchored(out)
         if is_zarr(opened.array) and out.store_path == opened.array.store_path:
             raise ValueError("out: got the image itself; the input is never modified")
         return ome_zarr.ZarrSink(layout, dtype, out, None, False, resume)
     if isinstance(out, (str, Path)):
-        path = Path(out)
+        path = local_path(out, "out")
         if path.suffix.lower() == ZARR:
             multiscale = opened.pyramid is not None or path.name.lower().endswith(".ome.zarr")
-            return ome_zarr.ZarrSink(layout, dtype, path, opened.pyramid, multiscale, resume)
+            pyramid = opened.pyramid
+            if pyramid is None and isinstance(opened.metadata, Metadata):
+                pyramid = ome_zarr.described(layout.axes, opened.metadata.calibration)
+            return ome_zarr.ZarrSink(layout, dtype, path, pyramid, multiscale, resume)
         if path.suffix.lower() in TIFF.suffixes and not resume:
-            return tiff.TiffSink(layout, dtype, path, opened.metadata)
+            return tiff.TiffSink(layout, dtype, path, _metadata_of(opened))
         allowed = ".zarr" if resume else ".zarr or .tif"
-        raise ValueError(f"out: got the path {str(path)!r}; allowed are those of a {allowed}")
+        raise ValueError(f"out: got the path {str(out)!r}; allowed are those of a {allowed}")
     if resume:
         raise ValueError("resume: got True; it takes an out that is a .zarr or a zarr array")
     if out is not None:
         check_out(out, opened.array, layout.shape, dtype)
     return ArraySink(layout, dtype, out)
+
+
+def _metadata_of(opened: Opened) -> Metadata:
+    """What is kept beside the pixels, in no format's words."""
+    if isinstance(opened.metadata, Metadata):
+        return opened.metadata
+    if opened.pyramid is not None and opened.axes is not None:
+        return Metadata(calibration=ome_zarr.calibration_of(opened.axes, opened.pyramid))
+    return Metadata()

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 VERSION = "0.5"
+"""Of images that are made from something else than an OME-Zarr image."""
+
+WRITTEN = ("0.4", "0.5")
+"""Versions that are written: 0.4 on zarr 2, 0.5 on zarr 3. An older one becomes 0.4."""
 
 _TYPES = {"time": "t", "channel": "c"}
 
@@ -16,6 +23,74 @@ def find_multiscale(attributes: dict[str, Any]) -> dict[str, Any] | None:
     """First multiscale image in a group's attributes, or None if there is none."""
     images = attributes.get("ome", attributes).get("multiscales")
     return dict(images[0]) if images else None
+
+
+def namespace(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The part of a group's attributes that is OME-Zarr's: all of them up to 0.4."""
+    return dict(attributes.get("ome", attributes))
+
+
+def version_of(multiscale: dict[str, Any] | None, attributes: dict[str, Any]) -> str:
+    """The version that a multiscale image is written in, as the next one that is written here."""
+    own = attributes.get("ome")
+    if own is not None:
+        return str(own.get("version", VERSION)) if own.get("version") in WRITTEN else VERSION
+    return "0.4"
+
+
+def attributes(
+    version: str, image: dict[str, Any], omero: dict[str, Any] | None, own: dict[str, Any]
+) -> dict[str, Any]:
+    """Attributes of a group.
+
+    Parameters
+    ----------
+    version : str
+        One of `WRITTEN`.
+    image : dict
+        Metadata of the multiscale image, from `describe_pyramid`.
+    omero : dict, optional
+        How channels are called and shown.
+    own : dict
+        The source's attributes, of which all that is not OME-Zarr's is taken along.
+    """
+    others = {k: v for k, v in own.items() if k not in _OME_KEYS}
+    shown = {"omero": omero} if omero else {}
+    if version == "0.5":
+        return {**others, "ome": {"version": version, "multiscales": [image], **shown}}
+    return {**others, "multiscales": [{"version": version, **image}], **shown}
+
+
+_OME_KEYS = ("ome", "multiscales", "omero", "labels", "image-label", "bioformats2raw.layout", "plate", "well", "napari_dcr")  # fmt: skip
+
+
+def shown(omero: dict[str, Any], pixels: NDArray[Any], axes: str) -> dict[str, Any]:
+    """How channels are shown, with limits of display that fit their enhanced pixels.
+
+    Parameters
+    ----------
+    omero : dict
+        Of the source.
+    pixels : ndarray
+        Of the coarsest level.
+    axes : str
+        A letter per axis of ``pixels``.
+    """
+    channels = []
+    for number, channel in enumerate(omero.get("channels", [])):
+        inside = (
+            pixels.take(number, axes.index("c"))
+            if "c" in axes and number < pixels.shape[axes.index("c")]
+            else pixels
+        )
+        finite = inside[np.isfinite(inside)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        limits = (low, high)
+        if pixels.dtype.kind in "iu":
+            limits = float(np.iinfo(pixels.dtype).min), float(np.iinfo(pixels.dtype).max)
+        window = {"min": limits[0], "max": limits[1], "start": low, "end": max(high, low + 1e-9)}
+        channels.append({**channel, "window": window})
+    return {**omero, "channels": channels}
 
 
 def letters(multiscale: dict[str, Any], ndim: int) -> str | None:
@@ -46,7 +121,7 @@ def level_paths(multiscale: dict[str, Any]) -> list[str]:
 def describe_pyramid(
     axes: str, steps: list[tuple[int, ...]], template: dict[str, Any] | None, level: str
 ) -> dict[str, Any]:
-    """Attributes of a group that holds a pyramid.
+    """Metadata of a multiscale image.
 
     Parameters
     ----------
@@ -62,12 +137,10 @@ def describe_pyramid(
     """
     base_scale, base_shift = [1.0] * len(axes), [0.0] * len(axes)
     described: list[Any] = [_describe_axis(a) for a in axes]
-    name = None
     if template is not None:
-        name = template.get("name")
-        kept = template.get("axes")
-        if kept and len(kept) == len(axes) and all(isinstance(a, dict) for a in kept):
-            described = kept
+        named = template.get("axes")
+        if named and len(named) == len(axes) and all(isinstance(a, dict) for a in named):
+            described = named
         for entry in template["datasets"]:
             if str(entry["path"]) == level:
                 for change in entry.get("coordinateTransformations", []):
@@ -82,12 +155,8 @@ def describe_pyramid(
         if any(shift):
             changes.append({"type": "translation", "translation": shift})
         datasets.append({"path": str(number), "coordinateTransformations": changes})
-    image: dict[str, Any] = {"axes": described, "datasets": datasets, "type": "mean"}
-    if name:
-        image["name"] = name
-    if template is not None and "coordinateTransformations" in template:
-        image["coordinateTransformations"] = template["coordinateTransformations"]
-    return {"ome": {"version": VERSION, "multiscales": [image]}}
+    kept = {k: v for k, v in (template or {}).items() if k not in ("version", "metadata", "type")}
+    return {**kept, "axes": described, "datasets": datasets, "type": "mean"}
 
 
 def _describe_axis(letter: str) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from napari_dcr.engine.resume import KEY, RunRecord
 from napari_dcr.engine.tiles import Size
 from napari_dcr.image.axes import Layout
 from napari_dcr.io import ome_metadata as ome
+from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.files import check_array, import_zarr
 
 SMALLEST_LEVEL = 512
@@ -34,6 +37,13 @@ def open_path(path: Path) -> Any:
         If it is no zarr array or group.
     """
     zarr = import_zarr()
+    file = next((p for p in (path, *path.parents) if p.is_file()), None)
+    if file is not None:
+        kind = "a zip" if zipfile.is_zipfile(file) else "a file"
+        raise ValueError(
+            f"image: {file} is {kind}, not a folder; unpack it, or give the array that"
+            " zarr.open(zarr.storage.ZipStore(...)) returns"
+        )
     try:
         return zarr.open(store=str(path), mode="r")
     except (FileNotFoundError, ValueError) as error:
@@ -59,41 +69,124 @@ def find_image(node: Any) -> tuple[Any, str | None, dict[str, Any] | None]:
         If a group is not a multiscale image.
     """
     zarr = import_zarr()
+    node = anchored(node)
+    group: Any = node
     if isinstance(node, zarr.Group):
         multiscale = ome.find_multiscale(dict(node.attrs))
         if multiscale is None:
-            raise ValueError(
-                f"image: the zarr group {str(node.store_path)!r} is not a multiscale image;"
-                f" give one of its arrays: {', '.join(node.array_keys()) or 'it has none'}"
-            )
+            raise ValueError(f"image: the zarr group {_place(node)!r} {_what_is_in(node)}")
         level = ome.level_paths(multiscale)[0]
         array = node[level]
     else:
-        array, (multiscale, level) = node, _parent_image(node)
+        array, (group, multiscale, level) = node, _parent_image(node)
     axes = None if multiscale is None else ome.letters(multiscale, array.ndim)
     names = getattr(array.metadata, "dimension_names", None)
     if axes is None and names:
         axes = ome.letters_of(names)
-    return array, axes, None if multiscale is None else {**multiscale, "level": level}
+    if multiscale is None:
+        return array, axes, None
+    return array, axes, {**multiscale, "level": level, "group": group}
 
 
-def _parent_image(array: Any) -> tuple[dict[str, Any] | None, str]:
-    """The multiscale image that an array is a level of."""
+def anchored(node: Any) -> Any:
+    """The same array or group by an absolute path: the working folder may change."""
+    zarr = import_zarr()
+    root = getattr(node.store, "root", None)
+    if not isinstance(root, Path) or root.is_absolute():
+        return node
+    store = type(node.store)(root.absolute(), read_only=node.store.read_only)
+    mode = "r" if node.store.read_only else "r+"
+    return zarr.open(store=store, path=node.path, mode=mode)
+
+
+def _place(node: Any) -> str:
+    """A node's path, or where it is in its store."""
+    root = getattr(node.store, "root", None)
+    return str(node.store_path) if root is None else str(Path(root) / node.path)
+
+
+def _what_is_in(group: Any) -> str:
+    """What a group that is no image holds, and what to give instead."""
+    place = _place(group)
+    attributes = dict(group.attrs)
+    own = {**attributes, **attributes.get("ome", {})}
+    if "bioformats2raw.layout" in own:
+        names = sorted(
+            (n for n, g in group.groups() if ome.find_multiscale(dict(g.attrs))), key=_natural
+        )
+        if names:
+            return f"holds images {', '.join(names)}; give one: {place}/{names[0]}"
+    if "plate" in own:
+        wells = own["plate"].get("wells") or [{"path": "A/1"}]
+        return f"is a plate; give a field of one of its wells: {place}/{wells[0]['path']}/0"
+    if "well" in own:
+        return f"is a well; give one of its fields: {place}/{own['well']['images'][0]['path']}"
+    arrays = ", ".join(group.array_keys())
+    return f"is not a multiscale image; give one of its arrays: {arrays or 'it has none'}"
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return (int(name), "") if name.isdigit() else (1 << 62, name)
+
+
+def described(axes: str, calibration: Calibration) -> dict[str, Any] | None:
+    """Metadata of a multiscale image from another format's; None where there are none."""
+    if not calibration:
+        return None
+    image, omero = calibration.to_ngff(axes)
+    return {**image, "level": "0", "omero": omero}
+
+
+def calibration_of(axes: str, pyramid: dict[str, Any]) -> Calibration:
+    """Size of a pixel and channels, from `find_image`."""
+    omero = pyramid.get("omero")
+    if "group" in pyramid:
+        omero = ome.namespace(dict(pyramid["group"].attrs)).get("omero")
+    return Calibration.of_ngff(axes, pyramid, pyramid["level"], omero)
+
+
+def _parent_image(array: Any) -> tuple[Any, dict[str, Any] | None, str]:
+    """The group and multiscale image that an array is a level of."""
     zarr = import_zarr()
     place, _, name = array.path.rpartition("/")
     store = array.store
     if not array.path:  # opened by its own path
         root = getattr(store, "root", None)
         if root is None or not hasattr(zarr.storage, "LocalStore"):
-            return None, ""
+            return None, None, ""
         store, place, name = str(Path(root).parent), "", Path(root).name
     try:
         group = zarr.open_group(store=store, path=place, mode="r")
     except (FileNotFoundError, ValueError, TypeError):
-        return None, ""
+        return None, None, ""
     multiscale = ome.find_multiscale(dict(group.attrs))
     known = multiscale is not None and name in ome.level_paths(multiscale)
-    return (multiscale, name) if known else (None, "")
+    return (group, multiscale, name) if known else (None, None, "")
+
+
+def labels_folder(group: Any) -> Path | None:
+    """Folder of the label images of an OME-Zarr image, where there is one."""
+    root = getattr(group.store, "root", None)
+    folder = None if root is None else Path(root) / group.path / "labels"
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def left_out(group: Any) -> tuple[str, ...]:
+    """What of an OME-Zarr image is not taken along, or is written in another way."""
+    own = dict(group.attrs)
+    found = []
+    images = ome.namespace(own).get("multiscales", [])
+    if len(images) > 1:
+        found.append(
+            f"it holds {len(images)} multiscale images; the first is taken and"
+            f" {len(images) - 1} left out"
+        )
+    version = str(images[0].get("version", "0.4")) if "ome" not in own and images else None
+    if version not in (None, *ome.WRITTEN):
+        found.append(f"its OME-Zarr version {version} is written as 0.4")
+    if "labels" in set(group.group_keys()) and labels_folder(group) is None:
+        found.append("its labels are not taken along from a store that is no folder")
+    return tuple(found)
 
 
 def files_stamp(array: Any) -> str | None:
@@ -131,6 +224,7 @@ def create_array(
     dtype: np.dtype[Any],
     chunk: tuple[int, int],
     attributes: dict[str, Any] | None = None,
+    zarr_format: int = 3,
 ) -> Any:
     """Create an array whose chunks are one plane deep."""
     zarr = import_zarr()
@@ -141,13 +235,16 @@ def create_array(
         if name is None
         else {"store": group_or_path.store_path, "name": name}
     )
+    how: dict[str, Any] = {"dimension_names": tuple(layout.axes)}
+    if zarr_format == 2:
+        how = {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}}
     return zarr.create_array(
         **where,
         shape=layout.shape,
         dtype=dtype,
         chunks=chunks,
-        dimension_names=tuple(layout.axes),
         attributes=attributes,
+        **how,
     )
 
 
@@ -172,7 +269,9 @@ def build_pyramid(group: Any, layout: Layout) -> Iterator[str]:
         chunk = tuple(source.chunks[fine.axes.index(a)] for a in "yx")
         if str(number) in group:
             del group[str(number)]  # begun by a run that was stopped
-        target = create_array(group, str(number), coarse, source.dtype, chunk)
+        target = create_array(
+            group, str(number), coarse, source.dtype, chunk, zarr_format=group.metadata.zarr_format
+        )
         ranges = [range(0, n, c) for n, c in zip(shape, target.chunks, strict=True)]
         for corner in itertools.product(*ranges):
             place = tuple(
@@ -240,6 +339,10 @@ class ZarrSink:
     ) -> None:
         self._layout, self._dtype, self._out, self._resume = layout, dtype, out, resume
         self._pyramid, self._multiscale = pyramid, multiscale
+        self._source = (pyramid or {}).get("group")
+        version = ome.version_of(pyramid, dict(self._source.attrs)) if self._source else ome.VERSION
+        self._version = version if version in ome.WRITTEN else ome.VERSION
+        self._zarr_format = 2 if self._version == "0.4" else 3
         self._group: Any = None
         self._array = self._find() if isinstance(out, Path) else out
         self.record: RunRecord | None = None
@@ -284,12 +387,17 @@ class ZarrSink:
             chunk = _divisor(part[0]), _divisor(part[1])
             if self._multiscale:
                 zarr = import_zarr()
-                self._group = self._group or zarr.open_group(store=str(self._out), mode="a")
+                self._group = self._group or zarr.open_group(
+                    store=str(self._out), mode="a", zarr_format=self._zarr_format
+                )
                 place, name = self._group, "0"
             else:
                 place, name = self._out, None
             # With the attribute from the first moment on: by it the array is known as ours.
-            self._array = create_array(place, name, self._layout, self._dtype, chunk, {KEY: {}})
+            self._array = create_array(
+                place, name, self._layout, self._dtype, chunk, {KEY: {}},
+                self._zarr_format if self._multiscale else 3,
+            )  # fmt: skip
         elif self._resume:
             remove_leftovers(self._array)
         self.record = RunRecord(self._array, {**identity, "part": list(part)}, parts, self._resume)
@@ -299,14 +407,38 @@ class ZarrSink:
         """Add the pyramid and the record."""
         if self._group is not None:
             yield from build_pyramid(self._group, self._layout)
-            level = "" if self._pyramid is None else str(self._pyramid["level"])
-            self._group.update_attributes(
-                ome.describe_pyramid(
-                    self._layout.axes, level_steps(self._layout), self._pyramid, level
-                )
-            )
+            yield from self._copy_labels()
+            self._group.update_attributes(self._attributes())
         assert self.record is not None
         self.record.finish(record)
+
+    def _attributes(self) -> dict[str, Any]:
+        """Attributes of the group: the image's own, and the source's."""
+        pyramid, steps = self._pyramid, level_steps(self._layout)
+        level = "" if pyramid is None else str(pyramid["level"])
+        template = {
+            k: v for k, v in (pyramid or {}).items() if k not in ("group", "omero", "level")
+        }
+        image = ome.describe_pyramid(self._layout.axes, steps, template or None, level)
+        omero, own = (pyramid or {}).get("omero"), {}
+        if self._source is not None:
+            own = dict(self._source.attrs)
+            omero = ome.namespace(own).get("omero")
+        if omero:
+            coarse = self._group[str(len(steps) - 1)][...]
+            omero = ome.shown(omero, coarse, self._layout.axes)
+        return ome.attributes(self._version, image, omero, own)
+
+    def _copy_labels(self) -> Iterator[str]:
+        """Take the source's labels along as they are, where both are folders of one kind."""
+        source = self._source
+        if source is None or not isinstance(self._out, Path):
+            return
+        labels, target = labels_folder(source), self._out / "labels"
+        alike = source.metadata.zarr_format == self._zarr_format
+        if labels is not None and alike and not target.exists():
+            yield "copying the labels"
+            shutil.copytree(labels, target)
 
     @property
     def result(self) -> Any:

@@ -1,7 +1,13 @@
-"""PNG and JPEG in and out, with their metadata."""
+"""PNG, JPEG, BMP and WebP: read with Pillow, and PNG and JPEG written with their metadata.
+
+Portable Network Graphics (PNG) Specification, third edition (W3C 2025); JFIF 1.02.
+"""
 
 from __future__ import annotations
 
+import struct
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,66 +16,221 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
+from napari_dcr.image.alpha import to_straight
+from napari_dcr.io import tags as t
 from napari_dcr.io.files import Picture, check_holds
+from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.tags import Tag, Tags
 
 PNG_DTYPES = ("uint8", "uint16")
 JPEG_DTYPES = ("uint8",)
 
 JPEG_QUALITY = 95
 
+INCH = 0.0254
+"""In metres."""
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_KEPT_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # fmt: skip
+"""Chunks that are true of the enhanced pixels too."""
+
+_XMP_KEYWORD = b"XML:com.adobe.xmp"
+
+_KEYWORDS = {
+    "Author": t.ARTIST, "Description": t.DESCRIPTION, "Copyright": t.COPYRIGHT, "Software": t.SOFTWARE,
+}  # fmt: skip
+"""Keywords of PNG's texts, and the tags that mean the same."""
+
 
 def read_picture(path: Path) -> Picture:
-    """Read a PNG or JPEG file."""
+    """Read a PNG, JPEG, BMP or WebP file; of several pictures in it the first."""
     with PILImage.open(path) as file:
-        metadata: dict[str, Any] = {
-            key: file.info[key] for key in ("exif", "icc_profile", "dpi") if key in file.info
-        }
-        if file.format == "PNG" and _png_bits(path) == 16:
-            pixels = imagecodecs.png_decode(path.read_bytes())
-            if pixels.ndim == 3 and pixels.shape[2] == 2:
-                raise ValueError("grey with alpha is not supported; convert it to RGBA")
-            return Picture(pixels, "yxs"[: pixels.ndim], metadata)
-        if file.mode in ("P", "PA", "LA"):
-            has_alpha = file.mode != "P" or "transparency" in file.info
-            file_pixels = file.convert("RGBA" if has_alpha else "RGB")
-        elif file.mode in ("1", "CMYK", "YCbCr"):
-            file_pixels = file.convert("L" if file.mode == "1" else "RGB")
-            metadata.pop("icc_profile", None)
+        frames = int(getattr(file, "n_frames", 1))
+        mode, profile = file.mode, file.info.get("icc_profile")
+        tags: Tags = t.from_exif(file.info.get("exif", b""))
+        chunks: tuple[tuple[bytes, bytes], ...] = ()
+        if file.format == "PNG":
+            content = path.read_bytes()
+            chunks = tuple(_chunks(content))
+            if content[24] == 16:
+                pixels = imagecodecs.png_decode(content)
+                if pixels.ndim == 3 and pixels.shape[2] == 1:
+                    pixels = pixels[:, :, 0]
+            else:
+                pixels = np.array(_plain(file))
+            tags = {**_tags_of_chunks(chunks), **tags}
         else:
-            file_pixels = file.copy()
-    pixels = np.array(file_pixels)
-    return Picture(pixels, "yxs"[: pixels.ndim], metadata)
+            pixels = np.array(_plain(file))
+            tags = {**_tags_of_info(file.info), **tags}
+        if profile and mode not in ("CMYK", "YCbCr", "LAB"):
+            tags[t.ICC_PROFILE] = Tag(t.UNDEFINED, profile)
+        exif = file.info.get("exif", b"")
+    metadata = Metadata(tags, exif=exif, chunks=tuple(c for c in chunks if c[0] in _KEPT_CHUNKS))
+    notes = (
+        f"it holds {frames} pictures; the first is taken and {frames - 1} are left out",
+    )  # fmt: skip
+    samples = {2: "ya", 3: "rgb", 4: "rgba"}[pixels.shape[2]] if pixels.ndim == 3 else ""
+    return Picture(pixels, "yxs"[: pixels.ndim], metadata, samples, notes if frames > 1 else ())
 
 
-def _png_bits(path: Path) -> int:
-    with path.open("rb") as file:
-        return file.read(25)[24]
+def _plain(file: Any) -> Any:
+    """Grey or RGB, with alpha where there is some."""
+    transparent = "transparency" in file.info
+    target = {
+        "1": "L", "P": "RGBA" if transparent else "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB",
+        "L": "LA" if transparent else "L", "RGB": "RGBA" if transparent else "RGB",
+        "RGBX": "RGB", "I;16": "I;16",
+    }.get(file.mode, file.mode)  # fmt: skip
+    if target not in ("L", "LA", "RGB", "RGBA", "I;16"):
+        raise ValueError(f"its colour model {file.mode} is not supported; convert it to RGB")
+    return file.copy() if target == file.mode else file.convert(target)
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Chunks of a PNG: type and content."""
+    place = len(_SIGNATURE)
+    while place + 8 <= len(content):
+        size, kind = struct.unpack(">I4s", content[place : place + 8])
+        yield kind, content[place + 8 : place + 8 + size]
+        place += size + 12
+
+
+def _tags_of_chunks(chunks: tuple[tuple[bytes, bytes], ...]) -> Tags:
+    """What a PNG's chunks say, as tags."""
+    tags: Tags = {}
+    for kind, content in chunks:
+        if kind == b"pHYs" and len(content) == 9:
+            x, y, unit = struct.unpack(">IIB", content)
+            factor = 0.01 if unit else 1.0  # metres to centimetres
+            tags |= _resolution_tags(x * factor, y * factor, 3 if unit else 1)
+        elif kind in (b"tEXt", b"zTXt", b"iTXt"):
+            keyword, text = _text(kind, content)
+            if keyword == _XMP_KEYWORD.decode():
+                tags[t.XMP] = Tag(t.BYTE, text.encode())
+            elif keyword in _KEYWORDS:
+                tags[_KEYWORDS[keyword]] = t.text_tag(text)
+    return tags
+
+
+def _text(kind: bytes, content: bytes) -> tuple[str, str]:
+    """Keyword and text of a chunk; an empty text where it cannot be read."""
+    keyword, _, rest = content.partition(b"\0")
+    coding = "latin-1"
+    try:
+        if kind == b"zTXt":
+            rest = zlib.decompress(rest[1:])
+        elif kind == b"iTXt":
+            packed = rest[:1] == b"\1"
+            rest = rest[2:].split(b"\0", 2)[2]
+            rest = zlib.decompress(rest) if packed else rest
+            coding = "utf-8"
+        return keyword.decode("latin-1"), rest.decode(coding)
+    except (zlib.error, IndexError, UnicodeDecodeError):
+        return keyword.decode("latin-1"), ""
+
+
+def _tags_of_info(info: dict[Any, Any]) -> Tags:
+    """What JPEG, BMP and WebP say outside of EXIF, as tags."""
+    tags: Tags = {}
+    if "jfif_density" in info:
+        units = {0: 1, 1: 2, 2: 3}
+        x, y = info["jfif_density"]
+        tags |= _resolution_tags(x, y, units.get(info.get("jfif_unit", 0), 1))
+    elif "dpi" in info:
+        x, y = info["dpi"]
+        tags |= _resolution_tags(x, y, 2)
+    if info.get("xmp"):
+        tags[t.XMP] = Tag(t.BYTE, bytes(info["xmp"]))
+    if info.get("comment"):
+        tags[t.DESCRIPTION] = Tag(t.ASCII, bytes(info["comment"]).rstrip(b"\0") + b"\0")
+    return tags
+
+
+def _resolution_tags(x: float, y: float, unit: int) -> Tags:
+    if x <= 0 or y <= 0:
+        return {}
+    return {
+        t.X_RESOLUTION: t.rational_tag(x), t.Y_RESOLUTION: t.rational_tag(y),
+        t.RESOLUTION_UNIT: t.short_tag(unit),
+    }  # fmt: skip
+
+
+def _exif(metadata: Metadata) -> bytes:
+    """An EXIF block without a prefix; that of the source where there was one."""
+    if metadata.exif:
+        return t.without_thumbnail(metadata.exif).removeprefix(b"Exif\0\0")
+    return t.to_exif(metadata.exif_tags())
 
 
 def write_png(path: Path, picture: Picture) -> None:
     """Write a PNG file."""
     check_holds(path, picture.pixels.dtype, PNG_DTYPES)
-    pixels = _flat(path, picture)
-    if pixels.dtype == np.uint16 and pixels.ndim == 3:
-        path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
+    pixels = _flat(path, picture, "")
+    content = imagecodecs.png_encode(pixels)
+    head = len(_SIGNATURE) + 25  # the header is the first chunk, of 13 bytes
+    beside = b"".join(
+        struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c))
+        for k, c in _png_chunks(picture.metadata)
+    )
+    path.write_bytes(content[:head] + beside + content[head:])
+
+
+def _png_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
+    """Chunks that stand before the pixels."""
+    if metadata.chunks:
+        yield from metadata.chunks
         return
-    PILImage.fromarray(pixels).save(path, "PNG", **picture.metadata)
+    if metadata.icc_profile:
+        yield b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc_profile)
+    if metadata.resolution:
+        x, y, unit = metadata.resolution
+        factor = {2: 1 / INCH, 3: 100.0}.get(unit, 1.0)
+        numbers = (min(round(v * factor), 2**31 - 1) for v in (x, y))
+        yield b"pHYs", struct.pack(">IIB", *numbers, unit in (2, 3))
+    block = _exif(metadata)
+    if block:
+        yield b"eXIf", block
+    if metadata.xmp:
+        yield b"iTXt", _XMP_KEYWORD + bytes(5) + metadata.xmp
 
 
 def write_jpeg(path: Path, picture: Picture) -> None:
     """Write a JPEG file."""
     check_holds(path, picture.pixels.dtype, JPEG_DTYPES)
-    pixels = _flat(path, picture)
-    if pixels.ndim == 3 and pixels.shape[2] == 4:
-        raise ValueError(f"{path}: JPEG holds no alpha; write .png or .tif")
-    PILImage.fromarray(pixels).save(
-        path, "JPEG", quality=JPEG_QUALITY, subsampling=0, **picture.metadata
-    )
+    pixels = _flat(path, picture, "JPEG holds no alpha; write .png or .tif")
+    metadata = picture.metadata
+    kept: dict[str, Any] = {}
+    block = _exif(metadata)
+    if block:
+        kept["exif"] = b"Exif\0\0" + block
+    if metadata.icc_profile:
+        kept["icc_profile"] = metadata.icc_profile
+    if metadata.xmp:
+        kept["xmp"] = metadata.xmp
+    if metadata.resolution and metadata.resolution[2] in (2, 3):
+        x, y, unit = metadata.resolution
+        factor = 100 * INCH if unit == 3 else 1.0
+        kept["dpi"] = (x * factor, y * factor)
+    PILImage.fromarray(pixels).save(path, "JPEG", quality=JPEG_QUALITY, subsampling=0, **kept)
 
 
-def _flat(path: Path, picture: Picture) -> NDArray[Any]:
-    if picture.axes not in ("yx", "yxs"):
+def _flat(path: Path, picture: Picture, no_alpha: str) -> NDArray[Any]:
+    """One picture's pixels as these formats take them."""
+    axes, samples = picture.axes, picture.samples
+    if "s" in axes and not samples:
+        samples = "rgba"[: picture.pixels.shape[axes.index("s")]]
+    if sorted(axes) not in (["x", "y"], ["s", "x", "y"]):
+        raise ValueError(f"{path}: {path.suffix} holds one picture, not axes {axes!r}; write .tif")
+    allowed = ("", "rgb") if no_alpha else ("", "ya", "rgb", "rgba")
+    if no_alpha and "a" in samples.lower():
+        raise ValueError(f"{path}: {no_alpha}")
+    if samples.lower() not in allowed:
         raise ValueError(
-            f"{path}: {path.suffix} holds one picture, not axes {picture.axes!r}; write .tif"
+            f"{path}: {path.suffix} holds grey or RGB{'' if no_alpha else ' with alpha'}, not"
+            f" {len(samples)} samples of other kinds; write .tif"
         )
-    return np.ascontiguousarray(picture.pixels)
+    planes = picture.pixels.transpose([axes.index(a) for a in "syx" if a in axes])
+    if samples.endswith("A"):
+        planes = np.concatenate([to_straight(planes[:-1], planes[-1:]), planes[-1:]])
+    return np.ascontiguousarray(np.moveaxis(planes, 0, -1) if samples else planes)

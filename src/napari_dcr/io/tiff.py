@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,103 @@ import tifffile
 from napari_dcr.engine.resume import RunRecord
 from napari_dcr.engine.sources import Opened
 from napari_dcr.image.axes import Layout
+from napari_dcr.io import colour_models, ome_tiff
+from napari_dcr.io import tags as t
+from napari_dcr.io.calibration import Calibration
+from napari_dcr.io.colour_models import ColourModel
 from napari_dcr.io.files import Picture, import_zarr, partial_path
+from napari_dcr.io.metadata import Metadata, kept_tags
+from napari_dcr.io.tags import Tags
+from napari_dcr.io.views import Converted
 
 TIFF_TILE = 512
 """Rows and columns of the tiles of TIFFs that are written by region."""
+
+CLASSIC_BYTES = 2**31
+"""Largest image that is written as classic TIFF, whose offsets end at 4 GB."""
+
+_IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
+
+_OF_OLD_INTENSITIES = ("min", "max", "Ranges", "ImageJ")
+"""What ImageJ's metadata say of the old intensities, and the version, which tifffile writes."""
+
+_OF_OTHER_COLOURS = (t.ICC_PROFILE, 318, 319)
+"""Tags that describe inks or L*a*b*, not the RGB that was made from them."""
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a TIFF says of its image.
+
+    Attributes
+    ----------
+    axes : str
+        A letter per axis, after conversion of its colours.
+    axis : int or None
+        Of the samples before conversion.
+    model : ColourModel
+    metadata : Metadata
+    notes : tuple of str
+        What the user must be told.
+    files : list of Path
+        That the image is spread over.
+    """
+
+    axes: str
+    axis: int | None
+    model: ColourModel
+    metadata: Metadata
+    notes: tuple[str, ...]
+    files: list[Path]
+
+
+def _opened(path: Path) -> tifffile.TiffFile:
+    """Open a file, with the metadata that a companion file holds."""
+    file = tifffile.TiffFile(path)
+    if file.is_ome and file.ome_metadata:
+        xml = ome_tiff.external_xml(path, file.ome_metadata)
+        if xml is not None:
+            file.close()
+            file = tifffile.TiffFile(path, omexml=xml)
+    return file
+
+
+def other_files(path: Path) -> list[Path]:
+    """The files that an image is spread over; itself alone if it cannot be read.
+
+    Raises
+    ------
+    ValueError
+        If one of them is missing.
+    """
+    try:
+        file = tifffile.TiffFile(path)
+    except (tifffile.TiffFileError, OSError, ValueError):
+        return [path]
+    with file:
+        if not file.is_ome or not file.ome_metadata:
+            return [path]
+        xml = ome_tiff.external_xml(path, file.ome_metadata) or file.ome_metadata
+    return ome_tiff.files_of(path, xml)
+
+
+def is_large(path: Path) -> bool:
+    """Whether a TIFF file is too large to be loaded whole."""
+    try:
+        with _opened(path) as file:
+            size = sum(series.nbytes for series in file.series)
+    except (tifffile.TiffFileError, ValueError, OSError):  # reading it will say what is wrong
+        return False
+    # The file, its result and as much again for everything else.
+    return size > psutil.virtual_memory().available // 4
+
+
+def read_tiff(path: Path) -> Picture:
+    """Read a TIFF file."""
+    with _opened(path) as file:
+        header = _header(path, file)
+        pixels = header.model.apply(_decoded(path, file), header.axis)
+    return Picture(pixels, header.axes, header.metadata, header.model.samples, header.notes)
 
 
 def open_tiff(path: Path) -> Opened:
@@ -27,165 +120,310 @@ def open_tiff(path: Path) -> Opened:
     Raises
     ------
     ValueError
-        If it is damaged or holds several images.
+        If it is damaged, incomplete, or holds several images.
     """
-    try:
-        axes, metadata = _tiff_header(path)
-        try:
-            array = tifffile.memmap(path, mode="r")
-        except ValueError:  # compressed or tiled
-            zarr = import_zarr()
-            array = zarr.open(tifffile.imread(path, aszarr=True, level=0), mode="r")
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path}: cannot be read as an image: {error}") from error
-    status = path.stat()
-    stamp = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
-    return Opened(array, axes, lambda: stamp, metadata=metadata)
-
-
-def is_large(path: Path) -> bool:
-    """Whether a TIFF file is too large to be loaded whole."""
-    try:
-        with tifffile.TiffFile(path) as file:
-            size = sum(series.nbytes for series in file.series)
-    except tifffile.TiffFileError:  # reading it will say what is wrong
-        return False
-    # The file, its result and as much again for everything else.
-    return size > psutil.virtual_memory().available // 4
-
-
-def read_tiff(path: Path) -> Picture:
-    """Read a TIFF file."""
-    axes, metadata = _tiff_header(path)
-    with tifffile.TiffFile(path) as file:
-        return Picture(file.series[0].asarray(), axes, metadata)
-
-
-def _tiff_header(path: Path) -> tuple[str, dict[str, Any]]:
-    """Axes, and what is kept beside the pixels."""
-    with tifffile.TiffFile(path) as file:
-        if len(file.series) != 1:
-            raise ValueError(
-                f"it holds {len(file.series)} images of different kinds; one is allowed"
+    with _opened(path) as file:
+        header = _header(path, file)
+        series, model = file.series[0], header.model
+        array: Any
+        if len(header.files) == 1 and series.dataoffset is not None:
+            array = np.memmap(
+                path, _stored_dtype(file, series), "r", series.dataoffset, series.shape
             )
-        page = file.pages.first
-        metadata: dict[str, Any] = {"resolution": _resolution(page.tags)}
-        if file.is_ome:
-            metadata["ome"] = file.ome_metadata
-        elif file.is_imagej:
-            metadata["imagej"] = file.imagej_metadata
-        elif page.description and not file.is_shaped:
-            metadata["description"] = page.description
-        axes, shape = file.series[0].axes.lower(), file.series[0].shape
-    if "s" in axes and shape[axes.index("s")] not in (3, 4):
-        axes = axes.replace("s", "p" if "c" in axes else "c")
-    return axes, metadata
+        else:
+            zarr = import_zarr()
+            array = zarr.open(series.aszarr(level=0), mode="r")
+    if model.convert is not None:
+        array = Converted(
+            array, header.axis, model.count, model.dtype,
+            lambda pixels: model.apply(pixels, header.axis),
+        )  # fmt: skip
+    stamps = [(str(p.resolve()), p.stat()) for p in header.files]
+    stamp = " ".join(f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in stamps)
+    return Opened(
+        array, header.axes, lambda: stamp, metadata=header.metadata, samples=model.samples,
+        notes=header.notes,
+    )  # fmt: skip
 
 
-def _resolution(tags: Any) -> dict[str, Any]:
-    if "XResolution" not in tags or "YResolution" not in tags:
-        return {}
-    unit = int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1
-    return {
-        "resolution": (tags["XResolution"].value, tags["YResolution"].value),
-        "resolutionunit": unit,
-    }
+def _stored_dtype(file: Any, series: Any) -> np.dtype[Any]:
+    return np.dtype(series.dtype).newbyteorder(file.byteorder)
+
+
+def _decoded(path: Path, file: Any) -> Any:
+    """All pixels of the image."""
+    try:
+        return file.series[0].asarray()
+    except NotImplementedError:
+        # tifffile decodes no subsampled chroma but that of JPEG; Pillow gives it as RGB.
+        from PIL import Image as PILImage
+
+        with PILImage.open(path) as picture:
+            if getattr(picture, "n_frames", 1) != 1:
+                raise
+            return np.asarray(picture.convert("YCbCr"))
+
+
+def _header(path: Path, file: Any) -> _Header:
+    """What a file says of its image.
+
+    Raises
+    ------
+    ValueError
+        If it holds several images, or one that cannot be read.
+    """
+    files = [path]
+    if file.is_ome and file.ome_metadata:
+        files = ome_tiff.files_of(path, file.ome_metadata)
+    if len(file.series) != 1:
+        raise ValueError(f"it holds {len(file.series)} images of different kinds; one is allowed")
+    series = file.series[0]
+    page = series.keyframe
+    missing = sum(p is None for p in series.pages)
+    if missing:
+        raise ValueError(f"{missing} of its {len(series.pages)} planes are missing from the file")
+    axes = series.axes.lower()
+    known = file.is_imagej or file.is_ome
+    model = colour_models.model_of(page, known)
+    notes = []
+    if page.photometric == colour_models.PALETTE and known:
+        notes.append("its palette is taken as the colours in which intensities are shown, and kept")
+    axis = axes.index("s") if "s" in axes else None
+    if axis is not None and "c" in axes:
+        axes = axes.replace("c", _free_letter(axes))
+    if axis is not None and model.count == 1:
+        raise ValueError(f"its colour model {model.name} has no samples of its own")
+    if axis is None and model.count > 1:
+        axes += "s"
+    planar = axis is not None and axes.index("s") < axes.index("y")
+    if planar and not known and not _names_axes(file) and model.samples in ("rgb", "rgba"):
+        count = series.shape[axis or 0]
+        notes.append(
+            f"its {count} planes are taken for the colours of one picture, as the file says; if they"
+            f' are planes of a stack, give axes="z{axes.replace("s", "")}"'
+        )
+    metadata = _metadata(path, file, model)
+    return _Header(axes, axis, model, metadata, tuple(notes), files)
+
+
+def _names_axes(file: Any) -> bool:
+    """Whether the description of a file that tifffile wrote says what its axes are."""
+    return bool(file.is_shaped and "axes" in (file.shaped_metadata or ({},))[0])
+
+
+def _free_letter(axes: str) -> str:
+    return next(letter for letter in "pquvw" if letter not in axes)
+
+
+def _metadata(path: Path, file: Any, model: ColourModel) -> Metadata:
+    series = file.series[0]
+    first = series.keyframe
+    tags = _page_tags(first)
+    if file.is_ome or file.is_imagej or (file.is_shaped and _is_own(first, tags)):
+        tags.pop(t.DESCRIPTION, None)
+    if model.samples.startswith("rgb") and model.name in ("CMYK", "CIE L*a*b*", "ICC L*a*b*"):
+        tags = {code: tag for code, tag in tags.items() if code not in _OF_OTHER_COLOURS}
+    pages = {}
+    for number, page in enumerate(series.pages):
+        if number and page is not None and page.parent is first.parent:
+            pages[number] = _page_tags(page)
+            if file.is_ome or file.is_imagej:
+                pages[number].pop(t.DESCRIPTION, None)
+    metadata = Metadata(
+        tags, {n: tags for n, tags in pages.items() if tags}, shaped=bool(file.is_shaped)
+    )
+    if model.convert is None and first.photometric == colour_models.PALETTE:
+        metadata = replace(metadata, display_map=first.colormap)
+    whole = model.components == (len(model.samples.rstrip("aA")) or 1)
+    if file.is_ome:
+        xml = file.ome_metadata
+        metadata = replace(metadata, calibration=Calibration.of_ome_xml(xml))
+        if whole:
+            metadata = replace(metadata, ome=xml)
+    elif file.is_imagej:
+        density = metadata.resolution or (0.0, 0.0, 1)
+        values = dict(file.imagej_metadata or {})
+        metadata = replace(metadata, calibration=Calibration.of_imagej(values, density[:2]))
+        if whole:
+            metadata = replace(metadata, imagej=values)
+    return metadata
+
+
+def _is_own(page: Any, tags: Tags) -> bool:
+    """Whether the description is the one in which tifffile keeps shape and axes."""
+    return t.DESCRIPTION in tags and tags[t.DESCRIPTION].text.startswith('{"shape":')
+
+
+def _page_tags(page: Any) -> Tags:
+    """Tags of a page that are true of the result too."""
+    handle = page.parent.filehandle
+    closed = handle.closed
+    if closed:
+        handle.open()
+    try:
+        return kept_tags(t.read_tags(handle, page.offset))
+    finally:
+        if closed:
+            handle.close()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How a TIFF is written.
+
+    Attributes
+    ----------
+    arguments : dict
+        Of `tifffile.imwrite`.
+    tags : dict
+        Tags to add, by number of page.
+    """
+
+    arguments: dict[str, Any]
+    tags: dict[int, Tags]
+
+    @property
+    def is_imagej(self) -> bool:
+        """Whether it is ImageJ's kind, whose planes lie together uncompressed."""
+        return bool(self.arguments.get("imagej"))
+
+
+def _plan(path: Path, layout: Layout, dtype: np.dtype[Any], kept: Metadata, size: int) -> _Plan:
+    """Choose the kind of TIFF and what is written beside the pixels.
+
+    Parameters
+    ----------
+    path : Path
+        Of the result.
+    layout : Layout
+    dtype : dtype
+    kept : Metadata
+    size : int
+        Bytes of pixels.
+    """
+    axes, samples = layout.axes, layout.samples
+    arguments: dict[str, Any] = {
+        "photometric": "rgb" if samples.startswith("rgb") else "minisblack",
+        "software": False, "ome": False, "bigtiff": size > CLASSIC_BYTES,
+    }  # fmt: skip
+    if samples:
+        arguments["planarconfig"] = "contig" if axes.endswith("s") else "separate"
+        extras = samples[3:] if samples.startswith("rgb") else samples[1:]
+        if extras:
+            kinds = {"a": "unassalpha", "A": "assocalpha"}
+            arguments["extrasamples"] = [kinds.get(s, "unspecified") for s in extras]
+    tags, pages = dict(kept.tags), dict(kept.pages)
+    description = tags.pop(t.DESCRIPTION, None)
+    text = description.data.rstrip(b"\0") if description else None
+    measured = kept.ome is not None or ome_tiff.is_named(path) or bool(kept.calibration)
+    if (
+        kept.imagej is not None
+        and not ome_tiff.is_named(path)
+        and dtype.name in _IMAGEJ_DTYPES
+        and size < CLASSIC_BYTES
+        and _fits_imagej(axes, samples, dtype)
+    ):
+        values = {k: v for k, v in kept.imagej.items() if k not in _OF_OLD_INTENSITIES}
+        arguments |= {"imagej": True, "metadata": {**values, "axes": axes.upper()}}
+        arguments.pop("bigtiff")
+    elif measured and dtype.name in ome_tiff.DTYPES and _fits_ome(axes):
+        if kept.ome is not None:
+            # Pages follow the array's order, which is the order that the XML describes.
+            xml = ome_tiff.described_as_one(kept.ome, dtype)
+            arguments |= {"description": xml.encode(), "metadata": None}
+        else:
+            values = kept.calibration.to_ome()
+            arguments |= {"ome": True, "metadata": {**values, "axes": axes.upper()}}
+    else:
+        if text is not None:
+            arguments["description"] = text
+        arguments["metadata"] = {"axes": axes.upper()} if kept.shaped or text is None else None
+    colours = kept.display_map
+    if colours is not None and not samples and dtype == f"uint{colours.shape[1].bit_length() - 1}":
+        arguments |= {"photometric": "palette", "colormap": colours}
+    return _Plan(arguments, {0: tags, **pages})
+
+
+def _fits_imagej(axes: str, samples: str, dtype: np.dtype[Any]) -> bool:
+    order = [a for a in "tzcyxs" if a in axes]
+    return "".join(order) == axes and (not samples or (samples == "rgb" and dtype == np.uint8))
+
+
+def _fits_ome(axes: str) -> bool:
+    return set(axes) <= set("tzcyxs")
 
 
 def write_tiff(path: Path, picture: Picture) -> None:
-    """Write a TIFF file."""
-    pixels, kept, axes = picture.pixels, picture.metadata, picture.axes
-    arguments = _tiff_arguments(pixels.shape, pixels.dtype, axes, kept)
-    if (
-        "imagej" in kept
-        and "ome" not in kept
-        and pixels.dtype.name in ("uint8", "uint16", "float32")
-    ):
-        # Display limits belong to the old intensities; tifffile writes the version itself.
-        metadata = {
-            k: v for k, v in kept["imagej"].items() if k not in ("min", "max", "Ranges", "ImageJ")
-        }
-        arguments |= {"imagej": True, "metadata": {**metadata, "axes": axes.upper()}}
-    else:
-        arguments["bigtiff"] = pixels.nbytes > 2**31
-    tifffile.imwrite(path, pixels, **arguments)
+    """Write a TIFF file.
 
-
-def _tiff_arguments(
-    shape: tuple[int, ...], dtype: np.dtype[Any], axes: str, kept: dict[str, Any]
-) -> dict[str, Any]:
-    """How tifffile is to write pixels and what is kept beside them."""
-    arguments: dict[str, Any] = {
-        "photometric": "rgb" if "s" in axes else "minisblack",
-        **kept.get("resolution", {}),
-    }
-    if "s" in axes and not axes.endswith("s"):
-        arguments["planarconfig"] = "separate"
-    if "s" in axes and shape[axes.index("s")] == 4:
-        arguments["extrasamples"] = ["unassalpha"]
-    if "ome" in kept and dtype != np.float16:
-        # Pages follow the array's order, which is the order that the XML describes.
-        xml = _retyped_ome(kept["ome"], dtype)
-        arguments |= {"description": xml.encode(), "metadata": None}
-    elif "description" in kept:
-        arguments |= {"description": kept["description"], "metadata": None}
-    else:
-        arguments["metadata"] = {"axes": axes.upper()}
-    return arguments
+    The kind is the source's own (ImageJ, OME-TIFF, or plain); calibration that comes from
+    another format is written as OME-XML.
+    """
+    pixels = picture.pixels
+    layout = Layout(pixels.shape, picture.axes, picture.samples)
+    plan = _plan(path, layout, pixels.dtype, picture.metadata, pixels.nbytes)
+    tifffile.imwrite(path, pixels, **plan.arguments)
+    t.graft(path, plan.tags)
 
 
 class TiffSink:
-    """A tiled BigTIFF, written by region and put in its place when it is complete.
+    """A TIFF that is written by region and put in its place when it is complete.
+
+    It is a tiled BigTIFF, or of ImageJ's kind where the source is.
 
     Parameters
     ----------
     layout : Layout
     dtype : dtype
     path : Path
-    metadata : dict
-        What a TIFF that it was made from keeps beside its pixels.
+    metadata : Metadata
+        What the file that it was made from keeps beside its pixels.
     """
 
-    unit = (TIFF_TILE, TIFF_TILE)
     part: tuple[int, int] | None = None
     record: RunRecord | None = None
 
     def __init__(
-        self, layout: Layout, dtype: np.dtype[Any], path: Path, metadata: dict[str, Any]
+        self, layout: Layout, dtype: np.dtype[Any], path: Path, metadata: Metadata
     ) -> None:
-        self._layout, self._dtype, self._metadata = layout, dtype, metadata
+        self._layout, self._dtype = layout, dtype
         self.result = path
         self._partial = partial_path(path)
-        self._store: Any = None
+        size = int(np.prod(layout.shape, dtype=np.int64)) * dtype.itemsize
+        self._plan = _plan(path, layout, dtype, metadata, size)
+        self.unit = (1, 1) if self._plan.is_imagej else (TIFF_TILE, TIFF_TILE)
+        self._close: Callable[[], None] | None = None
 
     def open(self, part: tuple[int, int], identity: dict[str, Any], parts: int) -> Any:
         """The file's pixels as an array."""
+        shape, arguments = self._layout.shape, self._plan.arguments
+        if self._plan.is_imagej:
+            tifffile.imwrite(self._partial, shape=shape, dtype=self._dtype, **arguments)
+            with tifffile.TiffFile(self._partial) as file:
+                series = file.series[0]
+                kind, offset = _stored_dtype(file, series), int(series.dataoffset or 0)
+            mapped: Any = np.memmap(self._partial, kind, "r+", offset, shape)
+            self._close = mapped.flush
+            return mapped
         zarr = import_zarr()
-        shape, axes = self._layout.shape, self._layout.axes
         tifffile.imwrite(
-            self._partial, shape=shape, dtype=self._dtype, tile=self.unit, bigtiff=True,
-            **_tiff_arguments(shape, self._dtype, axes, self._metadata),
+            self._partial, shape=shape, dtype=self._dtype, tile=self.unit,
+            **{**arguments, "bigtiff": True},
         )  # fmt: skip
-        self._store = tifffile.imread(self._partial, mode="r+", aszarr=True, level=0)
-        return zarr.open(self._store, mode="r+")
+        store: Any = tifffile.imread(self._partial, mode="r+", aszarr=True, level=0)
+        self._close = store.close
+        return zarr.open(store, mode="r+")
 
     def finish(self, record: dict[str, Any]) -> Iterator[str]:
-        """Put it in its place."""
-        self._store.close()
+        """Add the metadata and put the file in its place."""
+        assert self._close is not None
+        self._close()
+        t.graft(self._partial, self._plan.tags)
         os.replace(self._partial, self.result)
         yield from ()
 
     def close(self) -> None:
         """Remove what is not complete."""
-        if self._store is not None:
-            self._store.close()
+        if self._close is not None:
+            self._close()
         self._partial.unlink(missing_ok=True)
-
-
-def _retyped_ome(xml: str, dtype: np.dtype[Any]) -> str:
-    """OME-XML with the result's pixel type; everything else is the user's."""
-    name = {"float32": "float", "float64": "double"}.get(dtype.name, dtype.name)
-    xml = re.sub(r'(<(?:\w+:)?Pixels\b[^>]*?\sType=")[^"]*(")', rf"\g<1>{name}\g<2>", xml)
-    return re.sub(r'\sSignificantBits="\d+"', "", xml)

@@ -1,0 +1,224 @@
+"""Calibration: the size of a pixel along each axis, and what the channels are, in no format's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from xml.etree import ElementTree
+
+UNITS = {
+    "angstrom": ("Å", "angstrom"),
+    "nanometer": ("nm", "nm"),
+    "micrometer": ("µm", "um"),
+    "millimeter": ("mm", "mm"),
+    "centimeter": ("cm", "cm"),
+    "meter": ("m", "m"),
+    "inch": ("in", "inch"),
+    "nanosecond": ("ns", "ns"),
+    "microsecond": ("µs", "us"),
+    "millisecond": ("ms", "msec"),
+    "second": ("s", "sec"),
+    "minute": ("min", "min"),
+    "hour": ("h", "hour"),
+    "day": ("d", "day"),
+}
+"""Names of units in OME-Zarr, with those in OME-XML and ImageJ."""
+
+_SYNONYMS = {
+    "micron": "micrometer", "microns": "micrometer", "μm": "micrometer", "\\u00b5m": "micrometer",
+    "\xb5m": "micrometer", "a": "angstrom", "ms": "millisecond", "s": "second", "seconds": "second",
+    "hr": "hour", "h": "hour",
+}  # fmt: skip
+
+SPACE, TIME = "xyz", "t"
+
+
+def unit_named(text: str) -> str:
+    """A unit's name in OME-Zarr, whatever another format calls it; empty if it is not known."""
+    text = text.strip()
+    for name, others in UNITS.items():
+        if text in (name, *others):
+            return name
+    return _SYNONYMS.get(text.lower(), text.lower() if text.lower() in UNITS else "")
+
+
+@dataclass(frozen=True)
+class Channel:
+    """What a channel is called, and the colour that it is shown in, as ``"RRGGBB"``."""
+
+    name: str = ""
+    colour: str = ""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Size of a pixel, and channels.
+
+    Attributes
+    ----------
+    sizes : dict
+        Distance between neighbouring pixels by axis letter.
+    units : dict
+        Of these sizes, by axis letter, as OME-Zarr calls them.
+    origin : dict
+        Place of the first pixel by axis letter.
+    channels : tuple of Channel
+    name : str
+        Of the image.
+    """
+
+    sizes: dict[str, float] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    origin: dict[str, float] = field(default_factory=dict)
+    channels: tuple[Channel, ...] = ()
+    name: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.sizes or any(c.name or c.colour for c in self.channels))
+
+    @classmethod
+    def of_imagej(cls, values: dict[str, Any], resolution: tuple[float, float]) -> Calibration:
+        """From ImageJ's metadata, and pixels per unit along x and y."""
+        sizes: dict[str, float] = {}
+        units: dict[str, str] = {}
+        unit = unit_named(str(values.get("unit", "")))
+        if unit:
+            for axis, density in zip("xy", resolution, strict=True):
+                if density > 0:
+                    sizes[axis], units[axis] = 1 / density, unit
+            if float(values.get("spacing", 0) or 0) > 0:
+                sizes["z"], units["z"] = float(values["spacing"]), unit
+        interval = float(values.get("finterval", 0) or 0)
+        if interval > 0:
+            sizes["t"] = interval
+            units["t"] = unit_named(str(values.get("tunit", "sec"))) or "second"
+        channels = []
+        for table in values.get("LUTs") or ():
+            colour = [int(row[-1]) for row in table]
+            channels.append(Channel(colour="".join(f"{value:02X}" for value in colour)))
+        return cls(sizes, units, {}, tuple(channels))
+
+    @classmethod
+    def of_ome_xml(cls, xml: str) -> Calibration:
+        """From OME-XML: of its first image."""
+        try:
+            root = ElementTree.fromstring(xml)
+        except ElementTree.ParseError:
+            return cls()
+        image = next((e for e in root.iter() if _tag(e) == "Image"), None)
+        pixels = None if image is None else next((e for e in image if _tag(e) == "Pixels"), None)
+        if image is None or pixels is None:
+            return cls()
+        sizes, units = {}, {}
+        names = {"x": "PhysicalSizeX", "y": "PhysicalSizeY", "z": "PhysicalSizeZ", "t": "TimeIncrement"}  # fmt: skip
+        for axis, name in names.items():
+            size = float(pixels.get(name, 0) or 0)
+            unit = unit_named(pixels.get(name + "Unit", "s" if axis == "t" else "µm"))
+            if size > 0 and unit:
+                sizes[axis], units[axis] = size, unit
+        channels = []
+        for element in pixels:
+            if _tag(element) == "Channel":
+                colour = element.get("Color")
+                channels.append(
+                    Channel(
+                        element.get("Name", ""),
+                        "" if colour is None else f"{int(colour) & 0xFFFFFFFF:08X}"[:6],
+                    )
+                )
+        return cls(sizes, units, {}, tuple(channels), image.get("Name", ""))
+
+    @classmethod
+    def of_ngff(
+        cls, axes: str, multiscale: dict[str, Any], level: str, omero: dict[str, Any] | None
+    ) -> Calibration:
+        """From OME-Zarr's metadata of a multiscale image: of one of its levels."""
+        scale, shift = [1.0] * len(axes), [0.0] * len(axes)
+        entries = [e for e in multiscale["datasets"] if str(e["path"]) == level]
+        changes = [c for e in entries for c in e.get("coordinateTransformations", [])]
+        for change in [*changes, *multiscale.get("coordinateTransformations", [])]:
+            for i, value in enumerate(change.get("scale", [])[: len(axes)]):
+                scale[i], shift[i] = scale[i] * value, shift[i] * value
+            for i, value in enumerate(change.get("translation", [])[: len(axes)]):
+                shift[i] += value
+        named = multiscale.get("axes") or [{}] * len(axes)
+        units = {
+            letter: unit_named(str(axis.get("unit", "")))
+            for letter, axis in zip(axes, named, strict=True)
+            if isinstance(axis, dict) and axis.get("unit")
+        }
+        sizes = dict(zip(axes, scale, strict=True))
+        known = [a for a in axes if a in SPACE + TIME and (units.get(a) or sizes[a] != 1)]
+        channels = [
+            Channel(str(c.get("label", "")), str(c.get("color", "")).upper())
+            for c in (omero or {}).get("channels", [])
+        ]
+        return cls(
+            {a: float(sizes[a]) for a in known},
+            {a: units[a] for a in known if units.get(a)},
+            {a: float(s) for a, s in zip(axes, shift, strict=True) if s},
+            tuple(channels),
+            str(multiscale.get("name", "")),
+        )
+
+    def to_ome(self) -> dict[str, Any]:
+        """As tifffile takes it for OME-XML."""
+        values: dict[str, Any] = {}
+        for axis in SPACE:
+            if axis in self.sizes:
+                key = f"PhysicalSize{axis.upper()}"
+                values[key] = self.sizes[axis]
+                values[key + "Unit"] = UNITS[self.units[axis]][0] if axis in self.units else "pixel"
+        if "t" in self.sizes:
+            values["TimeIncrement"] = self.sizes["t"]
+            values["TimeIncrementUnit"] = UNITS[self.units.get("t", "second")][0]
+        if any(c.name for c in self.channels):
+            values["Channel"] = {"Name": [c.name for c in self.channels]}
+        colours = [_signed(c.colour) for c in self.channels if c.colour]
+        if colours and len(colours) == len(self.channels):
+            values.setdefault("Channel", {})["Color"] = colours
+        if self.name:
+            values["Name"] = self.name
+        return values
+
+    def to_ngff(self, axes: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """As OME-Zarr writes it: metadata of a multiscale image of one level, and omero."""
+        kinds = {"t": "time", "c": "channel", "s": "channel", **dict.fromkeys(SPACE, "space")}
+        described = []
+        for axis in axes:
+            entry = {"name": axis}
+            if axis in kinds:
+                entry["type"] = kinds[axis]
+            if axis in self.units:
+                entry["unit"] = self.units[axis]
+            described.append(entry)
+        scale = [self.sizes.get(a, 1.0) for a in axes]
+        changes: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+        if self.origin:
+            shift = [self.origin.get(a, 0.0) for a in axes]
+            changes.append({"type": "translation", "translation": shift})
+        image: dict[str, Any] = {
+            "axes": described,
+            "datasets": [{"path": "0", "coordinateTransformations": changes}],
+        }
+        if self.name:
+            image["name"] = self.name
+        omero = None
+        if "c" in axes and self.channels:
+            omero = {
+                "channels": [
+                    {"label": c.name, "color": c.colour or "FFFFFF", "active": True}
+                    for c in self.channels
+                ]
+            }
+        return image, omero
+
+
+def _tag(element: Any) -> str:
+    return str(element.tag).rpartition("}")[2]
+
+
+def _signed(colour: str) -> int:
+    """RRGGBB as OME-XML's signed RGBA."""
+    value = int(colour + "FF", 16)
+    return value - 2**32 if value >= 2**31 else value

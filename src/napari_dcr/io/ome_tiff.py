@@ -1,0 +1,106 @@
+"""OME-TIFF: images that are spread over several files, and their XML.
+
+OME Data Model and File Formats 6.3, "OME-TIFF specification", sections on multi-file sets and
+on binary-only files.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+NAMES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf")
+
+_TYPES = {"float32": "float", "float64": "double"}
+
+DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
+"""Dtypes that OME-XML knows."""
+
+
+def is_named(path: Path) -> bool:
+    """Whether a path has a name that asks for an OME-TIFF."""
+    return path.name.lower().endswith(NAMES)
+
+
+def external_xml(path: Path, xml: str) -> str | None:
+    """The XML of a file that only holds pixels, from the file that it names; else None.
+
+    Raises
+    ------
+    ValueError
+        If that file is missing.
+    """
+    element = _find(_parsed(xml), "BinaryOnly")
+    if element is None:
+        return None
+    name = element.get("MetadataFile", "")
+    companion = path.parent / name
+    if not name or not companion.is_file():
+        raise ValueError(
+            f"its metadata are in {name or 'a file without a name'}, which is not beside it"
+        )
+    return companion.read_text("utf-8")
+
+
+def files_of(path: Path, xml: str) -> list[Path]:
+    """The files that an image is spread over, in the order in which its XML names them.
+
+    Raises
+    ------
+    ValueError
+        If one is missing; the message names it.
+    """
+    root = _parsed(xml)
+    if root is None:
+        return [path]
+    own = root.get("UUID")
+    found: list[Path] = []
+    for element in root.iter():
+        if _tag(element) != "UUID" or "FileName" not in element.attrib:
+            continue
+        name = element.attrib["FileName"]
+        # A file that was renamed still knows itself by its identifier.
+        mine = own is not None and element.text == own and not (path.parent / name).is_file()
+        place = path if mine or name.lower() == path.name.lower() else path.parent / name
+        if place not in found:
+            if not place.is_file():
+                raise ValueError(
+                    f"its companion {name} is missing; an image needs all of its files"
+                )
+            found.append(place)
+    return found or [path]
+
+
+def described_as_one(xml: str, dtype: np.dtype[Any]) -> str:
+    """XML for a file that holds all planes in order, of another pixel type."""
+    name = _TYPES.get(dtype.name, dtype.name)
+    xml = re.sub(r'(<(?:\w+:)?Pixels\b[^>]*?\sType=")[^"]*(")', rf"\g<1>{name}\g<2>", xml)
+    xml = re.sub(r'(<(?:\w+:)?Pixels\b[^>]*?\sBigEndian=")[^"]*(")', r"\g<1>false\g<2>", xml)
+    xml = re.sub(r'\sSignificantBits="\d+"', "", xml)
+    # The identifier is that of the old file.
+    xml = re.sub(r'(<(?:\w+:)?OME\b[^>]*?)\sUUID="[^"]*"', r"\g<1>", xml)
+    block = re.compile(r"<((?:\w+:)?)TiffData\b(?:[^>]*/>|[^>]*>.*?</\1TiffData>)\s*", re.DOTALL)
+    first = block.search(xml)
+    if first is None:
+        return re.sub(r"<((?:\w+:)?)MetadataOnly\s*/>", r"<\g<1>TiffData/>", xml, count=1)
+    prefix, start = first[1], first.start()
+    return xml[:start] + f"<{prefix}TiffData/>" + block.sub("", xml[start:])
+
+
+def _parsed(xml: str) -> Any:
+    try:
+        return ElementTree.fromstring(xml)
+    except ElementTree.ParseError:
+        return None
+
+
+def _find(root: Any, name: str) -> Any:
+    return None if root is None else next((e for e in root.iter() if _tag(e) == name), None)
+
+
+def _tag(element: Any) -> str:
+    return str(element.tag).rpartition("}")[2]
