@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         enhance_steps,
     )  # fmt: skip
     from napari_dcr.image.noise import NoiseEstimate, NoiseModel, estimate_noise
+    from napari_dcr.input_warnings import InputWarning
     from napari_dcr.version import __version__
 
 _HOMES = {
@@ -32,6 +33,7 @@ _HOMES = {
     "Options": "napari_dcr.enhancement",
     "Progress": "napari_dcr.enhancement",
     "Report": "napari_dcr.enhancement",
+    "InputWarning": "napari_dcr.input_warnings",
     "NoiseEstimate": "napari_dcr.image.noise",
     "NoiseModel": "napari_dcr.image.noise",
     "estimate_noise": "napari_dcr.image.noise",
@@ -42,6 +44,7 @@ _HOMES = {
 
 __all__ = [
     "Enhancement",
+    "InputWarning",
     "NoiseEstimate",
     "NoiseModel",
     "Options",

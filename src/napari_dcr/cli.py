@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 from tqdm import tqdm
 
+from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import formats
 from napari_dcr.io.files import Picture
 from napari_dcr.options import PRECISIONS, Options
@@ -25,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        status: int = options.run(options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", InputWarning)
+            warnings.showwarning = _show_warning
+            status: int = options.run(options)
     except (ValueError, TypeError, OSError, MemoryError) as error:
         print(f"napari-dcr: {error}", file=sys.stderr)
         return 1
@@ -36,6 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 130
     return status
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int,
+    file: TextIO | None = None, line: str | None = None,
+) -> None:  # fmt: skip
+    """Show a warning in the form of the errors."""
+    print(f"napari-dcr: warning: {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from napari_dcr.engine.conditioning import Group, Linked, groups
 from napari_dcr.engine.planes import read_plane
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.quality import Report, assess
+from napari_dcr.input_warnings import InputWarnings
 from napari_dcr.network.weights import Model
 from napari_dcr.options import Options
 
@@ -23,6 +24,7 @@ def assess_result(
     linked: Callable[[int], Linked],
     model: Model,
     exposure: float,
+    warnings: InputWarnings,
 ) -> list[Report]:
     """Compare a result with its source, channel by channel, on some windows of it.
 
@@ -38,6 +40,8 @@ def assess_result(
         The model that made the result.
     exposure : float
         Stops that the result was brightened by.
+    warnings : InputWarnings
+        About the source; the report of a channel repeats those that concern it.
     """
     frames = list(layout.frames())
     places = _windows(len(frames), layout.height, layout.width)
@@ -54,7 +58,7 @@ def assess_result(
             )
             windows.append((own, _without_gain(got, black, exposure)))
         level = max(float(np.nanquantile(got, 0.99)) for _, got in windows)
-        notes = model.doubts(shared.noise, level)
+        notes = [*warnings.of_channel(channel), *model.doubts(shared.noise, level)]
         reports.append(assess(windows, shared.noise.model, black, notes))
     return reports
 

@@ -68,7 +68,10 @@ class Run:
     @property
     def record(self) -> dict[str, Any]:
         """What is done, and with what; plain values."""
-        return describe_run(self._options, self._setup, self._layout, self.ranges, self.noise)
+        return describe_run(
+            self._options, self._setup, self._layout, self.ranges, self.noise,
+            self._opened.warnings,
+        )  # fmt: skip
 
     def lazily(self) -> Generator[Progress, None, Any]:
         """Survey a dask array; returns the result as a dask array."""
@@ -143,7 +146,7 @@ class Run:
         """Compare the result with the image, channel by channel, on some windows of it."""
         return assess_result(
             self._conditioning.source(self._layout), result, self._layout, self._links.__getitem__,
-            self._setup.model, self._options.exposure,
+            self._setup.model, self._options.exposure, self._opened.warnings,
         )  # fmt: skip
 
     def residual(self, result: NDArray[Any]) -> NDArray[Any]:

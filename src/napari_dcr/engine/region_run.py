@@ -159,7 +159,9 @@ class RegionEnhancer:
         outputs = list(image) if stages else [image]
         ranges = {work.group: list(work.range) for work in works}
         record = {
-            **describe_run(options, setup, layout, list(ranges.values()), noise),
+            **describe_run(
+                options, setup, layout, list(ranges.values()), noise, self._opened.warnings
+            ),
             "region": [[s.start, s.stop] for s in region],
             "device": str(setup.runner.device),
         }

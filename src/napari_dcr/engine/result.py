@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +42,7 @@ class Enhancement:
         The enhanced image, as `enhance` returns it.
     record : dict
         Options, model, sha256 of the weights, version, device, precision,
-        intensity ranges and seconds; plain values. For `microscopy` also the noise
+        intensity ranges, warnings about the input and seconds; plain values. For `microscopy` also the noise
         that was found and, where the result can be read, the reports.
     reports : list of Report
         One for each channel, where there are any.
@@ -64,6 +65,7 @@ def describe_run(
     layout: Layout,
     ranges: list[list[float]],
     noise: list[dict[str, Any]],
+    warnings: Iterable[str],
 ) -> dict[str, Any]:
     """Record of what is done, and with what; plain values.
 
@@ -76,6 +78,8 @@ def describe_run(
         Black and white point of each group of planes.
     noise : list
         Noise of each group of planes, where the model works in counts.
+    warnings : iterable of str
+        What was left alone or read in an unexpected way, see `InputWarning`.
     """
     spec = setup.spec
     return {
@@ -88,4 +92,5 @@ def describe_run(
         **({"noise": noise} if noise else {}),
         "version": __version__,
         "precision": spec.precision,
+        "warnings": list(warnings),
     }

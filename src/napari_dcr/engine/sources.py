@@ -9,13 +9,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.axes import Layout
+from napari_dcr.input_warnings import InputWarnings
 
 CACHE_BYTES = 64 << 20
 """Decoded pixels that a source keeps, for the halo of the next tile."""
@@ -137,8 +138,9 @@ class Opened:
         What a file says beside its pixels, for the sink that writes another one.
     samples : str
         What the samples of a pixel are, where the file says so; see `Layout`.
-    notes : tuple of str
-        What was left out or taken for something, to be told to the user.
+    warnings : InputWarnings
+        What was left alone or read in an unexpected way, by whoever opened, surveyed or
+        enhanced the image; the record of the result lists them.
     """
 
     array: Any
@@ -147,7 +149,7 @@ class Opened:
     pyramid: dict[str, Any] | None = None
     metadata: Any = None
     samples: str = ""
-    notes: tuple[str, ...] = ()
+    warnings: InputWarnings = field(default_factory=InputWarnings)
 
     def source(self, layout: Layout) -> Source:
         """What tiles are read from."""
