@@ -3,44 +3,93 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
-from tqdm import tqdm
 
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import formats
 from napari_dcr.io.files import Picture
+from napari_dcr.jobs import Job, check_targets, find_jobs
 from napari_dcr.options import PRECISIONS, Options
 from napari_dcr.version import __version__
 
 if TYPE_CHECKING:
-    from napari_dcr.enhancement import Enhancement, Progress
+    from napari_dcr.enhancement import Enhancement
+
+EXAMPLES = """examples:
+  napari-dcr enhance night.jpg -o bright.jpg
+      brighten a photograph
+  napari-dcr enhance cells.ome.tif -o clean.ome.tif --model microscopy --report report.json
+      remove the noise of a fluorescence image, keep its intensities, and say how well
+  napari-dcr enhance recordings/ -o bright/ --axes tyx --depth 1
+      all images of a folder, as recordings of time, y and x, in a third of the time
+"""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        with warnings.catch_warnings():
+        with _stopped_by_signals(), warnings.catch_warnings():
             warnings.simplefilter("always", InputWarning)
             warnings.showwarning = _show_warning
             status: int = options.run(options)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing may be written to it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
     except (ValueError, TypeError, OSError, MemoryError) as error:
         print(f"napari-dcr: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(
-            "napari-dcr: interrupted; finished files are complete, no other was written",
-            file=sys.stderr,
+    except KeyboardInterrupt as stopped:
+        how, status = (
+            ("terminated", 143) if isinstance(stopped, Terminated) else ("interrupted", 130)
         )
-        return 130
+        print(
+            f"napari-dcr: {how}; finished files are complete, no other was written", file=sys.stderr
+        )
+        return status
     return status
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Context manager within which SIGINT and SIGTERM raise, once: cleaning up is not interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    # Shells let what they start in the background ignore SIGINT; that is left so.
+    asked = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
+    before = {s: signal.getsignal(s) for s in asked}
+    for each in asked:
+        signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _show_warning(
@@ -63,71 +112,113 @@ def _parser() -> argparse.ArgumentParser:
 
     enhance = commands.add_parser(
         "enhance",
-        help="enhance TIFF, PNG, JPEG and zarr",
-        description="Enhance TIFF, PNG and JPEG files, or all of them in folders, and zarr arrays"
-        " and OME-Zarr images. What is large goes tile by tile from a .zarr or .tif to a .zarr or .tif.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        help="enhance image files",
+        description=f"Enhance {', '.join(formats.SUFFIXES)} files, or all of them in folders, and zarr"
+        " arrays and OME-Zarr images. Large .zarr and .tif files are processed tile by tile.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     enhance.set_defaults(run=_enhance)
-    enhance.add_argument(
-        "input", nargs="+", type=Path, metavar="IN", help="file, or folder (searched whole)"
+    add = enhance.add_argument
+    add(
+        "input",
+        nargs="+",
+        metavar="IN",
+        help="files, zarr images, or folders (searched recursively)",
     )
-    enhance.add_argument(
-        "-o", "--output-path", required=True, type=Path, metavar="OUT",
-        help="file for one input file, else folder",
+    add(
+        "-o", "--output-path", required=True, metavar="OUT",
+        help=f"output file ({', '.join(formats.WRITTEN)} or {formats.ZARR}), or folder if there are"
+        " several inputs",
     )  # fmt: skip
-    enhance.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    enhance.add_argument(
-        "--resume", action="store_true", help="go on with a .zarr that an earlier run began"
-    )
-    enhance.add_argument(
-        "--model", default=Options.model, help="auto, a shipped name, or a .safetensors file"
-    )
-    enhance.add_argument(
-        "--depth", type=int, default=Options.depth, help="sub-U-Nets to run; all if not given"
-    )
-    enhance.add_argument(
-        "--detail",
-        action=argparse.BooleanOptionalAction,
-        default=Options.detail,
-        help="detail module",
-    )
-    enhance.add_argument("--strength", type=float, default=Options.strength, help="0 (input) to 1")
-    enhance.add_argument("--exposure", type=float, default=Options.exposure, help="stops, -4 to 4")
-    enhance.add_argument(
-        "--axes",
-        default=Options.axes,
-        help="a letter per axis, such as tyx; from the file if not given",
-    )
-    enhance.add_argument(
+    add("--overwrite", action="store_true", help="replace files that exist")
+    add("--resume", action="store_true", help="continue an interrupted .zarr output")
+    add(
+        "--model", default=Options.model,
+        help="auto (the same as photo); photo: brighten and clean pictures for viewing; microscopy:"
+        " remove noise and keep intensities; or the path of a .safetensors file (default: auto)",
+    )  # fmt: skip
+    add(
+        "--depth", type=int, default=Options.depth,
+        help="how many stages of cleaning to run, 0 to 3; 0 only brightens (default: all)",
+    )  # fmt: skip
+    add(
+        "--detail", action=argparse.BooleanOptionalAction, default=Options.detail,
+        help="preserve fine detail (default: yes)",
+    )  # fmt: skip
+    add(
+        "--strength", type=float, default=Options.strength,
+        help="mix of the input, 0, and its enhancement, 1 (default: 1)",
+    )  # fmt: skip
+    add(
+        "--exposure", type=float, default=Options.exposure,
+        help="brighten or darken the result, in stops from -4 to 4 (default: 0)",
+    )  # fmt: skip
+    add(
+        "--axes", default=Options.axes,
+        help="a letter per axis: y, x, t (time), z (planes), c (channels), s (colour samples), such"
+        " as tyx (default: as the file says)",
+    )  # fmt: skip
+    add(
         "--input-range", type=_input_range, default=Options.input_range, metavar="RANGE",
-        help="auto, dtype, or BLACK,WHITE",
+        help="black and white point: auto, dtype, or BLACK,WHITE (default: auto)",
     )  # fmt: skip
-    enhance.add_argument(
+    add(
         "--link-frames", action=argparse.BooleanOptionalAction, default=Options.link_frames,
-        help="one tone curve for all frames of a stack",
+        help="use the same tone curve for all frames of a stack (default: yes)",
     )  # fmt: skip
-    enhance.add_argument(
-        "--output", default=Options.output, metavar="DTYPE", help="same, or a dtype such as uint8"
-    )
-    enhance.add_argument(
-        "--tile", type=_tile, default=Options.tile, help="auto, or a side in pixels"
-    )
-    enhance.add_argument("--device", default=Options.device, help="auto, cpu, cuda, cuda:1, mps")
-    enhance.add_argument("--precision", choices=PRECISIONS, default=Options.precision)
-    enhance.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    add(
+        "--output", default=Options.output, metavar="DTYPE",
+        help="data type of the result: same, or one such as uint8 or float32 (default: same)",
+    )  # fmt: skip
+    add(
+        "--tile", type=_tile, default=Options.tile,
+        help="side of the tiles in pixels, or auto; smaller ones use less memory (default: auto)",
+    )  # fmt: skip
+    add(
+        "--device", default=Options.device,
+        help="processor to use: auto, cpu, cuda, cuda:1, mps (default: auto)",
+    )  # fmt: skip
+    add(
+        "--precision", choices=PRECISIONS, default=Options.precision,
+        help="number format used for computing; auto takes a fast one only for 8-bit results"
+        " (default: auto)",
+    )  # fmt: skip
+    add(
+        "--report", metavar="FILE",
+        help="write settings, warnings and, for microscopy, figures of every result to a .json file",
+    )  # fmt: skip
+    for name, what in (
+        ("residual", "what was removed"), ("uncertainty", "the standard error of each pixel"),
+    ):  # fmt: skip
+        add(
+            f"--{name}", metavar="FILE",
+            help=f"write {what} to a .tif file, or to a folder if there are several inputs"
+            " (microscopy only)",
+        )  # fmt: skip
+    add("-q", "--quiet", action="store_true", help="show errors and warnings only")
     return parser
 
 
 def _input_range(text: str) -> str | tuple[float, float]:
-    if "," not in text:
+    if text in ("auto", "dtype"):
         return text
-    black, white = text.split(",", 1)
-    return float(black), float(white)
+    try:
+        black, white = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}; allowed are auto, dtype, or BLACK,WHITE, for example 100,4095"
+        ) from None
+    return black, white
 
 
 def _tile(text: str) -> str | int:
-    return text if text == "auto" else int(text)
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}; allowed are auto and whole numbers from 64, for example 512"
+        ) from None
 
 
 def _info(_: argparse.Namespace) -> int:
@@ -153,96 +244,196 @@ def _info(_: argparse.Namespace) -> int:
 def _enhance(arguments: argparse.Namespace) -> int:
     fields = set(Options.__dataclass_fields__)
     options = Options(**{k: v for k, v in vars(arguments).items() if k in fields})
-    jobs = list(_jobs(arguments.input, arguments.output_path))
-    _check_targets(jobs, arguments.overwrite, arguments.resume)
+    jobs, left_out = find_jobs(arguments.input, arguments.output_path)
+    check_targets(jobs, arguments.overwrite, arguments.resume)
+    run = _Run(options, arguments, len(jobs) == 1)
+    for each in left_out:
+        print(f"napari-dcr: {each.path} {each.reason}; it is left out", file=sys.stderr)
     failed = 0
-    for source, target in jobs:
+    for job in jobs:
         try:
-            _enhance_file(source, target, options, arguments.quiet, arguments.resume)
-        except (ValueError, TypeError, OSError) as error:
+            run.do(job)
+        except (ValueError, TypeError, OSError, MemoryError) as error:
+            run.fail(job, error)
             if len(jobs) == 1:
+                run.write_report()
                 raise
             # One damaged file of a folder must not stop the others.
-            print(f"napari-dcr: {source}: {error}", file=sys.stderr)
+            text = str(error)
+            named = text if str(job.source) in text else f"{job.source}: {text}"
+            print(f"napari-dcr: {named}", file=sys.stderr)
             failed += 1
+    run.write_report()
     if failed:
         print(f"napari-dcr: {failed} of {len(jobs)} files failed", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _jobs(inputs: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]]:
-    """Pairs of source and target file."""
-    single = len(inputs) == 1 and (formats.is_in_zarr(inputs[0]) or not inputs[0].is_dir())
-    suffix = output.suffix.lower()
-    to_file = single and (suffix == ".zarr" or (suffix in formats.SUFFIXES and not output.is_dir()))
-    found = 0
-    for item in inputs:
-        if not item.exists():
-            raise ValueError(f"IN: {item} does not exist")
-        searched = item.is_dir() and not formats.is_in_zarr(item)
-        sources = sorted(p for p in item.rglob("*") if p.is_file()) if searched else [item]
-        for source in sources:
-            if searched and (
-                source.suffix.lower() not in formats.SUFFIXES
-                or output.resolve() in source.resolve().parents
-            ):
-                continue
-            found += 1
-            relative = source.relative_to(item) if searched else Path(source.name)
-            yield source, output if to_file else output / relative
-    if not found:
-        raise ValueError(
-            f"IN: no {', '.join(formats.SUFFIXES)} files in {', '.join(map(str, inputs))}"
+class _Run:
+    """Enhances files one by one, and keeps what the report says of them.
+
+    Parameters
+    ----------
+    options : Options
+    arguments : Namespace
+    single : bool
+        Whether there is one image.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit; before any image is read.
+    """
+
+    def __init__(self, options: Options, arguments: argparse.Namespace, single: bool) -> None:
+        self._quiet, self._resume = arguments.quiet, arguments.resume
+        self._report = _output_file(arguments.report, "--report", (".json",), arguments.overwrite)
+        self._base = formats.local_path(arguments.output_path, "OUT")
+        self._beside: dict[str, Path] = {}
+        for name in ("residual", "uncertainty"):
+            path = getattr(arguments, name)
+            if path is not None:
+                allowed = formats.TIFF.suffixes if single else ()
+                self._beside[name] = _output_file(path, f"--{name}", allowed, arguments.overwrite)
+        self._options = replace(
+            options,
+            return_residual="residual" in self._beside,
+            return_uncertainty="uncertainty" in self._beside,
         )
+        self._check_model()
+        self._entries: list[dict[str, Any]] = []
+
+    def _check_model(self) -> None:
+        """Check what only the model and the device can tell."""
+        from napari_dcr.engine.devices import find_device
+        from napari_dcr.engine.setup import depth_of
+        from napari_dcr.network import weights
+
+        model = weights.load(self._options.model)
+        depth_of(self._options, model)
+        find_device(self._options.device)
+        for name in self._beside:
+            if not model.is_quantitative:
+                raise ValueError(
+                    f"--{name}: got the model {model.name!r}; allowed is microscopy, or another"
+                    " model that keeps intensities"
+                )
+
+    def do(self, job: Job) -> None:
+        """Enhance one image."""
+        source, target = job.source, job.target
+        with _folder_of(target):
+            if formats.is_in_zarr(source) or formats.is_in_zarr(target) or formats.is_large(source):
+                for name in self._beside:
+                    raise ValueError(
+                        f"--{name}: got {source.name}, which is processed tile by tile; allowed are"
+                        " images that fit into memory, written to an image file"
+                    )
+                done = self._drain(source, source.name, target)
+            else:
+                done = self._do_in_memory(source, target)
+        self._entries.append({"input": str(source), "output": str(target), **_plain(done.record)})
+        if not self._quiet:
+            axes = done.record["axes"]
+            print(f"napari-dcr: {source} (axes {axes}) -> {target}", file=sys.stderr)
+        for number, report in enumerate(done.reports):
+            channel = f" channel {number + 1}" if len(done.reports) > 1 else ""
+            print(f"{source.name}{channel}: {report.verdict}", file=sys.stderr)
+
+    def _do_in_memory(self, source: Path, target: Path) -> Enhancement:
+        from napari_dcr.image.axes import Layout
+
+        opened = formats.open_whole(source)
+        options = self._options
+        axes = options.axes or opened.axes
+        layout = Layout.resolve(opened.array.shape, axes, samples=opened.samples)
+        dtype = opened.array.dtype if options.output == "same" else np.dtype(options.output)
+        formats.check_can_hold(target, dtype, layout)
+        done = self._drain(opened, source.name)
+        kept = layout.axes, opened.metadata, layout.samples
+        formats.write(target, Picture(done.image, *kept))
+        for name, path in self._beside.items():
+            place = path if path.suffix else (path / _below(target, self._base)).with_suffix(".tif")
+            with _folder_of(place):
+                formats.write(place, Picture(getattr(done, name), *kept))
+        return done
+
+    def _drain(self, image: Any, name: str, out: Path | None = None) -> Enhancement:
+        """Run to the end behind a progress bar."""
+        from napari_dcr.enhancement import drain, enhance_steps
+        from napari_dcr.progress_bar import ProgressBar
+
+        with ProgressBar(name, self._quiet) as bar:
+            return drain(enhance_steps(image, self._options, out, self._resume), bar)
+
+    def fail(self, job: Job, error: Exception) -> None:
+        """Note an image that could not be enhanced."""
+        self._entries.append({"input": str(job.source), "error": str(error)})
+
+    def write_report(self) -> None:
+        """Write what became of every image."""
+        if self._report is not None:
+            with _folder_of(self._report):
+                self._report.write_text(json.dumps(self._entries, indent=1) + "\n", "utf-8")
 
 
-def _check_targets(jobs: Sequence[tuple[Path, Path]], overwrite: bool, resume: bool) -> None:
-    taken: dict[Path, Path] = {}
-    for source, target in jobs:
-        if target.resolve() == source.resolve():
-            raise ValueError(
-                f"OUT: {target} is the input file itself; inputs are never overwritten"
-            )
-        if target in taken:
-            raise ValueError(f"OUT: {taken[target]} and {source} would both be written to {target}")
-        if formats.is_in_zarr(target):
-            if target.exists() and not resume:
-                raise ValueError(f"OUT: {target} exists; give --resume to go on with it")
-        elif resume:
-            raise ValueError(f"OUT: got {target}; --resume takes a .zarr")
-        elif target.exists() and not overwrite:
-            raise ValueError(f"OUT: {target} exists; give --overwrite to replace it")
-        taken[target] = source
+def _below(target: Path, base: Path) -> Path:
+    return (
+        target.relative_to(base)
+        if target.is_relative_to(base) and target != base
+        else Path(target.name)
+    )
 
 
-def _enhance_file(source: Path, target: Path, options: Options, quiet: bool, resume: bool) -> None:
-    from napari_dcr.enhancement import enhance_steps
+def _output_file(
+    given: str | None, argument: str, suffixes: tuple[str, ...], overwrite: bool
+) -> Any:
+    """The path of a further output: a file with one of some suffixes, or a folder if there are none.
 
-    if formats.is_in_zarr(source) or formats.is_in_zarr(target) or formats.is_large(source):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _drain(enhance_steps(source, options, target, resume), source.name, quiet)
-        return
-    picture = formats.read(source)
-    dtype = picture.pixels.dtype if options.output == "same" else np.dtype(options.output)
-    formats.check_can_hold(target, dtype)
-    axes = options.axes or picture.axes
-    steps = enhance_steps(picture.pixels, replace(options, axes=axes))
-    result = _drain(steps, source.name, quiet)
+    Raises
+    ------
+    ValueError
+        If its suffix is another one, or it exists.
+    """
+    if given is None:
+        return None
+    path = formats.local_path(given, argument)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ValueError(f"{argument}: got {given}; allowed are {' and '.join(suffixes)} files")
+    if not suffixes and (path.suffix or path.is_file()):
+        raise ValueError(f"{argument}: got {given} for several images; give a folder")
+    if suffixes and path.exists() and not overwrite:
+        raise ValueError(f"{argument}: {given} exists; give --overwrite to replace it")
+    return path
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as JSON writes it: numbers that are not finite become null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): plain(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(each) for each in value]
+        if isinstance(value, float) and not np.isfinite(value):
+            return None
+        return value
+
+    result: dict[str, Any] = plain(record)
+    return result
+
+
+@contextmanager
+def _folder_of(target: Path) -> Iterator[None]:
+    """Context manager that creates the folder of an output, and removes it if it stays empty."""
+    missing = [p for p in target.parents if not p.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    formats.write(target, Picture(result.image, axes, picture.metadata))
-
-
-def _drain(steps: Generator[Progress, None, Enhancement], name: str, quiet: bool) -> Enhancement:
-    """Run to the end behind a progress bar."""
-    from napari_dcr.enhancement import drain
-
-    with tqdm(desc=name, unit="px", unit_scale=True, disable=quiet) as bar:
-
-        def show(step: Progress) -> None:
-            bar.total = step.total
-            bar.update(step.done - bar.n)
-
-        return drain(steps, show)
+    try:
+        yield
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # not empty
+                folder.rmdir()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from napari_dcr.io.arrays import ArraySink
 from napari_dcr.io.formats import create_sink, open_image
 from napari_dcr.io.tiff import TiffSink
 from napari_dcr.options import Options
+from napari_dcr.progress_bar import ProgressBar
 
 __all__ = ["Enhancement", "Options", "Progress", "Report", "enhance", "enhance_steps"]
 
@@ -48,18 +49,20 @@ def enhance(
     return_uncertainty: bool = Options.return_uncertainty,
     out: Any = None,
     resume: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | bool | None = None,
 ) -> Any:
     """Brighten and clean a low-light image.
 
     Parameters
     ----------
-    image : ndarray, dask or zarr array, OME-Zarr group, or path of a .zarr or .tif
+    image : ndarray, dask or zarr array, OME-Zarr group, or path of an image file or .zarr
         Grey ``(..., y, x)``, colour ``(..., y, x, 3)`` or ``(..., y, x, 4)`` with
         alpha, or channels; leading axes are stepped over.  uint8, uint16, int16,
         float16, float32 or float64.  It is not modified.  The `photo` model
         takes grey images and channels one by one.  Of a multiscale image the
-        finest level is taken; give another one by its own array or path.
+        finest level is taken; give another one by its own array or path.  Files are TIFF,
+        PNG, JPEG, BMP and WebP; pixels of a file stay as they are stored where it has an
+        Orientation, by which viewers turn them.
     model, depth, detail, strength, exposure, axes, channel_axis, rgb, input_range, \
 link_frames, output, tile, device, precision
         See `Options`.
@@ -78,8 +81,9 @@ link_frames, output, tile, device, precision
     resume : bool
         Go on with an earlier run that was stopped, or killed, while it wrote to the
         zarr ``out``; without one begin.  Everything else must be as it was.
-    progress : callable, optional
+    progress : callable or bool, optional
         Called with a `Progress` after each step; an exception it raises stops the run.
+        True shows a bar, in a terminal or a notebook.
 
     Returns
     -------
@@ -117,7 +121,10 @@ link_frames, output, tile, device, precision
         return_report=return_report, return_residual=return_residual,
         return_uncertainty=return_uncertainty,
     )  # fmt: skip
-    done = drain(enhance_steps(image, options, out, resume), progress)
+    with contextlib.ExitStack() as stack:
+        if isinstance(progress, (bool, np.bool_)):
+            progress = stack.enter_context(ProgressBar()) if progress else None
+        done = drain(enhance_steps(image, options, out, resume), progress)
     result = [done.image]
     if return_report:
         result.append(done.reports[0] if len(done.reports) == 1 else done.reports)
@@ -177,7 +184,8 @@ def enhance_steps(
     if lazy and resume:
         raise ValueError("resume: got True for a lazy result; give out=, a .zarr, to write to")
 
-    yield Progress(0, layout.planes * layout.height * layout.width, "loading the model")
+    total = layout.planes * layout.height * layout.width
+    yield Progress(0, total, f"{layout.describe()}: loading the model")
     setup = Setup.resolve(options, out_dtype)
     layout = setup.arrange(layout)
     _check_extras(options, setup, sink)

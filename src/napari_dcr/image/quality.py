@@ -22,6 +22,13 @@ WHITE = 0.12
 for that of noise."""
 
 
+KEPT = 0.02
+"""Largest change of slope and sum of intensities that are called kept."""
+
+REMOVED = 0.7
+"""Largest share of the noise that is left where noise is called removed."""
+
+
 @dataclass(frozen=True)
 class Report:
     """What a restoration did to one channel's intensities.
@@ -81,6 +88,18 @@ class Report:
             "warnings": list(self.warnings),
             "means": [list(pair) for pair in self.means],
         }
+
+    @property
+    def verdict(self) -> str:
+        """Whether intensities were kept and noise was removed, in one sentence, and the warnings."""
+        kept = abs(self.slope - 1) <= KEPT and abs(self.total_ratio - 1) <= KEPT
+        removed = self.noise_after <= REMOVED * self.noise_before
+        sentence = (
+            f"{'intensities kept' if kept else 'intensities CHANGED'} (slope {self.slope:.3f}, total"
+            f" {self.total_ratio:.1%}); {'noise removed' if removed else 'little noise removed'}"
+            f" ({self.noise_before:.3g} before, {self.noise_after:.3g} after)"
+        )
+        return "\n".join([sentence, *(f"  warning: {text}" for text in self.warnings)])
 
     def __str__(self) -> str:
         lines = [

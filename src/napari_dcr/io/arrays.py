@@ -15,7 +15,7 @@ from napari_dcr.engine.sources import Opened, is_dask, is_zarr
 from napari_dcr.engine.tiles import Size
 from napari_dcr.image.axes import Layout
 from napari_dcr.io import ome_zarr
-from napari_dcr.io.files import check_array
+from napari_dcr.io.files import check_array, warnings_of
 
 
 def open_array(image: Any) -> Opened:
@@ -35,7 +35,10 @@ def open_array(image: Any) -> Opened:
     if is_zarr(image):
         array, axes, pyramid = ome_zarr.find_image(image)
         notes = ome_zarr.left_out(pyramid["group"]) if pyramid else ()
-        return Opened(array, axes, lambda: ome_zarr.files_stamp(array), pyramid, notes=notes)
+        return Opened(
+            array, axes, lambda: ome_zarr.files_stamp(array), pyramid,
+            warnings=warnings_of(ome_zarr.path_of(image), notes),
+        )  # fmt: skip
     raise TypeError(
         f"image: got {type(image).__name__}; allowed are a numpy.ndarray, a dask or zarr array,"
         " an OME-Zarr group, and the path of an image file or a .zarr"

@@ -156,18 +156,21 @@ def model_of(page: Any, is_display_map: bool) -> ColourModel:
     widened = dtype.kind in "ub" and bits < 8 * full.itemsize and (bits < 8 or kind not in (0, 1))
     extend = _widen(bits, full) if widened else None
     top = 2**bits - 1 if dtype.kind in "ub" else None
+    # Read now: the file is closed when pixels are converted.
+    palette = np.asarray(page.colormap if kind == PALETTE else (), np.uint16)
+    coding = _YCbCr.of(page, np.iinfo(full).max) if kind == YCBCR else None
 
     def convert(planes: Pixels) -> Pixels:
         if kind == PALETTE:
-            return _look_up(planes, page.colormap)
+            return _look_up(planes, palette)
         if kind == WHITE_IS_ZERO:
             planes = ~planes if planes.dtype.kind == "b" else planes.dtype.type(top) - planes
         if extend is not None:
             planes = extend(planes)
         if kind == SEPARATED:
             return _from_cmyk(planes)
-        if kind == YCBCR:
-            return _from_ycbcr(planes, page)
+        if coding is not None:
+            return coding.to_rgb(planes)
         if kind in (CIELAB, ICCLAB):
             return _from_lab(planes, kind == CIELAB)
         return planes
@@ -199,9 +202,8 @@ def _widen(bits: int, dtype: np.dtype[Any]) -> Callable[[Pixels], Pixels]:
     return widen
 
 
-def _look_up(planes: Pixels, colours: Pixels) -> Pixels:
+def _look_up(planes: Pixels, table: Pixels) -> Pixels:
     """Colours of a palette; 8 bits of them, as viewers show, where indices have no more."""
-    table = np.asarray(colours, np.uint16)
     if table.shape[1] <= 256:
         table = (table >> 8).astype(np.uint8)
     index = np.minimum(planes[0].astype(np.intp), table.shape[1] - 1)
@@ -220,21 +222,44 @@ def _from_cmyk(planes: Pixels) -> Pixels:
     return _rounded(left[:3] * left[3:] / top, planes.dtype)
 
 
-def _from_ycbcr(planes: Pixels, page: Any) -> Pixels:
-    """RGB from luma and colour differences, TIFF 6.0 section 21."""
-    top = np.iinfo(planes.dtype).max
-    middle = (top + 1) // 2
-    red, green, blue = _ratios(_value(page, "YCbCrCoefficients", None), (0.299, 0.587, 0.114))
-    limits = _ratios(_value(page, "ReferenceBlackWhite", None), (0, top, middle, top, middle, top))
-    ranges = np.array([top, top - middle, top - middle])
-    low, high = np.array(limits[::2]), np.array(limits[1::2])
-    shape = (3,) + (1,) * (planes.ndim - 1)
-    scale = np.float32(ranges / (high - low)).reshape(shape)
-    y, cb, cr = (planes.astype(np.float32) - np.float32(low).reshape(shape)) * scale
-    r = y + np.float32(2 - 2 * red) * cr
-    b = y + np.float32(2 - 2 * blue) * cb
-    g = (y - np.float32(blue) * b - np.float32(red) * r) / np.float32(green)
-    return _rounded(np.stack([r, g, b]), planes.dtype)
+@dataclass(frozen=True)
+class _YCbCr:
+    """Luma and colour differences, TIFF 6.0 section 21.
+
+    Attributes
+    ----------
+    lumas : tuple of float
+        Parts of red, green and blue in the luma.
+    low, scale : tuple of float
+        Of Y, Cb and Cr: the code of 0, and what a step of the code counts.
+    """
+
+    lumas: tuple[float, ...]
+    low: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @classmethod
+    def of(cls, page: Any, top: int) -> _YCbCr:
+        middle = (top + 1) // 2
+        lumas = _ratios(_value(page, "YCbCrCoefficients", None), (0.299, 0.587, 0.114))
+        default = (0, top, middle, top, middle, top)
+        limits = _ratios(_value(page, "ReferenceBlackWhite", None), default)
+        low, high = limits[::2], limits[1::2]
+        if top > 255 and high[0] <= 255:  # libraries write the limits of 8 bits in any case
+            low, high = default[::2], default[1::2]
+        ranges = (top, top - middle, top - middle)
+        scale = tuple(n / ((h - b) or 1) for n, b, h in zip(ranges, low, high, strict=True))
+        return cls(lumas, tuple(low), scale)
+
+    def to_rgb(self, planes: Pixels) -> Pixels:
+        shape = (3,) + (1,) * (planes.ndim - 1)
+        low, scale = (np.array(v, np.float32).reshape(shape) for v in (self.low, self.scale))
+        y, cb, cr = (planes.astype(np.float32) - low) * scale
+        red, green, blue = (np.float32(v) for v in self.lumas)
+        r = y + (2 - 2 * red) * cr
+        b = y + (2 - 2 * blue) * cb
+        g = (y - blue * b - red * r) / green
+        return _rounded(np.stack([r, g, b]), planes.dtype)
 
 
 def _ratios(value: Any, default: tuple[float, ...]) -> tuple[float, ...]:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.image.axes import Layout
+from napari_dcr.input_warnings import InputWarnings
 from napari_dcr.io.metadata import Metadata
 
 
@@ -38,6 +40,19 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
     samples: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        """Shape, axes and samples."""
+        return Layout(tuple(self.pixels.shape), self.axes, self.samples)
+
+
+def warnings_of(path: Path, notes: tuple[str, ...]) -> InputWarnings:
+    """Warn of what was left out of a file or taken for something."""
+    found = InputWarnings()
+    for note in notes:
+        found.add(f"{path.name}: {note}")
+    return found
 
 
 def partial_path(path: Path) -> Path:

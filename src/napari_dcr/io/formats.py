@@ -16,7 +16,7 @@ from napari_dcr.engine.sources import Opened, is_zarr
 from napari_dcr.image.axes import Layout
 from napari_dcr.io import ome_zarr, pictures, tiff
 from napari_dcr.io.arrays import ArraySink, check_out, open_array
-from napari_dcr.io.files import Picture, check_holds, replaced_when_complete
+from napari_dcr.io.files import Picture, check_holds, replaced_when_complete, warnings_of
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.views import Upright
 
@@ -35,6 +35,8 @@ class Format:
         Writes a picture to a path; None for a format that is only read.
     dtypes : tuple of str
         Names of the dtypes that the format holds; empty for all of them.
+    check : callable or None
+        Says why an image of some axes and samples cannot be written; None if all can.
     open : callable or None
         Opens a file to be read by region; None for a format that is always read whole.
     """
@@ -43,12 +45,18 @@ class Format:
     read: Callable[[Path], Picture]
     write: Callable[[Path, Picture], None] | None = None
     dtypes: tuple[str, ...] = ()
+    check: Callable[[Path, str, str], None] | None = None
     open: Callable[[Path], Opened] | None = None
 
 
-TIFF = Format((".tif", ".tiff"), tiff.read_tiff, tiff.write_tiff, (), tiff.open_tiff)
-PNG = Format((".png",), pictures.read_picture, pictures.write_png, pictures.PNG_DTYPES)
-JPEG = Format((".jpg", ".jpeg"), pictures.read_picture, pictures.write_jpeg, pictures.JPEG_DTYPES)
+TIFF = Format((".tif", ".tiff"), tiff.read_tiff, tiff.write_tiff, open=tiff.open_tiff)
+PNG = Format(
+    (".png",), pictures.read_picture, pictures.write_png, pictures.PNG_DTYPES, pictures.check_png
+)
+JPEG = Format(
+    (".jpg", ".jpeg"), pictures.read_picture, pictures.write_jpeg, pictures.JPEG_DTYPES,
+    pictures.check_jpeg,
+)  # fmt: skip
 BMP = Format((".bmp",), pictures.read_picture)
 WEBP = Format((".webp",), pictures.read_picture)
 
@@ -143,17 +151,18 @@ def write(path: str | Path, picture: Picture) -> None:
         form.write(partial, picture)
 
 
-def check_can_hold(path: str | Path, dtype: np.dtype[Any]) -> None:
-    """Check early that the format of an output path supports the dtype.
+def check_can_hold(path: Path, dtype: np.dtype[Any], layout: Layout) -> None:
+    """Check early that the format of an output path supports dtype, axes and samples.
 
     Raises
     ------
     ValueError
         If it does not.
     """
-    path = Path(path)
-    form = FORMATS.get(path.suffix.lower())
-    check_holds(path, dtype, form.dtypes if form else ())
+    form = format_of(path, written=True)
+    check_holds(path, dtype, form.dtypes)
+    if form.check is not None:
+        form.check(path, layout.axes, layout.samples)
 
 
 def is_large(path: Path) -> bool:
@@ -164,6 +173,28 @@ def is_large(path: Path) -> bool:
 def is_in_zarr(path: Path) -> bool:
     """Whether a path is that of a zarr, or of something in one."""
     return any(part.lower().endswith(ZARR) for part in path.parts)
+
+
+def other_files(path: Path) -> list[Path]:
+    """All files of the image that a file belongs to; itself alone if it is the only one.
+
+    Raises
+    ------
+    ValueError
+        If one of them is missing.
+    """
+    return tiff.other_files(path) if path.suffix.lower() in TIFF.suffixes else [path]
+
+
+def open_whole(path: Path) -> Opened:
+    """Open a file and read all of its pixels.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read.
+    """
+    return _opened(path, read(path))
 
 
 def open_image(image: Any, out: Any = None) -> Opened:
@@ -182,6 +213,8 @@ def open_image(image: Any, out: Any = None) -> Opened:
     TypeError, ValueError
         If it is none of these, or the file cannot be read.
     """
+    if isinstance(image, Opened):
+        return image
     if not isinstance(image, (str, Path)):
         return open_array(image)
     path = local_path(image, "image")
@@ -195,7 +228,15 @@ def open_image(image: Any, out: Any = None) -> Opened:
     form = format_of(path)
     with _naming(path):
         opened = form.open(path) if form.open else _opened(path, form.read(path))
-    return _upright(opened) if _is_zarr_path(out) or is_zarr(out) else opened
+    if _is_zarr_path(out) or is_zarr(out):
+        return _upright(opened)
+    orientation = getattr(opened.metadata, "orientation", 1)
+    if orientation != 1 and not isinstance(out, (str, Path)):
+        opened.warnings.add(
+            f"{path.name}: its Orientation {orientation} asks viewers to turn it; the array holds"
+            " the pixels as they are stored"
+        )
+    return opened
 
 
 def _opened(path: Path, picture: Picture) -> Opened:
@@ -204,7 +245,7 @@ def _opened(path: Path, picture: Picture) -> Opened:
     stamp = f"{path} {status.st_size} {status.st_mtime_ns}"
     return Opened(
         picture.pixels, picture.axes, lambda: stamp, metadata=picture.metadata,
-        samples=picture.samples, notes=picture.notes,
+        samples=picture.samples, warnings=warnings_of(path, picture.notes),
     )  # fmt: skip
 
 

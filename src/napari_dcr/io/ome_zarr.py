@@ -74,7 +74,7 @@ def find_image(node: Any) -> tuple[Any, str | None, dict[str, Any] | None]:
     if isinstance(node, zarr.Group):
         multiscale = ome.find_multiscale(dict(node.attrs))
         if multiscale is None:
-            raise ValueError(f"image: the zarr group {_place(node)!r} {_what_is_in(node)}")
+            raise ValueError(f"image: the zarr group {str(path_of(node))!r} {_what_is_in(node)}")
         level = ome.level_paths(multiscale)[0]
         array = node[level]
     else:
@@ -99,15 +99,15 @@ def anchored(node: Any) -> Any:
     return zarr.open(store=store, path=node.path, mode=mode)
 
 
-def _place(node: Any) -> str:
+def path_of(node: Any) -> Path:
     """A node's path, or where it is in its store."""
     root = getattr(node.store, "root", None)
-    return str(node.store_path) if root is None else str(Path(root) / node.path)
+    return Path(str(node.store_path)) if root is None else Path(root) / node.path
 
 
 def _what_is_in(group: Any) -> str:
     """What a group that is no image holds, and what to give instead."""
-    place = _place(group)
+    place = path_of(group)
     attributes = dict(group.attrs)
     own = {**attributes, **attributes.get("ome", {})}
     if "bioformats2raw.layout" in own:

@@ -166,8 +166,8 @@ def _exif(metadata: Metadata) -> bytes:
 def write_png(path: Path, picture: Picture) -> None:
     """Write a PNG file."""
     check_holds(path, picture.pixels.dtype, PNG_DTYPES)
-    pixels = _flat(path, picture, "")
-    content = imagecodecs.png_encode(pixels)
+    check_png(path, picture.axes, picture.layout.samples)
+    content = imagecodecs.png_encode(_flat(picture))
     head = len(_SIGNATURE) + 25  # the header is the first chunk, of 13 bytes
     beside = b"".join(
         struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c))
@@ -198,7 +198,7 @@ def _png_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
 def write_jpeg(path: Path, picture: Picture) -> None:
     """Write a JPEG file."""
     check_holds(path, picture.pixels.dtype, JPEG_DTYPES)
-    pixels = _flat(path, picture, "JPEG holds no alpha; write .png or .tif")
+    check_jpeg(path, picture.axes, picture.layout.samples)
     metadata = picture.metadata
     kept: dict[str, Any] = {}
     block = _exif(metadata)
@@ -212,25 +212,48 @@ def write_jpeg(path: Path, picture: Picture) -> None:
         x, y, unit = metadata.resolution
         factor = 100 * INCH if unit == 3 else 1.0
         kept["dpi"] = (x * factor, y * factor)
-    PILImage.fromarray(pixels).save(path, "JPEG", quality=JPEG_QUALITY, subsampling=0, **kept)
+    pixels = PILImage.fromarray(_flat(picture))
+    pixels.save(path, "JPEG", quality=JPEG_QUALITY, subsampling=0, **kept)
 
 
-def _flat(path: Path, picture: Picture, no_alpha: str) -> NDArray[Any]:
-    """One picture's pixels as these formats take them."""
-    axes, samples = picture.axes, picture.samples
-    if "s" in axes and not samples:
-        samples = "rgba"[: picture.pixels.shape[axes.index("s")]]
+def check_png(path: Path, axes: str, samples: str) -> None:
+    """Check that a PNG can hold an image of some axes and samples.
+
+    Raises
+    ------
+    ValueError
+        If it cannot.
+    """
+    _check_layout(path, axes, samples, ("", "ya", "rgb", "rgba"))
+
+
+def check_jpeg(path: Path, axes: str, samples: str) -> None:
+    """Check that a JPEG can hold an image of some axes and samples.
+
+    Raises
+    ------
+    ValueError
+        If it cannot.
+    """
+    if "a" in samples.lower():
+        raise ValueError(f"{path}: JPEG holds no alpha; write .png or .tif")
+    _check_layout(path, axes, samples, ("", "rgb"))
+
+
+def _check_layout(path: Path, axes: str, samples: str, allowed: tuple[str, ...]) -> None:
     if sorted(axes) not in (["x", "y"], ["s", "x", "y"]):
         raise ValueError(f"{path}: {path.suffix} holds one picture, not axes {axes!r}; write .tif")
-    allowed = ("", "rgb") if no_alpha else ("", "ya", "rgb", "rgba")
-    if no_alpha and "a" in samples.lower():
-        raise ValueError(f"{path}: {no_alpha}")
     if samples.lower() not in allowed:
         raise ValueError(
-            f"{path}: {path.suffix} holds grey or RGB{'' if no_alpha else ' with alpha'}, not"
-            f" {len(samples)} samples of other kinds; write .tif"
+            f"{path}: {path.suffix} holds grey or RGB, not {len(samples)} samples of other"
+            " kinds; write .tif"
         )
+
+
+def _flat(picture: Picture) -> NDArray[Any]:
+    """One picture's pixels, samples last, alpha not multiplied into the colours."""
+    axes = picture.axes
     planes = picture.pixels.transpose([axes.index(a) for a in "syx" if a in axes])
-    if samples.endswith("A"):
+    if picture.samples.endswith("A"):
         planes = np.concatenate([to_straight(planes[:-1], planes[-1:]), planes[-1:]])
-    return np.ascontiguousarray(np.moveaxis(planes, 0, -1) if samples else planes)
+    return np.ascontiguousarray(np.moveaxis(planes, 0, -1) if "s" in axes else planes)

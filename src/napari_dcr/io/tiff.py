@@ -19,7 +19,7 @@ from napari_dcr.io import colour_models, ome_tiff
 from napari_dcr.io import tags as t
 from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.colour_models import ColourModel
-from napari_dcr.io.files import Picture, import_zarr, partial_path
+from napari_dcr.io.files import Picture, import_zarr, partial_path, warnings_of
 from napari_dcr.io.metadata import Metadata, kept_tags
 from napari_dcr.io.tags import Tags
 from napari_dcr.io.views import Converted
@@ -142,7 +142,7 @@ def open_tiff(path: Path) -> Opened:
     stamp = " ".join(f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in stamps)
     return Opened(
         array, header.axes, lambda: stamp, metadata=header.metadata, samples=model.samples,
-        notes=header.notes,
+        warnings=warnings_of(path, header.notes),
     )  # fmt: skip
 
 
@@ -360,8 +360,7 @@ def write_tiff(path: Path, picture: Picture) -> None:
     another format is written as OME-XML.
     """
     pixels = picture.pixels
-    layout = Layout(pixels.shape, picture.axes, picture.samples)
-    plan = _plan(path, layout, pixels.dtype, picture.metadata, pixels.nbytes)
+    plan = _plan(path, picture.layout, pixels.dtype, picture.metadata, pixels.nbytes)
     tifffile.imwrite(path, pixels, **plan.arguments)
     t.graft(path, plan.tags)
 

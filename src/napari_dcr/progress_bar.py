@@ -1,0 +1,54 @@
+"""A progress bar for terminals and notebooks."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from napari_dcr.engine.result import Progress
+
+
+class ProgressBar:
+    """Shows the steps of a run as a bar in megapixels; to be used as a context manager.
+
+    The bar appears with the second step, when all arguments have been checked.
+
+    Parameters
+    ----------
+    name : str
+        Shown in front of the bar.
+    hidden : bool
+        Show nothing.
+    """
+
+    def __init__(self, name: str = "", hidden: bool = False) -> None:
+        self._name, self._hidden = name, hidden
+        self._steps = 0
+        self._bar: Any = None
+
+    def __call__(self, step: Progress) -> None:
+        """Show a step."""
+        self._steps += 1
+        if self._hidden or self._steps < 2:
+            return
+        if self._bar is None:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(
+                desc=self._name or None, total=step.total, unit="MP", unit_scale=1e-6, leave=False
+            )
+        self._bar.total = step.total
+        self._bar.set_postfix_str(step.message, refresh=False)
+        self._bar.update(step.done - self._bar.n)
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
