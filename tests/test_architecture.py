@@ -13,7 +13,7 @@ PACKAGE = Path(napari_dcr.__file__).parent
 MAP = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 FLOORS = [
-    {"version", "image"},
+    {"version", "input_warnings", "image"},
     {"options", "network"},
     {"engine"},
     {"io"},
@@ -23,8 +23,9 @@ FLOORS = [
 ]
 """Rooms of the package, from the bottom; a module imports from its own room and from floors below."""
 
-PAIRS = 28
-"""Pairs of rooms of which one imports from the other; 40 before files had a room of their own."""
+PAIRS = 31
+"""Pairs of rooms of which one imports from the other; 40 before files had a room of their own.
+Three are those of warnings, which every way in gives."""
 
 
 def modules(package: Path = PACKAGE) -> dict[str, Path]:

@@ -20,7 +20,7 @@ import numpy as np
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import formats
 from napari_dcr.io.files import Picture
-from napari_dcr.jobs import Job, check_targets, find_jobs
+from napari_dcr.io.jobs import Job, check_targets, find_jobs
 from napari_dcr.options import PRECISIONS, Options
 from napari_dcr.version import __version__
 
@@ -341,12 +341,9 @@ class _Run:
             print(f"{source.name}{channel}: {report.verdict}", file=sys.stderr)
 
     def _do_in_memory(self, source: Path, target: Path) -> Enhancement:
-        from napari_dcr.image.axes import Layout
-
         opened = formats.open_whole(source)
         options = self._options
-        axes = options.axes or opened.axes
-        layout = Layout.resolve(opened.array.shape, axes, samples=opened.samples)
+        layout = formats.layout_of(opened, options.axes)
         dtype = opened.array.dtype if options.output == "same" else np.dtype(options.output)
         formats.check_can_hold(target, dtype, layout)
         done = self._drain(opened, source.name)
@@ -360,8 +357,8 @@ class _Run:
 
     def _drain(self, image: Any, name: str, out: Path | None = None) -> Enhancement:
         """Run to the end behind a progress bar."""
+        from napari_dcr.engine.progress_bar import ProgressBar
         from napari_dcr.enhancement import drain, enhance_steps
-        from napari_dcr.progress_bar import ProgressBar
 
         with ProgressBar(name, self._quiet) as bar:
             return drain(enhance_steps(image, self._options, out, self._resume), bar)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_dcr.engine.image_run import Run
+from napari_dcr.engine.progress_bar import ProgressBar
 from napari_dcr.engine.result import Enhancement, Progress
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sinks import Sink
@@ -22,7 +23,6 @@ from napari_dcr.io.arrays import ArraySink
 from napari_dcr.io.formats import create_sink, open_image
 from napari_dcr.io.tiff import TiffSink
 from napari_dcr.options import Options
-from napari_dcr.progress_bar import ProgressBar
 
 __all__ = ["Enhancement", "Options", "Progress", "Report", "enhance", "enhance_steps"]
 
@@ -178,6 +178,8 @@ def enhance_steps(
     layout = Layout.resolve(
         tuple(opened.array.shape), axes, options.channel_axis, options.rgb, opened.samples
     )
+    if opened.doubt and told == (None, None, None):
+        opened.warnings.add(opened.doubt)
     out_dtype = dtype if options.output == "same" else np.dtype(options.output)
     lazy = out is None and is_dask(opened.array)
     sink = None if lazy else create_sink(out, opened, layout, out_dtype, resume)

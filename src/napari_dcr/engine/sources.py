@@ -138,6 +138,8 @@ class Opened:
         What a file says beside its pixels, for the sink that writes another one.
     samples : str
         What the samples of a pixel are, where the file says so; see `Layout`.
+    doubt : str
+        What speaks against the axes, for a caller who has not given them.
     warnings : InputWarnings
         What was left alone or read in an unexpected way, by whoever opened, surveyed or
         enhanced the image; the record of the result lists them.
@@ -149,6 +151,7 @@ class Opened:
     pyramid: dict[str, Any] | None = None
     metadata: Any = None
     samples: str = ""
+    doubt: str = ""
     warnings: InputWarnings = field(default_factory=InputWarnings)
 
     def source(self, layout: Layout) -> Source:

@@ -33,6 +33,8 @@ class Picture:
         What the samples of a pixel are; see `napari_dcr.image.axes.Layout`.
     notes : tuple of str
         What was left out or taken for something, to be told to the user.
+    doubt : str
+        What speaks against the axes, for a user who has not given them.
     """
 
     pixels: NDArray[Any]
@@ -40,6 +42,7 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
     samples: str = ""
     notes: tuple[str, ...] = ()
+    doubt: str = ""
 
     @property
     def layout(self) -> Layout:

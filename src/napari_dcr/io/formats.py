@@ -197,6 +197,12 @@ def open_whole(path: Path) -> Opened:
     return _opened(path, read(path))
 
 
+def layout_of(opened: Opened, axes: str | None) -> Layout:
+    """Axes of an image: those that are given, or else the file's own."""
+    shape = tuple(int(n) for n in opened.array.shape)
+    return Layout.resolve(shape, axes or opened.axes, samples=opened.samples)
+
+
 def open_image(image: Any, out: Any = None) -> Opened:
     """Open an array, a group or a path without reading its pixels, as far as that is possible.
 
@@ -245,7 +251,7 @@ def _opened(path: Path, picture: Picture) -> Opened:
     stamp = f"{path} {status.st_size} {status.st_mtime_ns}"
     return Opened(
         picture.pixels, picture.axes, lambda: stamp, metadata=picture.metadata,
-        samples=picture.samples, warnings=warnings_of(path, picture.notes),
+        samples=picture.samples, doubt=picture.doubt, warnings=warnings_of(path, picture.notes),
     )  # fmt: skip
 
 

@@ -53,6 +53,8 @@ class _Header:
     metadata : Metadata
     notes : tuple of str
         What the user must be told.
+    doubt : str
+        What speaks against the axes.
     files : list of Path
         That the image is spread over.
     """
@@ -62,6 +64,7 @@ class _Header:
     model: ColourModel
     metadata: Metadata
     notes: tuple[str, ...]
+    doubt: str
     files: list[Path]
 
 
@@ -111,7 +114,9 @@ def read_tiff(path: Path) -> Picture:
     with _opened(path) as file:
         header = _header(path, file)
         pixels = header.model.apply(_decoded(path, file), header.axis)
-    return Picture(pixels, header.axes, header.metadata, header.model.samples, header.notes)
+    return Picture(
+        pixels, header.axes, header.metadata, header.model.samples, header.notes, header.doubt
+    )
 
 
 def open_tiff(path: Path) -> Opened:
@@ -142,7 +147,7 @@ def open_tiff(path: Path) -> Opened:
     stamp = " ".join(f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in stamps)
     return Opened(
         array, header.axes, lambda: stamp, metadata=header.metadata, samples=model.samples,
-        warnings=warnings_of(path, header.notes),
+        doubt=header.doubt, warnings=warnings_of(path, header.notes),
     )  # fmt: skip
 
 
@@ -195,15 +200,16 @@ def _header(path: Path, file: Any) -> _Header:
         raise ValueError(f"its colour model {model.name} has no samples of its own")
     if axis is None and model.count > 1:
         axes += "s"
+    doubt = ""
     planar = axis is not None and axes.index("s") < axes.index("y")
     if planar and not known and not _names_axes(file) and model.samples in ("rgb", "rgba"):
         count = series.shape[axis or 0]
-        notes.append(
-            f"its {count} planes are taken for the colours of one picture, as the file says; if they"
+        doubt = (
+            f"axes: the {count} planes of {path.name} are taken for the colours of one picture, as the file says; if they"
             f' are planes of a stack, give axes="z{axes.replace("s", "")}"'
         )
     metadata = _metadata(path, file, model)
-    return _Header(axes, axis, model, metadata, tuple(notes), files)
+    return _Header(axes, axis, model, metadata, tuple(notes), doubt, files)
 
 
 def _names_axes(file: Any) -> bool:
