@@ -13,10 +13,12 @@ from napari_dcr.input_warnings import InputWarnings, warn
 
 def test_a_warning_is_given_once_and_points_at_the_caller() -> None:
     found = InputWarnings()
-    with pytest.warns(napari_dcr.InputWarning) as caught:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         found.add("axes: guessed")
         found.add("axes: guessed")
         found.add("channel 2/2: left as it is", channel=1)
+    assert {w.category for w in caught} == {napari_dcr.InputWarning}
     assert [str(w.message) for w in caught] == ["axes: guessed", "channel 2/2: left as it is"]
     assert {Path(w.filename).name for w in caught} == {Path(__file__).name}
     assert list(found) == ["axes: guessed", "channel 2/2: left as it is"]
