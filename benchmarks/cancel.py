@@ -1,9 +1,9 @@
-"""Cancel a run into zarr from another thread, at random moments: how long it takes, what it leaves.
+"""Cancel a run into a zarr from another thread at random moments; measure how long that takes.
 
     python benchmarks/cancel.py [--cancels 8] [--side 4096] [--seed 0]
 
-Fails if a cancel takes longer than the longest tile and 0.2 s, or if going on from
-what is left does not end as if the run had not been stopped.
+Fails if a cancel takes longer than the longest tile plus 0.2 s, or if resuming the last
+cancelled run does not give the result of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ def resident() -> float:
 
 
 def cancelled(image: Path, out: Path, wait: float) -> tuple[float, float, int]:
-    """Begin a run, cancel it after so many seconds.
+    """Start a run and cancel it after ``wait`` seconds.
 
     Returns
     -------
     seconds : float
-        From the cancel until the run has returned.
+        Time from the cancel until the run has returned.
     tile : float
-        Longest time between two of its steps, in seconds.
+        Longest time between two steps of the run, in seconds.
     pixels : int
-        Done by then.
+        Pixels that were finished by then.
     """
     cancel, steps = threading.Event(), [time.perf_counter()]
     done = [0]
@@ -89,7 +89,9 @@ def main() -> None:
         seconds = time.perf_counter() - started
         waits = [generator.uniform(0.1, 0.8) * seconds for _ in range(options.cancels)]
         before = resident()
-        print("| cancelled after: s | took: s | longest tile: s | pixels done |\n|---|---|---|---|")
+        print(
+            "| cancelled after (s) | returned after (s) | longest tile (s) | pixels done |\n|---|---|---|---|"
+        )
         late = 0
         for wait in waits:
             shutil.rmtree(out, ignore_errors=True)
@@ -99,7 +101,9 @@ def main() -> None:
         print(f"\nresident memory: {before:.0f} MB before, {resident():.0f} MB after")
         result = napari_dcr.enhance(image, out=out, resume=True, **OPTIONS)[...]
         same = bool((result == expected).all())
-    print(f"{late} too late; gone on with: {'the same' if same else 'another'} result")
+    print(
+        f"{late} cancels took too long; the resumed result is {'identical' if same else 'different'}"
+    )
     if late or not same:
         raise SystemExit(1)
 

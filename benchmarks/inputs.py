@@ -1,4 +1,4 @@
-"""What several benchmarks are run on."""
+"""Input images that several benchmarks share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zarr
 
 
 def noisy_zarr(path: Path, side: int, chunk: int, seed: int = 0) -> None:
-    """Write dim noise, uint16, of any size: a row of chunks at a time."""
+    """Write dim uint16 noise of any size to a zarr, one row of chunks at a time."""
     image = zarr.create_array(path, shape=(side, side), chunks=(chunk, chunk), dtype="uint16")
     rng = np.random.default_rng(seed)
     for y in range(0, side, chunk):

@@ -1,12 +1,12 @@
-"""Peak memory of whole runs, and per pixel of a window.
+"""Peak memory of whole runs, and memory per pixel of a window.
 
     python benchmarks/memory.py runs [--sides 4096 16384] [--depth 3] [--precision fp32] [--model photo]
     python benchmarks/memory.py windows
 
-``runs``: a uint16 zarr to a zarr, each in a fresh process; peak resident memory
-above what it was once everything had been imported.  ``windows``: the slope of
-peak memory over the window's pixels, which the automatic window is chosen by, for networks
-of several widths (channels at half of the resolution).
+``runs`` enhances a uint16 zarr into a zarr, each in a fresh process, and prints the peak of
+resident memory above its value after all imports. ``windows`` fits the slope of peak memory
+over the pixels of a window, for networks of several widths (channels at half resolution);
+the automatic window size is computed from it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ window = torch.rand(1, 3, side, side)
 conditioning = network.condition(torch.rand(1, 3, 64, 64))
 place = network.window_weights((0, side), (0, side), (side, side))
 with allocator.kept(), torch.inference_mode():
-    for _ in range(4):  # a heap that is kept has holes from the second window on
+    for _ in range(4):  # memory that stays mapped has holes from the second window on
         local(window, conditioning, place, network.stages)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
@@ -62,7 +62,7 @@ WIDTHS = (16, 32, 64)
 
 
 def fresh(code: str, *arguments: object) -> list[float]:
-    """Numbers that a program prints."""
+    """Run a program in a fresh process and return the numbers that it prints."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return [float(word) for word in done.stdout.split()]
@@ -84,7 +84,7 @@ def measure_windows() -> None:
 
 def measure_runs(sides: list[int], depth: int, precision: str, model: str) -> None:
     """Print a Markdown table."""
-    print("| side | imported: MB | peak above it: MB | minutes |\n|---|---|---|---|")
+    print("| side | after imports (MB) | peak above that (MB) | minutes |\n|---|---|---|---|")
     for side in sides:
         with tempfile.TemporaryDirectory() as folder:
             noisy_zarr(Path(folder) / "in.zarr", side, 1024)
@@ -97,7 +97,7 @@ def measure_runs(sides: list[int], depth: int, precision: str, model: str) -> No
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Parse the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=["runs", "windows"])
     parser.add_argument("--sides", type=int, nargs="+", default=[4096, 16384])

@@ -1,10 +1,10 @@
-"""Sheets of what `microscopy` does: input, result, residual and, where there is one, the truth.
+"""Sheets of `microscopy` results: input, result, residual and, if given, the truth.
 
     python benchmarks/residual_sheet.py DATA/check/w2s/noisy --truth DATA/check/w2s/clean --every 5
     python benchmarks/residual_sheet.py DATA/train/microscopy/dsb2018/fluor_dark --every 11
 
-Input, result and truth share their limits; the residual is shown from -3 to 3 deviations
-of the noise, and should look like nothing but noise.
+Input, result and truth share their display limits. The residual is shown from -3 to 3
+standard deviations of the noise and should look like pure noise.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--truth", type=Path, help="folder with files of the same names")
-    parser.add_argument("--every", type=int, default=1, help="take each N-th image")
-    parser.add_argument("--most", type=int, default=12, help="images of the sheet")
-    parser.add_argument("--side", type=int, default=256, help="pixels of the middle to show")
+    parser.add_argument("--every", type=int, default=1, help="take every N-th image")
+    parser.add_argument("--most", type=int, default=12, help="largest number of images")
+    parser.add_argument("--side", type=int, default=256, help="side in pixels of the central crop")
     parser.add_argument("--out", type=Path, default=Path("residuals.png"))
     parser.add_argument("--model", default="microscopy")
     options = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Kill a run into zarr at random moments, resume it each time, compare with one that was not.
+"""Kill a run into a zarr at random moments, resume it, and compare with an uninterrupted run.
 
     python benchmarks/resume.py [--kills 10] [--side 1200] [--seed 0]
 
-Fails if a file of the two stores differs.
+Fails if any file differs between the two stores.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ napari_dcr.enhance(
 
 
 def contents(store: Path) -> dict[str, bytes]:
-    """All files of a store."""
+    """Contents of all files of a store."""
     return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
 
 
 def run(image: Path, out: Path, lines: int | None, wait: float) -> str:
-    """Run until ``lines`` steps were reported and ``wait`` seconds passed; to the end if None."""
+    """Run until ``lines`` steps were reported and ``wait`` seconds passed; None runs to completion."""
     process = subprocess.Popen(
         [sys.executable, "-c", RUN, image, out], stdout=subprocess.PIPE, text=True
     )
@@ -55,7 +55,7 @@ def run(image: Path, out: Path, lines: int | None, wait: float) -> str:
 
 
 def main() -> None:
-    """Print what happened; exit with an error if the stores differ."""
+    """Print the outcome; exit with an error if the stores differ."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--side", type=int, default=1200)
@@ -66,7 +66,7 @@ def main() -> None:
         image, out, whole = (Path(folder) / f"{n}.zarr" for n in ("in", "out", "whole"))
         noisy_zarr(image, options.side, 256, options.seed)
         for kill in range(options.kills):
-            # Some kills before the first tile, most amid tiles; in between, at any microsecond.
+            # Some kills come before the first tile and most during tiles, at any moment.
             lines = generator.randrange(12)
             told = run(image, out, lines, generator.uniform(0, 0.3))
             print(f"kill {kill + 1}: at {told}", flush=True)

@@ -1,10 +1,9 @@
-"""Sheets to look at: input, other methods' pictures, ours; a row for each picture.
+"""Contact sheets: input, results of other methods and ours, one row per picture.
 
     python benchmarks/sheet.py DATA/check/lime --compare DATA/check/lime-author-2019
     python benchmarks/sheet.py DATA/check/dicm --every 5
 
-Pictures that may be looked at but not passed on make sheets that are not for
-the repository.
+Sheets of pictures that must not be redistributed do not belong into the repository.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--compare", type=Path, nargs="+", default=[])
-    parser.add_argument("--every", type=int, default=1, help="take each N-th picture")
+    parser.add_argument("--every", type=int, default=1, help="take every N-th picture")
     parser.add_argument("--out", type=Path, default=Path("sheet.png"))
     parser.add_argument("--model", default="auto")
-    parser.add_argument("--width", type=int, default=480, help="pixels of a column")
+    parser.add_argument("--width", type=int, default=480, help="width of a column in pixels")
     options = parser.parse_args()
     cases = find_cases(options.folder)[:: options.every]
     others = [ready_made(folder, cases) for folder in options.compare]

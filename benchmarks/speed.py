@@ -1,13 +1,13 @@
-"""Time of one window at full depth against scikit-image's CLAHE, in one run.
+"""Time of the network relative to scikit-image's CLAHE, measured in one run.
 
     python benchmarks/speed.py [--megapixels 2] [--threads 2] [--rounds 7] [--mapped]
     python benchmarks/speed.py --sizes [--rounds 7]
 
-Rounds are interleaved, medians are compared: only the ratios mean anything.
-Also printed: a whole ``enhance()`` call, survey and conversions included.
-``--mapped``: memory stays mapped from one call to the next, as it does between the windows of
-one run; otherwise every call maps its pages anew, as the first window of a run does.
-``--sizes``: what a pixel costs in such calls on images of 1 and of 8 megapixels.
+Rounds are interleaved and medians are compared; only the ratios are meaningful.
+A whole ``enhance()`` call, with survey and conversions, is timed too.
+``--mapped`` keeps memory mapped from one call to the next, as between the windows of one run;
+otherwise every call maps its pages again, like the first window of a run.
+``--sizes`` compares the cost per pixel of ``enhance()`` on images of 1 and 8 megapixels.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def dim_picture(height: int, width: int) -> np.ndarray:
 
 
 def median_times(cases: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Seconds that each case takes."""
+    """Median seconds of each case."""
     times: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds + 1):
         for name, run in cases.items():
@@ -51,7 +51,7 @@ def median_times(cases: dict[str, Callable[[], object]], rounds: int) -> dict[st
 
 
 def precisions() -> list[Precision]:
-    """The fast one that a CPU has, if it has one, and fp32."""
+    """The fast precision of this CPU, if it has one, and fp32."""
     trusted = fast_precision(torch.device("cpu"))
     return ["fp32"] if trusted == "fp32" else [trusted, "fp32"]
 

@@ -1,4 +1,4 @@
-"""A napari window that a script drives: settings of its own, and ways to wait."""
+"""Helpers for scripts that drive a napari window: separate settings, and waiting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 SETTINGS = tempfile.TemporaryDirectory()
-# Not the user's own settings; napari reads this when it is imported.
+# Keeps the user's settings unchanged; napari reads this variable when it is imported.
 os.environ["NAPARI_CONFIG"] = str(Path(SETTINGS.name) / "settings.yaml")
 
 import napari
@@ -20,7 +20,7 @@ WIDGET = "napari-dcr", "Enhance a low-light image"
 
 
 def open_viewer() -> Any:
-    """A viewer on screen."""
+    """Open a viewer on screen."""
     viewer = napari.Viewer()
     viewer.window.resize(1400, 900)
     pause(1)
@@ -30,32 +30,32 @@ def open_viewer() -> Any:
 def clear(viewer: Any) -> None:
     """Remove all layers."""
     viewer.layers.clear()
-    # Mesa's software renderer crashes napari, with or without us, if layers follow without a frame.
+    # Without a drawn frame in between, Mesa's software renderer crashes napari (also without this plugin).
     pause(0.5)
 
 
 def wait(until: Callable[[], bool], seconds: float = 600) -> None:
-    """Let the window live until a condition holds."""
+    """Process events until a condition holds."""
     end = time.monotonic() + seconds
     while not until():
         QApplication.processEvents()
         time.sleep(0.001)
         if time.monotonic() > end:
-            raise SystemExit("it took too long")
+            raise SystemExit(f"the condition did not hold within {seconds:g} s")
 
 
 def pause(seconds: float = 1) -> None:
-    """Let the window live."""
+    """Process events for some seconds."""
     end = time.monotonic() + seconds
     wait(lambda: time.monotonic() > end)
 
 
 def settle(widget: Any) -> None:
-    """Wait until the preview shows what the controls say."""
+    """Wait until the preview matches the controls."""
     wait(lambda: not widget._preview.busy)
 
 
 def run(widget: Any) -> None:
-    """Press Run and wait for the end."""
+    """Press Run and wait until it has finished."""
     widget.run.native.click()
     wait(lambda: not widget.running)
