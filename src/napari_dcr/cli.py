@@ -164,6 +164,10 @@ def _parser() -> argparse.ArgumentParser:
         help="black and white point: auto, dtype, or BLACK,WHITE (default: auto)",
     )  # fmt: skip
     add(
+        "--nodata", type=float, default=Options.nodata, metavar="VALUE",
+        help="value of pixels without data, such as -9999 (default: as the file says)",
+    )  # fmt: skip
+    add(
         "--link-frames", action=argparse.BooleanOptionalAction, default=Options.link_frames,
         help="use the same tone curve for all frames of a stack (default: yes)",
     )  # fmt: skip

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from napari_dcr.engine.conditioning import ImageConditioning
 from napari_dcr.engine.image_run import Run
 from napari_dcr.engine.progress_bar import ProgressBar
 from napari_dcr.engine.result import Enhancement, Progress
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sinks import Sink
-from napari_dcr.engine.sources import is_dask
+from napari_dcr.engine.sources import Opened, is_dask
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.intensity import InputRange, check_dtype
 from napari_dcr.image.quality import Report
-from napari_dcr.io.arrays import ArraySink
+from napari_dcr.io.arrays import ArraySink, masked_like
 from napari_dcr.io.formats import create_sink, open_image
 from napari_dcr.io.tiff import TiffSink
 from napari_dcr.options import Options
@@ -39,6 +41,7 @@ def enhance(
     channel_axis: int | None = Options.channel_axis,
     rgb: bool | None = Options.rgb,
     input_range: InputRange = Options.input_range,
+    nodata: float | None = Options.nodata,
     link_frames: bool = Options.link_frames,
     output: str = Options.output,
     tile: int | Literal["auto"] = Options.tile,
@@ -63,7 +66,7 @@ def enhance(
         finest level is taken; give another one by its own array or path.  Files are TIFF,
         PNG, JPEG, BMP and WebP; pixels of a file stay as they are stored where it has an
         Orientation, by which viewers turn them.
-    model, depth, detail, strength, exposure, axes, channel_axis, rgb, input_range, \
+    model, depth, detail, strength, exposure, axes, channel_axis, rgb, input_range, nodata, \
 link_frames, output, tile, device, precision
         See `Options`.
     return_report : bool
@@ -103,9 +106,14 @@ link_frames, output, tile, device, precision
 
     Notes
     -----
-    Pixels that are NaN or infinite are taken as black by the network, do not
-    count in statistics, and stay as they are where the result is float (they
-    are black where it is not).  Alpha is never changed but for its dtype.
+    Pixels without data are those that are NaN or infinite, masked (of a masked array), have the
+    value ``nodata``, or an alpha of 0.  The network takes them as black, they do not
+    count in statistics, and they come back as they were where the result's dtype has their
+    value (they are black where it has not).  A masked array gives a masked array.
+    Alpha is never changed but for its dtype.
+
+    Planes that cannot be enhanced, such as a saturated channel or a frame of NaN, come back
+    as they were with an `InputWarning` that names them.
 
     Examples
     --------
@@ -117,7 +125,7 @@ link_frames, output, tile, device, precision
     options = Options(
         model=model, depth=depth, detail=detail, strength=strength, exposure=exposure,
         axes=axes, channel_axis=channel_axis, rgb=rgb, input_range=input_range,
-        link_frames=link_frames, output=output, tile=tile, device=device, precision=precision,
+        nodata=nodata, link_frames=link_frames, output=output, tile=tile, device=device, precision=precision,
         return_report=return_report, return_residual=return_residual,
         return_uncertainty=return_uncertainty,
     )  # fmt: skip
@@ -170,8 +178,42 @@ def enhance_steps(
     resume : bool
         See `enhance`.
     """
+    return (yield from _steps(open_image(image, out), options, out, resume, None))
+
+
+def enhance_pyramid_steps(
+    levels: Sequence[Any], options: Options
+) -> Generator[Progress, None, Enhancement]:
+    """Enhance the levels of a pyramid so that all of them look the same.
+
+    For models that make pictures to look at, one survey, that of the finest level, gives the
+    tone of all levels. A model that keeps intensities surveys each level: noise averages out.
+
+    Parameters
+    ----------
+    levels : sequence of array
+        From the finest to the coarsest.
+    options : Options
+
+    Returns
+    -------
+    Enhancement
+        Its image is a list of the levels; all else is that of the finest.
+    """
+    first = open_image(levels[0])
+    finest = ImageConditioning(first.with_nodata(options.nodata))
+    done = []
+    for level in levels:
+        opened = dataclasses.replace(open_image(level), warnings=first.warnings)
+        done.append((yield from _steps(opened, options, None, False, finest)))
+    return dataclasses.replace(done[0], image=[level.image for level in done])
+
+
+def _steps(
+    opened: Opened, options: Options, out: Any, resume: bool, finest: ImageConditioning | None
+) -> Generator[Progress, None, Enhancement]:
     started = time.perf_counter()
-    opened = open_image(image, out)
+    opened = opened.with_nodata(options.nodata)
     dtype = check_dtype(opened.array.dtype)
     told = options.axes, options.channel_axis, options.rgb
     axes = opened.axes if told == (None, None, None) else options.axes
@@ -192,23 +234,29 @@ def enhance_steps(
     layout = setup.arrange(layout)
     _check_extras(options, setup, sink)
     uncertainty = np.empty(layout.shape, np.float32) if options.return_uncertainty else None
-    run = Run(opened, layout, setup, options, uncertainty)
+    if isinstance(opened.array, np.ma.MaskedArray) and not isinstance(sink, ArraySink):
+        opened.warnings.add(
+            "out: got a masked image, but a file holds no mask; masked pixels are written with"
+            " the values under the mask"
+        )
+    run = Run(opened, layout, setup, options, uncertainty, finest)
     if sink is None:
         result = yield from run.lazily()
     else:
         with contextlib.closing(sink):
             yield from run.into(sink)
-        result = sink.result
+        result = masked_like(opened.array, sink.result)
     reports: list[Report] = []
     residual = None
     if setup.model.is_quantitative and sink is not None and hasattr(result, "shape"):
         reports = run.reports(result)
     if options.return_residual:
-        residual = run.residual(result)
+        residual = masked_like(opened.array, run.residual(result))
     seconds = round(time.perf_counter() - started, 3)
     record = {**run.record, "device": str(setup.runner.device), "seconds": seconds}
     if reports:
         record["reports"] = [report.to_dict() for report in reports]
+    uncertainty = masked_like(opened.array, uncertainty)
     return Enhancement(result, record, reports, residual, uncertainty)
 
 

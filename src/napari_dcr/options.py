@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
+from napari_dcr.image.axes import is_integer
 from napari_dcr.image.intensity import DTYPES, InputRange, check_input_range
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -41,6 +44,11 @@ class Options:
         Black and white point, see `napari_dcr.image.intensity.find_scale`. For
         `microscopy` only black counts, the camera's offset: "auto" takes the image's
         darkest level.
+    nodata : float, optional
+        Value of pixels that hold no data, such as -9999; also what the image itself says
+        (``GDAL_NODATA`` of a TIFF) if None. Like pixels that are NaN or masked they do not
+        count in statistics, the network sees black in their place, and they come back as
+        they were. Of a colour image all samples must have the value.
     link_frames : bool
         One tone curve for all frames of a stack, so that it does not flicker;
         else one for each frame.
@@ -82,6 +90,7 @@ class Options:
     channel_axis: int | None = None
     rgb: bool | None = None
     input_range: InputRange = "auto"
+    nodata: float | None = None
     link_frames: bool = True
     output: str = "same"
     tile: int | Literal["auto"] = "auto"
@@ -101,11 +110,27 @@ class Options:
             self._check_integer("depth", 0, "None")
         returns = ("return_report", "return_residual", "return_uncertainty")
         for name in ("detail", "link_frames", *returns):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name}: got {getattr(self, name)!r}; allowed are True and False")
+            value = getattr(self, name)
+            if not isinstance(value, (bool, np.bool_)):
+                raise TypeError(f"{name}: got {value!r}; allowed are True and False")
+            object.__setattr__(self, name, bool(value))
         self._check_number("strength", 0, 1)
         self._check_number("exposure", -4, 4)
         object.__setattr__(self, "input_range", check_input_range(self.input_range))
+        if self.channel_axis is not None:
+            if not is_integer(self.channel_axis):
+                raise ValueError(
+                    f"channel_axis: got {self.channel_axis!r}; allowed are None and integers"
+                )
+            object.__setattr__(self, "channel_axis", int(self.channel_axis))
+        if self.rgb is not None:
+            if not isinstance(self.rgb, (bool, np.bool_)):
+                raise TypeError(f"rgb: got {self.rgb!r}; allowed are None, True and False")
+            object.__setattr__(self, "rgb", bool(self.rgb))
+        if self.nodata is not None:
+            if isinstance(self.nodata, (bool, np.bool_)) or not isinstance(self.nodata, Real):
+                raise TypeError(f"nodata: got {self.nodata!r}; allowed are None and numbers")
+            object.__setattr__(self, "nodata", float(self.nodata))
         if self.output != "same" and self.output not in DTYPES:
             raise ValueError(
                 f"output: got {self.output!r}; allowed are 'same', {', '.join(map(repr, DTYPES))}"
@@ -123,7 +148,7 @@ class Options:
 
     def _check_integer(self, name: str, low: int, otherwise: str) -> None:
         value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
+        if not is_integer(value) or value < low:
             raise ValueError(
                 f"{name}: got {value!r}; allowed are {otherwise} and integers from {low}"
             )
@@ -131,7 +156,7 @@ class Options:
 
     def _check_number(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, Real):
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
             raise TypeError(f"{name}: got {value!r}; allowed are numbers from {low} to {high}")
         if not low <= float(value) <= high:
             raise ValueError(f"{name}: got {value!r}; allowed are numbers from {low} to {high}")

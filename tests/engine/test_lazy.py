@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 import napari_dcr
 from napari_dcr.engine import lazy
-from napari_dcr.engine.survey import Surveyor
 
 FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32"}
 
@@ -122,19 +121,6 @@ def test_a_source_is_computed_once_however_many_blocks_need_it(
     made.clear()
     result.compute()
     assert len(made) == len(set(made)) == 4 * 7
-
-
-def test_a_second_lazy_run_needs_no_survey(
-    picture: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    image = da.from_array(picture, chunks=(100, 100))
-    napari_dcr.enhance(image, **FAST)
-
-    def refuse(*_: Any) -> None:
-        raise AssertionError
-
-    monkeypatch.setattr(Surveyor, "add", refuse)
-    napari_dcr.enhance(image, **FAST, strength=0.5)
 
 
 def test_lazy_into_zarr(tmp_path: Path, picture: NDArray[np.float32]) -> None:

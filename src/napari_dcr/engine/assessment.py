@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine.conditioning import Group, Linked, groups
 from napari_dcr.engine.planes import read_plane
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.missing import missing
 from napari_dcr.image.quality import Report, assess
 from napari_dcr.input_warnings import InputWarnings
 from napari_dcr.network.weights import Model
@@ -48,18 +49,27 @@ def assess_result(
     reports = []
     for channel in range(layout.channels):
         shared = linked(channel)
-        assert shared.noise is not None
-        black = shared.scale.black
+        doubts = warnings.of_channel(channel)
+        if shared.noise is None:
+            reports.append(Report.of_nothing(doubts))
+            continue
+        # In the unit of the noise: squares of the smallest units would vanish.
+        black, unit = shared.scale.black / shared.unit, shared.unit
         windows = []
         for frame, rows, columns in places:
             own, got = (
                 read_plane(array, layout, frames[frame], channel, rows, columns)[0]
                 for array in (source, result)
             )
+            if unit != 1:
+                own, got = own.astype(np.float64) / unit, got.astype(np.float64) / unit
+            if (gone := missing(own)) is not None:
+                got = np.ma.MaskedArray(np.ma.getdata(got), gone)
             windows.append((own, _without_gain(got, black, exposure)))
-        level = max(float(np.nanquantile(got, 0.99)) for _, got in windows)
-        notes = [*warnings.of_channel(channel), *model.doubts(shared.noise, level)]
-        reports.append(assess(windows, shared.noise.model, black, notes))
+        bright = [got.compressed() if np.ma.isMA(got) else got for _, got in windows]
+        level = max(float(np.quantile(values, 0.99)) for values in bright if values.size)
+        notes = [*doubts, *model.doubts(shared.noise, level)]
+        reports.append(assess(windows, shared.noise.model, black, notes).in_unit(1 / unit))
     return reports
 
 
@@ -98,7 +108,10 @@ def residual_of(
             )
             colours = slice(0, layout.band(group.channel).colours)
             index = layout.index(frame, group.channel, *everything, colours)
-            taken = own[colours] - _without_gain(got[colours], zero, options.exposure)
+            own, got = own[colours], got[colours]
+            taken = np.ma.getdata(own - _without_gain(got, zero, options.exposure))
+            if (gone := missing(own)) is not None:
+                taken = np.where(gone, 0, taken)
             residual[index] = layout.from_planar(taken)
     return residual
 

@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_dcr.engine.output import Display, LeftAlone, Rendering
 from napari_dcr.engine.planes import ArrayPlane, native, read_plane
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import Opened, Source, is_dask
@@ -26,9 +27,11 @@ from napari_dcr.image.intensity import (
     find_scale,
     needs_histogram,
 )
-from napari_dcr.image.noise import NoiseEstimate, fit_noise
+from napari_dcr.image.missing import mark
+from napari_dcr.image.noise import NoiseEstimate, NoiseModel, fit_noise
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
+from napari_dcr.network.isolation import isolated
 
 BLOCKS_AT_ONCE = 32
 """Blocks of a dask array whose surveys are asked for together."""
@@ -45,13 +48,39 @@ class Linked(NamedTuple):
     digest : str
         SHA-256 of the pixels of all planes.
     noise : NoiseEstimate or None
-        Where the network works in counts.
+        Where the network works in counts and the noise could be estimated, in ``unit``.
+    unit : float
+        A power of two near the image's largest value, 1 for integers.
+    left_alone : dict
+        Planes that come back as they are, by their place among the planes, and why.
+    is_grey : bool
+        Whether colour samples are equal in every pixel.
+    light : float
+        Share of the enhancement that the image gets, in [0, 1]; 0 for one that is black or white.
     """
 
     scale: Scale
     conditioning: Conditioning
     digest: str
     noise: NoiseEstimate | None = None
+    unit: float = 1.0
+    left_alone: dict[int, str] = {}  # noqa: RUF012 - a tuple's defaults are never changed
+    is_grey: bool = False
+    light: float = 1.0
+
+    def rendering(self, rendering: Rendering, number: int) -> Rendering:
+        """How a plane, by its place among those that are linked, becomes the result."""
+        if number in self.left_alone:
+            return LeftAlone(rendering)
+        if isinstance(rendering, Display) and (self.is_grey or self.light < 1):
+            return replace(
+                rendering, is_grey=self.is_grey, strength=self.light * rendering.strength
+            )
+        return rendering
+
+    def noise_in_own_units(self) -> NoiseEstimate | None:
+        """The noise in the image's own units."""
+        return self.noise and self.noise.in_unit(1 / self.unit)
 
 
 @dataclass(frozen=True)
@@ -81,6 +110,12 @@ class Group:
         flat = int(np.ravel_multi_index(self.frame, layout.frame_shape)) if self.frame else 0
         return self.channel * frames + flat
 
+    def position(self, frame: tuple[int, ...], layout: Layout) -> int:
+        """Place of a plane among those of the group."""
+        if self.frame is not None or not frame:
+            return 0
+        return int(np.ravel_multi_index(frame, layout.frame_shape))
+
     def frames(self, layout: Layout) -> list[tuple[int, ...]]:
         """Places of its planes on the stepped axes."""
         return list(layout.frames()) if self.frame is None else [self.frame]
@@ -101,10 +136,13 @@ class ImageConditioning:
     Parameters
     ----------
     opened : Opened
+    finest : ImageConditioning, optional
+        Of the finest level of the pyramid that the image is a level of. A display model then
+        takes tone and grid from there, so that all levels look the same.
     """
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
+    def __init__(self, opened: Opened, finest: ImageConditioning | None = None) -> None:
+        self._opened, self._finest = opened, finest
         self._fingerprint: object = None
         self._sources: dict[Layout, Source] = {}
         self._known: OrderedDict[tuple[Any, ...], Linked] = OrderedDict()
@@ -133,30 +171,48 @@ class ImageConditioning:
         Linked or None
             None after each block of the survey; last, what the planes share.
         """
+        if self._finest is not None and not setup.model.is_quantitative:
+            yield from self._condition_on_finest(group, layout, setup, input_range)
+            return
         runner = setup.runner
         key = layout, group, setup.spec.sha256, runner.device, input_range
         if key not in self._known:
             survey = yield from self._survey(group, layout, setup, input_range)
-            self._known[key] = link(
-                survey,
-                input_range,
-                self._dtype,
-                layout.band(group.channel).colours == 1,
-                runner.network,
-                runner.device,
+            grey = layout.band(group.channel).colours == 1
+            scale = find_scale(input_range, self._dtype, survey.histogram, grey)
+            if survey.exact and survey.histogram.largest > 2 * scale.white - scale.black:
+                clipped = yield from self._survey(group, layout, setup, input_range, scale.white)
+                survey = replace(survey, thumbnail=clipped.thumbnail)
+            self._known[key] = linked = link(
+                survey, input_range, self._dtype, grey, runner.network, runner.device
             )
+            for message in describe_doubts(survey, linked, self._dtype, group, layout):
+                self._opened.warnings.add(message, group.channel)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         yield self._known[key]
+
+    def _condition_on_finest(
+        self, group: Group, layout: Layout, setup: Setup, input_range: InputRange
+    ) -> Iterator[Linked | None]:
+        assert self._finest is not None
+        finest = Layout(tuple(self._finest._opened.array.shape), layout.axes)
+        if finest.frame_shape != layout.frame_shape:  # reduced along the stepped axes, too
+            group = Group(group.channel, None)
+        for linked in self._finest.condition(group, finest, setup, input_range):
+            # What is missing is found pixel by pixel, too.
+            yield linked and linked._replace(left_alone={})
 
     def plane(
         self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup, linked: Linked,
         target: Any = None, uncertainty: Any = None,
     ) -> ArrayPlane:  # fmt: skip
         """One plane of the image, to be enhanced into ``target``."""
+        number = Group.of(frame, channel, setup.link_frames).position(frame, layout)
         return ArrayPlane(
             self.source(layout), target, layout, frame, channel,
-            setup.model.network.config.channels, linked.scale, setup.rendering, uncertainty,
+            setup.model.network.config.channels, linked.scale,
+            linked.rendering(setup.rendering, number), uncertainty,
         )  # fmt: skip
 
     @property
@@ -164,8 +220,9 @@ class ImageConditioning:
         return check_dtype(np.dtype(self._opened.array.dtype))
 
     def _survey(
-        self, group: Group, layout: Layout, setup: Setup, input_range: InputRange
-    ) -> Generator[None, None, Survey]:
+        self, group: Group, layout: Layout, setup: Setup, input_range: InputRange,
+        ceiling: float = np.inf,
+    ) -> Generator[None, None, Survey]:  # fmt: skip
         """Survey a group of planes; a survey that was made before is taken from the cache."""
         if self._fingerprint is None:
             # An image whose changes cannot be noticed is surveyed once for this object.
@@ -174,13 +231,14 @@ class ImageConditioning:
         request = survey_request(
             layout, colours, self._dtype, input_range, setup.model.is_quantitative
         )
-        key = self._fingerprint, layout, group
+        request = replace(request, ceiling=ceiling)
+        key = self._fingerprint, layout, group, self._opened.nodata, ceiling
         survey = SURVEYS.get(key, request)
         if survey is None:
             surveyor = Surveyor(request)
             frames = group.frames(layout)
             if is_dask(self._opened.array):
-                steps = _survey_lazily(self._opened.array, layout, surveyor, frames, group.channel)
+                steps = _survey_lazily(self._opened, layout, surveyor, frames, group.channel)
             else:
                 source = self.source(layout)
                 steps = surveyor.add_planes(
@@ -217,25 +275,135 @@ def link(
     device: torch.device,
 ) -> Linked:
     """Find black and white point, or the noise, and run the global net."""
-    noise = None
+    noise, unit, light = None, 1.0, 1.0
+    left_alone = _without_data(survey)
+    curvature = None
     if network.config.base == "counts":
-        assert survey.noise is not None
-        noise = fit_noise(survey.noise, dtype.kind in "iu")
-        model = noise.model
+        left_alone |= _constant(survey)
+        unit = survey.unit
+        try:
+            assert survey.noise is not None
+            noise = fit_noise(survey.noise, dtype.kind in "iu")
+        except ValueError as error:
+            planes = range(len(survey.extremes))
+            reason = f"its noise cannot be estimated ({error})"
+            left_alone = {number: left_alone.get(number, reason) for number in planes}
+            model = NoiseModel(0.0, 0.0, 1.0)
+        else:
+            model = noise.model
         if input_range != "auto":
-            model = model.at(find_scale(input_range, dtype, None, grey).black)
-        scale = Scale(model.offset, model.offset + model.unit)
+            model = model.at(find_scale(input_range, dtype, None, grey).black / unit)
+        scale = Scale(unit * model.offset, unit * (model.offset + model.unit))
         thumbnail = scale.to_working(survey.thumbnail)
-        curvature = torch.tensor([model.curvature], device=device)
+        curvature = model.curvature
     else:
         scale = find_scale(input_range, dtype, survey.histogram, grey)
         thumbnail = np.clip(scale.to_working(survey.thumbnail), 0, 1)
-        curvature = None
+        light = _light(thumbnail)
+    if len(left_alone) == len(survey.extremes):
+        thumbnail = np.zeros_like(thumbnail)
     channels = network.config.channels
     batch = np.array(np.broadcast_to(thumbnail, (channels, *thumbnail.shape[1:])), np.float32)
-    with torch.inference_mode():
-        conditioning = network.condition(torch.from_numpy(batch)[None].to(device), curvature)
-    return Linked(scale, conditioning, survey.digest, noise)
+    with isolated(device), torch.inference_mode():
+        told = None
+        if curvature is not None:
+            told = torch.tensor([curvature], dtype=torch.float32, device=device)
+        conditioning = network.condition(torch.from_numpy(batch)[None].to(device), told)
+    is_grey = not grey and survey.is_grey
+    return Linked(
+        scale, conditioning, survey.digest, noise, unit, left_alone, is_grey, light
+    )  # fmt: skip
+
+
+def _without_data(survey: Survey) -> dict[int, str]:
+    """Planes that hold no data at all, and that they do."""
+    empty = np.isnan(survey.extremes).any(1)
+    return {int(n): "no pixel holds data" for n in np.flatnonzero(empty)}
+
+
+def _constant(survey: Survey) -> dict[int, str]:
+    """Planes of one value, and which."""
+    least, largest = survey.extremes.T
+    return {
+        int(n): f"every pixel has the value {least[n]:.6g}"
+        for n in np.flatnonzero(least == largest)
+    }
+
+
+NO_LIGHT, SOME_LIGHT = 1 / 255, 2 / 255
+"""Contrast, in display values, up to which a dark picture holds no light, and from which it is
+enhanced in full. A covered lens and a black frame have less than one 8-bit level."""
+
+BRIGHT, WHITE = 0.72, 0.82
+"""Mean, in display values, up to which a picture is enhanced in full, and from which it is white
+enough to come back as it is: a document, a slide on white ground."""
+
+
+def _light(thumbnail: NDArray[Any]) -> float:
+    """Share of the enhancement that a picture gets: less than 1 if it is all but black or white."""
+    mean = float(thumbnail.mean())
+    regions = thumbnail.reshape(-1, 8, 8, 8, 8).mean((2, 4))
+    # Cells may hold few pixels, whose noise is no light; a small lamp is far beyond it.
+    contrast = max(np.ptp(regions), np.ptp(thumbnail) / 4)
+    # A flat picture that is not quite black is taken for a dim one.
+    found = max(contrast, mean - NO_LIGHT)
+    above_black = (found - NO_LIGHT) / (SOME_LIGHT - NO_LIGHT)
+    below_white = (WHITE - mean) / (WHITE - BRIGHT)
+    return float(np.clip(min(above_black, below_white), 0, 1))
+
+
+def _is_noisy(survey: Survey, noise: NoiseEstimate, dtype: np.dtype[Any]) -> bool:
+    """Whether the noise at the median level is above that of rounding."""
+    assert survey.noise is not None
+    means = survey.noise[np.isfinite(survey.noise).all(1), 0]
+    least = 0.3 if dtype.kind in "iu" else 2e-6 * max(np.ptp(means), abs(means[0]))
+    return bool(noise.model.deviation(float(np.median(means))) > least)
+
+
+FILL = 0.01
+"""Share of pixels of one value, far from all others, that is taken for a no-data value."""
+
+
+def describe_doubts(
+    survey: Survey, linked: Linked, dtype: np.dtype[Any], group: Group, layout: Layout
+) -> Iterator[str]:
+    """Say which planes are left alone and why, and what looks unlike a measurement.
+
+    Yields
+    ------
+    str
+        A message each.
+    """
+    frames = group.frames(layout)
+    reasons: dict[str, list[str]] = {}
+    for number, reason in linked.left_alone.items():
+        reasons.setdefault(reason, []).append(layout.place(frames[number], group.channel))
+    for reason, places in reasons.items():
+        named = ", ".join(places[:3]) + f" and {len(places) - 3} more" * (len(places) > 3)
+        yield f"{named or 'image'}: {reason}; left as {'they are' if places[1:] else 'it is'}"
+    name = layout.place(frames[0], group.channel) if len(frames) == 1 else ""
+    if not name and layout.channels > 1:
+        name = f"channel {group.channel + 1}/{layout.channels}"
+    name = name or "image"
+    if len(linked.left_alone) == len(frames):
+        return
+    if linked.light == 0:
+        mean = survey.thumbnail.mean()
+        if mean > (linked.scale.black + linked.scale.white) / 2:
+            yield f"{name}: it is bright already, with a mean of {mean:.4g}; left as it is"
+        else:
+            yield f"{name}: there is no light to bring out, less than two levels of 255; left as it is"
+    if linked.noise is not None and not _is_noisy(survey, linked.noise, dtype):
+        yield f"{name}: no noise was found, so next to nothing is taken out"
+    for value, (count, following) in survey.fills.items():
+        if dtype == np.uint8 or not FILL <= count / max(survey.pixels, 1) < 1:
+            continue
+        ordinary = survey.histogram.quantiles_without(value, (0.01, 0.99))
+        if np.isfinite(following) and abs(value - following) > 0.5 * (ordinary[1] - ordinary[0]):
+            yield (
+                f"nodata: {count / survey.pixels:.1%} of the pixels of {name} have the value"
+                f" {value:.9g}, far from all others; if they hold no data, give nodata={value:.9g}"
+            )
 
 
 def _colours(
@@ -251,13 +419,14 @@ def _colours(
 
 
 def _survey_lazily(
-    image: Any, layout: Layout, surveyor: Surveyor, frames: Any, channel: int
+    opened: Opened, layout: Layout, surveyor: Surveyor, frames: Any, channel: int
 ) -> Generator[None, None, None]:
     """Survey linked planes of a dask array, where its chunks are.
 
     Parameters
     ----------
-    image : dask.array.Array
+    opened : Opened
+        With a dask array.
     layout : Layout
     surveyor : Surveyor
     frames : iterable of tuple of int
@@ -267,12 +436,13 @@ def _survey_lazily(
     from dask.delayed import delayed
 
     look = delayed(_look, pure=False)
-    colours = slice(0, layout.band(channel).colours)
     work = (
         look(
             surveyor.subject,
             layout,
-            image[layout.index(frame, channel, rows, columns, colours)],
+            opened.nodata,
+            channel,
+            opened.array[layout.index(frame, channel, rows, columns, slice(None))],
             rows.start,
             columns.start,
         )
@@ -285,5 +455,10 @@ def _survey_lazily(
         yield
 
 
-def _look(subject: Subject, layout: Layout, pixels: NDArray[Any], row: int, column: int) -> Block:
-    return subject.look(native(layout.to_planar(pixels)), row, column)
+def _look(
+    subject: Subject, layout: Layout, nodata: float | None, channel: int, pixels: NDArray[Any],
+    row: int, column: int,
+) -> Block:  # fmt: skip
+    colours = layout.band(channel).colours
+    marked = mark(pixels, layout.sample_axis, colours, nodata)
+    return subject.look(native(layout.to_planar(marked))[:colours], row, column)

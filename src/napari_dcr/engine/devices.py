@@ -188,9 +188,9 @@ def fast_precision(device: torch.device) -> Precision:
         return candidate
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = Cascade().placed_on(device).eval()
+        network = Cascade().float().placed_on(device).eval()
         torch.nn.init.normal_(network.head.weight, std=0.02)
-        window = torch.rand(1, 3, 264, 328)
+        window = torch.rand(1, 3, 264, 328, dtype=torch.float32)
     difference = _trial(network, window, candidate) - _trial(network, window, "fp32")
     return candidate if bool(difference.abs().max() < 0.02) else "fp32"
 

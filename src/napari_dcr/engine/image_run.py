@@ -39,6 +39,8 @@ class Run:
     options : Options
     uncertainty : ndarray, optional
         Where the deviation of each pixel's error is written to.
+    finest : ImageConditioning, optional
+        See `ImageConditioning`.
 
     Attributes
     ----------
@@ -55,10 +57,11 @@ class Run:
         setup: Setup,
         options: Options,
         uncertainty: Any = None,
+        finest: ImageConditioning | None = None,
     ) -> None:
         self._uncertainty = uncertainty
         self._opened, self._layout, self._setup, self._options = opened, layout, setup, options
-        self._conditioning = ImageConditioning(opened)
+        self.conditioning = ImageConditioning(opened, finest)
         self._total, self._done = layout.planes * layout.height * layout.width, 0
         self.ranges: list[list[float]] = []
         self.noise: list[dict[str, Any]] = []
@@ -81,6 +84,7 @@ class Run:
             self._setup.model.network.config.channels,
             self._setup.rendering,
             self._options.link_frames,
+            self._opened.nodata,
         )
         linked = []
         for group in groups(self._layout, self._options.link_frames):
@@ -112,7 +116,7 @@ class Run:
                     self._done += event.pixels
                     plane = event.part.plane
                     assert isinstance(plane, ArrayPlane)
-                    message = where = _where(layout, plane.frame, plane.channel)
+                    message = where = layout.place(plane.frame, plane.channel) or "enhancing"
                 elif isinstance(event, MemoryShort):
                     less = f"tiles of {event.core} pixels" if event.core else "one frame at a time"
                     message = f"memory is short: going on with {less}"
@@ -131,21 +135,30 @@ class Run:
         finished: RunRecord | None,
     ) -> Iterator[Part]:
         """Parts of a plane that an earlier run has not finished."""
-        plane = self._conditioning.plane(
+        plane = self.conditioning.plane(
             frame, channel, self._layout, self._setup, linked, target, self._uncertainty
         )
         for index, core in enumerate(cores, number * len(cores)):
             if finished is None:
                 yield Part(plane, linked.conditioning, core)
-            elif finished.is_done(index):
+                continue
+            region = self._layout.index(
+                frame, channel, slice(*core.core_rows), slice(*core.core_columns), slice(None)
+            )
+            if finished.is_done(index, region):
                 self._done += core.pixels
-            else:
-                yield Part(plane, linked.conditioning, core, partial(finished.add, index))
+                continue
+            if finished.is_done(index):
+                self._opened.warnings.add(
+                    "resume: parts of out that were finished are missing or damaged;"
+                    " they are made again"
+                )
+            yield Part(plane, linked.conditioning, core, partial(finished.add, index, region))
 
     def reports(self, result: Any) -> list[Report]:
         """Compare the result with the image, channel by channel, on some windows of it."""
         return assess_result(
-            self._conditioning.source(self._layout), result, self._layout, self._links.__getitem__,
+            self.conditioning.source(self._layout), result, self._layout, self._links.__getitem__,
             self._setup.model, self._options.exposure, self._opened.warnings,
         )  # fmt: skip
 
@@ -153,14 +166,14 @@ class Run:
         """Input minus result, without the result's gain."""
         layout = self._layout
         return residual_of(
-            self._conditioning.source(layout), result, layout, self._opened.array.dtype,
+            self.conditioning.source(layout), result, layout, self._opened.array.dtype,
             lambda group: self.ranges[group.number(layout)][0], self._options,
         )  # fmt: skip
 
     def _identity(self) -> dict[str, Any]:
         """All that the result's pixels depend on but the image's own."""
         options = self._options.to_dict()
-        names = ("strength", "exposure", "input_range", "link_frames", "output", "tile")
+        names = ("strength", "exposure", "input_range", "link_frames", "output", "tile", "nodata")
         spec = self._setup.spec
         return {
             **{name: options[name] for name in names},
@@ -189,28 +202,21 @@ class Run:
 
     def _condition(self, group: Group) -> Generator[Progress, None, Linked]:
         """Survey a group of planes and condition the network on it."""
-        for linked in self._conditioning.condition(
+        for linked in self.conditioning.condition(
             group, self._layout, self._setup, self._options.input_range
         ):
             if linked is None:
                 yield Progress(self._done, self._total, "looking at the whole image")
         assert linked is not None
         self.ranges.append([linked.scale.black, linked.scale.white])
-        self._links.setdefault(group.channel, linked)
-        if linked.noise is not None:
-            self.noise.append(linked.noise.to_dict())
+        known = self._links.get(group.channel)
+        if known is None or known.noise is None:  # else the first frame with an estimate speaks
+            self._links[group.channel] = linked
+        if (noise := linked.noise_in_own_units()) is not None:
+            self.noise.append(noise.to_dict())
         return linked
 
 
 def _plain(value: Any) -> Any:
     """As JSON gives it back."""
     return list(value) if isinstance(value, tuple) else value
-
-
-def _where(layout: Layout, frame: tuple[int, ...], channel: int) -> str:
-    """Place of a plane in words: ``"t 3/12, channel 1/2"``."""
-    names = [a for a in layout.axes if a not in "yxsc"]
-    parts = [f"{a} {i + 1}/{n}" for a, i, n in zip(names, frame, layout.frame_shape, strict=True)]
-    if layout.channels > 1:
-        parts.append(f"channel {channel + 1}/{layout.channels}")
-    return ", ".join(parts) or "enhancing"

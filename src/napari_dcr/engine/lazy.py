@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,12 @@ from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.engine.setup import RunnerSpec
+from napari_dcr.engine.sources import MarkedSource
 from napari_dcr.engine.tiles import Grid
 from napari_dcr.image.axes import Layout
 from napari_dcr.network import weights
 from napari_dcr.network.global_net import Conditioning
+from napari_dcr.network.isolation import isolated
 
 SMALLEST_BLOCK = 1024
 """Smaller chunks are put together in y and x: the halo would cost more than the block."""
@@ -40,6 +43,8 @@ class Job:
     network_channels : int
     rendering : Rendering
     link_frames : bool
+    nodata : float, optional
+        Value of pixels without data.
     """
 
     spec: RunnerSpec
@@ -47,15 +52,31 @@ class Job:
     network_channels: int
     rendering: Rendering
     link_frames: bool
+    nodata: float | None = None
 
     def group(self, frame: tuple[int, ...], channel: int) -> int:
         """Number of the group of planes that a plane belongs to."""
         return Group.of(frame, channel, self.link_frames).number(self.layout)
 
+    def plane(
+        self, frame: tuple[int, ...], channel: int, linked: Linked, source: Any, target: Any
+    ) -> ArrayPlane:
+        """One plane of the image, to be enhanced into ``target``."""
+        number = Group.of(frame, channel, self.link_frames).position(frame, self.layout)
+        return ArrayPlane(
+            source, target, self.layout, frame, channel, self.network_channels, linked.scale,
+            linked.rendering(self.rendering, number),
+        )  # fmt: skip
+
 
 @functools.lru_cache(maxsize=2)
 def _runner(spec: RunnerSpec) -> TileRunner:
     """Load weights once per process."""
+    with isolated():
+        return _new_runner(spec)
+
+
+def _new_runner(spec: RunnerSpec) -> TileRunner:
     model = weights.load(spec.model)
     if model.sha256 != spec.sha256:
         raise ValueError(
@@ -75,6 +96,7 @@ class Region:
 
     def __init__(self, values: NDArray[Any], origin: tuple[int, ...]) -> None:
         self._values, self._origin = values, origin
+        self.shape, self.dtype = values.shape, values.dtype
 
     def _local(self, index: tuple[int | slice, ...]) -> tuple[int | slice, ...]:
         return tuple(
@@ -97,15 +119,15 @@ Box = tuple[tuple[int, int], ...]
 
 def _assemble(box: Box, pieces: list[Any], places: list[Box], dtype: np.dtype[Any]) -> NDArray[Any]:
     """The pixels of a box from the chunks that it touches."""
-    window = np.empty([stop - start for start, stop in box], dtype)
+    window = np.ma.empty([stop - start for start, stop in box], dtype)
     for piece, place in zip(pieces, places, strict=True):
         ours, theirs = [], []
         for (start, stop), (low, high) in zip(box, place, strict=True):
             first, last = max(start, low), min(stop, high)
             ours.append(slice(first - start, last - start))
             theirs.append(slice(first - low, last - low))
-        window[tuple(ours)] = np.asarray(piece)[tuple(theirs)]
-    return window
+        window[tuple(ours)] = np.asanyarray(piece)[tuple(theirs)]
+    return window if np.ma.is_masked(window) else np.ma.getdata(window)
 
 
 def enhance_block(
@@ -132,19 +154,16 @@ def enhance_block(
     with _ONE_AT_A_TIME:
         runner = _runner(job.spec)
         grid = runner.grid(layout.height, layout.width)
-        source = Region(
-            _assemble(box, pieces, places, np.asarray(pieces[0]).dtype), tuple(b[0] for b in box)
-        )
+        window = _assemble(box, pieces, places, pieces[0].dtype)
+        region = Region(window, tuple(b[0] for b in box))
+        source = MarkedSource(region, layout, job.nodata)
         result = np.empty([stop - start for start, stop in core], job.rendering.dtype)
         target = Region(result, tuple(c[0] for c in core))
         tile = grid.tile(axes["y"], axes["x"])
         tiles = grid.split(tile, runner.part_size(grid))
         parts = (
             Part(
-                ArrayPlane(
-                    source, target, layout, frame, channel, job.network_channels,
-                    linked[job.group(frame, channel)].scale, job.rendering,
-                ),
+                job.plane(frame, channel, linked[job.group(frame, channel)], source, target),
                 _on(runner, linked[job.group(frame, channel)].conditioning),
                 part,
             )
@@ -153,6 +172,9 @@ def enhance_block(
         )  # fmt: skip
         for _ in runner.run(grid, parts):
             pass
+    if any(isinstance(piece, np.ma.MaskedArray) for piece in pieces):
+        place = tuple(slice(*span) for span in core)
+        return np.ma.MaskedArray(result, np.ma.getmaskarray(region[place]).copy())
     return result
 
 
@@ -218,7 +240,6 @@ def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
         Of a plane.
     """
     import dask.array as da
-    from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
     layout = job.layout
@@ -226,19 +247,9 @@ def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
         (size,) if axis == "s" else _merged(sizes) if axis in "yx" else sizes
         for size, axis, sizes in zip(layout.shape, layout.axes, image.chunks, strict=True)
     )
-    token = tokenize(
-        image.name,
-        repr(job),
-        [
-            (
-                g.scale.black,
-                g.scale.white,
-                *(t.numpy() for t in (*g.conditioning.tone, g.conditioning.grid)),
-            )
-            for g in linked
-        ],
-    )
-    name = f"enhance-{token}"
+    # Of its own in every run: whoever keeps chunks by their name, as napari does, must not take
+    # those of an earlier result, made before the pixels of the source changed.
+    name = f"enhance-{uuid.uuid4().hex}"
     spans = [_spans(sizes) for sizes in image.chunks]
     graph: dict[Any, Any] = {f"{name}-job": _Constant(job)}
     for number, group in enumerate(linked):
@@ -263,7 +274,9 @@ def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
             [(image.name, *numbers) for numbers, _ in found],
         )
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[image])
-    return da.Array(layers, name, chunks=chunks, dtype=job.rendering.dtype)
+    kind = np.ma.empty if isinstance(image._meta, np.ma.MaskedArray) else np.empty
+    meta = kind((0,) * len(chunks), job.rendering.dtype)
+    return da.Array(layers, name, chunks=chunks, meta=meta)
 
 
 @dataclass(frozen=True)

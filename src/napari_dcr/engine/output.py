@@ -10,14 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.intensity import Scale, full_scale
+from napari_dcr.image.missing import missing
 from napari_dcr.image.tone import expose
 
 BAND = 1 << 16
 """Pixels that are converted at once."""
 
+LARGEST = np.float32(1e12)
+"""Most deviations of the noise that pixels are handed to the network as."""
+
 
 class Rendering(Protocol):
-    """How an image becomes the network's input, and its output the result.
+    """How an image becomes the network's input, and its output the result; `Display` for one.
 
     Attributes
     ----------
@@ -36,6 +40,9 @@ class Rendering(Protocol):
         self, own: NDArray[Any], scale: Scale, enhanced: NDArray[np.float32]
     ) -> NDArray[Any]:
         """Turn (S, h, w) in own units and the network's (C, h, w) into the result."""
+
+    def unchanged(self, own: NDArray[Any], scale: Scale) -> NDArray[Any]:
+        """Turn (S, h, w) into units and dtype of the result, and do nothing else."""
 
     def keep_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
         """Alpha, unchanged but for its dtype."""
@@ -56,12 +63,15 @@ class Display:
     keep_units : bool
         Whether the result is in the input's own units; else [0, 1] is mapped to
         the full scale of ``dtype``.
+    is_grey : bool
+        Whether the image is grey though it has colour samples: equal ones stay equal.
     """
 
     strength: float
     exposure: float
     dtype: np.dtype[Any]
     keep_units: bool
+    is_grey: bool = False
 
     def to_working(self, own: NDArray[Any], scale: Scale, out: NDArray[np.float32]) -> None:
         """Fill (C, h, w) with colours in [0, 1]."""
@@ -74,30 +84,45 @@ class Display:
         """Apply exposure and strength, return to units and dtype of the result.
 
         Values beyond the white or black point keep their distance from it.
-        What is not finite stays as it is in float results.
+        Missing pixels stay as they are, where ``dtype`` has their values.
         """
         result = np.empty(own.shape, self.dtype)
         for band in _bands(own):
             result[band] = self._finish(own[band], scale, enhanced[band])
         return result
 
+    def unchanged(self, own: NDArray[Any], scale: Scale) -> NDArray[Any]:
+        """Turn (S, h, w) into units and dtype of the result, and do nothing else."""
+        return self._result(own, scale, None)
+
     def _finish(
         self, own: NDArray[Any], scale: Scale, enhanced: NDArray[np.float32]
     ) -> NDArray[Any]:
         picture = expose(np.clip(enhanced, 0, 1), self.exposure)
-        if len(own) < len(picture):
+        if len(own) < len(picture) or self.is_grey:
             picture = picture.mean(0, keepdims=True)
-        working = _scaled(own, scale)
-        change = np.float32(self.strength) * (picture - np.clip(working, 0, 1))
+        working = np.clip(_scaled(own, scale), 0, 1)
+        return self._result(own, scale, np.float32(self.strength) * (picture - working))
+
+    def _result(
+        self, own: NDArray[Any], scale: Scale, change: NDArray[np.float32] | None
+    ) -> NDArray[Any]:
+        """Add a change in working units to the own values; none at all if there is none."""
+        gone, marked, own = missing(own), own, np.ma.getdata(own)
         dtype = self.dtype
         if self.keep_units:
             # Added to the own values, so that no change is no change to the last bit.
             wide: Any = np.float64 if own.dtype == np.float64 else np.float32
-            change = change.astype(wide) * wide(scale.white - scale.black)
-            result = Scale(0, 1).from_working(own.astype(wide) + change, dtype)
+            value = own.astype(wide)
+            if change is not None:
+                value = value + change.astype(wide) * wide(scale.white - scale.black)
+            result = Scale(0, 1).from_working(value, dtype)
         else:
-            result = full_scale(dtype).from_working(np.clip(working + change, 0, 1), dtype)
-        return _keep_missing(own, result)
+            working = _scaled(marked, scale)
+            if change is not None:
+                working = working + change
+            result = full_scale(dtype).from_working(np.clip(working, 0, 1), dtype)
+        return _keep_missing(own, gone, result)
 
     def keep_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
         """Alpha, scaled to the full range of the result's dtype where the colours are."""
@@ -132,43 +157,112 @@ class Quantitative:
     def to_working(self, own: NDArray[Any], scale: Scale, out: NDArray[np.float32]) -> None:
         """Fill (1, h, w) with deviations of the dark's noise above black."""
         for band in _bands(own):
-            out[band] = _scaled(own[band], scale)
+            out[band] = self._counts(own[band], scale)
 
     def finish(
         self, own: NDArray[Any], scale: Scale, enhanced: NDArray[np.float32]
     ) -> NDArray[Any]:
-        """Apply strength and gain. What is not finite stays as it is in float results."""
+        """Apply strength and gain. Missing pixels stay as they are, see `Display.finish`."""
         wide: Any = np.float64 if np.float64 in (own.dtype, self.dtype) else np.float32
+        gone = missing(own)
+        own, marked = np.ma.getdata(own), own
         result = np.empty((2 if self.uncertainty else 1, *own.shape[1:]), wide)
         unit, gain = wide(scale.white - scale.black), wide(2**self.exposure)
         for band in _bands(own):
             part, estimate = own[band], enhanced[band]
-            change = np.float32(self.strength) * (estimate[:1] - _scaled(part, scale))
+            change = np.float32(self.strength) * (estimate[:1] - self._counts(marked[band], scale))
             value = part.astype(wide) + change.astype(wide) * unit
             if self.exposure:
                 value = wide(scale.black) + gain * (value - wide(scale.black))
             rounded = Scale(0, 1).from_working(value, self.dtype)
-            result[band][:1] = _keep_missing(part, rounded)
+            lost = None if gone is None else gone[band]
+            result[band][:1] = _keep_missing(part, lost, rounded)
             if self.uncertainty:
-                result[band][1:] = self.strength * gain * unit * estimate[1:]
+                error = self.strength * gain * unit * estimate[1:]
+                result[band][1:] = error if lost is None else np.where(lost, np.nan, error)
         return result if self.uncertainty else result.astype(self.dtype)
 
     def keep_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
         """Alpha as it is, rounded and clipped to the result's dtype."""
         return Scale(0, 1).from_working(alpha, self.dtype)
 
+    @staticmethod
+    def _counts(own: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
+        """Deviations of the dark's noise, within what the network can square."""
+        return np.clip(_scaled(own, scale), -LARGEST, LARGEST)
+
+    def unchanged(self, own: NDArray[Any], scale: Scale) -> NDArray[Any]:
+        """Turn (1, h, w) into the result's dtype, and do nothing else; the error is not known."""
+        pixels = np.ma.getdata(own)
+        result = _keep_missing(pixels, missing(own), Scale(0, 1).from_working(pixels, self.dtype))
+        if not self.uncertainty:
+            return result
+        wide: Any = np.float64 if np.float64 in (own.dtype, self.dtype) else np.float32
+        return np.concatenate([result.astype(wide), np.full(own.shape, np.nan, wide)])
+
+
+@dataclass(frozen=True)
+class LeftAlone:
+    """Planes that come back as they are: there is nothing in them that can be enhanced.
+
+    Attributes
+    ----------
+    rendering : Rendering
+        That of the planes beside them.
+    """
+
+    rendering: Rendering
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the result."""
+        return self.rendering.dtype
+
+    def to_working(self, own: NDArray[Any], scale: Scale, out: NDArray[np.float32]) -> None:
+        """Fill (C, h, w) with black: what they hold may be beyond all bounds."""
+        out[:] = 0
+
+    def finish(
+        self, own: NDArray[Any], scale: Scale, enhanced: NDArray[np.float32]
+    ) -> NDArray[Any]:
+        """Turn (S, h, w) in own units into the result."""
+        return self.unchanged(own, scale)
+
+    def unchanged(self, own: NDArray[Any], scale: Scale) -> NDArray[Any]:
+        """Turn (S, h, w) in own units into the result."""
+        return self.rendering.unchanged(own, scale)
+
+    def keep_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
+        """Alpha, unchanged but for its dtype."""
+        return self.rendering.keep_alpha(alpha)
+
 
 def _scaled(own: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
-    """Colours in working units; what is not finite becomes black."""
-    scaled = scale.to_working(own)
-    return scaled if own.dtype.kind != "f" else np.where(np.isfinite(scaled), scaled, 0)
+    """Colours in working units; what is missing becomes black."""
+    gone = missing(own)
+    with np.errstate(over="ignore", invalid="ignore"):  # of missing pixels, and far beyond white
+        scaled = scale.to_working(np.ma.getdata(own))
+    if gone is not None:
+        scaled = np.where(gone, np.float32(0), scaled)
+    return scaled
 
 
-def _keep_missing(own: NDArray[Any], result: NDArray[Any]) -> NDArray[Any]:
-    """Leave what is not finite as it is, where floats become floats."""
-    if own.dtype.kind == "f" and result.dtype.kind == "f":
-        return np.where(np.isfinite(own), result, own.astype(result.dtype))
-    return result
+def _keep_missing(
+    own: NDArray[Any], gone: NDArray[np.bool_] | None, result: NDArray[Any]
+) -> NDArray[Any]:
+    """Leave missing pixels as they are where the result's dtype has their values, else black."""
+    if gone is None:
+        return result
+    if result.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # to infinite
+            return np.where(gone, own.astype(result.dtype), result)
+    limits = np.iinfo(result.dtype)
+    if own.dtype.kind == "f":
+        kept = np.where(np.isfinite(own) & (own == np.rint(own)), own, 0)
+    else:
+        kept = own
+    kept = np.where((kept >= limits.min) & (kept <= limits.max), kept, 0)
+    return np.where(gone, kept.astype(result.dtype), result)
 
 
 def _bands(window: NDArray[Any]) -> Iterator[tuple[slice, slice]]:

@@ -73,7 +73,7 @@ class ArrayPlane:
         Alpha follows the colours; where there is a place for it, the colours' uncertainty,
         followed by that of alpha, comes last.
         """
-        colours, alpha = own[: self.colours], own[self.colours :]
+        colours, alpha = own[: self.colours], np.ma.getdata(own[self.colours :])
         result = self.rendering.finish(colours, self.scale, enhanced)
         if not len(alpha):
             return result
@@ -99,16 +99,19 @@ class ArrayPlane:
 def read_plane(
     source: Any, layout: Layout, frame: tuple[int, ...], channel: int, rows: slice, columns: slice
 ) -> NDArray[Any]:
-    """Read a window of one plane as (S, h, w), native byte order.
+    """Read a window of one plane as (S, h, w), native byte order; masked where pixels are missing.
 
     Colours that are stored multiplied by their alpha are divided by it.
     """
     index = layout.index(frame, channel, rows, columns, slice(None))
-    planes = native(layout.to_planar(np.asarray(source[index])))
+    planes = native(layout.to_planar(np.asanyarray(source[index])))
     band = layout.band(channel)
     if band.associated:
-        n = band.colours
-        planes = np.concatenate([to_straight(planes[:n], planes[n : n + 1]), planes[n:]])
+        n, own = band.colours, np.ma.getdata(planes)
+        straight = np.concatenate([to_straight(own[:n], own[n : n + 1]), own[n:]])
+        if isinstance(planes, np.ma.MaskedArray):
+            return np.ma.MaskedArray(straight, np.ma.getmaskarray(planes))
+        return straight
     return planes
 
 

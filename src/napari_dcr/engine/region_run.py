@@ -24,6 +24,7 @@ from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.intensity import check_dtype
 from napari_dcr.network.global_net import Conditioning
+from napari_dcr.network.isolation import isolated
 from napari_dcr.options import Options
 
 CORE = 1024
@@ -90,6 +91,7 @@ class RegionEnhancer:
     def __init__(self, opened: Opened, keep: int = KEPT_BYTES) -> None:
         self._opened = opened
         self._keep = keep
+        self._state: tuple[str | None, float | None] | None = None
         self._conditioning = ImageConditioning(opened)
         self._pictures: OrderedDict[tuple[Any, Rectangle], NDArray[np.float32]] = OrderedDict()
         self._bytes = 0
@@ -124,6 +126,7 @@ class RegionEnhancer:
             The image of the region, and a record that names it.
         """
         started = time.perf_counter()
+        self._start_anew_if_changed(options.nodata)
         array = self._opened.array
         dtype = check_dtype(np.dtype(array.dtype))
         layout = Layout.resolve(tuple(array.shape), options.axes, options.channel_axis, options.rgb)
@@ -147,8 +150,9 @@ class RegionEnhancer:
                 if linked is None:
                     yield RegionStep(0, total, "looking at the whole image")
             assert linked is not None
-            if linked.noise is not None and linked.noise.to_dict() not in noise:
-                noise.append(linked.noise.to_dict())
+            estimate = linked.noise_in_own_units()
+            if estimate is not None and estimate.to_dict() not in noise:
+                noise.append(estimate.to_dict())
             plane = self._conditioning.plane(frame, channel, layout, setup, linked)
             works.append(_Work(setup, linked.conditioning, plane, group))
 
@@ -157,6 +161,9 @@ class RegionEnhancer:
         shape = tuple(s.stop - s.start for s in region)
         image = np.zeros((depth + 1, *shape) if stages else shape, out_dtype)
         outputs = list(image) if stages else [image]
+        if isinstance(array, np.ma.MaskedArray):  # on the same pixels, which are yet to come
+            mask = np.broadcast_to(np.ma.getmaskarray(array)[region], image.shape)
+            image = np.ma.MaskedArray(image, mask.copy())
         ranges = {work.group: list(work.range) for work in works}
         record = {
             **describe_run(
@@ -181,6 +188,15 @@ class RegionEnhancer:
             done += _render(self._pictures_of(work, tile, depth), work.plane, tile, region, outputs)
             yield RegionStep(done, total, "enhancing")
         return enhancement(depth)
+
+    def _start_anew_if_changed(self, nodata: float | None) -> None:
+        """Forget survey and pictures of pixels that are no longer those of the image."""
+        state = self._opened.fingerprint(), nodata
+        if state != self._state:
+            self._state = state
+            self._conditioning = ImageConditioning(self._opened.with_nodata(nodata))
+            self._pictures.clear()
+            self._bytes = 0
 
     def _known(self, work: _Work, tile: Tile, depth: int) -> NDArray[np.float32] | None:
         """Pictures y_0 .. y_depth of a tile's core that were made before."""
@@ -243,9 +259,9 @@ def _run(work: _Work, tile: Tile, depth: int) -> NDArray[np.float32]:
     working = np.empty((plane.network_channels, *own.shape[1:]), np.float32)
     plane.to_working(own, working)
     working = np.pad(working, ((0, 0), *missing), mode="edge")
-    place = runner.network.window_weights(tile.rows, tile.columns, (height, width))
     try:
-        with torch.inference_mode():
+        with isolated(runner.device), torch.inference_mode():
+            place = runner.network.window_weights(tile.rows, tile.columns, (height, width))
             window = torch.from_numpy(working)[None].to(runner.device)
             weighed = place[0].to(runner.device), place[1].to(runner.device)
             pictures = runner.local(

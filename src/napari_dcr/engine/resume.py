@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 KEY = "napari_dcr"
 """Attribute under which it stands."""
 
 SECONDS = 1.0
 """Between updates; parts finished since the last one are done again if the process is killed."""
+
+
+Region = tuple[int | slice, ...]
+"""Index of a part in the array."""
 
 
 class RunRecord:
@@ -32,6 +38,8 @@ class RunRecord:
         How many there are.
     resume : bool
         Go on with the run that the array holds, if it holds one.
+    stamp : callable
+        Gives a checksum of what is stored of a region of the array.
 
     Raises
     ------
@@ -39,10 +47,18 @@ class RunRecord:
         If it holds another one.
     """
 
-    def __init__(self, array: Any, identity: dict[str, Any], parts: int, resume: bool) -> None:
-        self._array = array
+    def __init__(
+        self,
+        array: Any,
+        identity: dict[str, Any],
+        parts: int,
+        resume: bool,
+        stamp: Callable[[Any, Region], int],
+    ) -> None:
+        self._array, self._stamp = array, stamp
         self._state: dict[str, Any] = {"identity": identity, "sources": {}}
         self._done = np.zeros(parts, bool)
+        self._stamps: NDArray[np.uint32] | None = np.zeros(parts, "<u4")
         self._saved = -SECONDS
         kept = array.attrs.get(KEY) if resume else None
         if kept:
@@ -51,6 +67,10 @@ class RunRecord:
             self._state["sources"] = dict(kept["sources"])
             bits = np.frombuffer(base64.b64decode(kept["done"]), np.uint8)
             self._done = np.unpackbits(bits, count=parts).astype(bool)
+            if "stamps" in kept:
+                self._stamps = np.frombuffer(base64.b64decode(kept["stamps"]), "<u4").copy()
+            else:  # begun by a version that kept none
+                self._stamps = None
         self.save()
 
     @staticmethod
@@ -88,12 +108,18 @@ class RunRecord:
                 " give the same image, or write elsewhere"
             )
 
-    def is_done(self, part: int) -> bool:
-        """Whether a part is in the array."""
-        return bool(self._done[part])
+    def is_done(self, part: int, region: Region | None = None) -> bool:
+        """Whether a part was finished, and what is stored of its region, if given, is still that."""
+        if not self._done[part]:
+            return False
+        if region is None or self._stamps is None:
+            return True
+        return int(self._stamps[part]) == self._stamp(self._array, region)
 
-    def add(self, part: int) -> None:
+    def add(self, part: int, region: Region) -> None:
         """A part is in the array."""
+        if self._stamps is not None:
+            self._stamps[part] = self._stamp(self._array, region)
         self._done[part] = True
         if time.monotonic() - self._saved >= SECONDS:
             self.save()
@@ -101,7 +127,10 @@ class RunRecord:
     def save(self) -> None:
         """Write it."""
         done = base64.b64encode(np.packbits(self._done).tobytes()).decode()
-        self._array.update_attributes({KEY: {**self._state, "done": done}})
+        state = {**self._state, "done": done}
+        if self._stamps is not None:
+            state["stamps"] = base64.b64encode(self._stamps.tobytes()).decode()
+        self._array.update_attributes({KEY: state})
         self._saved = time.monotonic()
 
     def finish(self, record: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from napari_dcr.engine.tiles import Grid, Size, round_up
 from napari_dcr.engine.transfer import staging_for
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
+from napari_dcr.network.isolation import isolated
 
 SMALLEST_CORE = 64
 """Pixels a side below which running out of memory is final."""
@@ -295,6 +296,7 @@ class TileRunner:
         ]
         dtype = own[0].dtype
         as_it_is = self._staging.sends_integers and dtype.name in ("uint8", "uint16")
+        as_it_is = as_it_is and not any(isinstance(o, np.ma.MaskedArray) for o in own)
         # Grey is given to each channel where it is batched with colour.
         colours = max(part.plane.colours for part, _ in batch)
         channels = colours if as_it_is else self.network.config.channels
@@ -311,7 +313,10 @@ class TileRunner:
                 window[:, :, w:] = window[:, :, w - 1 : w]
 
         size = grid.height, grid.width
-        weights = [self.network.window_weights(tile.rows, tile.columns, size) for _, tile in batch]
+        with isolated():
+            weights = [
+                self.network.window_weights(tile.rows, tile.columns, size) for _, tile in batch
+            ]
         beside = [torch.cat(axis) for axis in zip(*weights, strict=True)]
         if as_it_is:
             tables = [part.plane.working_values(dtype) for part, _ in batch]
@@ -338,7 +343,7 @@ class TileRunner:
         tables: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
         """Send windows of one shape through the network; returns the cores (C, h, w)."""
-        with torch.inference_mode():
+        with isolated(self.device), torch.inference_mode():
             if tables is not None:
                 windows = torch.stack([t[w.int()] for t, w in zip(tables, windows, strict=True)])
                 windows = windows.expand(-1, self.network.config.channels, -1, -1)

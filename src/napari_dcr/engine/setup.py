@@ -13,6 +13,7 @@ from napari_dcr.engine.output import Display, Quantitative, Rendering
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.image.axes import Layout
 from napari_dcr.network import weights
+from napari_dcr.network.isolation import isolated
 from napari_dcr.options import Options
 
 
@@ -48,16 +49,23 @@ class Setup:
     spec : RunnerSpec
     runner : TileRunner
     rendering : Rendering
+    link_frames : bool
     """
 
     model: weights.Model
     spec: RunnerSpec
     runner: TileRunner
     rendering: Rendering
+    link_frames: bool
 
     @classmethod
     def resolve(cls, options: Options, out_dtype: np.dtype[Any]) -> Setup:
         """Load the model, find the device, choose the precision."""
+        with isolated():
+            return cls._resolve(options, out_dtype)
+
+    @classmethod
+    def _resolve(cls, options: Options, out_dtype: np.dtype[Any]) -> Setup:
         model = weights.load(options.model)
         depth = depth_of(options, model)
         device = find_device(options.device)
@@ -71,6 +79,7 @@ class Setup:
             spec,
             TileRunner(model.network, device, precision, depth, options.detail, tile),
             rendering_of(options, model, out_dtype, options.return_uncertainty),
+            options.link_frames,
         )
 
     def arrange(self, layout: Layout) -> Layout:

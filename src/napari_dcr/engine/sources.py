@@ -9,13 +9,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.missing import mark
 from napari_dcr.input_warnings import InputWarnings
 
 CACHE_BYTES = 64 << 20
@@ -81,7 +82,7 @@ class ChunkedSource:
         return window[tuple(0 if isinstance(i, int) else slice(None) for i in index)]
 
     def _gather(self, spans: list[tuple[int, int]]) -> NDArray[Any]:
-        window = np.empty([stop - start for start, stop in spans], self.dtype)
+        window = np.ma.empty([stop - start for start, stop in spans], self.dtype)
         touched = [
             range(start // n, -(-stop // n))
             for (start, stop), n in zip(spans, self._unit, strict=True)
@@ -94,7 +95,7 @@ class ChunkedSource:
                 theirs.append(slice(low - i * n, high - i * n))
                 ours.append(slice(low - start, high - start))
             window[tuple(ours)] = unit[tuple(theirs)]
-        return window
+        return window if np.ma.is_masked(window) else np.ma.getdata(window)
 
     def _decoded(self, place: tuple[int, ...]) -> NDArray[Any]:
         """A unit from the cache; of several threads that want it one decodes it."""
@@ -120,6 +121,32 @@ class ChunkedSource:
         return future.result()
 
 
+class MarkedSource:
+    """A source whose windows are masked where pixels are missing, see `napari_dcr.image.missing`.
+
+    Parameters
+    ----------
+    source : Source
+    layout : Layout
+    nodata : float, optional
+        Value of pixels without data.
+    """
+
+    def __init__(self, source: Source, layout: Layout, nodata: float | None) -> None:
+        self.shape, self.dtype = source.shape, source.dtype
+        self._source, self._layout, self._nodata = source, layout, nodata
+
+    def __getitem__(self, index: Index) -> NDArray[Any]:
+        """Read a window of one plane."""
+        window, layout = np.asanyarray(self._source[index]), self._layout
+        colours = 1
+        if "s" in layout.axes:
+            samples = index[layout.axes.index("s")]
+            assert isinstance(samples, slice)
+            colours = next(b.colours for b in layout.bands if b.start == (samples.start or 0))
+        return mark(window, layout.sample_axis, colours, self._nodata)
+
+
 @dataclass(frozen=True)
 class Opened:
     """An image as it was given, of which no pixel has been read yet.
@@ -140,6 +167,8 @@ class Opened:
         What the samples of a pixel are, where the file says so; see `Layout`.
     doubt : str
         What speaks against the axes, for a caller who has not given them.
+    nodata : float, optional
+        Value of pixels without data, where the image says so itself.
     warnings : InputWarnings
         What was left alone or read in an unexpected way, by whoever opened, surveyed or
         enhanced the image; the record of the result lists them.
@@ -152,19 +181,27 @@ class Opened:
     metadata: Any = None
     samples: str = ""
     doubt: str = ""
+    nodata: float | None = None
     warnings: InputWarnings = field(default_factory=InputWarnings)
 
     def source(self, layout: Layout) -> Source:
-        """What tiles are read from."""
+        """What tiles are read from; windows are masked where pixels are missing."""
+        source: Source
         if isinstance(self.array, np.ndarray):
-            return self.array
-        if is_dask(self.array):
+            source = self.array
+        elif is_dask(self.array):
             chunks = tuple(max(sizes) for sizes in self.array.chunks)
-            return ChunkedSource(self.array, self._compute, _unit(layout, chunks))
-        return ChunkedSource(self.array, self._read, _unit(layout, self.array.chunks))
+            source = ChunkedSource(self.array, self._compute, _unit(layout, chunks))
+        else:
+            source = ChunkedSource(self.array, self._read, _unit(layout, self.array.chunks))
+        return MarkedSource(source, layout, self.nodata)
+
+    def with_nodata(self, nodata: float | None) -> Opened:
+        """The same image with a no-data value; its own one if that is None."""
+        return self if nodata is None else replace(self, nodata=nodata)
 
     def _compute(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        return np.asarray(self.array[index].compute())
+        return np.asanyarray(self.array[index].compute())
 
     def _read(self, index: tuple[slice, ...]) -> NDArray[Any]:
         return np.asarray(self.array[index])

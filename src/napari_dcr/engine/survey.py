@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.intensity import Histogram
+from napari_dcr.image.missing import missing
 from napari_dcr.image.noise import block_statistics
 from napari_dcr.image.thumbnail import Thumbnail
 
@@ -32,6 +35,12 @@ NOISE_WINDOW = 512
 NOISE_BLOCKS = 64
 """Most blocks of which that is kept, evenly from all that there are."""
 
+SKETCH = 4
+"""Every so manieth row and column is counted where only outliers are looked for."""
+
+THIN_PIXELS = 1 << 20
+"""Most pixels that are kept of planes too low for blocks, to be looked at together."""
+
 REMEMBERED = 32
 """Surveys that are kept for further runs."""
 
@@ -47,28 +56,100 @@ class Survey:
     ----------
     thumbnail : ndarray, shape (C, 64, 64)
         Area mean in the image's own units; non-finite pixels do not count.
-    histogram : Histogram or None
-        Of all intensities; None where nobody asked for it.
+    histogram : Histogram
+        Of all intensities, or a sketch of it from some of the pixels.
+    exact : bool
+        Whether the histogram counts all pixels.
     digest : str
         SHA-256 of all pixels, in the order of the blocks.
+    extremes : ndarray, shape (planes, 2)
+        Least and largest value of each plane; NaN where all pixels are missing.
+    fills : dict
+        How many pixels have the least, and how many the largest value of all, with the value
+        next to it: ``{-9999.0: (4000, 67.0)}``.
+    pixels : int
+        That are not missing.
+    is_grey : bool
+        Whether colour samples are equal in every pixel.
+    unit : float
+        A power of two in which ``noise`` is given, so that squares neither vanish nor overflow.
     noise : ndarray, shape (n, 4), or None
         Of `napari_dcr.image.noise.block_statistics`; None where nobody asked for it.
     """
 
     thumbnail: NDArray[np.float64]
-    histogram: Histogram | None
+    histogram: Histogram
+    exact: bool
     digest: str
+    extremes: NDArray[np.float64]
+    fills: dict[float, tuple[int, float]]
+    pixels: int
+    is_grey: bool
+    unit: float = 1.0
     noise: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
+class Extreme:
+    """An end of the intensities: a value, how many pixels have it, and the value next to it."""
+
+    value: float
+    count: int
+    next: float
+
+    @classmethod
+    def of(cls, values: NDArray[Any], sign: int) -> Extreme:
+        """Find the least (``sign`` -1) or largest (1) of some values."""
+        end = values.max() if sign > 0 else values.min()
+        is_end = values == end
+        count = int(np.count_nonzero(is_end))
+        if count < 16 or count == values.size:  # too few for a fill, or nothing else
+            return cls(float(end), count, np.nan)
+        others = values[~is_end]
+        return cls(float(end), count, float(others.max() if sign > 0 else others.min()))
+
+    def merged(self, other: Extreme, sign: int) -> Extreme:
+        """Take in those of more pixels."""
+        if other.value == self.value:
+            nearest = np.fmax if sign > 0 else np.fmin
+            return Extreme(
+                self.value, self.count + other.count, float(nearest(self.next, other.next))
+            )
+        further, nearer = sorted((self, other), key=lambda e: -sign * e.value)
+        nearest = np.fmax if sign > 0 else np.fmin
+        return Extreme(further.value, further.count, float(nearest(further.next, nearer.value)))
+
+
+@dataclass(frozen=True)
 class Block:
-    """What one block adds to a survey."""
+    """What one block adds to a survey.
+
+    Attributes
+    ----------
+    thumbnail : Thumbnail
+    histogram : Histogram
+    digest : bytes
+    pixels : int
+        That are not missing.
+    ends : tuple of Extreme
+        Least and largest; empty if all pixels are missing.
+    is_grey : bool
+    unit : float
+    noise : ndarray or None
+        In that unit.
+    thin : ndarray or None
+        Pixels that are too low for blocks of their own, in that unit.
+    """
 
     thumbnail: Thumbnail
-    histogram: Histogram | None
+    histogram: Histogram
     digest: bytes
+    pixels: int
+    ends: tuple[Extreme, ...]
+    is_grey: bool
+    unit: float
     noise: NDArray[np.float64] | None
+    thin: NDArray[Any] | None
 
 
 @dataclass(frozen=True)
@@ -81,7 +162,10 @@ class Subject:
         Of each plane.
     dtype : dtype
     histogram, noise : bool
-        Whether to count intensities as well, and to look at the noise of grey planes.
+        Whether to count all intensities, and to look at the noise of grey planes.
+    ceiling : float
+        What brighter pixels count as in the thumbnail: a lamp far above white must not
+        lift the mean of its surroundings.
     """
 
     channels: int
@@ -90,6 +174,7 @@ class Subject:
     dtype: np.dtype[Any]
     histogram: bool
     noise: bool = False
+    ceiling: float = np.inf
 
     @property
     def blocks(self) -> list[tuple[slice, slice]]:
@@ -103,17 +188,63 @@ class Subject:
     def look(self, pixels: NDArray[Any], row: int, column: int) -> Block:
         """Measure a block (C, h, w) whose first pixel is at ``row``, ``column``."""
         thumbnail = Thumbnail(self.channels, self.height, self.width)
-        thumbnail.add(pixels, row, column)
-        histogram = Histogram(self.dtype) if self.histogram else None
-        if histogram:
-            histogram.add(pixels)
-        digest = hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
-        noise = None
+        finite = np.isfinite(self.ceiling)
+        thumbnail.add(np.minimum(pixels, self.ceiling) if finite else pixels, row, column)
+        histogram = Histogram(self.dtype)
+        histogram.add(pixels if self.histogram else pixels[:, ::SKETCH, ::SKETCH])
+        digest = hashlib.sha256(np.ascontiguousarray(pixels).data)
+        if isinstance(pixels, np.ma.MaskedArray):
+            digest.update(np.ascontiguousarray(np.ma.getmaskarray(pixels)).data)
+        gone, own = missing(pixels), np.ma.getdata(pixels)
+        values = own if gone is None else own[~gone]
+        ends = (Extreme.of(values, -1), Extreme.of(values, 1)) if values.size else ()
+        unit, noise, thin = 1.0, None, None
         if self.noise:
-            top, left = (max(0, (n - NOISE_WINDOW) // 2) for n in pixels.shape[1:])
-            middle = pixels[0, top : top + NOISE_WINDOW, left : left + NOISE_WINDOW]
+            middle = _fullest_window(pixels[0])
+            if self.dtype.kind == "f":
+                unit = _power_of_two(ends)
+                middle = middle.astype(np.float64) / unit
             noise = block_statistics(middle)
-        return Block(thumbnail, histogram, digest, noise)
+            thin = None if len(noise) else middle
+        return Block(
+            thumbnail, histogram, digest.digest(), values.size, ends, _is_grey(own), unit, noise, thin
+        )  # fmt: skip
+
+
+def _is_grey(pixels: NDArray[Any]) -> bool:
+    """Whether the samples of (C, h, w) are equal everywhere."""
+    return all(
+        np.array_equal(pixels[0, 0], other[0]) and np.array_equal(pixels[0], other)
+        for other in pixels[1:]
+    )
+
+
+def _power_of_two(ends: tuple[Extreme, ...]) -> float:
+    """A power of two near the largest value."""
+    largest = max((abs(end.value) for end in ends), default=0.0)
+    return float(2.0 ** np.clip(np.frexp(largest)[1], -1000, 1000)) if largest else 1.0
+
+
+def _fullest_window(plane: NDArray[Any], side: int = NOISE_WINDOW) -> NDArray[Any]:
+    """The middle of a block (h, w); another part of it where that lacks more than half its pixels."""
+
+    def start(size: int, part: int) -> int:
+        return max(0, (size - side) // 2) if part == 0 else (0, max(0, size - side))[part - 1]
+
+    def lost(window: NDArray[Any]) -> float:
+        gone = missing(window)
+        return 0.0 if gone is None else float(gone.mean())
+
+    best = None
+    for row, column in itertools.product(range(3), range(3)):
+        top, left = start(plane.shape[0], row), start(plane.shape[1], column)
+        window = plane[top : top + side, left : left + side]
+        if (share := lost(window)) <= 0.5:
+            return window
+        if best is None or share < best[0]:
+            best = share, window
+    assert best is not None
+    return best[1]
 
 
 class Surveyor:
@@ -127,8 +258,13 @@ class Surveyor:
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self._thumbnail = Thumbnail(subject.channels, subject.height, subject.width)
-        self._histogram = Histogram(subject.dtype) if subject.histogram else None
-        self._noise: list[NDArray[np.float64]] = []
+        self._histogram = Histogram(subject.dtype)
+        self._blocks, self._pixels, self._is_grey = 0, 0, True
+        self._ends: list[tuple[Extreme, ...]] = []
+        # With the plane's number, and the unit.
+        self._noise: list[tuple[int, float, NDArray[np.float64]]] = []
+        self._thin: list[tuple[int, float, NDArray[Any]]] = []
+        self._unit = 0.0
         self._added, self._every = 0, 1
         size = subject.channels, subject.height, subject.width
         self._digest = hashlib.sha256(f"{size} {subject.dtype.name}".encode())
@@ -136,12 +272,23 @@ class Surveyor:
     def add(self, block: Block) -> None:
         """Count the next block."""
         self._thumbnail.merge(block.thumbnail)
-        if self._histogram and block.histogram:
-            self._histogram.merge(block.histogram)
+        self._histogram.merge(block.histogram)
         self._digest.update(block.digest)
-        if block.noise is not None:
+        self._pixels += block.pixels
+        self._is_grey = self._is_grey and block.is_grey
+        if self._blocks % len(self.subject.blocks) == 0:  # the first one of a plane
+            self._ends.append(())
+        self._blocks += 1
+        self._ends[-1] = _merged(self._ends[-1], block.ends)
+        if any(end.value for end in block.ends):
+            self._unit = max(self._unit, block.unit)
+        plane = len(self._ends) - 1
+        if block.thin is not None:
+            if sum(pixels.size for *_, pixels in self._thin) < THIN_PIXELS:
+                self._thin.append((plane, block.unit, block.thin))
+        elif block.noise is not None:
             if self._added % self._every == 0:
-                self._noise.append(block.noise)
+                self._noise.append((plane, block.unit, block.noise))
             self._added += 1
             if len(self._noise) > NOISE_BLOCKS:
                 self._noise, self._every = self._noise[::2], 2 * self._every
@@ -165,8 +312,60 @@ class Surveyor:
 
     def finish(self) -> Survey:
         """What was found."""
-        noise = np.concatenate(self._noise) if self._noise else None
-        return Survey(self._thumbnail.mean, self._histogram, self._digest.hexdigest(), noise)
+        extremes = [[end.value for end in ends] or [np.nan, np.nan] for ends in self._ends]
+        none: tuple[Extreme, ...] = ()
+        ends = functools.reduce(_merged, self._ends, none)
+        unit = self._unit or 1.0
+        noise = None
+        if self.subject.noise:
+            # A plane of one value, such as a black frame, says nothing about noise.
+            varied = {n for n, ends in enumerate(extremes) if ends[0] != ends[1]}
+            tables = [_in_unit(table, u / unit) for n, u, table in self._noise if n in varied]
+            thin = [p if u == unit else p * (u / unit) for n, u, p in self._thin if n in varied]
+            if thin:
+                tables.append(block_statistics(_laid_out(thin)))
+            noise = np.concatenate([np.empty((0, 4)), *tables])
+        return Survey(
+            self._thumbnail.mean,
+            self._histogram,
+            self.subject.histogram,
+            self._digest.hexdigest(),
+            np.array(extremes),
+            {end.value: (end.count, end.next) for end in ends},
+            self._pixels,
+            self._is_grey,
+            unit,
+            noise,
+        )
+
+
+def _merged(ends: tuple[Extreme, ...], others: tuple[Extreme, ...]) -> tuple[Extreme, ...]:
+    if not (ends and others):
+        return ends or others
+    return tuple(a.merged(b, sign) for a, b, sign in zip(ends, others, (-1, 1), strict=True))
+
+
+def _in_unit(table: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+    """Statistics of blocks in another unit: one mean, then squares."""
+    return table * np.array([factor, *(factor**2,) * (table.shape[1] - 1)])
+
+
+def _laid_out(pieces: list[NDArray[Any]]) -> NDArray[Any]:
+    """Low planes of one size, such as line scans, as one picture that is about square.
+
+    One below the other, as a kymograph shows the scans of a line.
+    """
+    height, width = pieces[0].shape
+    alike = [piece for piece in pieces if piece.shape == (height, width)]
+    if height > width:
+        alike = [piece.T for piece in alike]
+        height, width = width, height
+    columns = max(1, round((len(alike) * height / width) ** 0.5))
+    rows = len(alike) // columns
+    strips = [
+        np.ma.concatenate(alike[n * rows : (n + 1) * rows]) for n in range(columns)
+    ]  # fmt: skip
+    return np.ma.concatenate(strips, 1)
 
 
 class SurveyCache:
@@ -183,7 +382,7 @@ class SurveyCache:
             survey = self._known.get(key)
             if (
                 survey is None
-                or (subject.histogram and survey.histogram is None)
+                or (subject.histogram and not survey.exact)
                 or (subject.noise and survey.noise is None)
             ):
                 return None

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,11 @@ from numpy.typing import NDArray
 
 STEPPED_NAMES = "ztpqruvw"
 """Names given, from the inside out, to leading axes that the caller did not name."""
+
+
+def is_integer(value: object) -> bool:
+    """Whether a value is a whole number of Python's or NumPy's, and not a truth value."""
+    return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ class Layout:
         if axes is not None:
             return cls._named(shape, axes, channel_axis, rgb, samples)
         if channel_axis is not None:
-            if not isinstance(channel_axis, int) or not -ndim <= channel_axis < ndim:
+            if not is_integer(channel_axis) or not -ndim <= channel_axis < ndim:
                 raise ValueError(
                     f"channel_axis: got {channel_axis!r} for an image of {ndim} axes; allowed is {-ndim}..{ndim - 1}"
                 )
@@ -127,7 +133,7 @@ class Layout:
                     "channel_axis: got an axis together with rgb=True; colour samples are not channels"
                 )
             rgb = False
-            channel_axis %= ndim
+            channel_axis = int(channel_axis) % ndim
         if rgb is None:
             rgb = ndim >= 3 and shape[-1] in (3, 4)
         spatial = ndim - rgb - (channel_axis is not None)
@@ -253,6 +259,12 @@ class Layout:
         place: dict[str, int | slice] = {"y": rows, "x": columns, "s": samples, "c": channel}
         return tuple(place[a] if a in place else next(fixed) for a in self.axes)
 
+    @property
+    def sample_axis(self) -> int | None:
+        """Axis of the samples in what `index` reads; None if there are none."""
+        axes = self._plane_axes()
+        return axes.index("s") if "s" in axes else None
+
     def _plane_axes(self) -> str:
         return "".join(a for a in self.axes if a in "yxs")
 
@@ -269,6 +281,14 @@ class Layout:
         if "s" not in axes:
             return planar[0] if axes == "yx" else planar[0].T
         return planar.transpose(["syx".index(a) for a in axes])
+
+    def place(self, frame: tuple[int, ...], channel: int) -> str:
+        """A plane's place in words, such as ``"t 3/12, channel 1/2"``; empty if there is only one."""
+        names = [a for a in self.axes if a not in "yxsc"]
+        parts = [f"{a} {i + 1}/{n}" for a, i, n in zip(names, frame, self.frame_shape, strict=True)]
+        if self.channels > 1:
+            parts.append(f"channel {channel + 1}/{self.channels}")
+        return ", ".join(parts)
 
     def describe(self) -> str:
         """The shape in words."""

@@ -8,10 +8,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.image.missing import missing
+
 DTYPES = ("uint8", "uint16", "int16", "float16", "float32", "float64")
 """Dtypes that go in and come out."""
 
 BINS = 1 << 16
+
+FAINTEST = 2.0**-16
+"""Least that the brightest pixels of a float picture in [0, 1] have: below it, it has another unit."""
 
 InputRange = Literal["auto", "dtype"] | tuple[float, float]
 
@@ -38,7 +43,15 @@ class Histogram:
     Integers of up to 16 bits have a bin per value.  Floats are binned by the
     upper 16 bits of their float32 pattern, ordered by value: a relative width
     of 2^-7 over the whole range of floats, with no bounds known beforehand.
-    Non-finite values are left out.
+    Missing pixels are left out, see `missing`.
+
+    Attributes
+    ----------
+    smallest, largest : float
+    from_uint8 : bool
+        Whether floats are all multiples of 1/255 in [0, 1].
+    from_uint16 : Histogram or None
+        Of floats that are all multiples of 1/65535 in [0, 1]: that of the integers they were.
     """
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
@@ -46,23 +59,36 @@ class Histogram:
         self.counts = np.zeros(BINS, np.int64)
         self.smallest = np.inf
         self.largest = -np.inf
+        floats = dtype.kind == "f"
+        self.from_uint8 = floats
+        self.from_uint16 = Histogram(np.dtype(np.uint16)) if floats else None
 
     def add(self, values: NDArray[Any]) -> None:
         """Count the values of an array."""
-        values = np.ravel(values)
-        if self.dtype.kind == "f":
-            values = values[np.isfinite(values)]
+        gone, values = missing(values), np.ma.getdata(values)
+        values = np.ravel(values) if gone is None else values[~gone]
         if not values.size:
             return
         self.smallest = min(self.smallest, float(values.min()))
         self.largest = max(self.largest, float(values.max()))
         self.counts += np.bincount(self._bin(values), minlength=BINS)
+        if self.from_uint16 is not None:
+            if self.smallest >= 0 and self.largest <= 1 and _are_multiples(values, 65535):
+                self.from_uint16.add(np.rint(65535 * values.astype(np.float64)).astype(np.uint16))
+                self.from_uint8 = self.from_uint8 and _are_multiples(values, 255)
+            else:
+                self.from_uint16, self.from_uint8 = None, False
 
     def merge(self, other: Histogram) -> None:
         """Add the counts of another one of the same dtype."""
         self.smallest = min(self.smallest, other.smallest)
         self.largest = max(self.largest, other.largest)
         self.counts += other.counts
+        self.from_uint8 = self.from_uint8 and other.from_uint8
+        if self.from_uint16 is not None and other.from_uint16 is not None:
+            self.from_uint16.merge(other.from_uint16)
+        else:
+            self.from_uint16 = None
 
     def _bin(self, values: NDArray[Any]) -> NDArray[np.int64]:
         if self.dtype.kind != "f":
@@ -82,6 +108,13 @@ class Histogram:
         pattern = ordered & np.uint32(0x7FFFFFFF) if ordered >> 31 else ~ordered
         return float(np.array([pattern], np.uint32).view(np.float32)[0])
 
+    def quantiles_without(self, value: float, shares: tuple[float, ...]) -> list[float]:
+        """Quantiles of all pixels but those of one value, and of those in its bin."""
+        rest = Histogram(self.dtype)
+        rest.merge(self)
+        rest.counts[self._bin(np.array([value], self.dtype))] = 0
+        return [rest.quantile(share) for share in shares]
+
     def quantile(self, share: float) -> float:
         """Value that a ``share`` of the counted pixels does not exceed; 0 if none were counted."""
         cumulated = np.cumsum(self.counts)
@@ -89,6 +122,16 @@ class Histogram:
             return 0.0
         value = self._value(int(np.searchsorted(cumulated, max(1, share * cumulated[-1]))))
         return float(np.clip(value, self.smallest, self.largest))
+
+
+def _are_multiples(values: NDArray[Any], parts: int) -> bool:
+    """Whether all values are multiples of ``1 / parts``, as precisely as float32 holds them."""
+    # A few values tell for most images.
+    for some in (values[:: max(1, len(values) // 256)], values):
+        scaled = some.astype(np.float64) * parts
+        if np.abs(scaled - np.rint(scaled)).max() > 0.01:
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -129,9 +172,9 @@ def check_input_range(value: object) -> InputRange:
     ValueError
         If it is neither ``"auto"``, ``"dtype"`` nor two finite rising numbers.
     """
-    if value == "auto" or value == "dtype":
+    if isinstance(value, str) and value in ("auto", "dtype"):
         return "auto" if value == "auto" else "dtype"
-    if isinstance(value, (tuple, list)) and len(value) == 2:
+    if isinstance(value, (tuple, list, np.ndarray)) and len(value) == 2:
         try:
             black, white = (float(v) for v in value)
         except (TypeError, ValueError):
@@ -164,11 +207,13 @@ def find_scale(
         ``"dtype"`` is the dtype's full range (floats: 0 to 1).  ``"auto"`` is
 
         - 0..255 for uint8, and the dtype's full range for colour pictures of integers,
-        - 0..1 for floats whose 0.1 and 99.99 percentiles lie within it (by a hundredth), else
-          those percentiles,
         - for grey 16-bit integers from the 0.1 percentile, the camera's offset, to the
           smallest of 2^8, 2^10, 2^12, 2^14, 2^15 or 2^16, less one, that 99.99 % of the
-          pixels do not exceed: the bit depth of the camera rather than of its file.
+          pixels do not exceed: the bit depth of the camera rather than of its file,
+        - the same for grey floats that are such integers divided by 65535,
+        - 0..1 for all other floats whose 0.1 and 99 percentiles lie within it (by a hundredth)
+          and that are not all below one part in 65536; a lamp may be above 1,
+        - for further floats from the 0.1 percentile to `scene_white`.
     dtype : dtype
         Of the image.
     histogram : Histogram, optional
@@ -181,18 +226,44 @@ def find_scale(
         return Scale(*input_range)
     if histogram is None or not needs_histogram(input_range, dtype, scientific):
         return full_scale(dtype)
-    if dtype.kind == "f":
-        black, white = histogram.quantile(0.001), histogram.quantile(0.9999)
-        if black >= -0.01 and white <= 1.01:  # what filters overshoot does not make it another unit
-            return Scale(0.0, 1.0)
-        if white <= black:  # a constant image, or none that is finite
-            black, white = histogram.smallest, histogram.largest
-        if not np.isfinite([black, white]).all():
-            return Scale(0.0, 1.0)
-        return (
-            Scale(black, white) if white > black else Scale(min(black, 0.0), max(white, 0.0) or 1.0)
-        )
+    if dtype.kind != "f":
+        return _camera_range(histogram)
+    black, white = histogram.quantile(0.001), histogram.quantile(0.9999)
+    # What filters overshoot does not make it another unit, nor does a lamp.
+    most = white if white <= 1.01 else histogram.quantile(0.99)
+    if black >= -0.01 and FAINTEST <= most <= 1.01:
+        if scientific and histogram.from_uint16 is not None and not histogram.from_uint8:
+            scale = _camera_range(histogram.from_uint16)
+            return Scale(scale.black / 65535, scale.white / 65535)
+        return Scale(0.0, 1.0)
+    white = scene_white(histogram)
+    if white <= black:  # a constant image, or none that is finite
+        black, white = histogram.smallest, histogram.largest
+    if not np.isfinite([black, white]).all():
+        return Scale(0.0, 1.0)
+    return Scale(black, white) if white > black else Scale(min(black, 0.0), max(white, 0.0) or 1.0)
+
+
+def _camera_range(histogram: Histogram) -> Scale:
+    """Black point and bit depth of 16-bit integers."""
     white = histogram.quantile(0.9999)
     bits = next((b for b in (8, 10, 12, 14, 15) if white < 2**b), 16)
-    black = histogram.quantile(0.001)
-    return Scale(min(black, 2.0**bits - 2), 2.0**bits - 1)
+    return Scale(min(histogram.quantile(0.001), 2.0**bits - 2), 2.0**bits - 1)
+
+
+def scene_white(histogram: Histogram) -> float:
+    """White point of a scene of floats: what 99.99 % of its pixels do not exceed, but for lamps.
+
+    Of a scene in linear light, which begins near 0 and varies, the brightest hundredth is
+    taken for lamps where it is beyond what the scene's own spread leads to expect: light
+    is distributed about log-normally, so the ratio of the 99 to the 90 percentile says where
+    the 99.99 percentile should be. Pixels above white keep their values.
+    """
+    black, middle, bright, brighter, white = map(
+        histogram.quantile, (0.001, 0.5, 0.9, 0.99, 0.9999)
+    )
+    if black < 0 or brighter < 1.3 * middle or bright <= black:  # noise about an offset
+        return white
+    # The normal distribution's quantiles: (3.72 - 2.33) / (2.33 - 1.28).
+    growth = ((brighter - black) / (bright - black)) ** 1.33
+    return min(white, black + (brighter - black) * growth)

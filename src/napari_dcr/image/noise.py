@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_dcr.image.missing import missing
 
 BLOCK = 8
 """Side in pixels of the blocks that residuals are gathered in."""
@@ -92,6 +94,20 @@ class NoiseEstimate:
     def read_noise(self) -> float:
         """Deviation at the darkest level, in the image's units."""
         return float(np.sqrt(self.model.dark))
+
+    def in_unit(self, unit: float) -> NoiseEstimate:
+        """Describe the same noise of pixels that were divided by ``unit``."""
+        model = self.model
+        with np.errstate(all="ignore"):  # variances in extreme units are 0 or infinite
+            dark, error = np.array([model.dark, self.dark_error]) / np.float64(unit) ** 2
+        scaled = NoiseModel(
+            model.gain / unit, model.offset / unit, float(dark),
+            None if model.photon is None else model.photon / unit,
+        )  # fmt: skip
+        return replace(
+            self, model=scaled, gain_error=self.gain_error / unit,
+            dark_error=float(error),
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, float]:
         """Plain values, for a record."""
@@ -213,7 +229,10 @@ def block_statistics(window: NDArray[Any]) -> NDArray[np.float64]:
     """
     if min(window.shape) < 2 * BLOCK:
         return np.empty((0, 4))
+    gone, window = missing(window), np.ma.getdata(window)
     pixels = window.astype(np.float64)
+    if gone is not None:
+        pixels[gone] = np.nan
     if window.dtype.kind in "iu":
         full = np.iinfo(window.dtype).max
         pixels[window == full] = np.nan  # saturated

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.image.missing import missing
 from napari_dcr.image.noise import NoiseModel, block_means, block_statistics, fit_noise
 
 BLOCK = 16
@@ -82,6 +83,25 @@ class Report:
     warnings: tuple[str, ...]
     means: tuple[tuple[float, float], ...]
 
+    @classmethod
+    def of_nothing(cls, warnings: Sequence[str]) -> Report:
+        """Report on a channel that was left as it is."""
+        unknown = float("nan")
+        return cls(
+            1.0, 0.0, 1.0, 1.0, unknown, unknown, unknown, unknown, unknown, unknown,
+            tuple(warnings), (),
+        )  # fmt: skip
+
+    def in_unit(self, unit: float) -> Report:
+        """The same report on pixels that were divided by ``unit``."""
+        return replace(
+            self,
+            intercept=self.intercept / unit,
+            noise_before=self.noise_before / unit,
+            noise_after=self.noise_after / unit,
+            means=tuple((x / unit, y / unit) for x, y in self.means),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a record."""
         return asdict(self) | {
@@ -142,10 +162,12 @@ def assess(
     saturated = pixels = 0
     neighbours, with_signal = [], []
     for given, got in windows:
-        own, out = given.astype(np.float64), got.astype(np.float64)
+        own, out = (np.ma.getdata(w).astype(np.float64) for w in (given, got))
         good = np.isfinite(own) & np.isfinite(out)
-        saturated += int((own >= top).sum())
-        pixels += own.size
+        if (gone := missing(given)) is not None:
+            good &= ~gone
+        saturated += int((own[good] >= top).sum())
+        pixels += int(good.sum())
         sums += [(own[good] - black).sum(), (out[good] - black).sum()]
         own, out = np.where(good, own, black), np.where(good, out, black)
         means.append(np.stack([block_means(own, BLOCK), block_means(out, BLOCK)]))
@@ -154,7 +176,8 @@ def assess(
         centred = residual - residual.mean()
         power = float((centred**2).mean())
         across, down = centred[:, :-1] * centred[:, 1:], centred[:-1] * centred[1:]
-        neighbours.append((float(across.mean() + down.mean()) / 2, power))
+        pairs = [float(products.mean()) if products.size else 0.0 for products in (across, down)]
+        neighbours.append((sum(pairs) / 2, power))
         # Structure of a few pixels: what is left of the result without its own mean around.
         detail = (out - _around(out)) / np.maximum(noise.deviation(out), 1e-12)
         with_signal.append((float((centred * detail).mean()), power, float((detail**2).mean())))

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.image.missing import missing
+
 SIZE = 64
 """Bins per axis."""
 
@@ -44,7 +46,7 @@ def _shares(start: int, stop: int, size: int, bins: int = SIZE) -> NDArray[np.fl
 class Thumbnail:
     """Accumulate the area mean of (C, H, W) planes from their windows.
 
-    Non-finite pixels do not count; a bin that has no others is 0.  Planes added
+    Missing pixels do not count (see `missing`); a bin that has no others is 0.  Planes added
     one after the other are averaged.
 
     Pixels are weighted in 64ths of a side, so that the sums of integers are
@@ -70,11 +72,11 @@ class Thumbnail:
         # Only the bins the window touches: a window of a large image meets few of them.
         r, c = (slice(k[0], k[-1] + 1) for k in map(np.flatnonzero, (rows.any(1), columns.any(1))))
         rows, columns = rows[r], columns[c]
-        values = window.astype(np.float64)
+        values = np.ma.getdata(window).astype(np.float64)
         weight: Any = np.outer(rows.sum(1), columns.sum(1))
-        if window.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
-            values = np.where(finite, values, 0)
-            weight = rows @ finite @ columns.T
+        if (gone := missing(window)) is not None:
+            values = np.where(gone, 0, values)
+            weight = rows @ ~gone @ columns.T
         self._sum[:, r, c] += rows @ values @ columns.T
         self._weight[:, r, c] += weight
 

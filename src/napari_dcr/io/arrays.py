@@ -29,9 +29,17 @@ def open_array(image: Any) -> Opened:
         If it is none of these, or if the group is not a multiscale image.
     """
     if isinstance(image, np.ndarray):
+        if not isinstance(image, (np.ma.MaskedArray, np.memmap)):
+            image = image.view(np.ndarray)  # of other subclasses the arithmetic is not ours
         return Opened(image, None, lambda: _content(image))
     if is_dask(image):
-        return Opened(image, None, lambda: str(image.name))
+        if any(np.isnan(n) for n in image.shape):
+            raise ValueError(
+                f"image: got a dask array of shape {image.shape} with chunks of unknown size;"
+                " call compute_chunk_sizes() on it first"
+            )
+        # A name may be that of a path, whose pixels change: no fingerprint.
+        return Opened(image, None, lambda: None)
     if is_zarr(image):
         array, axes, pyramid = ome_zarr.find_image(image)
         notes = ome_zarr.left_out(pyramid["group"]) if pyramid else ()
@@ -47,9 +55,33 @@ def open_array(image: Any) -> Opened:
 
 def _content(array: NDArray[Any]) -> str | None:
     """Digest of an array in memory: many times faster than what it saves."""
-    if not array.flags.c_contiguous or isinstance(array, np.memmap):
+    if isinstance(array, np.memmap):
         return None
-    return hashlib.sha256(array.data).hexdigest()
+    digest = hashlib.sha256(f"{array.shape} {array.dtype.str}".encode())
+    parts = [np.ma.getdata(array)]
+    if isinstance(array, np.ma.MaskedArray):
+        parts.append(np.ma.getmaskarray(array))
+    for part in parts:
+        if part.flags.c_contiguous:
+            digest.update(part.data)
+        else:
+            for row in part:
+                digest.update(np.ascontiguousarray(row).data)
+    return digest.hexdigest()
+
+
+def masked_like(image: Any, result: Any) -> Any:
+    """A result in memory with the mask of the image that it was made from, if that has one."""
+    if not (isinstance(image, np.ma.MaskedArray) and isinstance(result, np.ndarray)):
+        return result
+    mask = np.ma.getmaskarray(image)
+    if isinstance(result, np.ma.MaskedArray):  # given by the caller
+        result.mask = mask
+        return result
+    masked = np.ma.MaskedArray(result, mask.copy())
+    if result.dtype == image.dtype:
+        masked.fill_value = image.fill_value
+    return masked
 
 
 class ArraySink:

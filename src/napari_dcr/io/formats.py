@@ -252,6 +252,7 @@ def _opened(path: Path, picture: Picture) -> Opened:
     return Opened(
         picture.pixels, picture.axes, lambda: stamp, metadata=picture.metadata,
         samples=picture.samples, doubt=picture.doubt, warnings=warnings_of(path, picture.notes),
+        nodata=getattr(picture.metadata, "nodata", None),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,30 @@ def files_stamp(array: Any) -> str | None:
             status = (Path(folder) / name).stat()
             stamp.update(f"{folder}/{name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return stamp.hexdigest()
+
+
+def stored_stamp(array: Any, region: tuple[int | slice, ...]) -> int:
+    """Checksum of the chunks (or shards) that are stored of a region.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    region : tuple of int or slice
+        Whole chunks.
+    """
+    root = getattr(array.store, "root", None)
+    if root is None:
+        return zlib.crc32(np.ascontiguousarray(array[region]).data)
+    places = []
+    for part, n, size in zip(region, array.shards or array.chunks, array.shape, strict=True):
+        start, stop, _ = (slice(part, part + 1) if isinstance(part, int) else part).indices(size)
+        places.append(range(start // n, -(-stop // n)))
+    stamp = 0
+    for place in itertools.product(*places):
+        path = Path(root) / array.path / array.metadata.encode_chunk_key(place)
+        # A chunk of nothing but the fill value is not stored.
+        stamp = zlib.crc32(path.read_bytes() if path.exists() else b"none", stamp)
+    return stamp
 
 
 def remove_leftovers(array: Any) -> None:
@@ -400,7 +425,9 @@ class ZarrSink:
             )  # fmt: skip
         elif self._resume:
             remove_leftovers(self._array)
-        self.record = RunRecord(self._array, {**identity, "part": list(part)}, parts, self._resume)
+        self.record = RunRecord(
+            self._array, {**identity, "part": list(part)}, parts, self._resume, stored_stamp
+        )
         return self._array
 
     def finish(self, record: dict[str, Any]) -> Iterator[str]:

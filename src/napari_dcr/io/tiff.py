@@ -147,7 +147,8 @@ def open_tiff(path: Path) -> Opened:
     stamp = " ".join(f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in stamps)
     return Opened(
         array, header.axes, lambda: stamp, metadata=header.metadata, samples=model.samples,
-        doubt=header.doubt, warnings=warnings_of(path, header.notes),
+        doubt=header.doubt, nodata=header.metadata.nodata,
+        warnings=warnings_of(path, header.notes),
     )  # fmt: skip
 
 

@@ -44,7 +44,9 @@ class GlobalNet(nn.Module):
     def __init__(self, channels: int, grid_channels: int, curve: bool = True) -> None:
         super().__init__()
         self.decoder = ToneDecoder(channels) if curve else None
-        self.register_buffer("quantiles", torch.tensor(self.QUANTILES), persistent=False)
+        self.register_buffer(
+            "quantiles", torch.tensor(self.QUANTILES, dtype=torch.float32), persistent=False
+        )
         self.features = nn.Sequential(
             nn.Conv2d(2 * channels, 24, 3, 2, 1), nn.LeakyReLU(0.1),
             nn.Conv2d(24, 48, 3, 2, 1), nn.LeakyReLU(0.1),

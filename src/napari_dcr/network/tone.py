@@ -136,8 +136,11 @@ class ToneDecoder(nn.Module):
         super().__init__()
         self.channels = channels
         self.knots = knots
-        self.register_buffer("segment_edges", torch.arange(knots) / knots, persistent=False)
-        self.register_buffer("abscissa", torch.linspace(0, 1, TABLE_SIZE), persistent=False)
+        self.register_buffer(
+            "segment_edges", torch.arange(knots, dtype=torch.float32) / knots, persistent=False
+        )
+        abscissa = torch.linspace(0, 1, TABLE_SIZE, dtype=torch.float32)
+        self.register_buffer("abscissa", abscissa, persistent=False)
 
     @property
     def parameter_count(self) -> int:

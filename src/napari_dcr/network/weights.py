@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from napari_dcr.image.noise import NoiseEstimate
 from napari_dcr.network.cards import shipped
 from napari_dcr.network.cascade import Cascade, CascadeConfig
+from napari_dcr.network.isolation import isolated
 
 FORMAT = "napari-dcr 2"
 
@@ -108,8 +110,10 @@ def _load(path: Path, _modified: int, _size: int) -> Model:
                 f"model: {path} says format {header.get('format')!r}; needed is {FORMAT!r}"
             )
         config = json.loads(header["network"])
-        network = Cascade(CascadeConfig(**{**config, "widths": tuple(config["widths"])}))
-        network.load_state_dict(load_file(path))
+        # Their first, random weights must not take numbers from the user's generator.
+        with isolated(), torch.random.fork_rng(devices=[]):
+            network = Cascade(CascadeConfig(**{**config, "widths": tuple(config["widths"])}))
+            network.float().load_state_dict(load_file(path))
     except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
         raise ValueError(f"model: {path} is not a weights file of this version: {error}") from error
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -102,7 +102,7 @@ def work(jobs: Sequence[Job]) -> Generator[Step | Product, None, Failure | None]
 
 def _do(number: int, job: Job) -> Generator[Step, None, Enhancement]:
     from napari_dcr.engine.region_run import RegionEnhancer
-    from napari_dcr.enhancement import Enhancement, enhance_steps
+    from napari_dcr.enhancement import enhance_pyramid_steps, enhance_steps
     from napari_dcr.io.formats import open_image
 
     layer, options = job.layer, job.options
@@ -116,10 +116,8 @@ def _do(number: int, job: Job) -> Generator[Step, None, Enhancement]:
     if not (layer.multiscale and is_lazy(pixels)):
         return (yield from _tell(number, enhance_steps(to_enhance(pixels), options)))
     # Zoomed out, napari reads a coarse level; to make one from the finest would take all of it.
-    levels = []
-    for level in layer.data:
-        levels.append((yield from _tell(number, enhance_steps(to_enhance(level), options))))
-    return Enhancement([level.image for level in levels], levels[0].record)
+    levels = [to_enhance(level) for level in layer.data]
+    return (yield from _tell(number, enhance_pyramid_steps(levels, options)))
 
 
 def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancement]:

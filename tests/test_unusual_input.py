@@ -1,0 +1,559 @@
+"""Unusual arrays end in the right result, a result with a warning, or an error that names an argument.
+
+The kinds are those of docs/unusual-input.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+import torch
+import zarr
+from numpy.typing import NDArray
+
+import napari_dcr
+from napari_dcr.engine import devices
+from napari_dcr.engine.region_run import RegionEnhancer
+from napari_dcr.enhancement import drain, enhance_pyramid_steps
+from napari_dcr.image.intensity import Histogram, find_scale
+from napari_dcr.io.formats import open_image
+from napari_dcr.network import weights
+from napari_dcr.options import Options
+
+PHOTO: dict[str, Any] = {"model": "photo", "depth": 1, "device": "cpu"}
+COUNTS: dict[str, Any] = {"model": "microscopy", "depth": 1, "device": "cpu"}
+BOTH = pytest.mark.parametrize("options", [PHOTO, COUNTS], ids=["photo", "microscopy"])
+
+Record = dict[str, Any]
+
+
+def waves(height: int = 96, width: int = 112) -> NDArray[np.float64]:
+    """Expected counts of a scene."""
+    y, x = np.mgrid[:height, :width]
+    return 200 + 100 * np.sin(y / 9) * np.cos(x / 13)
+
+
+def counts(seed: int = 0, height: int = 96, width: int = 112) -> NDArray[np.uint16]:
+    """Photons on a camera with an offset of 100."""
+    rng = np.random.default_rng(seed)
+    return (rng.poisson(waves(height, width)) + 100).astype(np.uint16)
+
+
+def run(image: Any, **options: Any) -> tuple[Any, Record]:
+    """The result and its record, without the Python warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", napari_dcr.InputWarning)
+        done = drain(napari_dcr.enhance_steps(image, Options(**options)))
+    return done.image, done.record
+
+
+def difference(a: Any, b: Any) -> float:
+    return float(np.abs(np.asarray(a, float) - np.asarray(b, float)).max())
+
+
+# Missing pixels
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("int16", -9999),
+        ("int16", -32768),
+        ("float32", -3.4e38),
+        ("float64", 1e20),
+        ("uint16", 65535),
+    ],
+)
+def test_pixels_of_the_nodata_value_are_treated_like_nan(
+    options: Record, dtype: str, value: float
+) -> None:
+    image = counts().astype(dtype)
+    hole = np.zeros(image.shape, bool)
+    hole[:20], hole[50:60, 30:90] = True, True
+    image[hole] = value
+    result, record = run(image, **options, nodata=value)
+    assert (result[hole] == np.array(value, dtype)).all()
+    as_nan = np.where(hole, np.nan, image.astype(np.float32)).astype(np.float32)
+    if dtype.startswith("float"):
+        alike, _ = run(as_nan, **options)
+        assert difference(result[~hole], alike[~hole]) <= 1e-3 * 300
+    assert record["options"]["nodata"] == value
+    assert record["warnings"] == []
+    # What stands in the hole counts nowhere.
+    other = image.copy()
+    other[hole] = 12345
+    again, _ = run(other, **options, nodata=12345)
+    assert (again[~hole] == result[~hole]).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"), [("int16", -9999), ("float32", 1e20), ("uint16", 65535)]
+)
+def test_a_value_far_from_all_others_is_proposed_as_nodata(dtype: str, value: float) -> None:
+    image = counts().astype(dtype)
+    image[:4] = value
+    _, record = run(image, **COUNTS)
+    assert any(m.startswith("nodata: ") and "give nodata=" in m for m in record["warnings"])
+    image = counts().astype(dtype)
+    image[0, :9] = value  # a few hot pixels are none
+    _, record = run(image, **COUNTS)
+    assert not any(m.startswith("nodata: ") for m in record["warnings"])
+
+
+def test_nodata_of_a_colour_image_is_that_of_all_samples() -> None:
+    rng = np.random.default_rng(3)
+    image = rng.integers(1, 60, (64, 72, 3)).astype(np.uint8)
+    image[5, 5, 0] = 0  # one sample is no hole
+    image[20:40, 30:50] = 0
+    result, _ = run(image, **PHOTO, nodata=0)
+    assert (result[20:40, 30:50] == 0).all()
+    assert (result[:10] > 0).any(-1).all()
+    brighter = image.copy()
+    brighter[20:40, 30:50] = 200
+    other, _ = run(brighter, **PHOTO, nodata=200)
+    outside = np.ones((64, 72), bool)
+    outside[20:40, 30:50] = False
+    assert (other[outside] == result[outside]).all()
+
+
+def test_gdal_nodata_is_read_from_a_tiff(tmp_path: Path) -> None:
+    image = counts().astype(np.int16)
+    image[:30] = -3024
+    path = tmp_path / "ct.tif"
+    tifffile.imwrite(path, image, extratags=[(42113, "s", 0, "-3024", True)])
+    wanted, _ = run(image, **COUNTS, nodata=-3024)
+    got, _ = run(path, **COUNTS)
+    assert (got == wanted).all()
+    from napari_dcr.cli import main
+
+    argv = ["enhance", str(path), "-o", str(tmp_path / "out.tif"), "-q", "--model", "microscopy"]
+    assert main([*argv, "--depth", "1", "--device", "cpu"]) == 0
+    assert (tifffile.imread(tmp_path / "out.tif") == wanted).all()
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["uint16", "float32", "dask", "region"])
+def test_masked_pixels_count_nowhere_and_stay_masked(options: Record, kind: str) -> None:
+    image = counts().astype("float32" if kind == "float32" else "uint16")
+    mask = np.zeros(image.shape, bool)
+    mask[50:54, 50:54], mask[:, 100:] = True, True
+    loud = image.copy()
+    loud[mask] = 60000
+
+    def enhanced(pixels: NDArray[Any]) -> Any:
+        masked = np.ma.MaskedArray(pixels, mask)
+        if kind == "dask":
+            lazy, _ = run(da.from_array(masked, chunks=(40, 50)), **options)
+            return lazy.compute()
+        if kind == "region":
+            region = (slice(0, 96), slice(8, 112))
+            steps = RegionEnhancer(open_image(masked)).steps(Options(**options), region)
+            return drain(steps).image
+        return run(masked, **options)[0]
+
+    quiet_result, loud_result = enhanced(image), enhanced(loud)
+    assert isinstance(loud_result, np.ma.MaskedArray)
+    crop = np.s_[:, 8:] if kind == "region" else np.s_[:, :]
+    assert (loud_result.mask == mask[crop]).all()
+    assert (loud_result.data[mask[crop]] == 60000).all()
+    assert (loud_result.compressed() == quiet_result.compressed()).all()
+
+
+def test_a_masked_image_into_a_file_says_that_the_mask_is_lost(tmp_path: Path) -> None:
+    masked = np.ma.MaskedArray(counts(), counts() > 380)
+    with pytest.warns(napari_dcr.InputWarning, match="^out: got a masked image"):
+        result = napari_dcr.enhance(masked, out=tmp_path / "out.zarr", **COUNTS)
+    assert (result[...][masked.mask] == masked.data[masked.mask]).all()
+
+
+@pytest.mark.parametrize("hidden", [0, 255])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_pixels_under_alpha_0_do_not_count(hidden: int, dtype: str) -> None:
+    rng = np.random.default_rng(4)
+    scale = 1 if dtype == "uint8" else 255
+    image = (rng.integers(5, 60, (64, 80, 4)) / scale).astype(dtype)
+    image[..., 3] = 255 / scale
+    image[:, 40:, 3] = 0
+    image[:, 40:, :3] = hidden / scale
+    result, _ = run(image, **PHOTO)
+    image[:, 40:, :3] = 9 / scale
+    other, _ = run(image, **PHOTO)
+    assert (result[:, :40] == other[:, :40]).all()
+    assert (result[:, 40:, :3] == np.array(hidden / scale, dtype)).all()
+    assert (result[..., 3] == image[..., 3]).all()
+
+
+# Planes that cannot be enhanced
+
+
+@pytest.mark.parametrize("kind", ["saturated", "nan", "black"])
+@pytest.mark.parametrize("bad", [0, 2])
+def test_a_bad_channel_passes_through_and_is_named(kind: str, bad: int) -> None:
+    image = np.stack([counts(seed) for seed in range(3)])
+    if kind == "nan":
+        image = image.astype(np.float32)
+    image[bad] = {"saturated": 65535, "nan": np.nan, "black": 0}[kind]
+    with pytest.warns(napari_dcr.InputWarning, match=f"^channel {bad + 1}/3: .* left as it is"):
+        result, reports = napari_dcr.enhance(image, **COUNTS, channel_axis=0, return_report=True)
+    assert np.array_equal(result[bad], image[bad], equal_nan=True)
+    for channel in {0, 1, 2} - {bad}:
+        alone, _ = run(image[channel], **COUNTS)
+        assert (result[channel] == alone).all()
+        assert not any("left as it is" in note for note in reports[channel].warnings)
+    assert any("left as it is" in note for note in reports[bad].warnings)
+
+
+@pytest.mark.parametrize("link_frames", [True, False])
+@pytest.mark.parametrize("value", [65535, 0])
+def test_a_bad_frame_passes_through_and_is_named(link_frames: bool, value: int) -> None:
+    image = np.stack([counts(seed) for seed in range(4)])
+    image[2] = value
+    result, record = run(image, **COUNTS, link_frames=link_frames)
+    assert (result[2] == value).all()
+    assert (result[[0, 1, 3]] != image[[0, 1, 3]]).mean() > 0.5
+    assert [m for m in record["warnings"] if m.startswith("z 3/4: ")]
+
+
+def test_many_bad_frames_are_named_in_one_line() -> None:
+    image = np.stack([counts(seed, 24, 40) for seed in range(9)])
+    image[2:] = 0
+    _, record = run(image, **COUNTS)
+    assert record["warnings"][0] == (
+        "z 3/9, z 4/9, z 5/9 and 4 more: every pixel has the value 0; left as they are"
+    )
+
+
+def test_what_is_left_alone_has_no_known_error() -> None:
+    image = np.stack([counts(0), np.full_like(counts(), 65535)])
+    with pytest.warns(napari_dcr.InputWarning):
+        _, error = napari_dcr.enhance(image, **COUNTS, axes="cyx", return_uncertainty=True)
+    assert np.isfinite(error[0]).all()
+    assert np.isnan(error[1]).all()
+
+
+@pytest.mark.parametrize(("frames", "height", "width"), [(200, 12, 40), (300, 1, 64), (200, 50, 5)])
+def test_low_frames_are_denoised_together(frames: int, height: int, width: int) -> None:
+    rng = np.random.default_rng(1)
+    truth = np.broadcast_to(waves(height, width) + 100, (frames, height, width))
+    image = rng.poisson(truth).astype(np.uint16)
+    result, record = run(image, **COUNTS)
+    assert not any("left as" in message for message in record["warnings"])
+
+    def error(of: Any) -> float:
+        return float(np.sqrt(np.mean((of - truth) ** 2)))
+
+    assert error(result) < 0.75 * error(image)
+
+
+# Units
+
+
+@pytest.mark.parametrize("unit", [2e-18, 3e-16, 1e-30, 1e30, 7e12])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_counts_scale_with_the_unit(unit: float, dtype: str) -> None:
+    image = counts().astype(dtype)
+    plain, report = napari_dcr.enhance(image, **COUNTS, return_report=True)
+    scaled = (image * np.array(unit, dtype)).astype(dtype)
+    result, small = napari_dcr.enhance(scaled, **COUNTS, return_report=True)
+    assert difference(result / np.array(unit, dtype), plain) < 0.05
+    assert small.noise_before / unit == pytest.approx(report.noise_before, rel=1e-3)
+    assert small.slope == pytest.approx(report.slope, abs=1e-3)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 3e-20, 1e15])
+def test_pictures_scale_with_the_unit(unit: float) -> None:
+    image = (counts().astype(np.float64) - 100) ** 2
+    plain, _ = run(image, **PHOTO)
+    result, _ = run(image * unit, **PHOTO)
+    # Black and white are found to 2^-7 of their value.
+    assert difference(result / unit, plain) < 0.03 * image.max()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("lamp", [10.0, 300.0, 1e6])
+@pytest.mark.parametrize("unit", [1.0, 500.0])
+def test_a_lamp_does_not_lift_the_scene(dtype: str, lamp: float, unit: float) -> None:
+    rng = np.random.default_rng(2)
+    scene = (unit * rng.gamma(2, 0.1, (128, 128))).astype(dtype)
+    lit = scene.copy()
+    lit[50:52, 50:56] = unit * lamp
+    dark, _ = run(scene, **PHOTO)
+    result, _ = run(lit, **PHOTO)
+    rest = lit < unit * lamp
+    assert result[rest].mean() == pytest.approx(dark[rest].mean(), rel=0.1)
+    assert result[~rest].min() > 0.9 * unit * lamp
+
+
+def test_a_lamp_beyond_white_is_taken_for_white() -> None:
+    rng = np.random.default_rng(2)
+    for dtype, shape in (("float32", (96, 96, 3)), ("float16", (96, 96))):
+        scene = rng.uniform(0.02, 0.4, shape).astype(dtype)
+        lit = scene.copy()
+        lit[30:32, 40:43] = 10
+        result, _ = run(lit, **PHOTO)
+        white, _ = run(np.minimum(lit, np.array(1, dtype)), **PHOTO)
+        away = np.s_[45:]
+        assert difference(result[away], white[away]) < 0.02
+        assert result[30:32, 40:43].min() > 9
+
+
+# One picture, stored in several ways
+
+
+@pytest.mark.parametrize("share", [1.0, 0.13])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_grey_picture_as_integers_and_as_floats(share: float, dtype: str) -> None:
+    sixteen = (share * 0.9 * 65535 * waves() / 300).astype(np.uint16)
+    result, _ = run(sixteen, **PHOTO)
+    floats, _ = run((sixteen / 65535).astype(dtype), **PHOTO)
+    assert difference(result / 65535, floats) < 1e-4
+    eight = (sixteen // 257).astype(np.uint8)
+    result, _ = run(eight, **PHOTO, precision="fp32")
+    floats, _ = run((eight / 255).astype(dtype), **PHOTO)
+    assert difference(result / 255, floats) <= 0.51 / 255
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_equal_colours_stay_equal(dtype: str) -> None:
+    top = 1 if dtype == "float32" else np.iinfo(dtype).max
+    grey = (0.2 * top * waves() / 300).astype(dtype)
+    result, _ = run(np.stack([grey] * 3, -1), **PHOTO)
+    assert (result[..., :1] == result).all()
+    tinted = np.stack([grey] * 3, -1)
+    tinted[0, 0, 0] = 0  # colour anywhere makes it a colour picture
+    result, _ = run(tinted, **PHOTO)
+    assert (result[..., :1] != result).any()
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+@pytest.mark.parametrize("lazy", [True, False])
+def test_the_levels_of_a_pyramid_share_one_tone(levels: int, lazy: bool) -> None:
+    rng = np.random.default_rng(5)
+    finest = rng.poisson(np.clip(4 * waves(128, 160) - 300, 5, None)).astype(np.uint16)
+    pyramid = [finest]
+    for _ in range(levels - 1):
+        fine = pyramid[-1].astype(float)
+        blocks = fine.reshape(fine.shape[0] // 2, 2, fine.shape[1] // 2, 2)
+        pyramid.append(blocks.mean((1, 3)).astype(np.uint16))
+    images = [da.from_array(level) for level in pyramid] if lazy else pyramid
+    done = drain(enhance_pyramid_steps(images, Options(**PHOTO)))
+    means = [float(np.asarray(level).mean()) for level in done.image]
+    assert np.ptp(means) < 0.015 * means[0]
+
+
+# Pictures that hold nothing to enhance
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.full((96, 128), 255, np.uint8),
+        lambda: np.full((80, 96, 3), 245, np.uint8),
+        lambda: np.full((80, 96, 3), 65535, np.uint16),
+        lambda: np.ones((80, 96), np.float32),
+        lambda: np.zeros((80, 96, 3), np.uint8),
+        lambda: np.random.default_rng(0).integers(0, 2, (96, 96)).astype(np.uint8),
+        lambda: np.clip(np.random.default_rng(0).normal(245, 2, (96, 96, 3)), 0, 255).astype(np.uint8),
+    ],
+    ids=["white", "pale", "white16", "white-float", "black", "mask", "grain"],
+)  # fmt: skip
+def test_white_and_black_pictures_come_back(make: Callable[[], NDArray[Any]], depth: int) -> None:
+    image = make()
+    result, record = run(image, model="photo", depth=depth, device="cpu")
+    assert (result == image).all()
+    assert len(record["warnings"]) == 1
+
+
+def test_a_text_page_stays_white() -> None:
+    page = np.full((120, 160, 3), 250, np.uint8)
+    page[20:100:10, 10:150] = 30
+    result, _ = run(page, model="photo", device="cpu")
+    assert result[page > 200].min() >= 245
+    dim = page // 6  # the same page with little light is brightened
+    result, _ = run(dim, model="photo", device="cpu")
+    assert result.mean() > 2 * dim.mean()
+
+
+# Pixels that change
+
+
+def test_a_zarr_that_has_changed_is_surveyed_anew(tmp_path: Path) -> None:
+    store = zarr.create_array(tmp_path / "a.zarr", shape=(96, 112), dtype="u2", chunks=(48, 56))
+    for options in (COUNTS, PHOTO):
+        store[...] = counts() // 8
+        first = napari_dcr.enhance(da.from_zarr(store), **options)
+        first.compute()
+        store[...] = 16 * counts(1)
+        second = napari_dcr.enhance(da.from_zarr(store), **options)
+        assert second.name != first.name
+        wanted, _ = run(16 * counts(1), **options)
+        assert difference(second.compute(), wanted) <= 1
+
+
+@BOTH
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_array_that_was_changed_in_place_is_enhanced_anew(options: Record, order: str) -> None:
+    image = np.array(counts(), order=order)  # type: ignore[call-overload]
+    region = (slice(0, 96), slice(0, 112))
+    enhancer = RegionEnhancer(open_image(image))
+    drain(enhancer.steps(Options(**options), region))
+    image //= 9
+    again = drain(enhancer.steps(Options(**options), region)).image
+    wanted, _ = run(image, **options)
+    assert difference(again, wanted) <= 1
+
+
+def test_resume_makes_again_what_is_missing_or_damaged(tmp_path: Path) -> None:
+    image = counts(0, 256, 320)
+    out = tmp_path / "out.zarr"
+    options = {**COUNTS, "tile": 64}
+    whole = napari_dcr.enhance(image, out=out, **options)[...]
+    chunks = sorted(path for path in (out / "c").rglob("*") if path.is_file())
+    chunks[1].unlink()
+    chunks[5].write_bytes(chunks[5].read_bytes()[:-7])
+    chunks[7].write_bytes(chunks[2].read_bytes())
+    with pytest.warns(napari_dcr.InputWarning, match="^resume: parts of out .* made again"):
+        again = napari_dcr.enhance(image, out=out, resume=True, **options)
+    assert (again[...] == whole).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        napari_dcr.enhance(image, out=out, resume=True, **options)
+
+
+# PyTorch's settings, and forked processes
+
+STATES: dict[str, Callable[[], Any]] = {
+    "device": lambda: torch.device("meta"),
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "inference": torch.inference_mode,
+    "no_grad": torch.no_grad,
+    "float64": lambda: _set(torch.set_default_dtype, torch.float64, torch.float32),
+    "medium": lambda: _set(torch.set_float32_matmul_precision, "medium", "highest"),
+}
+
+
+@contextlib.contextmanager
+def _set(setter: Callable[[Any], None], value: Any, before: Any) -> Iterator[None]:
+    setter(value)
+    try:
+        yield
+    finally:
+        setter(before)
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("first", [True, False], ids=["first-call", "later-call"])
+def test_torch_settings_change_nothing(state: str, first: bool) -> None:
+    picture = counts()[..., None].repeat(3, -1) // 4
+
+    def results() -> list[Any]:
+        return [run(picture.astype(np.uint8), **PHOTO)[0], run(counts(), **COUNTS)[0]]
+
+    plain = results()
+    if first:  # as if nothing had been loaded
+        weights._load.cache_clear()
+        devices.fast_precision.cache_clear()
+    generator = torch.random.get_rng_state()
+    with STATES[state]():
+        again = results()
+    assert all((a == b).all() for a, b in zip(plain, again, strict=True))
+    assert torch.equal(torch.random.get_rng_state(), generator)
+
+
+def test_the_default_dtype_is_left_alone() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        run(counts(), **COUNTS)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+FORKED = """
+import multiprocessing, sys
+import numpy as np, napari_dcr
+image = np.random.default_rng(0).poisson(20, (200, 220)).astype(np.uint8)
+def work(image): return napari_dcr.enhance(image, device="cpu")
+def main():
+    here = work(image)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        there = pool.apply_async(work, (image,)).get(timeout=100)
+    assert (here == there).all()
+main()
+"""
+
+
+def test_a_forked_process_can_enhance() -> None:
+    if "fork" not in multiprocessing.get_all_start_methods():
+        return
+    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=120)
+
+
+# Arguments
+
+
+def test_values_of_numpy_are_taken_as_those_of_python() -> None:
+    image = np.stack([counts(0), counts(1)])
+    plain, _ = run(image, **PHOTO, channel_axis=0, input_range=(90.0, 500.0), detail=True)
+    given = np.array([90, 500])
+    result, record = run(
+        image, **PHOTO, channel_axis=np.int64(0), input_range=given, detail=np.True_, rgb=np.False_
+    )
+    assert (result == plain).all()
+    assert json.dumps(record["options"])
+    for dtype in ("float32", "int64"):
+        assert Options(input_range=given.astype(dtype)).input_range == (90.0, 500.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (lambda: _unknown_chunks(), {}, "image: got a dask array of shape .* compute_chunk_sizes"),
+        (lambda: torch.zeros(8, 8), {}, "image: got Tensor; allowed are"),
+        (counts, {"nodata": "x"}, "nodata: got 'x'; allowed are"),
+        (counts, {"nodata": np.True_}, "nodata: got .*True.*; allowed are"),
+        (counts, {"channel_axis": 1.0}, "channel_axis: got 1.0; allowed are"),
+        (counts, {"channel_axis": np.True_}, "channel_axis: got .*True.*; allowed are"),
+        (counts, {"input_range": np.arange(3)}, "input_range: got array"),
+        (counts, {"rgb": "no"}, "rgb: got 'no'; allowed are"),
+    ],
+)
+def test_errors_name_the_argument(make: Callable[[], Any], options: Record, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        napari_dcr.enhance(make(), **options)
+
+
+def _unknown_chunks() -> Any:
+    image = da.from_array(np.arange(400.0).reshape(20, 20))
+    return image[image[:, 0] > 40]
+
+
+def test_scales_of_odd_floats() -> None:
+    def scale(values: NDArray[Any]) -> tuple[float, float]:
+        histogram = Histogram(values.dtype)
+        histogram.add(values)
+        found = find_scale("auto", values.dtype, histogram, True)
+        return found.black, found.white
+
+    assert scale(np.zeros((9, 9), np.float32)) == (0, 1)
+    assert scale(np.full((9, 9), np.nan)) == (0, 1)
+    assert scale(np.full((9, 9), 300.0)) == (0, 300)
+    # A sky of noise with a few stars: the stars are the picture.
+    rng = np.random.default_rng(0)
+    sky = rng.normal(0, 5, (200, 200))
+    sky[::20, ::20] = 5000
+    assert scale(sky)[1] == pytest.approx(5000, rel=0.01)
