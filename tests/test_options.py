@@ -31,6 +31,8 @@ import napari_dcr
         ({"strength": 1.1}, ValueError, "strength: got 1.1; allowed are numbers from 0 to 1"),
         ({"strength": "1"}, TypeError, "strength: got '1'"),
         ({"exposure": float("nan")}, ValueError, "exposure: got nan"),
+        ({"defects": "on"}, ValueError, "defects: got 'on'; allowed are 'auto', 'off', Defects"),
+        ({"defects": 3}, TypeError, "defects: got 3"),
         ({"input_range": (5, 5)}, ValueError, "input_range: got .5, 5."),
         ({"input_range": "full"}, ValueError, "input_range: got 'full'"),
         ({"output": "int8"}, ValueError, "output: got 'int8'"),

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
         enhance,
         enhance_steps,
     )  # fmt: skip
+    from napari_dcr.image.defects import Defects
     from napari_dcr.image.noise import NoiseEstimate, NoiseModel, estimate_noise
     from napari_dcr.input_warnings import InputWarning
     from napari_dcr.version import __version__
 
 _HOMES = {
+    "Defects": "napari_dcr.image.defects",
     "Enhancement": "napari_dcr.enhancement",
     "Options": "napari_dcr.enhancement",
     "Progress": "napari_dcr.enhancement",
@@ -43,6 +45,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Defects",
     "Enhancement",
     "InputWarning",
     "NoiseEstimate",

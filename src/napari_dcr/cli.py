@@ -155,6 +155,11 @@ def _parser() -> argparse.ArgumentParser:
         help="brighten or darken the result, in stops from -4 to 4 (default: 0)",
     )  # fmt: skip
     add(
+        "--defects", default=Options.defects, metavar="WHICH",
+        help="offsets of columns and rows, hot pixels: auto finds and corrects them, off leaves"
+        " them alone; or an .npz file that napari_dcr.Defects.save wrote (default: auto)",
+    )  # fmt: skip
+    add(
         "--axes", default=Options.axes,
         help="a letter per axis: y, x, t (time), z (planes), c (channels), s (colour samples), such"
         " as tyx (default: as the file says)",

@@ -19,6 +19,7 @@ from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened, is_dask
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import InputRange, check_dtype
 from napari_dcr.image.quality import Report
 from napari_dcr.io.arrays import ArraySink, masked_like
@@ -37,6 +38,7 @@ def enhance(
     detail: bool = Options.detail,
     strength: float = Options.strength,
     exposure: float = Options.exposure,
+    defects: str | Path | Defects = Options.defects,
     axes: str | None = Options.axes,
     channel_axis: int | None = Options.channel_axis,
     rgb: bool | None = Options.rgb,
@@ -50,6 +52,7 @@ def enhance(
     return_report: bool = Options.return_report,
     return_residual: bool = Options.return_residual,
     return_uncertainty: bool = Options.return_uncertainty,
+    return_defects: bool = Options.return_defects,
     out: Any = None,
     resume: bool = False,
     progress: Callable[[Progress], None] | bool | None = None,
@@ -66,7 +69,7 @@ def enhance(
         finest level is taken; give another one by its own array or path.  Files are TIFF,
         PNG, JPEG, BMP and WebP; pixels of a file stay as they are stored where it has an
         Orientation, by which viewers turn them.
-    model, depth, detail, strength, exposure, axes, channel_axis, rgb, input_range, nodata, \
+    model, depth, detail, strength, exposure, defects, axes, channel_axis, rgb, input_range, nodata, \
 link_frames, output, tile, device, precision
         See `Options`.
     return_report : bool
@@ -77,6 +80,10 @@ link_frames, output, tile, device, precision
     return_uncertainty : bool
         Return the deviation of each pixel's error too, in the image's own units: the
         true value lies within one deviation for about 68 % of the pixels.
+    return_defects : bool
+        Return the `Defects` of the sensor that were corrected too, or a list of them, one
+        for each channel (and frame, where ``link_frames`` is off). They can be saved, and
+        given as ``defects`` for other images of the same camera.
     out : ndarray, zarr array or path, optional
         Written to instead of a new array, tile by tile: an array of the result's
         shape and dtype, or a ``.zarr`` (``.ome.zarr``, or any that is made from a
@@ -124,10 +131,11 @@ link_frames, output, tile, device, precision
     """
     options = Options(
         model=model, depth=depth, detail=detail, strength=strength, exposure=exposure,
+        defects=defects,
         axes=axes, channel_axis=channel_axis, rgb=rgb, input_range=input_range,
         nodata=nodata, link_frames=link_frames, output=output, tile=tile, device=device, precision=precision,
         return_report=return_report, return_residual=return_residual,
-        return_uncertainty=return_uncertainty,
+        return_uncertainty=return_uncertainty, return_defects=return_defects,
     )  # fmt: skip
     with contextlib.ExitStack() as stack:
         if isinstance(progress, (bool, np.bool_)):
@@ -140,6 +148,8 @@ link_frames, output, tile, device, precision
         result.append(done.residual)
     if return_uncertainty:
         result.append(done.uncertainty)
+    if return_defects:
+        result.append(done.defects[0] if len(done.defects) == 1 else done.defects)
     return tuple(result) if len(result) > 1 else result[0]
 
 
@@ -257,7 +267,7 @@ def _steps(
     if reports:
         record["reports"] = [report.to_dict() for report in reports]
     uncertainty = masked_like(opened.array, uncertainty)
-    return Enhancement(result, record, reports, residual, uncertainty)
+    return Enhancement(result, record, reports, residual, uncertainty, run.defects)
 
 
 def _check_extras(options: Options, setup: Setup, sink: Sink | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_dcr.image.axes import is_integer
+from napari_dcr.image.defects import Defects, check_defects
 from napari_dcr.image.intensity import DTYPES, InputRange, check_input_range
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -33,6 +34,11 @@ class Options:
     exposure : float
         Brightens the enhanced image, in stops (EV); in [-4, 4]. For `microscopy` a
         plain gain of ``2 ** exposure`` on what lies above the black point.
+    defects : {"auto", "off"}, Defects or path
+        Correct the sensor's defects before anything else: offsets of columns and rows,
+        hot and dead pixels. "auto" finds them in the image itself, once for the whole of
+        it, and corrects what is beyond doubt; `napari_dcr.Defects`, or the path of an
+        ``.npz`` file that it was saved to, is taken as it is.
     axes : str, optional
         A letter per axis: y, x, s (colour samples), c (channels); others are
         stepped over.
@@ -65,6 +71,8 @@ class Options:
         else fp32.
     return_report, return_residual, return_uncertainty : bool
         Give these besides the image, for `microscopy`; see `enhance`.
+    return_defects : bool
+        Give the defects that were corrected besides the image; see `enhance`.
 
     Raises
     ------
@@ -86,6 +94,7 @@ class Options:
     detail: bool = True
     strength: float = 1.0
     exposure: float = 0.0
+    defects: str | Path | Defects = "auto"
     axes: str | None = None
     channel_axis: int | None = None
     rgb: bool | None = None
@@ -99,6 +108,7 @@ class Options:
     return_report: bool = False
     return_residual: bool = False
     return_uncertainty: bool = False
+    return_defects: bool = False
 
     def __post_init__(self) -> None:
         # Checked values are kept as plain Python ones: a record of them can be written as JSON.
@@ -108,7 +118,7 @@ class Options:
             )
         if self.depth is not None:
             self._check_integer("depth", 0, "None")
-        returns = ("return_report", "return_residual", "return_uncertainty")
+        returns = ("return_report", "return_residual", "return_uncertainty", "return_defects")
         for name in ("detail", "link_frames", *returns):
             value = getattr(self, name)
             if not isinstance(value, (bool, np.bool_)):
@@ -116,6 +126,7 @@ class Options:
             object.__setattr__(self, name, bool(value))
         self._check_number("strength", 0, 1)
         self._check_number("exposure", -4, 4)
+        object.__setattr__(self, "defects", check_defects(self.defects))
         object.__setattr__(self, "input_range", check_input_range(self.input_range))
         if self.channel_axis is not None:
             if not is_integer(self.channel_axis):
@@ -164,4 +175,7 @@ class Options:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a record or a keyword call of `enhance`."""
-        return {**asdict(self), "model": str(self.model)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        defects = self.defects
+        named = {"sha256": defects.sha256} if isinstance(defects, Defects) else str(defects)
+        return {**values, "model": str(self.model), "defects": named}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine.conditioning import Group, Linked, groups
-from napari_dcr.engine.planes import read_plane
+from napari_dcr.engine.planes import read_corrected, read_plane
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.missing import missing
 from napari_dcr.image.quality import Report, assess
@@ -26,6 +27,7 @@ def assess_result(
     model: Model,
     exposure: float,
     warnings: InputWarnings,
+    link_frames: bool,
 ) -> list[Report]:
     """Compare a result with its source, channel by channel, on some windows of it.
 
@@ -43,6 +45,8 @@ def assess_result(
         Stops that the result was brightened by.
     warnings : InputWarnings
         About the source; the report of a channel repeats those that concern it.
+    link_frames : bool
+        Whether all frames share what is linked.
     """
     frames = list(layout.frames())
     places = _windows(len(frames), layout.height, layout.width)
@@ -57,10 +61,10 @@ def assess_result(
         black, unit = shared.scale.black / shared.unit, shared.unit
         windows = []
         for frame, rows, columns in places:
-            own, got = (
-                read_plane(array, layout, frames[frame], channel, rows, columns)[0]
-                for array in (source, result)
-            )
+            place = frames[frame], channel, rows, columns
+            number = Group.of(frames[frame], channel, link_frames).position(frames[frame], layout)
+            own = read_corrected(source, layout, *place, shared.defects_of(number))[0]
+            got = read_plane(result, layout, *place)[0]
             if unit != 1:
                 own, got = own.astype(np.float64) / unit, got.astype(np.float64) / unit
             if (gone := missing(own)) is not None:
@@ -69,8 +73,54 @@ def assess_result(
         bright = [got.compressed() if np.ma.isMA(got) else got for _, got in windows]
         level = max(float(np.quantile(values, 0.99)) for values in bright if values.size)
         notes = [*doubts, *model.doubts(shared.noise, level)]
-        reports.append(assess(windows, shared.noise.model, black, notes).in_unit(1 / unit))
+        report = assess(windows, shared.noise.model, black, notes, source.dtype).in_unit(1 / unit)
+        if shared.defects is not None:
+            report = replace(report, corrected=shared.defects.describe())
+        reports.append(report)
     return reports
+
+
+def doubt_hot_pixels(
+    uncertainty: NDArray[Any],
+    source: Any,
+    layout: Layout,
+    frame: tuple[int, ...],
+    channel: int,
+    linked: Linked,
+    gain: float,
+) -> None:
+    """Raise the uncertainty of hot pixels, which were filled: their neighbours tell nothing of points.
+
+    Parameters
+    ----------
+    uncertainty : ndarray
+        Of the whole image; changed in place.
+    source : array
+        The image.
+    layout : Layout
+        Of both.
+    frame, channel
+        Of the plane.
+    linked : Linked
+    gain : float
+        Factor between the source's and the result's units.
+    """
+    noise = linked.noise_in_own_units()
+    if linked.defects is None or noise is None:
+        return
+    for _, y, x in linked.defects.hot.tolist():
+        rows = slice(max(0, y - 2), min(layout.height, y + 3))
+        columns = slice(max(0, x - 2), min(layout.width, x + 3))
+        near = read_corrected(source, layout, frame, channel, rows, columns, linked.defects)[0]
+        gone = missing(near)
+        near = np.ma.getdata(near if gone is None else near[~gone]).astype(np.float64)
+        if not near.size:
+            continue
+        index = layout.index(frame, channel, slice(y, y + 1), slice(x, x + 1), slice(0, 1))
+        # What a single pixel would have told, and how far the scene varies around it.
+        alone = float(noise.model.deviation(float(near.mean())))
+        least = 2 * gain * float(np.hypot(alone, near.std()))
+        uncertainty[index] = np.maximum(uncertainty[index], least)
 
 
 def residual_of(

@@ -20,6 +20,8 @@ from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import Opened, Source, is_dask
 from napari_dcr.engine.survey import REMEMBERED, SURVEYS, Block, Subject, Survey, Surveyor
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.defect_survey import without_defects
+from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import (
     InputRange,
     Scale,
@@ -57,6 +59,8 @@ class Linked(NamedTuple):
         Whether colour samples are equal in every pixel.
     light : float
         Share of the enhancement that the image gets, in [0, 1]; 0 for one that is black or white.
+    defects : Defects or None
+        Of the sensor, those of this channel alone; None where there are none.
     """
 
     scale: Scale
@@ -67,6 +71,11 @@ class Linked(NamedTuple):
     left_alone: dict[int, str] = {}  # noqa: RUF012 - a tuple's defaults are never changed
     is_grey: bool = False
     light: float = 1.0
+    defects: Defects | None = None
+
+    def defects_of(self, number: int) -> Defects | None:
+        """What is to be corrected of a plane, by its place among those that are linked."""
+        return None if number in self.left_alone or self.light == 0 else self.defects
 
     def rendering(self, rendering: Rendering, number: int) -> Rendering:
         """How a plane, by its place among those that are linked, becomes the result."""
@@ -106,9 +115,7 @@ class Group:
         """Place of the group among all groups of an image, in the order of `groups`."""
         if self.frame is None:
             return self.channel
-        frames = math.prod(layout.frame_shape)
-        flat = int(np.ravel_multi_index(self.frame, layout.frame_shape)) if self.frame else 0
-        return self.channel * frames + flat
+        return self.channel * math.prod(layout.frame_shape) + layout.frame_number(self.frame)
 
     def position(self, frame: tuple[int, ...], layout: Layout) -> int:
         """Place of a plane among those of the group."""
@@ -175,16 +182,22 @@ class ImageConditioning:
             yield from self._condition_on_finest(group, layout, setup, input_range)
             return
         runner = setup.runner
-        key = layout, group, setup.spec.sha256, runner.device, input_range
+        key = layout, group, setup.spec.sha256, runner.device, input_range, setup.defects_key
         if key not in self._known:
             survey = yield from self._survey(group, layout, setup, input_range)
             grey = layout.band(group.channel).colours == 1
             scale = find_scale(input_range, self._dtype, survey.histogram, grey)
+            defects = defects_of(setup.defects, survey, group, layout)
+            most = np.inf
             if survey.exact and survey.histogram.largest > 2 * scale.white - scale.black:
                 clipped = yield from self._survey(group, layout, setup, input_range, scale.white)
                 survey = replace(survey, thumbnail=clipped.thumbnail)
+                most = scale.white - scale.black
+            if defects is not None:
+                mean = without_defects(survey.thumbnail, defects, most)
+                survey = replace(survey, thumbnail=mean)
             self._known[key] = linked = link(
-                survey, input_range, self._dtype, grey, runner.network, runner.device
+                survey, input_range, self._dtype, grey, runner.network, runner.device, defects
             )
             for message in describe_doubts(survey, linked, self._dtype, group, layout):
                 self._opened.warnings.add(message, group.channel)
@@ -201,7 +214,8 @@ class ImageConditioning:
             group = Group(group.channel, None)
         for linked in self._finest.condition(group, finest, setup, input_range):
             # What is missing is found pixel by pixel, too.
-            yield linked and linked._replace(left_alone={})
+            # Coarser levels show means of the finest one's columns and pixels.
+            yield linked and linked._replace(left_alone={}, defects=None)
 
     def plane(
         self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup, linked: Linked,
@@ -212,7 +226,7 @@ class ImageConditioning:
         return ArrayPlane(
             self.source(layout), target, layout, frame, channel,
             setup.model.network.config.channels, linked.scale,
-            linked.rendering(setup.rendering, number), uncertainty,
+            linked.rendering(setup.rendering, number), uncertainty, linked.defects_of(number),
         )  # fmt: skip
 
     @property
@@ -228,15 +242,19 @@ class ImageConditioning:
             # An image whose changes cannot be noticed is surveyed once for this object.
             self._fingerprint = self._opened.fingerprint() or object()
         colours = layout.band(group.channel).colours
+        frames = group.frames(layout)
         request = survey_request(
-            layout, colours, self._dtype, input_range, setup.model.is_quantitative
-        )
+            layout, colours, self._dtype, input_range, setup.model.is_quantitative,
+            setup.defects == "auto" and ceiling == np.inf, len(frames),
+        )  # fmt: skip
         request = replace(request, ceiling=ceiling)
-        key = self._fingerprint, layout, group, self._opened.nodata, ceiling
+        # Hot pixels do not count in the noise and range of a survey that looks for them.
+        key = (
+            self._fingerprint, layout, group, self._opened.nodata, ceiling, request.defects,
+        )  # fmt: skip
         survey = SURVEYS.get(key, request)
         if survey is None:
             surveyor = Surveyor(request)
-            frames = group.frames(layout)
             if is_dask(self._opened.array):
                 steps = _survey_lazily(self._opened, layout, surveyor, frames, group.channel)
             else:
@@ -252,7 +270,13 @@ class ImageConditioning:
 
 
 def survey_request(
-    layout: Layout, colours: int, dtype: np.dtype[Any], input_range: InputRange, counts: bool
+    layout: Layout,
+    colours: int,
+    dtype: np.dtype[Any],
+    input_range: InputRange,
+    counts: bool,
+    defects: bool = False,
+    frames: int = 1,
 ) -> Subject:
     """What a survey of a group of planes of so many colours has to find out."""
     grey = colours == 1
@@ -263,7 +287,43 @@ def survey_request(
         dtype,
         not counts and needs_histogram(input_range, dtype, grey),
         counts,
+        defects=defects,
+        frames=frames,
     )
+
+
+def defects_of(
+    given: Defects | str, survey: Survey, group: Group, layout: Layout
+) -> Defects | None:
+    """Defects of a group of planes, as its channel 0; None where there is nothing to correct.
+
+    Parameters
+    ----------
+    given : {"auto", "off"} or Defects
+    survey : Survey
+        Of the group.
+    group : Group
+    layout : Layout
+
+    Raises
+    ------
+    ValueError
+        If the defects that were given are those of other images.
+    """
+    if isinstance(given, Defects):
+        bands = layout.bands
+        channels = max(b.start + b.colours for b in bands) if layout.samples else layout.channels
+        frames = math.prod(layout.frame_shape)
+        given.check_fits(layout.height, layout.width, channels, frames)
+        band = layout.band(group.channel)
+        found = given.for_channel(band.start if layout.samples else group.channel, band.colours)
+        if group.frame is not None:
+            found = found.for_frame(layout.frame_number(group.frame))
+    elif survey.defects is None:
+        return None
+    else:
+        found = survey.defects
+    return None if found.is_empty else found
 
 
 def link(
@@ -273,6 +333,7 @@ def link(
     grey: bool,
     network: Cascade,
     device: torch.device,
+    defects: Defects | None = None,
 ) -> Linked:
     """Find black and white point, or the noise, and run the global net."""
     noise, unit, light = None, 1.0, 1.0
@@ -311,7 +372,7 @@ def link(
         conditioning = network.condition(torch.from_numpy(batch)[None].to(device), told)
     is_grey = not grey and survey.is_grey
     return Linked(
-        scale, conditioning, survey.digest, noise, unit, left_alone, is_grey, light
+        scale, conditioning, survey.digest, noise, unit, left_alone, is_grey, light, defects
     )  # fmt: skip
 
 

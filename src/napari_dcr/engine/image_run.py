@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from napari_dcr.engine.assessment import assess_result, residual_of
+from napari_dcr.engine.assessment import assess_result, doubt_hot_pixels, residual_of
 from napari_dcr.engine.conditioning import Group, ImageConditioning, Linked, groups
 from napari_dcr.engine.lazy import Job, lazy_array
 from napari_dcr.engine.parts import Part
@@ -23,6 +23,7 @@ from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened
 from napari_dcr.engine.tiles import Tile
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.defects import Defects
 from napari_dcr.image.quality import Report
 from napari_dcr.options import Options
 from napari_dcr.version import __version__
@@ -48,6 +49,8 @@ class Run:
         Black and white points, as they are found.
     noise : list
         Estimates of the noise of each group of planes, where the model works in counts.
+    defects : list of Defects
+        Those that are corrected, of each group of planes.
     """
 
     def __init__(
@@ -65,14 +68,16 @@ class Run:
         self._total, self._done = layout.planes * layout.height * layout.width, 0
         self.ranges: list[list[float]] = []
         self.noise: list[dict[str, Any]] = []
+        self.defects: list[Defects] = []
         self._links: dict[int, Linked] = {}
+        self._linked: dict[Group, Linked] = {}
         self._grid = setup.runner.grid(layout.height, layout.width)
 
     @property
     def record(self) -> dict[str, Any]:
         """What is done, and with what; plain values."""
         return describe_run(
-            self._options, self._setup, self._layout, self.ranges, self.noise,
+            self._options, self._setup, self._layout, self.ranges, self.noise, self.defects,
             self._opened.warnings,
         )  # fmt: skip
 
@@ -121,8 +126,21 @@ class Run:
                     less = f"tiles of {event.core} pixels" if event.core else "one frame at a time"
                     message = f"memory is short: going on with {less}"
                 yield Progress(self._done, self._total, message)
+        self._doubt_hot_pixels()
         for message in sink.finish(self.record):
             yield Progress(self._total, self._total, message)
+
+    def _doubt_hot_pixels(self) -> None:
+        """Raise the uncertainty where pixels were filled."""
+        if self._uncertainty is None:
+            return
+        source = self.conditioning.source(self._layout)
+        gain = self._options.strength * 2**self._options.exposure
+        for group, linked in self._linked.items():
+            for frame in group.frames(self._layout):
+                doubt_hot_pixels(
+                    self._uncertainty, source, self._layout, frame, group.channel, linked, gain
+                )
 
     def _parts(
         self,
@@ -160,6 +178,7 @@ class Run:
         return assess_result(
             self.conditioning.source(self._layout), result, self._layout, self._links.__getitem__,
             self._setup.model, self._options.exposure, self._opened.warnings,
+            self._options.link_frames,
         )  # fmt: skip
 
     def residual(self, result: NDArray[Any]) -> NDArray[Any]:
@@ -180,6 +199,7 @@ class Run:
             "input_range": _plain(options["input_range"]),
             "axes": self._layout.axes,
             "sha256": spec.sha256,
+            "defects": self._setup.defects_key,
             "depth": spec.depth,
             "detail": spec.detail,
             "precision": spec.precision,
@@ -214,6 +234,9 @@ class Run:
             self._links[group.channel] = linked
         if (noise := linked.noise_in_own_units()) is not None:
             self.noise.append(noise.to_dict())
+        self.defects.append(linked.defects or Defects(self._layout.height, self._layout.width))
+        if linked.defects is not None:
+            self._linked[group] = linked
         return linked
 
 

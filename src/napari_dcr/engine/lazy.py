@@ -65,7 +65,7 @@ class Job:
         number = Group.of(frame, channel, self.link_frames).position(frame, self.layout)
         return ArrayPlane(
             source, target, self.layout, frame, channel, self.network_channels, linked.scale,
-            linked.rendering(self.rendering, number),
+            linked.rendering(self.rendering, number), defects=linked.defects_of(number),
         )  # fmt: skip
 
 
@@ -251,6 +251,7 @@ def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
     # those of an earlier result, made before the pixels of the source changed.
     name = f"enhance-{uuid.uuid4().hex}"
     spans = [_spans(sizes) for sizes in image.chunks]
+    margin = max(0 if group.defects is None else group.defects.margin for group in linked)
     graph: dict[Any, Any] = {f"{name}-job": _Constant(job)}
     for number, group in enumerate(linked):
         graph[f"{name}-linked", number] = _Constant(group)
@@ -259,8 +260,11 @@ def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
         by_axis = dict(zip(layout.axes, core, strict=True))
         tile = grid.tile(by_axis["y"], by_axis["x"])
         window = {
-            "y": (tile.rows[0], min(tile.rows[1], layout.height)),
-            "x": (tile.columns[0], min(tile.columns[1], layout.width)),
+            axis: (max(0, start - margin), min(stop + margin, size))
+            for axis, (start, stop), size in (
+                ("y", tile.rows, layout.height),
+                ("x", tile.columns, layout.width),
+            )
         }
         box: Box = tuple(window.get(a, span) for a, span in zip(layout.axes, core, strict=True))
         found = list(_touched(box, spans))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine.output import Rendering
 from napari_dcr.image.alpha import to_associated, to_straight
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import Scale
 
 
@@ -35,6 +36,8 @@ class ArrayPlane:
     rendering : Rendering
     uncertainty : array, optional
         Where the rendering's second plane is written to.
+    defects : Defects, optional
+        Of the sensor, to be corrected as the pixels are read.
     """
 
     source: Any
@@ -46,10 +49,13 @@ class ArrayPlane:
     scale: Scale
     rendering: Rendering
     uncertainty: Any = None
+    defects: Defects | None = None
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
-        """Read (S, h, w) in own units, alpha included."""
-        return read_plane(self.source, self.layout, self.frame, self.channel, rows, columns)
+        """Read (S, h, w) in own units, alpha included, without the sensor's defects."""
+        return read_corrected(
+            self.source, self.layout, self.frame, self.channel, rows, columns, self.defects
+        )
 
     @property
     def colours(self) -> int:
@@ -77,7 +83,8 @@ class ArrayPlane:
         result = self.rendering.finish(colours, self.scale, enhanced)
         if not len(alpha):
             return result
-        kept = self.rendering.keep_alpha(alpha)
+        # Corrected pixels are floats; alpha has the range of the image's own dtype.
+        kept = self.rendering.keep_alpha(alpha.astype(self.source.dtype.newbyteorder("=")))
         found = [result[: self.colours], kept, result[self.colours :]]
         if len(result) > self.colours:
             found.append(np.zeros(kept.shape, result.dtype))
@@ -113,6 +120,31 @@ def read_plane(
             return np.ma.MaskedArray(straight, np.ma.getmaskarray(planes))
         return straight
     return planes
+
+
+def read_corrected(
+    source: Any,
+    layout: Layout,
+    frame: tuple[int, ...],
+    channel: int,
+    rows: slice,
+    columns: slice,
+    defects: Defects | None,
+) -> NDArray[Any]:
+    """Read a window of one plane without its defects: the same wherever the window ends."""
+    if defects is None:
+        return read_plane(source, layout, frame, channel, rows, columns)
+    wide = [
+        slice(max(0, span.start - defects.margin), min(size, span.stop + defects.margin))
+        for span, size in ((rows, layout.height), (columns, layout.width))
+    ]
+    own = read_plane(source, layout, frame, channel, *wide)
+    own = defects.correct(
+        own, wide[0].start, wide[1].start, 0, layout.frame_number(frame),
+        layout.band(channel).colours,
+    )  # fmt: skip
+    y, x = rows.start - wide[0].start, columns.start - wide[1].start
+    return own[:, y : y + rows.stop - rows.start, x : x + columns.stop - columns.start]
 
 
 def native(pixels: NDArray[Any]) -> NDArray[Any]:

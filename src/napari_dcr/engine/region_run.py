@@ -22,6 +22,7 @@ from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import Opened
 from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import check_dtype
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.isolation import isolated
@@ -144,6 +145,7 @@ class RegionEnhancer:
         network, depth = setup.runner.network, setup.spec.depth
         works = []
         noise: list[dict[str, Any]] = []
+        defects: dict[str, Defects] = {}
         for frame, channel in places:
             group = Group.of(frame, channel, options.link_frames)
             for linked in self._conditioning.condition(group, layout, setup, options.input_range):
@@ -153,6 +155,8 @@ class RegionEnhancer:
             estimate = linked.noise_in_own_units()
             if estimate is not None and estimate.to_dict() not in noise:
                 noise.append(estimate.to_dict())
+            if linked.defects is not None:
+                defects[linked.defects.sha256] = linked.defects
             plane = self._conditioning.plane(frame, channel, layout, setup, linked)
             works.append(_Work(setup, linked.conditioning, plane, group))
 
@@ -167,7 +171,13 @@ class RegionEnhancer:
         ranges = {work.group: list(work.range) for work in works}
         record = {
             **describe_run(
-                options, setup, layout, list(ranges.values()), noise, self._opened.warnings
+                options,
+                setup,
+                layout,
+                list(ranges.values()),
+                noise,
+                list(defects.values()),
+                self._opened.warnings,
             ),
             "region": [[s.start, s.stop] for s in region],
             "device": str(setup.runner.device),
@@ -244,7 +254,7 @@ class _Work:
         plane, spec = self.plane, self.setup.spec
         return (
             spec.sha256, self.setup.runner.device, spec.precision, spec.detail, plane.layout.axes,
-            self.group, plane.frame, self.range,
+            self.group, plane.frame, self.range, self.setup.defects_key,
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_dcr.engine.setup import Setup
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.defects import Defects
 from napari_dcr.image.quality import Report
 from napari_dcr.options import Options
 from napari_dcr.version import __version__
@@ -46,6 +47,8 @@ class Enhancement:
         that was found and, where the result can be read, the reports.
     reports : list of Report
         One for each channel, where there are any.
+    defects : list of Defects
+        Those that were corrected, of each group of planes that was looked at by itself.
     residual : ndarray or None
         Input minus result, without its gain, if it was asked for.
     uncertainty : ndarray or None
@@ -57,6 +60,7 @@ class Enhancement:
     reports: list[Report] = field(default_factory=list)
     residual: NDArray[Any] | None = None
     uncertainty: NDArray[Any] | None = None
+    defects: list[Defects] = field(default_factory=list)
 
 
 def describe_run(
@@ -65,6 +69,7 @@ def describe_run(
     layout: Layout,
     ranges: list[list[float]],
     noise: list[dict[str, Any]],
+    defects: list[Defects],
     warnings: Iterable[str],
 ) -> dict[str, Any]:
     """Record of what is done, and with what; plain values.
@@ -78,10 +83,13 @@ def describe_run(
         Black and white point of each group of planes.
     noise : list
         Noise of each group of planes, where the model works in counts.
+    defects : list
+        Defects of the sensor that were corrected, of each group of planes that has some.
     warnings : iterable of str
         What was left alone or read in an unexpected way, see `InputWarning`.
     """
     spec = setup.spec
+    found = [d.to_dict() for d in defects if not d.is_empty]
     return {
         "options": options.to_dict(),
         "model": setup.model.name,
@@ -90,6 +98,7 @@ def describe_run(
         "axes": layout.axes,
         "ranges": ranges,
         **({"noise": noise} if noise else {}),
+        **({"defects": found} if found else {}),
         "version": __version__,
         "precision": spec.precision,
         "warnings": list(warnings),

@@ -296,7 +296,10 @@ class TileRunner:
         ]
         dtype = own[0].dtype
         as_it_is = self._staging.sends_integers and dtype.name in ("uint8", "uint16")
-        as_it_is = as_it_is and not any(isinstance(o, np.ma.MaskedArray) for o in own)
+        # Planes whose defects were corrected are no integers any more.
+        as_it_is = as_it_is and not any(
+            isinstance(o, np.ma.MaskedArray) or o.dtype != dtype for o in own
+        )
         # Grey is given to each channel where it is batched with colour.
         colours = max(part.plane.colours for part, _ in batch)
         channels = colours if as_it_is else self.network.config.channels

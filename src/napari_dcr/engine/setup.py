@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from napari_dcr.engine.devices import Precision, fast_precision, find_device
 from napari_dcr.engine.output import Display, Quantitative, Rendering
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.defects import Defects
 from napari_dcr.network import weights
 from napari_dcr.network.isolation import isolated
 from napari_dcr.options import Options
@@ -50,6 +52,8 @@ class Setup:
     runner : TileRunner
     rendering : Rendering
     link_frames : bool
+    defects : {"auto", "off"} or Defects
+        To find, not to look for, or to correct.
     """
 
     model: weights.Model
@@ -57,6 +61,12 @@ class Setup:
     runner: TileRunner
     rendering: Rendering
     link_frames: bool
+    defects: Defects | str = "off"
+
+    @property
+    def defects_key(self) -> str:
+        """Name of the defects: the same for the same ones."""
+        return self.defects if isinstance(self.defects, str) else self.defects.sha256
 
     @classmethod
     def resolve(cls, options: Options, out_dtype: np.dtype[Any]) -> Setup:
@@ -80,11 +90,19 @@ class Setup:
             TileRunner(model.network, device, precision, depth, options.detail, tile),
             rendering_of(options, model, out_dtype, options.return_uncertainty),
             options.link_frames,
+            load_defects(options.defects),
         )
 
     def arrange(self, layout: Layout) -> Layout:
         """The layout as the model takes it: one that measures takes colours one by one."""
         return layout.with_colours_apart() if self.model.is_quantitative else layout
+
+
+def load_defects(defects: str | Path | Defects) -> Defects | str:
+    """The defects of an option: those of a file are read."""
+    if isinstance(defects, Defects) or defects in ("auto", "off"):
+        return defects
+    return Defects.load(defects)
 
 
 def depth_of(options: Options, model: weights.Model) -> int:

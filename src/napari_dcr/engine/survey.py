@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.image.defect_survey import BlockDefects, DefectSurvey, look_for_defects
+from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import Histogram
 from napari_dcr.image.missing import missing
-from napari_dcr.image.noise import block_statistics
+from napari_dcr.image.noise import block_statistics, fit_noise
 from napari_dcr.image.thumbnail import Thumbnail
 
 BLOCK = 2048
@@ -75,6 +77,8 @@ class Survey:
         A power of two in which ``noise`` is given, so that squares neither vanish nor overflow.
     noise : ndarray, shape (n, 4), or None
         Of `napari_dcr.image.noise.block_statistics`; None where nobody asked for it.
+    defects : Defects or None
+        Of the sensor; None where nobody asked for it.
     """
 
     thumbnail: NDArray[np.float64]
@@ -87,6 +91,7 @@ class Survey:
     is_grey: bool
     unit: float = 1.0
     noise: NDArray[np.float64] | None = None
+    defects: Defects | None = None
 
 
 @dataclass(frozen=True)
@@ -137,8 +142,11 @@ class Block:
     unit : float
     noise : ndarray or None
         In that unit.
+    clean_noise : ndarray or None
+        The same without hot pixels.
     thin : ndarray or None
         Pixels that are too low for blocks of their own, in that unit.
+    defects : BlockDefects or None
     """
 
     thumbnail: Thumbnail
@@ -149,7 +157,9 @@ class Block:
     is_grey: bool
     unit: float
     noise: NDArray[np.float64] | None
+    clean_noise: NDArray[np.float64] | None
     thin: NDArray[Any] | None
+    defects: BlockDefects | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +176,10 @@ class Subject:
     ceiling : float
         What brighter pixels count as in the thumbnail: a lamp far above white must not
         lift the mean of its surroundings.
+    defects : bool
+        Whether to look for defects of the sensor.
+    frames : int
+        Planes in all.
     """
 
     channels: int
@@ -175,6 +189,8 @@ class Subject:
     histogram: bool
     noise: bool = False
     ceiling: float = np.inf
+    defects: bool = False
+    frames: int = 1
 
     @property
     def blocks(self) -> list[tuple[slice, slice]]:
@@ -198,16 +214,22 @@ class Subject:
         gone, own = missing(pixels), np.ma.getdata(pixels)
         values = own if gone is None else own[~gone]
         ends = (Extreme.of(values, -1), Extreme.of(values, 1)) if values.size else ()
-        unit, noise, thin = 1.0, None, None
+        unit, noise, clean_noise, thin, defects = 1.0, None, None, None, None
+        if self.defects:
+            defects, clean = look_for_defects(pixels, row, column, (self.height, self.width))
         if self.noise:
-            middle = _fullest_window(pixels[0])
+            place = _fullest_window(pixels[0])
+            middle = pixels[0][place]
             if self.dtype.kind == "f":
                 unit = _power_of_two(ends)
                 middle = middle.astype(np.float64) / unit
-            noise = block_statistics(middle)
+            noise = clean_noise = block_statistics(middle)
             thin = None if len(noise) else middle
+            if defects is not None and defects.touches(*place):
+                clean_noise = block_statistics(clean[0][place] / unit)
         return Block(
-            thumbnail, histogram, digest.digest(), values.size, ends, _is_grey(own), unit, noise, thin
+            thumbnail, histogram, digest.digest(), values.size, ends, _is_grey(own), unit, noise,
+            clean_noise, thin, defects,
         )  # fmt: skip
 
 
@@ -225,8 +247,8 @@ def _power_of_two(ends: tuple[Extreme, ...]) -> float:
     return float(2.0 ** np.clip(np.frexp(largest)[1], -1000, 1000)) if largest else 1.0
 
 
-def _fullest_window(plane: NDArray[Any], side: int = NOISE_WINDOW) -> NDArray[Any]:
-    """The middle of a block (h, w); another part of it where that lacks more than half its pixels."""
+def _fullest_window(plane: NDArray[Any], side: int = NOISE_WINDOW) -> tuple[slice, slice]:
+    """Place of the middle of a block (h, w); another part of it where that lacks more than half its pixels."""
 
     def start(size: int, part: int) -> int:
         return max(0, (size - side) // 2) if part == 0 else (0, max(0, size - side))[part - 1]
@@ -238,11 +260,11 @@ def _fullest_window(plane: NDArray[Any], side: int = NOISE_WINDOW) -> NDArray[An
     best = None
     for row, column in itertools.product(range(3), range(3)):
         top, left = start(plane.shape[0], row), start(plane.shape[1], column)
-        window = plane[top : top + side, left : left + side]
-        if (share := lost(window)) <= 0.5:
-            return window
+        place = slice(top, top + side), slice(left, left + side)
+        if (share := lost(plane[place])) <= 0.5:
+            return place
         if best is None or share < best[0]:
-            best = share, window
+            best = share, place
     assert best is not None
     return best[1]
 
@@ -257,16 +279,21 @@ class Surveyor:
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
+        size = subject.channels, subject.height, subject.width
         self._thumbnail = Thumbnail(subject.channels, subject.height, subject.width)
         self._histogram = Histogram(subject.dtype)
         self._blocks, self._pixels, self._is_grey = 0, 0, True
         self._ends: list[tuple[Extreme, ...]] = []
         # With the plane's number, and the unit.
-        self._noise: list[tuple[int, float, NDArray[np.float64]]] = []
+        self._noise: list[tuple[int, float, NDArray[np.float64], NDArray[np.float64]]] = []
+        self._defects = (
+            DefectSurvey(*size, subject.dtype.kind in "iu", subject.frames)
+            if subject.defects
+            else None
+        )
         self._thin: list[tuple[int, float, NDArray[Any]]] = []
         self._unit = 0.0
         self._added, self._every = 0, 1
-        size = subject.channels, subject.height, subject.width
         self._digest = hashlib.sha256(f"{size} {subject.dtype.name}".encode())
 
     def add(self, block: Block) -> None:
@@ -286,12 +313,16 @@ class Surveyor:
         if block.thin is not None:
             if sum(pixels.size for *_, pixels in self._thin) < THIN_PIXELS:
                 self._thin.append((plane, block.unit, block.thin))
-        elif block.noise is not None:
+        elif block.noise is not None and block.clean_noise is not None:
             if self._added % self._every == 0:
-                self._noise.append((plane, block.unit, block.noise))
+                self._noise.append((plane, block.unit, block.noise, block.clean_noise))
             self._added += 1
             if len(self._noise) > NOISE_BLOCKS:
                 self._noise, self._every = self._noise[::2], 2 * self._every
+        if self._defects is not None and block.defects is not None:
+            self._defects.add(block.defects)
+            if self._blocks % len(self.subject.blocks) == 0:
+                self._defects.end_frame()
 
     def add_planes(self, readers: Iterable[Reader]) -> Generator[None, None, None]:
         """Stream through planes, some blocks at a time; yields after each, so that the caller may stop."""
@@ -316,15 +347,29 @@ class Surveyor:
         none: tuple[Extreme, ...] = ()
         ends = functools.reduce(_merged, self._ends, none)
         unit = self._unit or 1.0
-        noise = None
+        noise = defects = None
         if self.subject.noise:
             # A plane of one value, such as a black frame, says nothing about noise.
             varied = {n for n, ends in enumerate(extremes) if ends[0] != ends[1]}
-            tables = [_in_unit(table, u / unit) for n, u, table in self._noise if n in varied]
+            found = [(u / unit, own, clean) for n, u, own, clean in self._noise if n in varied]
+            tables = [_in_unit(own, factor) for factor, own, _ in found]
+            clean = [_in_unit(without, factor) for factor, _, without in found]
             thin = [p if u == unit else p * (u / unit) for n, u, p in self._thin if n in varied]
             if thin:
                 tables.append(block_statistics(_laid_out(thin)))
             noise = np.concatenate([np.empty((0, 4)), *tables])
+        if self._defects is not None:
+            model = None
+            if noise is not None:
+                clean_noise = np.concatenate([np.empty((0, 4)), *clean])
+                if np.isfinite(clean_noise).all(1).any():
+                    model = fit_noise(clean_noise, self.subject.dtype.kind in "iu").model
+            defects = self._defects.finish(model, unit)
+            if len(defects.hot):
+                # An image without defects is treated as if nobody had looked for them.
+                noise = noise if noise is None else clean_noise
+                if self.subject.histogram:
+                    self._histogram.remove(self._defects.hot_values)
         return Survey(
             self._thumbnail.mean,
             self._histogram,
@@ -336,6 +381,7 @@ class Surveyor:
             self._is_grey,
             unit,
             noise,
+            defects,
         )
 
 

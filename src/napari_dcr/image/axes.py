@@ -243,6 +243,10 @@ class Layout:
         """Frames times channels."""
         return int(np.prod(self.frame_shape, dtype=int)) * self.channels
 
+    def frame_number(self, frame: tuple[int, ...]) -> int:
+        """Place of a frame among all of `frames`."""
+        return int(np.ravel_multi_index(frame, self.frame_shape)) if frame else 0
+
     def frames(self) -> Iterator[tuple[int, ...]]:
         """Indices into the stepped axes, in C order."""
         return itertools.product(*(range(n) for n in self.frame_shape))

@@ -79,6 +79,11 @@ class Histogram:
             else:
                 self.from_uint16, self.from_uint8 = None, False
 
+    def remove(self, values: NDArray[Any]) -> None:
+        """Take away values that were counted; the smallest and largest stay what they are."""
+        self.counts -= np.bincount(self._bin(values.astype(self.dtype)), minlength=BINS)
+        self.counts = np.maximum(self.counts, 0)
+
     def merge(self, other: Histogram) -> None:
         """Add the counts of another one of the same dtype."""
         self.smallest = min(self.smallest, other.smallest)

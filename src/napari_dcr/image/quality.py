@@ -58,6 +58,8 @@ class Report:
         What speaks against trusting the result.
     means : tuple of (float, float)
         Some of the blocks' means, input and result, to be drawn.
+    corrected : str
+        Defects of the sensor that were corrected; all else is measured without them.
 
     Examples
     --------
@@ -82,6 +84,7 @@ class Report:
     signal_correlation: float
     warnings: tuple[str, ...]
     means: tuple[tuple[float, float], ...]
+    corrected: str = ""
 
     @classmethod
     def of_nothing(cls, warnings: Sequence[str]) -> Report:
@@ -131,6 +134,7 @@ class Report:
             f"residual: {self.residual_deviation:.2f} x the noise; correlation with its"
             f" neighbours {self.residual_correlation:+.3f}, with the signal"
             f" {self.signal_correlation:+.3f}",
+            *([f"corrected: {self.corrected}"] if self.corrected else []),
             *(f"warning: {text}" for text in self.warnings),
         ]
         return "\n".join(lines)
@@ -141,6 +145,7 @@ def assess(
     noise: NoiseModel,
     black: float,
     warnings: Sequence[str] = (),
+    dtype: np.dtype[Any] | None = None,
 ) -> Report:
     """Compare windows of an image with those of its restoration.
 
@@ -154,9 +159,12 @@ def assess(
         Level above which intensities are summed.
     warnings : sequence of str
         What is known to speak against the result.
+    dtype : dtype, optional
+        That the input was recorded in, if it is another one now.
     """
-    integer = windows[0][0].dtype.kind in "iu"
-    top = np.iinfo(windows[0][0].dtype).max if integer else np.inf
+    dtype = dtype or windows[0][0].dtype
+    integer = dtype.kind in "iu"
+    top = np.iinfo(dtype).max if integer else np.inf
     means, residuals = [], []
     sums = np.zeros(2)
     saturated = pixels = 0

@@ -66,7 +66,7 @@ class MeansPlot(QWidget):  # type: ignore[misc]
 
 
 class ReportPanel(QWidget):  # type: ignore[misc]
-    """Plot and figures of the report of a result; hidden where there is none."""
+    """Plot and figures of the report of a result, and its defects; hidden where there are none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,13 +81,15 @@ class ReportPanel(QWidget):  # type: ignore[misc]
         self.setVisible(False)
 
     def show_record(self, record: dict[str, Any] | None) -> None:
-        """Show the reports that a result's record holds."""
+        """Show the reports, and the defects that were corrected, of a result's record."""
         reports = record.get("reports", []) if record else []
-        self.setVisible(bool(reports))
-        if not reports:
-            return
+        lines = [summary(number, report, len(reports)) for number, report in enumerate(reports)]
+        defects = record.get("defects", []) if record else []
+        lines += [f"corrected: {found['found']}" for found in defects if not reports]
+        self.setVisible(bool(lines))
+        self.plot.setVisible(bool(reports))
         self.plot.show_points([point for report in reports for point in report["means"]])
-        self.text.setText("\n".join(summary(n, r, len(reports)) for n, r in enumerate(reports)))
+        self.text.setText("\n".join(dict.fromkeys(lines)))
 
 
 def summary(channel: int, report: dict[str, Any], channels: int) -> str:
@@ -109,4 +111,6 @@ def summary(channel: int, report: dict[str, Any], channels: int) -> str:
     text = ", ".join(parts)
     if channels > 1:
         text = f"channel {channel + 1}: {text}"
+    if report.get("corrected"):
+        text += f"\ncorrected: {report['corrected']}"
     return "\n".join([text, *(f"! {warning}" for warning in report["warnings"])])

@@ -1,0 +1,380 @@
+"""Finding the defects of a sensor in the images themselves, block by block."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.image.defects import Defects, common_and_own
+from napari_dcr.image.hot_pixels import (
+    CANDIDATE,
+    REPEATED,
+    SIGNIFICANCE,
+    fill_candidates,
+    find_candidates,
+    is_strong,
+    significant,
+)
+from napari_dcr.image.line_offsets import LineOffsets, find_line_offsets
+from napari_dcr.image.missing import missing
+from napari_dcr.image.noise import NoiseModel
+from napari_dcr.image.thumbnail import bin_weights
+
+PATCHES = 128
+"""Most patches that a line is cut into; half as many where lines are many."""
+
+MANY = 4096
+"""Pixels a side from which lines are many."""
+
+SMALLEST_PATCH = 4
+"""Pixels of a line in a patch, at least."""
+
+FRAME_PATCHES = 32
+"""Patches of a line of a single frame of a stack."""
+
+COLOUR_SIGNIFICANCE = 12.0
+"""Standard deviations that a hot pixel of a colour picture needs: its noise is not known."""
+
+MOST_CANDIDATES = 1 << 20
+"""Candidates of all frames of a stack that are kept."""
+
+Table = NDArray[np.float64]
+
+
+class BlockDefects(NamedTuple):
+    """What one block says about defects.
+
+    Attributes
+    ----------
+    row, column : int
+        Place of its first pixel.
+    columns : ndarray, shape (c, patches, w)
+        Sums of each column over the patches of rows.
+    rows : ndarray, shape (c, patches, h)
+        Sums of each row over the patches of columns.
+    candidates : ndarray of `CANDIDATE`
+        In coordinates of the plane.
+    """
+
+    row: int
+    column: int
+    columns: Table
+    rows: Table
+    candidates: NDArray[Any]
+
+    def touches(self, rows: slice, columns: slice) -> bool:
+        """Whether there is a strong candidate in a window of the block."""
+        strong = self.candidates[is_strong(self.candidates)]
+        y, x = strong["y"] - self.row, strong["x"] - self.column
+        inside = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
+        return bool(inside.any())
+
+
+def patch_size(length: int, lines: int) -> int:
+    """Pixels of a line of ``length`` in a patch: a power of two, which blocks are multiples of."""
+    most = PATCHES if lines <= MANY else PATCHES // 2
+    size = SMALLEST_PATCH
+    while length > most * size:
+        size *= 2
+    return size
+
+
+def look_for_defects(
+    pixels: NDArray[Any], row: int, column: int, size: tuple[int, int]
+) -> tuple[BlockDefects, NDArray[Any]]:
+    """Measure a block.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (c, h, w)
+    row, column : int
+        Place of its first pixel: multiples of its usual side, a power of two.
+    size : (int, int)
+        Height and width of the plane.
+
+    Returns
+    -------
+    BlockDefects
+    ndarray, shape (c, h, w)
+        The pixels, in floating point, without strong candidates for hot pixels; NaN where
+        they are missing or integers are saturated.
+    """
+    gone, pixels = missing(pixels), np.ma.getdata(pixels)
+    limits = np.iinfo(pixels.dtype) if pixels.dtype.kind in "iu" else None
+    # Sums of up to 128 integers of 16 bits are exact in float32.
+    wide: Any = np.float64 if limits is None else np.float32
+    filled = pixels.astype(wide)
+    if gone is not None:
+        filled[gone] = np.nan
+    found = []
+    for channel, plane in enumerate(pixels):
+        # Missing pixels are NaN, which nothing stands out from.
+        candidates = find_candidates(plane if gone is None else filled[channel])
+        fill_candidates(filled[channel], candidates)
+        candidates["channel"] = channel
+        candidates["y"] += row
+        candidates["x"] += column
+        found.append(candidates)
+    height, width = size
+    if limits is not None and pixels.max() == limits.max:
+        # Where pixels are clipped, lines look alike that are not.
+        filled[pixels == limits.max] = np.nan
+    return (
+        BlockDefects(
+            row,
+            column,
+            _patch_sums(filled, patch_size(height, width)),
+            _patch_sums(filled.transpose(0, 2, 1), patch_size(width, height)),
+            np.concatenate(found),
+        ),
+        filled,
+    )
+
+
+def _patch_sums(pixels: NDArray[Any], size: int) -> Table:
+    """Sums of ``size`` rows (c, h, w) each; an incomplete patch at the end is left out."""
+    channels, height, width = pixels.shape
+    patches = height // size
+    cut = pixels[:, : patches * size].reshape(channels, patches, size, width)
+    return cut.sum(2).astype(np.float64)
+
+
+class DefectSurvey:
+    """Adds up what blocks say about the defects of the sensor that took a plane or a stack.
+
+    Parameters
+    ----------
+    channels, height, width : int
+        Of each plane.
+    integer : bool
+        Whether the pixels are integers.
+    frames : int
+        How many planes there will be.
+
+    Attributes
+    ----------
+    hot_values : ndarray
+        Values of hot pixels, of all frames; known once it is finished.
+    """
+
+    def __init__(
+        self, channels: int, height: int, width: int, integer: bool, frames: int = 1
+    ) -> None:
+        self._channels, self._size, self._integer = channels, (height, width), integer
+        self._single = frames == 1
+        self._patches = patch_size(height, width), patch_size(width, height)
+        self._frames = 0
+        self._sums = self._empty()
+        self._frame = self._empty()
+        self._candidates: list[NDArray[Any]] = []
+        self.hot_values: NDArray[np.float64] = np.empty(0)
+        self._of_frames: list[list[NDArray[np.float64] | None]] = []
+
+    def _empty(self) -> list[Table]:
+        """Sums over patches of columns, then of rows, for each channel."""
+        sizes = self._size
+        return [
+            np.zeros((self._channels, sizes[axis] // self._patches[axis], sizes[1 - axis]))
+            for axis in (0, 1)
+        ]
+
+    def add(self, block: BlockDefects) -> None:
+        """Count the next block of the frame."""
+        for axis, sums in enumerate((block.columns, block.rows)):
+            across, along = (block.row, block.column)[:: 1 if axis == 0 else -1]
+            first = across // self._patches[axis]
+            _, patches, lines = sums.shape
+            self._frame[axis][:, first : first + patches, along : along + lines] = sums
+        self._candidates.append(block.candidates)
+
+    def end_frame(self) -> None:
+        """All blocks of a frame were added."""
+        self._frames += 1
+        if self._single:
+            self._sums = self._frame
+            return
+        for sums, own in zip(self._sums, self._frame, strict=True):
+            sums += own
+        self._of_frames.append([self._lines(axis, self._frame, 1, True) for axis in (0, 1)])
+        self._frame = self._empty()
+        if sum(map(len, self._candidates)) > MOST_CANDIDATES:
+            self._candidates = [self._repeated(np.concatenate(self._candidates))[0]]
+
+    def _lines(
+        self, axis: int, sums: list[Table], frames: int, quick: bool = False
+    ) -> NDArray[np.float64] | None:
+        """Offsets (c, p, n) of columns (axis 0) or rows (axis 1); None where there are none."""
+        patch = self._patches[axis]
+        tables = sums[axis] / (patch * frames)
+        if self._integer:
+            tables = np.where(tables == 0, np.nan, tables)  # clipped to black
+        if quick:
+            patches = tables.shape[1]
+            many = max(1, patches // FRAME_PATCHES)
+            kept = patches // many * many
+            tables = tables[:, :kept].reshape(len(tables), -1, many, tables.shape[2]).mean(2)
+            patch *= many
+        whole = _offsets(list(tables), patch)
+        if whole is not None:
+            return whole[:, None]
+        middle = tables.shape[1] // 2
+        if quick or tables.shape[1] % 2:
+            return None
+        # Two rows of amplifiers: either half has its own offsets.
+        halves = [_offsets(list(part), patch) for part in (tables[:, :middle], tables[:, middle:])]
+        if halves[0] is None or halves[1] is None:
+            return None
+        return np.stack([halves[0], halves[1]], 1)
+
+    def _repeated(self, candidates: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """Candidates at places that occur in at least half of the frames, and their places' numbers."""
+        key = (
+            candidates["channel"].astype(np.int64) * self._size[0] + candidates["y"]
+        ) * self._size[1] + candidates["x"]
+        _, number, count = np.unique(key, return_inverse=True, return_counts=True)
+        often = count[number] * 2 >= self._frames
+        return candidates[often], number[often]
+
+    def finish(self, noise: NoiseModel | None, unit: float = 1.0) -> Defects:
+        """What was found.
+
+        Parameters
+        ----------
+        noise : NoiseModel, optional
+            Of the image, where it is known.
+        unit : float
+            The image's units in one of the noise's.
+        """
+        if not self._frames:
+            return Defects(*self._size, self._channels)
+        lines: list[NDArray[np.float64] | None] = []
+        for axis in (0, 1):
+            fixed = self._lines(axis, self._sums, self._frames)
+            lines.append(self._moving(axis, fixed) if self._frames > 1 else None)
+            if lines[axis] is None and fixed is not None:
+                lines[axis] = fixed[None]
+        hot, excess = self._hot(noise, unit)
+        return Defects(
+            *self._size, self._channels, columns=lines[0], rows=lines[1], hot=hot, excess=excess
+        )
+
+    def _moving(self, axis: int, fixed: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+        """Offsets (f, c, p, n) of every frame, if they change from frame to frame; else None."""
+        own = [frame[axis] for frame in self._of_frames]
+        found = [lines for lines in own if lines is not None]
+        if 2 * len(found) < self._frames:
+            return None
+        power = float(np.mean([np.mean(np.square(lines)) for lines in found]))
+        constant = 0.0 if fixed is None else float(np.mean(np.square(fixed)))
+        # What is the same in every frame is better known from all of them together.
+        if power < 1.5 * constant:
+            return None
+        shape = found[0].shape
+        return np.stack([np.zeros(shape, np.float32) if f is None else f for f in own])
+
+    def _hot(
+        self, noise: NoiseModel | None, unit: float
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Channel, row and column of hot and dead pixels, and how far they stand out."""
+        empty = np.empty((0, 3), np.int32), np.empty(0)
+        candidates = np.concatenate([np.empty(0, CANDIDATE), *self._candidates])
+        if not len(candidates):
+            return empty
+        several = self._frames > 1
+        if several:
+            candidates, _ = self._repeated(candidates)
+        needed = SIGNIFICANCE if self._channels == 1 else COLOUR_SIGNIFICANCE
+        if several and self._frames > 3:
+            needed = REPEATED
+        least = 0.3 if self._integer else 0.0
+        for name in ("gap", "level", "deviation", "excess"):
+            candidates[name] /= unit
+        candidates = candidates[significant(candidates, noise, least, needed)]
+        if several:
+            candidates, number = self._repeated(candidates)
+        if not len(candidates):
+            return empty
+        self.hot_values = candidates["value"]
+        places = np.stack([candidates[name] for name in ("channel", "y", "x")], 1)
+        excess = unit * candidates["excess"]
+        if several:
+            _, first, number = np.unique(number, return_index=True, return_inverse=True)
+            # A frame in which it did not stand out counts as none.
+            excess = np.bincount(number, excess) / self._frames
+            places = places[first]
+        return places.astype(np.int32), excess
+
+
+def _offsets(tables: list[Table], patch: int) -> Table | None:
+    """Offsets (c, n) of the lines of one or three channels; None if there are none."""
+    if len(tables) == 1:
+        found = find_line_offsets(tables[0], patch)
+        return None if found is None else found.values[None]
+    common, *own = (find_line_offsets(table, patch) for table in common_and_own(tables))
+    if common is None and all(line is None for line in own):
+        return None
+
+    def values(line: LineOffsets | None) -> Any:
+        return 0.0 if line is None else line.values
+
+    lines = tables[0].shape[1]
+    return np.stack([np.broadcast_to(values(common) + values(line), lines) for line in own])
+
+
+def find_defects(image: NDArray[Any], noise: NoiseModel | None = None) -> Defects:
+    """Find the defects of the sensor that took an image, or a stack of frames.
+
+    Parameters
+    ----------
+    image : ndarray, shape (h, w) or (frames, h, w)
+    noise : NoiseModel, optional
+        Its noise, where it is known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> image = 100 + rng.normal(0, 4, 256) + rng.normal(0, 5, (256, 256))
+    >>> find_defects(image).columns.shape
+    (1, 1, 1, 256)
+    """
+    frames = image[None] if image.ndim == 2 else image
+    height, width = frames.shape[1:]
+    survey = DefectSurvey(1, height, width, image.dtype.kind in "iu", len(frames))
+    for frame in frames:
+        survey.add(look_for_defects(frame[None], 0, 0, (height, width))[0])
+        survey.end_frame()
+    return survey.finish(noise)
+
+
+def without_defects(thumbnail: Table, defects: Defects, most: float = np.inf) -> Table:
+    """Thumbnail (c, 64, 64) of the corrected image, from that of the image as it was recorded.
+
+    Parameters
+    ----------
+    thumbnail : ndarray
+    defects : Defects
+    most : float
+        What a hot pixel counted for at most, where the thumbnail is of clipped pixels.
+    """
+    height, width = defects.height, defects.width
+    rows, columns = bin_weights(0, height, height), bin_weights(0, width, width)
+    result = thumbnail.copy()
+    for channel in range(len(thumbnail)):
+        of_columns, of_rows = defects.line_means(channel)
+        result[channel] -= _parts(rows, of_columns) @ columns.T
+        result[channel] -= (_parts(columns, of_rows) @ rows.T).T
+    for (channel, y, x), excess in zip(defects.hot, defects.excess, strict=True):
+        if channel < len(result):
+            result[channel] -= min(excess, most) * np.outer(rows[:, y], columns[:, x])
+    return result
+
+
+def _parts(across: Table, lines: NDArray[np.float64]) -> Table:
+    """Offsets (bins, n) of lines at each bin across, from those of the parts (p, n)."""
+    length, parts = across.shape[1], len(lines)
+    number = np.arange(length) * parts // length
+    share = np.stack([across[:, number == part].sum(1) for part in range(parts)], 1)
+    return share @ lines

@@ -1,0 +1,285 @@
+"""Offsets of the columns, or rows, of a sensor: finding them under an unknown scene."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+LAGS = (1, 2, 4, 8, 16, 32, 64)
+"""Widths in lines of the neighbouring groups of lines whose means are compared."""
+
+GROUPS = 12
+"""Groups of patches whose scatter gives the standard error of a difference."""
+
+AGREEMENT = 0.7
+"""Least correlation between what the two halves of an image say about the same lines. With true
+offsets of twice their standard error it is 0.67; photographs stay below 0.55."""
+
+SIGNIFICANCE = 6.0
+"""Least variance of the offsets, in variances of their error."""
+
+WHITE = 3.0
+"""Largest ratio between the variances that the three finest widths see: 1 for independent offsets."""
+
+FEWEST = 32
+"""Fewest lines, and fewest patches times four, from which offsets are estimated."""
+
+
+class LineOffsets(NamedTuple):
+    """Offsets of lines, and how well they are known.
+
+    Attributes
+    ----------
+    values : ndarray, shape (n,)
+        In the image's units; 0 where they could not be told from the scene.
+    error : float
+        Standard error of differences between neighbouring lines, over the square root of 2.
+    """
+
+    values: Floats
+    error: float
+
+
+def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
+    """Estimate additive offsets of columns that are the same along the whole of each column.
+
+    The scene is unknown, so only differences between neighbouring columns count, taken
+    where the scene is flat. For groups of 1, 2, 4 .. 64 columns, the mean of a group minus
+    that of its neighbour (an undecimated Haar transform) is averaged over the patches of
+    rows, each weighted by the inverse of the local variance of that difference: noise of
+    bright regions and edges count little. Offsets are independent from column to column
+    with one variance, that is their prior; whatever varies more at some width than such
+    offsets would is taken for the scene. The estimate is the maximum a posteriori of all
+    widths together, so every component is shrunk by its own standard error.
+
+    Parameters
+    ----------
+    table : ndarray, shape (p, n)
+        Means of the pixels of n columns over p patches of rows; NaN for those that do
+        not count.
+    patch : int
+        Rows in a patch.
+
+    Returns
+    -------
+    LineOffsets or None
+        None where the columns do not differ by more than the noise and the scene explain:
+        the two halves of the image must agree on the differences, and the offsets must
+        vary alike at all widths, which gratings, walls and gradients do not.
+
+    Notes
+    -----
+    The mean of all offsets cannot be told from the scene's; it is 0 here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> offsets = rng.normal(0, 4, 256)
+    >>> image = 100 + offsets + rng.normal(0, 5, (256, 256))
+    >>> found = find_line_offsets(image.reshape(64, 4, 256).mean(1), 4)
+    >>> bool(np.std(found.values - offsets) < 0.6)
+    True
+    """
+    patches, lines = table.shape
+    if lines < FEWEST or 4 * patches < FEWEST or not np.isfinite(table).any():
+        return None
+    # Squares of the smallest and largest units of floats would vanish or overflow.
+    unit = float(np.nanmax(np.abs(table - np.nanmedian(table))))
+    if not 0 < unit < np.inf:
+        return None
+    seen = _Table(table / unit)
+    if not _halves_agree(seen):
+        return None
+    lags = [lag for lag in LAGS if lag <= lines // 6]
+    observations, variances = [], []
+    for lag in lags:
+        difference, error = _observe(seen, lag, patch)
+        # The scene's larger structures are alike in neighbouring patches, which hides errors.
+        error = np.maximum(_running_mean(error, max(4, lag)), 0.5 * np.median(error))
+        error *= 1 + (lag - 1) / 3
+        observations.append((difference, error))
+        variances.append((_spread(difference) - float(np.median(error))) * lag / 2)
+    uncertain = [1.6 * math.sqrt(4 * lag / lines) for lag in lags]
+    variance = min(
+        v * (1 + u)
+        for v, u in zip(variances, uncertain, strict=True)
+        if u < 0.6 or v is variances[0]
+    )
+    noise = float(np.median(observations[0][1])) / 2
+    if not variance > SIGNIFICANCE * noise or max(variances[:3]) > WHITE * min(variances[:3]):
+        return None
+    weights = []
+    for lag, doubt, (difference, squared) in zip(lags, uncertain, observations, strict=True):
+        expected = 2 * variance / lag
+        tolerated = 1 + (3 * doubt if lag < 8 else 0)
+        scene = _spread(difference) - expected * tolerated - float(np.median(squared))
+        squared = squared + max(0.0, scene)
+        # A wall is no offset: what is beyond three standard deviations counts less and less.
+        squared = squared + np.maximum(0, difference**2 - 9 * (expected + squared))
+        weights.append(1 / (2 * lag * squared))  # the transform is redundant 2 lag times
+    values = _solve(
+        [(lag, w, d) for lag, w, (d, _) in zip(lags, weights, observations, strict=True)],
+        variance,
+        lines,
+    )
+    if _is_periodic(values):
+        return None
+    return LineOffsets(unit * (values - values.mean()), unit * math.sqrt(noise))
+
+
+def _is_periodic(values: Floats) -> bool:
+    """Whether one frequency holds more than chance gives it (Fisher 1929, Proc. R. Soc. A 125, 54)."""
+    power = np.abs(np.fft.rfft(values - values.mean()))[1:] ** 2
+    return bool(power.max() > (math.log(len(power)) + 12) * power.mean())
+
+
+class _Table:
+    """Cumulated means of patches, from which differences of any lag are taken."""
+
+    def __init__(self, table: Floats) -> None:
+        finite = np.isfinite(table)
+        self._bad = None if finite.all() else _cumulated((~finite).astype(np.float64))
+        centre = np.nanmedian(table)
+        self._sums = _cumulated(np.where(finite, table - centre, 0.0))
+
+    def differences(self, lag: int) -> tuple[Floats, NDArray[np.bool_] | None]:
+        """Means of the next ``lag`` lines minus means of these, and which of them count."""
+        bad = self._bad
+        valid = None if bad is None else bad[:, 2 * lag :] - bad[:, : -2 * lag] == 0
+        return _differences(self._sums, lag), valid
+
+
+def _halves_agree(table: _Table) -> bool:
+    """Whether both halves of the patches see the same differences between lines."""
+    agreement = []
+    for lag in (1, 2):
+        values, valid = table.differences(lag)
+        middle = len(values) // 2
+        halves = []
+        for part in (slice(middle), slice(middle, None)):
+            centre = _median(values[part], None if valid is None else valid[part])
+            halves.append(np.sign(centre - np.median(centre)))
+        # Signs, because few strong lines of the scene must not decide it (Gaussian: sin(pi/2 q)).
+        agreement.append(math.sin(math.pi / 2 * float(np.mean(halves[0] * halves[1]))))
+    return float(np.mean(agreement)) >= AGREEMENT
+
+
+def _observe(table: _Table, lag: int, patch: int) -> tuple[Floats, Floats]:
+    """Weighted mean over the patches of the differences at a lag, and its squared error."""
+    values, valid = table.differences(lag)
+    patches = len(values)
+    centre = _median(values, valid)
+    for _ in range(3):
+        squared = (values - centre) ** 2
+        if valid is not None:
+            squared = np.where(valid, squared, np.nan)
+        cap = 500 * float(np.nanmedian(squared))
+        local = (
+            np.minimum(squared, cap)
+            if valid is None
+            else np.where(valid, np.minimum(squared, cap), cap)
+        )
+        local = _running_mean(_running_mean(local, max(8, lag)).T, 2).T
+        local += np.quantile(local, 0.1) + 1e-30
+        weight = 1 / local
+        if valid is not None:
+            weight = np.where(valid, weight, 0.0)
+            squared = np.where(valid, squared, 0.0)
+        weight *= np.minimum(1, 9 * local / (squared + 1e-30)) ** 2
+        total = weight.sum(0) + 1e-30
+        centre = (weight * values).sum(0) / total
+    # Groups are at least twice as high as the lag is wide: structures are as long as they are wide.
+    groups = int(np.clip(round(patches * patch / (2 * lag)), 3, min(GROUPS, patches)))
+    edges = np.arange(groups) * patches // groups
+    parts = np.add.reduceat(weight * (values - centre), edges, axis=0)
+    error = (parts**2).sum(0) / total**2 * groups / (groups - 1)
+    return centre, np.where(total > 1e-20, error, 1e30)
+
+
+def _solve(levels: list[tuple[int, Floats, Floats]], variance: float, lines: int) -> Floats:
+    """Offsets of least weighted squares plus their prior, by conjugate gradients.
+
+    Parameters
+    ----------
+    levels : list of (lag, weights, differences)
+    variance : float
+        Of the prior.
+    lines : int
+    """
+
+    def normal(offsets: Floats) -> Floats:
+        sums = _cumulated(offsets)
+        result = offsets / variance
+        for lag, weight, _ in levels:
+            result = result + _transposed(weight * _differences(sums, lag), lag, lines)
+        return result
+
+    residual = np.zeros(lines)
+    for lag, weight, difference in levels:
+        residual += _transposed(weight * difference, lag, lines)
+    offsets, direction = np.zeros(lines), residual.copy()
+    power = start = float(residual @ residual)
+    for _ in range(300):
+        if power <= 1e-10 * start:
+            break
+        image = normal(direction)
+        step = power / float(direction @ image)
+        offsets += step * direction
+        residual -= step * image
+        power, previous = float(residual @ residual), power
+        direction = residual + power / previous * direction
+    return offsets
+
+
+def _cumulated(values: Floats) -> Floats:
+    """Sums of all values before each place, along the last axis; one longer than ``values``."""
+    sums = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
+    np.cumsum(values, -1, out=sums[..., 1:])
+    return sums
+
+
+def _differences(sums: Floats, lag: int) -> Floats:
+    """Means of the next ``lag`` lines minus means of these, from `_cumulated` sums."""
+    found: Floats = (sums[..., 2 * lag :] - 2 * sums[..., lag:-lag] + sums[..., : -2 * lag]) / lag
+    return found
+
+
+def _transposed(values: Floats, lag: int, lines: int) -> Floats:
+    """Transpose of `_differences`."""
+    sums = np.zeros(lines + 1)
+    sums[2 * lag :] += values
+    sums[lag:-lag] -= 2 * values
+    sums[: -2 * lag] += values
+    found: Floats = np.cumsum(sums[:0:-1])[::-1] / lag
+    return found
+
+
+def _running_mean(values: Floats, radius: int) -> Floats:
+    """Mean over ``2 radius + 1`` places of the last axis; fewer at its ends."""
+    places = np.arange(values.shape[-1])
+    low, high = np.maximum(places - radius, 0), np.minimum(places + radius + 1, len(places))
+    sums = _cumulated(values)
+    found: Floats = (sums[..., high] - sums[..., low]) / (high - low)
+    return found
+
+
+def _median(values: Floats, valid: NDArray[np.bool_] | None) -> Floats:
+    """Median over the first axis of what is valid; 0 where nothing is."""
+    if valid is None:
+        found: Floats = np.median(values, 0)
+        return found
+    some = valid.any(0)
+    found = np.zeros(values.shape[1])
+    found[some] = np.nanmedian(np.where(valid, values, np.nan)[:, some], 0)
+    return found
+
+
+def _spread(values: Floats) -> float:
+    """Variance from the median absolute deviation: a few strong lines do not count."""
+    return float((1.4826 * np.median(np.abs(values - np.median(values)))) ** 2)

@@ -1,0 +1,103 @@
+"""Finding defects in images: parts of a sensor, stacks, thumbnails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_dcr.image.defect_survey import find_defects, without_defects
+from napari_dcr.image.thumbnail import Thumbnail
+
+SIZE = 256
+
+
+def light(seed: int = 0) -> NDArray[Any]:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    image = 30.0 + 0 * x
+    for _ in range(10):
+        cy, cx, radius = rng.uniform(0, SIZE, 3) * (1, 1, 0.1)
+        image += 50 / (1 + np.exp(np.hypot(y - cy, x - cx) - radius))
+    return image
+
+
+def recorded(rng: np.random.Generator, frames: int, lines: Any = 0.0) -> NDArray[Any]:
+    shot = rng.poisson(light(), (frames, SIZE, SIZE))
+    return np.rint(shot + 100 + lines).clip(0, 65535).astype(np.uint16)
+
+
+def relative_error(found: Any, true: NDArray[Any]) -> float:
+    error = found - true
+    return float((error - error.mean()).std() / true.std())
+
+
+def test_clean_images_and_stacks_have_no_defects() -> None:
+    rng = np.random.default_rng(0)
+    for frames in (1, 5):
+        assert find_defects(recorded(rng, frames)).is_empty
+
+
+def test_halves_of_a_sensor_have_their_own_offsets() -> None:
+    rng = np.random.default_rng(1)
+    offsets = rng.normal(0, 8, (2, SIZE))
+    lines = np.repeat(offsets, SIZE // 2, 0)
+    found = find_defects(recorded(rng, 1, lines)[0])
+    assert found.columns is not None
+    assert found.columns.shape == (1, 1, 2, SIZE)
+    for part in (0, 1):
+        assert relative_error(found.columns[0, 0, part], offsets[part]) < 0.25
+
+
+def test_frames_with_the_same_offsets_are_looked_at_together() -> None:
+    rng = np.random.default_rng(2)
+    offsets = rng.normal(0, 2, (SIZE, 1))
+    stack = recorded(rng, 8, offsets)
+    alone, together = (find_defects(images).rows for images in (stack[0], stack))
+    assert together is not None
+    assert together.shape == (1, 1, 1, SIZE)
+    error = relative_error(together[0, 0, 0], offsets[:, 0])
+    assert error < 0.2
+    if alone is not None:
+        assert error < relative_error(alone[0, 0, 0], offsets[:, 0])
+
+
+def test_row_noise_of_every_frame_is_found_out() -> None:
+    rng = np.random.default_rng(3)
+    offsets = rng.normal(0, 6, (6, SIZE, 1))
+    found = find_defects(recorded(rng, 6, offsets))
+    assert found.columns is None
+    assert found.rows is not None
+    assert found.rows.shape == (6, 1, 1, SIZE)
+    for own, true in zip(found.rows, offsets, strict=True):
+        assert relative_error(own[0, 0], true[:, 0]) < 0.25
+
+
+def test_only_pixels_that_are_hot_in_most_frames_are_hot() -> None:
+    rng = np.random.default_rng(4)
+    stack = recorded(rng, 6)
+    stack[:, 20, 30] += 80  # too weak for a single frame
+    stack[2, 90, 100] = 3000  # a cosmic ray
+    found = find_defects(stack)
+    assert found.hot.tolist() == [[0, 20, 30]]
+    assert found.excess[0] == pytest.approx(80, abs=25)
+
+
+def test_the_thumbnail_is_that_of_the_corrected_image() -> None:
+    rng = np.random.default_rng(5)
+    lines = np.repeat(rng.normal(0, 8, (2, SIZE)), SIZE // 2, 0)
+    image = recorded(rng, 1, lines)[0]
+    image[40, 50] = 60000
+    found = find_defects(image)
+    assert len(found.hot) == 1
+
+    def mean(pixels: NDArray[Any]) -> NDArray[np.float64]:
+        thumbnail = Thumbnail(1, SIZE, SIZE)
+        thumbnail.add(pixels, 0, 0)
+        return thumbnail.mean
+
+    wanted = mean(found.correct(image[None], 0, 0))
+    assert np.allclose(without_defects(mean(image[None]), found), wanted, atol=1.5)
+    assert np.abs(mean(image[None]) - wanted).max() > 100

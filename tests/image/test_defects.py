@@ -1,0 +1,226 @@
+"""Defects: corrected alike in any window, kept in files, measured from dark and flat frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from napari_dcr.image.defects import MARGIN, Defects, check_defects
+
+HEIGHT, WIDTH = 60, 70
+
+
+def some_defects(seed: int = 0, frames: int = 1, channels: int = 1, parts: int = 1) -> Defects:
+    rng = np.random.default_rng(seed)
+    places = rng.integers(0, (channels, HEIGHT, WIDTH), (40, 3))
+    return Defects(
+        HEIGHT, WIDTH, channels,
+        columns=rng.normal(0, 3, (frames, channels, parts, WIDTH)),
+        rows=rng.normal(0, 3, (1, 1, 1, HEIGHT)),
+        offset=rng.normal(0, 1, (1, HEIGHT, WIDTH)),
+        row_gain=rng.uniform(0.9, 1.1, (channels, HEIGHT)),
+        hot=np.unique(places, axis=0),
+    )  # fmt: skip
+
+
+@settings(max_examples=40)
+@given(
+    top=st.integers(0, HEIGHT - 1),
+    left=st.integers(0, WIDTH - 1),
+    height=st.integers(1, HEIGHT),
+    width=st.integers(1, WIDTH),
+    dtype=st.sampled_from(["uint8", "uint16", "int16", "float16", "float32", "float64"]),
+    parts=st.sampled_from([1, 2]),
+    seed=st.integers(0, 9),
+)
+def test_a_window_is_corrected_like_the_whole(
+    top: int, left: int, height: int, width: int, dtype: str, parts: int, seed: int
+) -> None:
+    defects = some_defects(seed, frames=3, channels=3, parts=parts)
+    image = np.random.default_rng(seed).integers(0, 256, (4, HEIGHT, WIDTH)).astype(dtype)
+    whole = defects.correct(image, 0, 0, 0, 2, colours=3)
+    y, x = max(0, top - MARGIN), max(0, left - MARGIN)
+    window = image[:, y : top + height + MARGIN, x : left + width + MARGIN]
+    corrected = defects.correct(window, y, x, 0, 2, colours=3)
+    core = (slice(None), slice(top - y, top - y + height), slice(left - x, left - x + width))
+    assert np.array_equal(
+        corrected[core], whole[:, top : top + height, left : left + width], equal_nan=True
+    )
+    assert np.array_equal(whole[3], image[3].astype(whole.dtype))  # alpha
+
+
+def test_known_defects_vanish() -> None:
+    defects = some_defects()
+    ideal = np.full((1, HEIGHT, WIDTH), 50.0)
+    assert defects.columns is not None
+    assert defects.rows is not None
+    assert defects.offset is not None
+    assert defects.row_gain is not None
+    lines = defects.columns[0, 0] + defects.rows[0, 0].T
+    image = ideal * defects.row_gain[0][:, None] + lines + defects.offset
+    image[tuple(defects.hot.T)] = 9000
+    assert np.allclose(defects.correct(image, 0, 0), 50, atol=1e-4)
+
+
+def test_saturated_pixels_and_missing_ones_stay() -> None:
+    defects = some_defects()
+    image = np.full((1, HEIGHT, WIDTH), 255, np.uint8)
+    kept = defects.correct(image, 0, 0)
+    bad = np.zeros_like(image, bool)
+    bad[tuple(defects.hot.T)] = True
+    assert (kept[~bad] == 255).all()
+    floats = np.full((1, HEIGHT, WIDTH), np.nan, np.float32)
+    assert np.isnan(defects.correct(floats, 0, 0)).all()
+
+
+def test_channels_keep_their_own_defects() -> None:
+    columns = np.arange(3.0)[None, :, None, None] * np.ones((1, 3, 1, 9))
+    hot = np.array([[0, 1, 1], [2, 4, 5]])
+    defects = Defects(9, 9, 3, columns=columns, hot=hot)
+    image = np.full((3, 9, 9), 20.0)
+    image[0, 1, 1] = image[2, 4, 5] = 99
+    corrected = defects.correct(image, 0, 0)
+    assert np.allclose(corrected, np.array([20.0, 19, 18])[:, None, None])
+    for channel in range(3):
+        alone = defects.for_channel(channel)
+        assert np.array_equal(
+            alone.correct(image[channel : channel + 1], 0, 0)[0], corrected[channel]
+        )
+    pair = defects.for_channel(1, 2)
+    assert np.array_equal(pair.correct(image[1:], 0, 0), corrected[1:])
+
+
+def test_saved_defects_are_the_same(tmp_path: Path) -> None:
+    defects = some_defects(3, frames=2, channels=2)
+    defects.save(tmp_path / "camera.npz")
+    loaded = Defects.load(tmp_path / "camera.npz")
+    assert loaded.sha256 == defects.sha256
+    assert loaded.describe() == defects.describe()
+    image = np.random.default_rng(0).integers(0, 99, (1, HEIGHT, WIDTH), np.uint16)
+    assert np.array_equal(loaded.correct(image, 0, 0, 1, 1), defects.correct(image, 0, 0, 1, 1))
+    with np.load(tmp_path / "camera.npz", allow_pickle=False) as file:
+        assert {"format", "size", "columns", "hot"} <= set(file.files)
+    with pytest.raises(ValueError, match=r"defects: got .*camera.txt'.*\.npz"):
+        defects.save(tmp_path / "camera.txt")
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    other = tmp_path / "other.npz"
+    np.savez(other, values=np.zeros(3))
+    with pytest.raises(ValueError, match=r"defects: .*other\.npz is no file"):
+        Defects.load(other)
+    other.write_bytes(b"no zip at all")
+    with pytest.raises(ValueError, match="defects"):
+        Defects.load(other)
+    np.savez(
+        other,
+        format=np.array(1),
+        size=np.array([4, 4, 1]),
+        black=np.array(0),
+        hot=np.array([[{}, 1, 2]]),
+    )
+    with pytest.raises(ValueError, match="defects"):  # an object would need pickle
+        Defects.load(other)
+    with pytest.raises(FileNotFoundError):
+        Defects.load(tmp_path / "missing.npz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"columns": np.zeros(5)}, r"columns of shape \(5,\)"),
+        ({"rows": np.zeros((1, 1, 1, 9))}, "rows of shape"),
+        ({"offset": np.full((1, 8, 5), np.nan)}, "finite"),
+        ({"column_gain": np.zeros((1, 5))}, "above 0"),
+        ({"hot": np.array([[0, 8, 0]])}, "outside"),
+        ({"hot": np.array([[0.5, 1, 2]])}, "integers"),
+        ({"hot": np.array([1, 2])}, "hot of shape"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Defects(8, 5, **arguments)
+
+
+def test_images_of_another_sensor_are_refused() -> None:
+    defects = some_defects(channels=2, frames=3)
+    defects.check_fits(HEIGHT, WIDTH, 2, 3)
+    for arguments in ((HEIGHT, WIDTH + 1, 2, 3), (HEIGHT, WIDTH, 3, 3), (HEIGHT, WIDTH, 2, 5)):
+        with pytest.raises(ValueError, match="defects: got"):
+            defects.check_fits(*arguments)
+
+
+@pytest.mark.parametrize("value", ["on", 3, None, True, "camera.npy", np.zeros(3)])
+def test_other_values_of_the_option_are_refused(value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="defects: got .*'auto', 'off'"):
+        check_defects(value)
+
+
+def dark_frames(rng: np.random.Generator, pattern: NDArray[Any], count: int) -> NDArray[Any]:
+    frames: NDArray[Any] = pattern + rng.normal(0, 2, (count, *pattern.shape))
+    return np.rint(frames).astype(np.uint16)
+
+
+def test_defects_are_measured_from_dark_and_flat_frames() -> None:
+    rng = np.random.default_rng(0)
+    columns, rows = rng.normal(0, 3, WIDTH), rng.normal(0, 2, HEIGHT)
+    gains = rng.normal(1, 0.03, WIDTH)
+    pattern = 100 + columns + rows[:, None] + rng.normal(0, 1.5, (HEIGHT, WIDTH))
+    hot = {(5, 6), (30, 31)}
+    for place in hot:
+        pattern[place] += 300
+    light = 400 * (1 + 0.2 * np.cos(np.arange(WIDTH) / WIDTH)) * gains
+    light = np.broadcast_to(light, (HEIGHT, WIDTH)).copy()
+    light[40, 50] = 0
+    dark = dark_frames(rng, pattern, 20)
+    flat = dark_frames(rng, pattern + light, 20)
+    defects = Defects.from_frames(dark, flat)
+    assert {(y, x) for _, y, x in defects.hot.tolist()} == {*hot, (40, 50)}
+    signal = 50 * np.ones((HEIGHT, WIDTH)) * gains
+    image = dark_frames(rng, pattern + signal, 1).astype(np.float32)
+    left = defects.correct(image, 0, 0)[0]
+    good = ~np.isin(np.arange(HEIGHT * WIDTH), [5 * WIDTH + 6, 30 * WIDTH + 31]).reshape(
+        HEIGHT, WIDTH
+    )
+    before = image[0][good].std()
+    assert left[good].std() < 2.3 < before  # the noise of a frame has 2
+    assert abs(np.median(left) - np.median(image)) < 1
+
+
+def test_a_single_dark_frame_gives_lines_and_hot_pixels() -> None:
+    rng = np.random.default_rng(1)
+    columns = rng.normal(0, 3, WIDTH)
+    dark = dark_frames(rng, 100 + columns + np.zeros((HEIGHT, WIDTH)), 1)[0]
+    dark[7, 8] = 900
+    defects = Defects.from_frames(dark)
+    assert defects.hot[:, 1:].tolist() == [[7, 8]]
+    assert defects.offset is not None
+    assert np.std(defects.offset[0].mean(0) - columns) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("dark", "flat", "message"),
+    [
+        (np.zeros((2, 3)), None, "dark: got frames"),
+        (np.zeros(9), None, "dark: got shape"),
+        (np.full((9, 9), np.nan), None, "dark: got values"),
+        (np.zeros((9, 9)), np.zeros((8, 9)), "flat: got frames of"),
+        (np.zeros((9, 9)), np.zeros((9, 9)), "flat: got frames that are not brighter"),
+    ],
+)
+def test_frames_that_do_not_fit_are_refused(dark: Any, flat: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Defects.from_frames(dark, flat)
+
+
+def test_the_map_shows_what_is_subtracted() -> None:
+    defects = Defects(6, 5, columns=np.arange(5.0).reshape(1, 1, 1, 5), hot=np.array([[0, 2, 3]]))
+    shown = defects.map()
+    assert np.isnan(shown[2, 3])
+    assert np.array_equal(shown[0], np.arange(5))

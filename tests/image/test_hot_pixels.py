@@ -1,0 +1,82 @@
+"""Hot and dead pixels: found, and told from points of light."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_dcr.image.hot_pixels import find_candidates, significant
+from napari_dcr.image.noise import estimate_noise
+
+Image = NDArray[Any]
+
+
+def found(image: Image) -> set[tuple[int, int]]:
+    candidates = find_candidates(image)
+    chosen = candidates[significant(candidates, estimate_noise(image).model, 0.3)]
+    return set(zip(chosen["y"].tolist(), chosen["x"].tolist(), strict=True))
+
+
+def stars(rng: np.random.Generator, sigma: float = 0.8, count: int = 200) -> Image:
+    y, x = np.mgrid[:256, :256]
+    light = np.full((256, 256), 20.0)
+    for cy, cx in rng.uniform(0, 256, (count, 2)):
+        height = np.exp(rng.uniform(np.log(50), np.log(20_000)))
+        light += height * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * sigma**2))
+    return light
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", "float64"])
+def test_hot_pixels_and_pairs_of_them_are_found(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.poisson(30, (256, 256)).astype(dtype)
+    places = {tuple(p) for p in rng.integers(0, 256, (60, 2)).tolist()}
+    places |= {(0, 90), (0, 91), (255, 255), (100, 100), (101, 100), (50, 200), (51, 201)}
+    for y, x in places:
+        image[y, x] = rng.integers(140, 5000)
+    assert found(image) == places
+
+
+def test_dead_pixels_are_found_where_there_is_light() -> None:
+    rng = np.random.default_rng(1)
+    image = rng.poisson(400, (200, 200)).astype(np.uint16)
+    places = {(10, 20), (11, 20), (150, 199)}
+    for place in places:
+        image[place] = 0
+    assert found(image) == places
+
+
+@pytest.mark.parametrize("sigma", [0.8, 1.0, 1.6])
+def test_stars_and_puncta_stay(sigma: float) -> None:
+    rng = np.random.default_rng(2)
+    light = stars(rng, sigma)
+    assert found(rng.poisson(light).astype(np.uint16)) == set()
+
+
+def test_noise_with_a_long_tail_has_no_hot_pixels() -> None:
+    rng = np.random.default_rng(3)
+    electrons = rng.poisson(0.3, (512, 512))
+    multiplied = 25 * rng.standard_gamma(np.maximum(electrons, 1e-9))
+    image = (200 + multiplied + rng.normal(0, 4, (512, 512))).astype(np.uint16)
+    assert len(found(image)) <= 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 100), (100, 3)])
+def test_small_images_have_none(shape: tuple[int, int]) -> None:
+    assert len(find_candidates(np.random.default_rng(0).integers(0, 9, shape, np.uint8))) == 0
+
+
+def test_an_image_of_isolated_pixels_has_none() -> None:
+    rng = np.random.default_rng(4)
+    image = np.where(rng.random((128, 128)) < 0.05, 200, 3).astype(np.uint8)
+    assert len(find_candidates(image)) == 0
+
+
+def test_pixels_that_are_not_finite_are_no_defects() -> None:
+    image = np.random.default_rng(5).normal(20, 2, (64, 64)).astype(np.float32)
+    image[10:20, 5:9] = np.nan
+    image[40, 40], image[50, 50] = np.inf, 500
+    assert found(image) == {(50, 50)}
