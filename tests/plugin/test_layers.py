@@ -20,12 +20,12 @@ from napari_dcr.io.formats import open_image
 from napari_dcr.plugin.layers import (
     describe,
     layer_axes,
-    layer_pixels,
     result_layer,
-    shown_region,
     stages_layer,
 )
+from napari_dcr.plugin.pixels import layer_pixels
 from napari_dcr.plugin.run import Job, Product, work
+from napari_dcr.plugin.shown import shown_region
 
 
 def layer_kinds() -> dict[str, Image]:
@@ -152,33 +152,71 @@ def test_stages_lie_where_their_source_does(kind: str) -> None:
     assert np.allclose(world[1:], layer.data_to_world([i + 2 for i in start]))
 
 
-@pytest.mark.parametrize("kind", ["dask", "zarr", "multiscale"])
+@pytest.mark.parametrize("kind", ["dask", "zarr"])
 def test_lazy_layers_give_lazy_results(kind: str, tmp_path: Path) -> None:
     pixels = np.random.default_rng(4).integers(0, 900, (2, 64, 80), np.uint16)
-    levels = [pixels, pixels[:, ::2, ::2]]
     if kind == "zarr":
         stored = zarr.create_array(
             tmp_path / "a.zarr", shape=pixels.shape, chunks=(1, 64, 80), dtype="uint16"
         )
         stored[:] = pixels
         data: Any = stored
-    elif kind == "dask":
-        data = da.from_array(pixels, chunks=(1, 64, 80))
     else:
-        data = [da.from_array(level, chunks=(1, 64, 80)) for level in levels]
-    layer = Image(data, contrast_limits=(0, 900), scale=(3, 2, 2), multiscale=kind == "multiscale")
+        data = da.from_array(pixels, chunks=(1, 64, 80))
+    layer = Image(data, contrast_limits=(0, 900), scale=(3, 2, 2))
     options = napari_dcr.Options(depth=1, axes="zyx", device="cpu", precision="fp32")
     products = [event for event in work([Job(layer, options)]) if isinstance(event, Product)]
     lazy, state, _ = result_layer(layer, products[0].enhancement)
     result = Image(lazy, **state)
-    assert result.multiscale == (kind == "multiscale")
-    for level, own in zip(
-        result.data if result.multiscale else [result.data], levels, strict=False
-    ):
-        assert isinstance(level, da.Array)
-        expected = napari_dcr.enhance(own, depth=1, axes="zyx", device="cpu", precision="fp32")
-        assert (np.asarray(level) == expected).all()
+    assert isinstance(result.data, da.Array)
+    expected = napari_dcr.enhance(pixels, depth=1, axes="zyx", device="cpu", precision="fp32")
+    assert (np.asarray(result.data) == expected).all()
     assert np.allclose(result.scale, layer.scale)
+
+
+def pyramid(pixels: NDArray[Any], levels: int) -> list[Any]:
+    """Levels of a multiscale image, each the 2 x 2 mean of the one before."""
+    made = [pixels]
+    for _ in range(levels - 1):
+        fine = made[-1].astype(float)
+        mean = sum(fine[..., i::2, j::2] for i in (0, 1) for j in (0, 1)) / 4
+        made.append((mean if pixels.dtype.kind == "f" else np.rint(mean)).astype(pixels.dtype))
+    return [da.from_array(level, chunks=(*(1,) * (pixels.ndim - 2), 64, 64)) for level in made]
+
+
+@pytest.mark.parametrize("link", [True, False])
+@pytest.mark.parametrize(("dtype", "offset"), [("uint16", 100), ("uint16", 900), ("float32", 0.0)])
+def test_all_levels_of_a_photo_are_equally_bright(dtype: str, offset: float, link: bool) -> None:
+    rng = np.random.default_rng(6)
+    y, x = np.mgrid[:256, :320]
+    light = 40 + 30 * np.sin(x / 40) * np.cos(y / 30)
+    frames = rng.poisson(np.stack([light, 2 * light])) * 4 + rng.normal(offset, 12, (2, 256, 320))
+    levels = pyramid((frames if dtype == "uint16" else frames / 900).astype(dtype), 3)
+    layer = Image(levels, multiscale=True, contrast_limits=(0, 1000))
+    options = napari_dcr.Options(depth=1, axes="tyx", device="cpu", link_frames=link)
+    (product,) = (x for x in work([Job(layer, options)]) if isinstance(x, Product))
+    data, state, _ = result_layer(layer, product.enhancement)
+    result = Image(data, **state)
+    assert result.multiscale
+    alone = napari_dcr.enhance(
+        np.asarray(levels[0]), depth=1, axes="tyx", device="cpu", link_frames=link
+    )
+    np.testing.assert_array_equal(np.asarray(result.data[0]), alone)
+    black = min(black for black, _ in result.metadata["napari_dcr"]["ranges"])
+    for frame in range(2):
+        means = [np.asarray(level)[frame].mean() - black for level in result.data]
+        assert max(means) < 1.03 * min(means), means
+
+
+def test_of_microscopy_each_level_has_its_own_noise() -> None:
+    image = np.random.default_rng(0).poisson(60, (256, 256)).astype(np.uint16)
+    levels = pyramid(image, 2)
+    layer = Image(levels, multiscale=True, contrast_limits=(0, 100))
+    options = napari_dcr.Options(model="microscopy", axes="yx", device="cpu")
+    (product,) = (x for x in work([Job(layer, options)]) if isinstance(x, Product))
+    for made, level in zip(product.enhancement.image, levels, strict=True):
+        expected = napari_dcr.enhance(np.asarray(level), model="microscopy", device="cpu")
+        np.testing.assert_array_equal(np.asarray(made), expected)
 
 
 @pytest.mark.parametrize("kind", ["stack", "colour", "multiscale", "dask"])

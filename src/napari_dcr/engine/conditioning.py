@@ -160,6 +160,11 @@ class ImageConditioning:
             self._sources[layout] = self._opened.source(layout)
         return self._sources[layout]
 
+    def is_current(self) -> bool:
+        """Whether the image has the pixels that were surveyed; False where that cannot be told."""
+        known = self._fingerprint
+        return known is None or known == self._opened.fingerprint()
+
     def condition(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange
     ) -> Iterator[Linked | None]:

@@ -97,6 +97,10 @@ class RegionEnhancer:
         self._pictures: OrderedDict[tuple[Any, Rectangle], NDArray[np.float32]] = OrderedDict()
         self._bytes = 0
 
+    def is_current(self) -> bool:
+        """Whether what is kept is that of the image's pixels as they are now."""
+        return self._conditioning.is_current()
+
     def steps(
         self,
         options: Options,

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_dcr.plugin.layers import HELPER, RECORD, kept_state
+from napari_dcr.plugin.layers import (
+    HELPER,
+    RECORD,
+    kept_state,
+    matching_limits,
+    takes_limits,
+    widened,
+)
+from napari_dcr.plugin.pixels import layer_levels, layer_pixels
 
 if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
+
+    from napari_dcr.engine.region_run import Region
 
 
 class Comparison:
@@ -49,10 +59,9 @@ class Comparison:
             return
         self.hide()
         self._source, self._result = source, result
-        state = kept_state(source)
-        state["translate"] = result.translate
-        if not source.rgb:
-            state["contrast_limits"] = result.contrast_limits
+        state = kept_state(source, _region(record))
+        if takes_limits(source.rgb, source.dtype):
+            state["contrast_limits"] = matching_limits(record, result.contrast_limits)
         selected = set(self._viewer.layers.selection)
         self._before = self._viewer.add_image(
             pixels, **state, name=f"{source.name} [before]", metadata={HELPER: "before"}
@@ -69,30 +78,36 @@ class Comparison:
             self._viewer.layers.remove(before)
 
     def _share_limits(self, _: object = None) -> None:
-        if self._before is not None and self._result is not None and not self._before.rgb:
-            self._before.contrast_limits = self._result.contrast_limits
+        before, result = self._before, self._result
+        if before is None or result is None or not takes_limits(before.rgb, before.dtype):
+            return
+        limits = matching_limits(result.metadata[RECORD], result.contrast_limits)
+        before.contrast_limits_range = widened(before.contrast_limits_range, limits)
+        before.contrast_limits = limits
+
+
+def _region(record: dict[str, Any]) -> Region | None:
+    """The part of its source that a result was made from; None for all of it."""
+    return tuple(slice(*span) for span in record["region"]) if "region" in record else None
 
 
 def _left_part(source: Image, record: dict[str, Any], share: float) -> Any:
     """The left ``share`` of what a result was made from, or None if that is nothing."""
     axis = record["axes"].index("x")
-    if "region" in record:
-        region = [slice(*span) for span in record["region"]]
-        levels = [source.data[0] if source.multiscale else source.data]
-    else:
-        levels = list(source.data) if source.multiscale else [source.data]
-        region = [slice(0, n) for n in levels[0].shape]
+    part = _region(record)
+    levels = layer_levels(source) if part is None else [layer_pixels(source)]
+    region = list(part or (slice(0, n) for n in levels[0].shape))
     start, stop = region[axis].start, region[axis].stop
     width = min(stop - start, round((stop - start) * share))
     if width <= 0:
         return None
-    parts = []
+    shown = []
     for level in levels:
         # Of coarser levels the same part; one pixel at least.
         zoom = level.shape[axis] / levels[0].shape[axis]
         region[axis] = slice(start, start + max(1, round(width * zoom)))
-        whole = [slice(None)] * len(region) if "region" not in record else region
+        whole = [slice(None)] * len(region) if part is None else region
         index = [*whole]
         index[axis] = region[axis]
-        parts.append(level[tuple(index)])
-    return parts if len(parts) > 1 else parts[0]
+        shown.append(level[tuple(index)])
+    return shown if len(shown) > 1 else shown[0]

@@ -25,7 +25,8 @@ from qtpy.QtWidgets import QFormLayout, QSizePolicy, QWidget
 from napari_dcr.image.intensity import DTYPES
 from napari_dcr.network import cards
 from napari_dcr.options import PRECISIONS, Options
-from napari_dcr.plugin.layers import describe, layer_axes, layer_pixels, stage_name
+from napari_dcr.plugin.layers import describe, layer_axes, stage_name
+from napari_dcr.plugin.pixels import layer_shape
 
 OWN_FILE = "own file..."
 
@@ -284,7 +285,7 @@ class Controls:
             self.shape.value = "open an image to begin"
             return
         try:
-            self.shape.value = describe(tuple(layer_pixels(layer).shape), self.axes.value.strip())
+            self.shape.value = describe(layer_shape(layer), self.axes.value.strip())
         except ValueError as error:
             self.shape.value = str(error)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
-from napari_dcr.engine.sources import is_dask, is_zarr
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.intensity import full_scale
 
 if TYPE_CHECKING:
-    from napari.components import Dims
     from napari.layers import Image
 
     from napari_dcr.engine.region_run import Region
@@ -28,6 +27,11 @@ APPEARANCE = (
     "rendering",
     "depiction",
     "projection_mode",
+    "plane",
+    "experimental_clipping_planes",
+    "attenuation",
+    "iso_threshold",
+    "custom_interpolation_kernel_2d",
 )
 
 RECORD = "napari_dcr"
@@ -96,84 +100,6 @@ def describe(shape: tuple[int, ...], axes: str) -> str:
     return words
 
 
-def layer_pixels(layer: Image) -> Any:
-    """The array to enhance: a multiscale layer's finest level."""
-    return layer.data[0] if layer.multiscale else layer.data
-
-
-def is_lazy(pixels: Any) -> bool:
-    """Whether an array is read when it is looked at."""
-    return is_dask(pixels) or is_zarr(pixels)
-
-
-def to_enhance(pixels: Any) -> Any:
-    """An array as `enhance` takes it so that the result is lazy where the layer is.
-
-    Raises
-    ------
-    MemoryError
-        If it has to be read as a whole, and it and the result do not fit into memory.
-    """
-    if is_zarr(pixels):
-        import dask.array
-
-        return dask.array.from_zarr(pixels)
-    if isinstance(pixels, np.ndarray) or is_dask(pixels):
-        return pixels
-    size = int(np.prod(pixels.shape, dtype=np.int64)) * np.dtype(pixels.dtype).itemsize
-    free = psutil.virtual_memory().available
-    if size > free // 3:
-        raise MemoryError(
-            f"the layer needs {size / 2**30:.1f} GiB as an array and {free / 2**30:.1f} GiB are free;"
-            " choose the extent 'view' or 'slice', or crop it first"
-        )
-    return np.asarray(pixels)
-
-
-def shown_region(layer: Image, dims: Dims, *, visible: bool) -> Region | None:
-    """The part of a layer's array that the viewer shows.
-
-    Along displayed axes what is on screen, or all of it; along the others the
-    slice that the viewer is at.
-
-    Parameters
-    ----------
-    layer : Image
-    dims : Dims
-        Of the viewer.
-    visible : bool
-        Only what is on screen, rather than all of the slice.
-
-    Returns
-    -------
-    tuple of slice, or None if the viewer shows nothing of the layer
-    """
-    shape = tuple(layer_pixels(layer).shape)
-    displayed = {axis - (dims.ndim - layer.ndim) for axis in dims.displayed}
-    position = layer.world_to_data(dims.point)
-    # Of a multiscale layer the corners are those of the level on screen.
-    zoom = layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(layer.ndim)
-    region = []
-    for axis, size in enumerate(shape):
-        if axis >= layer.ndim:  # colour samples
-            start, stop = 0, size
-        elif axis not in displayed:
-            start = round(position[axis])
-            stop = start + 1
-        elif visible:
-            first, last = (float(corner[axis]) for corner in layer.corner_pixels)
-            start = max(0, int(np.floor(first * zoom[axis])))
-            stop = min(size, int(np.ceil((last + 1) * zoom[axis])))
-            if last <= first and size > 1:
-                return None
-        else:
-            start, stop = 0, size
-        if not 0 <= start < stop <= size:
-            return None
-        region.append(slice(start, stop))
-    return tuple(region)
-
-
 def region_translate(layer: Image, region: Region) -> NDArray[np.float64]:
     """The ``translate`` that puts a layer of a region's array in its place."""
     origin = [part.start for part in region[: layer.ndim]]
@@ -190,7 +116,38 @@ def kept_state(layer: Image, region: Region | None = None) -> dict[str, Any]:
         kept["colormap"] = state["colormap"]
     if region is not None:
         kept["translate"] = region_translate(layer, region)
+        origin = [part.start for part in region[: layer.ndim]]
+        planes = [kept["plane"]] if "plane" in kept else []
+        for plane in planes + list(kept.get("experimental_clipping_planes", ())):
+            # In pixels of the array, along the axes that a 3D view shows.
+            behind = len(plane["position"]) - len(origin)
+            start = [0] * max(0, behind) + origin[max(0, -behind) :]
+            plane["position"] = tuple(np.subtract(plane["position"], start).tolist())
     return kept
+
+
+def takes_limits(rgb: bool, dtype: np.dtype[Any]) -> bool:
+    """Whether napari draws an image by its contrast limits: all but colours of 8 bits."""
+    return not rgb or dtype != np.uint8
+
+
+def matching_limits(record: dict[str, Any], limits: Sequence[float]) -> tuple[float, float]:
+    """Contrast limits of a source that show it as those of its result show the result.
+
+    The same ones, unless the result has a dtype of its own, onto whose full range the
+    source's black and white point were mapped.
+    """
+    low, high = (float(limit) for limit in limits)
+    if record["options"]["output"] == "same" or "noise" in record:
+        return low, high
+    black, white = _black_and_white(record)
+    full = full_scale(np.dtype(record["options"]["output"])).white
+    return black + low / full * (white - black), black + high / full * (white - black)
+
+
+def _black_and_white(record: dict[str, Any]) -> tuple[float, float]:
+    blacks, whites = zip(*record["ranges"], strict=True)
+    return min(blacks), max(whites)
 
 
 def result_limits(
@@ -212,10 +169,13 @@ def result_limits(
         return (black, white) if white > black else shown
     output = record["options"]["output"]
     if output != "same":
-        dtype = np.dtype(output)
-        return 0.0, 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
-    blacks, whites = zip(*record["ranges"], strict=True)
-    return min(blacks), max(whites)
+        return 0.0, full_scale(np.dtype(output)).white
+    return _black_and_white(record)
+
+
+def widened(limits: Sequence[float], needed: Sequence[float]) -> tuple[float, float]:
+    """The range of a slider of contrast limits, so that it takes other limits too."""
+    return min(limits[0], needed[0]), max(limits[1], needed[1])
 
 
 def result_layer(
@@ -231,7 +191,8 @@ def result_layer(
         },
     }
     kept = kept_state(layer, region)
-    if not layer.rgb:
+    pixels = enhancement.image[0] if isinstance(enhancement.image, list) else enhancement.image
+    if takes_limits(layer.rgb, pixels.dtype):
         limits = (float(layer.contrast_limits[0]), float(layer.contrast_limits[1]))
         kept["contrast_limits"] = result_limits(record, enhancement.image, limits)
     kept["multiscale"] = isinstance(enhancement.image, list)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,13 @@ from qtpy.QtCore import QTimer
 
 from napari_dcr.options import Options
 from napari_dcr.plugin.background import Background, Failure
-from napari_dcr.plugin.layers import (
-    HELPER,
-    layer_pixels,
-    result_layer,
-    shown_region,
-)
+from napari_dcr.plugin.layers import HELPER, result_layer, widened
+from napari_dcr.plugin.pixels import layer_pixels
 from napari_dcr.plugin.run import explain
+from napari_dcr.plugin.shown import canvas_corners, shown_region
 
 if TYPE_CHECKING:
+    from napari.components import Dims
     from napari.layers import Image
     from napari.viewer import Viewer
 
@@ -73,6 +72,9 @@ class Preview:
         self._source: Image | None = None
         self._enhancer: RegionEnhancer | None = None
         self._pixels: Any = None
+        self._watched: Image | None = None
+        self._place: object = None
+        self._changed = False
         self._filling: Any = None
         self._looked = 0.0
         self._background: Background | None = None
@@ -123,7 +125,30 @@ class Preview:
             viewer.layers.events.removed.disconnect(self._on_removed)
             self._stop()
             self._remove_layer()
+            self._watch(None)
             self._enhancer = self._pixels = self._filling = None
+
+    def _watch(self, source: Image | None) -> None:
+        """Notice when the pixels of a layer change, whether replaced or written in place."""
+        if source is self._watched:
+            return
+        for layer, connect in ((self._watched, False), (source, True)):
+            if layer is not None:
+                for emitter in (layer.events.data, layer.events.set_data):
+                    emitter.connect(self._on_pixels) if connect else emitter.disconnect(
+                        self._on_pixels
+                    )
+        self._watched = source
+        self._place = None if source is None else _place(source, self._viewer.dims)
+
+    def _on_pixels(self, _: object = None) -> None:
+        source = self._watched
+        if source is None:
+            return
+        place, self._place = self._place, _place(source, self._viewer.dims)
+        if place == self._place:  # else the layer only shows another slice or level
+            self._changed = True
+            self.refresh()
 
     def refresh(self, _: object = None) -> None:
         """Something has changed: follow it when it has come to rest."""
@@ -140,6 +165,7 @@ class Preview:
         if self._background is not None:
             self._background.abandon()
             self._background = None
+        self._watch(None)
         self._enhancer = self._pixels = self._filling = None
 
     def _stop(self) -> None:
@@ -164,26 +190,24 @@ class Preview:
         source, options = wanted
         if source is not self._source:
             self._remove_layer()
-        region = shown_region(source, self._viewer.dims, visible=True)
+        self._watch(source)
+        viewer = self._viewer
+        region = shown_region(source, viewer.dims, visible=True, view=canvas_corners(viewer))
         if region is None:
             self.told.emit("nothing of the image is in view")
             return
-        pixels = layer_pixels(source)
-        size = 1
-        for part in region:
-            size *= part.stop - part.start
-        if source.rgb:
-            size //= pixels.shape[-1]
+        size = math.prod(part.stop - part.start for part in region[: source.ndim])
         if size > LARGEST:
             self.told.emit(
                 f"{size / 1e6:.0f} megapixels are in view; zoom in to {LARGEST / 1e6:.0f} for a preview"
             )
             return
-        if self._enhancer is None or pixels is not self._pixels:
+        pixels = source.data[0] if source.multiscale else source.data
+        if pixels is not self._pixels:
             self._pixels, self._enhancer = pixels, None
         self._source = source
         self._background = Background(
-            _work(self._enhancer, pixels, options, region),
+            _work(self._enhancer, source, options, region, check=self._changed),
             lambda step: self._on_step(step, source, region),
             lambda result: self._on_end(result, source, region),
         )
@@ -193,7 +217,7 @@ class Preview:
         from napari_dcr.engine.region_run import RegionStep
 
         if not isinstance(step, RegionStep):
-            self._enhancer = step
+            self._enhancer, self._changed = step, False
             return
         layer = self._layer
         if step.coarse is not None:
@@ -235,11 +259,10 @@ class Preview:
                 layer.data = data
             if not np.array_equal(layer.translate, state["translate"]):
                 layer.translate = state["translate"]
-            if not source.rgb and tuple(layer.contrast_limits) != state["contrast_limits"]:
-                layer.contrast_limits_range = _widened(
-                    layer.contrast_limits_range, state["contrast_limits"]
-                )
-                layer.contrast_limits = state["contrast_limits"]
+            limits = state.get("contrast_limits")
+            if limits is not None and tuple(layer.contrast_limits) != limits:
+                layer.contrast_limits_range = widened(layer.contrast_limits_range, limits)
+                layer.contrast_limits = limits
         else:
             self._remove_layer()
             self._source = source
@@ -262,23 +285,30 @@ class Preview:
             self.closed.emit()
 
 
+def _place(source: Image, dims: Dims) -> object:
+    """What decides which pixels of a layer napari has taken to the screen."""
+    seen: object = None
+    if source.multiscale:
+        seen = source.data_level, np.asarray(source.corner_pixels).tolist()
+    margins = tuple(dims.margin_left), tuple(dims.margin_right)
+    return tuple(dims.point), tuple(dims.order), dims.ndisplay, margins, seen
+
+
 def _work(
-    enhancer: RegionEnhancer | None, pixels: Any, options: Options, region: Region
+    enhancer: RegionEnhancer | None, source: Image, options: Options, region: Region, *, check: bool
 ) -> Generator[Any, None, Enhancement | Failure]:
-    """Run in the worker's thread; hands out a new enhancer first, to be kept."""
+    """Run in the worker's thread; hands out the enhancer first, to be kept."""
     try:
         from napari_dcr.engine.region_run import RegionEnhancer
         from napari_dcr.io.formats import open_image
 
+        if enhancer is not None and check and not enhancer.is_current():
+            enhancer = None
         if enhancer is None:
-            enhancer = RegionEnhancer(open_image(pixels))
-            yield enhancer
+            enhancer = RegionEnhancer(open_image(layer_pixels(source)))
+        yield enhancer
         steps = enhancer.steps(options, region, coarse_first=True, core=CORE)
         with contextlib.closing(steps):
             return (yield from steps)
     except Exception as error:
         return Failure(error)
-
-
-def _widened(limits: Any, needed: Any) -> tuple[float, float]:
-    return min(limits[0], needed[0]), max(limits[1], needed[1])

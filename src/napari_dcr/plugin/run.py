@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
-import re
 import shutil
 import time
 from collections.abc import Generator, Sequence
@@ -16,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from napari.utils import progress
 from psygnal import Signal
 
-from napari_dcr.engine.sources import is_zarr
 from napari_dcr.io import ome_metadata as ome
 from napari_dcr.options import Options
 from napari_dcr.plugin.background import Background, Failure
-from napari_dcr.plugin.layers import is_lazy, layer_pixels, to_enhance
+from napari_dcr.plugin.layers import layer_axes
+from napari_dcr.plugin.pixels import is_lazy, layer_levels, layer_pixels, to_enhance
+from napari_dcr.plugin.saving import is_calibrated, layer_pyramid, unused_path
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -116,7 +115,7 @@ def _do(number: int, job: Job) -> Generator[Step, None, Enhancement]:
     if not (layer.multiscale and is_lazy(pixels)):
         return (yield from _tell(number, enhance_steps(to_enhance(pixels), options)))
     # Zoomed out, napari reads a coarse level; to make one from the finest would take all of it.
-    levels = [to_enhance(level) for level in layer.data]
+    levels = [to_enhance(level) for level in layer_levels(layer)]
     return (yield from _tell(number, enhance_pyramid_steps(levels, options)))
 
 
@@ -125,13 +124,18 @@ def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancem
     import dask.array
 
     from napari_dcr.enhancement import enhance_steps
+    from napari_dcr.io.formats import open_image
 
-    pixels = layer_pixels(job.layer)
+    layer, pixels = job.layer, layer_pixels(job.layer)
     folder.mkdir(parents=True, exist_ok=True)
-    path = unused_path(folder, f"{job.layer.name} DCR")
-    image = pixels if is_zarr(pixels) else to_enhance(pixels)
+    path = unused_path(folder, f"{layer.name} DCR")
+    opened = open_image(pixels)
+    if opened.pyramid is None or is_calibrated(layer):
+        opened = replace(
+            opened, pyramid=layer_pyramid(layer, job.options.axes or layer_axes(layer))
+        )
     try:
-        saved = yield from _tell(number, enhance_steps(image, job.options, path))
+        saved = yield from _tell(number, enhance_steps(opened, job.options, path))
     except BaseException:  # cancelled, too
         shutil.rmtree(path, ignore_errors=True)
         raise
@@ -140,14 +144,6 @@ def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancem
     levels = [dask.array.from_zarr(saved.image[name]) for name in ome.level_paths(multiscale)]
     record = {**saved.record, "path": str(path)}
     return replace(saved, image=levels if len(levels) > 1 else levels[0], record=record)
-
-
-def unused_path(folder: Path, name: str) -> Path:
-    """Where nothing is yet: the path of an OME-Zarr image named after a layer."""
-    name = re.sub(r"[^\w .()-]+", "_", name)
-    numbered = itertools.chain([name], (f"{name} {number}" for number in itertools.count(2)))
-    paths = (folder / f"{name}.ome.zarr" for name in numbered)
-    return next(path for path in paths if not path.exists())
 
 
 def _tell(number: int, steps: Generator[Any, None, Enhancement]) -> Generator[Step, None, Any]:

@@ -30,7 +30,6 @@ from napari_dcr.plugin.layers import (
     RECORD,
     is_helper,
     result_layer,
-    shown_region,
     side_layers,
     stages_layer,
 )
@@ -39,6 +38,7 @@ from napari_dcr.plugin.report import ReportPanel
 from napari_dcr.plugin.run import TICKS, Job, Product, Run, explain
 from napari_dcr.plugin.script import as_python
 from napari_dcr.plugin.scrolling import Scrolling
+from napari_dcr.plugin.shown import canvas_corners, shown_region
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -229,7 +229,9 @@ class EnhanceWidget(Container):  # type: ignore[misc]
             region = None
             if self.controls.extent.value != "all":
                 view = self.controls.extent.value == "view"
-                region = shown_region(layer, self._viewer.dims, visible=view)
+                region = shown_region(
+                    layer, self._viewer.dims, visible=view, view=canvas_corners(self._viewer)
+                )
                 if region is None:
                     self._tell_error(f"{layer.name!r} is not in view; choose the extent 'all'")
                     return
