@@ -49,3 +49,50 @@ def test_comparing_and_the_stages(viewer: Any, widget: EnhanceWidget, qtbot: Any
     assert record["stages"] == ["tone curve", "sub-U-Net 1", "sub-U-Net 2"]
     assert np.abs(stages.data[2].astype(int) - result.data).max() <= 1
     assert "napari_dcr.enhance(" in as_python(record)
+
+
+@pytest.mark.gui
+@pytest.mark.parametrize("rgb", [True, False], ids=["colour", "grey"])
+@pytest.mark.parametrize(
+    ("dtype", "full", "output"),
+    [("uint16", 65535, "same"), ("float32", 1, "same"), ("uint16", 65535, "float32"),
+     ("float32", 1, "uint8")],
+)  # fmt: skip
+def test_before_and_after_are_as_bright_as_they_are(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, dtype: str, full: float, output: str, rgb: bool
+) -> None:
+    light = np.random.default_rng(3).random((60, 80, 3) if rgb else (60, 80)) * 0.08
+    pixels = (light * full).astype(dtype)
+    source = viewer.add_image(pixels, rgb=rgb, name="street")
+    shown = tuple(source.contrast_limits)
+    controls = widget.controls
+    controls.depth.value = 0
+    controls.input_range.value = "dtype"
+    controls.output.value = output
+    widget.start()
+    finish(widget, qtbot)
+    result = viewer.layers[-1]
+    controls.image.value = source
+    widget.compare.value = True
+    before = viewer.layers["street [before]"]
+
+    def brightness(layer: Any) -> float:
+        if layer.rgb and layer.dtype == np.uint8:
+            return float(layer.data.mean() / 255)
+        low, high = layer.contrast_limits
+        return float((layer.data.mean(dtype=float) - low) / (high - low))
+
+    assert np.isclose(brightness(before), pixels[:, :40].mean(dtype=float) / full)
+    top = (
+        255
+        if output == "uint8"
+        else 1
+        if "float" in (output, dtype[:5]) or output == "float32"
+        else full
+    )
+    assert np.isclose(brightness(result), result.data.mean(dtype=float) / top)
+    assert brightness(result) > 1.5 * brightness(before)
+    assert tuple(source.contrast_limits) == shown
+    if not (rgb and output == "uint8"):
+        result.contrast_limits = (0, top / 2)
+        assert np.isclose(brightness(before), pixels[:, :40].mean(dtype=float) / full * 2)

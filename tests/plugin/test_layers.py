@@ -20,6 +20,7 @@ from napari_dcr.io.formats import open_image
 from napari_dcr.plugin.layers import (
     describe,
     layer_axes,
+    matching_limits,
     result_layer,
     stages_layer,
 )
@@ -325,3 +326,55 @@ def test_corners_of_a_coarse_level_are_those_of_the_finest() -> None:
     layer._data_level = 1
     layer.corner_pixels = np.array([[4, 5], [9, 39]])
     assert shown_region(layer, viewer.dims, visible=True) == (slice(8, 20), slice(10, 80))
+
+
+@pytest.mark.parametrize("part", [False, True], ids=["all", "region"])
+def test_what_a_3d_view_shows_of_a_layer_is_kept(part: bool) -> None:
+    clipping = {"position": (3, 9, 8), "normal": (0, 1, 0), "enabled": True}
+    layer = Image(
+        np.random.default_rng(0).integers(0, 60, (8, 40, 50), np.uint8), depiction="plane",
+        plane={"position": (4, 20, 25), "normal": (1, 0, 0), "thickness": 3}, rendering="iso",
+        attenuation=0.3, iso_threshold=17, experimental_clipping_planes=[clipping],
+        interpolation2d="custom", custom_interpolation_kernel_2d=np.array([[0.5, 0.5]], np.float32),
+    )  # fmt: skip
+    region = (slice(2, 7), slice(10, 40), slice(0, 30)) if part else None
+    origin = np.array([2, 10, 0]) * part
+    options = napari_dcr.Options(depth=0, axes="zyx", device="cpu")
+    if region is None:
+        enhancement = drain(napari_dcr.enhance_steps(layer.data, options))
+    else:
+        enhancement = drain(RegionEnhancer(open_image(layer.data)).steps(options, region))  # type: ignore[arg-type]
+    data, arguments, _ = result_layer(layer, enhancement, region)
+    result = Image(data, **arguments)
+    names = ("depiction", "rendering", "attenuation", "iso_threshold", "interpolation2d")
+    check_same(result, layer, names)
+    assert result.plane.thickness == 3
+    assert result.plane.normal == layer.plane.normal
+    np.testing.assert_allclose(result.plane.position, layer.plane.position - origin)
+    (plane,) = result.experimental_clipping_planes
+    np.testing.assert_allclose(plane.position, np.array([3, 9, 8]) - origin)
+    np.testing.assert_array_equal(result.custom_interpolation_kernel_2d, [[0.5, 0.5]])
+    assert tuple(layer.plane.position) == (4, 20, 25)
+
+
+@pytest.mark.parametrize("output", ["same", "uint8", "float32"])
+@pytest.mark.parametrize(
+    ("dtype", "full"), [("uint16", 65535), ("float32", 1), ("int16", 32767), ("float64", 1)]
+)
+def test_colours_of_any_dtype_have_the_limits_of_their_dtype(
+    dtype: str, full: float, output: str
+) -> None:
+    light = np.random.default_rng(0).random((40, 50, 3)) * 0.05
+    layer = Image((light * full).astype(dtype), rgb=True)
+    options = napari_dcr.Options(depth=0, output=output, device="cpu")
+    record = drain(napari_dcr.enhance_steps(layer.data, options)).record
+    enhancement = drain(napari_dcr.enhance_steps(layer.data, options))
+    data, arguments, _ = result_layer(layer, enhancement)
+    result = Image(data, **arguments)
+    if output == "uint8":  # napari draws these as they are
+        assert "contrast_limits" not in arguments
+    else:
+        assert tuple(result.contrast_limits) == (0, full if output == "same" else 1)
+    top = {"same": full, "uint8": 255, "float32": 1}[output]
+    np.testing.assert_allclose(matching_limits(record, (0, top)), (0, full))
+    np.testing.assert_allclose(matching_limits(record, (0, top / 4)), (0, full / 4))

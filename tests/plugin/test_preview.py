@@ -68,3 +68,75 @@ def test_the_preview_follows_and_equals_the_result(
     viewer.layers.remove(widget._preview.layer)
     assert not widget.preview.value
     assert widget._preview._enhancer is None
+
+
+def settle(widget: EnhanceWidget, qtbot: Any) -> None:
+    qtbot.waitUntil(lambda: not widget._preview.busy, timeout=60_000)
+    qtbot.wait(150)
+    qtbot.waitUntil(lambda: not widget._preview.busy, timeout=60_000)
+
+
+FRAMES = {
+    "2D": (60, 80),
+    "stack": (3, 60, 80),
+}
+
+
+@pytest.mark.gui
+@pytest.mark.parametrize("model", ["photo", "microscopy"])
+@pytest.mark.parametrize("change", ["replaced", "in place", "in place, strided"])
+@pytest.mark.parametrize("shape", FRAMES.values(), ids=FRAMES)
+def test_the_preview_follows_pixels_that_change(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, shape: tuple[int, ...], change: str, model: str
+) -> None:
+    rng = np.random.default_rng(0)
+
+    def scene(level: float) -> NDArray[np.uint16]:
+        return rng.poisson(level, shape).astype(np.uint16)
+
+    pixels = scene(3000)
+    if change == "in place, strided":
+        pixels = np.asfortranarray(pixels)
+    layer = viewer.add_image(pixels, name="live")
+    viewer.scene.camera.zoom /= 2
+    qtbot.wait(200)
+    widget.controls.model.value = model
+    widget.controls.depth.value = 1
+    widget.preview.value = True
+    settle(widget, qtbot)
+    for level in (40, 900):
+        frame = scene(level)
+        if change == "replaced":
+            layer.data = frame
+        else:
+            layer.data[...] = frame
+            layer.refresh()
+        settle(widget, qtbot)
+        preview = widget._preview.layer
+        region = tuple(slice(*span) for span in preview.metadata["napari_dcr"]["region"])
+        axes = "zyx"[-len(shape) :]
+        expected = napari_dcr.enhance(frame, model=model, depth=1, axes=axes, device="cpu")[region]
+        np.testing.assert_allclose(preview.data.astype(float), expected, atol=1)
+
+
+@pytest.mark.gui
+def test_a_refresh_without_a_change_computes_nothing_anew(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = viewer.add_image(np.random.default_rng(0).integers(0, 60, (3, 60, 80), np.uint8))
+    widget.controls.depth.value = 1
+    widget.preview.value = True
+    settle(widget, qtbot)
+    enhancer, looked = widget._preview._enhancer, []
+    monkeypatch.setattr(type(enhancer), "is_current", lambda self: (looked.append(1), True)[1])
+    layer.refresh()
+    settle(widget, qtbot)
+    assert len(looked) == 1
+    assert widget._preview._enhancer is enhancer
+    viewer.dims.set_point(0, 2)  # another slice is no other image
+    settle(widget, qtbot)
+    assert len(looked) == 1
+    widget.preview.value = False
+    layer.refresh()
+    settle(widget, qtbot)
+    assert len(looked) == 1
