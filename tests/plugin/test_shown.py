@@ -53,7 +53,7 @@ def test_the_plane_on_screen_whatever_the_units_of_the_viewer(own: str, shown: s
     shift=st.floats(-100, 100),
     others=st.sampled_from(UNITS),
     own=st.sampled_from(UNITS),
-    thickness=st.sampled_from([0, 1, 3.2, 5, 100]),
+    thickness=st.sampled_from([0, 1.4, 3.2, 4.6, 100]),
     mode=st.sampled_from(["none", "mean", "max", "sum"]),
 )
 def test_planes_are_those_that_napari_projects(
