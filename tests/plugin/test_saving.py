@@ -85,3 +85,12 @@ def test_metadata_of_an_ome_zarr_are_kept_where_the_layer_has_none(tmp_path: Pat
     bare.scale = (7, 8)
     image = saved(bare, tmp_path / "b", "yx")
     assert image["datasets"][0]["coordinateTransformations"][0]["scale"] == [7, 8]
+
+
+@pytest.mark.parametrize(
+    "place", [{"rotate": 30}, {"shear": [0.2]}, {"affine": np.diag([2, 1, 1])}]
+)
+def test_what_a_file_cannot_say_is_told(tmp_path: Path, place: dict[str, Any]) -> None:
+    layer = Image(np.random.default_rng(0).integers(0, 60, (40, 50), np.uint8), **place)
+    with pytest.warns(napari_dcr.InputWarning, match="rotation, shear and affine"):
+        saved(layer, tmp_path)

@@ -136,7 +136,7 @@ def describe_pyramid(
         Path of the level of that image that it was made from.
     """
     base_scale, base_shift = [1.0] * len(axes), [0.0] * len(axes)
-    described: list[Any] = [describe_axis(a) for a in axes]
+    described: list[Any] = [_describe_axis(a) for a in axes]
     if template is not None:
         named = template.get("axes")
         if named and len(named) == len(axes) and all(isinstance(a, dict) for a in named):
@@ -159,8 +159,7 @@ def describe_pyramid(
     return {**kept, "axes": described, "datasets": datasets, "type": "mean"}
 
 
-def describe_axis(letter: str) -> dict[str, str]:
-    """Metadata of an axis: its name, and its type where the letter tells it."""
+def _describe_axis(letter: str) -> dict[str, str]:
     kinds = {"t": "time", "c": "channel", "s": "channel", "z": "space", "y": "space", "x": "space"}
     kind = kinds.get(letter)
     return {"name": letter, "type": kind} if kind else {"name": letter}

@@ -19,7 +19,7 @@ from napari_dcr.options import Options
 from napari_dcr.plugin.background import Background, Failure
 from napari_dcr.plugin.layers import layer_axes
 from napari_dcr.plugin.pixels import is_lazy, layer_levels, layer_pixels, to_enhance
-from napari_dcr.plugin.saving import is_calibrated, layer_pyramid, unused_path
+from napari_dcr.plugin.saving import placed, unused_path
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -129,11 +129,7 @@ def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancem
     layer, pixels = job.layer, layer_pixels(job.layer)
     folder.mkdir(parents=True, exist_ok=True)
     path = unused_path(folder, f"{layer.name} DCR")
-    opened = open_image(pixels)
-    if opened.pyramid is None or is_calibrated(layer):
-        opened = replace(
-            opened, pyramid=layer_pyramid(layer, job.options.axes or layer_axes(layer))
-        )
+    opened = placed(open_image(pixels), layer, job.options.axes or layer_axes(layer))
     try:
         saved = yield from _tell(number, enhance_steps(opened, job.options, path))
     except BaseException:  # cancelled, too

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_dcr.io import ome_metadata as ome
+from napari_dcr.io.calibration import SPACE, TIME, Calibration
+from napari_dcr.io.ome_zarr import described
 
 if TYPE_CHECKING:
     from napari.layers import Image
+
+    from napari_dcr.engine.sources import Opened
 
 
 def unused_path(folder: Path, name: str) -> Path:
@@ -23,11 +27,10 @@ def unused_path(folder: Path, name: str) -> Path:
     return next(path for path in paths if not path.exists())
 
 
-def layer_pyramid(layer: Image, axes: str) -> dict[str, Any]:
-    """OME-Zarr metadata with a layer's axes, units, scale and position.
+def layer_calibration(layer: Image, axes: str) -> Calibration:
+    """Size, unit and position of a layer's pixels.
 
-    The form is that of `napari_dcr.engine.sources.Opened.pyramid`. Rotation, shear and affine
-    transforms have no place in it: see `is_placed_by_axes`.
+    Rotation, shear and affine transforms have no place in it: see `is_placed_by_axes`.
 
     Parameters
     ----------
@@ -35,25 +38,34 @@ def layer_pyramid(layer: Image, axes: str) -> dict[str, Any]:
     axes : str
         A letter per axis of its array.
     """
-    described: list[dict[str, str]] = []
-    for letter, unit in itertools.zip_longest(axes, layer.units):
-        axis = ome.describe_axis(letter)
-        if unit is not None and axis.get("type") in ("space", "time") and str(unit) != "pixel":
-            axis["unit"] = str(unit)
-        described.append(axis)
-    colours = len(axes) - layer.ndim
-    changes: list[dict[str, Any]] = [
-        {"type": "scale", "scale": [*map(float, layer.scale), *[1.0] * colours]}
-    ]
-    if np.any(layer.translate):
-        shift = [*map(float, layer.translate), *[0.0] * colours]
-        changes.append({"type": "translation", "translation": shift})
-    return {
-        "name": layer.name,
-        "axes": described,
-        "datasets": [{"path": "layer", "coordinateTransformations": changes}],
-        "level": "layer",
-    }
+    spatial = axes[: layer.ndim]
+    return Calibration(
+        sizes={a: float(size) for a, size in zip(spatial, layer.scale, strict=True)},
+        units={
+            a: str(unit)
+            for a, unit in zip(spatial, layer.units, strict=True)
+            if a in SPACE + TIME and str(unit) != "pixel"
+        },
+        origin={
+            a: float(shift) for a, shift in zip(spatial, layer.translate, strict=True) if shift
+        },
+        name=layer.name,
+    )
+
+
+def placed(opened: Opened, layer: Image, axes: str) -> Opened:
+    """A layer's image, of which the layer says where it lies, unless only its file does."""
+    if opened.pyramid is not None and not is_calibrated(layer):
+        return opened
+    if not is_placed_by_axes(layer):
+        opened.warnings.add(
+            "the saved file has the layer's scale and position; its rotation, shear and affine"
+            " transform are kept in the layer only"
+        )
+    kept = {k: v for k, v in (opened.pyramid or {}).items() if k != "coordinateTransformations"}
+    return replace(
+        opened, pyramid={**kept, **(described(axes, layer_calibration(layer, axes)) or {})}
+    )
 
 
 def is_calibrated(layer: Image) -> bool:
