@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from numpy.typing import NDArray
 
 import napari_dcr
+from napari_dcr.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +46,40 @@ def random(shape: tuple[int, ...], dtype: str = "uint8") -> NDArray[Any]:
     if dtype.startswith("float"):
         return rng.random(shape).astype(dtype)
     return rng.integers(0, np.iinfo(dtype).max, shape, dtype)
+
+
+FAST: dict[str, Any] = {"depth": 0, "device": "cpu", "precision": "fp32"}
+
+
+def dim(height: int, width: int, dtype: str = "uint8", seed: int = 1) -> NDArray[Any]:
+    """A dim scene with Poisson noise; 12 bits of 16 where the dtype has them."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    photons = rng.poisson(18 + 12 * np.sin(y / 6) * np.cos(x / 9)).astype(dtype)
+    return photons if dtype == "uint8" else (photons * np.array(60, dtype)).astype(dtype)
+
+
+def dim_colour(height: int, width: int, dtype: str = "uint8") -> NDArray[Any]:
+    """A dim scene in colour."""
+    grey = dim(height, width, dtype)
+    return np.stack([grey, grey // 2 + 3, grey // 3 + 5], -1)
+
+
+def shell(source: Path, target: Path, *arguments: str) -> int:
+    """Run the shell's command on a file."""
+    fast = ("--depth", "0", "--device", "cpu", "--precision", "fp32", "-q")
+    return main(["enhance", str(source), "-o", str(target), *fast, *arguments])
+
+
+def three_ways(source: Path) -> tuple[NDArray[Any], Path, Path]:
+    """Enhance a TIFF in memory, by region and through the shell; all give the same pixels."""
+    folder = source.parent
+    regions, whole = folder / "by-region.tif", folder / "by-shell.tif"
+    for path in (regions, whole):
+        path.unlink(missing_ok=True)
+    result: NDArray[Any] = napari_dcr.enhance(source, **FAST)
+    assert napari_dcr.enhance(source, out=regions, **FAST) == regions
+    assert shell(source, whole) == 0
+    assert np.array_equal(tifffile.imread(regions), result)
+    assert np.array_equal(tifffile.imread(whole), result)
+    return result, regions, whole
