@@ -225,7 +225,7 @@ def _write_directory(
     for code, tag in tags.items():
         if tag.directory is not None:
             place = _write_directory(file, tag.directory, (), 0, form, start)
-            kind, value = LONG, struct.pack(form.order + "I", place)
+            kind, count, value = LONG, 1, struct.pack(form.order + "I", place)
             if form.big:
                 kind, value = 16, form.pack_offset(place)  # LONG8: Pillow does not follow IFD8
         else:

@@ -1,0 +1,347 @@
+"""What stays beside the pixels, read back with another library than the one that wrote it."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import exifread
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from PIL import Image as PILImage
+from PIL import ImageCms, ImageOps
+from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
+
+import napari_dcr
+from napari_dcr.io import formats
+
+from .conftest import FAST, dim, dim_colour, shell, three_ways
+
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf>night</rdf></x:xmpmeta>'
+
+
+def exif_of_a_camera(orientation: int) -> PILImage.Exif:
+    exif = PILImage.Exif()
+    exif[274] = orientation
+    exif[271], exif[315], exif[33432] = "A Camera", "A. Person", "2026 A. Person"
+    exif[306] = "2026:01:02 03:04:05"
+    exif[34665] = {33434: IFDRational(1, 30), 36867: "2026:01:02 03:04:05", 37500: b"makers' own"}
+    exif[34853] = {1: "N", 2: (47.0, 22.0, 33.5), 3: "E", 4: (8.0, 32.0, 1.25)}
+    return exif
+
+
+def save(path: Path, dtype: str, orientation: int) -> None:
+    """A picture of a camera in the format that the suffix names."""
+    pixels, exif = dim_colour(40, 56, dtype), exif_of_a_camera(orientation)
+    if path.suffix != ".png":
+        how: dict[str, Any] = {"exif": exif, "icc_profile": PROFILE}
+        if path.suffix == ".tif":
+            info = ImageFileDirectory_v2()
+            for code, value in exif.items():
+                info[code] = value
+            info[700] = XMP
+            PILImage.fromarray(pixels).save(
+                path, dpi=(150, 150), tiffinfo=info, icc_profile=PROFILE
+            )
+        elif path.suffix == ".webp":
+            PILImage.fromarray(pixels).save(path, lossless=True, xmp=XMP, **how)
+        else:
+            PILImage.fromarray(pixels).save(path, dpi=(150, 150), xmp=XMP, **how)
+        return
+    chunks = [
+        (b"iCCP", b"sRGB\0\0" + zlib.compress(PROFILE)),
+        (b"pHYs", struct.pack(">IIB", 5906, 5906, 1)),
+        (b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")),
+        (b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + XMP),
+    ]
+    content = imagecodecs.png_encode(pixels)
+    beside = b"".join(
+        struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks
+    )
+    path.write_bytes(content[:33] + beside + content[33:])
+
+
+def exif_read(path: Path) -> dict[str, Any]:
+    """EXIF by the package ExifRead, which none of the writers uses."""
+    with path.open("rb") as file:
+        return dict(exifread.process_file(file, details=False))
+
+
+@pytest.mark.parametrize("target", ["o.tif", "o.png", "o.jpg", "o.ome.tif"])
+@pytest.mark.parametrize(
+    ("source", "dtype", "orientation"),
+    [
+        ("a.jpg", "uint8", 6),
+        ("a.png", "uint8", 3),
+        ("a.png", "uint16", 8),
+        ("a.tif", "uint8", 5),
+        ("a.webp", "uint8", 2),
+    ],
+)
+def test_what_a_camera_writes_is_kept(
+    tmp_path: Path, source: str, dtype: str, orientation: int, target: str
+) -> None:
+    save(tmp_path / source, dtype, orientation)
+    wide = target.endswith(".tif") or target == "o.png"
+    assert (
+        shell(tmp_path / source, tmp_path / target, *([] if wide else ["--output", "uint8"])) == 0
+    )
+    tags = exif_read(tmp_path / target)
+    assert tags["Image Orientation"].values == [orientation]
+    assert str(tags["Image Make"]) == "A Camera"
+    assert str(tags["Image Artist"]) == "A. Person"
+    assert str(tags["Image Copyright"]) == "2026 A. Person"
+    assert str(tags["Image DateTime"]) == "2026:01:02 03:04:05"
+    assert str(tags["EXIF ExposureTime"]) == "1/30"
+    assert [float(v) for v in tags["GPS GPSLatitude"].values] == [47, 22, 33.5]
+    content = (tmp_path / target).read_bytes()
+    if target == "o.png":
+        with PILImage.open(tmp_path / target) as file:
+            assert file.info["icc_profile"] == PROFILE
+            assert file.info["xmp" if "xmp" in file.info else "XML:com.adobe.xmp"] in (
+                XMP,
+                XMP.decode(),
+            )
+            resolution = file.info.get("dpi")
+    elif target == "o.jpg":
+        assert b"ICC_PROFILE\0\1\1" + PROFILE in content
+        assert b"http://ns.adobe.com/xap/1.0/\0" + XMP in content
+        with PILImage.open(tmp_path / target) as file:
+            resolution = file.info["dpi"]
+    else:
+        with PILImage.open(tmp_path / target) as file:
+            assert file.info["icc_profile"] == PROFILE
+            assert file.tag_v2[700] == XMP
+            resolution = file.info.get("dpi")
+    if source != "a.webp":  # which holds none
+        assert resolution == pytest.approx((150, 150), abs=0.1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("source", ["a.jpg", "a.tif"])
+def test_orientation_is_kept_or_pixels_are_turned(
+    tmp_path: Path, source: str, orientation: int
+) -> None:
+    save(tmp_path / source, "uint8", orientation)
+    with PILImage.open(tmp_path / source) as file:
+        upright = np.asarray(ImageOps.exif_transpose(file))
+    stored = formats.read(tmp_path / source).pixels
+    result = napari_dcr.enhance(stored, **FAST)
+    # Viewers show the result as they show the source, but brighter.
+    for target in ("o.tif", "o.png"):
+        assert shell(tmp_path / source, tmp_path / target) == 0
+        with PILImage.open(tmp_path / target) as file:
+            shown = np.asarray(ImageOps.exif_transpose(file))
+        assert shown.shape == upright.shape
+        assert np.corrcoef(shown.ravel(), upright.ravel())[0, 1] > 0.85
+    assert np.array_equal(tifffile.imread(tmp_path / "o.tif"), result)
+    # An OME-Zarr image has no orientation.
+    if shell(tmp_path / source, tmp_path / "o.ome.zarr") == 0:
+        turned = zarr.open(tmp_path / "o.ome.zarr")["0"][...]
+        again = napari_dcr.enhance(upright, **FAST)
+        assert turned.shape == upright.shape
+        assert np.abs(turned.astype(int) - again).max() <= 12  # the survey sees it lying or upright
+    # An array has none either: the pixels stay, and the user is told.
+    if orientation > 1:
+        with pytest.warns(napari_dcr.InputWarning, match=f"Orientation {orientation}"):
+            assert np.array_equal(napari_dcr.enhance(tmp_path / source, **FAST), result)
+
+
+def test_a_large_lying_tiff_is_turned_by_region(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = dim(300, 420, "uint16")
+    for orientation, how in ((6, {"compression": "zlib", "tile": (64, 96)}), (7, {})):
+        tag = (274, 3, 1, orientation, True)
+        source = tmp_path / f"{orientation}.tif"
+        tifffile.imwrite(source, pixels, extratags=[tag], photometric="minisblack", **how)  # type: ignore[arg-type]
+        out = tmp_path / f"{orientation}.zarr"
+        turned = napari_dcr.enhance(source, out=out, tile=128, **FAST)[...]
+        expected = {6: np.rot90(pixels, -1), 7: pixels[::-1, ::-1].T}[orientation]
+        assert np.abs(turned.astype(int) - napari_dcr.enhance(expected.copy(), **FAST)).max() <= 300
+        assert np.corrcoef(turned.ravel(), expected.ravel())[0, 1] > 0.95
+
+
+def test_thumbnails_of_the_old_picture_are_cut_off(tmp_path: Path) -> None:
+    exif = exif_of_a_camera(1)
+    small = tmp_path / "small.jpg"
+    PILImage.fromarray(dim_colour(20, 28)).save(small)
+    block = exif.tobytes()
+    # A directory after the first one, with a thumbnail behind it.
+    body = bytearray(block[6:])
+    order = "<" if body[:2] == b"II" else ">"
+    first = struct.unpack(order + "I", body[4:8])[0]
+    count = struct.unpack(order + "H", body[first : first + 2])[0]
+    following, place = first + 2 + 12 * count, len(body)
+    body[following : following + 4] = struct.pack(order + "I", place)
+    thumbnail = small.read_bytes()
+    data = place + 2 + 24 + 4
+    body += struct.pack(order + "HHHII", 2, 513, 4, 1, data)
+    body += struct.pack(order + "HHIII", 514, 4, 1, len(thumbnail), 0) + thumbnail
+    PILImage.fromarray(dim_colour(40, 56)).save(tmp_path / "a.jpg", exif=b"Exif\0\0" + bytes(body))
+    with (tmp_path / "a.jpg").open("rb") as file:
+        assert "JPEGThumbnail" in exifread.process_file(file)
+    assert shell(tmp_path / "a.jpg", tmp_path / "o.jpg") == 0
+    with (tmp_path / "o.jpg").open("rb") as file:
+        tags = exifread.process_file(file)
+    assert "JPEGThumbnail" not in tags
+    assert str(tags["EXIF ExposureTime"]) == "1/30"
+
+
+GEO = {
+    33550: ("d", (0.5, 0.5, 0.0)),
+    33922: ("d", (0.0, 0.0, 0.0, 430000.0, 4580000.0, 0.0)),
+    34735: ("H", (1, 1, 0, 1, 1024, 0, 1, 1)),
+    34736: ("d", (6378137.0, 298.25)),
+    34737: ("s", "WGS 84 / UTM zone 18N|"),
+    42113: ("s", "-9999"),
+}
+STATISTICS = '<GDALMetadata>\n  <Item name="AREA">Point</Item>\n  <Item name="STATISTICS_MEAN" sample="0">7</Item>\n</GDALMetadata>'
+
+
+@pytest.mark.parametrize(
+    ("dtype", "how"),
+    [
+        ("int16", {}),
+        ("uint16", {"compression": "zlib", "tile": (16, 32)}),
+        ("float32", {"bigtiff": True}),
+    ],
+)
+def test_geotiff(tmp_path: Path, dtype: str, how: dict[str, Any]) -> None:
+    tags = [
+        (code, kind, len(value) * (kind != "s"), value, True) for code, (kind, value) in GEO.items()
+    ]
+    tags.append((42112, "s", 0, STATISTICS, True))
+    tifffile.imwrite(
+        tmp_path / "a.tif", dim(40, 56, dtype), photometric="minisblack", extratags=tags, **how
+    )
+    assert formats.read(tmp_path / "a.tif").metadata.nodata == -9999
+    _, *files = three_ways(tmp_path / "a.tif")
+    for path in files:
+        with PILImage.open(path) as file:
+            read = dict(file.tag_v2)
+        for code, (_, value) in GEO.items():
+            assert read[code] == value
+        assert "AREA" in read[42112]
+        assert "STATISTICS" not in read[42112]
+        with tifffile.TiffFile(path) as file:
+            assert file.pages.first.geotiff_tags["ModelPixelScale"] == [0.5, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}])
+def test_every_page_keeps_its_date_and_description(tmp_path: Path, how: dict[str, Any]) -> None:
+    source = tmp_path / "a.tif"
+    with tifffile.TiffWriter(source) as writer:
+        for number in range(4):
+            writer.write(
+                dim(40, 56, "uint16", number), description=f"exposure {number}", metadata=None,
+                datetime=f"2026:01:01 00:00:0{number}", software="a camera", contiguous=False, **how,
+            )  # fmt: skip
+    result, *files = three_ways(source)
+    assert result.shape == (4, 40, 56)
+    for path in files:
+        with PILImage.open(path) as file:
+            assert file.n_frames == 4
+            for number in range(4):
+                file.seek(number)
+                assert file.tag_v2[306] == f"2026:01:01 00:00:0{number}"
+                assert file.tag_v2[270] == f"exposure {number}"
+                assert file.tag_v2[305] == "a camera"
+                assert np.array_equal(np.asarray(file), result[number])
+
+
+def test_a_description_beside_the_axes_is_kept(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.stack([dim(40, 56), dim(40, 56, seed=2)]), photometric="minisblack",
+        metadata={"axes": "TYX"}, description="lens cap on, 5 µm".encode(),
+    )  # fmt: skip
+    _, *files = three_ways(tmp_path / "a.tif")
+    for path in files:
+        with tifffile.TiffFile(path) as file:
+            assert file.series[0].axes == "TYX"
+            assert file.pages.first.description == "lens cap on, 5 µm"
+        with PILImage.open(path) as file:
+            assert "lens cap on" in str(file.tag_v2[270])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "RGBA"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_chunks_of_png(tmp_path: Path, mode: str, bits: int) -> None:
+    count = len(mode)
+    pixels = np.dstack([dim(40, 56, f"uint{bits}", seed) for seed in range(count)])
+    pixels = pixels[..., 0] if count == 1 else pixels
+    texts = {"Title": "Night", "Author": "A. Person", "Comment": "with a µ"}
+    chunks = [(b"gAMA", struct.pack(">I", 45455)), (b"pHYs", struct.pack(">IIB", 3000, 4000, 1))]
+    chunks += [(b"tEXt", k.encode() + b"\0" + v.encode("latin-1")) for k, v in texts.items()]
+    content = imagecodecs.png_encode(np.ascontiguousarray(pixels))
+    beside = b"".join(
+        struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks
+    )
+    (tmp_path / "a.png").write_bytes(content[:33] + beside + content[33:])
+    assert shell(tmp_path / "a.png", tmp_path / "o.png") == 0
+    with PILImage.open(tmp_path / "o.png") as file:
+        assert {k: file.text[k] for k in texts} == texts
+        assert file.info["gamma"] == pytest.approx(0.45455)
+        assert file.info["dpi"] == pytest.approx((76.2, 101.6), abs=0.01)
+        if bits == 8:
+            assert file.mode == mode
+    result = napari_dcr.enhance(tmp_path / "a.png", **FAST)
+    assert result.dtype == f"uint{bits}"
+    assert np.array_equal(imagecodecs.png_decode((tmp_path / "o.png").read_bytes()), result)
+    if "A" in mode:
+        assert np.array_equal(result[..., -1], pixels[..., -1])
+    assert shell(tmp_path / "a.png", tmp_path / "o.tif") == 0
+    tags = exif_read(tmp_path / "o.tif")
+    assert str(tags["Image Artist"]) == "A. Person"
+    assert float(tags["Image XResolution"].values[0]) == pytest.approx(30)
+    assert tags["Image ResolutionUnit"].values == [3]
+
+
+@pytest.mark.parametrize("kind", ["apng", "mpo", "webp"])
+def test_further_pictures_of_a_file_are_counted(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = [PILImage.fromarray(dim_colour(40, 56) + np.uint8(n)) for n in range(3)]
+    path = tmp_path / {"apng": "a.png", "mpo": "a.jpg", "webp": "a.webp"}[kind]
+    how: dict[str, Any] = (
+        {"format": "MPO"} if kind == "mpo" else {"lossless": True} if kind == "webp" else {}
+    )
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], **how)
+    with pytest.warns(napari_dcr.InputWarning, match="holds 3 pictures; the first .* 2 are left"):
+        result = napari_dcr.enhance(path, **FAST)
+    with PILImage.open(path) as file:
+        assert np.array_equal(result, napari_dcr.enhance(np.asarray(file.convert("RGB")), **FAST))
+    assert shell(path, tmp_path / "o.png") == 0
+    assert "2 are left out" in capsys.readouterr().err
+    with PILImage.open(tmp_path / "o.png") as file:
+        assert getattr(file, "n_frames", 1) == 1
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
+def test_bmp_is_read(tmp_path: Path, mode: str) -> None:
+    picture = PILImage.fromarray(dim_colour(40, 56)).convert(mode)
+    picture.save(tmp_path / "a.bmp", dpi=(96, 96))
+    expected = np.asarray(picture.convert("RGB" if mode == "P" else mode))
+    result = napari_dcr.enhance(tmp_path / "a.bmp", **FAST)
+    assert np.array_equal(result, napari_dcr.enhance(expected, **FAST))
+    assert shell(tmp_path / "a.bmp", tmp_path / "out/") == 0
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+def test_every_row_of_the_table_has_its_test() -> None:
+    """The table of the documentation names a test of this folder in every row."""
+    tests = Path(__file__).parent
+    known = set(re.findall(r"def (test_\w+)", "".join(p.read_text() for p in tests.glob("*.py"))))
+    page = (tests.parents[1] / "docs" / "file-formats.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if re.match(r"\| (?!---|what)", line)]
+    named = [re.findall(r"`(test_\w+)`", row) for row in rows]
+    assert len(rows) > 20
+    assert all(named)
+    assert {name for names in named for name in names} <= known
