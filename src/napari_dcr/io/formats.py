@@ -251,8 +251,8 @@ def _opened(path: Path, picture: Picture) -> Opened:
     stamp = f"{path} {status.st_size} {status.st_mtime_ns}"
     return Opened(
         picture.pixels, picture.axes, lambda: stamp, metadata=picture.metadata,
-        samples=picture.samples, doubt=picture.doubt, warnings=warnings_of(path, picture.notes),
-        nodata=getattr(picture.metadata, "nodata", None),
+        samples=picture.samples, doubt=picture.doubt, nodata=picture.metadata.nodata,
+        warnings=warnings_of(path, picture.notes),
     )  # fmt: skip
 
 

@@ -230,6 +230,8 @@ def _metadata(path: Path, file: Any, model: ColourModel) -> Metadata:
         tags.pop(t.DESCRIPTION, None)
     if model.samples.startswith("rgb") and model.name in ("CMYK", "CIE L*a*b*", "ICC L*a*b*"):
         tags = {code: tag for code, tag in tags.items() if code not in _OF_OTHER_COLOURS}
+    if model.convert is not None:
+        tags.pop(t.GDAL_NODATA, None)  # a value before conversion
     pages = {}
     for number, page in enumerate(series.pages):
         if number and page is not None and page.parent is first.parent:
