@@ -235,6 +235,22 @@ def test_geotiff(tmp_path: Path, dtype: str, how: dict[str, Any]) -> None:
             assert file.pages.first.geotiff_tags["ModelPixelScale"] == [0.5, 0.5, 0.0]
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_tags_of_other_pixels_are_not_copied(tmp_path: Path, dtype: str) -> None:
+    """Layers of Photoshop, camera raw and scanners' offsets: they hold or describe other pixels."""
+    theirs = {37724: "Adobe Photoshop Document Data Block", 50708: "A Raw Camera", 65000: "kept"}
+    tifffile.imwrite(
+        tmp_path / "a.tif", dim(40, 56, dtype), photometric="minisblack",
+        extratags=[(code, "s", 0, text, True) for code, text in theirs.items()],
+    )  # fmt: skip
+    _, *files = three_ways(tmp_path / "a.tif")
+    for path in files:
+        with PILImage.open(path) as file:
+            assert file.tag_v2.get(65000) == "kept"
+            assert 37724 not in file.tag_v2
+            assert 50708 not in file.tag_v2
+
+
 @pytest.mark.parametrize("how", [{}, {"compression": "zlib"}])
 def test_every_page_keeps_its_date_and_description(tmp_path: Path, how: dict[str, Any]) -> None:
     source = tmp_path / "a.tif"
