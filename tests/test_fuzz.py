@@ -109,7 +109,8 @@ def _as_kind(
     return pixels.copy() if kind == "plain" else pixels
 
 
-@settings(max_examples=120, suppress_health_check=list(HealthCheck))
+# The same images in every run: what a later change breaks is found, and nothing else fails.
+@settings(max_examples=120, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(images())
 def test_any_array(drawn: tuple[Any, NDArray[Any], NDArray[np.bool_], dict[str, Any]]) -> None:
     image, pixels, gone, options = drawn
@@ -117,6 +118,8 @@ def test_any_array(drawn: tuple[Any, NDArray[Any], NDArray[np.bool_], dict[str, 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", napari_dcr.InputWarning)
+        if pixels.dtype == np.float16:  # to copy a masked array: NumPy's own fill value is 1e20
+            warnings.filterwarnings("ignore", "overflow encountered in cast")
         try:
             result = napari_dcr.enhance(image, **options)
         except (TypeError, ValueError) as error:

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from napari_dcr.engine.output import Display, LeftAlone, Rendering
-from napari_dcr.engine.planes import ArrayPlane, native, read_plane
+from napari_dcr.engine.planes import ArrayPlane, read_plane
 from napari_dcr.engine.setup import Setup
-from napari_dcr.engine.sources import Opened, Source, is_dask
+from napari_dcr.engine.sources import MarkedSource, Opened, Region, Source, is_dask
 from napari_dcr.engine.survey import REMEMBERED, SURVEYS, Block, Subject, Survey, Surveyor
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defect_survey import without_defects
@@ -29,7 +29,6 @@ from napari_dcr.image.intensity import (
     find_scale,
     needs_histogram,
 )
-from napari_dcr.image.missing import mark
 from napari_dcr.image.noise import NoiseEstimate, NoiseModel, fit_noise
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
@@ -502,15 +501,25 @@ def _survey_lazily(
     from dask.delayed import delayed
 
     look = delayed(_look, pure=False)
+
+    def pixels(frame: tuple[int, ...], rows: slice, columns: slice) -> Any:
+        box = layout.index(frame, channel, rows, columns, slice(None))
+        whole = tuple(
+            slice(None) if a == "s" else slice(i, i + 1) if isinstance(i, int) else i
+            for a, i in zip(layout.axes, box, strict=True)
+        )
+        return opened.array[whole], tuple(i.start or 0 for i in whole)
+
     work = (
         look(
             surveyor.subject,
             layout,
             opened.nodata,
+            frame,
             channel,
-            opened.array[layout.index(frame, channel, rows, columns, slice(None))],
-            rows.start,
-            columns.start,
+            rows,
+            columns,
+            *pixels(frame, rows, columns),
         )
         for frame in frames
         for rows, columns in surveyor.subject.blocks
@@ -522,9 +531,10 @@ def _survey_lazily(
 
 
 def _look(
-    subject: Subject, layout: Layout, nodata: float | None, channel: int, pixels: NDArray[Any],
-    row: int, column: int,
+    subject: Subject, layout: Layout, nodata: float | None, frame: tuple[int, ...], channel: int,
+    rows: slice, columns: slice, pixels: NDArray[Any], origin: tuple[int, ...],
 ) -> Block:  # fmt: skip
-    colours = layout.band(channel).colours
-    marked = mark(pixels, layout.sample_axis, colours, nodata)
-    return subject.look(native(layout.to_planar(marked))[:colours], row, column)
+    """Survey a block of a plane, of which ``pixels`` begin at ``origin``."""
+    source = MarkedSource(Region(pixels, origin), layout, nodata)
+    read = _colours(source, layout, frame, channel)
+    return subject.look(read(rows, columns), rows.start, columns.start)

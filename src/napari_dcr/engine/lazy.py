@@ -20,7 +20,7 @@ from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.engine.setup import RunnerSpec
-from napari_dcr.engine.sources import MarkedSource
+from napari_dcr.engine.sources import MarkedSource, Region
 from napari_dcr.engine.tiles import Grid
 from napari_dcr.image.axes import Layout
 from napari_dcr.network import weights
@@ -89,28 +89,6 @@ def _new_runner(spec: RunnerSpec) -> TileRunner:
 
 _ONE_AT_A_TIME = threading.Lock()
 """A block uses all of a device: several threads of a worker would only take its memory."""
-
-
-class Region:
-    """A box of a larger array, indexed like the whole of it."""
-
-    def __init__(self, values: NDArray[Any], origin: tuple[int, ...]) -> None:
-        self._values, self._origin = values, origin
-        self.shape, self.dtype = values.shape, values.dtype
-
-    def _local(self, index: tuple[int | slice, ...]) -> tuple[int | slice, ...]:
-        return tuple(
-            i - o
-            if isinstance(i, int)
-            else (i if i.start is None else slice(i.start - o, i.stop - o))
-            for i, o in zip(index, self._origin, strict=True)
-        )
-
-    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
-        return self._values[self._local(index)]
-
-    def __setitem__(self, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
-        self._values[self._local(index)] = values
 
 
 Box = tuple[tuple[int, int], ...]

@@ -184,6 +184,8 @@ class Quantitative:
 
     def keep_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
         """Alpha as it is, rounded and clipped to the result's dtype."""
+        if alpha.dtype == self.dtype:
+            return alpha
         return Scale(0, 1).from_working(alpha, self.dtype)
 
     @staticmethod

@@ -34,6 +34,9 @@ CORE = 1024
 KEPT_BYTES = 1 << 29
 """Pictures of the network that are kept, so that strength and exposure need no new run."""
 
+QUICK = 0.05
+"""Seconds that it may take to see whether the pixels have changed, every time."""
+
 Region = tuple[slice, ...]
 """A slice with start and stop for every axis of an array."""
 
@@ -92,6 +95,8 @@ class RegionEnhancer:
     def __init__(self, opened: Opened, keep: int = KEPT_BYTES) -> None:
         self._opened = opened
         self._keep = keep
+        self._fingerprint: str | None = None
+        self._next_look = 0.0
         self._state: tuple[str | None, float | None] | None = None
         self._conditioning = ImageConditioning(opened)
         self._pictures: OrderedDict[tuple[Any, Rectangle], NDArray[np.float32]] = OrderedDict()
@@ -205,7 +210,13 @@ class RegionEnhancer:
 
     def _start_anew_if_changed(self, nodata: float | None) -> None:
         """Forget survey and pictures of pixels that are no longer those of the image."""
-        state = self._opened.fingerprint(), nodata
+        started = time.perf_counter()
+        if started >= self._next_look:
+            self._fingerprint = self._opened.fingerprint()
+            took = time.perf_counter() - started
+            # To look through a large image takes at most a twentieth of the time.
+            self._next_look = started + (20 * took if took > QUICK else 0)
+        state = self._fingerprint, nodata
         if state != self._state:
             self._state = state
             self._conditioning = ImageConditioning(self._opened.with_nodata(nodata))

@@ -121,6 +121,28 @@ class ChunkedSource:
         return future.result()
 
 
+class Region:
+    """A box of a larger array, indexed like the whole of it."""
+
+    def __init__(self, values: NDArray[Any], origin: tuple[int, ...]) -> None:
+        self._values, self._origin = values, origin
+        self.shape, self.dtype = values.shape, values.dtype
+
+    def _local(self, index: tuple[int | slice, ...]) -> tuple[int | slice, ...]:
+        return tuple(
+            i - o
+            if isinstance(i, int)
+            else (i if i.start is None else slice(i.start - o, i.stop - o))
+            for i, o in zip(index, self._origin, strict=True)
+        )
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        return self._values[self._local(index)]
+
+    def __setitem__(self, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
+        self._values[self._local(index)] = values
+
+
 class MarkedSource:
     """A source whose windows are masked where pixels are missing, see `napari_dcr.image.missing`.
 
@@ -139,12 +161,17 @@ class MarkedSource:
     def __getitem__(self, index: Index) -> NDArray[Any]:
         """Read a window of one plane."""
         window, layout = np.asanyarray(self._source[index]), self._layout
-        colours = 1
-        if "s" in layout.axes:
-            samples = index[layout.axes.index("s")]
-            assert isinstance(samples, slice)
-            colours = next(b.colours for b in layout.bands if b.start == (samples.start or 0))
-        return mark(window, layout.sample_axis, colours, self._nodata)
+        if "s" not in layout.axes:
+            return mark(window, nodata=self._nodata)
+        axis = layout.axes.index("s")
+        samples = index[axis]
+        assert isinstance(samples, slice)
+        band = next(b for b in layout.bands if b.start == (samples.start or 0))
+        alpha = None
+        if not band.alphas and (place := layout.samples.lower().find("a", band.stop)) >= 0:
+            # Colours that are enhanced one by one share the alpha that follows the last of them.
+            alpha = self._source[(*index[:axis], slice(place, place + 1), *index[axis + 1 :])]
+        return mark(window, layout.sample_axis, band.colours, self._nodata, alpha)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ def mark(
     samples: int | None = None,
     colours: int = 1,
     nodata: float | None = None,
+    alpha: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Mask the pixels of a window that hold no data.
 
@@ -30,6 +31,8 @@ def mark(
         The axis of the samples, if there is one.
     colours : int
         How many of them are colours. The next one is alpha; where it is 0, the pixel is hidden.
+    alpha : ndarray, optional
+        Alpha that is not among them, indexed alike.
     nodata : float, optional
         A pixel is missing where this is its value, in all of its colours.
 
@@ -51,8 +54,11 @@ def mark(
     planes = pixels[None] if samples is None else np.moveaxis(pixels, samples, 0)
     if nodata is not None and is_value_of(nodata, pixels.dtype):
         gone = (planes[:colours] == pixels.dtype.type(nodata)).all(0)
-    if len(planes) > colours:
-        hidden = planes[colours] == 0
+    if len(planes) > colours or alpha is not None:
+        if alpha is None or samples is None:
+            hidden = planes[colours] == 0
+        else:
+            hidden = np.moveaxis(np.ma.getdata(alpha), samples, 0)[0] == 0
         gone = hidden if gone is None else gone | hidden
     if gone is not None and gone.any():
         if samples is not None:

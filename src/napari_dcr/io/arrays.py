@@ -80,7 +80,8 @@ def masked_like(image: Any, result: Any) -> Any:
         return result
     masked = np.ma.MaskedArray(result, mask.copy())
     if result.dtype == image.dtype:
-        masked.fill_value = image.fill_value
+        with np.errstate(over="ignore"):  # NumPy's own default, 1e20, is beyond float16
+            masked.fill_value = image.fill_value
     return masked
 
 
