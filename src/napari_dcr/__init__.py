@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_dcr.image.defects import Defects
     from napari_dcr.image.noise import NoiseEstimate, NoiseModel, estimate_noise
     from napari_dcr.input_warnings import InputWarning
+    from napari_dcr.io.formats import open_image
     from napari_dcr.version import __version__
 
 _HOMES = {
@@ -41,6 +42,7 @@ _HOMES = {
     "estimate_noise": "napari_dcr.image.noise",
     "enhance": "napari_dcr.enhancement",
     "enhance_steps": "napari_dcr.enhancement",
+    "open_image": "napari_dcr.io.formats",
     "__version__": "napari_dcr.version",
 }
 
@@ -57,6 +59,7 @@ __all__ = [
     "enhance",
     "enhance_steps",
     "estimate_noise",
+    "open_image",
 ]
 
 

@@ -165,6 +165,10 @@ def _parser() -> argparse.ArgumentParser:
         " as tyx (default: as the file says)",
     )  # fmt: skip
     add(
+        "--scene", type=_scene, metavar="SCENE",
+        help="image to take from files that hold several, by its number from 0 or its name",
+    )  # fmt: skip
+    add(
         "--input-range", type=_input_range, default=Options.input_range, metavar="RANGE",
         help="black and white point: auto, dtype, or BLACK,WHITE (default: auto)",
     )  # fmt: skip
@@ -207,6 +211,10 @@ def _parser() -> argparse.ArgumentParser:
         )  # fmt: skip
     add("-q", "--quiet", action="store_true", help="show errors and warnings only")
     return parser
+
+
+def _scene(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def _input_range(text: str) -> str | tuple[float, float]:
@@ -296,6 +304,7 @@ class _Run:
 
     def __init__(self, options: Options, arguments: argparse.Namespace, single: bool) -> None:
         self._quiet, self._resume = arguments.quiet, arguments.resume
+        self._scene = arguments.scene
         self._report = _output_file(arguments.report, "--report", (".json",), arguments.overwrite)
         self._base = formats.local_path(arguments.output_path, "OUT")
         self._beside: dict[str, Path] = {}
@@ -338,7 +347,8 @@ class _Run:
                         f"--{name}: got {source.name}, which is processed tile by tile; allowed are"
                         " images that fit into memory, written to an image file"
                     )
-                done = self._drain(source, source.name, target)
+                opened = formats.open_image(source, target, self._scene)
+                done = self._drain(opened, source.name, target)
             else:
                 done = self._do_in_memory(source, target)
         self._entries.append({"input": str(source), "output": str(target), **_plain(done.record)})
@@ -350,7 +360,7 @@ class _Run:
             print(f"{source.name}{channel}: {report.verdict}", file=sys.stderr)
 
     def _do_in_memory(self, source: Path, target: Path) -> Enhancement:
-        opened = formats.open_whole(source)
+        opened = formats.open_whole(source, self._scene)
         options = self._options
         layout = formats.layout_of(opened, options.axes)
         dtype = opened.array.dtype if options.output == "same" else np.dtype(options.output)

@@ -55,6 +55,7 @@ def enhance(
     return_defects: bool = Options.return_defects,
     out: Any = None,
     resume: bool = False,
+    scene: int | str | None = None,
     progress: Callable[[Progress], None] | bool | None = None,
 ) -> Any:
     """Brighten and clean a low-light image.
@@ -67,7 +68,7 @@ def enhance(
         float16, float32 or float64.  It is not modified.  The `photo` model
         takes grey images and channels one by one.  Of a multiscale image the
         finest level is taken; give another one by its own array or path.  Files are TIFF,
-        PNG, JPEG, BMP and WebP; pixels of a file stay as they are stored where it has an
+        PNG, JPEG, BMP, WebP, FITS and SER; pixels of a file stay as they are stored where it has an
         Orientation, by which viewers turn them.
     model, depth, detail, strength, exposure, defects, axes, channel_axis, rgb, input_range, nodata, \
 link_frames, output, tile, device, precision
@@ -91,6 +92,8 @@ link_frames, output, tile, device, precision
     resume : bool
         Go on with an earlier run that was stopped, or killed, while it wrote to the
         zarr ``out``; without one begin.  Everything else must be as it was.
+    scene : int or str, optional
+        Which image of a file that holds several, by its number from 0 or by its name.
     progress : callable or bool, optional
         Called with a `Progress` after each step; an exception it raises stops the run.
         True shows a bar, in a terminal or a notebook.
@@ -140,7 +143,7 @@ link_frames, output, tile, device, precision
     with contextlib.ExitStack() as stack:
         if isinstance(progress, (bool, np.bool_)):
             progress = stack.enter_context(ProgressBar()) if progress else None
-        done = drain(enhance_steps(image, options, out, resume), progress)
+        done = drain(enhance_steps(image, options, out, resume, scene), progress)
     result = [done.image]
     if return_report:
         result.append(done.reports[0] if len(done.reports) == 1 else done.reports)
@@ -171,7 +174,11 @@ def drain(
 
 
 def enhance_steps(
-    image: Any, options: Options, out: Any = None, resume: bool = False
+    image: Any,
+    options: Options,
+    out: Any = None,
+    resume: bool = False,
+    scene: int | str | None = None,
 ) -> Generator[Progress, None, Enhancement]:
     """Do what `enhance` does step by step; the generator returns an `Enhancement`.
 
@@ -187,8 +194,10 @@ def enhance_steps(
         See `enhance`.
     resume : bool
         See `enhance`.
+    scene : int or str, optional
+        See `enhance`.
     """
-    return (yield from _steps(open_image(image, out), options, out, resume, None))
+    return (yield from _steps(open_image(image, out, scene), options, out, resume, None))
 
 
 def enhance_pyramid_steps(
@@ -224,6 +233,8 @@ def _steps(
 ) -> Generator[Progress, None, Enhancement]:
     started = time.perf_counter()
     opened = opened.with_nodata(options.nodata)
+    if opened.measured and options.model == "auto":
+        options = dataclasses.replace(options, model="microscopy")
     dtype = check_dtype(opened.array.dtype)
     told = options.axes, options.channel_axis, options.rgb
     axes = opened.axes if told == (None, None, None) else options.axes

@@ -199,6 +199,8 @@ class Opened:
     warnings : InputWarnings
         What was left alone or read in an unexpected way, by whoever opened, surveyed or
         enhanced the image; the record of the result lists them.
+    measured : bool
+        Whether the format holds measurements, so that the model "auto" is `microscopy`.
     """
 
     array: Any
@@ -210,6 +212,7 @@ class Opened:
     doubt: str = ""
     nodata: float | None = None
     warnings: InputWarnings = field(default_factory=InputWarnings)
+    measured: bool = False
 
     def source(self, layout: Layout) -> Source:
         """What tiles are read from; windows are masked where pixels are missing."""
@@ -231,7 +234,7 @@ class Opened:
         return np.asanyarray(self.array[index].compute())
 
     def _read(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        return np.asarray(self.array[index])
+        return np.asanyarray(self.array[index])
 
 
 def _unit(layout: Layout, chunks: tuple[int, ...]) -> tuple[int, ...]:

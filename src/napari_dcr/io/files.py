@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -110,18 +111,53 @@ def check_array(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         raise ValueError("out: got a read-only array; it must be writeable")
 
 
+class NotInstalled(ValueError):
+    """A package that a format needs is not installed."""
+
+
+def import_optional(module: str, extra: str) -> Any:
+    """Import a package that only some formats need.
+
+    Parameters
+    ----------
+    module : str
+        Name of the module.
+    extra : str
+        The extra of this package that installs it.
+
+    Raises
+    ------
+    NotInstalled
+        If it is not installed; the message says what to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise NotInstalled(
+            f"{module.partition('.')[0]} is needed for this; install it with"
+            f' pip install "napari-dcr[{extra}]"'
+        ) from error
+
+
 def import_zarr() -> Any:
     """The zarr package.
 
     Raises
     ------
-    ValueError
-        If it is not installed; the message says how to.
+    NotInstalled
+        If it is not installed.
     """
-    try:
-        import zarr
-    except ImportError as error:
-        raise ValueError(
-            'zarr is needed for this; install it with pip install "napari-dcr[zarr]"'
-        ) from error
-    return zarr
+    return import_optional("zarr", "zarr")
+
+
+def stamp_of(path: Path, *others: object) -> str:
+    """Name, size and time of a file, which change when its pixels do.
+
+    Parameters
+    ----------
+    path : Path
+    *others : object
+        What else tells an image from the others of the file, such as the number of a scene.
+    """
+    status = path.stat()
+    return " ".join(map(str, (path, status.st_size, status.st_mtime_ns, *others)))

@@ -11,12 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from napari_dcr.engine.devices import free_memory
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened, is_zarr
 from napari_dcr.image.axes import Layout
-from napari_dcr.io import ome_zarr, pictures, tiff
+from napari_dcr.io import fits, ome_zarr, pictures, ser, tiff
 from napari_dcr.io.arrays import ArraySink, check_out, open_array
-from napari_dcr.io.files import Picture, check_holds, replaced_when_complete, warnings_of
+from napari_dcr.io.files import (
+    NotInstalled,
+    Picture,
+    check_holds,
+    replaced_when_complete,
+    stamp_of,
+    warnings_of,
+)
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.views import Upright
 
@@ -29,8 +37,8 @@ class Format:
     ----------
     suffixes : tuple of str
         Lower case, with the dot.
-    read : callable
-        Reads a file whole.
+    read : callable or None
+        Reads a file whole; by default what ``open`` gives is read.
     write : callable or None
         Writes a picture to a path; None for a format that is only read.
     dtypes : tuple of str
@@ -39,17 +47,29 @@ class Format:
         Says why an image of some axes and samples cannot be written; None if all can.
     open : callable or None
         Opens a file to be read by region; None for a format that is always read whole.
+        Where the format ``has_scenes`` it takes the scene, too, or None.
+    has_scenes : bool
+        Whether a file holds several images, of which one is chosen.
+    sink : callable or None
+        Creates the sink that writes a file by region.
+    becomes : str
+        Suffix of the results in a folder, for a format that is only read.
     """
 
     suffixes: tuple[str, ...]
-    read: Callable[[Path], Picture]
+    read: Callable[[Path], Picture] | None = None
     write: Callable[[Path, Picture], None] | None = None
     dtypes: tuple[str, ...] = ()
     check: Callable[[Path, str, str], None] | None = None
-    open: Callable[[Path], Opened] | None = None
+    open: Callable[..., Opened] | None = None
+    has_scenes: bool = False
+    sink: Callable[[Layout, np.dtype[Any], Path, Metadata], Sink] | None = None
+    becomes: str = ".png"
 
 
-TIFF = Format((".tif", ".tiff"), tiff.read_tiff, tiff.write_tiff, open=tiff.open_tiff)
+TIFF = Format(
+    (".tif", ".tiff"), tiff.read_tiff, tiff.write_tiff, open=tiff.open_tiff, sink=tiff.TiffSink
+)
 PNG = Format(
     (".png",), pictures.read_picture, pictures.write_png, pictures.PNG_DTYPES, pictures.check_png
 )
@@ -59,8 +79,21 @@ JPEG = Format(
 )  # fmt: skip
 BMP = Format((".bmp",), pictures.read_picture)
 WEBP = Format((".webp",), pictures.read_picture)
+FITS = Format(
+    (".fits", ".fit", ".fts"), write=fits.write_fits, dtypes=fits.DTYPES, check=fits.check_fits,
+    open=fits.open_fits, has_scenes=True, sink=fits.FitsSink,
+)  # fmt: skip
+FITS_PACKED = Format(
+    (".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz", ".fz"), open=fits.open_fits, has_scenes=True,
+    becomes=".fits",
+)  # fmt: skip
+SER = Format((".ser",), open=ser.open_ser, becomes=".fits")
 
-FORMATS = {suffix: form for form in (TIFF, PNG, JPEG, BMP, WEBP) for suffix in form.suffixes}
+FORMATS = {
+    suffix: form
+    for form in (TIFF, PNG, JPEG, BMP, WEBP, FITS, FITS_PACKED, SER)
+    for suffix in form.suffixes
+}
 """The format of each suffix."""
 
 SUFFIXES = tuple(FORMATS)
@@ -102,10 +135,16 @@ def format_of(path: Path, *, written: bool = False) -> Format:
         If there is none, or if it is not ``written`` though it should be.
     """
     allowed = WRITTEN if written else SUFFIXES
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if suffix not in allowed:
         raise ValueError(f"{path}: got suffix {suffix!r}; allowed are {', '.join(allowed)}")
     return FORMATS[suffix]
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that names a path's format, in lower case; ``.fits.gz`` is one."""
+    both = "".join(path.suffixes[-2:]).lower()
+    return both if both in FORMATS else path.suffix.lower()
 
 
 def read(path: str | Path) -> Picture:
@@ -116,10 +155,11 @@ def read(path: str | Path) -> Picture:
     ValueError
         If the format is not one of `SUFFIXES`, or the file cannot be read.
     """
-    path = local_path(path, "image")
-    form = format_of(path)
-    with _naming(path):
-        return form.read(path)
+    opened = open_whole(local_path(path, "image"))
+    return Picture(
+        opened.array, opened.axes or "", opened.metadata or Metadata(), opened.samples,
+        doubt=opened.doubt,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -131,9 +171,12 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, MemoryError):
         raise
+    except NotInstalled as error:
+        raise NotInstalled(f"{path}: {error}") from error
     except Exception as error:
-        # The libraries raise exceptions of any kind for a damaged file.
-        raise ValueError(f"{path}: cannot be read as an image: {error}") from error
+        # The libraries raise exceptions of any kind for a damaged file, some of several lines.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path}: cannot be read as an image: {reason}") from error
 
 
 def write(path: str | Path, picture: Picture) -> None:
@@ -167,7 +210,24 @@ def check_can_hold(path: Path, dtype: np.dtype[Any], layout: Layout) -> None:
 
 def is_large(path: Path) -> bool:
     """Whether a file can be read by region and is too large to be loaded whole."""
-    return path.suffix.lower() in TIFF.suffixes and tiff.is_large(path)
+    suffix = suffix_of(path)
+    if suffix in TIFF.suffixes:
+        return tiff.is_large(path)
+    form = FORMATS.get(suffix)
+    if form is None or form.open is None:
+        return False
+    try:
+        array = _open(path, form, None).array
+    except ValueError:  # reading it will say what is wrong
+        return False
+    size = int(np.prod(array.shape, dtype=np.int64)) * array.dtype.itemsize
+    return size > free_memory("cpu") // 4
+
+
+def becomes(path: Path) -> str:
+    """Suffix of the result of a file whose own format is not written."""
+    form = FORMATS.get(suffix_of(path))
+    return Format.becomes if form is None else form.becomes
 
 
 def is_in_zarr(path: Path) -> bool:
@@ -186,7 +246,7 @@ def other_files(path: Path) -> list[Path]:
     return tiff.other_files(path) if path.suffix.lower() in TIFF.suffixes else [path]
 
 
-def open_whole(path: Path) -> Opened:
+def open_whole(path: Path, scene: int | str | None = None) -> Opened:
     """Open a file and read all of its pixels.
 
     Raises
@@ -194,7 +254,37 @@ def open_whole(path: Path) -> Opened:
     ValueError
         If it cannot be read.
     """
-    return _opened(path, read(path))
+    form = format_of(path)
+    if form.read is not None:
+        _check_scene(path, form, scene)
+        with _naming(path):
+            picture = form.read(path)
+        return _opened(path, picture)
+    opened = _open(path, form, scene)
+    with _naming(path):
+        return replace(
+            opened, array=np.asanyarray(opened.array[(slice(None),) * opened.array.ndim])
+        )
+
+
+def _open(path: Path, form: Format, scene: int | str | None) -> Opened:
+    """Open a file, by region as far as that is possible."""
+    _check_scene(path, form, scene)
+    with _naming(path):
+        if path.stat().st_size == 0:
+            raise ValueError("it is empty")
+        if form.open is None:
+            assert form.read is not None
+            return _opened(path, form.read(path))
+        return form.open(path, scene) if form.has_scenes else form.open(path)
+
+
+def _check_scene(path: Path, form: Format, scene: int | str | None) -> None:
+    """Refuse the choice of a scene where a file holds one image."""
+    if scene is not None and not form.has_scenes:
+        raise ValueError(
+            f"scene: got {scene!r} for {path.name}; {path.suffix} files hold one image"
+        )
 
 
 def layout_of(opened: Opened, axes: str | None) -> Layout:
@@ -203,7 +293,7 @@ def layout_of(opened: Opened, axes: str | None) -> Layout:
     return Layout.resolve(shape, axes or opened.axes, samples=opened.samples)
 
 
-def open_image(image: Any, out: Any = None) -> Opened:
+def open_image(image: Any, out: Any = None, scene: int | str | None = None) -> Opened:
     """Open an array, a group or a path without reading its pixels, as far as that is possible.
 
     Parameters
@@ -213,27 +303,44 @@ def open_image(image: Any, out: Any = None) -> Opened:
     out : optional
         What the result is written to: pixels are turned upright for a zarr, which does
         not hold an orientation.
+    scene : int or str, optional
+        Which image of a file that holds several, by its number from 0 or by its name.
+
+    Returns
+    -------
+    Opened
+        Its ``array`` is indexed with one slice per axis and reads the pixels that are asked
+        for; ``axes`` has a letter for each axis. `napari_dcr.enhance` takes it as an image.
 
     Raises
     ------
     TypeError, ValueError
         If it is none of these, or the file cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> opened = open_image(np.zeros((3, 40, 50), np.uint16))
+    >>> opened.array.shape
+    (3, 40, 50)
     """
     if isinstance(image, Opened):
         return image
     if not isinstance(image, (str, Path)):
+        if scene is not None:
+            raise ValueError(f"scene: got {scene!r} for an array; allowed are paths of files")
         return open_array(image)
     path = local_path(image, "image")
     if is_in_zarr(path):
+        if scene is not None:
+            raise ValueError(f"scene: got {scene!r} for a {ZARR}; give the path of the image in it")
         return open_array(ome_zarr.open_path(path))
-    if path.suffix.lower() not in SUFFIXES:
+    if suffix_of(path) not in SUFFIXES:
         raise ValueError(
             f"image: got the path {str(image)!r}; allowed are those of a {ZARR} or"
             f" {', '.join(SUFFIXES)}"
         )
-    form = format_of(path)
-    with _naming(path):
-        opened = form.open(path) if form.open else _opened(path, form.read(path))
+    opened = _open(path, format_of(path), scene)
     if _is_zarr_path(out) or is_zarr(out):
         return _upright(opened)
     orientation = getattr(opened.metadata, "orientation", 1)
@@ -247,8 +354,7 @@ def open_image(image: Any, out: Any = None) -> Opened:
 
 def _opened(path: Path, picture: Picture) -> Opened:
     """A picture that has been read whole."""
-    status = path.stat()
-    stamp = f"{path} {status.st_size} {status.st_mtime_ns}"
+    stamp = stamp_of(path)
     return Opened(
         picture.pixels, picture.axes, lambda: stamp, metadata=picture.metadata,
         samples=picture.samples, doubt=picture.doubt, nodata=picture.metadata.nodata,
@@ -312,9 +418,12 @@ def create_sink(
             if pyramid is None and isinstance(opened.metadata, Metadata):
                 pyramid = ome_zarr.described(layout.axes, opened.metadata.calibration)
             return ome_zarr.ZarrSink(layout, dtype, path, pyramid, multiscale, resume)
-        if path.suffix.lower() in TIFF.suffixes and not resume:
-            return tiff.TiffSink(layout, dtype, path, _metadata_of(opened))
-        allowed = ".zarr" if resume else ".zarr or .tif"
+        form = FORMATS.get(suffix_of(path))
+        if form is not None and form.sink is not None and not resume:
+            check_can_hold(path, dtype, layout)
+            return form.sink(layout, dtype, path, _metadata_of(opened))
+        streamed = [f.suffixes[0] for f in dict.fromkeys(FORMATS.values()) if f.sink]
+        allowed = ZARR if resume else " or ".join((ZARR, *streamed))
         raise ValueError(f"out: got the path {str(out)!r}; allowed are those of a {allowed}")
     if resume:
         raise ValueError("resume: got True; it takes an out that is a .zarr or a zarr array")

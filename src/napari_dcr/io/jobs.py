@@ -69,8 +69,10 @@ def find_jobs(inputs: Sequence[str], output: str) -> tuple[list[Job], list[LeftO
                 continue
             taken.update(dict.fromkeys(files, source))
         target = out if to_file else out / relative
-        if target.suffix.lower() not in (*formats.WRITTEN, formats.ZARR) and target != out:
-            target = target.with_suffix(".png")  # the format is read and not written
+        if target.suffix.lower() not in (*formats.WRITTEN, formats.ZARR) and not to_file:
+            # The format is read and not written.
+            suffix, becomes = formats.suffix_of(source), formats.becomes(source)
+            target = target.with_name(target.name[: -len(suffix)] + becomes)
         jobs.append(Job(source, target))
     if not jobs:
         raise ValueError(

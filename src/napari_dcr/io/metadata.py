@@ -35,6 +35,8 @@ class Metadata:
         Whether the axes stand in the description as tifffile writes them.
     display_map : ndarray, optional
         Colours (3, 256) that intensities are shown in.
+    native : optional
+        What only the file's own format can hold, for a result in the same format.
     """
 
     tags: Tags = field(default_factory=dict)
@@ -46,6 +48,7 @@ class Metadata:
     ome: str | None = None
     shaped: bool = False
     display_map: Any = None
+    native: Any = None
 
     @property
     def orientation(self) -> int:

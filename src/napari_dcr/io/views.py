@@ -1,7 +1,9 @@
-"""Arrays that are changed as they are read: converted colours, turned pictures."""
+"""Arrays that are read or changed when they are asked for: converted colours, turned pictures, planes of files."""
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,9 @@ from numpy.typing import NDArray
 
 TOGETHER = 1 << 20
 """Pixels that are read together from an array that has no chunks of its own."""
+
+REGION = 512
+"""Rows and columns that are read at once from a plane of which a part can be read."""
 
 
 class Converted:
@@ -123,3 +128,60 @@ def chunks_of(array: Any) -> tuple[int, ...]:
 def turned(pixels: NDArray[Any], axes: str, orientation: int) -> NDArray[Any]:
     """Pixels as an EXIF Orientation asks for them to be shown."""
     return Upright(pixels, axes, orientation)[(slice(None),) * pixels.ndim]
+
+
+class Planes:
+    """An array whose planes are read from a file one by one, when they are asked for.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Leading axes, y, x, and one of colours where ``samples`` is more than 1.
+    dtype : dtype
+    read : callable
+        Takes the indices along the leading axes and the rows and columns that are asked for;
+        returns these pixels, masked where the file holds none.
+    samples : int
+        Colours of a pixel.
+    by_region : bool
+        Whether a part of a plane is read without the rest of it.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        read: Callable[[tuple[int, ...], slice, slice], NDArray[Any]],
+        samples: int = 1,
+        by_region: bool = False,
+    ) -> None:
+        self.shape, self.dtype, self.ndim = shape, dtype.newbyteorder("="), len(shape)
+        self._read, self._inner = read, 2 + (samples > 1)
+        inner = shape[self.ndim - self._inner :]
+        plane = [min(n, REGION) for n in inner] if by_region else list(inner)
+        self.chunks = (*([1] * (self.ndim - self._inner)), *plane)
+        # Few of the libraries allow several threads to read a file at once.
+        self._lock = threading.Lock()
+
+    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
+        """Read a window; one slice per axis."""
+        outer = self.ndim - self._inner
+        spans = [range(*i.indices(n)) for i, n in zip(index, self.shape, strict=True)]
+        window = np.ma.empty([len(span) for span in spans], self.dtype)
+        rows, columns = (slice(span.start, span.stop) for span in spans[outer : outer + 2])
+        for place in itertools.product(*(range(len(span)) for span in spans[:outer])):
+            where = tuple(span[i] for span, i in zip(spans, place, strict=False))
+            try:
+                with self._lock:
+                    plane = self._read(where, rows, columns)
+            except Exception as error:
+                # The libraries raise exceptions of any kind for a damaged file.
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise ValueError(f"image: plane {where} cannot be read: {reason}") from error
+            colours: tuple[Any, ...] = (slice(None), slice(None), *index[outer + 2 :])
+            window[place] = plane[colours]
+        return window if np.ma.is_masked(window) else np.ma.getdata(window)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Read everything."""
+        return np.asarray(self[(slice(None),) * self.ndim], dtype)

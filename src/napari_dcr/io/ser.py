@@ -1,0 +1,127 @@
+"""SER: recordings of planets, written by capture programs.
+
+Layout: a header of 178 bytes, the frames, and a time for each of them. The header's flag for
+the byte order means the opposite of what the format's description says, in all programs.
+"""
+
+from __future__ import annotations
+
+import struct
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.engine.sources import Opened
+from napari_dcr.io.calibration import Calibration
+from napari_dcr.io.files import stamp_of, warnings_of
+from napari_dcr.io.fits import Cards
+from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.views import Planes
+
+HEADER = struct.Struct("<14s7i40s40s40s2q")
+"""Identifier, camera, colour, byte order, width, height, bits, frames, three names, two times."""
+
+MAGIC = b"LUCAM-RECORDER"
+
+RGB, BGR = 100, 101
+"""Colour identifiers of three samples; lower ones are grey or a mosaic of colours."""
+
+MOSAICS = {8: "RGGB", 9: "GRBG", 10: "GBRG", 11: "BGGR", 16: "CYYM", 17: "YCMY", 18: "YMCY", 19: "MYYC"}  # fmt: skip
+
+SECOND = 10_000_000
+"""Units of the times in a second."""
+
+EPOCH = 621355968000000000
+"""Midnight of 1 January 1970 in these units, which count from year 1."""
+
+KEYWORDS = ("OBSERVER", "INSTRUME", "TELESCOP")
+"""What the header's three names are called in FITS."""
+
+
+def open_ser(path: Path) -> Opened:
+    """Open a SER recording without reading its frames.
+
+    Raises
+    ------
+    ValueError
+        If it is no SER recording, or is cut off.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(HEADER.size)
+    if head[: len(MAGIC)] != MAGIC:
+        raise ValueError("it is no SER recording, which begins with LUCAM-RECORDER")
+    if len(head) < HEADER.size:
+        raise ValueError(f"it is cut off: it has {size} bytes of a header of {HEADER.size}")
+    _, _, colour, order, width, height, bits, count, *rest = HEADER.unpack(head)
+    if colour not in (0, RGB, BGR, *MOSAICS):
+        raise ValueError(f"its colour identifier {colour} is not known")
+    if min(width, height, count) < 1 or not 1 <= bits <= 16:
+        raise ValueError(f"it says that it has {count} frames of {height} x {width} of {bits} bits")
+    samples = 3 if colour in (RGB, BGR) else 1
+    stored = np.dtype("u1" if bits <= 8 else "<u2")
+    inner = (height, width, 3) if samples == 3 else (height, width)
+    end = HEADER.size + count * height * width * samples * stored.itemsize
+    if size < end:
+        raise ValueError(f"it is cut off: it has {size} bytes of {end}")
+    frames: Any = np.memmap(path, stored, "r", HEADER.size, (count, *inner))
+    notes = []
+    if stored.itemsize == 2:
+        is_big = _is_big_endian(frames, bool(order), bits)
+        frames = frames.view(">u2") if is_big else frames
+        if is_big != bool(order):
+            notes.append("its bytes are in the opposite order to that which its header says")
+    if colour in MOSAICS:
+        notes.append(
+            f"it holds a mosaic of colours ({MOSAICS[colour]}); it is enhanced as a grey image, so"
+            " that it can be demosaiced afterwards, which blurs colours into each other"
+        )
+
+    def read(place: tuple[int, ...], rows: slice, columns: slice) -> NDArray[Any]:
+        window = frames[place[0], rows, columns]
+        return np.asarray(window[..., ::-1] if colour == BGR else window)
+
+    times = np.fromfile(path, "<i8", count, offset=end) if size >= end + 8 * count else None
+    calibration = Calibration()
+    names = [each.decode("latin-1").strip("\0 ") for each in rest[:3]]
+    cards: list[tuple[str, str | float]] = [
+        (key, name) for key, name in zip(KEYWORDS, names, strict=True) if name
+    ]
+    if times is not None and count > 1 and times[-1] > times[0]:
+        interval = float(times[-1] - times[0]) / (count - 1) / SECOND
+        calibration = Calibration({"t": interval}, {"t": "second"})
+        cards += [("CTYPE3", "TIME"), ("CUNIT3", "s"), ("CDELT3", interval), ("CRPIX3", 1.0)]
+    if rest[4] > EPOCH:
+        begin = datetime(1970, 1, 1) + timedelta(microseconds=(rest[4] - EPOCH) / 10)
+        cards.append(("DATE-OBS", begin.isoformat()))
+    return Opened(
+        Planes((count, *inner), stored, read, samples, by_region=True),
+        "tyxs" if samples == 3 else "tyx",
+        lambda: stamp_of(path),
+        metadata=Metadata(calibration=calibration, native=Cards(tuple(cards))),
+        samples="rgb" if samples == 3 else "",
+        warnings=warnings_of(path, tuple(notes)),
+        measured=True,
+    )
+
+
+def _is_big_endian(frames: NDArray[Any], flag: bool, bits: int) -> bool:
+    """Whether 16-bit values are big-endian, as flag 1 says in practice.
+
+    The pixels decide where they can: values are within the bits that the header names, and
+    neighbours are alike only in the right order of bytes.
+    """
+    little = np.asarray(frames[0, : min(256, frames.shape[1])])
+    big = little.view(">u2")
+    fits = [int(values.max()) < 2**bits for values in (little, big)]
+    if fits[0] != fits[1]:
+        return fits[1]
+    low, high = little & 255, little >> 8
+    if low.min() < low.max() and high.min() < high.max() and little.shape[1] > 1:
+        steps = [np.abs(np.diff(v.astype(np.float64), axis=1)).mean() for v in (little, big)]
+        if 2 * min(steps) < max(steps):
+            return bool(steps[1] < steps[0])
+    return flag

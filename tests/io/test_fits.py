@@ -1,0 +1,294 @@
+"""FITS: what is read, enhanced and written back, checked with astropy."""
+
+from __future__ import annotations
+
+import gzip
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import napari_dcr
+from napari_dcr.cli import main
+from napari_dcr.input_warnings import InputWarning
+from napari_dcr.io import formats
+
+UNCHANGED: dict[str, Any] = {"depth": 0, "strength": 0.0, "device": "cpu"}
+
+
+def same(path: Path, out: Path, **options: Any) -> Path:
+    """Enhance a file with a strength of 0."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        napari_dcr.enhance(path, out=out, **UNCHANGED, **options)
+    return out
+
+
+def random(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray[Any, Any]:
+    r = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        return r.normal(-3, 40, shape).astype(dtype)
+    limits = np.iinfo(dtype)
+    pixels = r.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    pixels.flat[:2] = limits.min, limits.max
+    return pixels
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(9, 11), (2, 8, 10), (2, 1, 5, 6)])
+def test_a_round_trip_gives_every_bit_and_every_keyword_back(
+    dtype: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    header = fits.Header()
+    header.update({"OBJECT": "M 13", "CRVAL1": 250.42, "CTYPE1": "RA---TAN", "CD1_1": -1e-4})
+    header.add_comment("seeing 1.2")
+    fits.writeto(tmp_path / "in.fits", random(shape, dtype), header)
+    same(tmp_path / "in.fits", tmp_path / "out.fits")
+    with fits.open(tmp_path / "in.fits") as before, fits.open(tmp_path / "out.fits") as after:
+        after.verify("exception")
+        assert after[0].data.dtype == before[0].data.dtype
+        assert np.array_equal(after[0].data, before[0].data)
+        kept = [c for c in after[0].header.cards if c.keyword != "HISTORY"]
+        assert [tuple(c) for c in kept] == [tuple(c) for c in before[0].header.cards]
+        assert "napari-dcr" in str(after[0].header["HISTORY"])
+
+
+@pytest.mark.parametrize("packed", ["gz", "RICE_1", "GZIP_2"])
+def test_packed_files_are_read_and_written_without_loss(packed: str, tmp_path: Path) -> None:
+    pixels = random((2, 12, 15), "uint16")
+    path = tmp_path / "in.fits"
+    if packed == "gz":
+        fits.writeto(path, pixels)
+        path = tmp_path / "in.fits.gz"
+        path.write_bytes(gzip.compress((tmp_path / "in.fits").read_bytes()))
+    else:
+        fits.CompImageHDU(pixels, compression_type=packed).writeto(path)
+    out = same(path, tmp_path / "out.fits")
+    with fits.open(out) as after:
+        assert np.array_equal(after[0 if packed == "gz" else 1].data, pixels)
+
+
+def test_quantised_floats_read_as_astropy_reads_them(tmp_path: Path) -> None:
+    pixels = random((20, 30), "float32")
+    pixels[3, 4] = np.nan
+    fits.CompImageHDU(pixels, compression_type="RICE_1").writeto(tmp_path / "in.fits")
+    expected = fits.getdata(tmp_path / "in.fits", 1)
+    out = same(tmp_path / "in.fits", tmp_path / "out.fits")
+    with fits.open(out) as after:
+        assert not isinstance(after[1], fits.CompImageHDU)  # results lose nothing a second time
+        assert np.array_equal(after[1].data, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize(("dtype", "blank"), [("int16", -99), ("uint16", -32768), ("uint16", 7), ("int32", 5)])  # fmt: skip
+def test_blank_pixels_do_not_count_and_stay_blank(dtype: str, blank: int, tmp_path: Path) -> None:
+    pixels = np.full((32, 40), 1000, dtype)
+    pixels += np.random.default_rng(0).integers(0, 20, pixels.shape).astype(dtype)
+    offset = 32768 if dtype == "uint16" else 0
+    pixels[4:9, 6:20] = blank + offset
+    hdu = fits.PrimaryHDU(pixels)
+    hdu.header["BLANK"] = blank
+    hdu.writeto(tmp_path / "in.fits")
+    out = napari_dcr.enhance(tmp_path / "in.fits", out=tmp_path / "out.fits", depth=0, device="cpu")
+    with fits.open(out, do_not_scale_image_data=True) as after:
+        assert after[0].header["BLANK"] == blank
+        stored = after[0].data.astype(int)
+        assert (stored[4:9, 6:20] == blank).all()
+        rest = np.delete(stored, np.s_[4:9], 0) + offset
+        assert rest.min() > 995
+        assert rest.max() < 1025
+
+
+def test_scaled_integers_become_floats_with_nan_at_blanks(tmp_path: Path) -> None:
+    hdu = fits.PrimaryHDU(random((8, 9), "int16"))
+    hdu.writeto(tmp_path / "raw.fits")
+    data = bytearray((tmp_path / "raw.fits").read_bytes())
+    blank = int(hdu.data[2, 3])
+    cards = [f"BSCALE  = {0.5:20}", f"BZERO   = {100.0:20}", f"BLANK   = {blank:20}"]
+    end = data.index(b"END" + b" " * 77)
+    data[end : end + 320] = "".join(c.ljust(80) for c in [*cards, "END"]).encode()
+    (tmp_path / "in.fits").write_bytes(data)
+    expected = fits.getdata(tmp_path / "in.fits")
+    assert np.isnan(expected[2, 3])
+    same(tmp_path / "in.fits", tmp_path / "out.fits")
+    with fits.open(tmp_path / "out.fits") as after:
+        assert "BSCALE" not in after[0].header
+        assert "BLANK" not in after[0].header
+        assert np.array_equal(after[0].data, expected, equal_nan=True)
+
+
+def exposures(path: Path) -> fits.HDUList:
+    hdus = fits.HDUList([fits.PrimaryHDU()])
+    hdus[0].header["TELESCOP"] = "HST"
+    for version in (1, 2):
+        hdus.append(fits.ImageHDU(random((34, 37), "uint16", version), name="SCI", ver=version))
+        hdus.append(fits.ImageHDU(random((34, 37), "float32", version), name="ERR", ver=version))
+        quality = fits.ImageHDU(name="DQ", ver=version)
+        quality.header["PIXVALUE"] = 0
+        hdus.append(quality)
+    table = fits.BinTableHDU.from_columns([fits.Column("x", "J", array=[1, 2, 3])], name="LOG")
+    hdus.append(table)
+    hdus.writeto(path, checksum=True)
+    return hdus
+
+
+def test_other_units_are_written_back_to_the_byte(tmp_path: Path) -> None:
+    exposures(tmp_path / "in.fits")
+    with pytest.warns(InputWarning, match="2 images .* along axis e"):
+        napari_dcr.enhance(tmp_path / "in.fits", out=tmp_path / "out.fits", **UNCHANGED)
+    raw = [(tmp_path / name).read_bytes() for name in ("in.fits", "out.fits")]
+    with fits.open(tmp_path / "in.fits") as before, fits.open(tmp_path / "out.fits") as after:
+        after.verify("exception")
+        assert [h.name for h in after] == [h.name for h in before]
+        for old, new in zip(before, after, strict=True):
+            if new.name == "SCI":
+                assert np.array_equal(new.data, old.data)
+                assert "CHECKSUM" not in new.header
+                continue
+            blocks = []
+            for data, hdu in zip(raw, (old, new), strict=True):
+                place = hdu.fileinfo()
+                blocks.append(data[place["hdrLoc"] : place["datLoc"] + place["datSpan"]])
+            assert blocks[0] == blocks[1]
+
+
+def test_one_exposure_is_chosen_by_number_or_name(tmp_path: Path) -> None:
+    hdus = exposures(tmp_path / "in.fits")
+    for scene in (1, "SCI,2"):
+        opened = napari_dcr.open_image(tmp_path / "in.fits", scene=scene)
+        assert np.array_equal(np.asarray(opened.array), hdus["SCI", 2].data)
+    napari_dcr.enhance(
+        tmp_path / "in.fits", out=tmp_path / "out.fits", scene=1, exposure=1, depth=0
+    )
+    with fits.open(tmp_path / "out.fits") as after:
+        assert np.array_equal(after["SCI", 1].data, hdus["SCI", 1].data)
+        assert not np.array_equal(after["SCI", 2].data, hdus["SCI", 2].data)
+    with pytest.raises(ValueError, match=r"scene: got 2; allowed are 0 to 1 and SCI,1, SCI,2"):
+        napari_dcr.open_image(tmp_path / "in.fits", scene=2)
+
+
+def test_images_of_different_shapes_take_a_choice(tmp_path: Path) -> None:
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(np.ones((4, 5)), name="A"), fits.ImageHDU(np.ones((6, 5)))]  # fmt: skip
+    fits.HDUList(hdus).writeto(tmp_path / "in.fits")
+    with pytest.raises(ValueError, match=r"choose one by scene: 0 \(A,1\), 1 \(unnamed,1\)"):
+        napari_dcr.open_image(tmp_path / "in.fits")
+    assert napari_dcr.open_image(tmp_path / "in.fits", scene="A").array.shape == (4, 5)
+
+
+def test_axes_and_order_of_rows_are_those_of_the_header(tmp_path: Path) -> None:
+    header = fits.Header({"CTYPE3": "FREQ", "CTYPE4": "TIME", "ROWORDER": "BOTTOM-UP"})
+    fits.writeto(tmp_path / "in.fits", np.ones((2, 3, 6, 7), "f4"), header)
+    opened = napari_dcr.open_image(tmp_path / "in.fits", out=tmp_path / "out.tif")
+    assert opened.axes == "tlyx"
+    assert opened.metadata.orientation == 4
+    fits.writeto(tmp_path / "three.fits", np.ones((3, 6, 7), "f4"))
+    opened = napari_dcr.open_image(tmp_path / "three.fits")
+    assert opened.axes == "cyx"
+    assert "taken for colours" in opened.doubt
+
+
+def test_measurements_are_enhanced_by_microscopy_unless_told_otherwise(tmp_path: Path) -> None:
+    fits.writeto(tmp_path / "in.fits", random((9, 9), "uint16"))
+    steps = napari_dcr.enhance_steps(
+        tmp_path / "in.fits", napari_dcr.Options(depth=0, device="cpu")
+    )
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            assert finished.value.record["model"] == "microscopy"
+            break
+
+
+def test_another_dtype_is_written_as_it_is_asked_for(tmp_path: Path) -> None:
+    fits.writeto(tmp_path / "in.fits", np.full((9, 9), 70, "uint16"))
+    out = same(tmp_path / "in.fits", tmp_path / "out.fits", output="float32")
+    with fits.open(out) as after:
+        assert after[0].header["BITPIX"] == -32
+        assert (after[0].data == 70).all()
+
+
+def test_pictures_become_planes(tmp_path: Path) -> None:
+    pixels = random((6, 7, 3), "uint8")
+    formats.write(tmp_path / "out.fits", formats.Picture(pixels, "yxs"))
+    assert np.array_equal(fits.getdata(tmp_path / "out.fits"), np.moveaxis(pixels, -1, 0))
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_windows_are_those_of_the_whole(data: st.DataObject, tmp_path: Path) -> None:
+    pixels = random((3, 9, 13), "uint16")
+    fits.CompImageHDU(pixels).writeto(tmp_path / "in.fits", overwrite=True)
+    array = napari_dcr.open_image(tmp_path / "in.fits").array
+    index = []
+    for n in array.shape:
+        start = data.draw(st.integers(0, n - 1))
+        index.append(slice(start, data.draw(st.integers(start + 1, n))))
+    assert np.array_equal(array[tuple(index)], pixels[tuple(index)])
+
+
+DAMAGED = {
+    "empty": lambda data: b"",
+    "header only": lambda data: data[:2880],
+    "cut header": lambda data: data[:1000],
+    "cut pixels": lambda data: data[:-3000],
+    "another format": lambda data: b"\x89PNG\r\n\x1a\n" + data[8:],
+    "no image": lambda data: data[:160] + b"NAXIS   =                    0".ljust(80) + data[240:],
+    "text": lambda data: b"not an image",
+}
+
+
+@pytest.mark.parametrize("suffix", [".fits", ".fits.gz", ".fz"])
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damaged_files_are_refused_in_one_line(
+    damage: str, suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / f"in{suffix}", tmp_path / "out.fits"
+    hdu = fits.CompImageHDU if suffix == ".fz" and damage != "no image" else fits.PrimaryHDU
+    hdu(random((50, 60), "uint16")).writeto(tmp_path / "whole.fits")
+    data = DAMAGED[damage]((tmp_path / "whole.fits").read_bytes())
+    if suffix == ".fits.gz" and damage == "cut pixels":
+        data = gzip.compress(data + bytes(9))[:-5]
+    elif suffix == ".fits.gz" and damage not in ("text", "empty"):
+        data = gzip.compress(data)
+    path.write_bytes(data)
+    before = sorted(tmp_path.iterdir())
+    assert main(["enhance", str(path), "-o", str(out), "--depth", "0", "-q"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    assert path.name in lines[0]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_shell_names_results_and_reads_packed_files(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    pixels = random((20, 21), "uint16")
+    fits.writeto(tmp_path / "in" / "a.fits", pixels)
+    fits.writeto(tmp_path / "in" / "b.fits.gz", pixels)
+    arguments = [
+        "enhance",
+        str(tmp_path / "in"),
+        "-o",
+        str(tmp_path / "out"),
+        "--strength",
+        "0",
+        "-q",
+    ]
+    assert main([*arguments, "--depth", "0"]) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.fits", "b.fits"]
+    assert np.array_equal(fits.getdata(tmp_path / "out" / "b.fits"), pixels)
+
+
+def test_what_to_install_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fits.writeto(tmp_path / "in.fits", random((5, 5), "uint8"))
+    monkeypatch.setitem(__import__("sys").modules, "astropy.io.fits", None)
+    assert main(["enhance", str(tmp_path / "in.fits"), "-o", str(tmp_path / "out.fits")]) == 1
+    assert 'pip install "napari-dcr[astronomy]"' in capsys.readouterr().err
