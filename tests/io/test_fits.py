@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import napari_dcr
 from napari_dcr.cli import main
+from napari_dcr.enhancement import drain
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import formats
 
@@ -192,16 +193,11 @@ def test_axes_and_order_of_rows_are_those_of_the_header(tmp_path: Path) -> None:
 
 
 def test_measurements_are_enhanced_by_microscopy_unless_told_otherwise(tmp_path: Path) -> None:
-    fits.writeto(tmp_path / "in.fits", random((9, 9), "uint16"))
-    steps = napari_dcr.enhance_steps(
-        tmp_path / "in.fits", napari_dcr.Options(depth=0, device="cpu")
-    )
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            assert finished.value.record["model"] == "microscopy"
-            break
+    fits.writeto(tmp_path / "in.fits", random((33, 34), "uint16"))
+    for given, expected in (("auto", "microscopy"), ("photo", "photo")):
+        options = napari_dcr.Options(model=given, depth=0, device="cpu")
+        done = drain(napari_dcr.enhance_steps(tmp_path / "in.fits", options))
+        assert done.record["model"] == expected
 
 
 def test_another_dtype_is_written_as_it_is_asked_for(tmp_path: Path) -> None:
