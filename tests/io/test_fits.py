@@ -194,8 +194,8 @@ def test_axes_and_order_of_rows_are_those_of_the_header(tmp_path: Path) -> None:
 
 def test_measurements_are_enhanced_by_microscopy_unless_told_otherwise(tmp_path: Path) -> None:
     fits.writeto(tmp_path / "in.fits", random((33, 34), "uint16"))
-    for given, expected in (("auto", "microscopy"), ("photo", "photo")):
-        options = napari_dcr.Options(model=given, depth=0, device="cpu")
+    for asked, expected in (("auto", "microscopy"), ("photo", "photo")):
+        options = napari_dcr.Options(model=asked, depth=0, device="cpu")
         done = drain(napari_dcr.enhance_steps(tmp_path / "in.fits", options))
         assert done.record["model"] == expected
 
