@@ -355,7 +355,7 @@ def link(
             left_alone = {number: left_alone.get(number, reason) for number in planes}
             model = NoiseModel(0.0, 0.0, 1.0)
         else:
-            model = noise.model
+            model = noise.binned if noise.binning == (1, 1) else noise.model
         if input_range != "auto":
             model = model.at(find_scale(input_range, dtype, None, grey).black / unit)
         scale = Scale(unit * model.offset, unit * (model.offset + model.unit))
@@ -420,7 +420,7 @@ def _light(thumbnail: NDArray[Any]) -> float:
 def _is_noisy(survey: Survey, noise: NoiseEstimate, dtype: np.dtype[Any]) -> bool:
     """Whether the noise at the median level is above that of rounding."""
     assert survey.noise is not None
-    means = survey.noise[np.isfinite(survey.noise).all(1), 0]
+    means = survey.noise["mean"]
     least = 0.3 if dtype.kind in "iu" else 2e-6 * max(np.ptp(means), abs(means[0]))
     return bool(noise.model.deviation(float(np.median(means))) > least)
 

@@ -20,7 +20,8 @@ from napari_dcr.image.defect_survey import BlockDefects, DefectSurvey, look_for_
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import Histogram
 from napari_dcr.image.missing import missing
-from napari_dcr.image.noise import block_statistics, fit_noise
+from napari_dcr.image.noise import fit_noise
+from napari_dcr.image.noise_blocks import BLOCKS, block_statistics, in_unit
 from napari_dcr.image.thumbnail import Thumbnail
 
 BLOCK = 2048
@@ -34,14 +35,11 @@ READERS = 2
 NOISE_WINDOW = 512
 """Pixels a side of the middle of a block in which the noise is looked at."""
 
-NOISE_BLOCKS = 64
-"""Most blocks of which that is kept, evenly from all that there are."""
+NOISE_ROWS = 100_000
+"""Most local statistics of noise that are kept, evenly from all blocks that there are."""
 
 SKETCH = 4
 """Every so manieth row and column is counted where only outliers are looked for."""
-
-THIN_PIXELS = 1 << 20
-"""Most pixels that are kept of planes too low for blocks, to be looked at together."""
 
 REMEMBERED = 32
 """Surveys that are kept for further runs."""
@@ -75,8 +73,8 @@ class Survey:
         Whether colour samples are equal in every pixel.
     unit : float
         A power of two in which ``noise`` is given, so that squares neither vanish nor overflow.
-    noise : ndarray, shape (n, 4), or None
-        Of `napari_dcr.image.noise.block_statistics`; None where nobody asked for it.
+    noise : ndarray, shape (n,), or None
+        Of `napari_dcr.image.noise_blocks.block_statistics`; None where nobody asked for it.
     defects : Defects or None
         Of the sensor; None where nobody asked for it.
     """
@@ -90,7 +88,7 @@ class Survey:
     pixels: int
     is_grey: bool
     unit: float = 1.0
-    noise: NDArray[np.float64] | None = None
+    noise: NDArray[Any] | None = None
     defects: Defects | None = None
 
 
@@ -144,8 +142,6 @@ class Block:
         In that unit.
     clean_noise : ndarray or None
         The same without hot pixels.
-    thin : ndarray or None
-        Pixels that are too low for blocks of their own, in that unit.
     defects : BlockDefects or None
     """
 
@@ -156,9 +152,8 @@ class Block:
     ends: tuple[Extreme, ...]
     is_grey: bool
     unit: float
-    noise: NDArray[np.float64] | None
-    clean_noise: NDArray[np.float64] | None
-    thin: NDArray[Any] | None
+    noise: NDArray[Any] | None
+    clean_noise: NDArray[Any] | None
     defects: BlockDefects | None = None
 
 
@@ -214,7 +209,7 @@ class Subject:
         gone, own = missing(pixels), np.ma.getdata(pixels)
         values = own if gone is None else own[~gone]
         ends = (Extreme.of(values, -1), Extreme.of(values, 1)) if values.size else ()
-        unit, noise, clean_noise, thin, defects = 1.0, None, None, None, None
+        unit, noise, clean_noise, defects = 1.0, None, None, None
         if self.defects:
             defects, clean = look_for_defects(pixels, row, column, (self.height, self.width))
         if self.noise:
@@ -224,12 +219,11 @@ class Subject:
                 unit = _power_of_two(ends)
                 middle = middle.astype(np.float64) / unit
             noise = clean_noise = block_statistics(middle)
-            thin = None if len(noise) else middle
             if defects is not None and defects.touches(*place):
                 clean_noise = block_statistics(clean[0][place] / unit)
         return Block(
             thumbnail, histogram, digest.digest(), values.size, ends, _is_grey(own), unit, noise,
-            clean_noise, thin, defects,
+            clean_noise, defects,
         )  # fmt: skip
 
 
@@ -285,15 +279,14 @@ class Surveyor:
         self._blocks, self._pixels, self._is_grey = 0, 0, True
         self._ends: list[tuple[Extreme, ...]] = []
         # With the plane's number, and the unit.
-        self._noise: list[tuple[int, float, NDArray[np.float64], NDArray[np.float64]]] = []
+        self._noise: list[tuple[int, float, NDArray[Any], NDArray[Any]]] = []
         self._defects = (
             DefectSurvey(*size, subject.dtype.kind in "iu", subject.frames)
             if subject.defects
             else None
         )
-        self._thin: list[tuple[int, float, NDArray[Any]]] = []
         self._unit = 0.0
-        self._added, self._every = 0, 1
+        self._added, self._every, self._rows = 0, 1, 0
         self._digest = hashlib.sha256(f"{size} {subject.dtype.name}".encode())
 
     def add(self, block: Block) -> None:
@@ -310,15 +303,14 @@ class Surveyor:
         if any(end.value for end in block.ends):
             self._unit = max(self._unit, block.unit)
         plane = len(self._ends) - 1
-        if block.thin is not None:
-            if sum(pixels.size for *_, pixels in self._thin) < THIN_PIXELS:
-                self._thin.append((plane, block.unit, block.thin))
-        elif block.noise is not None and block.clean_noise is not None:
+        if block.noise is not None and block.clean_noise is not None:
             if self._added % self._every == 0:
                 self._noise.append((plane, block.unit, block.noise, block.clean_noise))
+                self._rows += len(block.noise)
             self._added += 1
-            if len(self._noise) > NOISE_BLOCKS:
+            if self._rows > NOISE_ROWS and len(self._noise) > 1:
                 self._noise, self._every = self._noise[::2], 2 * self._every
+                self._rows = sum(len(own) for _, _, own, _ in self._noise)
         if self._defects is not None and block.defects is not None:
             self._defects.add(block.defects)
             if self._blocks % len(self.subject.blocks) == 0:
@@ -347,23 +339,18 @@ class Surveyor:
         none: tuple[Extreme, ...] = ()
         ends = functools.reduce(_merged, self._ends, none)
         unit = self._unit or 1.0
-        noise = defects = None
+        noise = clean_noise = defects = None
         if self.subject.noise:
             # A plane of one value, such as a black frame, says nothing about noise.
             varied = {n for n, ends in enumerate(extremes) if ends[0] != ends[1]}
             found = [(u / unit, own, clean) for n, u, own, clean in self._noise if n in varied]
-            tables = [_in_unit(own, factor) for factor, own, _ in found]
-            clean = [_in_unit(without, factor) for factor, _, without in found]
-            thin = [p if u == unit else p * (u / unit) for n, u, p in self._thin if n in varied]
-            if thin:
-                tables.append(block_statistics(_laid_out(thin)))
-            noise = np.concatenate([np.empty((0, 4)), *tables])
+            none = np.empty(0, BLOCKS)
+            noise = np.concatenate([none, *(in_unit(own, u) for u, own, _ in found)])
+            clean_noise = np.concatenate([none, *(in_unit(own, u) for u, _, own in found)])
         if self._defects is not None:
             model = None
-            if noise is not None:
-                clean_noise = np.concatenate([np.empty((0, 4)), *clean])
-                if np.isfinite(clean_noise).all(1).any():
-                    model = fit_noise(clean_noise, self.subject.dtype.kind in "iu").model
+            if clean_noise is not None and len(clean_noise):
+                model = fit_noise(clean_noise, self.subject.dtype.kind in "iu").model
             defects = self._defects.finish(model, unit)
             if len(defects.hot):
                 # An image without defects is treated as if nobody had looked for them.
@@ -389,29 +376,6 @@ def _merged(ends: tuple[Extreme, ...], others: tuple[Extreme, ...]) -> tuple[Ext
     if not (ends and others):
         return ends or others
     return tuple(a.merged(b, sign) for a, b, sign in zip(ends, others, (-1, 1), strict=True))
-
-
-def _in_unit(table: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
-    """Statistics of blocks in another unit: one mean, then squares."""
-    return table * np.array([factor, *(factor**2,) * (table.shape[1] - 1)])
-
-
-def _laid_out(pieces: list[NDArray[Any]]) -> NDArray[Any]:
-    """Low planes of one size, such as line scans, as one picture that is about square.
-
-    One below the other, as a kymograph shows the scans of a line.
-    """
-    height, width = pieces[0].shape
-    alike = [piece for piece in pieces if piece.shape == (height, width)]
-    if height > width:
-        alike = [piece.T for piece in alike]
-        height, width = width, height
-    columns = max(1, round((len(alike) * height / width) ** 0.5))
-    rows = len(alike) // columns
-    strips = [
-        np.ma.concatenate(alike[n * rows : (n + 1) * rows]) for n in range(columns)
-    ]  # fmt: skip
-    return np.ma.concatenate(strips, 1)
 
 
 class SurveyCache:

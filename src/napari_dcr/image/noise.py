@@ -2,21 +2,78 @@
 
 from __future__ import annotations
 
-import functools
+import math
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.image.missing import missing
+from napari_dcr.image.noise_blocks import (
+    BINNINGS,
+    BLOCKS,
+    CORRELATED,
+    SIDE,
+    SPACINGS,
+    block_statistics,
+    power_at,
+)
 
-BLOCK = 8
-"""Side in pixels of the blocks that residuals are gathered in."""
+LEVELS = 16
+"""Most equally filled levels that the variance is taken at; the brightest are divided further."""
 
-BINS = 24
-"""Levels that the variance is taken at."""
+WIDTH = 4.0
+"""Least width of a level in standard errors of a block's mean."""
+
+FLAT = 2.5 * 0.128
+"""Roughness of nearly all blocks that hold white noise alone, in units of its variance; it is
+0.128 on average."""
+
+ENOUGH = 24
+"""Blocks that a level has at least."""
+
+TOLERANCE = 0.1
+"""Part of its variance by which a level may lie beside the line, as no model is perfect."""
+
+WHITE = 0.5
+"""Whiteness below which pixels are averaged before the network sees them."""
+
+MILD = 0.75
+"""Whiteness from which on noise is treated as white, as in training."""
+
+MOST_SLOW = 4.0
+"""Most that slow variations count for more than the finest ones."""
+
+EVEN = 0.5, 0.8
+"""Evenness between which residuals are taken for noise: white and blurred noise have 0.6 to 0.7,
+most structure less than 0.5, and a pattern of equal parts more."""
+
+SHORT, LONG = 1.4, 4.5
+"""Correlation lengths in pixels: from the first one on an axis is averaged, over the larger of
+`BINNINGS` from the second one on."""
+
+MOST_DETAIL = 1 / 150
+"""Most that averaging may take away of an image, in units of its noise's variance, for each
+pixel that is averaged."""
+
+SUM = 2 * math.sqrt(math.pi)
+"""Sum of a Gaussian's autocorrelation function, in units of its standard deviation."""
+
+EDGE = 0.2
+"""Part of the blocks that the edges of a constant area touch at most; a black level that is
+clipped touches more."""
+
+MOST_CONSTANTS = 4
+"""Values of constant areas that are looked at, the most frequent ones."""
+
+MOST_SATURATED = 0.6
+"""Share of saturated pixels beyond which a level says nothing."""
+
+PART = 0.3
+"""Part of the mean variance that counts with the level's own in `TOLERANCE`: the darkest
+levels do not decide alone, nor do the brightest."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +107,17 @@ class NoiseModel:
         dark = max(self.dark + self.gain * (level - self.offset), 0.1 * self.dark)
         return NoiseModel(self.gain, level, dark, self.photon)
 
+    def scaled(self, factor: float) -> NoiseModel:
+        """Multiply the variance at every level."""
+        return replace(self, gain=self.gain * factor, dark=self.dark * factor)
+
+    def in_unit(self, unit: float) -> NoiseModel:
+        """Describe the same noise of pixels that were divided by ``unit``."""
+        with np.errstate(all="ignore"):  # variances in extreme units are 0 or infinite
+            dark = float(np.float64(self.dark) / np.float64(unit) ** 2)
+        photon = None if self.photon is None else self.photon / unit
+        return NoiseModel(self.gain / unit, self.offset / unit, dark, photon)
+
     def deviation(self, level: NDArray[Any] | float) -> NDArray[Any]:
         """Deviation of pixels of these means."""
         above = np.maximum(np.asarray(level) - self.offset, 0)
@@ -73,7 +141,8 @@ class NoiseEstimate:
     Attributes
     ----------
     model : NoiseModel
-        Its offset is the image's darkest level, which need not be the camera's.
+        Of single pixels. Its offset is the image's darkest level, which need not be the
+        camera's.
     gain_error, dark_error : float
         Standard errors of the model's gain and dark variance.
     whiteness : float
@@ -81,7 +150,18 @@ class NoiseEstimate:
         spacing: 1 for noise that is independent from pixel to pixel, less where a
         camera or a resampling has blurred it.
     blocks : int
-        Blocks of 8 x 8 pixels that went into it.
+        Blocks of 8 x 8 pixels that went into it; 0 for an image of a single value.
+    correlation_length : (float, float)
+        Pixels along y and x over which the noise is correlated: the sum of its
+        autocorrelation function, 1 for white noise.
+    saturated : float
+        Share of the pixels that have the largest value, where the values are clipped there.
+    binning : (int, int)
+        Pixels along y and x whose means have noise that is nearly white; 1 and 1 for white
+        noise, and where the image has detail that averaging would take away.
+    binned : NoiseModel
+        Noise of those means as it counts for denoising: the power of its slow variations,
+        which for white noise is its variance.
     """
 
     model: NoiseModel
@@ -89,27 +169,26 @@ class NoiseEstimate:
     dark_error: float
     whiteness: float
     blocks: int
+    correlation_length: tuple[float, float]
+    saturated: float
+    binning: tuple[int, int]
+    binned: NoiseModel
 
     @property
     def read_noise(self) -> float:
-        """Deviation at the darkest level, in the image's units."""
+        """Standard deviation at the darkest level, in the image's units."""
         return float(np.sqrt(self.model.dark))
 
     def in_unit(self, unit: float) -> NoiseEstimate:
         """Describe the same noise of pixels that were divided by ``unit``."""
-        model = self.model
-        with np.errstate(all="ignore"):  # variances in extreme units are 0 or infinite
-            dark, error = np.array([model.dark, self.dark_error]) / np.float64(unit) ** 2
-        scaled = NoiseModel(
-            model.gain / unit, model.offset / unit, float(dark),
-            None if model.photon is None else model.photon / unit,
-        )  # fmt: skip
+        with np.errstate(all="ignore"):
+            dark_error = float(np.float64(self.dark_error) / np.float64(unit) ** 2)
         return replace(
-            self, model=scaled, gain_error=self.gain_error / unit,
-            dark_error=float(error),
+            self, model=self.model.in_unit(unit), binned=self.binned.in_unit(unit),
+            gain_error=self.gain_error / unit, dark_error=dark_error,
         )  # fmt: skip
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values, for a record."""
         model = self.model
         return {
@@ -119,6 +198,9 @@ class NoiseEstimate:
             "dark": model.dark,
             "dark_error": self.dark_error,
             "whiteness": self.whiteness,
+            "correlation_length": list(self.correlation_length),
+            "saturated": self.saturated,
+            "binning": list(self.binning),
         }
 
 
@@ -127,18 +209,21 @@ def estimate_noise(
 ) -> NoiseEstimate:
     """Estimate gain, offset and read noise by regression of local variances on local means.
 
-    Residuals of a Laplacian-like filter that is blind to planes and edges along the
-    axes (Immerkaer 1996, CVIU 64, 300) give a variance for each block of 8 x 8
-    pixels; at each level the flatter half of the blocks counts, by a measure of
-    flatness that their finest noise hardly enters; a line is fitted through the
-    levels' means (Foi et al. 2008, section III).
+    Second differences along both axes, which are blind to planes and to edges along the
+    axes (Immerkaer 1996, CVIU 64, 300), give a variance for each block of 8 x 8 pixels; at
+    each level the flatter half of the blocks counts; a line is fitted through the levels
+    (Foi et al. 2008, section III). Where pixels are saturated, the variance and the mean
+    that they would have are found from their share (Foi 2009, Signal Processing 89, 2609).
+    Blocks of a single value, such as padding, do not count.
 
     Parameters
     ----------
     image : ndarray, shape (h, w), or several of them
-        One channel, in its own units; what is not finite is left out.
+        One channel, in its own units; what is not finite is left out. Small images are
+        allowed; their blocks count together.
     floor : float, optional
-        Least deviation to report; that of rounding for integers, else 1e-6 of the range.
+        Least standard deviation to report; that of rounding for integers, else 1e-6 of the
+        range.
 
     Returns
     -------
@@ -147,7 +232,7 @@ def estimate_noise(
     Raises
     ------
     ValueError
-        If there is no window of at least 16 x 16 finite pixels.
+        If no pixel is finite.
 
     Examples
     --------
@@ -161,114 +246,413 @@ def estimate_noise(
     windows = [image] if isinstance(image, np.ndarray) and image.ndim == 2 else list(image)
     tables = [block_statistics(np.asarray(w)) for w in windows]
     integer = all(np.asarray(w).dtype.kind in "iu" for w in windows)
-    return fit_noise(np.concatenate([np.empty((0, 4)), *tables]), integer, floor)
+    return fit_noise(np.concatenate([np.empty(0, BLOCKS), *tables]), integer, floor)
 
 
-def fit_noise(
-    table: NDArray[np.float64], integer: bool, floor: float | None = None
-) -> NoiseEstimate:
+def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) -> NoiseEstimate:
     """Estimate from the rows that `block_statistics` gives; see `estimate_noise`."""
-    table = table[np.isfinite(table).all(1)]
-    if not len(table):
-        raise ValueError("image: got no 16 x 16 finite pixels; estimating noise needs some")
-    mean, fine, coarse, rough = table.T
+    own = table[(table["binning"] == 1).all(1) & np.isfinite(table["mean"])]
+    if not len(own):
+        raise ValueError("image: got no finite pixels; estimating noise needs some")
     if floor is None:
-        floor = 12**-0.5 if integer else 1e-6 * max(float(np.ptp(mean)), abs(float(mean[0])), 1e-6)
-    offset = float(np.quantile(mean, 0.005))
-
-    levels = np.array_split(np.argsort(mean, kind="stable"), min(BINS, max(1, len(mean) // 24)))
-    points = []
-    for members in levels:
-        flat = members[np.argsort(rough[members], kind="stable")[: max(1, (len(members) + 1) // 2)]]
-        # A hot pixel spoils its block.
-        flat = flat[fine[flat] <= np.quantile(fine[flat], 0.985)]
-        points.append(
-            (mean[flat].mean(), fine[flat].mean(), coarse[flat].mean(), fine[flat].var(), len(flat))
-        )
-    level, variance, wider, scatter, count = np.array(points).T
-    error = np.sqrt((scatter + (0.2 * variance) ** 2) / count) + 1e-3 * variance + 1e-12
-    dark, gain, dark_error, gain_error = _line(np.maximum(level - offset, 0), variance, error)
-    # Structure is coarser than noise and only ever lowers it: the whiter levels have less of it.
-    whiteness = float(np.quantile(variance / np.maximum(wider, 1e-30), 0.75))
-    model = NoiseModel(gain, offset, max(dark, floor**2))
-    return NoiseEstimate(model, gain_error, dark_error, whiteness, int(count.sum()))
-
-
-def _line(
-    x: NDArray[Any], y: NDArray[Any], error: NDArray[Any]
-) -> tuple[float, float, float, float]:
-    """Fit intercept and slope, both at least 0, and their errors; outliers above count less."""
-    weight = 1 / error**2
-    for _ in range(10):
-        total = weight.sum()
-        centre = (weight * x).sum() / total
-        spread = (weight * (x - centre) ** 2).sum()
-        middle = (weight * y).sum() / total
-        slope = (weight * (x - centre) * y).sum() / spread if spread > 1e-12 * total else 0.0
-        slope = max(slope, 0.0)
-        intercept = middle - slope * centre
-        if intercept < 0:
-            intercept, slope = 0.0, (weight * x * y).sum() / max((weight * x * x).sum(), 1e-30)
-        distance = np.abs(y - intercept - slope * x) / error
-        # Structure only ever adds to a variance; Huber's weights bound what it does.
-        scale = max(1.0, 1.48 * float(np.median(distance)))
-        weight = np.minimum(1, 1.5 * scale / np.maximum(distance, 1e-9)) / error**2
-    slope_error = scale / np.sqrt(spread) if spread > 1e-12 * total else 0.0
-    intercept_error = np.hypot(scale / np.sqrt(total), slope_error * centre)
-    return float(intercept), float(slope), float(intercept_error), float(slope_error)
+        span = max(float(np.ptp(own["mean"])), float(np.abs(own["mean"]).max()))
+        floor = 12**-0.5 if integer else 1e-6 * span or 1.0
+    varied = own[(own["low"] < own["high"]) & np.isfinite(power_at(own, 1, 1))]
+    if not len(varied):
+        model = NoiseModel(0.0, float(np.median(own["mean"])), floor**2)
+        return NoiseEstimate(model, 0.0, 0.0, 1.0, 0, (1.0, 1.0), 0.0, (1, 1), model)
+    saturated = float((_saturated_share(own) * own["pixels"]).sum() / own["pixels"].sum())
+    varied = _apart_from_constants(varied, own[own["low"] == own["high"]]["low"])
+    levels = _levels(varied, _saturated_share(varied))
+    if integer and levels.variance.min() < floor**2:  # sparse counts, which are whole anyway
+        floor = 0.1 * math.sqrt(levels.variance.min())
+    offset = float(np.quantile(varied["mean"], 0.005))
+    fine = _fit(levels, offset, floor)
+    # What varies from block to block as noise never does is structure.
+    even = EVEN[0] < float(np.median(levels.evenness)) < EVEN[1]
+    whiteness = _ratio(levels, (2, 2)) if even else 1.0
+    lengths = _correlation_lengths(levels) if even else (1.0, 1.0)
+    model, binning, binned = fine.model, (1, 1), fine.model.scaled(_slow_power(whiteness, MILD))
+    if whiteness < WHITE:
+        finest = fine.model
+        fine = _fit(_with_variance_of_correlated(levels, lengths), offset, floor)
+        model = fine.model
+        binned = model.scaled(math.prod(lengths))
+        found = _whitened(table, varied, model, finest, lengths, floor)
+        if found is not None:
+            binning, binned = found
+    return NoiseEstimate(
+        model, fine.gain_error, fine.dark_error, whiteness, int(levels.blocks.sum()), lengths,
+        saturated, binning, binned,
+    )  # fmt: skip
 
 
-def block_statistics(window: NDArray[Any]) -> NDArray[np.float64]:
-    """Measure the blocks of 8 x 8 pixels of a window (h, w).
+def _apart_from_constants(varied: NDArray[Any], constants: NDArray[np.float64]) -> NDArray[Any]:
+    """Leave out blocks that padding or another constant area reaches into.
+
+    It has no noise, and blocks at its edge have too little, or a step. Not where little
+    would remain: in a sparse image most blocks border on an empty one.
+
+    Parameters
+    ----------
+    varied : ndarray, shape (n,), dtype `BLOCKS`
+    constants : ndarray
+        Values of the blocks that have a single one.
+    """
+    apart = varied[~varied["beside_constant"]]
+    if len(apart) >= max(3 * ENOUGH, 0.25 * len(varied)):
+        varied = apart
+    values, counts = np.unique(constants, return_counts=True)
+    for value in values[np.argsort(counts)[::-1][:MOST_CONSTANTS]]:
+        touched = (varied["low"] == value) | (varied["high"] == value)
+        saturated = value == varied["high"].max() and _saturated_share(varied).any()
+        if touched.mean() < EDGE and not saturated:
+            varied = varied[~touched]
+    return varied
+
+
+def _slow_power(whiteness: float, enough: float = 1.0) -> float:
+    """Power of the slow variations of noise over that of its finest ones.
+
+    For noise whose neighbouring pixels have a small correlation r these are the variance
+    times (1 + 2 r)^2 and times about (1 - 4/3 r)^2, which is the whiteness.
+
+    Parameters
+    ----------
+    whiteness : float
+    enough : float
+        Whiteness from which on noise is taken as white.
+    """
+    return min(max((enough / max(whiteness, 1e-3)) ** 2, 1.0), MOST_SLOW)
+
+
+def _with_variance_of_correlated(levels: _Levels, lengths: tuple[float, float]) -> _Levels:
+    """Put the variance of single pixels in place of the power of the finest residuals.
+
+    From residuals at spacings of 2 and 4 pixels: the first ones know less of the noise, the
+    second ones more of the image.
+    """
+    found = []
+    for spacing in (2, 4):
+        shares = [_filter_power(spacing, np.array([length]) / SUM)[0] for length in lengths]
+        power = levels.powers[:, SPACINGS.index((spacing, spacing))]
+        if np.isfinite(power).all() and shares[0] * shares[1] > 0.01:
+            found.append(np.maximum(power, 1e-300) / (shares[0] * shares[1]))
+    if not found:
+        return levels
+    variance = np.exp(np.mean(np.log(found), 0)) + levels.rounding
+    levels = levels._replace(variance=np.maximum(variance, levels.variance))
+    # Blurred structure has the spectrum of blurred noise, but larger slopes.
+    slope = levels.roughness / levels.variance
+    return levels.part(slope <= 2.5 * np.quantile(slope, 0.25))
+
+
+def _whitened(
+    table: NDArray[Any],
+    varied: NDArray[Any],
+    model: NoiseModel,
+    finest: NoiseModel,
+    lengths: tuple[float, float],
+    floor: float,
+) -> tuple[tuple[int, int], NoiseModel] | None:
+    """Find binning that makes correlated noise nearly white, and the noise that is left.
+
+    None if averaging would take away more of the image than of its noise.
+    """
+    number = 0 if max(lengths) < LONG else 1
+    binning = tuple(BINNINGS[number] if length > SHORT else 1 for length in lengths)
+    rows = table[(table["binning"] == binning).all(1) & np.isfinite(table["mean"])]
+    rows = rows[(rows["low"] < rows["high"]) & np.isfinite(power_at(rows, 1, 1))]
+    if binning == (1, 1) or len(rows) < ENOUGH:
+        return None
+    detail = varied["detail"][:, number]
+    # The power of the finest residuals follows the noise and hardly the image.
+    power = finest.deviation(varied["mean"]) ** 2
+    flat = varied["roughness"] <= np.median(varied["roughness"])
+    noise = float(np.median(detail[flat] / power[flat])) * power
+    variance = float((model.deviation(varied["mean"]) ** 2).mean())
+    if float((detail - noise).mean()) > MOST_DETAIL * math.prod(binning) * variance:
+        return None
+    rows = _apart_from_constants(rows, np.empty(0))
+    levels = _levels(rows, np.zeros(len(rows)))
+    slow = levels.variance * _slow_power(_ratio(levels, (2, 2)))
+    # By theory; noise with long tails has more, and so have images with structure.
+    least = model.deviation(levels.mean) ** 2 * math.prod(lengths) / math.prod(binning)
+    levels = levels._replace(variance=np.clip(slow, least, MOST_SLOW * least))
+    left = _fit(levels, model.offset, floor / math.sqrt(math.prod(binning)))
+    return (binning[0], binning[1]), left.model
+
+
+class _Fit(NamedTuple):
+    """A line through the levels' variances."""
+
+    model: NoiseModel
+    gain_error: float
+    dark_error: float
+
+
+def _fit(levels: _Levels, offset: float, floor: float) -> _Fit:
+    dark, gain, dark_error, gain_error = _line(
+        np.maximum(levels.mean - offset, 0), levels.variance, levels.blocks
+    )
+    return _Fit(NoiseModel(gain, offset, max(dark, floor**2)), gain_error, dark_error)
+
+
+def _saturated_share(blocks: NDArray[Any]) -> NDArray[np.float64]:
+    """Share of each block's pixels at the largest value of all, if values were clipped there.
+
+    They were if more pixels have it than have the value below it, and that is near: padding
+    may be far above all else.
+    """
+    top = blocks["high"].max()
+    full = blocks["high"] == top
+    second = max(
+        np.max(blocks["below"][full], initial=-np.inf), np.max(blocks["high"][~full], initial=-np.inf)
+    )  # fmt: skip
+    pixels = blocks["pixels"]
+    at_top = float((pixels * blocks["at_high"])[full].sum())
+    at_second = float((pixels * blocks["at_below"])[full & (blocks["below"] == second)].sum())
+    at_second += float((pixels * blocks["at_high"])[blocks["high"] == second].sum())
+    near = top - second < 0.1 * (top - blocks["low"].min())
+    clipped = near and at_top >= 16 and at_top > 1.5 * at_second
+    return np.where(full & clipped, blocks["at_high"], 0.0)
+
+
+class _Levels(NamedTuple):
+    """The flatter blocks of each level.
+
+    Attributes
+    ----------
+    mean, variance : ndarray, shape (n,)
+        Corrected for saturated pixels.
+    powers : ndarray, shape (n, spacings)
+        Without that of rounding.
+    rounding : float
+    blocks : ndarray, shape (n,)
+        How many.
+    roughness : ndarray, shape (n,)
+        Mean of the blocks'.
+    evenness : ndarray, shape (n,)
+        Tenth percentile of the powers at a spacing of 2 pixels over their median: noise is
+        much the same in all blocks of a level, structure is not.
+    """
+
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    powers: NDArray[np.float64]
+    rounding: float
+    blocks: NDArray[np.float64]
+    roughness: NDArray[np.float64]
+    evenness: NDArray[np.float64]
+
+    def part(self, chosen: NDArray[np.bool_]) -> _Levels:
+        """Some of the levels."""
+        arrays = {name: value[chosen] for name, value in self._asdict().items() if np.ndim(value)}
+        return self._replace(**arrays)
+
+
+def _levels(blocks: NDArray[Any], saturated: NDArray[np.float64]) -> _Levels:
+    """Gather blocks by their means, and take the flatter ones of each level."""
+    rows = []
+    for members in _by_level(blocks):
+        fine, rough = blocks["power"][members, 0], blocks["roughness"][members]
+        # All that is as flat as noise lets it look, at least the flatter half.
+        flat = members[rough <= max(float(np.median(rough)), FLAT * float(np.median(fine)))]
+        flat = flat[_without_hot_pixels(blocks["power"][flat, 0])]
+        share = float(saturated[flat].mean())
+        if share > MOST_SATURATED:
+            continue
+        powers = blocks["power"][flat]
+        remaining, shift = _clipped_normal(share)
+        variance = float(powers[:, 0].mean()) / remaining
+        mean = float(blocks["mean"][flat].mean()) + shift * math.sqrt(variance)
+        roughness = float(blocks["roughness"][flat].mean())
+        evenness = _evenness(blocks[members])
+        rows.append((mean, variance, len(flat), roughness, evenness, *_column_means(powers)))
+    if not rows:  # everything is saturated
+        fine = blocks["power"][:, 0]
+        powers = _column_means(blocks["power"])
+        rough = blocks["roughness"].mean()
+        rows = [(blocks["mean"].mean(), fine.mean(), len(fine), rough, _evenness(blocks), *powers)]
+    table = np.array(rows)
+    rounding = float(blocks["rounding"].mean())
+    return _Levels(table[:, 0], table[:, 1], table[:, 5:] - rounding, rounding, *table[:, 2:5].T)
+
+
+def _evenness(blocks: NDArray[Any]) -> float:
+    power = power_at(blocks, 2, 2)
+    power = power[np.isfinite(power)]
+    if not len(power):
+        return 1.0
+    low, middle = np.quantile(power, [0.1, 0.5])
+    return float(low / middle) if middle > 0 else 0.0
+
+
+def _by_level(blocks: NDArray[Any]) -> list[NDArray[np.intp]]:
+    """Divide blocks into levels that are wider than the noise of a block's mean.
+
+    In narrower ones noise alone would decide which level a block is in, and the variance
+    would seem to grow less with the mean than it does.
+    """
+    order = np.argsort(blocks["mean"], kind="stable")
+    mean, fine = blocks["mean"][order], blocks["power"][order, 0]
+    least = max(ENOUGH, len(order) // LEVELS)
+    groups, start = [], 0
+    while start < len(order):
+        error = math.sqrt(float(np.median(fine[start : start + ENOUGH])) / SIDE**2)
+        wide = int(np.searchsorted(mean, mean[start] + WIDTH * error))
+        stop = max(start + least, wide)
+        left = len(order) - stop
+        if left < ENOUGH:
+            stop = len(order)
+        elif left < least:  # few blocks are bright, and they tell the gain
+            least = max(ENOUGH, left // 2)
+        groups.append(order[start:stop])
+        start = stop
+    return groups
+
+
+def _without_hot_pixels(fine: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which blocks are not spoiled by a hot pixel: a few at most, far above all others."""
+    usual = fine <= np.quantile(fine, 0.985)
+    return np.asarray(usual | (fine <= 4 * fine[usual].mean()))
+
+
+def _column_means(powers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of each column over its finite values; NaN where there are none."""
+    finite = np.isfinite(powers)
+    count = finite.sum(0)
+    total = np.where(finite, powers, 0).sum(0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _clipped_normal(share: float) -> tuple[float, float]:
+    """Variance and shift of a normal variable's mean when its largest values are clipped.
+
+    Parameters
+    ----------
+    share : float
+        Share of the values that are clipped.
 
     Returns
     -------
-    ndarray, shape (n, 4)
-        Mean, mean squared residual of pixels and of every other pixel, and roughness;
-        none if a side is shorter than 16 pixels.
+    variance : float
+        What is left of the variance.
+    shift : float
+        By how many of its own standard deviations the mean has fallen.
     """
-    if min(window.shape) < 2 * BLOCK:
-        return np.empty((0, 4))
-    gone, window = missing(window), np.ma.getdata(window)
-    pixels = window.astype(np.float64)
-    if gone is not None:
-        pixels[gone] = np.nan
-    if window.dtype.kind in "iu":
-        full = np.iinfo(window.dtype).max
-        pixels[window == full] = np.nan  # saturated
-    inner = pixels[2:-2, 2:-2]
-    fine, coarse = _residual(pixels, 1), _residual(pixels, 2)
-    smooth = _box(pixels)
-    with np.errstate(invalid="ignore"):  # infinite pixels
-        down = smooth[4:, 2:-2] - smooth[:-4, 2:-2]
-        gradient = np.hypot(down, smooth[2:-2, 4:] - smooth[2:-2, :-4])
-    gradient = np.pad(gradient, 2, "edge")[: inner.shape[0], : inner.shape[1]]
-    parts = (inner, fine**2, coarse**2, gradient**2)
-    return np.stack([block_means(part) for part in parts], -1)
+    if share <= 0:
+        return 1.0, 0.0
+    normal = statistics.NormalDist()
+    z = normal.inv_cdf(1 - share)
+    density = normal.pdf(z)
+    mean = z * share - density
+    square = (1 - share) - z * density + z * z * share
+    return square - mean * mean, -mean
 
 
-def _residual(x: NDArray[Any], step: int) -> NDArray[Any]:
-    """Immerkaer's filter with its taps ``step`` apart; unit gain for white noise."""
-    h, w = x.shape
-    rows, columns = (
-        [x_[2 - step : n - 2 - step], x_[2 : n - 2], x_[2 + step : n - 2 + step]]
-        for x_, n in ((np.arange(h), h), (np.arange(w), w))
-    )
-    vertical = x[rows[0]] - 2 * x[rows[1]] + x[rows[2]]
-    both = vertical[:, columns[0]] - 2 * vertical[:, columns[1]] + vertical[:, columns[2]]
-    result: NDArray[Any] = both / 6
-    return result
+def _ratio(levels: _Levels, spacing: tuple[int, int], finest: tuple[int, int] = (1, 1)) -> float:
+    """Power of residuals at a fine spacing over that at another one, at most levels.
+
+    Structure is coarser than noise and only ever lowers it: the whiter levels have less
+    of it.
+    """
+    fine, wide = (levels.powers[:, SPACINGS.index(s)] for s in (finest, spacing))
+    good = wide > 0.3 * levels.rounding  # of the finer residuals nothing may be seen
+    if not good.any():
+        return 1.0
+    return max(0.0, float(np.quantile(fine[good] / wide[good], 0.75)))
 
 
-def _box(x: NDArray[Any]) -> NDArray[Any]:
-    """Means of 5 x 5 pixels, where they are complete."""
-    height, width = x.shape
-    rows = functools.reduce(np.add, (x[i : height - 4 + i] for i in range(5)))
-    total: NDArray[Any] = functools.reduce(np.add, (rows[:, i : width - 4 + i] for i in range(5)))
-    return total / 25
+_WIDTHS = np.linspace(0, 6, 241)
+"""Standard deviations, in pixels, of Gaussians that white noise may have been blurred by."""
 
 
-def block_means(image: NDArray[Any], side: int = BLOCK) -> NDArray[np.float64]:
+def _filter_power(spacing: int, widths: NDArray[Any]) -> NDArray[np.float64]:
+    """Power of second differences along one axis of white noise that was blurred.
+
+    Parameters
+    ----------
+    spacing : int
+        Of the differences, in pixels.
+    widths : ndarray
+        Standard deviations of the Gaussian, in pixels.
+    """
+    with np.errstate(divide="ignore"):
+        one, two = (np.exp(-((n * spacing) ** 2) / (4 * widths**2)) for n in (1, 2))
+    power: NDArray[np.float64] = 1 - 4 / 3 * one + 1 / 3 * two
+    return power
+
+
+def _correlation_lengths(levels: _Levels) -> tuple[float, float]:
+    """Pixels along y and x over which noise is correlated, as if blurred by a Gaussian.
+
+    The spacing that tells most is taken: noise that is correlated over many pixels has the
+    same power at 1 and 2 times a small spacing.
+    """
+    hidden = levels.powers[:, 0] < levels.rounding
+    if hidden.mean() > 0.5 and _ratio(levels, (2, 2)) < CORRELATED**2:
+        # Rounding hides the finest residuals, and with them the difference of the axes.
+        ratio = math.sqrt(_ratio(levels, (4, 4), (2, 2)))
+        length = SUM * _width(ratio, 2, 4)
+        return max(1.0, length), max(1.0, length)
+    found = []
+    for axis in (0, 1):
+        width = 0.0
+        for spacing in (2, 4):
+            ratio = _ratio(levels, (spacing, 1) if axis == 0 else (1, spacing))
+            if ratio < CORRELATED:
+                width = max(width, _width(ratio, 1, spacing))
+        found.append(max(1.0, SUM * width))
+    return found[0], found[1]
+
+
+def _width(ratio: float, fine: int, wide: int) -> float:
+    """Standard deviation of the Gaussian that gives a ratio of powers at two spacings."""
+    expected = _filter_power(fine, _WIDTHS) / _filter_power(wide, _WIDTHS)
+    # The ratio falls from 1 as the width grows, until both are blind to the noise.
+    falling = np.minimum.accumulate(expected)
+    return float(np.interp(-ratio, -falling, _WIDTHS))
+
+
+def _line(
+    x: NDArray[Any], y: NDArray[Any], count: NDArray[Any]
+) -> tuple[float, float, float, float]:
+    """Fit intercept and slope, both at least 0, and their standard errors.
+
+    Structure only ever adds to a variance, so levels far above the line count less.
+    """
+    # A block's residuals say its variance to a part of 0.35.
+    error = np.hypot(0.35 * y / np.sqrt(count), TOLERANCE * (y + PART * float(y.mean()))) + 1e-300
+    certain = 1 / error**2
+    weight = certain
+    for _ in range(10):
+        intercept, slope = _weighted_line(x, y, weight)
+        above = (y - intercept - slope * x) / error
+        scale = max(1.0, 1.48 * float(np.median(np.abs(above))))
+        weight = certain * np.minimum(1, 2 * scale / np.maximum(above, 1e-9))
+    total = weight.sum()
+    centre = (weight * x).sum() / total
+    spread = (weight * (x - centre) ** 2).sum()
+    slope_error = scale / math.sqrt(spread) if spread > 0 else 0.0
+    intercept_error = math.hypot(scale / math.sqrt(total), slope_error * centre)
+    return intercept, slope, intercept_error, slope_error
+
+
+def _weighted_line(x: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]) -> tuple[float, float]:
+    """Intercept and slope of least weighted squares, both at least 0."""
+    total = weight.sum()
+    centre, middle = (weight * x).sum() / total, (weight * y).sum() / total
+    spread = (weight * (x - centre) ** 2).sum()
+    slope = (weight * (x - centre) * y).sum() / spread if spread > 0 else 0.0
+    slope = max(float(slope), 0.0)
+    intercept = float(middle) - slope * float(centre)
+    if intercept < 0:
+        return 0.0, float((weight * x * y).sum() / (weight * x * x).sum())
+    return intercept, slope
+
+
+def block_means(image: NDArray[Any], side: int = 8) -> NDArray[np.float64]:
     """Means of the complete blocks of ``side`` x ``side`` pixels of an image (h, w)."""
     height, width = (n // side for n in image.shape)
     cut = image[: height * side, : width * side].reshape(height, side, width, side)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.missing import missing
-from napari_dcr.image.noise import NoiseModel, block_means, block_statistics, fit_noise
+from napari_dcr.image.noise import NoiseModel, block_means
+from napari_dcr.image.noise_blocks import block_statistics, finest_deviation
 
 BLOCK = 16
 """Side in pixels of the blocks whose means are compared."""
@@ -195,11 +196,7 @@ def assess(
     both = np.sum(with_signal, 0)
     along = _share(both[0], np.sqrt(both[1] * both[2]))
     before = float(noise.deviation(float(np.median(x))))
-    tables = [block_statistics(out) for _, out in windows]
-    found = np.concatenate([np.empty((0, 4)), *tables])
-    after = float("nan")
-    if np.isfinite(found).all(1).any():
-        after = float(fit_noise(found, integer, 0.0).model.deviation(float(np.median(y))))
+    after = finest_deviation(np.concatenate([block_statistics(out) for _, out in windows]))
     notes = list(warnings)
     if correlation > WHITE:
         notes.append("the residual is not white: fine structure may have been taken for noise")

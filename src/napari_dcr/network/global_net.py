@@ -75,7 +75,9 @@ class GlobalNet(nn.Module):
         thumbnail = thumbnail.to(self.grid_global.weight.dtype)
         level = thumbnail.mean(dim=(1, 2, 3)).clamp(0.004, 1)
         a = level[:, None, None, None]
-        adapted = thumbnail * (1 + a) / (thumbnail + a)
+        # Noise takes dark cells of counts below 0, where the quotient would have a pole.
+        lit = thumbnail.clamp(min=0)
+        adapted = lit * (1 + a) / (lit + a)
         features = self.features(torch.cat([adapted, thumbnail], 1))
         # The channels' own blacks tell a floor of clipped noise from shadows.
         values = torch.cat(

@@ -1,0 +1,277 @@
+"""Local statistics that the noise of an image is estimated from, block by block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.image.missing import missing
+
+SIDE = 8
+"""Side in pixels of the blocks."""
+
+SPACINGS = ((1, 1), (1, 2), (1, 4), (2, 1), (4, 1), (2, 2), (4, 4))
+"""Distances in pixels, along y and x, between the taps of the residual filters."""
+
+BINNINGS = (3, 5)
+"""Pixels that are averaged along an axis where noise is correlated; odd, so that a mean lies on
+a pixel."""
+
+BLOCKS = np.dtype(
+    [
+        ("binning", "u1", (2,)),
+        ("mean", "f8"),
+        ("power", "f8", (len(SPACINGS),)),
+        ("roughness", "f8"),
+        ("detail", "f8", (len(BINNINGS),)),
+        ("rounding", "f8"),
+        ("pixels", "f8"),
+        ("low", "f8"),
+        ("high", "f8"),
+        ("at_high", "f8"),
+        ("below", "f8"),
+        ("at_below", "f8"),
+        ("beside_constant", "?"),
+    ]
+)
+"""One block.
+
+``binning``: pixels along y and x that were averaged before measuring, 1 and 1 for the image
+itself; ``mean``; ``power``: mean squared residual at each of `SPACINGS`; ``roughness``: mean
+squared gradient over a few pixels; ``detail``: mean square of what averaging over each of
+`BINNINGS` takes away, where noise is correlated, else 0; ``rounding``: variance that rounding
+has added, which is white whatever the noise; ``pixels``: how many are finite; ``low`` and ``high``:
+least and largest value; ``at_high``: share of the pixels that have the largest one; ``below``
+and ``at_below``: the second largest and its share; ``beside_constant``: whether two of its rows
+or columns, or one of the eight blocks around, have a single value.
+"""
+
+CORRELATED = 0.7
+"""Ratio of residual powers at spacings of 1 and 2 pixels, along one axis, below which noise
+counts as correlated; 1 for white noise."""
+
+LEAST = 8
+"""Fewest residuals of a block that count."""
+
+
+def power_at(blocks: NDArray[Any], y: int, x: int) -> NDArray[np.float64]:
+    """Residual powers of blocks at a pair of `SPACINGS`."""
+    powers: NDArray[np.float64] = blocks["power"][:, SPACINGS.index((y, x))]
+    return powers
+
+
+def block_statistics(window: NDArray[Any]) -> NDArray[Any]:
+    """Measure the blocks of 8 x 8 pixels of a window.
+
+    Where the window's noise is correlated between pixels, blocks of the window averaged
+    over `BINNINGS` pixels are measured too, so that the noise that is left then is known.
+
+    Parameters
+    ----------
+    window : ndarray, shape (h, w)
+        One channel in its own units; missing pixels are left out.
+
+    Returns
+    -------
+    ndarray, shape (n,), dtype `BLOCKS`
+    """
+    gone, window = missing(window), np.ma.getdata(window)
+    # Products of whole numbers of 16 bits are exact enough in single precision; floats may
+    # have any unit.
+    small = window.dtype.kind in "iu" and window.dtype.itemsize <= 2
+    pixels = window.astype(np.float32 if small else np.float64)
+    if gone is not None:
+        pixels[gone] = np.nan
+    own = _measure(pixels, (1, 1))
+    own["rounding"] = _rounding(pixels)
+    tables = [own]
+    axes = correlated_axes(own)
+    if any(axes) and min(window.shape) >= 4 * SIDE:
+        for number, size in enumerate(BINNINGS):
+            binning = tuple(size if along else 1 for along in axes)
+            means = bin_pixels(pixels, binning)
+            left = own["rounding"][0] / (binning[0] * binning[1])
+            own["detail"][:, number] = _detail(pixels, means, binning)
+            down, across = binning
+            for y, x in np.ndindex(down, across):
+                tables.append(_measure(means[y::down, x::across], binning))
+                tables[-1]["rounding"] = left
+    table = np.concatenate(tables)
+    return table[table["pixels"] > 0]
+
+
+def in_unit(blocks: NDArray[Any], factor: float) -> NDArray[Any]:
+    """Statistics of the same blocks with pixels that were multiplied by ``factor``."""
+    scaled = blocks.copy()
+    for name in ("mean", "low", "high", "below"):
+        scaled[name] *= factor
+    for name in ("power", "roughness", "detail", "rounding"):
+        scaled[name] *= factor**2
+    return scaled
+
+
+def finest_deviation(blocks: NDArray[Any]) -> float:
+    """Standard deviation of the finest residuals in the flatter half of an image's blocks."""
+    own = blocks[(blocks["binning"] == 1).all(1) & np.isfinite(power_at(blocks, 1, 1))]
+    if not len(own):
+        return float("nan")
+    flat = own["roughness"] <= np.median(own["roughness"])
+    return float(np.sqrt(power_at(own[flat], 1, 1).mean()))
+
+
+def correlated_axes(blocks: NDArray[Any]) -> tuple[bool, bool]:
+    """Whether noise is correlated along y and along x, in most of an image's flat blocks."""
+    wide = blocks[np.isfinite(blocks["power"]).all(1) & (power_at(blocks, 1, 1) > 0)]
+    if not len(wide):
+        return False, False
+    flat = wide[wide["roughness"] <= np.median(wide["roughness"])]
+    powers = flat["power"].mean(0) - flat["rounding"].mean()
+    fine, down, across, both = (
+        powers[SPACINGS.index(spacing)] for spacing in ((1, 1), (2, 1), (1, 2), (2, 2))
+    )
+    if fine < flat["rounding"].mean() and fine < CORRELATED**2 * both:
+        return True, True  # rounding hides along which axis
+    return bool(fine < CORRELATED * down), bool(fine < CORRELATED * across)
+
+
+def bin_pixels(pixels: NDArray[Any], binning: tuple[int, ...]) -> NDArray[Any]:
+    """Means over ``binning`` pixels along y and x around each pixel, where they are complete."""
+    for axis, size in enumerate(binning):
+        if size > 1:
+            length = pixels.shape[axis] - size + 1
+            parts = (np.take(pixels, range(i, i + length), axis) for i in range(size))
+            pixels = sum(parts, np.zeros((), pixels.dtype)) / size
+    return pixels
+
+
+def _rounding(pixels: NDArray[Any]) -> float:
+    """Variance that rounding to whole numbers has added."""
+    finite = pixels[np.isfinite(pixels)]
+    return 1 / 12 if bool((finite == np.rint(finite)).all()) else 0.0
+
+
+def _detail(
+    pixels: NDArray[Any], means: NDArray[Any], binning: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Mean square per block of the difference between pixels and the means around them."""
+    top, left = ((n - 1) // 2 for n in binning)
+    inner = pixels[top : top + means.shape[0], left : left + means.shape[1]]
+    count, total = _block_sums((inner - means) ** 2, (top, left), pixels.shape)
+    return total / np.maximum(count, 1)
+
+
+def _measure(pixels: NDArray[Any], binning: tuple[int, ...]) -> NDArray[Any]:
+    height, width = pixels.shape
+    rows, columns = -(-height // SIDE), -(-width // SIDE)
+    table = np.zeros(rows * columns, BLOCKS)
+    table["binning"] = binning
+    count, total = _block_sums(pixels, (0, 0), pixels.shape)
+    table["pixels"] = count
+    with np.errstate(invalid="ignore", divide="ignore"):
+        table["mean"] = total / count
+        for number, (y, x) in enumerate(SPACINGS):
+            table["power"][:, number] = _power(pixels, y, x)
+        table["roughness"] = _roughness(pixels)
+    _extremes(pixels, table)
+    constant = (table["low"] == table["high"]).reshape(rows, columns)
+    around = np.pad(constant, 1)
+    near = [around[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    table["beside_constant"] |= np.any(near, 0).ravel()
+    return table
+
+
+def _power(pixels: NDArray[Any], y: int, x: int) -> NDArray[np.float64]:
+    """Mean square per block of second differences ``y`` and ``x`` pixels apart along the axes.
+
+    Unit gain for white noise (Immerkaer 1996, CVIU 64, 300); blind to planes and to edges
+    along the axes. An axis that is too short takes no part.
+    """
+    height, width = pixels.shape
+    y, x = (s if n > 2 * s else 0 for s, n in ((y, height), (x, width)))
+    if not y and not x:
+        return np.full(-(-height // SIDE) * -(-width // SIDE), np.nan)
+    residual = pixels
+    if y:
+        residual = residual[: -2 * y] - 2 * residual[y:-y] + residual[2 * y :]
+    if x:
+        residual = residual[:, : -2 * x] - 2 * residual[:, x:-x] + residual[:, 2 * x :]
+    gain = (6 if y else 1) * (6 if x else 1)
+    count, total = _block_sums(residual * residual, (y, x), pixels.shape)
+    return np.where(count >= LEAST, total / np.maximum(count, 1), np.nan) / gain
+
+
+def _roughness(pixels: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean squared gradient per block, of means over up to 5 x 5 pixels that lie 4 apart."""
+    height, width = pixels.shape
+    box = tuple(min(5, (n + 1) // 2) for n in pixels.shape)
+    smooth = bin_pixels(pixels, box)
+    down, across = (min(4, n - 1) for n in smooth.shape)
+    squares = np.zeros(smooth.shape, smooth.dtype)
+    if down:
+        difference = smooth[down:] - smooth[:-down]
+        squares[: len(difference)] += difference**2
+        squares[len(difference) :] = squares[len(difference) - 1]
+    if across:
+        difference = smooth[:, across:] - smooth[:, :-across]
+        wide = difference.shape[1]
+        squares[:, :wide] += difference**2
+        squares[:, wide:] += (difference[:, -1:]) ** 2
+    # The gradient between two means belongs to the pixels between them.
+    top, left = ((n - m) // 2 for n, m in zip(pixels.shape, squares.shape, strict=True))
+    squares = np.pad(
+        squares, ((top, height - len(squares) - top), (left, width - squares.shape[1] - left)), "edge"
+    )  # fmt: skip
+    count, total = _block_sums(squares, (0, 0), pixels.shape)
+    return np.where(count > 0, total / np.maximum(count, 1), np.inf)
+
+
+def _block_sums(
+    values: NDArray[Any], origin: tuple[int, int], shape: tuple[int, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Count and sum of finite values per block; ``values`` lie at ``origin`` in ``shape``."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        values = np.where(finite, values, 0)
+    sums = []
+    for part in (finite, values):
+        for axis in (0, 1):
+            edges = np.arange(0, shape[axis], SIDE)
+            starts = np.clip(edges - origin[axis], 0, max(part.shape[axis] - 1, 0))
+            kind = np.float64 if axis or part is values else np.float32
+            part = np.add.reduceat(part, starts, axis, dtype=kind)
+            # What begins beyond the last value has none; reduceat gives it that value.
+            beyond = edges - origin[axis] >= values.shape[axis]
+            part[(slice(None),) * axis + (beyond,)] = 0
+        sums.append(part.astype(np.float64).ravel())
+    return sums[0], sums[1]
+
+
+def _extremes(pixels: NDArray[Any], table: NDArray[Any]) -> None:
+    """Fill in the least, largest and second largest value of each block, and constant strips."""
+    height, width = pixels.shape
+    rows, columns = -(-height // SIDE), -(-width // SIDE)
+    padded = np.pad(
+        pixels, ((0, rows * SIDE - height), (0, columns * SIDE - width)), constant_values=np.nan
+    )
+    tiled = padded.reshape(rows, SIDE, columns, SIDE).transpose(0, 2, 1, 3)
+    blocks = tiled.reshape(len(table), SIDE * SIDE)
+    missing = np.isnan(blocks)
+    low, high = (
+        (np.where(missing, np.inf, blocks).min(1), np.where(missing, -np.inf, blocks).max(1))
+        if missing.any()
+        else (blocks.min(1), blocks.max(1))
+    )
+    count = np.maximum(table["pixels"], 1)
+    top = blocks >= high[:, None]
+    below = np.where(top | missing, -np.inf, blocks).max(1)
+    table["low"], table["high"], table["below"] = low, high, below
+    table["at_high"] = top.sum(1) / count
+    table["at_below"] = (blocks == below[:, None]).sum(1) / count
+    square = blocks.reshape(-1, SIDE, SIDE)
+    strips = False
+    for along in (square, square.transpose(0, 2, 1)):
+        single = (along[:, :, 1:] == along[:, :, :1]).all(2)
+        strips |= (single[:, 1:] & single[:, :-1]).any(1)
+    table["beside_constant"] = strips
