@@ -344,9 +344,9 @@ class Surveyor:
             # A plane of one value, such as a black frame, says nothing about noise.
             varied = {n for n, ends in enumerate(extremes) if ends[0] != ends[1]}
             found = [(u / unit, own, clean) for n, u, own, clean in self._noise if n in varied]
-            none = np.empty(0, BLOCKS)
-            noise = np.concatenate([none, *(in_unit(own, u) for u, own, _ in found)])
-            clean_noise = np.concatenate([none, *(in_unit(own, u) for u, _, own in found)])
+            empty = np.empty(0, BLOCKS)
+            noise = np.concatenate([empty, *(in_unit(own, u) for u, own, _ in found)])
+            clean_noise = np.concatenate([empty, *(in_unit(own, u) for u, _, own in found)])
         if self._defects is not None:
             model = None
             if clean_noise is not None and len(clean_noise):

@@ -262,7 +262,7 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
         model = NoiseModel(0.0, float(np.median(own["mean"])), floor**2)
         return NoiseEstimate(model, 0.0, 0.0, 1.0, 0, (1.0, 1.0), 0.0, (1, 1), model)
     saturated = float((_saturated_share(own) * own["pixels"]).sum() / own["pixels"].sum())
-    varied = _apart_from_constants(varied, own[own["low"] == own["high"]]["low"])
+    varied = _undisturbed(varied, own[own["low"] == own["high"]]["low"])
     levels = _levels(varied, _saturated_share(varied))
     if integer and levels.variance.min() < floor**2:  # sparse counts, which are whole anyway
         floor = 0.1 * math.sqrt(levels.variance.min())
@@ -287,10 +287,10 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
     )  # fmt: skip
 
 
-def _apart_from_constants(varied: NDArray[Any], constants: NDArray[np.float64]) -> NDArray[Any]:
-    """Leave out blocks that padding or another constant area reaches into.
+def _undisturbed(varied: NDArray[Any], constants: NDArray[np.float64]) -> NDArray[Any]:
+    """Leave out blocks near hot pixels, and those that a constant area reaches into.
 
-    It has no noise, and blocks at its edge have too little, or a step. Not where little
+    Padding has no noise, and blocks at its edge have too little, or a step. Not where little
     would remain: in a sparse image most blocks border on an empty one.
 
     Parameters
@@ -299,9 +299,10 @@ def _apart_from_constants(varied: NDArray[Any], constants: NDArray[np.float64]) 
     constants : ndarray
         Values of the blocks that have a single one.
     """
-    apart = varied[~varied["beside_constant"]]
-    if len(apart) >= max(3 * ENOUGH, 0.25 * len(varied)):
-        varied = apart
+    for what in ("beside_hot", "beside_constant"):
+        apart = varied[~varied[what]]
+        if len(apart) >= max(3 * ENOUGH, 0.25 * len(varied)):
+            varied = apart
     values, counts = np.unique(constants, return_counts=True)
     for value in values[np.argsort(counts)[::-1][:MOST_CONSTANTS]]:
         touched = (varied["low"] == value) | (varied["high"] == value)
@@ -373,7 +374,7 @@ def _whitened(
     variance = float((model.deviation(varied["mean"]) ** 2).mean())
     if float((detail - noise).mean()) > MOST_DETAIL * math.prod(binning) * variance:
         return None
-    rows = _apart_from_constants(rows, np.empty(0))
+    rows = _undisturbed(rows, np.empty(0))
     levels = _levels(rows, np.zeros(len(rows)))
     slow = levels.variance * _slow_power(_ratio(levels, (2, 2)))
     # By theory; noise with long tails has more, and so have images with structure.

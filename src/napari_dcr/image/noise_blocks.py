@@ -34,6 +34,7 @@ BLOCKS = np.dtype(
         ("below", "f8"),
         ("at_below", "f8"),
         ("beside_constant", "?"),
+        ("beside_hot", "?"),
     ]
 )
 """One block.
@@ -45,7 +46,8 @@ squared gradient over a few pixels; ``detail``: mean square of what averaging ov
 has added, which is white whatever the noise; ``pixels``: how many are finite; ``low`` and ``high``:
 least and largest value; ``at_high``: share of the pixels that have the largest one; ``below``
 and ``at_below``: the second largest and its share; ``beside_constant``: whether two of its rows
-or columns, or one of the eight blocks around, have a single value.
+or columns, or one of the eight blocks around, have a single value; ``beside_hot``: whether it or
+one of the eight around has a pixel far above all others.
 """
 
 CORRELATED = 0.7
@@ -175,11 +177,21 @@ def _measure(pixels: NDArray[Any], binning: tuple[int, ...]) -> NDArray[Any]:
             table["power"][:, number] = _power(pixels, y, x)
         table["roughness"] = _roughness(pixels)
     _extremes(pixels, table)
-    constant = (table["low"] == table["high"]).reshape(rows, columns)
-    around = np.pad(constant, 1)
-    near = [around[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    table["beside_constant"] |= np.any(near, 0).ravel()
+    shape = rows, columns
+    table["beside_constant"] |= _around((table["low"] == table["high"]).reshape(shape))
+    # One pixel of a block: noise leaves no gap like this, nor do the few values of sparse counts.
+    with np.errstate(invalid="ignore"):  # blocks without a pixel
+        gap, usual = table["high"] - table["below"], table["below"] - table["low"]
+    hot = (table["at_high"] * table["pixels"] < 1.5) & (gap > 2 * usual) & (usual > 0)
+    table["beside_hot"] = _around(hot.reshape(shape))
     return table
+
+
+def _around(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether it is so in a block or in one of the eight around it."""
+    (rows, columns), padded = blocks.shape, np.pad(blocks, 1)
+    near = [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    return np.asarray(np.any(near, 0)).ravel()
 
 
 def _power(pixels: NDArray[Any], y: int, x: int) -> NDArray[np.float64]:
