@@ -37,6 +37,9 @@ FRAME_PATCHES = 32
 COLOUR_SIGNIFICANCE = 12.0
 """Standard deviations that a hot pixel of a colour picture needs: its noise is not known."""
 
+SPOILED = 5e-5
+"""Share of hot pixels in a window from which its noise is estimated without them."""
+
 MOST_CANDIDATES = 1 << 20
 """Candidates of all frames of a stack that are kept."""
 
@@ -65,11 +68,13 @@ class BlockDefects(NamedTuple):
     candidates: NDArray[Any]
 
     def touches(self, rows: slice, columns: slice) -> bool:
-        """Whether there is a strong candidate in a window of the block."""
+        """Whether there are so many strong candidates in a window that its noise looks stronger."""
         strong = self.candidates[is_strong(self.candidates)]
         y, x = strong["y"] - self.row, strong["x"] - self.column
         inside = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
-        return bool(inside.any())
+        return int(inside.sum()) > SPOILED * (rows.stop - rows.start) * (
+            columns.stop - columns.start
+        )
 
 
 def patch_size(length: int, lines: int) -> int:
@@ -208,7 +213,7 @@ class DefectSurvey:
         """Offsets (c, p, n) of columns (axis 0) or rows (axis 1); None where there are none."""
         patch = self._patches[axis]
         tables = sums[axis] / (patch * frames)
-        if self._integer:
+        if self._integer and not tables.all():
             tables = np.where(tables == 0, np.nan, tables)  # clipped to black
         if quick:
             patches = tables.shape[1]

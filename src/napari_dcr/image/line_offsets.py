@@ -90,7 +90,7 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     if lines < FEWEST or 4 * patches < FEWEST or not np.isfinite(table).any():
         return None
     # Squares of the smallest and largest units of floats would vanish or overflow.
-    unit = float(np.nanmax(np.abs(table - np.nanmedian(table))))
+    unit = float(np.nanmax(table) - np.nanmin(table))
     if not 0 < unit < np.inf:
         return None
     seen = _Table(table / unit)
@@ -145,7 +145,7 @@ class _Table:
     def __init__(self, table: Floats) -> None:
         finite = np.isfinite(table)
         self._bad = None if finite.all() else _cumulated((~finite).astype(np.float64))
-        centre = np.nanmedian(table)
+        centre = table[finite][0]
         self._sums = _cumulated(np.where(finite, table - centre, 0.0))
 
     def differences(self, lag: int) -> tuple[Floats, NDArray[np.bool_] | None]:
@@ -157,17 +157,30 @@ class _Table:
 
 def _halves_agree(table: _Table) -> bool:
     """Whether both halves of the patches see the same differences between lines."""
-    agreement = []
-    for lag in (1, 2):
-        values, valid = table.differences(lag)
-        middle = len(values) // 2
-        halves = []
-        for part in (slice(middle), slice(middle, None)):
+    if _agreement(table, 1, quickly=True) < 0.5 * AGREEMENT:
+        return False
+    return float(np.mean([_agreement(table, lag) for lag in (1, 2)])) >= AGREEMENT
+
+
+def _agreement(table: _Table, lag: int, quickly: bool = False) -> float:
+    """Correlation of what both halves of the patches see at a lag."""
+    values, valid = table.differences(lag)
+    if quickly:
+        # A clipped mean takes a tenth of the time of a median.
+        most = 3 * float(np.median(np.abs(values[::8, ::8])))
+        values = np.clip(values, -most, most)
+        if valid is not None:
+            values = np.where(valid, values, 0)
+    middle = len(values) // 2
+    halves = []
+    for part in (slice(middle), slice(middle, None)):
+        if quickly:
+            centre = values[part].mean(0)
+        else:
             centre = _median(values[part], None if valid is None else valid[part])
-            halves.append(np.sign(centre - np.median(centre)))
-        # Signs, because few strong lines of the scene must not decide it (Gaussian: sin(pi/2 q)).
-        agreement.append(math.sin(math.pi / 2 * float(np.mean(halves[0] * halves[1]))))
-    return float(np.mean(agreement)) >= AGREEMENT
+        halves.append(np.sign(centre - np.median(centre)))
+    # Signs, because few strong lines of the scene must not decide it (Gaussian: sin(pi/2 q)).
+    return math.sin(math.pi / 2 * float(np.mean(halves[0] * halves[1])))
 
 
 def _observe(table: _Table, lag: int, patch: int) -> tuple[Floats, Floats]:

@@ -43,6 +43,26 @@ def _shares(start: int, stop: int, size: int, bins: int = SIZE) -> NDArray[np.fl
     return np.maximum(upper - lower, 0)
 
 
+def _weighted_rows(values: NDArray[Any], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums (C, bins, w) of rows (C, h, w), weighted by their shares (bins, h) in each bin.
+
+    All rows of a bin but the first and the last lie in it as a whole, so they are added
+    before they are weighted.
+    """
+    result = np.empty((len(values), len(shares), values.shape[2]))
+    for number, share in enumerate(shares):
+        inside = np.flatnonzero(share)
+        first, last = inside[0], inside[-1]
+        total = share[first] * values[:, first].astype(np.float64)
+        if last > first:
+            total += share[last] * values[:, last].astype(np.float64)
+        if last > first + 1:
+            inner = values[:, first + 1 : last].sum(1, dtype=np.float64)
+            total += share[first + 1] * inner
+        result[:, number] = total
+    return result
+
+
 class Thumbnail:
     """Accumulate the area mean of (C, H, W) planes from their windows.
 
@@ -72,12 +92,12 @@ class Thumbnail:
         # Only the bins the window touches: a window of a large image meets few of them.
         r, c = (slice(k[0], k[-1] + 1) for k in map(np.flatnonzero, (rows.any(1), columns.any(1))))
         rows, columns = rows[r], columns[c]
-        values = np.ma.getdata(window).astype(np.float64)
+        values = np.ascontiguousarray(np.ma.getdata(window))
         weight: Any = np.outer(rows.sum(1), columns.sum(1))
         if (gone := missing(window)) is not None:
             values = np.where(gone, 0, values)
             weight = rows @ ~gone @ columns.T
-        self._sum[:, r, c] += rows @ values @ columns.T
+        self._sum[:, r, c] += _weighted_rows(values, rows) @ columns.T
         self._weight[:, r, c] += weight
 
     def merge(self, other: Thumbnail) -> None:

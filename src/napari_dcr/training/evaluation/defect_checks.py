@@ -1,0 +1,276 @@
+"""``python -m napari_dcr.training.evaluation.defect_checks``: defects of sensors, found and corrected.
+
+Synthetic recordings with fixed seeds: scenes of 20 photons before an sCMOS camera, with
+offsets of columns and rows, in one frame and in stacks, and with hot and dead pixels; and
+clean ones, in which nothing may be found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+
+import napari_dcr
+from napari_dcr.engine.survey import Subject, Surveyor
+from napari_dcr.image.defect_survey import find_defects
+from napari_dcr.image.defects import Defects
+from napari_dcr.image.noise import estimate_noise
+from napari_dcr.training.evaluation.microscopy_checks import CAMERAS, psnr
+from napari_dcr.training.forward.cells import cultured_scene
+from napari_dcr.training.forward.instruments import Scmos
+from napari_dcr.training.forward.structures import synthetic_scene
+
+SEED = 770_000
+"""Of the set; no training uses it."""
+
+PHOTONS = 20
+"""Of the brightest pixels but for a thousandth."""
+
+STRENGTHS = (1, 2, 4)
+"""Offsets in electrons RMS."""
+
+Image = NDArray[Any]
+
+
+def scenes(count: int, size: int = 384) -> Iterator[tuple[int, Image]]:
+    """Scenes in photons, in turn structures of all kinds and cultured cells."""
+    for number in range(count):
+        rng = np.random.default_rng((SEED, number))
+        scene = (synthetic_scene if number % 2 else cultured_scene)(size, rng)
+        yield number, PHOTONS * (0.95 * scene + 0.05)
+
+
+def digital(values: Image) -> Image:
+    """What a 16-bit camera stores."""
+    return np.clip(np.rint(values), 0, 65535).astype(np.uint16)
+
+
+def offsets(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> Image:
+    """Offsets of 1 electron RMS whose mean, which nothing can tell from black, is 0."""
+    height, width = shape
+    columns, rows = rng.standard_normal(width), rng.standard_normal((height, 1))
+    columns, rows = columns - columns.mean(), rows - rows.mean()
+    pattern = columns * (kind != "rows") + rows * (kind != "columns")
+    return Scmos().gain * np.broadcast_to(pattern, shape)
+
+
+def restored(model: str, image: Image, defects: Defects | str = "auto") -> Image:
+    """The result in floats."""
+    return np.asarray(
+        napari_dcr.enhance(image, model=model, output="float32", defects=defects), np.float64
+    )
+
+
+def ripple(image: Image) -> float:
+    """RMS of the column means less their running median over 15 columns."""
+    means = np.asarray(image, np.float64).mean(0)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(means, 7, "reflect"), 15)
+    return float(np.std(means - np.median(windows, 1)))
+
+
+def score_offsets(model: str, count: int, frames: int) -> None:
+    """Print what offsets cost, in dB below the result without them."""
+    print(f"\nOffsets of lines: dB below the result without, mean over {count} scenes\n")
+    print("| offsets | rows x columns | frames |", *(f"{s} e- |" for s in STRENGTHS))
+    print("|---|---|---|" + "---|" * len(STRENGTHS))
+    cases = [
+        ("columns", 1, 1), ("rows", 1, 1), ("both", 1, 1), ("columns", 4, 1), ("columns", 1, frames)
+    ]  # fmt: skip
+    ripples: list[tuple[float, float, float]] = []
+    for kind, tall, several in cases:
+        lost: list[list[float]] = []
+        for number, light in scenes(count):
+            # Four fields one below the other make a sensor of as many rows.
+            photons = np.concatenate([np.roll(light, 97 * n, 1) for n in range(tall)])
+            rng = np.random.default_rng((SEED, number, tall, several))
+            stack = np.stack([Scmos().expose(photons, rng) for _ in range(several)])
+            truth = Scmos().offset + Scmos().gain * photons
+            span = float(np.ptp(truth))
+            pattern = offsets(kind, photons.shape, rng)
+            ideal = psnr(restored(model, digital(stack[0]), "off"), truth, span)
+            row = []
+            for strength in STRENGTHS:
+                striped = digital(stack + strength * pattern)
+                found = find_defects(striped if several > 1 else striped[0])
+                result = restored(model, striped[0], found)
+                row.append(ideal - psnr(result, truth, span))
+                if kind == "columns" and several == tall == 1:
+                    cleaned = restored(model, digital(stack[0]), "off")
+                    left = (ripple(a) for a in (striped[0], result, cleaned))
+                    ripples.append(tuple(left))  # type: ignore[arg-type]
+            lost.append(row)
+        size = f"{photons.shape[0]} x {photons.shape[1]}"
+        print(f"| {kind} | {size} | {several} |", *(f"{d:.2f} |" for d in np.mean(lost, 0)))
+        print(
+            "|  | of each scene | |",
+            *(" ".join(f"{d:.1f}" for d in r) + " |" for r in np.transpose(lost)),
+        )
+    print(
+        "\nRipple of column means, ADU: recorded, corrected and restored, restored without offsets"
+    )
+    for strength, several_ in zip(
+        STRENGTHS, np.reshape(ripples, (count, -1, 3)).mean(0), strict=True
+    ):
+        print(f"{strength} e-: {several_[0]:.3f}, {several_[1]:.3f}, {several_[2]:.3f}")
+
+
+def score_hot_pixels(model: str, count: int) -> None:
+    """Print how many hot pixels are found, and what is lost with 150 of them and 50 dead ones."""
+    lost, found_, strong_found, strong, false = [], 0, 0, 0, 0
+    for number, photons in scenes(count):
+        rng = np.random.default_rng((SEED, number, 1))
+        camera = Scmos()
+        values = camera.expose(photons, rng)
+        truth = camera.offset + camera.gain * photons
+        span = float(np.ptp(truth))
+        y, x = np.unravel_index(rng.choice(values.size, 200, replace=False), values.shape)
+        broken = values.copy()
+        electrons = np.exp(rng.uniform(np.log(100), np.log(5000), 150))
+        broken[y[:150], x[:150]] += camera.gain * electrons
+        broken[y[150:], x[150:]] = camera.offset
+        image = digital(broken)
+        result, defects = napari_dcr.enhance(
+            image, model=model, output="float32", return_defects=True
+        )
+        ideal = psnr(restored(model, digital(values), "off"), truth, span)
+        lost.append(ideal - psnr(np.asarray(result, np.float64), truth, span))
+        got = {(int(b), int(c)) for _, b, c in defects.hot}
+        places = list(zip(y.tolist(), x.tolist(), strict=True))
+        height = np.abs(broken - truth) / camera.noise.deviation(truth)
+        visible = [p for p in places if height[p] > 12]
+        strong += len(visible)
+        strong_found += sum(p in got for p in visible)
+        found_ += sum(p in got for p in places[:150])
+        false += len(got - set(places))
+    print(f"\nHot and dead pixels, {count} scenes of 384 x 384 with 150 and 50")
+    print(
+        f"hot pixels found: {found_} of {150 * count}; beyond 12 standard deviations:"
+        f" {strong_found} of {strong}; others taken for hot: {false}"
+    )
+    print(f"dB below the result without, each scene: {' '.join(f'{d:.2f}' for d in lost)}")
+
+
+def stars(rng: np.random.Generator, sigma: float = 0.8, size: int = 384) -> Image:
+    """A field of stars in photons."""
+    y, x = np.mgrid[:size, :size]
+    light = np.full((size, size), 10.0)
+    for cy, cx in rng.uniform(0, size, (300, 2)):
+        height = np.exp(rng.uniform(np.log(30), np.log(20_000)))
+        light += height * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * sigma**2))
+    return light
+
+
+def clean_images(count: int) -> Iterator[tuple[str, Image]]:
+    """Recordings without defects."""
+    y, x = np.mgrid[:384, :384]
+    for number in range(count):
+        rng = np.random.default_rng((SEED, number, 2))
+        scene = synthetic_scene(384, rng)
+        for name, camera in CAMERAS.items():
+            for peak in (5, 20, 100):
+                yield f"scenes, {name}", digital(camera.expose(peak * (0.95 * scene + 0.05), rng))
+        camera = Scmos()
+        yield "stars, sigma 0.8 px", digital(camera.expose(stars(rng), rng))
+        yield "puncta, sigma 1.2 px", digital(camera.expose(stars(rng, 1.2) / 20, rng))
+        for period in (2, 3, 5, 8, 13, 32):
+            for axis in (y, x):
+                bars = 20 + 15 * np.sign(np.sin(2 * np.pi * (axis + 0.25 + number) / period))
+                yield "gratings along the axes", digital(camera.expose(bars, rng))
+        wall = np.where(np.abs(x - 150) < 6, 60.0, 10.0) + 20 * (y > 200)
+        yield "walls and a horizon", digital(camera.expose(wall, rng))
+        gradient = 5 + 30 * (x / 384) ** 2 + 10 * y / 384
+        yield "gradients", digital(camera.expose(gradient, rng))
+        thread = np.where((x == 200) & (y < 250), 60.0, 10.0)
+        yield "a thread of one pixel", digital(camera.expose(thread, rng))
+
+
+def score_harm(model: str, count: int, pairs: Path | None) -> None:
+    """Print what is found where there is nothing, and what that changes in the result."""
+    rows: dict[str, list[tuple[int, int, int, float]]] = {}
+
+    def look(name: str, image: Image) -> None:
+        defects = find_defects(image, estimate_noise(image).model)
+        change = 0.0
+        if not defects.is_empty:
+            own, off = (restored(model, image, which) for which in ("auto", "off"))
+            change = float(np.mean(np.abs(own - off) > 1e-3 * np.ptp(off)))
+        lines = sum(lines is not None for lines in (defects.columns, defects.rows))
+        rows.setdefault(name, []).append((image.size, len(defects.hot), lines, change))
+
+    for name, image in clean_images(count):
+        look(name, image)
+    if pairs is not None:
+        for path in sorted((pairs / "noisy").iterdir()):
+            look(pairs.name, np.asarray(PILImage.open(path)))
+    print("\nClean images: what is found\n")
+    print(
+        "| images | count | hot pixels per million | images with offsets | pixels changed by 0.1 % of the range |"
+    )
+    print("|---|---|---|---|---|")
+    for name, several in rows.items():
+        size, hot, lines, change = np.sum(several, 0)
+        print(
+            f"| {name} | {len(several)} | {hot / size * 1e6:.2f} | {lines:.0f} |"
+            f" {change / len(several):.4%} |"
+        )
+
+
+def score_cost() -> None:
+    """Print the processor time of a survey with and without looking for defects."""
+    rng = np.random.default_rng(SEED)
+    image = rng.poisson(20, (2048, 2048)).astype(np.uint16)
+
+    def seconds(work: Callable[[], object]) -> float:
+        best = np.inf
+        for _ in range(5):
+            started = time.process_time()
+            work()
+            best = min(best, time.process_time() - started)
+        return float(best)
+
+    def survey(defects: bool) -> None:
+        surveyor = Surveyor(Subject(1, 2048, 2048, image.dtype, False, True, defects=defects))
+        list(surveyor.add_planes([lambda rows, columns: image[None, rows, columns]]))
+        surveyor.finish()
+
+    plain, looking = seconds(lambda: survey(False)), seconds(lambda: survey(True))
+    print(f"\nSurvey of 2048 x 2048 uint16: {plain:.3f} s, {looking:.3f} s with defects")
+    lines = rng.normal(0, 3, (1, 1, 1, 2048))
+    hot = np.stack([np.zeros(500, int), *rng.integers(0, 2048, (2, 500))], 1)
+    defects = Defects(2048, 2048, columns=lines, hot=np.unique(hot, axis=0))
+    print(f"correcting it: {seconds(lambda: defects.correct(image[None], 0, 0)):.3f} s")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(
+        prog="python -m napari_dcr.training.evaluation.defect_checks", description=__doc__
+    )
+    parser.add_argument("--model", default="microscopy")
+    parser.add_argument("--scenes", type=int, default=4)
+    parser.add_argument("--frames", type=int, default=20, help="of the stacks")
+    parser.add_argument("--pairs", type=Path, help="folder with noisy/, in which nothing is broken")
+    parser.add_argument(
+        "--only", choices=("offsets", "hot", "harm", "cost"), help="print one table alone"
+    )
+    options = parser.parse_args(arguments)
+    parts: dict[str, Callable[[], None]] = {
+        "cost": score_cost,
+        "hot": lambda: score_hot_pixels(options.model, options.scenes),
+        "harm": lambda: score_harm(options.model, options.scenes, options.pairs),
+        "offsets": lambda: score_offsets(options.model, options.scenes, options.frames),
+    }
+    for name, part in parts.items():
+        if options.only in (None, name):
+            part()
+
+
+if __name__ == "__main__":
+    main()
