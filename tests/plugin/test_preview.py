@@ -58,10 +58,11 @@ def test_the_preview_follows_and_equals_the_result(
     assert preview.data.size < dim_rgb.size
     origin = [span[0] for span in preview.metadata["napari_dcr"]["region"][:2]]
     assert np.allclose(preview.data_to_world((0, 0)), source.data_to_world(origin))
-    # A run takes the preview away; deleting the layer switches it off.
+    # The preview stays until the result is there; deleting the layer switches it off.
     widget.start()
-    assert not widget.preview.value
+    assert preview in viewer.layers
     finish(widget, qtbot)
+    assert not widget.preview.value
     assert [x.name for x in viewer.layers] == ["street", "other", "street [DCR depth 1]"]
     widget.preview.value = True
     settle()

@@ -177,3 +177,46 @@ def test_preview_is_the_result(
     finish(widget, qtbot)
     whole = napari_dcr.enhance(image, model=lively_counts, device="cpu")
     np.testing.assert_array_equal(viewer.layers[-1].data, whole)
+
+
+@pytest.mark.gui
+@pytest.mark.slow
+@pytest.mark.parametrize("compare", [True, False], ids=["compare", "no compare"])
+@pytest.mark.parametrize("model", ["photo", "microscopy"])
+@pytest.mark.parametrize("sample", ["earth-at-night", "nuclei"])
+def test_the_guides_order_preview_compare_run(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, sample: str, model: str, compare: bool
+) -> None:
+    (source,) = viewer.open_sample("napari-dcr", sample)
+    qtbot.wait(100)
+    widget.controls.model.value = model
+    widget.controls.depth.value = 1
+    widget.preview.value = True
+    qtbot.waitUntil(
+        lambda: widget._preview.layer is not None and not widget._preview.busy, timeout=120_000
+    )
+    preview = widget._preview.layer
+    if compare:
+        widget.compare.value = True
+        before = viewer.layers[f"{source.name} [before]"]
+        qtbot.wait(100)
+    widget.run.native.click()
+    assert preview in viewer.layers
+    assert not compare or before in viewer.layers
+    finish(widget, qtbot)
+    assert widget.status.value.startswith("done in")
+    qtbot.wait(400)
+    assert not widget.preview.value
+    assert preview not in viewer.layers
+    result = widget._results[-1][1]
+    assert list(viewer.layers) == [source, result, *([before] if compare else [])]
+    if compare:
+        shown = result.data.shape[1] // 2
+        np.testing.assert_array_equal(before.data, source.data[:, :shown])
+    # The other way round, too: all of it goes without a crash.
+    widget.preview.value = True
+    qtbot.waitUntil(lambda: widget._preview.layer is not None, timeout=120_000)
+    qtbot.wait(300)
+    widget.preview.value = widget.compare.value = False
+    qtbot.waitUntil(lambda: list(viewer.layers) == [source, result])
+    qtbot.wait(200)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_dcr.plugin.layers import (
-    HELPER,
     RECORD,
     kept_state,
     matching_limits,
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_dcr.engine.region_run import Region
+    from napari_dcr.plugin.helper_layers import HelperLayers
 
 
 class Comparison:
@@ -31,10 +31,12 @@ class Comparison:
     Parameters
     ----------
     viewer : Viewer
+    helpers : HelperLayers
+        Of that viewer.
     """
 
-    def __init__(self, viewer: Viewer) -> None:
-        self._viewer = viewer
+    def __init__(self, viewer: Viewer, helpers: HelperLayers) -> None:
+        self._viewer, self._helpers = viewer, helpers
         self._before: Image | None = None
         self._result: Image | None = None
         self._source: Image | None = None
@@ -52,30 +54,43 @@ class Comparison:
             self.hide()
             return
         if self._before not in self._viewer.layers:  # deleted by hand
+            self._before = None
+        before = self._before
+        if source is not self._source or (
+            before is not None and before.multiscale != isinstance(pixels, list)
+        ):
             self.hide()
-        if self._before is not None and (source, result) == (self._source, self._result):
-            self._before.data = pixels
-            self._before.translate = result.translate
+            before = None
+        if result is not self._result:
+            self._follow(result)
+        self._source = source
+        if before is None:
+            state = kept_state(source, _region(record))
+            if takes_limits(source.rgb, source.dtype):
+                state["contrast_limits"] = matching_limits(record, result.contrast_limits)
+            state["name"] = f"{source.name} [before]"
+            self._before = self._helpers.add(pixels, state, "before")
             return
-        self.hide()
-        self._source, self._result = source, result
-        state = kept_state(source, _region(record))
-        if takes_limits(source.rgb, source.dtype):
-            state["contrast_limits"] = matching_limits(record, result.contrast_limits)
-        selected = set(self._viewer.layers.selection)
-        self._before = self._viewer.add_image(
-            pixels, **state, name=f"{source.name} [before]", metadata={HELPER: "before"}
-        )
-        self._viewer.layers.selection = selected
-        result.events.contrast_limits.connect(self._share_limits)
+        before.data = pixels
+        before.translate = result.translate
+        self._share_limits()
+        layers = self._viewer.layers
+        if layers.index(before) < layers.index(result):
+            layers.move(layers.index(before), len(layers))
 
     def hide(self) -> None:
         """Take the source away again."""
+        self._follow(None)
+        before, self._before, self._source = self._before, None, None
+        self._helpers.remove(before)
+
+    def _follow(self, result: Image | None) -> None:
+        """Keep to the contrast limits of another result."""
         if self._result is not None:
             self._result.events.contrast_limits.disconnect(self._share_limits)
-        before, self._before, self._result, self._source = self._before, None, None, None
-        if before is not None and before in self._viewer.layers:
-            self._viewer.layers.remove(before)
+        if result is not None:
+            result.events.contrast_limits.connect(self._share_limits)
+        self._result = result
 
     def _share_limits(self, _: object = None) -> None:
         before, result = self._before, self._result

@@ -40,9 +40,6 @@ RECORD = "napari_dcr"
 SAMPLED = 1_000_000
 """Pixels that contrast limits are found from."""
 
-HELPER = "napari_dcr_helper"
-"""Key in the metadata of layers that are shown for a while: preview, the before of a comparison."""
-
 AXIS_LETTERS = {
     "time": "t", "frame": "t", "depth": "z", "plane": "z", "channel": "c", "channels": "c",
     "row": "y", "height": "y", "column": "x", "width": "x",
@@ -50,11 +47,6 @@ AXIS_LETTERS = {
 """What axes are called elsewhere."""
 
 AXIS_WORDS = {"c": ("channel", "channels"), "s": ("colour sample", "colour samples")}
-
-
-def is_helper(layer: Any) -> bool:
-    """Whether a layer is there for a while only, and nothing to enhance."""
-    return HELPER in layer.metadata
 
 
 def layer_axes(layer: Image) -> str:

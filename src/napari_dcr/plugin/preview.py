@@ -14,7 +14,7 @@ from qtpy.QtCore import QTimer
 
 from napari_dcr.options import Options
 from napari_dcr.plugin.background import Background, Failure
-from napari_dcr.plugin.layers import HELPER, result_layer, widened
+from napari_dcr.plugin.layers import result_layer, widened
 from napari_dcr.plugin.pixels import layer_pixels
 from napari_dcr.plugin.run import explain
 from napari_dcr.plugin.shown import canvas_corners, shown_region
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from napari_dcr.engine.region_run import Region, RegionEnhancer, RegionStep
     from napari_dcr.enhancement import Enhancement
+    from napari_dcr.plugin.helper_layers import HelperLayers
 
 PACE = 0.2
 """Seconds between two looks at a preview that fills in: each takes all of it to the screen anew."""
@@ -49,6 +50,8 @@ class Preview:
     Parameters
     ----------
     viewer : Viewer
+    helpers : HelperLayers
+        Of that viewer.
     wanted : callable
         Returns the layer and the options to preview, or None.
 
@@ -66,8 +69,13 @@ class Preview:
     updated = Signal()
     closed = Signal()
 
-    def __init__(self, viewer: Viewer, wanted: Callable[[], tuple[Image, Options] | None]) -> None:
-        self._viewer, self._wanted = viewer, wanted
+    def __init__(
+        self,
+        viewer: Viewer,
+        helpers: HelperLayers,
+        wanted: Callable[[], tuple[Image, Options] | None],
+    ) -> None:
+        self._viewer, self._helpers, self._wanted = viewer, helpers, wanted
         self._layer: Image | None = None
         self._source: Image | None = None
         self._enhancer: RegionEnhancer | None = None
@@ -79,7 +87,7 @@ class Preview:
         self._looked = 0.0
         self._background: Background | None = None
         self._stale = False
-        self._on = False
+        self._on = self._held = False
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(DELAY_MS)
@@ -109,7 +117,7 @@ class Preview:
         """Begin, or take everything away."""
         if on == self._on:
             return
-        self._on = on
+        self._on, self._held = on, False
         viewer = self._viewer
         # napari 0.9 has moved the camera to the scene.
         camera = getattr(viewer, "scene", viewer).camera.events
@@ -150,9 +158,18 @@ class Preview:
             self._changed = True
             self.refresh()
 
+    def hold(self, on: bool) -> None:
+        """Leave the layer as it is while something else computes; then follow again."""
+        if self._on and on != self._held:
+            self._held = on
+            if on:
+                self._stop()
+            else:
+                self.refresh()
+
     def refresh(self, _: object = None) -> None:
         """Something has changed: follow it when it has come to rest."""
-        if self._on:
+        if self._on and not self._held:
             if self._background is not None:
                 self._background.cancel()
             self._timer.start()
@@ -247,11 +264,10 @@ class Preview:
     def _show(self, enhancement: Enhancement, source: Image, region: Region) -> None:
         data, state, _ = result_layer(source, enhancement, region)
         state["name"] = f"{source.name} [preview]"
-        state["metadata"][HELPER] = "preview"
         self._filling = data
         layer = self._layer
         if layer is not None and layer in self._viewer.layers and layer.data.dtype == data.dtype:
-            layer.metadata = state["metadata"]
+            layer.metadata = {**layer.metadata, **state["metadata"]}
             # Each of these takes the picture to the screen: only those that are needed.
             if layer.data is data:
                 layer.refresh(extent=False)
@@ -266,15 +282,13 @@ class Preview:
         else:
             self._remove_layer()
             self._source = source
-            selected = set(self._viewer.layers.selection)
-            self._layer = self._viewer.add_image(data, **state)
-            self._viewer.layers.selection = selected
+            self._layer = self._helpers.add(data, state, "preview")
         self.updated.emit()
 
     def _remove_layer(self) -> None:
         layer, self._layer, self._source = self._layer, None, None
         if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
+            self._helpers.remove(layer)
             self.updated.emit()
 
     def _on_removed(self, event: Any) -> None:

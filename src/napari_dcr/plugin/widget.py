@@ -26,9 +26,9 @@ from napari_dcr.plugin import settings
 from napari_dcr.plugin.background import Background, Failure
 from napari_dcr.plugin.compare import Comparison
 from napari_dcr.plugin.controls import OWN_FILE, PERSISTED, Controls
+from napari_dcr.plugin.helper_layers import HelperLayers, is_helper
 from napari_dcr.plugin.layers import (
     RECORD,
-    is_helper,
     result_layer,
     side_layers,
     stages_layer,
@@ -114,8 +114,9 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._menu.aboutToShow.connect(self._fill_menu)
         self.repeat.native.setMenu(self._menu)
 
-        self._preview = Preview(viewer, self._to_preview)
-        self._comparison = Comparison(viewer)
+        self._helpers = HelperLayers(viewer)
+        self._preview = Preview(viewer, self._helpers, self._to_preview)
+        self._comparison = Comparison(viewer, self._helpers)
         self._connect()
         self._restore()
         # Torch takes seconds to import: not in the window's thread, nor before the widget is drawn.
@@ -243,8 +244,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     def _launch(self, jobs: Sequence[Job]) -> None:
         if not jobs:
             return
-        # The preview would compute beside it, and hide the result.
-        self.preview.value = False
+        self._preview.hold(True)  # it would compute beside the run
         self._started = time.perf_counter()
         self._run = Run(jobs)
         self._run.progressed.connect(self._show_progress)
@@ -276,6 +276,8 @@ class EnhanceWidget(Container):  # type: ignore[misc]
             self._viewer.add_image(pixels, **shown, visible=False)
         if not job.stages and job.layer in self._viewer.layers:
             self._results.append((job.layer, result))
+        if job.layer is self._preview.source:
+            self.preview.value = False  # the result is there; what shows before goes over to it
         record = result.metadata[RECORD]
         self.status.value = f"on {record['device']} ({record['precision']})"
         self.report.show_record(record)
@@ -287,12 +289,14 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     def _finish(self, outcome: str) -> None:
         self._run = None
         if outcome == "done":
+            self.preview.value = False
             self.bar.value = TICKS
             seconds = time.perf_counter() - self._started
             self.status.value = f"done in {seconds:.1f} s {self.status.value}"
         else:
             self.bar.value = 0
             self.status.value = outcome
+        self._preview.hold(False)
         self._show_readiness(keep_status=True)
 
     def _tell_error(self, text: str) -> None:
@@ -322,7 +326,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
 
     def _to_preview(self) -> tuple[Image, Options] | None:
         layer = self.controls.image.value
-        return None if layer is None or self.running else (layer, self.controls.options(layer))
+        return None if layer is None else (layer, self.controls.options(layer))
 
     def _show_preview_state(self, text: str) -> None:
         if not self.running:
@@ -408,6 +412,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         layers.selection.events.changed.disconnect(self._show_readiness_again)
         self._loader.abandon()
         self._preview.abandon()
+        self._helpers.abandon()
         if self._run is not None:
             self._run.abandon()
 
