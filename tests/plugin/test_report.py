@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_dcr import Defects
 from napari_dcr.plugin.controls import OWN_FILE
 from napari_dcr.plugin.report import ReportPanel
 from napari_dcr.plugin.script import as_python
@@ -77,3 +78,39 @@ def test_the_panel_draws_and_hides(qtbot: Any) -> None:
     assert len(colours) > 2
     panel.show_record(None)
     assert not panel.isVisible()
+
+
+@pytest.mark.gui
+def test_defects_are_named_and_shown(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, lively_counts: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.normal(0, 8, (160, 1))
+    image = np.rint(100 + rng.poisson(40, (2, 160, 180)) + rows).astype(np.uint16)
+    image[:, 50, 60] = 4000
+    viewer.add_image(image, name="cells", axis_labels=("t", "y", "x"))
+    controls = widget.controls
+    controls.model.value, controls.weights.value = OWN_FILE, lively_counts
+    controls.show_advanced(True)
+    assert not controls.defects_file.native.isVisible()
+    controls.defect_map.value = True
+    widget.start()
+    finish(widget, qtbot)
+    result, shown = viewer.layers[1:]
+    assert "1 hot or dead pixel" in widget.report.text.text()
+    assert result.metadata["napari_dcr"]["defects"][0]["hot_pixels"] == 1
+    assert shown.name == "cells [DCR defects]"
+    assert shown.data.shape == image.shape
+    assert np.std(shown.data[0, :, 9] - (rows[:, 0] - rows.mean())) < 2
+    assert shown.data[1, 50, 60] == shown.data.max()
+    # Taken from a file, and left alone.
+    Defects(160, 180, hot=np.array([[0, 5, 6]])).save(tmp_path / "camera.npz")
+    controls.defects.value, controls.defects_file.value = OWN_FILE, tmp_path / "camera.npz"
+    assert controls.defects_file.native.isVisible()
+    assert controls.options(viewer.layers[0]).defects == str(tmp_path / "camera.npz")
+    controls.defects.value, controls.defect_map.value = "off", False
+    widget.start()
+    finish(widget, qtbot)
+    record = viewer.layers[-1].metadata["napari_dcr"]
+    assert "defects" not in record
+    assert "    defects='off'," in as_python(record)

@@ -132,6 +132,15 @@ class Controls:
             tooltip="Black and white point: found from the image (auto), the whole range of its data"
             " type, or the layer's contrast limits.",
         )  # fmt: skip
+        self.defects = ComboBox(
+            name="defects", choices=["auto", "off", OWN_FILE], value=Options.defects,
+            tooltip="Offsets of the sensor's columns and rows, hot and dead pixels: found in the image"
+            " and corrected (auto), left alone (off), or read from a file.",
+        )  # fmt: skip
+        self.defects_file = FileEdit(
+            name="defects_file", label="file", filter="Defects (*.npz)",
+            tooltip="An .npz file that napari_dcr.Defects.save wrote, from dark frames or another image.",
+        )  # fmt: skip
         self.link_frames = CheckBox(
             name="link_frames", text="link frames", label="", value=Options.link_frames,
             tooltip="One brightening for all slices of a stack, so that it does not flicker; off,"
@@ -158,13 +167,19 @@ class Controls:
             tooltip="Add a layer with the deviation of each pixel's error, in the image's units."
             " For weights that keep intensities (microscopy), and the extent 'all'.",
         )  # fmt: skip
+        self.defect_map = CheckBox(
+            name="defect_map", text="defects layer", label="", value=False,
+            tooltip="Add a layer with what is subtracted from each pixel as a defect of the sensor;"
+            " hot and dead pixels are brightest. For the extent 'all'.",
+        )  # fmt: skip
         self.native = QWidget()
         self._form = QFormLayout(self.native)
         self._form.setContentsMargins(0, 0, 0, 0)
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._advanced: list[Widget] = [
-            self.tile, self.precision, self.input_range, self.link_frames, self.output,
-            self.folder, self.residual, self.uncertainty,
+            self.tile, self.precision, self.input_range, self.defects, self.defects_file,
+            self.link_frames, self.output, self.folder, self.residual, self.uncertainty,
+            self.defect_map,
         ]  # fmt: skip
         for control in (
             self.image, self.axes, self.shape, self.model, self.weights, self.use, self.depth,
@@ -181,6 +196,7 @@ class Controls:
         self.depth.changed.connect(self._show_stage)
         self.extent.changed.connect(self._show_extent)
         self.device.changed.connect(self._show_device)
+        self.defects.changed.connect(self._show_defects_file)
         self.more.clicked.connect(self._toggle_advanced)
         self.show_image()
         self._show_use()
@@ -204,13 +220,19 @@ class Controls:
         return [
             self.axes, self.model, self.weights, self.depth, self.detail, self.strength,
             self.exposure, self.device, self.tile, self.precision, self.input_range,
-            self.link_frames, self.output,
+            self.defects, self.defects_file, self.link_frames, self.output,
         ]  # fmt: skip
 
     @property
     def chosen_model(self) -> str:
         """What ``model=`` takes."""
         return str(self.weights.value) if self.model.value == OWN_FILE else self.model.value
+
+    @property
+    def chosen_defects(self) -> str:
+        """What ``defects=`` takes."""
+        own = self.defects.value == OWN_FILE
+        return str(self.defects_file.value) if own else self.defects.value
 
     @property
     def chosen_folder(self) -> Path | None:
@@ -237,6 +259,7 @@ class Controls:
             exposure=self.exposure.value,
             axes=axes,
             input_range=input_range,
+            defects=self.chosen_defects,
             link_frames=self.link_frames.value,
             output=self.output.value,
             tile=self.tile.value,
@@ -244,6 +267,7 @@ class Controls:
             precision=self.precision.value,
             return_residual=self.residual.enabled and self.residual.value,
             return_uncertainty=self.uncertainty.enabled and self.uncertainty.value,
+            return_defects=self.defect_map.enabled and self.defect_map.value,
         )
 
     def offer(self, devices: dict[str, str], stages: int) -> None:
@@ -297,6 +321,10 @@ class Controls:
         self._show_stage()
         self._show_extent()
 
+    def _show_defects_file(self, _: object = None) -> None:
+        shown = self._advanced_shown and self.defects.value == OWN_FILE
+        self._show_row(self.defects_file, shown)
+
     def _show_stage(self, _: object = None) -> None:
         depth = self.depth.value
         first = stage_name(0, self._keeps_intensities)
@@ -310,7 +338,7 @@ class Controls:
 
     def _show_extent(self, _: object = None) -> None:
         whole = self.extent.value == "all"
-        self.folder.enabled = whole
+        self.folder.enabled = self.defect_map.enabled = whole
         self.residual.enabled = self.uncertainty.enabled = whole and self._keeps_intensities
 
     def _show_device(self, _: object = None) -> None:
@@ -324,6 +352,7 @@ class Controls:
         self._advanced_shown = shown
         for control in self._advanced:
             self._show_row(control, shown)
+        self._show_defects_file()
         triangle = "DOWN" if shown else "RIGHT"
         self.more.text = (
             unicodedata.lookup(f"BLACK {triangle}-POINTING SMALL TRIANGLE") + " Advanced"

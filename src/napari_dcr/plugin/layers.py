@@ -194,7 +194,7 @@ def result_layer(
 
 
 def side_layers(layer: Image, enhancement: Enhancement) -> list[tuple[Any, dict[str, Any], str]]:
-    """Layer data tuples of residual and uncertainty, as far as there are any."""
+    """Layer data tuples of residual, uncertainty and defects, as far as there are any."""
     made = []
     for name, pixels in (
         ("residual", enhancement.residual),
@@ -210,7 +210,52 @@ def side_layers(layer: Image, enhancement: Enhancement) -> list[tuple[Any, dict[
         kept["name"] = f"{layer.name} [DCR {name}]"
         kept["metadata"] = {RECORD: {**enhancement.record, "quantity": name}}
         made.append((pixels, kept, "image"))
+    if enhancement.record["options"].get("return_defects") and enhancement.defects:
+        image = enhancement.image[0] if isinstance(enhancement.image, list) else enhancement.image
+        pixels, most = defect_pixels(enhancement, tuple(image.shape))
+        kept = kept_state(layer)
+        kept |= {"contrast_limits": (-most, most), "colormap": "gray", "rgb": False}
+        kept["name"] = f"{layer.name} [DCR defects]"
+        kept["metadata"] = {RECORD: {**enhancement.record, "quantity": "defects"}}
+        made.append((pixels, kept, "image"))
     return made
+
+
+def defect_pixels(
+    enhancement: Enhancement, shape: tuple[int, ...]
+) -> tuple[NDArray[np.float32], float]:
+    """What was subtracted from each pixel of an image of this shape, and the largest of it.
+
+    Colours are averaged; hot pixels have the largest value. Frames that share their
+    defects share the memory.
+    """
+    from napari_dcr.engine.conditioning import groups
+
+    record, found = enhancement.record, enhancement.defects
+    layout = Layout.resolve(shape, record["axes"])
+    linked = record["options"]["link_frames"]
+    if layout.is_rgb and "noise" in record:
+        layout = layout.with_colours_apart()
+    lines = [each for defects in found for each in (defects.columns, defects.rows)]
+    fixed = linked and all(each is None or len(each) == 1 for each in lines)
+    axes = layout.axes.replace("s", "")
+    whole = [n for n, axis in zip(shape, layout.axes, strict=True) if axis != "s"]
+    sizes = [1 if fixed and a not in "yxc" else n for n, a in zip(whole, axes, strict=True)]
+    pixels = np.zeros(sizes, np.float32)
+    for group, defects in zip(groups(layout, linked), found, strict=True):
+        frames = group.frames(layout)
+        for frame in frames[:1] if fixed else frames:
+            number = layout.frame_number(frame) if linked else 0
+            shown = np.mean([defects.map(n, number) for n in range(defects.channels)], 0)
+            shown = shown if axes.index("y") < axes.index("x") else shown.T
+            steps = iter(frame)
+            place = tuple(
+                slice(None) if a in "yx" else group.channel if a == "c" else next(steps)
+                for a in axes
+            )
+            pixels[place] += shown / len(layout.bands)
+    most = float(np.nanmax(np.abs(pixels), initial=0)) or 1.0
+    return np.broadcast_to(np.where(np.isnan(pixels), np.float32(most), pixels), whole), most
 
 
 def stage_name(depth: int, counts: bool = False) -> str:
