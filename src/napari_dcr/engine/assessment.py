@@ -73,7 +73,11 @@ def assess_result(
         bright = [got.compressed() if np.ma.isMA(got) else got for _, got in windows]
         level = max(float(np.quantile(values, 0.99)) for values in bright if values.size)
         notes = [*doubts, *model.doubts(shared.noise, level)]
-        report = assess(windows, shared.noise.model, black, notes, source.dtype).in_unit(1 / unit)
+        report = assess(
+            windows, shared.noise.model, black, notes, source.dtype,
+            shared.noise.neighbour_correlation(),
+        ).in_unit(1 / unit)  # fmt: skip
+        report = replace(report, correlation=shared.noise.describe_correlation())
         if shared.defects is not None:
             report = replace(report, corrected=shared.defects.describe())
         reports.append(report)

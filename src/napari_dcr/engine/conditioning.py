@@ -72,6 +72,11 @@ class Linked(NamedTuple):
     light: float = 1.0
     defects: Defects | None = None
 
+    @property
+    def binning(self) -> tuple[int, int]:
+        """Pixels along y and x that are averaged before the network sees them."""
+        return self.conditioning.binning
+
     def defects_of(self, number: int) -> Defects | None:
         """What is to be corrected of a plane, by its place among those that are linked."""
         return None if number in self.left_alone or self.light == 0 else self.defects
@@ -355,7 +360,7 @@ def link(
             left_alone = {number: left_alone.get(number, reason) for number in planes}
             model = NoiseModel(0.0, 0.0, 1.0)
         else:
-            model = noise.binned if noise.binning == (1, 1) else noise.model
+            model = noise.binned
         if input_range != "auto":
             model = model.at(find_scale(input_range, dtype, None, grey).black / unit)
         scale = Scale(unit * model.offset, unit * (model.offset + model.unit))
@@ -374,6 +379,8 @@ def link(
         if curvature is not None:
             told = torch.tensor([curvature], dtype=torch.float32, device=device)
         conditioning = network.condition(torch.from_numpy(batch)[None].to(device), told)
+    if noise is not None:
+        conditioning = conditioning._replace(binning=noise.binning)
     is_grey = not grey and survey.is_grey
     return Linked(
         scale, conditioning, survey.digest, noise, unit, left_alone, is_grey, light, defects

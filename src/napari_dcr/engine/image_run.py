@@ -21,7 +21,7 @@ from napari_dcr.engine.runner import MemoryShort, TileDone
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened
-from napari_dcr.engine.tiles import Tile
+from napari_dcr.engine.tiles import Grid, Size, Tile
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.quality import Report
@@ -94,7 +94,8 @@ class Run:
         linked = []
         for group in groups(self._layout, self._options.link_frames):
             linked.append((yield from self._condition(group)))
-        return lazy_array(self._opened.array, job, linked, self._grid)
+        widest = max((group.binning for group in linked), key=max)
+        return lazy_array(self._opened.array, job, linked, self._grid_at(widest))
 
     def into(self, sink: Sink) -> Iterator[Progress]:
         """Enhance all planes into a sink."""
@@ -103,19 +104,25 @@ class Run:
         cores = self._grid.cut(size)
         target = sink.open(size, self._identity(), layout.planes * len(cores))
         finished = sink.record
+        # Parts that nobody counts may be as large as is best for each binning.
+        fixed = None if finished is None and sink.part is None and sink.unit == (1, 1) else size
         planes = itertools.count()
         for bundle in self._bundles():
-            parts: list[Iterator[Part]] = []
+            parts: dict[tuple[int, int], list[Iterator[Part]]] = {}
             for group in bundle:
                 linked = yield from self._condition(group)
                 if finished is not None:
                     finished.check_source(group.number(layout), linked.digest)
-                parts += [
-                    self._parts(linked, frame, group.channel, target, cores, next(planes), finished)
+                own = cores
+                if linked.binning != (1, 1):
+                    grid = self._grid_at(linked.binning)
+                    own = grid.cut(runner.part_size(grid, sink.unit, fixed))
+                parts.setdefault(linked.binning, []).extend(
+                    self._parts(linked, frame, group.channel, target, own, next(planes), finished)
                     for frame in group.frames(layout)
-                ]
+                )
             where = "enhancing"
-            for event in runner.run(self._grid, itertools.chain.from_iterable(parts)):
+            for event in self._run_parts(parts, sink.unit, fixed):
                 message = where
                 if isinstance(event, TileDone):
                     self._done += event.pixels
@@ -129,6 +136,19 @@ class Run:
         self._doubt_hot_pixels()
         for message in sink.finish(self.record):
             yield Progress(self._total, self._total, message)
+
+    def _grid_at(self, binning: tuple[int, int]) -> Grid:
+        return self._setup.runner.grid(self._layout.height, self._layout.width, binning)
+
+    def _run_parts(
+        self, parts: dict[tuple[int, int], list[Iterator[Part]]], unit: Size, size: Size | None
+    ) -> Iterator[TileDone | MemoryShort | None]:
+        """Run parts of one binning after the other."""
+        runner = self._setup.runner
+        for binning, some in parts.items():
+            grid = self._grid_at(binning)
+            runner.part_size(grid, unit, size)  # which sets the largest tile, too
+            yield from runner.run(grid, itertools.chain.from_iterable(some))
 
     def _doubt_hot_pixels(self) -> None:
         """Raise the uncertainty where pixels were filled."""

@@ -131,25 +131,30 @@ def enhance_block(
     axes = dict(zip(layout.axes, core, strict=True))
     with _ONE_AT_A_TIME:
         runner = _runner(job.spec)
-        grid = runner.grid(layout.height, layout.width)
         window = _assemble(box, pieces, places, pieces[0].dtype)
         region = Region(window, tuple(b[0] for b in box))
         source = MarkedSource(region, layout, job.nodata)
         result = np.empty([stop - start for start, stop in core], job.rendering.dtype)
         target = Region(result, tuple(c[0] for c in core))
-        tile = grid.tile(axes["y"], axes["x"])
-        tiles = grid.split(tile, runner.part_size(grid))
-        parts = (
-            Part(
-                job.plane(frame, channel, linked[job.group(frame, channel)], source, target),
-                _on(runner, linked[job.group(frame, channel)].conditioning),
-                part,
-            )
+        planes = [
+            (frame, channel, linked[job.group(frame, channel)])
             for frame, channel in _planes(layout, core)
-            for part in tiles
-        )  # fmt: skip
-        for _ in runner.run(grid, parts):
-            pass
+        ]
+        for binning in dict.fromkeys(group.binning for _, _, group in planes):
+            grid = runner.grid(layout.height, layout.width, binning)
+            tiles = grid.split(grid.tile(axes["y"], axes["x"]), runner.part_size(grid))
+            parts = (
+                Part(
+                    job.plane(frame, channel, group, source, target),
+                    _on(runner, group.conditioning),
+                    part,
+                )
+                for frame, channel, group in planes
+                if group.binning == binning
+                for part in tiles
+            )
+            for _ in runner.run(grid, parts):
+                pass
     if any(isinstance(piece, np.ma.MaskedArray) for piece in pieces):
         place = tuple(slice(*span) for span in core)
         return np.ma.MaskedArray(result, np.ma.getmaskarray(region[place]).copy())
@@ -170,6 +175,7 @@ def _on(runner: TileRunner, conditioning: Conditioning) -> Conditioning:
     return Conditioning(
         type(conditioning.tone)(*(field.to(runner.device) for field in conditioning.tone)),
         conditioning.grid.to(runner.device),
+        conditioning.binning,
     )
 
 
@@ -215,7 +221,7 @@ def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
     linked : list of Linked
         By number of group.
     grid : Grid
-        Of a plane.
+        Of a plane, with the widest halo that any of them needs.
     """
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph

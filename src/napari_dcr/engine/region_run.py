@@ -24,6 +24,7 @@ from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import check_dtype
+from napari_dcr.network.binning import enhance_binned
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.isolation import isolated
 from napari_dcr.options import Options
@@ -196,7 +197,7 @@ class RegionEnhancer:
             seconds = round(time.perf_counter() - started, 3)
             return Enhancement(image, {**record, "depth": depth, "seconds": seconds})
 
-        jobs = [(work, tile) for work in works for tile in tiles]
+        jobs = [(work, work.at_binning(tile)) for work in works for tile in tiles]
         if coarse_first and not stages and any(self._known(*job, depth) is None for job in jobs):
             for work, tile in jobs:
                 _render(self._pictures_of(work, tile, 0), work.plane, tile, region, outputs)
@@ -263,6 +264,14 @@ class _Work:
     def range(self) -> tuple[float, float]:
         return self.plane.scale.black, self.plane.scale.white
 
+    def at_binning(self, tile: Tile) -> Tile:
+        """The tile of the same core with the window that the plane's binning needs."""
+        binning = self.conditioning.binning
+        if binning == (1, 1):
+            return tile
+        grid = self.setup.runner.grid(self.plane.layout.height, self.plane.layout.width, binning)
+        return grid.tile(tile.core_rows, tile.core_columns)
+
     @property
     def key(self) -> tuple[Any, ...]:
         """All that the network's pictures depend on, but the tile and the depth."""
@@ -286,12 +295,15 @@ def _run(work: _Work, tile: Tile, depth: int) -> NDArray[np.float32]:
     working = np.pad(working, ((0, 0), *missing), mode="edge")
     try:
         with isolated(runner.device), torch.inference_mode():
-            place = runner.network.window_weights(tile.rows, tile.columns, (height, width))
+            place = runner.network.window_weights(
+                tile.rows, tile.columns, (height, width), binning=work.conditioning.binning
+            )
             window = torch.from_numpy(working)[None].to(runner.device)
             weighed = place[0].to(runner.device), place[1].to(runner.device)
-            pictures = runner.local(
-                window, work.conditioning, weighed, depth, runner.detail, exits=range(depth + 1)
-            )
+            pictures = enhance_binned(
+                runner.local, window, work.conditioning, weighed, depth, runner.detail,
+                exits=range(depth + 1),
+            )  # fmt: skip
             crop = (0, slice(None), *tile.crop)
             return torch.stack([picture[crop] for picture in pictures]).cpu().numpy()
     except (MemoryError, RuntimeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from napari_dcr.engine import allocator, devices
 from napari_dcr.engine.parts import Part, Piece, Pieces
 from napari_dcr.engine.tiles import Grid, Size, round_up
 from napari_dcr.engine.transfer import staging_for
+from napari_dcr.network.binning import enhance_binned
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.isolation import isolated
@@ -33,6 +35,9 @@ there it would buy less."""
 
 LARGE_BYTES = 1e9
 """Most that a window of such an image takes: with all that is read and written beside, 1.5 GB."""
+
+BINNED_BYTES = 40
+"""Bytes per pixel of a window that is binned, for itself, its means and its pictures."""
 
 BATCH_PIXELS = {"cuda": 1 << 22, "mps": 1 << 20, "cpu": 0}
 """Windows of one shape, such as small frames of a stack, are computed together up to this
@@ -126,10 +131,12 @@ class TileRunner:
         self._staging = staging_for(device)
         self._window_bytes = 0.0
 
-    def grid(self, height: int, width: int) -> Grid:
-        """How planes of this size are cut."""
-        network = self.network
-        return Grid(height, width, network.receptive_field(self.depth), network.stride)
+    def grid(self, height: int, width: int, binning: tuple[int, int] = (1, 1)) -> Grid:
+        """How planes of this size are cut, at a binning."""
+        most = max(binning)
+        halo = self.network.receptive_field(self.depth)
+        halo = most * halo + most // 2 if halo else 0
+        return Grid(height, width, halo, most * self.network.stride, binning)
 
     def part_size(self, grid: Grid, unit: Size = (1, 1), part: Size | None = None) -> Size:
         """Rows and columns to write at once: multiples of ``unit``, what must be.
@@ -139,8 +146,11 @@ class TileRunner:
         """
         step = grid.stride
         # Half of what is free is left to the rest of the process and to the system.
-        most = AUTOMATIC_PIXELS[self.precision]
-        needed = devices.bytes_per_pixel(self.network, self.precision)
+        phases = math.prod(grid.binning)
+        most = phases * AUTOMATIC_PIXELS[self.precision]
+        needed = devices.bytes_per_pixel(self.network, self.precision) / phases
+        if phases > 1:
+            needed += BINNED_BYTES
         fitting = int(devices.free_memory(self.device) // 2 / needed)
         pixels = min(most, fitting)
         if grid.height * grid.width > 2 * pixels:
@@ -318,7 +328,8 @@ class TileRunner:
         size = grid.height, grid.width
         with isolated():
             weights = [
-                self.network.window_weights(tile.rows, tile.columns, size) for _, tile in batch
+                self.network.window_weights(tile.rows, tile.columns, size, binning=grid.binning)
+                for _, tile in batch
             ]
         beside = [torch.cat(axis) for axis in zip(*weights, strict=True)]
         if as_it_is:
@@ -351,7 +362,9 @@ class TileRunner:
                 windows = torch.stack([t[w.int()] for t, w in zip(tables, windows, strict=True)])
                 windows = windows.expand(-1, self.network.config.channels, -1, -1)
             conditioning = _together([part.conditioning for part, _ in batch])
-            pictures = self.local(windows, conditioning, (rows, columns), self.depth, self.detail)
+            pictures = enhance_binned(
+                self.local, windows, conditioning, (rows, columns), self.depth, self.detail
+            )
             return [
                 picture[(slice(None), *tile.crop)]
                 for picture, (_, tile) in zip(pictures, batch, strict=True)
@@ -375,4 +388,5 @@ def _together(conditionings: list[Conditioning]) -> Conditioning:
     return Conditioning(
         type(conditionings[0].tone)(*(torch.cat(field) for field in tones)),
         torch.cat([c.grid for c in conditionings]),
+        conditionings[0].binning,
     )

@@ -72,12 +72,15 @@ class Grid:
         Pixels around a core that its result depends on.
     stride : int
         Window origins are multiples of it.
+    binning : (int, int)
+        Pixels along y and x that are averaged before the network sees them.
     """
 
     height: int
     width: int
     halo: int
     stride: int
+    binning: tuple[int, int] = (1, 1)
 
     def tile(self, core_rows: Size, core_columns: Size) -> Tile:
         """The tile of a core.

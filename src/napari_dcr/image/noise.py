@@ -175,6 +175,36 @@ class NoiseEstimate:
     binned: NoiseModel
 
     @property
+    def is_white(self) -> bool:
+        """Whether it is independent from pixel to pixel."""
+        return self.correlation_length == (1.0, 1.0) or self.whiteness >= WHITE
+
+    def neighbour_correlation(self) -> float:
+        """Correlation with the next pixel, the mean of both axes."""
+        if self.is_white:
+            return 0.0
+        widths = np.array(self.correlation_length) / SUM
+        return float(np.where(widths > 1 / SUM, np.exp(-1 / (4 * widths**2)), 0).mean())
+
+    def describe_correlation(self) -> str:
+        """Say over how many pixels it is correlated, and what was done; empty for white noise.
+
+        Examples
+        --------
+        >>> model = NoiseModel(0.0, 0.0, 4.0)
+        >>> noise = NoiseEstimate(model, 0, 0, 0.2, 100, (2.1, 1.9), 0.0, (3, 3), model)
+        >>> noise.describe_correlation()
+        'noise correlated over 2.1 x 1.9 pixels; processed at 3 x 3'
+        """
+        if self.is_white:
+            return ""
+        down, across = self.correlation_length
+        found = f"noise correlated over {down:.1f} x {across:.1f} pixels"
+        if self.binning == (1, 1):
+            return f"{found}; processed pixel by pixel, as averaging would take away detail"
+        return f"{found}; processed at {self.binning[0]} x {self.binning[1]}"
+
+    @property
     def read_noise(self) -> float:
         """Standard deviation at the darkest level, in the image's units."""
         return float(np.sqrt(self.model.dark))

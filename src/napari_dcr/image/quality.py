@@ -61,6 +61,9 @@ class Report:
         Some of the blocks' means, input and result, to be drawn.
     corrected : str
         Defects of the sensor that were corrected; all else is measured without them.
+    correlation : str
+        Over how many pixels the noise is correlated, and how the image was processed
+        therefore; empty for white noise.
 
     Examples
     --------
@@ -86,6 +89,7 @@ class Report:
     warnings: tuple[str, ...]
     means: tuple[tuple[float, float], ...]
     corrected: str = ""
+    correlation: str = ""
 
     @classmethod
     def of_nothing(cls, warnings: Sequence[str]) -> Report:
@@ -136,6 +140,7 @@ class Report:
             f" neighbours {self.residual_correlation:+.3f}, with the signal"
             f" {self.signal_correlation:+.3f}",
             *([f"corrected: {self.corrected}"] if self.corrected else []),
+            *([self.correlation] if self.correlation else []),
             *(f"warning: {text}" for text in self.warnings),
         ]
         return "\n".join(lines)
@@ -147,6 +152,7 @@ def assess(
     black: float,
     warnings: Sequence[str] = (),
     dtype: np.dtype[Any] | None = None,
+    expected_correlation: float = 0.0,
 ) -> Report:
     """Compare windows of an image with those of its restoration.
 
@@ -162,6 +168,8 @@ def assess(
         What is known to speak against the result.
     dtype : dtype, optional
         That the input was recorded in, if it is another one now.
+    expected_correlation : float
+        Correlation of the noise itself between neighbouring pixels.
     """
     dtype = dtype or windows[0][0].dtype
     integer = dtype.kind in "iu"
@@ -198,7 +206,7 @@ def assess(
     before = float(noise.deviation(float(np.median(x))))
     after = finest_deviation(np.concatenate([block_statistics(out) for _, out in windows]))
     notes = list(warnings)
-    if correlation > WHITE:
+    if correlation > WHITE + expected_correlation:
         notes.append("the residual is not white: fine structure may have been taken for noise")
     if abs(along) > WHITE:
         what = "flattened" if along > 0 else "exaggerated"

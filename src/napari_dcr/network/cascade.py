@@ -151,11 +151,15 @@ class Cascade(nn.Module):
         columns: tuple[int, int],
         size: tuple[int, int],
         cells: int = 16,
+        binning: tuple[int, int] = (1, 1),
     ) -> tuple[Tensor, Tensor]:
-        """Grid weights for the window ``rows`` x ``columns`` of an image of ``size``."""
-        return (
-            sample_weights(*rows, size[0], cells, FOLD)[None],
-            sample_weights(*columns, size[1], cells, FOLD)[None],
+        """Grid weights for the window ``rows`` x ``columns`` of an image of ``size``.
+
+        With a ``binning``, for every n-th row and column of it.
+        """
+        return tuple(  # type: ignore[return-value]
+            sample_weights(start // n, stop // n, length / n, cells, FOLD)[None]
+            for (start, stop), length, n in zip((rows, columns), size, binning, strict=True)
         )
 
     def forward(

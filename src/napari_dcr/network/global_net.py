@@ -24,10 +24,14 @@ class Conditioning(NamedTuple):
         Tone curve, or how the noise grows: what depth 0 is.
     grid : Tensor, shape (B, G, cells, cells)
         Coarse feature map over the whole image.
+    binning : (int, int)
+        Pixels along y and x whose means have noise that is nearly white; see
+        `napari_dcr.network.binning`.
     """
 
     tone: Tone | Counts
     grid: Tensor
+    binning: tuple[int, int] = (1, 1)
 
 
 class GlobalNet(nn.Module):
@@ -102,7 +106,7 @@ class GlobalNet(nn.Module):
         return tone, grid
 
 
-def sample_weights(start: int, stop: int, size: int, cells: int, step: int = 2) -> Tensor:
+def sample_weights(start: int, stop: int, size: float, cells: int, step: int = 2) -> Tensor:
     """Bilinear weights of the grid's cells along one axis, at absolute positions.
 
     Sample ``i`` is the centre of the ``step`` pixels from ``start + i * step``.
@@ -113,7 +117,7 @@ def sample_weights(start: int, stop: int, size: int, cells: int, step: int = 2) 
     ----------
     start, stop : int
         Window on this axis, in pixels of the whole image.
-    size : int
+    size : float
         Length of the whole image on this axis, in pixels.
     cells : int
         Cells of the grid on this axis.

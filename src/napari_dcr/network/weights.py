@@ -61,7 +61,7 @@ class Model:
             Bright level of the image, in its own units.
         """
         found = []
-        if noise.whiteness < WHITENESS:
+        if noise.whiteness < WHITENESS and noise.binning == (1, 1):
             found.append(
                 "the noise is not independent from pixel to pixel (was the image resampled,"
                 " compressed or smoothed?): some of it will stay"

@@ -1,0 +1,84 @@
+"""Correlated noise: the network looks at pixels so far apart that their noise is nearly white.
+
+The network is trained on noise that is independent from pixel to pixel. Where it is not, means
+over n x n pixels are taken around every pixel, and every n-th of them makes a picture of its own:
+there the noise is nearly white. All n x n such pictures, each with another first pixel, are
+enhanced and put together again, so the result has as many pixels as the image.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_dcr.network.global_net import Conditioning
+
+if TYPE_CHECKING:
+    from napari_dcr.network.cascade import Cascade
+
+
+def enhance_binned(
+    network: Cascade,
+    x: Tensor,
+    conditioning: Conditioning,
+    weights: tuple[Tensor, Tensor],
+    depth: int,
+    detail: bool = True,
+    exits: Sequence[int] | None = None,
+) -> Tensor | list[Tensor]:
+    """Enhance a window as `Cascade.forward` does, at the binning of its conditioning.
+
+    The pictures are computed one after the other: with 9 of them a window takes a ninth of the
+    memory for feature maps.
+
+    Parameters
+    ----------
+    network : Cascade
+    x : Tensor, shape (B, C, H, W)
+        H and W are multiples of the stride times the binning.
+    conditioning, depth, detail, exits
+        See `Cascade.forward`.
+    weights : tuple of Tensor
+        From `Cascade.window_weights` for the binning.
+    """
+    down, across = conditioning.binning
+    if (down, across) == (1, 1):
+        return network(x, conditioning, weights, depth, detail, exits)
+    wanted = [depth] if exits is None else list(exits)
+    counts = conditioning.tone
+    # Without a sub-U-Net nothing is changed, and so nothing is averaged.
+    results = {0: counts.picture(counts.base(x), x)} if 0 in wanted else {}
+    inner = [d for d in wanted if d]
+    means = local_means(x, conditioning.binning)
+    for y, column in itertools.product(range(down), range(across)) if inner else ():
+        phase = means[:, :, y::down, column::across].contiguous()
+        pictures = network(phase, conditioning, weights, max(inner), detail, inner)
+        for exit_, picture in zip(inner, pictures, strict=True):
+            if exit_ not in results:
+                results[exit_] = picture.new_empty(*picture.shape[:2], *x.shape[2:])
+            results[exit_][:, :, y::down, column::across] = picture
+    outputs = [results[d] for d in wanted]
+    return outputs[0] if exits is None else outputs
+
+
+def local_means(x: Tensor, binning: tuple[int, int]) -> Tensor:
+    """Means over ``binning`` pixels, odd numbers, around each pixel of (B, C, H, W).
+
+    Beyond the border its pixels are repeated.
+
+    Examples
+    --------
+    >>> import torch
+    >>> local_means(torch.tensor([[[[0.0, 3.0, 6.0, 0.0]]]]), (1, 3)).tolist()
+    [[[[1.0, 3.0, 3.0, 2.0]]]]
+    """
+    down, across = (size // 2 for size in binning)
+    x = F.pad(x, [across, across, down, down], mode="replicate")
+    height, width = x.shape[2] - 2 * down, x.shape[3] - 2 * across
+    rows = torch.stack([x[:, :, i : i + height] for i in range(binning[0])]).mean(0)
+    return torch.stack([rows[..., i : i + width] for i in range(binning[1])]).mean(0)
