@@ -206,7 +206,7 @@ def assess(
     before = float(noise.deviation(float(np.median(x))))
     after = finest_deviation(np.concatenate([block_statistics(out) for _, out in windows]))
     notes = list(warnings)
-    if correlation > WHITE + expected_correlation:
+    if correlation > WHITE + 1.2 * expected_correlation:
         notes.append("the residual is not white: fine structure may have been taken for noise")
     if abs(along) > WHITE:
         what = "flattened" if along > 0 else "exaggerated"
