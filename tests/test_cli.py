@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -171,3 +174,197 @@ def test_zarr_and_large_tiffs_go_tile_by_tile(
         assert (file.asarray() == expected).all()
         assert file.pages.first.description == "lens cap on"
         assert file.is_bigtiff
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    """A fluorescence image of two channels."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:128, :128]
+    light = np.stack([100 + 60 * np.sin(y / 9) * np.cos(x / 13), 130 + 20 * np.cos(y / 9 + x / 20)])
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(
+        path,
+        rng.poisson(light).astype(np.uint16),
+        photometric="minisblack",
+        metadata={"axes": "CYX"},
+    )
+    return path
+
+
+def test_microscopy_says_what_became_of_each_channel(
+    cells: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = cells.parent
+    command = [
+        "enhance", str(cells), "-o", str(folder / "o.tif"), "--model", "microscopy", "--depth", "1",
+        "--device", "cpu", "--report", str(folder / "report.json"),
+        "--residual", str(folder / "residual.tif"), "--uncertainty", str(folder / "error.tif"),
+    ]  # fmt: skip
+    assert main(command) == 0
+    error = capsys.readouterr().err
+    assert "axes cyx" in error
+    result, report, residual, uncertainty = napari_dcr.enhance(
+        tifffile.imread(cells), axes="cyx", model="microscopy", depth=1, device="cpu",
+        return_report=True, return_residual=True, return_uncertainty=True,
+    )  # fmt: skip
+    for channel in (1, 2):
+        assert f"cells.tif channel {channel}: intensities kept (slope" in error
+    assert np.array_equal(tifffile.imread(folder / "o.tif"), result)
+    assert np.array_equal(tifffile.imread(folder / "residual.tif"), residual)
+    assert np.array_equal(tifffile.imread(folder / "error.tif"), uncertainty)
+    with tifffile.TiffFile(folder / "residual.tif") as file:
+        assert file.series[0].axes == "CYX"
+    ((entry),) = json.loads((folder / "report.json").read_text())
+    assert entry["input"] == str(cells)
+    assert entry["axes"] == "cyx"
+    assert [r["slope"] for r in entry["reports"]] == [r.slope for r in report]
+    assert entry["model"] == "microscopy"
+
+
+def test_warnings_of_a_channel_are_shown(cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = tifffile.imread(cells)
+    pixels[1] = 65535
+    tifffile.imwrite(cells, pixels, photometric="minisblack", metadata={"axes": "CYX"})
+    command = [
+        "enhance",
+        str(cells),
+        "-o",
+        str(cells.parent / "o.tif"),
+        "--model",
+        "microscopy",
+        *FAST,
+    ]
+    assert main(command) == 0
+    error = capsys.readouterr().err
+    assert "warning: channel 2/2" in error
+    assert "cells.tif channel 1: intensities" in error
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_what_stands_beside_results_of_several_images(
+    tmp_path: Path, folder: Path, suffix: str
+) -> None:
+    rng = np.random.default_rng(0)
+    source = tmp_path / "two"
+    (source / "deeper").mkdir(parents=True)
+    for name in ("a", "deeper/b"):
+        pixels = rng.poisson(np.full((64, 64), 60)).astype(np.uint8)
+        PILImage.fromarray(pixels).save(source / f"{name}.{suffix}")
+    out, beside = tmp_path / "out", tmp_path / "residuals"
+    command = ["enhance", str(source), "-o", str(out), "--model", "microscopy", *FAST]
+    assert main([*command, "--residual", str(beside), "--report", str(tmp_path / "r.json")]) == 0
+    assert {str(p.relative_to(beside)) for p in beside.rglob("*.*")} == {"a.tif", "deeper/b.tif"}
+    assert tifffile.imread(beside / "deeper" / "b.tif").dtype == np.float32
+    entries = json.loads((tmp_path / "r.json").read_text())
+    assert [Path(e["output"]).name for e in entries] == [f"a.{suffix}", f"b.{suffix}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "foo"], "model: got 'foo'; allowed are"),
+        (["--depth", "9"], "depth: got 9; the model 'photo' allows 0 to 3"),
+        (["--device", "cuda:7"], "device: got 'cuda:7'"),
+        (["--axes", "zz"], "axes: got 'zz' for an image of shape"),
+        (["--residual", "r.tif"], "--residual: got the model 'photo'; allowed is microscopy"),
+        (
+            ["--model", "microscopy", "--uncertainty", "u.png"],
+            "--uncertainty: got u.png; allowed are .tif",
+        ),
+        (["--report", "r.txt"], "--report: got r.txt; allowed are .json"),
+        (["--report", "taken.json"], "--report: taken.json exists"),
+    ],
+)
+def test_arguments_are_checked_before_any_bar(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("taken.json").write_text("{}")
+    assert main(["enhance", str(folder / "a.png"), "-o", "o.png", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "%" not in error
+    assert "px" not in error
+    assert sorted(p.name for p in Path().iterdir()) == ["in", "taken.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input-range", "a,b"], "got 'a,b'; allowed are auto, dtype, or BLACK,WHITE"),
+        (["--input-range", "1,2,3"], "got '1,2,3'; allowed are"),
+        (["--tile", "big"], "got 'big'; allowed are auto and whole numbers"),
+    ],
+)
+def test_values_are_named_with_what_is_allowed(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["enhance", "a.png", "-o", "o.png", *arguments])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_has_examples_and_no_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["enhance", "--help"])
+    text = capsys.readouterr().out
+    assert text.count("napari-dcr enhance ") >= 3
+    assert "None" not in text
+    for word in ("photo:", "microscopy:", ".webp", "--residual FILE", "number format"):
+        assert word in text
+    documented = napari_dcr.enhance.__doc__ or ""
+    assert "See `Options`" not in documented
+    assert "Brightens the enhanced image, in stops" in documented
+
+
+def test_a_bar_of_megapixels(
+    dim_rgb: NDArray[np.uint8], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for progress in (True, np.True_):
+        napari_dcr.enhance(dim_rgb, depth=0, device="cpu", progress=progress)
+        assert "MP" in capsys.readouterr().err
+    napari_dcr.enhance(dim_rgb, depth=0, device="cpu", progress=False)
+    assert capsys.readouterr().err == ""
+    assert main(["enhance", str(folder / "a.png"), "-o", str(tmp_path / "o.png"), *FAST[:-1]]) == 0
+    error = capsys.readouterr().err
+    assert "MP" in error
+    assert "o.png" in error.splitlines()[-1]
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m napari_dcr.cli info | head -1"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.startswith("napari-dcr")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_unfinished_zarr_is_named_and_can_be_continued(
+    tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 60, (700, 800), np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", pixels)
+    out = tmp_path / "o.ome.zarr"
+    command = ["enhance", str(tmp_path / "in.tif"), "-o", str(out), "--tile", "64", *FAST]
+
+    def stop() -> None:
+        while not list(out.glob("0/c/0/0")):
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=stop, daemon=True)
+    thread.start()
+    assert main(command) == 128 + number
+    thread.join()
+    assert f"{out} is not complete; --resume continues it" in capsys.readouterr().err
+    assert main(command) == 1
+    assert main([*command, "--resume"]) == 0
+    assert np.array_equal(
+        zarr.open(out)["0"][...], napari_dcr.enhance(pixels, depth=0, device="cpu", tile=64)
+    )

@@ -265,7 +265,7 @@ def _enhance(arguments: argparse.Namespace) -> int:
     check_targets(jobs, arguments.overwrite, arguments.resume)
     run = _Run(options, arguments, len(jobs) == 1)
     for each in left_out:
-        print(f"napari-dcr: {each.path} {each.reason}; it is left out", file=sys.stderr)
+        print(f"napari-dcr: {_short(each.path)} {each.reason}; it is left out", file=sys.stderr)
     failed = 0
     for job in jobs:
         try:
@@ -276,9 +276,8 @@ def _enhance(arguments: argparse.Namespace) -> int:
                 run.write_report()
                 raise
             # One damaged file of a folder must not stop the others.
-            text = str(error)
-            named = text if str(job.source) in text else f"{job.source}: {text}"
-            print(f"napari-dcr: {named}", file=sys.stderr)
+            text = str(error).removeprefix(f"{job.source}: ")
+            print(f"napari-dcr: {_short(job.source)}: {text}", file=sys.stderr)
             failed += 1
     run.write_report()
     if failed:
@@ -348,13 +347,14 @@ class _Run:
                         " images that fit into memory, written to an image file"
                     )
                 opened = formats.open_image(source, target, self._scene)
-                done = self._drain(opened, source.name, target)
+                with _told_if_incomplete(target):
+                    done = self._drain(opened, source.name, target)
             else:
                 done = self._do_in_memory(source, target)
         self._entries.append({"input": str(source), "output": str(target), **_plain(done.record)})
         if not self._quiet:
             axes = done.record["axes"]
-            print(f"napari-dcr: {source} (axes {axes}) -> {target}", file=sys.stderr)
+            print(f"{_short(source)} (axes {axes}) -> {_short(target)}", file=sys.stderr)
         for number, report in enumerate(done.reports):
             channel = f" channel {number + 1}" if len(done.reports) > 1 else ""
             print(f"{source.name}{channel}: {report.verdict}", file=sys.stderr)
@@ -391,6 +391,12 @@ class _Run:
         if self._report is not None:
             with _folder_of(self._report):
                 self._report.write_text(json.dumps(self._entries, indent=1) + "\n", "utf-8")
+
+
+def _short(path: Path) -> str:
+    """A path as it is shown: from the working folder on, if it lies in it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _below(target: Path, base: Path) -> Path:
@@ -437,6 +443,20 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
 
     result: dict[str, Any] = plain(record)
     return result
+
+
+@contextmanager
+def _told_if_incomplete(target: Path) -> Iterator[None]:
+    """Context manager that says how to continue a zarr that was not completed."""
+    try:
+        yield
+    except BaseException:
+        if formats.is_in_zarr(target) and target.exists():
+            print(
+                f"napari-dcr: {_short(target)} is not complete; --resume continues it",
+                file=sys.stderr,
+            )
+        raise
 
 
 @contextmanager

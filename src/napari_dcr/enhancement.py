@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -70,9 +71,7 @@ def enhance(
         finest level is taken; give another one by its own array or path.  Files are TIFF,
         PNG, JPEG, BMP, WebP, FITS and SER; pixels of a file stay as they are stored where it has an
         Orientation, by which viewers turn them.
-    model, depth, detail, strength, exposure, defects, axes, channel_axis, rgb, input_range, nodata, \
-link_frames, output, tile, device, precision
-        See `Options`.
+    {options}
     return_report : bool
         Return a `Report` on what became of the intensities too, or a list of them, one
         for each channel. Only for `microscopy`, as the following.
@@ -154,6 +153,18 @@ link_frames, output, tile, device, precision
     if return_defects:
         result.append(done.defects[0] if len(done.defects) == 1 else done.defects)
     return tuple(result) if len(result) > 1 else result[0]
+
+
+def _described_options() -> str:
+    """The parameters that are options, as `Options` describes them."""
+    text = inspect.cleandoc(Options.__doc__ or "")
+    attributes = text.partition("Attributes\n----------\n")[2]
+    return attributes.partition("return_report")[0].rstrip()
+
+
+# One description: that of `Options`. Python may have been told to leave docstrings out.
+if enhance.__doc__ is not None:
+    enhance.__doc__ = inspect.cleandoc(enhance.__doc__).replace("{options}", _described_options())
 
 
 def drain(

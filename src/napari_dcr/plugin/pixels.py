@@ -45,6 +45,7 @@ def to_enhance(pixels: Any) -> Any:
     if is_zarr(pixels):
         import dask.array
 
+        pixels = ome_zarr.anchored(pixels)  # read later, maybe from another working folder
         # dask would name it after its path alone, and take what it knows of other pixels for it.
         stamp = ome_zarr.files_stamp(pixels) or uuid.uuid4().hex
         return dask.array.from_zarr(pixels, name=f"layer-{stamp}")

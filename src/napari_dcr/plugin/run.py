@@ -127,6 +127,7 @@ def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancem
     from napari_dcr.io.formats import open_image
 
     layer, pixels = job.layer, layer_pixels(job.layer)
+    folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     path = unused_path(folder, f"{layer.name} DCR")
     opened = placed(open_image(pixels), layer, job.options.axes or layer_axes(layer))
