@@ -557,3 +557,99 @@ def test_scales_of_odd_floats() -> None:
     sky = rng.normal(0, 5, (200, 200))
     sky[::20, ::20] = 5000
     assert scale(sky)[1] == pytest.approx(5000, rel=0.01)
+
+
+# Constant areas
+
+
+PADDINGS: dict[str, Callable[[NDArray[np.bool_]], None]] = {
+    "columns": lambda outside: outside.__setitem__(np.s_[:, :26], True),
+    "rows": lambda outside: outside.__setitem__(np.s_[-90:], True),
+    "circle": lambda outside: outside.__setitem__(_far_from_the_middle(outside.shape) > 120, True),
+    "triangle": lambda outside: outside.__setitem__(_slanted(outside.shape) > 330, True),
+}
+
+
+def _far_from_the_middle(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return np.hypot(y - shape[0] / 2, x - shape[1] / 2)
+
+
+def _slanted(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return y + 0.8 * x
+
+
+@pytest.mark.parametrize("shape", PADDINGS)
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("uint16", 0), ("uint16", 50), ("uint16", 100), ("uint16", 4095), ("float32", 0), ("float32", 160)],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["array", "dask", "zarr"])
+def test_padding_leaves_the_denoising_on(
+    shape: str, dtype: str, value: float, kind: str, tmp_path: Path
+) -> None:
+    if kind != "array" and (shape, value) not in {("columns", 0), ("circle", 100)}:
+        return
+    truth = waves(256, 256) + 100
+    image = counts(7, 256, 256).astype(dtype)
+    outside = np.zeros(image.shape, bool)
+    PADDINGS[shape](outside)
+    plain, whole = napari_dcr.enhance(image, **COUNTS, return_report=True)
+    image[outside] = value
+    given: Any = image
+    if kind == "dask":
+        given = da.from_array(image, chunks=(100, 90))
+    if kind == "zarr":
+        given = zarr.create_array(tmp_path / "a.zarr", shape=image.shape, dtype=dtype)
+        given[...] = image
+    result, record = run(given, **COUNTS)
+
+    def error(of: Any) -> float:
+        # Beside the edge the scene is another one.
+        inner = ~_grown(outside, 12)
+        return float(10 * np.log10(np.mean((np.asarray(of) - truth)[inner] ** 2)))
+
+    assert error(result) < error(plain) + 0.3
+    if kind == "array":
+        assert record["reports"][0]["noise_before"] == pytest.approx(whole.noise_before, rel=0.1)
+
+
+def _grown(area: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
+    grown = area.copy()
+    for axis in (0, 1):
+        for shift in range(-by, by + 1):
+            moved = np.roll(area if axis == 0 else grown, shift, axis)
+            grown = grown | moved
+    return grown
+
+
+@pytest.mark.parametrize("value", [0, 100])
+@pytest.mark.parametrize("link_frames", [True, False])
+def test_one_constant_frame_does_not_end_the_denoising_of_the_others(
+    value: int, link_frames: bool
+) -> None:
+    truth = waves() + 100
+    image = np.stack([counts(seed) for seed in range(31 if link_frames else 5)])
+    image[3] = value
+    result, record = run(image, **COUNTS, link_frames=link_frames)
+    others = np.arange(len(image)) != 3
+    before, after = (np.sqrt(np.mean((a[others] - truth) ** 2)) for a in (image, result))
+    assert after < 0.35 * before
+    assert any("4/" in message and f"value {value}" in message for message in record["warnings"])
+
+
+def test_residual_and_uncertainty_of_a_padded_image() -> None:
+    image = counts(7, 256, 256)
+    image[:, :40] = 0
+    result, report, residual, error = napari_dcr.enhance(
+        image, **COUNTS, return_report=True, return_residual=True, return_uncertainty=True
+    )
+    inner = np.s_[:, 60:]
+    noise = np.sqrt(waves(256, 256))[inner]
+    assert np.std(residual[inner] / noise) == pytest.approx(1, abs=0.15)
+    within = np.abs(result - (waves(256, 256) + 100))[inner] < error[inner]
+    assert 0.5 < within.mean() < 0.85
+    assert report.noise_before == pytest.approx(14, rel=0.15)
+    estimate = napari_dcr.estimate_noise(image)
+    assert estimate.model.gain == pytest.approx(1, abs=0.2)

@@ -174,7 +174,7 @@ def assess(
     dtype = dtype or windows[0][0].dtype
     integer = dtype.kind in "iu"
     top = np.iinfo(dtype).max if integer else np.inf
-    means, residuals = [], []
+    means, varied, residuals = [], [], []
     sums = np.zeros(2)
     saturated = pixels = 0
     neighbours, with_signal = [], []
@@ -188,6 +188,7 @@ def assess(
         sums += [(own[good] - black).sum(), (out[good] - black).sum()]
         own, out = np.where(good, own, black), np.where(good, out, black)
         means.append(np.stack([block_means(own, BLOCK), block_means(out, BLOCK)]))
+        varied.append(_varied_blocks(own))
         residual = (own - out) / np.maximum(noise.deviation(out), 1e-12)
         residuals.append(float((residual**2).mean()))
         centred = residual - residual.mean()
@@ -199,6 +200,8 @@ def assess(
         detail = (out - _around(out)) / np.maximum(noise.deviation(out), 1e-12)
         with_signal.append((float((centred * detail).mean()), power, float((detail**2).mean())))
     x, y = np.concatenate(means, 1) if means[0].size else np.zeros((2, 1))
+    if (some := np.concatenate(varied)).any():  # padding tells nothing about intensities
+        x, y = x[some], y[some]
     slope, intercept, r_squared = _regression(x, y)
     correlation = _share(sum(n for n, _ in neighbours), sum(p for _, p in neighbours))
     both = np.sum(with_signal, 0)
@@ -224,6 +227,16 @@ def assess(
         float(np.sqrt(np.mean(residuals))), correlation, along, tuple(notes),
         tuple((float(a), float(b)) for a, b in zip(x[::step], y[::step], strict=True)),
     )  # fmt: skip
+
+
+def _varied_blocks(image: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which blocks are not of one value, in the order of `block_means`."""
+    height, width = (n // BLOCK for n in image.shape)
+    cut = image[: height * BLOCK, : width * BLOCK].reshape(height, BLOCK, width, BLOCK)
+    if not cut.size:
+        return np.zeros(0, bool)
+    varied: NDArray[np.bool_] = (cut.max((1, 3)) > cut.min((1, 3))).ravel()
+    return varied
 
 
 def _share(part: float, whole: float) -> float:
