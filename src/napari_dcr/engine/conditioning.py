@@ -18,7 +18,7 @@ from napari_dcr.engine.output import Display, LeftAlone, Rendering
 from napari_dcr.engine.planes import ArrayPlane, read_plane
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import MarkedSource, Opened, Region, Source, is_dask
-from napari_dcr.engine.survey import REMEMBERED, SURVEYS, Block, Subject, Survey, Surveyor
+from napari_dcr.engine.survey import REMEMBERED, SURVEYS, Block, Extreme, Subject, Survey, Surveyor
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defect_survey import without_defects
 from napari_dcr.image.defects import Defects
@@ -60,6 +60,8 @@ class Linked(NamedTuple):
         Share of the enhancement that the image gets, in [0, 1]; 0 for one that is black or white.
     defects : Defects or None
         Of the sensor, those of this channel alone; None where there are none.
+    padding : tuple of float
+        Values of solid areas far from all others, which are taken as without data.
     """
 
     scale: Scale
@@ -71,6 +73,7 @@ class Linked(NamedTuple):
     is_grey: bool = False
     light: float = 1.0
     defects: Defects | None = None
+    padding: tuple[float, ...] = ()
 
     @property
     def binning(self) -> tuple[int, int]:
@@ -194,6 +197,13 @@ class ImageConditioning:
         key = layout, group, setup.spec.sha256, runner.device, input_range, setup.defects_key
         if key not in self._known:
             survey = yield from self._survey(group, layout, setup, input_range)
+            padding = find_padding(survey) if setup.model.is_quantitative else ()
+            if padding:
+                seen = yield from self._survey(group, layout, setup, input_range, padding=padding)
+                survey = replace(
+                    seen, extremes=survey.extremes, fills=survey.fills, pixels=survey.pixels,
+                    histogram=survey.histogram, digest=survey.digest,
+                )  # fmt: skip
             grey = layout.band(group.channel).colours == 1
             scale = find_scale(input_range, self._dtype, survey.histogram, grey)
             defects = defects_of(setup.defects, survey, group, layout)
@@ -207,7 +217,7 @@ class ImageConditioning:
                 survey = replace(survey, thumbnail=mean)
             self._known[key] = linked = link(
                 survey, input_range, self._dtype, grey, runner.network, runner.device, defects
-            )
+            )._replace(padding=padding)
             for message in describe_doubts(survey, linked, self._dtype, group, layout):
                 self._opened.warnings.add(message, group.channel)
             if len(self._known) > REMEMBERED:
@@ -236,6 +246,7 @@ class ImageConditioning:
             self.source(layout), target, layout, frame, channel,
             setup.model.network.config.channels, linked.scale,
             linked.rendering(setup.rendering, number), uncertainty, linked.defects_of(number),
+            linked.padding,
         )  # fmt: skip
 
     @property
@@ -244,7 +255,7 @@ class ImageConditioning:
 
     def _survey(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange,
-        ceiling: float = np.inf,
+        ceiling: float = np.inf, padding: tuple[float, ...] = (),
     ) -> Generator[None, None, Survey]:  # fmt: skip
         """Survey a group of planes; a survey that was made before is taken from the cache."""
         if self._fingerprint is None:
@@ -256,10 +267,11 @@ class ImageConditioning:
             layout, colours, self._dtype, input_range, setup.model.is_quantitative,
             setup.defects == "auto" and ceiling == np.inf, len(frames),
         )  # fmt: skip
-        request = replace(request, ceiling=ceiling)
+        request = replace(request, ceiling=ceiling, padding=padding)
         # Hot pixels do not count in the noise and range of a survey that looks for them.
         key = (
-            self._fingerprint, layout, group, self._opened.nodata, ceiling, request.defects,
+            self._fingerprint, layout, group, self._opened.nodata, ceiling, padding,
+            request.defects,
         )  # fmt: skip
         survey = SURVEYS.get(key, request)
         if survey is None:
@@ -432,6 +444,9 @@ def _is_noisy(survey: Survey, noise: NoiseEstimate, dtype: np.dtype[Any]) -> boo
     return bool(noise.model.deviation(float(np.median(means))) > least)
 
 
+LEAST_GAP = 4
+"""Values of integers that lie between padding and all others."""
+
 FILL = 0.01
 """Share of pixels of one value, far from all others, that is taken for a no-data value."""
 
@@ -467,15 +482,54 @@ def describe_doubts(
             yield f"{name}: there is no light to bring out, less than two levels of 255; left as it is"
     if linked.noise is not None and not _is_noisy(survey, linked.noise, dtype):
         yield f"{name}: no noise was found, so next to nothing is taken out"
-    for value, (count, following) in survey.fills.items():
-        if dtype == np.uint8 or not FILL <= count / max(survey.pixels, 1) < 1:
+    for fill in survey.fills:
+        if (dtype == np.uint8 and fill.value not in linked.padding) or not _is_far(fill, survey):
             continue
-        ordinary = survey.histogram.quantiles_without(value, (0.01, 0.99))
-        if np.isfinite(following) and abs(value - following) > 0.5 * (ordinary[1] - ordinary[0]):
+        what = f"{fill.count / survey.pixels:.1%} of the pixels of {name} have the value {fill.value:.9g}"
+        if fill.value in linked.padding:
             yield (
-                f"nodata: {count / survey.pixels:.1%} of the pixels of {name} have the value"
-                f" {value:.9g}, far from all others; if they hold no data, give nodata={value:.9g}"
+                f"nodata: {what}, far from all others and in solid areas; they are taken as pixels"
+                f" without data, as if you had given nodata={fill.value:.9g}"
             )
+        else:
+            yield (
+                f"nodata: {what}, far from all others; if they hold no data, give"
+                f" nodata={fill.value:.9g}"
+            )
+
+
+def _is_far(fill: Extreme, survey: Survey, gap: float = 0.5) -> bool:
+    """Whether many pixels have a value that is far from all others.
+
+    Parameters
+    ----------
+    fill : Extreme
+    survey : Survey
+    gap : float
+        Least distance to the next value, in units of the others' spread.
+    """
+    if not FILL <= fill.count / max(survey.pixels, 1) < 1 or not np.isfinite(fill.next):
+        return False
+    low, high = survey.histogram.quantiles_without(fill.value, (0.01, 0.99))
+    return abs(fill.value - fill.next) > gap * (high - low)
+
+
+def find_padding(survey: Survey) -> tuple[float, ...]:
+    """Values of solid areas that lie apart from all others: padding, and not clipped or sparse counts.
+
+    Between clipped pixels and others there is no gap, and sparse counts lie between others.
+    """
+    return tuple(
+        fill.value
+        for fill in survey.fills
+        if fill.solid > 0.3 * fill.count
+        and abs(fill.next - fill.value) >= LEAST_GAP * _resolution(survey)
+        and _is_far(fill, survey, 0.1)
+    )
+
+
+def _resolution(survey: Survey) -> float:
+    return 1.0 if survey.histogram.dtype.kind in "iu" else 0.0
 
 
 def _colours(

@@ -13,6 +13,7 @@ from napari_dcr.image.alpha import to_associated, to_straight
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import Scale
+from napari_dcr.image.missing import mark
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class ArrayPlane:
         Where the rendering's second plane is written to.
     defects : Defects, optional
         Of the sensor, to be corrected as the pixels are read.
+    padding : tuple of float
+        Values of pixels that hold no data.
     """
 
     source: Any
@@ -50,12 +53,14 @@ class ArrayPlane:
     rendering: Rendering
     uncertainty: Any = None
     defects: Defects | None = None
+    padding: tuple[float, ...] = ()
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Read (S, h, w) in own units, alpha included, without the sensor's defects."""
         return read_corrected(
-            self.source, self.layout, self.frame, self.channel, rows, columns, self.defects
-        )
+            self.source, self.layout, self.frame, self.channel, rows, columns, self.defects,
+            self.padding,
+        )  # fmt: skip
 
     @property
     def colours(self) -> int:
@@ -130,15 +135,26 @@ def read_corrected(
     rows: slice,
     columns: slice,
     defects: Defects | None,
+    padding: tuple[float, ...] = (),
 ) -> NDArray[Any]:
-    """Read a window of one plane without its defects: the same wherever the window ends."""
+    """Read a window of one plane without its defects: the same wherever the window ends.
+
+    Pixels whose value is one of ``padding`` are masked.
+    """
+
+    def read(rows: slice, columns: slice) -> NDArray[Any]:
+        own = read_plane(source, layout, frame, channel, rows, columns)
+        for value in padding:
+            own = mark(own, 0, layout.band(channel).colours, value)
+        return own
+
     if defects is None:
-        return read_plane(source, layout, frame, channel, rows, columns)
+        return read(rows, columns)
     wide = [
         slice(max(0, span.start - defects.margin), min(size, span.stop + defects.margin))
         for span, size in ((rows, layout.height), (columns, layout.width))
     ]
-    own = read_plane(source, layout, frame, channel, *wide)
+    own = read(*wide)
     own = defects.correct(
         own, wide[0].start, wide[1].start, 0, layout.frame_number(frame),
         layout.band(channel).colours,

@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from napari_dcr.image.defect_survey import BlockDefects, DefectSurvey, look_for_defects
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import Histogram
-from napari_dcr.image.missing import missing
+from napari_dcr.image.missing import mark, missing
 from napari_dcr.image.noise import fit_noise
 from napari_dcr.image.noise_blocks import BLOCKS, block_statistics, in_unit
 from napari_dcr.image.thumbnail import Thumbnail
@@ -37,6 +37,9 @@ NOISE_WINDOW = 512
 
 NOISE_ROWS = 100_000
 """Most local statistics of noise that are kept, evenly from all blocks that there are."""
+
+SOLID = 9
+"""Side in pixels of the squares of one value that tell padding from clipped or sparse counts."""
 
 SKETCH = 4
 """Every so manieth row and column is counted where only outliers are looked for."""
@@ -64,9 +67,8 @@ class Survey:
         SHA-256 of all pixels, in the order of the blocks.
     extremes : ndarray, shape (planes, 2)
         Least and largest value of each plane; NaN where all pixels are missing.
-    fills : dict
-        How many pixels have the least, and how many the largest value of all, with the value
-        next to it: ``{-9999.0: (4000, 67.0)}``.
+    fills : tuple of Extreme
+        Least and largest value of the planes that are not of one value.
     pixels : int
         That are not missing.
     is_grey : bool
@@ -84,7 +86,7 @@ class Survey:
     exact: bool
     digest: str
     extremes: NDArray[np.float64]
-    fills: dict[float, tuple[int, float]]
+    fills: tuple[Extreme, ...]
     pixels: int
     is_grey: bool
     unit: float = 1.0
@@ -94,11 +96,23 @@ class Survey:
 
 @dataclass(frozen=True)
 class Extreme:
-    """An end of the intensities: a value, how many pixels have it, and the value next to it."""
+    """An end of the intensities.
+
+    Attributes
+    ----------
+    value : float
+    count : int
+        Pixels that have it.
+    next : float
+        The value next to it, where there are some of these pixels.
+    solid : int
+        Pixels that have it in all of `SOLID` x `SOLID` pixels around.
+    """
 
     value: float
     count: int
     next: float
+    solid: int = 0
 
     @classmethod
     def of(cls, values: NDArray[Any], sign: int) -> Extreme:
@@ -116,11 +130,13 @@ class Extreme:
         if other.value == self.value:
             nearest = np.fmax if sign > 0 else np.fmin
             return Extreme(
-                self.value, self.count + other.count, float(nearest(self.next, other.next))
-            )
+                self.value, self.count + other.count, float(nearest(self.next, other.next)),
+                self.solid + other.solid,
+            )  # fmt: skip
         further, nearer = sorted((self, other), key=lambda e: -sign * e.value)
         nearest = np.fmax if sign > 0 else np.fmin
-        return Extreme(further.value, further.count, float(nearest(further.next, nearer.value)))
+        following = float(nearest(further.next, nearer.value))
+        return replace(further, next=following)
 
 
 @dataclass(frozen=True)
@@ -175,6 +191,8 @@ class Subject:
         Whether to look for defects of the sensor.
     frames : int
         Planes in all.
+    padding : tuple of float
+        Values of pixels that are not looked at, found by an earlier survey.
     """
 
     channels: int
@@ -186,6 +204,7 @@ class Subject:
     ceiling: float = np.inf
     defects: bool = False
     frames: int = 1
+    padding: tuple[float, ...] = ()
 
     @property
     def blocks(self) -> list[tuple[slice, slice]]:
@@ -198,6 +217,8 @@ class Subject:
 
     def look(self, pixels: NDArray[Any], row: int, column: int) -> Block:
         """Measure a block (C, h, w) whose first pixel is at ``row``, ``column``."""
+        for value in self.padding:
+            pixels = mark(pixels, 0, len(pixels), value)
         thumbnail = Thumbnail(self.channels, self.height, self.width)
         finite = np.isfinite(self.ceiling)
         thumbnail.add(np.minimum(pixels, self.ceiling) if finite else pixels, row, column)
@@ -208,11 +229,14 @@ class Subject:
             digest.update(np.ascontiguousarray(np.ma.getmaskarray(pixels)).data)
         gone, own = missing(pixels), np.ma.getdata(pixels)
         values = own if gone is None else own[~gone]
-        ends = (Extreme.of(values, -1), Extreme.of(values, 1)) if values.size else ()
+        ends: tuple[Extreme, ...] = ()
+        if values.size:
+            ends = Extreme.of(values, -1), Extreme.of(values, 1)
         unit, noise, clean_noise, defects = 1.0, None, None, None
         if self.defects:
             defects, clean = look_for_defects(pixels, row, column, (self.height, self.width))
         if self.noise:
+            ends = tuple(replace(end, solid=_solid(pixels[0], end)) for end in ends)
             place = _fullest_window(pixels[0])
             middle = pixels[0][place]
             if self.dtype.kind == "f":
@@ -225,6 +249,20 @@ class Subject:
             thumbnail, histogram, digest.digest(), values.size, ends, _is_grey(own), unit, noise,
             clean_noise, defects,
         )  # fmt: skip
+
+
+def _solid(plane: NDArray[Any], end: Extreme) -> int:
+    """Pixels of a plane (h, w) that have a value in all of the square around."""
+    if end.count < SOLID**2 or min(plane.shape) < SOLID:
+        return 0
+    alike = np.ma.getdata(plane) == end.value
+    for axis in (0, 1):
+        total = np.cumsum(alike, axis, dtype=np.int32)
+        total = np.concatenate([np.zeros_like(total.take([0], axis)), total], axis)
+        first, last = (total.take(range(*span), axis) for span in (
+            (0, total.shape[axis] - SOLID), (SOLID, total.shape[axis])))  # fmt: skip
+        alike = last - first == SOLID
+    return int(np.count_nonzero(alike))
 
 
 def _is_grey(pixels: NDArray[Any]) -> bool:
@@ -337,7 +375,8 @@ class Surveyor:
         """What was found."""
         extremes = [[end.value for end in ends] or [np.nan, np.nan] for ends in self._ends]
         none: tuple[Extreme, ...] = ()
-        ends = functools.reduce(_merged, self._ends, none)
+        various = (ends for ends in self._ends if ends and ends[0].value != ends[1].value)
+        ends = functools.reduce(_merged, various, none)
         unit = self._unit or 1.0
         noise = clean_noise = defects = None
         if self.subject.noise:
@@ -363,7 +402,7 @@ class Surveyor:
             self.subject.histogram,
             self._digest.hexdigest(),
             np.array(extremes),
-            {end.value: (end.count, end.next) for end in ends},
+            ends,
             self._pixels,
             self._is_grey,
             unit,
