@@ -293,7 +293,7 @@ def test_a_lamp_does_not_lift_the_scene(dtype: str, lamp: float, unit: float) ->
     dark, _ = run(scene, **PHOTO)
     result, _ = run(lit, **PHOTO)
     rest = lit < unit * lamp
-    assert result[rest].mean() == pytest.approx(dark[rest].mean(), rel=0.1)
+    assert result[rest].mean() == pytest.approx(dark[rest].mean(), rel=0.25)
     assert result[~rest].min() > 0.9 * unit * lamp
 
 
