@@ -23,7 +23,7 @@ from napari_dcr.network.activation import activate
 from napari_dcr.network.bands import in_bands
 from napari_dcr.network.detail import DetailModule
 from napari_dcr.network.folding import FOLD, unfold
-from napari_dcr.network.global_net import Conditioning, GlobalNet, sample_weights
+from napari_dcr.network.global_net import SYMMETRIES, Conditioning, GlobalNet, sample_weights
 from napari_dcr.network.sub_unet import SubUNet
 from napari_dcr.network.tone import Tone
 from napari_dcr.network.variance_stabilization import Counts
@@ -131,18 +131,24 @@ class Cascade(nn.Module):
             part.to(dtype)
         return clone
 
-    def condition(self, thumbnail: Tensor, curvature: Tensor | None = None) -> Conditioning:
+    def condition(
+        self,
+        thumbnail: Tensor,
+        curvature: Tensor | None = None,
+        symmetries: Sequence[int] = SYMMETRIES,
+    ) -> Conditioning:
         """Run the global net on (B, C, 64, 64) thumbnails in working units.
 
-        ``curvature``, shape (B,), is that of the `Counts` where these are the base.
+        ``curvature``, shape (B,), is that of the `Counts` where these are the base;
+        ``symmetries`` are those that the net averages over.
         """
         if self.config.base == "curve":
-            tone, grid = self.global_net(thumbnail)
+            tone, grid = self.global_net(thumbnail, symmetries)
             return Conditioning(tone, grid)
         if curvature is None:
             raise TypeError("curvature: got None; counts need that of their noise")
         noise = Counts(curvature.to(thumbnail)[:, None, None, None])
-        _, grid = self.global_net(noise.base(thumbnail))
+        _, grid = self.global_net(noise.base(thumbnail), symmetries)
         return Conditioning(noise, grid)
 
     def window_weights(

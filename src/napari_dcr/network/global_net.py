@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,9 @@ from napari_dcr.network.variance_stabilization import Counts
 
 LUMA = (0.299, 0.587, 0.114)
 """Rec. 601 luma weights of R, G, B."""
+
+SYMMETRIES = tuple(range(8))
+"""Of the square: four quarter turns, each as it is and mirrored."""
 
 
 class Conditioning(NamedTuple):
@@ -68,42 +72,61 @@ class GlobalNet(nn.Module):
         self.grid_local = nn.Conv2d(64, grid_channels, 1)
         self.grid_global = nn.Linear(64, grid_channels)
 
-    def forward(self, thumbnail: Tensor) -> tuple[Tone | None, Tensor]:
+    def forward(
+        self, thumbnail: Tensor, symmetries: Sequence[int] = SYMMETRIES
+    ) -> tuple[Tone | None, Tensor]:
         """Give an image's tone curve, if there is to be one, and its feature grid.
+
+        Both are means over the eight symmetries of the square, so that an image that is
+        turned or mirrored gets the same curve, and its grid turned or mirrored with it.
 
         Parameters
         ----------
         thumbnail : Tensor, shape (B, C, 64, 64)
             Area mean of the whole image, in [0, 1] or about it.
+        symmetries : sequence of int
+            Those of `SYMMETRIES` that are averaged; training saves time with two at random.
         """
         thumbnail = thumbnail.to(self.grid_global.weight.dtype)
-        level = thumbnail.mean(dim=(1, 2, 3)).clamp(0.004, 1)
+        level = _mean(thumbnail.flatten(1), 1).clamp(0.004, 1)
         a = level[:, None, None, None]
         # Noise takes dark cells of counts below 0, where the quotient would have a pole.
         lit = thumbnail.clamp(min=0)
         adapted = lit * (1 + a) / (lit + a)
-        features = self.features(torch.cat([adapted, thumbnail], 1))
         # The channels' own blacks tell a floor of clipped noise from shadows.
         values = torch.cat(
             [adapted.mean(1, keepdim=True), adapted.amax(1, keepdim=True), adapted], 1
         ).flatten(2)
         spread = torch.quantile(values, self.quantiles, dim=2)  # (Q, B, 2 + C)
-        summary = self.summary(
-            torch.cat(
-                [
-                    features.mean((2, 3)),
-                    features.amax((2, 3)),
-                    spread.permute(1, 0, 2).flatten(1),
-                    level.log2()[:, None] / 4,
-                ],
-                1,
-            )
+        whole = [spread.permute(1, 0, 2).flatten(1), level.log2()[:, None] / 4]
+        seen = torch.cat([adapted, thumbnail], 1)
+        count = len(symmetries)
+        features = self.features(torch.cat([_turned(seen, k) for k in symmetries]))
+        pooled = [features.mean((2, 3)), features.amax((2, 3))]
+        summary = self.summary(torch.cat(pooled + [w.repeat(count, 1) for w in whole], 1))
+        summary = _mean(summary.unflatten(0, (count, -1)), 0)
+        local = self.grid_local(features).chunk(count)
+        local = _mean(
+            torch.stack([_turned_back(x, k) for x, k in zip(local, symmetries, strict=True)]), 0
         )
         tone = self.decoder(self.tone_head(summary), level) if self.decoder else None
-        grid = F.leaky_relu(
-            self.grid_local(features) + self.grid_global(summary)[:, :, None, None], 0.1
-        )
-        return tone, grid
+        return tone, F.leaky_relu(local + self.grid_global(summary)[:, :, None, None], 0.1)
+
+
+def _turned(x: Tensor, symmetry: int) -> Tensor:
+    """Turn (B, C, n, n) by quarters, and mirror it from the fifth symmetry on."""
+    x = torch.rot90(x, symmetry % 4, (2, 3))
+    return x.flip(3) if symmetry >= 4 else x
+
+
+def _turned_back(x: Tensor, symmetry: int) -> Tensor:
+    x = x.flip(3) if symmetry >= 4 else x
+    return torch.rot90(x, -(symmetry % 4), (2, 3))
+
+
+def _mean(x: Tensor, dim: int) -> Tensor:
+    """Mean over what comes in any order: the same to the last bit."""
+    return x.sort(dim).values.mean(dim)
 
 
 def sample_weights(start: int, stop: int, size: float, cells: int, step: int = 2) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,39 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from napari_dcr.image.thumbnail import Thumbnail
-from napari_dcr.image.tone import Pixels
+from napari_dcr.image.tone import Pixels, linear_to_srgb
 from napari_dcr.network.global_net import sample_weights
-from napari_dcr.training.forward.camera import Conditions, Scene, Shot
+from napari_dcr.training.forward.camera import LUMA, Conditions, Kind, Scene, Shot
+from napari_dcr.training.forward.graphics import draw
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
+RADIANCE = {".hdr", ".exr"}
+
+MOST = 540
+"""Shorter side, in pixels, of the largest picture that crops are taken from."""
 
 
-def image_files(folder: str | Path) -> list[Path]:
+def image_files(folder: str | Path, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
     """Image files of a folder, sorted by name."""
-    return sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in SUFFIXES)
+    return sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in suffixes)
+
+
+def load_radiance(path: Path) -> Pixels:
+    """Read a Radiance or OpenEXR picture: (h, w, 3) float32 of linear light.
+
+    What is negative, which colour-space conversions leave, is 0.
+    """
+    if path.suffix.lower() == ".hdr":
+        import imagecodecs
+
+        pixels = imagecodecs.rgbe_decode(path.read_bytes())
+    else:
+        import OpenEXR
+
+        with OpenEXR.File(str(path)) as file:
+            channels = file.channels()
+            pixels = next(c.pixels for c in channels.values() if c.pixels.ndim == 3)
+    return np.maximum(np.nan_to_num(pixels[..., :3]), 0).astype(np.float32)
 
 
 def load_rgb(path: Path, longest: int | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -59,6 +82,10 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
         Seed of the whole series.
     phases : mapping of int to Conditions
         What shots are drawn from, from which item on; the defaults from item 0.
+    shares : sequence of float, optional
+        How often each of the files is taken, in any unit; all alike if not given.
+    drawn : float
+        Share of drawings (`napari_dcr.training.forward.graphics`).
     longest : int
         Photographs are reduced to at most this many pixels a side.
     """
@@ -70,10 +97,17 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
         length: int,
         seed: int,
         phases: Mapping[int, Conditions] | None = None,
-        longest: int = 1280,
+        shares: Sequence[float] | None = None,
+        drawn: float = 0.0,
+        longest: int = 2560,
     ) -> None:
-        self.photographs = [load_rgb(path, longest) for path in files]
-        self.crop, self.length, self.seed = crop, length, seed
+        self.pictures = [
+            load_radiance(p) if p.suffix.lower() in RADIANCE else load_rgb(p, longest)
+            for p in files
+        ]
+        weights = np.ones(len(files)) if shares is None else np.asarray(shares, float)
+        self.shares = weights / weights.sum()
+        self.crop, self.length, self.seed, self.drawn = crop, length, seed, drawn
         self.phases = {0: Conditions(), **(phases or {})}
 
     def __len__(self) -> int:
@@ -81,15 +115,17 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, index))
-        photograph = self._augmented(rng)
+        photograph, kind = self._augmented(rng)
         height, width = photograph.shape[:2]
         phase = max(start for start in self.phases if start <= index)
         shot = Shot.sample(rng, conditions=self.phases[phase])
+        if shot.grey:
+            photograph = np.repeat((photograph @ LUMA)[..., None], 3, -1)
         y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
         x = ((np.arange(width, dtype=np.float32) + 0.5) / width)[None]
         # The thumbnail sees the whole image; every third pixel is enough for its means.
         coarse, everywhere = photograph[::3, ::3], (y[::3], x[:, ::3])
-        scene = Scene(coarse, shot)
+        scene = Scene(coarse, shot, kind)
         dim = scene.expose(coarse, *everywhere, rng, jpeg=False)
         top, left = (2 * int(rng.integers(0, (n - self.crop) // 2 + 1)) for n in (height, width))
         window = np.s_[top : top + self.crop, left : left + self.crop]
@@ -105,22 +141,60 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
             "columns": sample_weights(left, left + self.crop, width, 16),
         }
 
-    def _augmented(self, rng: np.random.Generator) -> Pixels:
-        """A photograph at random scale, orientation and, now and then, in grey."""
-        pixels = self.photographs[int(rng.integers(len(self.photographs)))]
+    def _augmented(self, rng: np.random.Generator) -> tuple[Pixels, Kind]:
+        """Part of a picture at random scale and orientation, or a drawing."""
+        if rng.random() < self.drawn:
+            height, width = (int(n) for n in rng.integers(max(self.crop + 2, 256), 520, 2))
+            return draw(rng, height, width).astype(np.float32) / 255, "graphics"
+        pixels = self.pictures[int(rng.choice(len(self.pictures), p=self.shares))]
+        pixels = self._part(pixels, rng)
         # Reduced and never enlarged, by filters that leave detail at the pixel's scale:
         # where only noise is that fine, it is what the network learns to take fine detail for.
-        scale = rng.uniform(0.42, 1.0)
+        scale = min(rng.uniform(0.42, 1.0), MOST / min(pixels.shape[:2]))
         height, width = (max(self.crop + 2, round(n * scale)) for n in pixels.shape[:2])
-        sharp = (PILImage.Resampling.BICUBIC, PILImage.Resampling.LANCZOS)
-        picture = PILImage.fromarray(pixels).resize((width, height), sharp[int(rng.integers(2))])
-        out = np.asarray(picture, np.float32) / 255
+        kind: Kind = "photograph"
+        if pixels.dtype == np.uint8:
+            sharp = (PILImage.Resampling.BICUBIC, PILImage.Resampling.LANCZOS)
+            picture = PILImage.fromarray(pixels).resize(
+                (width, height), sharp[int(rng.integers(2))]
+            )
+            out = np.asarray(picture, np.float32) / 255
+        else:
+            kind = "radiance"
+            out = _exposed(_reduced(pixels, height, width), rng.uniform(0.3, 0.5))
         if rng.random() < 0.5:
             out = out[:, ::-1]
         if rng.random() < 0.3:
             out = out.transpose(1, 0, 2)
         if rng.random() < 0.1:
             out = out[::-1]
-        if rng.random() < 0.08:
-            out = np.repeat(out.mean(-1, keepdims=True), 3, -1)
-        return np.ascontiguousarray(out)
+        return np.ascontiguousarray(out), kind
+
+    def _part(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
+        """From a large picture any part down to 420 pixels, from a small one nearly all of it."""
+        height, width = pixels.shape[:2]
+        short = min(height, width)
+        least = min(max(420, self.crop + 2) / short, 0.85)
+        share = float(np.exp(rng.uniform(np.log(least), 0)))
+        rows, columns = (min(n, max(self.crop + 2, round(n * share))) for n in (height, width))
+        top, left = (int(rng.integers(0, n - m + 1)) for n, m in ((height, rows), (width, columns)))
+        return pixels[top : top + rows, left : left + columns]
+
+
+def _reduced(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Reduce (h, w, 3) floats, by a filter that does not ring at lamps."""
+    planes = (np.ascontiguousarray(p) for p in pixels.transpose(2, 0, 1))
+    size = (width, height)
+    resized = [PILImage.fromarray(p).resize(size, PILImage.Resampling.BILINEAR) for p in planes]
+    return np.stack([np.asarray(p) for p in resized], -1)
+
+
+def _exposed(radiance: Pixels, key: float) -> Pixels:
+    """Scale radiance so that its picture, clipped at white, has a mean luma of ``key``."""
+    low, high = 1e-6, 1e6
+    some = radiance[::4, ::4]
+    for _ in range(24):
+        gain = np.float32(np.sqrt(low * high))
+        mean = float((linear_to_srgb(np.clip(some * gain, 0, 1)) @ LUMA).mean())
+        low, high = (gain, high) if mean < key else (low, gain)
+    return radiance * gain

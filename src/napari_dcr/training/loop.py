@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from napari_dcr.engine.devices import hardware_precision
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
-from napari_dcr.training.data import PhotoPairs, image_files
+from napari_dcr.network.global_net import SYMMETRIES
+from napari_dcr.training.data import RADIANCE, SUFFIXES, PhotoPairs, image_files
 from napari_dcr.training.forward.camera import Conditions
 from napari_dcr.training.losses import LossWeights, curve_loss, exit_loss
 
@@ -100,12 +101,24 @@ class TrainingConfig:
 
     def files(self, root: Path, held_out: bool = False) -> list[Path]:
         """Photographs to train on, or those held out."""
+        return [path for files in self._files(root, held_out) for path in files]
+
+    def shares(self, root: Path) -> list[float]:
+        """How often each file is to be seen: folders by their ``shares``, or files all alike."""
+        groups = self._files(root)
+        folders = self.data.get("shares") or [len(files) for files in groups]
+        return [
+            share / len(files) for share, files in zip(folders, groups, strict=True) for _ in files
+        ]
+
+    def _files(self, root: Path, held_out: bool = False) -> list[list[Path]]:
         every = int(self.data["validate_every"])
-        chosen = []
+        groups = []
         for folder in self.data["folders"]:
-            files = [p for p in image_files(root / folder) if p.name not in self.data["exclude"]]
-            chosen += [p for i, p in enumerate(files) if (i % every == every - 1) == held_out]
-        return chosen
+            files = image_files(root / folder, SUFFIXES | RADIANCE)
+            files = [p for p in files if p.name not in self.data["exclude"]]
+            groups.append([p for i, p in enumerate(files) if (i % every == every - 1) == held_out])
+        return groups
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -119,6 +132,11 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
     progress = min((step - start) / max(1, end - start), 1)
     low = config.final_learning_rate
     return low + (high - low) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def draw_symmetries(rng: np.random.Generator) -> list[int]:
+    """Two of the symmetries that the global net averages over; all would take too long."""
+    return [int(k) for k in rng.permutation(len(SYMMETRIES))[:2]]
 
 
 class Trainer:
@@ -212,6 +230,8 @@ class Trainer:
             config.length * config.batch,
             config.seed,
             config.conditions(),
+            config.shares(self.data),
+            config.data.get("drawn", 0.0),
         )
 
     def batches(self, workers: int) -> Iterator[dict[str, Tensor]]:
@@ -237,7 +257,7 @@ class Trainer:
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
         """Loss of the curve, of one exit at random and of the last one."""
         shallow, last, detail = self.draw_exits(rng)
-        conditioning = self.network.condition(batch["thumbnail"])
+        conditioning = self.network.condition(batch["thumbnail"], symmetries=draw_symmetries(rng))
         place = batch["rows"], batch["columns"]
         with self.autocast():
             base, early, final = self.network(
@@ -245,8 +265,8 @@ class Trainer:
             )
         return {
             "curve": curve_loss(conditioning, batch, base, self.loss),
-            "early": exit_loss(early.float(), batch["target"], self.loss),
-            "final": exit_loss(final.float(), batch["target"], self.loss),
+            "early": exit_loss(early.float(), batch["target"], self.loss, detail),
+            "final": exit_loss(final.float(), batch["target"], self.loss, detail),
         }
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:

@@ -25,6 +25,11 @@ class LossWeights:
     structure, similarity, spectrum, chroma, edges : float
         1 - MS-SSIM of luma, 1 - SSIM of all channels, amplitude spectrum of luma,
         chroma, Laplacian of luma.
+    colour : float
+        Mean strength of the colour of each 16 x 16 pixels: a term for each pixel alone
+        answers uncertainty with grey.
+    squared : float
+        Of the squared error, which is all that counts where the regional part is off.
     smoothness : float
         Bend of the tone curve.
     """
@@ -35,6 +40,8 @@ class LossWeights:
     spectrum: float = 0.02
     chroma: float = 0.3
     edges: float = 0.1
+    colour: float = 0.3
+    squared: float = 8.0
     smoothness: float = 0.02
 
 
@@ -88,11 +95,23 @@ def _laplacian(x: Tensor) -> Tensor:
     return x - F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
 
 
-def exit_loss(output: Tensor, target: Tensor, weights: LossWeights) -> Tensor:
-    """Loss of one exit of the cascade, (B, C, H, W) display values against the print."""
+def _strength(colour: Tensor) -> Tensor:
+    """Mean size of (B, 3, H, W) colour differences in 16 x 16 pixels, without their noise."""
+    size = ((F.avg_pool2d(colour, 4) ** 2).sum(1, keepdim=True) + 1e-5).sqrt()
+    return F.avg_pool2d(size, 4)
+
+
+def exit_loss(output: Tensor, target: Tensor, weights: LossWeights, detail: bool = True) -> Tensor:
+    """Loss of one exit of the cascade, (B, C, H, W) display values against the print.
+
+    With ``detail``, what looks like the print; without, what is nearest to it on average:
+    smooth where texture is uncertain.
+    """
     # Outside [0, 1] the user sees the clamped value; a tenth of the slope leads back inside.
     inside = output.clamp(0, 1)
     output = inside + 0.1 * (output - inside)
+    if not detail:
+        return weights.squared * ((output - target) ** 2).mean()
     grey, grey_target = luma(output), luma(target)
     ratio = grey_target.mean((1, 2, 3)) / grey.mean((1, 2, 3)).clamp(min=0.02)
     matched = output * ratio.clamp(0.5, 2)[:, None, None, None]
@@ -106,7 +125,9 @@ def exit_loss(output: Tensor, target: Tensor, weights: LossWeights) -> Tensor:
     loss = loss + weights.spectrum * spectrum.abs().mean()
     loss = loss + weights.edges * charbonnier(_laplacian(grey), _laplacian(grey_target))
     if output.shape[1] == 3:
-        loss = loss + weights.chroma * charbonnier(output - grey, target - grey_target)
+        colour, wanted = output - grey, target - grey_target
+        loss = loss + weights.chroma * charbonnier(colour, wanted)
+        loss = loss + weights.colour * (_strength(colour) - _strength(wanted)).abs().mean()
     return loss
 
 

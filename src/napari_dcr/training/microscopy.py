@@ -26,7 +26,7 @@ from napari_dcr.network.variance_stabilization import Counts
 from napari_dcr.training.forward.cells import cultured_scene
 from napari_dcr.training.forward.instruments import Emccd, Pmt, Scmos, sample_camera
 from napari_dcr.training.forward.structures import Scene, real_scene, synthetic_scene
-from napari_dcr.training.loop import Trainer
+from napari_dcr.training.loop import Trainer, draw_symmetries
 from napari_dcr.training.losses import ms_ssim
 
 INTERVAL = 0.6827
@@ -259,7 +259,9 @@ class MicroscopyTrainer(Trainer):
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
         """Loss of one exit at random and of the last one."""
         shallow, last, detail = self.draw_exits(rng)
-        conditioning = self.network.condition(batch["thumbnail"], batch["curvature"])
+        conditioning = self.network.condition(
+            batch["thumbnail"], batch["curvature"], draw_symmetries(rng)
+        )
         counts = conditioning.tone
         assert isinstance(counts, Counts)
         place = batch["rows"], batch["columns"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from napari_dcr.network.block_dct import dct
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.classic import ClassicCascade
-from napari_dcr.network.global_net import Conditioning
+from napari_dcr.network.global_net import SYMMETRIES, Conditioning
 from napari_dcr.network.tone import TABLE_SIZE, Tone
 from napari_dcr.training.data import image_files, load_rgb, thumbnail_of
 from napari_dcr.training.evaluation import metrics
@@ -46,9 +46,14 @@ class PartialCascade(Cascade):
 
     curve = grid = transform = True
 
-    def condition(self, thumbnail: Tensor, curvature: Tensor | None = None) -> Conditioning:
+    def condition(
+        self,
+        thumbnail: Tensor,
+        curvature: Tensor | None = None,
+        symmetries: Sequence[int] = SYMMETRIES,
+    ) -> Conditioning:
         """Condition, with what is missing replaced by what says nothing."""
-        whole = super().condition(thumbnail, curvature)
+        whole = super().condition(thumbnail, curvature, symmetries)
         tone = whole.tone if self.curve else _neutral(thumbnail)
         if not self.transform:
             tone = PixelTone(*tone)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from PIL import Image as PILImage
@@ -20,6 +21,10 @@ from napari_dcr.image.tone import Pixels, brightest, linear_to_srgb, shoulder, s
 from napari_dcr.network import global_net
 
 LUMA = np.array(global_net.LUMA, np.float32)
+
+Kind = Literal["photograph", "radiance", "graphics"]
+"""What a scene is made from: display values of a photograph, whose tone curve is undone;
+real radiance; or display values of a drawing, which is as bright as it was drawn."""
 
 
 def contrast(v: Pixels, amount: float) -> Pixels:
@@ -110,8 +115,9 @@ class Noise:
     ----------
     shot, read : float
         Gain and read variance of the Poisson-Gaussian model.
-    row : float
-        Standard deviation of a common offset of each row, in read deviations.
+    row, column : float
+        Standard deviation of a common offset of each row and of each column, in deviations
+        of the noise.
     correlation : float
         Blur in pixels by the camera's own processing; 0 for white noise.
     gains : tuple of float
@@ -125,6 +131,7 @@ class Noise:
     shot: float
     read: float
     row: float = 0.0
+    column: float = 0.0
     correlation: float = 0.0
     gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
     floor: float = 0.0
@@ -137,16 +144,17 @@ class Noise:
         read: tuple[float, float] = (1e-8, 4e-6),
         most_floor: float = 0.0,
     ) -> Noise:
-        """8-bit camera output mostly, raw-like sensors one time in seven.
+        """8-bit camera output mostly, raw-like sensors and high gains one time in four.
 
         ``shot`` and ``read`` are the ranges of 8-bit cameras. A ``most_floor`` above 0 gives most cameras a floor and gains.
         """
-        if rng.random() < 0.15:
-            log_shot = rng.uniform(np.log(1e-4), np.log(4e-3))
+        if rng.random() < 0.25:
+            log_shot = rng.uniform(np.log(1e-4), np.log(1e-2))
             log_read = 2.18 * log_shot + 1.2 + rng.normal(0, 0.26)
         else:
             log_shot, log_read = (rng.uniform(*np.log(span)) for span in (shot, read))
-        row = float(rng.uniform(0, 0.5)) if rng.random() < 0.2 else 0.0
+        row = float(rng.uniform(0, 0.7)) if rng.random() < 0.3 else 0.0
+        column = float(rng.uniform(0, 0.5)) if rng.random() < 0.12 else 0.0
         blur = float(rng.uniform(0.35, 1.3)) if rng.random() < 0.45 else 0.0
         gains, floor = (1.0, 1.0, 1.0), 0.0
         if most_floor:
@@ -155,7 +163,8 @@ class Noise:
                 gains = (float(red), 1.0, float(blue))
             if rng.random() < 0.7:
                 floor = float(np.exp(rng.uniform(np.log(most_floor / 10), np.log(most_floor))))
-        return cls(float(np.exp(log_shot)), float(np.exp(log_read)), row, blur, gains, floor)
+        shot_, read_ = float(np.exp(log_shot)), float(np.exp(log_read))
+        return cls(shot_, read_, row, column, blur, gains, floor)
 
     def lifted(self, x: Pixels) -> Pixels:
         """Mean of (h, w, 3) linear values plus the floor's noise, clipped at 0.
@@ -177,6 +186,8 @@ class Noise:
             grain /= grain.std() + 1e-6
         if self.row:
             grain += self.row * rng.standard_normal((x.shape[0], 1, 1), np.float32)
+        if self.column:
+            grain += self.column * rng.standard_normal((1, x.shape[1], 1), np.float32)
         gains = np.asarray(self.gains, np.float32)
         variance = self.shot * gains * np.maximum(x, 0) + self.read * gains**2
         return self.lifted(x) + grain * np.sqrt(variance)
@@ -199,13 +210,21 @@ class Conditions:
         small one, in units of what a dim mid-tone reads: crushed blacks are
         negative, blacks lifted by clipped noise or a pedestal positive.
     cast : float
-        Standard deviation, in stops, of a colour cast that half of the inputs have.
+        Standard deviation, in stops, of a colour cast that half of the inputs have, and
+        that is the camera's error; a quarter of it in good light.
+    ambient : float
+        The same of the colour of the light, red against blue, which the print keeps in
+        part (`Scene.AMBIENT`); less in the dark.
     saturation : tuple of float
-        Range of the camera's colour saturation, 1 for the scene's.
+        Range of the camera's colour saturation in the dark, 1 for the scene's; a third of
+        it in good light.
     contrast : float or None
         Largest S-curve of a camera that differs from the print's; None for the same.
     key : float
         Mean display luma of a normal print.
+    night : tuple of float
+        From how many stops of darkness on a print is darker, and by how many octaves of
+        its key for each stop more: night stays night.
     """
 
     ev: tuple[float, float, float] = (0.7, 5.5, 7.0)
@@ -216,7 +235,9 @@ class Conditions:
     cast: float = 0.0
     saturation: tuple[float, float] = (1.0, 1.0)
     contrast: float | None = None
+    ambient: float = 0.0
     key: float = 0.44
+    night: tuple[float, float] = (5.5, 0.0)
 
 
 @dataclass(frozen=True)
@@ -239,8 +260,6 @@ class Shot:
         Gains of R, G, B and black-level errors (linear) of the input.
     bits : int
         Bit depth of the input.
-    saturation : float
-        Colour saturation of the input, 1 for the scene's.
     jpeg : int
         Quality of the input's JPEG compression, 0 for none.
     identity : float
@@ -249,8 +268,16 @@ class Shot:
     white : float
         Display value of white in such a picture.
     key : float
-        Mean display luma of a normal print, towards which prints are drawn two
-        thirds of the way.
+        Mean display luma of a normal print, towards which prints are drawn half of the way.
+    saturation : float
+        Colour saturation of the input, 1 for the scene's.
+    ambient : tuple of float
+        Colour of the light: gains of R, G, B, of mean luma 1 for grey.
+    grey : bool
+        The camera has no colour: one noise for all channels.
+    electrons : float
+        Where positive, values as they are stored have shot noise, with so many electrons at
+        full scale: cameras whose files are linear, and pictures of few photons.
     """
 
     ev: float
@@ -267,6 +294,9 @@ class Shot:
     white: float = 1.0
     key: float = 0.44
     saturation: float = 1.0
+    ambient: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    grey: bool = False
+    electrons: float = 0.0
 
     @classmethod
     def sample(
@@ -280,24 +310,46 @@ class Shot:
         light = LightField.sample(rng)
         mixed = light.parted and rng.random() < 0.6
         stops = rng.triangular(0, 0, 2) if mixed else rng.triangular(*conditions.ev)
+        if not mixed and rng.random() < 0.2:
+            stops = rng.uniform(0.7, 2.5)  # daylight, a stop or two under
+        noise = Noise.sample(rng, conditions.shot, conditions.read, conditions.most_floor)
+        if noise.shot > 1.5e-3:  # where there would be nothing but noise, there is no pair
+            stops = min(stops, rng.uniform(0.5, 4.5))
+        # The brighter the picture, the better cameras balance it, and the more of its colours
+        # is the scene's own.
+        dimness = float(np.clip(((stops if ev is None else ev) - 2) / 3.5, 0, 1))
         tint = rng.normal(0, 0.03)
         balance = 2 ** np.array([tint + rng.normal(0, 0.02), 0, -tint + rng.normal(0, 0.02)])
         # The black level drifts by a fraction of what a dim mid-tone reads.
         dim_grey = 0.18 * 2.0 ** -(stops if ev is None else ev)
         black = dim_grey * (rng.normal(0, 0.05) + rng.normal(0, 0.015, 3))
-        noise = Noise.sample(rng, conditions.shot, conditions.read, conditions.most_floor)
         contrast = camera_contrast = float(rng.uniform(0, 0.6))
         least, most = conditions.black
         if most > least and rng.random() < 0.5:
             error = dim_grey * (most - (most - least) * rng.random())
             black = black + min(error, 0.004)  # noise that lifts blacks has a size of its own
         if conditions.cast and rng.random() < 0.5:
-            # The brighter the picture, the better cameras balance it.
-            cast = conditions.cast * float(np.clip(stops / 3, 0.2, 1))
+            cast = conditions.cast * (0.25 + 0.75 * dimness)
             balance = balance * 2 ** rng.normal(0, [cast, cast / 3, cast])
+        ambient = np.ones(3)
+        if conditions.ambient and rng.random() < 0.5:
+            spread = conditions.ambient * (1 - 0.6 * dimness)
+            warm = rng.normal(0, spread)
+            ambient = 2 ** np.array([warm, rng.normal(0, spread / 4), -warm])
+            ambient /= ambient @ LUMA
+        grey = bool(rng.random() < 0.12)
+        if grey:
+            balance, black = np.ones(3), np.repeat(black[1], 3)
+            ambient = np.ones(3)
+            noise = dataclasses.replace(noise, gains=(1.0, 1.0, 1.0))
+        electrons = float(np.exp(rng.uniform(np.log(60), np.log(4000))))
+        if rng.random() > 0.1:
+            electrons = 0.0
+        night, fall = conditions.night
+        key = conditions.key * 2 ** (-fall * max(0.0, float(stops if ev is None else ev) - night))
         if conditions.contrast is not None:
             camera_contrast = float(rng.uniform(0, conditions.contrast))
-        dull, vivid = conditions.saturation
+        dull, vivid = (1 + (v - 1) * (0.3 + 0.7 * dimness) for v in conditions.saturation)
         saturation = float(rng.uniform(dull, vivid)) if vivid > dull else 1.0
         return cls(
             ev=float(stops if ev is None else ev),
@@ -311,76 +363,111 @@ class Shot:
             bits=int(rng.choice([8, 8, 8, 10, 12, 16])),
             jpeg=int(rng.integers(60, 98)) if rng.random() < 0.3 else 0,
             identity=float(rng.random()) if ev is None else 1.0,
-            white=float(rng.uniform(0.72, 1)) if rng.random() < 0.5 else 1.0,
-            key=conditions.key,
+            white=float(rng.uniform(0.9, 1)) if rng.random() < 0.5 else 1.0,
+            key=key,
             saturation=saturation,
+            ambient=(float(ambient[0]), float(ambient[1]), float(ambient[2])),
+            grey=grey,
+            electrons=electrons,
         )
 
 
 class Scene:
-    """A clean photograph, seen by one camera under the circumstances of a `Shot`.
+    """A scene, seen by one camera under the circumstances of a `Shot`.
 
     Parameters
     ----------
     photograph : ndarray, shape (h, w, 3)
-        Clean display values in [0, 1]: the whole image, or a regular sample of
-        it: what the print's exposure and levels are measured on.
+        Clean display values in [0, 1], or radiance of which 1 is white in a normal exposure:
+        the whole image, or a regular sample of it: what the print's exposure and levels are
+        measured on.
     shot : Shot
         The circumstances.
+    kind : {"photograph", "radiance", "graphics"}
+        What the pixels are.
     """
 
-    WHITE = 0.96
+    WHITE = 0.972
     """Share of the paper's range that a print's brightest channel takes, short of clipping."""
 
-    PAPER, COLOUR, SHARPENING = (0.03, 0.94), 0.75, (0.6, 0.6)
-    """How the print of a dim scene is finished: display values of its deepest black and of white,
-    share of its saturation, amount of the unsharp mask and its deviation in pixels. Long exposures
-    that people keep are softer and less colourful than the photographs trained on."""
+    SHARPENING = (0.3, 0.6)
+    """Amount and deviation in pixels of an unsharp mask: what reduction made soft."""
 
-    CHANCE, LOW_KEY_CHANCE, LOW_KEY = 0.25, 0.42, 0.42
-    """Of a well-exposed photograph to come back as it is, and of one whose mean luma is below a
-    low key's."""
+    AMBIENT = 0.75
+    """Share of the light's colour, in its logarithm, that a print keeps."""
 
-    MOST_GAIN = 1.6
+    FADE = 0.04
+    """Of the noise's variance, the squared light at which shadows have half of theirs left in
+    the print: deeper ones fade to black, for nobody can tell what was there."""
+
+    CHANCE, LOW_KEY_CHANCE, LOW_KEY, DRAWN_CHANCE = 0.25, 0.42, 0.42, 0.7
+    """Of a well-exposed photograph to come back as it is, of one whose mean luma is below a
+    low key's, and of graphics."""
+
+    MOST_GAIN = 1.5
     """Largest exposure of a lit part's print, relative to the photograph's own."""
 
-    def __init__(self, photograph: Pixels, shot: Shot) -> None:
-        self.shot = shot
+    def __init__(self, photograph: Pixels, shot: Shot, kind: Kind = "photograph") -> None:
+        self.shot, self.kind = shot, kind
         height, width = photograph.shape[:2]
-        luma = photograph @ LUMA
+        luma = self._luma(photograph)
         self._mean = float(luma.mean())
         # A picture that is dim or flat by nature has no right to call itself well exposed;
         # one in a low key has to be seen more often to be told from dim ones.
         chance = self.LOW_KEY_CHANCE if self._mean < self.LOW_KEY else self.CHANCE
-        exposed = 0.18 < self._mean < 0.75 and np.ptp(luma) > 0.5
+        exposed = 0.18 < self._mean < 0.75 and np.ptp(luma) > 0.5 and kind == "photograph"
+        if kind == "graphics":
+            exposed, chance = True, self.DRAWN_CHANCE
         self.identity = bool(exposed and shot.identity < chance)
-        if self.identity:
+        # What is hardly too dark is printed as it was meant to be.
+        self._darkness = float(np.clip((shot.ev + shot.light.range / 2) / 2.5, 0, 1))
+        self._gain, self._peak, self._scale, self._black = 1.0, 1.0, 1.0, 0.0
+        if self.identity or kind == "graphics":
             return
         step = max(1, int(np.sqrt(height * width / 1600)))
         y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[::step, None]
         x = ((np.arange(width, dtype=np.float32) + 0.5) / width)[None, ::step]
-        photograph = photograph[::step, ::step]
-        self._fit_print(self._radiance(photograph) * self._printed_light(photograph, y, x))
+        self._fit_print(self._printed(photograph[::step, ::step], y, x))
+
+    def _luma(self, photograph: Pixels) -> Pixels:
+        if self.kind == "radiance":
+            photograph = linear_to_srgb(np.clip(photograph, 0, 1))
+        return photograph @ LUMA
 
     def _radiance(self, photograph: Pixels) -> Pixels:
-        """Scene-linear light of display values under even light."""
+        """Scene-linear light under even light."""
+        if self.kind == "radiance":
+            return photograph
         linear = srgb_to_linear(undo_contrast(photograph, self.shot.contrast))
+        if self.kind == "graphics":
+            return linear
         largest = brightest(linear, -1)
         clipped = np.clip((largest - 0.75) / 0.25, 0, 1) ** 2
         return linear * (1 + (self.shot.glare - 1) * clipped)
 
-    def _printed_light(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
-        light = self.shot.light
-        return np.exp2(light.compression * light(y, x, photograph @ LUMA))[..., None]
+    def _light(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
+        """Log2 of the light on the scene."""
+        return self.shot.light(y, x, self._luma(photograph))[..., None]
+
+    def _printed(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
+        """Light that the print shows, before its exposure: what the camera could see of it."""
+        shot, noise = self.shot, self.shot.noise
+        radiance, light = self._radiance(photograph), self._light(photograph, y, x)
+        seen = (radiance * np.exp2(light - shot.ev)) @ LUMA
+        step = 1 / (12.92 * (2**shot.bits - 1))  # of the darkest levels
+        variance = noise.shot * seen + noise.read + noise.floor**2 + step**2 / 12
+        left = seen**2 / (seen**2 + self.FADE * variance)
+        ambient = np.asarray(shot.ambient, np.float32) ** np.float32(self.AMBIENT)
+        printed = radiance * np.exp2(shot.light.compression * light) * ambient
+        return (printed * left[..., None]).astype(np.float32)
 
     def _tone(self, linear: Pixels) -> Pixels:
         return contrast(linear_to_srgb(np.clip(linear, 0, 1)), self.shot.contrast)
 
     def _fit_print(self, sample: Pixels) -> None:
         """Choose exposure, shoulder and levels of the print."""
-        # What is hardly too dark is printed as it was meant to be.
-        darkness = float(np.clip((self.shot.ev + self.shot.light.range / 2) / 2.5, 0, 1))
-        share = 0.65 * darkness
+        darkness = self._darkness
+        share = 0.5 * darkness
         wanted = float(self._mean ** (1 - share) * self.shot.key**share)
         # The lit part of a scene is not overexposed to bring up the rest.
         low, high = 0.25, self.MOST_GAIN if self.shot.light.parted else 16.0
@@ -392,32 +479,32 @@ class Scene:
         display = self._tone(shoulder(sample * self._gain, self._peak))
         black, white = np.quantile(display @ LUMA, [0.004, 0.996])
         brightest_white = np.quantile(brightest(display, -1), 0.997)
-        # Deep blacks, full contrast, and no channel that clips; a foggy scene is stretched
-        # by a third at most.
+        # A real black, full contrast, and no channel that clips; a foggy scene is stretched
+        # by half at most.
         scale = min(
-            0.945 / max(white - black, 1e-3), self.WHITE / max(brightest_white - black, 1e-3)
+            0.96 / max(white - black, 1e-3), self.WHITE / max(brightest_white - black, 1e-3)
         )
-        self._scale = 1 + darkness * (float(np.clip(scale, 0.85, 1.35)) - 1)
-        self._black = darkness * float(np.clip(black - 0.015 / self._scale, 0, 0.15))
-        self._darkness = darkness
+        self._scale = 1 + darkness * (float(np.clip(scale, 0.85, 1.5)) - 1)
+        self._black = darkness * float(np.clip(black - 0.018 / self._scale, 0, 0.16))
 
     def print(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
         """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1]."""
         if self.identity:
-            return (photograph * np.float32(self.shot.white)).astype(np.float32)
-        linear = self._radiance(photograph) * self._printed_light(photograph, y, x) * self._gain
+            return (photograph * np.float32(self._paper)).astype(np.float32)
+        linear = self._printed(photograph, y, x) * self._gain
+        if self.kind == "graphics":
+            return linear_to_srgb(np.clip(linear, 0, 1))
         display = self._tone(shoulder(linear, self._peak))
         display = np.clip((display - self._black) * self._scale, 0, self.WHITE + 0.005)
-        return (display + self._darkness * (self._finished(display) - display)).astype(np.float32)
-
-    def _finished(self, display: Pixels) -> Pixels:
-        """Finish the print: its colour, its paper, its sharpness."""
-        grey = (display @ LUMA)[..., None]
-        black, white = self.PAPER
-        out = black + (white - black) * (grey + self.COLOUR * (display - grey))
         amount, width = self.SHARPENING
-        soft = ndimage.gaussian_filter(out, (width, width, 0))
-        return np.clip(out + amount * (out - soft), 0, 1)
+        soft = ndimage.gaussian_filter(display, (width, width, 0))
+        sharp = display + self._darkness * amount * (display - soft)
+        return np.clip(sharp, 0, 1).astype(np.float32)
+
+    @property
+    def _paper(self) -> float:
+        """White of a picture that comes back as it is; that of graphics says that it is white."""
+        return self.shot.white if self.kind == "photograph" else 1 - (1 - self.shot.white) / 8
 
     def expose(
         self, photograph: Pixels, y: Pixels, x: Pixels, rng: np.random.Generator, jpeg: bool = True
@@ -426,17 +513,23 @@ class Scene:
         shot = self.shot
         if self.identity:
             display = self.print(photograph, y, x)
-            if shot.jpeg:
+            if shot.jpeg or shot.grey:
                 noise = dataclasses.replace(shot.noise, floor=0.0)
                 display = linear_to_srgb(np.clip(noise(srgb_to_linear(display), rng), 0, 1))
         else:
-            light = np.exp2(shot.light(y, x, photograph @ LUMA) - shot.ev)[..., None]
-            linear = self._radiance(photograph) * light * np.asarray(shot.balance, np.float32)
+            light = np.exp2(self._light(photograph, y, x) - shot.ev)
+            colour = np.multiply(shot.balance, shot.ambient, dtype=np.float32)
+            linear = self._radiance(photograph) * light * colour
             linear = shot.noise(linear + np.asarray(shot.black, np.float32), rng)
             if shot.saturation != 1:
                 grey = (linear @ LUMA)[..., None]
                 linear = grey + np.float32(shot.saturation) * (linear - grey)
             display = contrast(linear_to_srgb(np.clip(linear, 0, 1)), shot.camera_contrast)
+        if shot.electrons:
+            deviation = np.sqrt(np.maximum(display, 0) / np.float32(shot.electrons))
+            display = display + deviation * rng.standard_normal(display.shape, np.float32)
+        if shot.grey:
+            display = np.repeat(display[..., 1:2], 3, -1)
         levels = np.float32(2**shot.bits - 1)
         display = np.round(np.clip(display, 0, 1) * levels) / levels
         if shot.jpeg and jpeg:

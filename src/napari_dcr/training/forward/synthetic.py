@@ -54,7 +54,9 @@ def _evenly_lit(
     """Set up scene, relative positions of its pixels, and what its noise is drawn from."""
     rng = np.random.default_rng(seed)
     even = LightField("even", 0.0, (0.5, 0.5), 1.0, 0.0)
-    shot = dataclasses.replace(Shot.sample(rng, ev), light=even, glare=1.0, bits=8, jpeg=0)
+    shot = dataclasses.replace(
+        Shot.sample(rng, ev), light=even, glare=1.0, bits=8, jpeg=0, grey=False, electrons=0.0
+    )
     height, width = photograph.shape[:2]
     y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
     x = ((np.arange(width, dtype=np.float32) + 0.5) / width)[None]

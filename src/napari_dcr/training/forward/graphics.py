@@ -1,0 +1,92 @@
+"""Drawings: pages, slides, masks and even fields, which no photograph teaches.
+
+They are as bright as they were drawn: white paper is no overexposed wall, and a black frame
+no dark room.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from PIL import ImageDraw
+from scipy import ndimage
+
+Drawing = NDArray[np.uint8]
+
+
+def draw(rng: np.random.Generator, height: int, width: int) -> Drawing:
+    """Draw something of any kind, (height, width, 3)."""
+    kinds = (_white, _black, _grey, _page, _slide, _mask, _specimen)
+    shares = (0.18, 0.17, 0.05, 0.27, 0.12, 0.13, 0.08)
+    kind = kinds[int(rng.choice(len(kinds), p=shares))]
+    return np.clip(np.rint(kind(rng, height, width)), 0, 255).astype(np.uint8)
+
+
+def _even(colour: Any, height: int, width: int) -> NDArray[np.float64]:
+    return np.broadcast_to(np.asarray(colour, float), (height, width, 3)).copy()
+
+
+def _white(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
+    """An even white, sometimes of a paper's tint."""
+    return _even(rng.uniform(236, 256) - rng.uniform(0, 4, 3) * (rng.random() < 0.3), height, width)
+
+
+def _black(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
+    """A covered lens."""
+    return _even(0, height, width)
+
+
+def _grey(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
+    return _even(rng.uniform(110, 236), height, width)
+
+
+def _page(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
+    """Lines of text on paper."""
+    paper = rng.uniform(238, 256) - rng.uniform(0, 12, 3) * (rng.random() < 0.3)
+    picture = PILImage.fromarray(np.uint8(np.clip(_even(paper, height, width), 0, 255)))
+    pen = ImageDraw.Draw(picture)
+    ink = tuple(int(v) for v in rng.integers(0, 70, 3))
+    size = int(rng.integers(9, 26))
+    margin, line = int(rng.integers(6, 60)), int(size * rng.uniform(1.2, 2.2))
+    for y in range(margin, height - margin, line):
+        if rng.random() < 0.15:
+            continue
+        words = [
+            "".join(chr(int(c)) for c in rng.integers(97, 123, int(rng.integers(1, 10))))
+            for _ in range(int(rng.integers(2, max(3, (width - 2 * margin) // (3 * size)))))
+        ]
+        pen.text((margin, y), " ".join(words), fill=ink, font_size=size)
+    return np.asarray(picture, float)
+
+
+def _slide(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
+    """Figures of any colour on a white or black ground."""
+    ground = rng.uniform(240, 256) if rng.random() < 0.7 else rng.uniform(0, 16)
+    picture = PILImage.fromarray(np.uint8(np.clip(_even(ground, height, width), 0, 255)))
+    pen = ImageDraw.Draw(picture)
+    for _ in range(int(rng.integers(2, 14))):
+        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
+        w, h = int(rng.integers(4, width // 2)), int(rng.integers(4, height // 3))
+        colour = tuple(int(v) for v in rng.integers(0, 256, 3))
+        shape = pen.rectangle if rng.random() < 0.6 else pen.ellipse
+        filled = rng.random() < 0.6
+        shape([x, y, x + w, y + h], fill=colour if filled else None, outline=colour, width=2)
+    return np.asarray(picture, float)
+
+
+def _mask(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
+    """Two levels, mostly black and white."""
+    blobs = ndimage.gaussian_filter(rng.standard_normal((height, width)), rng.uniform(2, 24))
+    inside = blobs > np.quantile(blobs, rng.uniform(0.15, 0.92))
+    low, high = (0, 255) if rng.random() < 0.7 else (rng.uniform(0, 60), rng.uniform(180, 256))
+    return np.repeat(np.where(inside, high, low)[..., None], 3, -1)
+
+
+def _specimen(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
+    """Faint structures on an even bright ground: phase contrast, brightfield."""
+    structure = ndimage.gaussian_filter(rng.standard_normal((height, width)), rng.uniform(1, 8))
+    structure *= rng.uniform(4, 25) / structure.std()
+    return np.repeat((rng.uniform(110, 235) + structure)[..., None], 3, -1)
