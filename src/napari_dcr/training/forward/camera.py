@@ -499,7 +499,7 @@ class Scene:
         amount, width = self.SHARPENING
         soft = ndimage.gaussian_filter(display, (width, width, 0))
         sharp = display + self._darkness * amount * (display - soft)
-        return np.clip(sharp, 0, 1).astype(np.float32)
+        return np.clip(sharp, 0, self.WHITE + 0.005).astype(np.float32)
 
     @property
     def _paper(self) -> float:
