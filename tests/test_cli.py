@@ -56,13 +56,14 @@ def test_options_reach_enhance(folder: Path, tmp_path: Path, dim_rgb: NDArray[np
     out = tmp_path / "x.tif"
     command = [
         "enhance", str(folder / "a.png"), "-o", str(out), "--depth", "1", "--no-detail",
-        "--strength", "0.5", "--exposure", "-1", "--output", "float32", "--input-range", "0,200",
+        "--strength", "0.5", "--exposure", "-1", "--denoise", "0.6",
+        "--denoise-colour", "0.9", "--saturation", "1.2", "--output", "float32", "--input-range", "0,200",
         "--tile", "64", "--precision", "fp32", "--device", "cpu",
     ]  # fmt: skip
     assert main(command) == 0
     expected = napari_dcr.enhance(
-        dim_rgb, depth=1, detail=False, strength=0.5, exposure=-1.0, output="float32",
-        input_range=(0, 200), tile=64, precision="fp32", device="cpu",
+        dim_rgb, depth=1, detail=False, strength=0.5, exposure=-1.0, denoise=0.6,
+        denoise_colour=0.9, saturation=1.2, output="float32", input_range=(0, 200), tile=64, precision="fp32", device="cpu",
     )  # fmt: skip
     assert np.array_equal(tifffile.imread(out), expected)
 

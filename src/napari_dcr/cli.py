@@ -155,6 +155,18 @@ def _parser() -> argparse.ArgumentParser:
         help="brighten or darken the result, in stops from -4 to 4 (default: 0)",
     )  # fmt: skip
     add(
+        "--denoise", type=float, default=Options.denoise,
+        help="how much of the noise to remove, from 0 (only brighten) to 1 (default: 1)",
+    )  # fmt: skip
+    add(
+        "--denoise-colour", type=float, default=Options.denoise_colour, metavar="DENOISE",
+        help="the same for colour noise alone (photo only; default: as --denoise)",
+    )  # fmt: skip
+    add(
+        "--saturation", type=float, default=Options.saturation,
+        help="strength of the colours, from 0 (grey) to 2 (photo only; default: 1)",
+    )  # fmt: skip
+    add(
         "--defects", default=Options.defects, metavar="WHICH",
         help="offsets of columns and rows, hot pixels: auto finds and corrects them, off leaves"
         " them alone; or an .npz file that napari_dcr.Defects.save wrote (default: auto)",

@@ -39,6 +39,9 @@ def enhance(
     detail: bool = Options.detail,
     strength: float = Options.strength,
     exposure: float = Options.exposure,
+    denoise: float = Options.denoise,
+    denoise_colour: float | None = Options.denoise_colour,
+    saturation: float = Options.saturation,
     defects: str | Path | Defects = Options.defects,
     axes: str | None = Options.axes,
     channel_axis: int | None = Options.channel_axis,
@@ -133,6 +136,7 @@ def enhance(
     """
     options = Options(
         model=model, depth=depth, detail=detail, strength=strength, exposure=exposure,
+        denoise=denoise, denoise_colour=denoise_colour, saturation=saturation,
         defects=defects,
         axes=axes, channel_axis=channel_axis, rgb=rgb, input_range=input_range,
         nodata=nodata, link_frames=link_frames, output=output, tile=tile, device=device, precision=precision,
@@ -309,3 +313,8 @@ def _check_extras(options: Options, setup: Setup, sink: Sink | None) -> None:
             )
         if name == "return_report" and isinstance(sink, TiffSink):
             raise ValueError("return_report: got True with a .tif as out; allowed is a .zarr")
+    if options.return_uncertainty and options.denoise < 1:
+        raise ValueError(
+            f"return_uncertainty: got True with denoise {options.denoise:g}; allowed with denoise"
+            " 1, for the network knows the error of its own estimate alone"
+        )

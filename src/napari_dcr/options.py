@@ -34,6 +34,14 @@ class Options:
     exposure : float
         Brightens the enhanced image, in stops (EV); in [-4, 4]. For `microscopy` a
         plain gain of ``2 ** exposure`` on what lies above the black point.
+    denoise : float
+        Share of the noise that is removed of what the network can remove; in [0, 1]. At 0
+        the image is only brightened, as at depth 0.
+    denoise_colour : float, optional
+        The same for colour noise alone, which many want gone where they like the grain;
+        as ``denoise`` if None. For `photo`, as ``saturation``; grey images have no colour.
+    saturation : float
+        Of the result's colours: 0 for grey, 1 for natural, at most 2.
     defects : {"auto", "off"}, Defects or path
         Correct the sensor's defects before anything else: offsets of columns and rows,
         hot and dead pixels. "auto" finds them in the image itself, once for the whole of
@@ -94,6 +102,9 @@ class Options:
     detail: bool = True
     strength: float = 1.0
     exposure: float = 0.0
+    denoise: float = 1.0
+    denoise_colour: float | None = None
+    saturation: float = 1.0
     defects: str | Path | Defects = "auto"
     axes: str | None = None
     channel_axis: int | None = None
@@ -126,6 +137,10 @@ class Options:
             object.__setattr__(self, name, bool(value))
         self._check_number("strength", 0, 1)
         self._check_number("exposure", -4, 4)
+        self._check_number("denoise", 0, 1)
+        if self.denoise_colour is not None:
+            self._check_number("denoise_colour", 0, 1, "None and ")
+        self._check_number("saturation", 0, 2)
         object.__setattr__(self, "defects", check_defects(self.defects))
         object.__setattr__(self, "input_range", check_input_range(self.input_range))
         if self.channel_axis is not None:
@@ -165,12 +180,13 @@ class Options:
             )
         object.__setattr__(self, name, int(value))
 
-    def _check_number(self, name: str, low: float, high: float) -> None:
+    def _check_number(self, name: str, low: float, high: float, otherwise: str = "") -> None:
         value = getattr(self, name)
+        allowed = f"allowed are {otherwise}numbers from {low} to {high}"
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-            raise TypeError(f"{name}: got {value!r}; allowed are numbers from {low} to {high}")
+            raise TypeError(f"{name}: got {value!r}; {allowed}")
         if not low <= float(value) <= high:
-            raise ValueError(f"{name}: got {value!r}; allowed are numbers from {low} to {high}")
+            raise ValueError(f"{name}: got {value!r}; {allowed}")
         object.__setattr__(self, name, float(value))
 
     def to_dict(self) -> dict[str, Any]:

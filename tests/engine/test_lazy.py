@@ -60,7 +60,7 @@ def test_lazy_equals_eager(
     image = np.random.default_rng(shape[1]).random(shape, np.float32) ** 3
     options = {
         **FAST, "axes": axes, "link_frames": link_frames, "detail": detail, "depth": depth,
-        "model": lively_model,
+        "model": lively_model, "denoise": 0.4, "saturation": 1.3 if axes == "yxs" else 1.0,
     }  # fmt: skip
     eager = napari_dcr.enhance(image, **options)
     with pytest.MonkeyPatch.context() as patch:

@@ -67,6 +67,7 @@ def test_a_region_equals_the_whole_there(kind: str, link_frames: bool, lively_mo
     settings: dict[str, Any] = {
         "model": lively_model, "axes": axes, "precision": "fp32", "device": "cpu",
         "link_frames": link_frames, "strength": 0.8, "exposure": 0.4, "depth": 2,
+        "denoise": 0.3, "denoise_colour": 0.9, "saturation": 1.3,
     }  # fmt: skip
     region = tuple(
         slice(0, n) if a == "s" else slice(n // 3, n // 3 + max(1, n // 2))
@@ -127,7 +128,10 @@ def test_what_needs_no_network_run_makes_none(runs: list[int]) -> None:
     base = {"axes": axes, "device": "cpu"}
     finish(enhancer.steps(Options(**base), region))
     assert runs == [3]
-    for change in ({"strength": 0.5}, {"exposure": 1.0}, {"output": "uint8"}, {"depth": 1}):
+    for change in (
+        {"strength": 0.5}, {"exposure": 1.0}, {"output": "uint8"}, {"depth": 1}, {"denoise": 0.2},
+        {"denoise_colour": 0.4}, {"saturation": 1.6},
+    ):  # fmt: skip
         part = (slice(20, 50), slice(10, 60), slice(0, 3))
         result, _ = finish(enhancer.steps(Options(**base, **change), part))
         expected = enhance(image, **base, **change)[part]

@@ -212,7 +212,10 @@ class Run:
     def _identity(self) -> dict[str, Any]:
         """All that the result's pixels depend on but the image's own."""
         options = self._options.to_dict()
-        names = ("strength", "exposure", "input_range", "link_frames", "output", "tile", "nodata")
+        names = (
+            "strength", "exposure", "denoise", "denoise_colour", "saturation", "input_range",
+            "link_frames", "output", "tile", "nodata",
+        )  # fmt: skip
         spec = self._setup.spec
         return {
             **{name: options[name] for name in names},

@@ -85,7 +85,9 @@ def _new_runner(spec: RunnerSpec) -> TileRunner:
             f" made with (sha256 {model.sha256[:12]} instead of {spec.sha256[:12]})"
         )
     device = devices.find_device(spec.device)
-    return TileRunner(model.network, device, spec.precision, spec.depth, spec.detail, spec.tile)
+    return TileRunner(
+        model.network, device, spec.precision, spec.depth, spec.detail, spec.tile, spec.with_base
+    )
 
 
 _ONE_AT_A_TIME = threading.Lock()

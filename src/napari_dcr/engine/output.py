@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_dcr.image.intensity import Scale, full_scale
 from napari_dcr.image.missing import missing
 from napari_dcr.image.tone import expose
+from napari_dcr.network.global_net import LUMA
 
 BAND = 1 << 16
 """Pixels that are converted at once."""
@@ -36,8 +37,16 @@ class Rendering(Protocol):
     def to_working(self, own: NDArray[Any], scale: Scale, out: NDArray[np.float32]) -> None:
         """Turn (S, h, w) in own units into (C, h, w); what is not finite becomes black."""
 
+    @property
+    def needs_base(self) -> bool:
+        """Whether `finish` wants the picture of depth 0 too."""
+
     def finish(
-        self, own: NDArray[Any], scale: Scale, enhanced: NDArray[np.float32]
+        self,
+        own: NDArray[Any],
+        scale: Scale,
+        enhanced: NDArray[np.float32],
+        base: NDArray[np.float32] | None = None,
     ) -> NDArray[Any]:
         """Turn (S, h, w) in own units and the network's (C, h, w) into the result."""
 
@@ -65,6 +74,11 @@ class Display:
         the full scale of ``dtype``.
     is_grey : bool
         Whether the image is grey though it has colour samples: equal ones stay equal.
+    denoise, denoise_colour : float
+        Share of what the network changes of depth 0's picture that is made, in light and in
+        colour: of luma, and of the differences from it.
+    saturation : float
+        Factor of the differences from luma in the result.
     """
 
     strength: float
@@ -72,6 +86,14 @@ class Display:
     dtype: np.dtype[Any]
     keep_units: bool
     is_grey: bool = False
+    denoise: float = 1.0
+    denoise_colour: float = 1.0
+    saturation: float = 1.0
+
+    @property
+    def needs_base(self) -> bool:
+        """Where not all of the noise is to be taken away."""
+        return min(self.denoise, self.denoise_colour) < 1
 
     def to_working(self, own: NDArray[Any], scale: Scale, out: NDArray[np.float32]) -> None:
         """Fill (C, h, w) with colours in [0, 1]."""
@@ -79,16 +101,21 @@ class Display:
             np.clip(_scaled(own[band], scale), 0, 1, out=out[band])  # grey is given to each channel
 
     def finish(
-        self, own: NDArray[Any], scale: Scale, enhanced: NDArray[np.float32]
+        self,
+        own: NDArray[Any],
+        scale: Scale,
+        enhanced: NDArray[np.float32],
+        base: NDArray[np.float32] | None = None,
     ) -> NDArray[Any]:
-        """Apply exposure and strength, return to units and dtype of the result.
+        """Mix with depth 0's picture, apply exposure, saturation and strength, return to units.
 
         Values beyond the white or black point keep their distance from it.
         Missing pixels stay as they are, where ``dtype`` has their values.
         """
         result = np.empty(own.shape, self.dtype)
         for band in _bands(own):
-            result[band] = self._finish(own[band], scale, enhanced[band])
+            noisy = None if base is None else base[band]
+            result[band] = self._finish(own[band], scale, enhanced[band], noisy)
         return result
 
     def unchanged(self, own: NDArray[Any], scale: Scale) -> NDArray[Any]:
@@ -96,13 +123,35 @@ class Display:
         return self._result(own, scale, None)
 
     def _finish(
-        self, own: NDArray[Any], scale: Scale, enhanced: NDArray[np.float32]
+        self,
+        own: NDArray[Any],
+        scale: Scale,
+        enhanced: NDArray[np.float32],
+        base: NDArray[np.float32] | None,
     ) -> NDArray[Any]:
-        picture = expose(np.clip(enhanced, 0, 1), self.exposure)
-        if len(own) < len(picture) or self.is_grey:
+        grey = len(own) < len(enhanced) or self.is_grey
+        picture = np.clip(enhanced, 0, 1)
+        if self.needs_base and base is not None:
+            picture = self._mixed(picture, np.clip(base, 0, 1), grey)
+        picture = expose(picture, self.exposure)
+        if grey:
             picture = picture.mean(0, keepdims=True)
+        elif self.saturation != 1:
+            light = _light(picture)
+            picture = np.clip(light + np.float32(self.saturation) * (picture - light), 0, 1)
         working = np.clip(_scaled(own, scale), 0, 1)
         return self._result(own, scale, np.float32(self.strength) * (picture - working))
+
+    def _mixed(
+        self, picture: NDArray[np.float32], base: NDArray[np.float32], grey: bool
+    ) -> NDArray[np.float32]:
+        """Leave part of the noise in."""
+        change = picture - base
+        if grey or self.denoise == self.denoise_colour:
+            return base + np.float32(self.denoise) * change
+        light = _light(change)
+        colour = np.float32(self.denoise_colour) * (change - light)
+        return np.clip(base + np.float32(self.denoise) * light + colour, 0, 1)
 
     def _result(
         self, own: NDArray[Any], scale: Scale, change: NDArray[np.float32] | None
@@ -154,13 +203,22 @@ class Quantitative:
     dtype: np.dtype[Any]
     uncertainty: bool = False
 
+    @property
+    def needs_base(self) -> bool:
+        """Never: that of depth 0 is the input itself."""
+        return False
+
     def to_working(self, own: NDArray[Any], scale: Scale, out: NDArray[np.float32]) -> None:
         """Fill (1, h, w) with deviations of the dark's noise above black."""
         for band in _bands(own):
             out[band] = self._counts(own[band], scale)
 
     def finish(
-        self, own: NDArray[Any], scale: Scale, enhanced: NDArray[np.float32]
+        self,
+        own: NDArray[Any],
+        scale: Scale,
+        enhanced: NDArray[np.float32],
+        base: NDArray[np.float32] | None = None,
     ) -> NDArray[Any]:
         """Apply strength and gain. Missing pixels stay as they are, see `Display.finish`."""
         wide: Any = np.float64 if np.float64 in (own.dtype, self.dtype) else np.float32
@@ -220,12 +278,21 @@ class LeftAlone:
         """Of the result."""
         return self.rendering.dtype
 
+    @property
+    def needs_base(self) -> bool:
+        """As the planes beside."""
+        return self.rendering.needs_base
+
     def to_working(self, own: NDArray[Any], scale: Scale, out: NDArray[np.float32]) -> None:
         """Fill (C, h, w) with black: what they hold may be beyond all bounds."""
         out[:] = 0
 
     def finish(
-        self, own: NDArray[Any], scale: Scale, enhanced: NDArray[np.float32]
+        self,
+        own: NDArray[Any],
+        scale: Scale,
+        enhanced: NDArray[np.float32],
+        base: NDArray[np.float32] | None = None,
     ) -> NDArray[Any]:
         """Turn (S, h, w) in own units into the result."""
         return self.unchanged(own, scale)
@@ -237,6 +304,12 @@ class LeftAlone:
     def keep_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
         """Alpha, unchanged but for its dtype."""
         return self.rendering.keep_alpha(alpha)
+
+
+def _light(colours: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Luma of (3, h, w), as (1, h, w)."""
+    red, green, blue = (np.float32(weight) for weight in LUMA)
+    return red * colours[:1] + green * colours[1:2] + blue * colours[2:]
 
 
 def _scaled(own: NDArray[Any], scale: Scale) -> NDArray[np.float32]:

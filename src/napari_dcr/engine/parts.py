@@ -30,8 +30,13 @@ class Plane(Protocol):
     def working_values(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:
         """Table of `to_working` for every value of an unsigned dtype."""
 
-    def finish(self, own: NDArray[Any], enhanced: NDArray[np.float32]) -> NDArray[Any]:
-        """Combine a window with the network's output for it into the result."""
+    def finish(
+        self,
+        own: NDArray[Any],
+        enhanced: NDArray[np.float32],
+        base: NDArray[np.float32] | None = None,
+    ) -> NDArray[Any]:
+        """Combine a window with the network's output for it, and that of depth 0, into the result."""
 
     def write(self, rows: slice, columns: slice, values: NDArray[Any]) -> None:
         """Write a finished window."""

@@ -78,14 +78,19 @@ class ArrayPlane:
         self.to_working(own, working)
         return working[0, 0]
 
-    def finish(self, own: NDArray[Any], enhanced: NDArray[np.float32]) -> NDArray[Any]:
-        """Turn own values and the network's picture into the result.
+    def finish(
+        self,
+        own: NDArray[Any],
+        enhanced: NDArray[np.float32],
+        base: NDArray[np.float32] | None = None,
+    ) -> NDArray[Any]:
+        """Turn own values and the network's picture, and depth 0's, into the result.
 
         Alpha follows the colours; where there is a place for it, the colours' uncertainty,
         followed by that of alpha, comes last.
         """
         colours, alpha = own[: self.colours], np.ma.getdata(own[self.colours :])
-        result = self.rendering.finish(colours, self.scale, enhanced)
+        result = self.rendering.finish(colours, self.scale, enhanced, base)
         if not len(alpha):
             return result
         # Corrected pixels are floats; alpha has the range of the image's own dtype.

@@ -33,7 +33,7 @@ CORE = 1024
 """Side of the tiles in pixels where the options leave it open."""
 
 KEPT_BYTES = 1 << 29
-"""Pictures of the network that are kept, so that strength and exposure need no new run."""
+"""Pictures of the network that are kept, so that strength, exposure, denoising and saturation need no new run."""
 
 QUICK = 0.05
 """Seconds that it may take to see whether the pixels have changed, every time."""
@@ -71,8 +71,8 @@ class RegionEnhancer:
 
     The survey of the whole image is made once, the global net run once for it,
     and the network's pictures y_0 .. y_depth are kept, all from one pass: another
-    strength, exposure, output or lesser depth of the same region takes no
-    network run.
+    strength, exposure, denoising, saturation, output or lesser depth of the same region
+    takes no network run.
 
     Parameters
     ----------
@@ -329,7 +329,7 @@ def _render(
     layout = plane.layout
     place = _place(layout, region, plane.frame, plane.channel, rows, columns)
     for output, picture in zip(outputs, pictures[-len(outputs) :], strict=True):
-        output[place] = layout.from_planar(plane.finish(own, picture))
+        output[place] = layout.from_planar(plane.finish(own, picture, pictures[0]))
     return own.shape[1] * own.shape[2]
 
 

@@ -103,6 +103,8 @@ class TileRunner:
         Regional part of the detail modules.
     tile : int, optional
         Side of a core in pixels; chosen from free memory if None.
+    with_base : bool
+        Hand planes the picture of depth 0 too, which leaves part of the noise in.
 
     Attributes
     ----------
@@ -120,9 +122,11 @@ class TileRunner:
         depth: int,
         detail: bool,
         tile: int | None = None,
+        with_base: bool = False,
     ) -> None:
         self.device, self.precision = device, precision
         self.depth, self.detail = depth, detail
+        self.exits = (0, depth) if with_base else (depth,)
         self.network = network.placed_on(device)
         self.local = self.network.with_precision(devices.torch_dtype(precision))
         self._fixed_tile = tile
@@ -362,9 +366,11 @@ class TileRunner:
                 windows = torch.stack([t[w.int()] for t, w in zip(tables, windows, strict=True)])
                 windows = windows.expand(-1, self.network.config.channels, -1, -1)
             conditioning = _together([part.conditioning for part, _ in batch])
-            pictures = enhance_binned(
-                self.local, windows, conditioning, (rows, columns), self.depth, self.detail
-            )
+            exits = enhance_binned(
+                self.local, windows, conditioning, (rows, columns), self.depth, self.detail,
+                self.exits,
+            )  # fmt: skip
+            pictures = exits[0] if len(exits) == 1 else torch.cat(list(exits), 1)
             return [
                 picture[(slice(None), *tile.crop)]
                 for picture, (_, tile) in zip(pictures, batch, strict=True)
@@ -372,7 +378,8 @@ class TileRunner:
 
     def _finish(self, piece: Piece, own: NDArray[Any], picture: Any) -> NDArray[Any]:
         """Convert a finished tile."""
-        return piece.part.plane.finish(own, self._staging.fetch(picture))
+        *base, last = np.split(self._staging.fetch(picture), len(self.exits))
+        return piece.part.plane.finish(own, last, *base)
 
     def _store(self, piece: Piece, own: NDArray[Any], picture: Any) -> bool:
         """Convert a finished tile and hand it in."""

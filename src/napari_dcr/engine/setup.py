@@ -27,7 +27,7 @@ class RunnerSpec:
     ----------
     model, sha256 : str
         Name or path of the weights, and what they must be.
-    device, precision, depth, detail, tile
+    device, precision, depth, detail, tile, with_base
         See `TileRunner`; ``device`` by the name that ``Options`` takes, found where
         the block is computed.
     """
@@ -39,6 +39,7 @@ class RunnerSpec:
     depth: int
     detail: bool
     tile: int | None
+    with_base: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,22 @@ class Setup:
     @classmethod
     def _resolve(cls, options: Options, out_dtype: np.dtype[Any]) -> Setup:
         model = weights.load(options.model)
+        _check_colour(options, model)
         depth = depth_of(options, model)
         device = find_device(options.device)
         precision = precision_of(options, device, out_dtype)
         tile = None if options.tile == "auto" else options.tile
+        rendering = rendering_of(options, model, out_dtype, options.return_uncertainty)
+        with_base = rendering.needs_base and depth > 0
         spec = RunnerSpec(
-            str(options.model), model.sha256, options.device, precision, depth, options.detail, tile
-        )
+            str(options.model), model.sha256, options.device, precision, depth, options.detail,
+            tile, with_base,
+        )  # fmt: skip
         return cls(
             model,
             spec,
-            TileRunner(model.network, device, precision, depth, options.detail, tile),
-            rendering_of(options, model, out_dtype, options.return_uncertainty),
+            TileRunner(model.network, device, precision, depth, options.detail, tile, with_base),
+            rendering,
             options.link_frames,
             load_defects(options.defects),
         )
@@ -96,6 +101,18 @@ class Setup:
     def arrange(self, layout: Layout) -> Layout:
         """The layout as the model takes it: one that measures takes colours one by one."""
         return layout.with_colours_apart() if self.model.is_quantitative else layout
+
+
+def _check_colour(options: Options, model: weights.Model) -> None:
+    """Refuse what would do nothing."""
+    if not model.is_quantitative:
+        return
+    for name, neutral in (("denoise_colour", None), ("saturation", 1.0)):
+        if (value := getattr(options, name)) != neutral:
+            raise ValueError(
+                f"{name}: got {value!r} with the model {model.name!r}, which keeps intensities"
+                f" and knows no colour; allowed is {neutral!r}"
+            )
 
 
 def load_defects(defects: str | Path | Defects) -> Defects | str:
@@ -126,5 +143,11 @@ def rendering_of(
 ) -> Rendering:
     """How a model's pictures become the result."""
     if model.is_quantitative:
-        return Quantitative(options.strength, options.exposure, dtype, uncertainty)
-    return Display(options.strength, options.exposure, dtype, options.output == "same")
+        # Of a network whose depth 0 is the input itself, part of the denoising is part of all.
+        strength = options.strength * options.denoise
+        return Quantitative(strength, options.exposure, dtype, uncertainty)
+    colour = options.denoise if options.denoise_colour is None else options.denoise_colour
+    return Display(
+        options.strength, options.exposure, dtype, options.output == "same",
+        denoise=options.denoise, denoise_colour=colour, saturation=options.saturation,
+    )  # fmt: skip

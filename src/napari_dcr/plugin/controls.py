@@ -39,7 +39,10 @@ TILES = ("auto", 256, 512, 1024, 2048)
 DEEPEST = 3
 """Stages offered until the weights have been read."""
 
-PERSISTED = ("depth", "detail", "strength", "exposure")
+PERSISTED = (
+    "depth", "detail", "strength", "exposure", "denoise", "colour_alike", "denoise_colour",
+    "saturation",
+)  # fmt: skip
 """What is remembered per model."""
 
 
@@ -100,6 +103,22 @@ class Controls:
             name="exposure", label="exposure (EV)", min=-2, max=2, step=0.05, value=Options.exposure,
             tooltip="Brightens or darkens the result, in stops (EV): +1 is twice the light."
             " Highlights are kept.",
+        )  # fmt: skip
+        self.denoise = FloatSlider(
+            name="denoise", min=0, max=1, step=0.01, value=Options.denoise,
+            tooltip="How much of the noise goes: all that the network can take (1), or none (0).",
+        )  # fmt: skip
+        self.colour_alike = CheckBox(
+            name="colour_alike", text="colour noise alike", label="", value=True,
+            tooltip="Off, colour noise has a slider of its own: blotches can go and grain can stay.",
+        )  # fmt: skip
+        self.denoise_colour = FloatSlider(
+            name="denoise_colour", label="colour noise", min=0, max=1, step=0.01, value=1.0,
+            tooltip="How much of the colour noise goes (1: all that the network can take).",
+        )  # fmt: skip
+        self.saturation = FloatSlider(
+            name="saturation", min=0, max=2, step=0.01, value=Options.saturation,
+            tooltip="Strength of the colours: 0 grey, 1 natural, 2 twice as strong.",
         )  # fmt: skip
         self.extent = ComboBox(
             name="extent", choices=EXTENTS, value="all",
@@ -183,7 +202,8 @@ class Controls:
         ]  # fmt: skip
         for control in (
             self.image, self.axes, self.shape, self.model, self.weights, self.use, self.depth,
-            self.stage, self.detail, self.strength, self.exposure, self.extent, self.device,
+            self.stage, self.detail, self.strength, self.exposure, self.denoise,
+            self.colour_alike, self.denoise_colour, self.saturation, self.extent, self.device,
             self.memory, self.more, *self._advanced,
         ):  # fmt: skip
             self._add_row(control)
@@ -194,6 +214,7 @@ class Controls:
         self.model.changed.connect(self._show_use)
         self.weights.changed.connect(self._show_use)
         self.depth.changed.connect(self._show_stage)
+        self.colour_alike.changed.connect(self._show_colour)
         self.extent.changed.connect(self._show_extent)
         self.device.changed.connect(self._show_device)
         self.defects.changed.connect(self._show_defects_file)
@@ -219,7 +240,8 @@ class Controls:
         """Controls that say how, not where: what a preview follows."""
         return [
             self.axes, self.model, self.weights, self.depth, self.detail, self.strength,
-            self.exposure, self.device, self.tile, self.precision, self.input_range,
+            self.exposure, self.denoise, self.colour_alike, self.denoise_colour, self.saturation,
+            self.device, self.tile, self.precision, self.input_range,
             self.defects, self.defects_file, self.link_frames, self.output,
         ]  # fmt: skip
 
@@ -257,6 +279,8 @@ class Controls:
             detail=self.detail.value,
             strength=self.strength.value,
             exposure=self.exposure.value,
+            denoise=self.denoise.value,
+            **self._colour(),
             axes=axes,
             input_range=input_range,
             defects=self.chosen_defects,
@@ -319,11 +343,28 @@ class Controls:
         path = cards.shipped().get(self.chosen_model, Path(self.chosen_model))
         self._keeps_intensities = cards.keeps_intensities(path)
         self._show_stage()
+        self._show_colour()
         self._show_extent()
 
     def _show_defects_file(self, _: object = None) -> None:
         shown = self._advanced_shown and self.defects.value == OWN_FILE
         self._show_row(self.defects_file, shown)
+
+    def _show_colour(self, _: object = None) -> None:
+        """Offer what there is of colour: nothing where intensities are kept."""
+        has_colour = not self._keeps_intensities
+        for control in (self.colour_alike, self.saturation):
+            self._show_row(control, has_colour)
+        self._show_row(self.denoise_colour, has_colour and not self.colour_alike.value)
+
+    def _colour(self) -> dict[str, Any]:
+        if self._keeps_intensities:
+            return {}
+        alike = self.colour_alike.value
+        return {
+            "denoise_colour": None if alike else self.denoise_colour.value,
+            "saturation": self.saturation.value,
+        }
 
     def _show_stage(self, _: object = None) -> None:
         depth = self.depth.value

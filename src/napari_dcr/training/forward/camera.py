@@ -216,8 +216,10 @@ class Conditions:
         The same of the colour of the light, red against blue, which the print keeps in
         part (`Scene.AMBIENT`); less in the dark.
     saturation : tuple of float
-        Range of the camera's colour saturation in the dark, 1 for the scene's; a third of
-        it in good light.
+        Range of the camera's colour saturation in the dark, 1 for the scene's.
+    bright_saturation : tuple of float
+        The same in good light. Where most of it is below 1, what a print's shoulder takes of
+        the colours of highlights is made good.
     contrast : float or None
         Largest S-curve of a camera that differs from the print's; None for the same.
     key : float
@@ -234,6 +236,7 @@ class Conditions:
     black: tuple[float, float] = (0.0, 0.0)
     cast: float = 0.0
     saturation: tuple[float, float] = (1.0, 1.0)
+    bright_saturation: tuple[float, float] = (1.0, 1.0)
     contrast: float | None = None
     ambient: float = 0.0
     key: float = 0.44
@@ -349,7 +352,12 @@ class Shot:
         key = conditions.key * 2 ** (-fall * max(0.0, float(stops if ev is None else ev) - night))
         if conditions.contrast is not None:
             camera_contrast = float(rng.uniform(0, conditions.contrast))
-        dull, vivid = (1 + (v - 1) * (0.3 + 0.7 * dimness) for v in conditions.saturation)
+        dull, vivid = (
+            (1 - dimness) * bright + dimness * dark
+            for bright, dark in zip(
+                conditions.bright_saturation, conditions.saturation, strict=True
+            )
+        )
         saturation = float(rng.uniform(dull, vivid)) if vivid > dull else 1.0
         return cls(
             ev=float(stops if ev is None else ev),
@@ -393,10 +401,10 @@ class Scene:
     SHARPENING = (0.3, 0.6)
     """Amount and deviation in pixels of an unsharp mask: what reduction made soft."""
 
-    AMBIENT = 0.75
+    AMBIENT = 0.85
     """Share of the light's colour, in its logarithm, that a print keeps."""
 
-    FADE = 0.04
+    FADE = 0.07
     """Of the noise's variance, the squared light at which shadows have half of theirs left in
     the print: deeper ones fade to black, for nobody can tell what was there."""
 
@@ -485,7 +493,7 @@ class Scene:
             0.96 / max(white - black, 1e-3), self.WHITE / max(brightest_white - black, 1e-3)
         )
         self._scale = 1 + darkness * (float(np.clip(scale, 0.85, 1.5)) - 1)
-        self._black = darkness * float(np.clip(black - 0.018 / self._scale, 0, 0.16))
+        self._black = darkness * float(np.clip(black - 0.009 / self._scale, 0, 0.16))
 
     def print(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
         """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1]."""
