@@ -104,6 +104,102 @@ def test_strength_and_exposure_are_monotone(dim_rgb: NDArray[np.uint8]) -> None:
         assert len(set(means)) == len(means)
 
 
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def light_and_colour(picture: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    light = (picture @ LUMA)[..., None]
+    return light, picture - light
+
+
+def test_denoise_goes_from_the_brightened_image_to_the_clean_one(
+    dim_rgb: NDArray[np.uint8], lively_model: Path
+) -> None:
+    def enhanced(**arguments: Any) -> NDArray[np.float32]:
+        options = {"model": lively_model, "device": "cpu", "precision": "fp32", "depth": 2}
+        return napari_dcr.enhance(dim_rgb, **{**options, "output": "float32", **arguments})
+
+    noisy, clean = enhanced(depth=0), enhanced()
+    assert (enhanced(denoise=1.0, denoise_colour=1.0) == clean).all()
+    np.testing.assert_allclose(enhanced(denoise=0.0), noisy, atol=1e-6)
+    inside = ((noisy > 0.02) & (noisy < 0.98) & (clean > 0.02) & (clean < 0.98)).all(-1)
+    assert inside.mean() > 0.3
+    half = enhanced(denoise=0.5)
+    np.testing.assert_allclose(half, (noisy + clean) / 2, atol=1e-5)
+    # Continuous and monotone: equal steps of the control are equal steps of the picture.
+    steps = [np.abs(enhanced(denoise=d) - clean).mean() for d in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert np.diff(steps) == pytest.approx(steps[0] * -0.25, rel=1e-3)
+    # Colour noise alone: light as it was, colour clean, and the other way round.
+    for arguments, like in (
+        ({"denoise": 0.0, "denoise_colour": 1.0}, (noisy, clean)),
+        ({"denoise": 1.0, "denoise_colour": 0.0}, (clean, noisy)),
+    ):
+        light, colour = light_and_colour(enhanced(**arguments))
+        sure = inside & (light + colour > 0.02).all(-1) & (light + colour < 0.98).all(-1)
+        assert sure.mean() > 0.2
+        np.testing.assert_allclose(light[sure], light_and_colour(like[0])[0][sure], atol=1e-5)
+        np.testing.assert_allclose(colour[sure], light_and_colour(like[1])[1][sure], atol=1e-5)
+
+
+def test_mixtures_are_exact_whatever_the_tiles(
+    dim_rgb: NDArray[np.uint8], lively_model: Path
+) -> None:
+    image = np.tile(dim_rgb, (2, 3, 1))
+    options = {
+        "model": lively_model, "device": "cpu", "precision": "fp32", "output": "float32",
+        "denoise": 0.4, "denoise_colour": 0.8, "saturation": 1.5, "strength": 0.9,
+    }  # fmt: skip
+    whole = napari_dcr.enhance(image, **options)
+    tiled = napari_dcr.enhance(image, **options, tile=64)
+    np.testing.assert_allclose(tiled, whole, atol=1e-5)
+
+
+def test_saturation_goes_from_grey_to_twice_the_colour(dim_rgb: NDArray[np.uint8]) -> None:
+    def colour(saturation: float) -> NDArray[np.float32]:
+        result = napari_dcr.enhance(dim_rgb, **FAST, output="float32", saturation=saturation)
+        assert result.min() >= 0
+        assert result.max() <= 1
+        return np.abs(light_and_colour(result)[1])
+
+    colours = {s: colour(s) for s in (0.0, 0.5, 1.0, 1.5, 2.0)}
+    assert colours[0.0].max() < 1e-6
+    np.testing.assert_allclose(colours[0.5], colours[1.0] / 2, atol=1e-6)
+    means = [c.mean() for c in colours.values()]
+    assert (np.diff(means) > 0).all()
+    same = napari_dcr.enhance(dim_rgb, **FAST, saturation=1)
+    assert (same == napari_dcr.enhance(dim_rgb, **FAST)).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_grey_images_have_light_alone(dim_rgb: NDArray[np.uint8], dtype: str) -> None:
+    grey = as_dtype(dim_rgb[..., 0], dtype)
+    plain = napari_dcr.enhance(grey, **FAST)
+    coloured = napari_dcr.enhance(grey, **FAST, denoise_colour=0.0, saturation=0.3)
+    assert (coloured == plain).all()
+    noisy = napari_dcr.enhance(grey, **{**FAST, "depth": 0})
+    assert np.abs(napari_dcr.enhance(grey, **FAST, denoise=0) - noisy.astype(float)).max() <= (
+        1 if dtype != "float32" else 1e-6
+    )
+
+
+def test_denoise_of_counts_is_a_share_of_all_that_changes() -> None:
+    counts = np.random.default_rng(0).poisson(40, (64, 64)).astype(np.float32)
+    clean, half, none = (
+        napari_dcr.enhance(counts, **FAST, model="microscopy", denoise=d) for d in (1, 0.5, 0)
+    )
+    assert (none == counts).all()
+    np.testing.assert_allclose(half, (clean + counts) / 2, rtol=1e-5)
+    gained = napari_dcr.enhance(
+        counts, **FAST, model="microscopy", denoise=0, exposure=1, input_range=(0, 1)
+    )
+    assert gained == pytest.approx(2 * counts)
+    for name, value in (("denoise_colour", 0.5), ("saturation", 1.2)):
+        with pytest.raises(ValueError, match=f"^{name}: got {value} with the model 'microscopy'"):
+            napari_dcr.enhance(counts, model="microscopy", **{name: value})
+    with pytest.raises(ValueError, match="^return_uncertainty: got True with denoise 0.5"):
+        napari_dcr.enhance(counts, model="microscopy", denoise=0.5, return_uncertainty=True)
+
+
 def test_what_is_not_finite_stays_and_harms_nothing_else() -> None:
     rng = np.random.default_rng(0)
     clean = (rng.random((200, 220)) * 0.1).astype(np.float32)

@@ -42,13 +42,16 @@ def test_the_preview_follows_and_equals_the_result(
     assert set(viewer.layers.selection) == {source}
     assert preview not in controls.image.choices
     done = list(runs)
-    for name, value in (("strength", 0.4), ("exposure", 0.5), ("depth", 1)):
+    for name, value in (
+        ("strength", 0.4), ("exposure", 0.5), ("denoise", 0.3), ("saturation", 1.4), ("depth", 1),
+    ):  # fmt: skip
         getattr(controls, name).value = value
         settle()
         (top, bottom), (left, right), _ = preview.metadata["napari_dcr"]["region"]
         expected = napari_dcr.enhance(
             dim_rgb, device="cpu", depth=controls.depth.value, strength=controls.strength.value,
-            exposure=controls.exposure.value,
+            exposure=controls.exposure.value, denoise=controls.denoise.value,
+            saturation=controls.saturation.value,
         )[top:bottom, left:right]  # fmt: skip
         assert np.abs(preview.data.astype(int) - expected).max() <= 1
     assert runs == done  # all of it from what was kept

@@ -22,15 +22,24 @@ def test_settings_are_remembered_per_model(
     controls.depth.value = 1
     controls.strength.value = 0.6
     controls.detail.value = False
+    controls.denoise.value = 0.4
+    controls.colour_alike.value = False
+    controls.denoise_colour.value = 0.7
+    controls.saturation.value = 1.2
     widget.start()
     finish(widget, qtbot)
     controls.model.value = "auto"
     assert controls.depth.value == 3
     assert controls.detail.value
+    assert (controls.denoise.value, controls.saturation.value) == (1, 1)
+    assert controls.colour_alike.value
     controls.model.value = "photo"
     assert (controls.depth.value, controls.strength.value) == (1, 0.6)
     another = EnhanceWidget(viewer)
     qtbot.addWidget(another.native)
     assert another.controls.model.value == "photo"
     assert (another.controls.depth.value, another.controls.detail.value) == (1, False)
+    assert (another.controls.denoise.value, another.controls.saturation.value) == (0.4, 1.2)
+    assert not another.controls.colour_alike.value
+    assert another.controls.denoise_colour.value == 0.7
     ready(another, qtbot)

@@ -26,6 +26,10 @@ def test_every_control_reaches_the_run(
     widget.controls.detail.value = False
     widget.controls.strength.value = 0.5
     widget.controls.exposure.value = -0.5
+    widget.controls.denoise.value = 0.6
+    widget.controls.colour_alike.value = False
+    widget.controls.denoise_colour.value = 0.9
+    widget.controls.saturation.value = 1.2
     widget.controls.tile.value = 256
     widget.controls.precision.value = "fp32"
     widget.controls.input_range.value = "dtype"
@@ -43,7 +47,7 @@ def test_every_control_reaches_the_run(
     assert result.name == "street [DCR depth 1]"
     expected = napari_dcr.enhance(
         dim_rgb, model="photo", depth=1, detail=False, strength=0.5, exposure=-0.5, device="cpu",
-        tile=256, precision="fp32", input_range="dtype", link_frames=False, output="float32",
+        denoise=0.6, denoise_colour=0.9, saturation=1.2, tile=256, precision="fp32", input_range="dtype", link_frames=False, output="float32",
     )  # fmt: skip
     assert result.data.dtype == np.float32
     assert (result.data == expected).all()

@@ -19,3 +19,15 @@ def test_losses_are_least_at_the_truth() -> None:
         truth.mean(1, keepdim=True).expand_as(truth),
     ):
         assert exit_loss(worse, truth, LossWeights()) > best + 0.01
+
+
+def test_without_detail_only_the_squared_error_counts() -> None:
+    torch.manual_seed(0)
+    truth = 0.4 + 0.2 * torch.rand(1, 3, 96, 96)
+    smooth = torch.nn.functional.avg_pool2d(truth, 3, 1, 1)
+    noisy = truth + (smooth - truth).square().mean().sqrt() * torch.randn_like(truth)
+    on = [float(exit_loss(x, truth, LossWeights())) for x in (smooth, noisy)]
+    off = [float(exit_loss(x, truth, LossWeights(), detail=False)) for x in (smooth, noisy)]
+    assert off[0] == pytest.approx(8 * float((smooth - truth).square().mean()), rel=0.1)
+    assert off[1] == pytest.approx(off[0], rel=0.1)
+    assert on[1] != pytest.approx(on[0], rel=0.1)

@@ -194,7 +194,7 @@ def _exposed(radiance: Pixels, key: float) -> Pixels:
     low, high = 1e-6, 1e6
     some = radiance[::4, ::4]
     for _ in range(24):
-        gain = np.float32(np.sqrt(low * high))
-        mean = float((linear_to_srgb(np.clip(some * gain, 0, 1)) @ LUMA).mean())
+        gain = float(np.sqrt(low * high))
+        mean = float((linear_to_srgb(np.clip(some * np.float32(gain), 0, 1)) @ LUMA).mean())
         low, high = (gain, high) if mean < key else (low, gain)
-    return radiance * gain
+    return (radiance * np.float32(gain)).astype(np.float32)

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_dcr.image.tone import srgb_to_linear
 from napari_dcr.training.evaluation import metrics
 from napari_dcr.training.forward.camera import (
+    LUMA,
     Conditions,
     LightField,
     Noise,
@@ -133,7 +135,7 @@ def test_input_is_darker_by_its_stops_and_the_target_is_not() -> None:
 
 def test_identity_pairs_are_identical() -> None:
     p = picture()
-    for white in (1.0, 0.8):
+    for white in (1.0, 0.9):
         scene = Scene(p, shot(identity=0.0, white=white))
         assert scene.identity
         assert scene.print(p, Y, X) == pytest.approx(p * white)
@@ -159,25 +161,84 @@ def test_targets_never_clip_and_keep_gradation_in_highlights() -> None:
     assert target.max(-1)[brightest_tenth].std() > 0.01
 
 
-def test_prints_of_dim_scenes_are_finished_and_those_of_bright_ones_are_not() -> None:
-    checks = (np.add.outer(np.arange(90), np.arange(120)) % 2)[..., None]
-    p = (picture() * 0.9 + 0.1 * checks).astype(np.float32)
-
-    def colour_and_detail(ev: float, finish: bool) -> tuple[float, float]:
-        scene = Scene(p, shot(ev=ev))
-        if not finish:
-            scene._finished = lambda display: display  # type: ignore[method-assign]
+def test_prints_have_the_colour_of_the_scene_a_black_and_a_white() -> None:
+    p = 0.3 * picture() + 0.6 * X[..., None]
+    for ev in (0.0, 3.0, 6.0):
+        scene = Scene(p, shot(ev=ev, contrast=0.0))
         printed = scene.print(p, Y, X)
-        return float(np.ptp(printed, -1).mean()), float(np.abs(np.diff(printed, axis=1)).mean())
+        a, b = (np.ptp(v, -1)[20:70, 20:100] for v in (printed, p))
+        assert a.mean() > 0.99 * b.mean()
+    assert np.quantile(printed @ LUMA, 0.01) < 0.05
+    assert np.quantile(printed.max(-1), 0.995) > 0.93
 
-    raw, finished = colour_and_detail(5.0, False), colour_and_detail(5.0, True)
-    assert finished[0] < 0.9 * raw[0]
-    assert finished[1] > 1.1 * raw[1]
-    assert colour_and_detail(0.0, True) == pytest.approx(colour_and_detail(0.0, False))
-    black, white = Scene.PAPER
-    dark_and_light = np.stack([np.zeros((9, 9, 3)), np.ones((9, 9, 3))]).astype(np.float32)
-    for flat, paper in zip(dark_and_light, (black, white), strict=True):
-        assert Scene(p, shot(ev=5.0))._finished(flat) == pytest.approx(paper)
+
+def test_night_stays_night() -> None:
+    p = picture()
+    conditions = Conditions(ev=(2, 3, 8), key=0.5, night=(5.5, 0.5))
+    keys = {
+        ev: Shot.sample(np.random.default_rng(0), ev, conditions).key for ev in (2.0, 5.5, 6.5, 7.5)
+    }
+    assert keys[2.0] == keys[5.5] == 0.5
+    assert keys[6.5] == pytest.approx(0.5 / 2**0.5)
+    assert keys[7.5] == pytest.approx(0.25)
+    means = [
+        float(Scene(p, shot(ev=ev, key=keys[ev])).print(p, Y, X).mean()) for ev in (5.5, 6.5, 7.5)
+    ]
+    assert means[0] > means[1] > means[2]
+
+
+def test_shadows_below_the_noise_fade_to_black_and_others_stay() -> None:
+    ramp = np.broadcast_to(X[..., None] ** 2, (90, 120, 3)).astype(np.float32)
+    printed = {
+        read: Scene(ramp, shot(ev=4.0, noise=Noise(0.0, read))).print(ramp, Y, X)[45, :, 0]
+        for read in (0.0, 1e-8, 1e-3)
+    }
+    assert printed[1e-8][40:] == pytest.approx(printed[0.0][40:], abs=0.02)
+    assert printed[0.0][40] > 0.1
+    assert printed[1e-3][40] < 0.02
+    for values in printed.values():
+        assert (np.diff(values[2:-2]) >= -1e-3).all()
+
+
+def test_prints_keep_part_of_the_colour_of_the_light() -> None:
+    grey = np.repeat(picture().mean(-1, keepdims=True), 3, -1)
+    warm = (1.2, 1.0, 0.7)
+    scene = Scene(grey, shot(ambient=warm, contrast=0.0))
+    dim = srgb_to_linear(scene.expose(grey, Y, X, np.random.default_rng(0)))
+    printed = scene._printed(grey, Y, X)
+    middle = np.s_[30:60, 40:80]
+    ratios = [np.log((a[middle][..., 0] / a[middle][..., 2]).mean()) for a in (dim, printed)]
+    assert ratios[0] == pytest.approx(np.log(1.2 / 0.7), rel=0.05)
+    assert ratios[1] == pytest.approx(Scene.AMBIENT * ratios[0], rel=0.05)
+
+
+def test_radiance_is_exposed_without_undoing_a_tone_curve() -> None:
+    lamp = np.full((90, 120, 3), 0.2, np.float32)
+    lamp[40:50, 50:60] = 30.0
+    scene = Scene(lamp, shot(ev=3.0), "radiance")
+    assert not scene.identity
+    dim = srgb_to_linear(scene.expose(lamp, Y, X, np.random.default_rng(0)))
+    assert undo_contrast(dim[0, 0], 0.0) == pytest.approx(0.2 / 8, rel=0.4)
+    assert dim[45, 55].min() > 0.99
+    printed = scene.print(lamp, Y, X)
+    assert printed.max() < 0.99
+    assert printed[45, 55, 0] > printed[0, 0, 0] > dim[0, 0, 0]
+
+
+def test_grey_cameras_have_one_noise() -> None:
+    p = np.repeat(picture().mean(-1, keepdims=True), 3, -1)
+    grey = shot(grey=True, noise=Noise(1e-3, 1e-5), electrons=300.0)
+    dim = Scene(p, grey).expose(p, Y, X, np.random.default_rng(0))
+    assert np.ptp(dim, -1).max() == 0
+
+
+def test_stored_values_can_have_shot_noise() -> None:
+    flat = np.full((200, 200, 3), 0.5, np.float32)
+    y, x = np.linspace(0, 1, 200, dtype=np.float32)[:, None], np.linspace(0, 1, 200)[None]
+    exposed = Scene(flat, shot(electrons=255.0, ev=3.0)).expose(
+        flat, y, x.astype(np.float32), np.random.default_rng(0)
+    )
+    assert exposed.std() == pytest.approx(np.sqrt(exposed.mean() / 255), rel=0.05)
 
 
 def test_lamp_light_is_compressed_and_gentle_light_is_kept() -> None:
@@ -186,7 +247,8 @@ def test_lamp_light_is_compressed_and_gentle_light_is_kept() -> None:
         (LightField("gentle", 0.8, (0.5, 0.5), 0.3, 0.7), 0.95, 1.05),
         (LightField("lamp", 4.0, (0.3, 0.3), 0.3, 0.0), 0.45, 0.6),
     ):
-        printed = np.log2(Scene(grey, shot(light=light))._printed_light(grey, Y, X))
+        scene = Scene(grey, shot(light=light))
+        printed = np.log2(scene._printed(grey, Y, X))
         ratio = np.ptp(printed) / np.ptp(light(Y, X, grey[..., 0]))
         assert low < ratio < high
 
