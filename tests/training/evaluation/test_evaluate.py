@@ -84,6 +84,20 @@ def test_another_method_s_pictures_are_scored_beside(
     assert found["perfect"]["SSIM"] == "1.000"
 
 
+def test_a_sheet_shows_all_side_by_side(pairs: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        save(tmp_path / "red" / f"{number}.png", np.full((192, 192, 3), (255, 0, 0), np.uint8))
+    sheet = tmp_path / "sheet.png"
+    main([
+        str(pairs), "--no-model", "--compare", str(tmp_path / "red"), "--sheet", str(sheet),
+    ])  # fmt: skip
+    pixels = np.asarray(PILImage.open(sheet))
+    rows_, columns = 20 + 2 * 304, 3 * 304  # input, red, truth
+    assert pixels.shape == (rows_, columns, 3)
+    assert (pixels[170, 304 + 150] == (255, 0, 0)).all()
+    assert pixels[170, 150].max() < pixels[170, 2 * 304 + 150].max()
+
+
 def test_a_missing_or_misshapen_picture_of_another_method_is_named(
     pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

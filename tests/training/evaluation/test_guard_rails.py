@@ -13,7 +13,10 @@ from skimage import data
 from napari_dcr.training.evaluation import guard_rails
 from napari_dcr.training.evaluation.guard_rails import (
     Rail,
+    check_colours,
+    check_drawings,
     check_flicker,
+    check_grain,
     check_highlights,
     check_slider,
     check_synthetic,
@@ -65,6 +68,44 @@ def test_a_flat_picture_has_no_contrast_to_keep(pictures: Path, tmp_path: Path) 
     assert kept(check_highlights(untouched, tmp_path)) == [True] * 3
 
 
+def test_dull_colours_and_grey_blacks_are_stopped(pictures: Path) -> None:
+    def dull(picture: np.ndarray) -> np.ndarray:
+        grey = picture.mean(-1, keepdims=True)
+        return (20 + 0.85 * (grey + 0.8 * (picture - grey))).astype(np.uint8)
+
+    rails = check_colours(untouched, pictures).rails
+    assert [rail.kept for rail in rails[:1] + rails[2:]] == [True, True]
+    finding = check_colours(dull, pictures)
+    assert kept(finding) == [False, False, False]
+    assert finding.rails[0].seen == pytest.approx(0.68, abs=0.06)
+
+
+def test_grey_whites_lifted_blacks_and_lost_levels_are_stopped() -> None:
+    def as_it_is(picture: np.ndarray, depth: int) -> np.ndarray:
+        return np.where(picture == 1, 40, picture)
+
+    def towards_grey(picture: np.ndarray, depth: int) -> np.ndarray:
+        return (0.02 * picture + 120).astype(np.uint8)
+
+    assert kept(check_drawings(as_it_is)) == [True] * 4
+    assert kept(check_drawings(towards_grey)) == [False] * 4
+
+
+def test_grain_is_stopped() -> None:
+    def smooth(picture: np.ndarray) -> np.ndarray:
+        return np.full_like(picture, 80)
+
+    def noisy(picture: np.ndarray) -> np.ndarray:
+        return np.clip(picture.astype(int) * 4, 0, 255)
+
+    assert kept(check_grain(smooth)) == [True, True]
+    finding = check_grain(noisy)
+    assert kept(finding) == [False, False]
+    assert finding.values["grain"]["20 of 255 electrons, RGB"] == pytest.approx(
+        4 * 20**0.5, rel=0.1
+    )
+
+
 def test_a_slider_that_does_nothing_is_stopped(pictures: Path) -> None:
     assert kept(check_slider(brighten, pictures)) == [True]
     assert kept(check_slider(untouched, pictures)) == [False]
@@ -86,7 +127,7 @@ def test_losing_the_picture_is_stopped(pictures: Path) -> None:
         return np.full_like(picture, 128)
 
     finding = check_synthetic(lose, pictures)
-    assert kept(finding) == [False]
+    assert kept(finding) == [False, False]
     dim = [np.mean(list(finding.values[f"psnr of input at -{ev} EV"].values())) for ev in (2, 4, 6)]
     assert dim[0] > dim[1] > dim[2]
     assert finding.table.count("\n| -") == 3 * 2 + 1

@@ -184,3 +184,26 @@ def test_highlight_contrast_looks_at_the_input_s_brightest_tenth_alone() -> None
 def test_highlight_contrast_of_a_flat_input_is_not_a_number() -> None:
     flat = np.full((30, 30, 3), 9, np.uint8)
     assert np.isnan(metrics.highlight_contrast(flat, flat))
+
+
+def test_chroma_and_levels_follow_the_picture() -> None:
+    picture = data.astronaut()[:128, :128]
+    grey = np.repeat(metrics.luma8(picture)[..., None], 3, -1)
+    half = np.rint((picture.astype(float) + grey) / 2).astype(np.uint8)
+    assert metrics.chroma(grey) < 0.5
+    assert 0 < metrics.chroma(half) < metrics.chroma(picture)
+    assert metrics.chroma_ratio(picture, picture) == pytest.approx(1)
+    assert 0.4 < metrics.chroma_ratio(half, picture) < 0.6
+    levels = np.zeros((100, 100, 3), np.uint8)
+    levels[:50] = 255
+    assert metrics.lightness_levels(levels) == pytest.approx((0, 100), abs=0.1)
+
+
+def test_texture_gain_is_a_share_and_noise_counts_for_nothing() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(60, 190, (160, 160, 3)).astype(np.uint8)
+    faint = np.rint(125 + 0.6 * (truth.astype(float) - 125)).astype(np.uint8)
+    assert metrics.texture_gain(truth, truth) == pytest.approx(1)
+    assert metrics.texture_gain(faint, truth) == pytest.approx(0.6, abs=0.01)
+    noise = np.clip(rng.normal(125, 30, truth.shape), 0, 255).astype(np.uint8)
+    assert metrics.texture_gain(noise, truth) == pytest.approx(0, abs=0.05)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as PILImage
+from PIL import ImageDraw
 from tqdm import tqdm
 
 import napari_dcr
@@ -50,6 +51,8 @@ COLUMNS = {
     "ms_ssim": Column("MS-SSIM", 3),
     "ciede2000": Column("CIEDE2000", 2),
     "ciede2000_hue": Column("its hue term", 2),
+    "chroma_ratio": Column("chroma, RMS over truth's", 2),
+    "texture_gain": Column("texture kept", 2),
     "niqe": Column("NIQE", 2),
     "loe": Column("LOE", 0),
     "blown_growth": Column("blown, points over input", 2, signed=True),
@@ -74,6 +77,8 @@ AGAINST_TRUTH: dict[str, Callable[[metrics.Picture, metrics.Picture], float]] = 
     "ms_ssim": metrics.ms_ssim,
     "ciede2000": metrics.ciede2000,
     "ciede2000_hue": metrics.ciede2000_hue,
+    "chroma_ratio": metrics.chroma_ratio,
+    "texture_gain": metrics.texture_gain,
 }
 
 
@@ -190,6 +195,44 @@ def evaluate(cases: Iterable[Case], methods: dict[str, Method], shrink: int = 1)
             yield Score(name, case.name, score(method(low, case), low, truth))
 
 
+def contact_sheet(
+    cases: Iterable[Case], methods: dict[str, Method], shrink: int = 1, height: int = 300
+) -> PILImage.Image:
+    """Place results side by side: a row for each picture, a titled column for each method.
+
+    Parameters
+    ----------
+    cases : iterable of Case
+    methods : dict of str to Method
+        In the order of the columns, between the input and the truth, where there is one.
+    shrink : int
+        See `load`.
+    height : int
+        Of a picture on the sheet, in pixels.
+    """
+    methods = {"input": lambda low, _: low, **methods}
+    rows, titles = [], list(methods)
+    for case in cases:
+        low = load(case.low, shrink)
+        pictures = [method(low, case) for method in methods.values()]
+        if case.truth:
+            pictures.append(load(case.truth, shrink))
+            titles = [*methods, "truth"]
+        width = round(low.shape[1] * height / low.shape[0])
+        rows.append([PILImage.fromarray(p).resize((width, height)) for p in pictures])
+    widest, title = max(row[0].width for row in rows), 20
+    size = (widest + 4) * len(titles), title + (height + 4) * len(rows)
+    sheet = PILImage.new("RGB", size, "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, name in enumerate(titles):
+        pen.text((column * (widest + 4) + 4, 4), name, fill="black")
+        for number, row in enumerate(rows):
+            if column < len(row):
+                place = column * (widest + 4), title + number * (height + 4)
+                sheet.paste(row[column], place)
+    return sheet
+
+
 def table(scores: Sequence[Score]) -> str:
     """Means over the images as a Markdown table, a row for each method.
 
@@ -223,6 +266,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
+        if options.sheet:
+            contact_sheet(*_cases_and_methods(options), options.shrink).save(options.sheet)
+            return
         scores, report = _run(options)
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -268,12 +314,16 @@ def _parser() -> argparse.ArgumentParser:
         help="reduce all pictures to 1/N of their sides first",
     )
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--sheet", type=Path, metavar="FILE",
+        help="picture with the input, all results and the truth side by side, instead of scores",
+    )  # fmt: skip
     parser.add_argument("--csv", type=Path, help="file for the per-image scores")
     parser.add_argument("--markdown", type=Path, help="file for the table")
     return parser
 
 
-def _run(options: argparse.Namespace) -> tuple[list[Score], str]:
+def _cases_and_methods(options: argparse.Namespace) -> tuple[list[Case], dict[str, Method]]:
     cases = find_cases(options.folder, options.exposures)
     methods: dict[str, Method] = {}
     for folder in options.compare:
@@ -284,6 +334,11 @@ def _run(options: argparse.Namespace) -> tuple[list[Score], str]:
         if options.all_depths:
             depths, details = range(weights.load(model).network.stages + 1), (True, False)
         methods |= cascades(model, depths, details, options.device)
+    return cases, methods
+
+
+def _run(options: argparse.Namespace) -> tuple[list[Score], str]:
+    cases, methods = _cases_and_methods(options)
     progress = tqdm(cases, unit="picture", disable=None)
     scores = list(evaluate(progress, methods, options.shrink))
     kind = "pairs" if cases[0].truth else "pictures"

@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 import napari_dcr
+from napari_dcr.image.tone import linear_to_srgb, srgb_to_linear
 from napari_dcr.training.data import load_rgb
 from napari_dcr.training.evaluation import metrics
 from napari_dcr.training.evaluation.datasets import Case, find_cases
@@ -30,6 +31,11 @@ Enhance = Callable[..., metrics.Picture]
 EXPOSURES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 STOPS = (2.0, 4.0, 6.0)
 FRAMES = 30
+BLACK, WHITE = 3.0, 94.0
+"""CIELAB lightness of a real black and of a real white."""
+
+DEEPEST = 3
+"""Largest depth of the weights that are measured."""
 
 _COMPARISONS = {">=": operator.ge, "<": operator.lt, ">": operator.gt}
 
@@ -127,6 +133,7 @@ def check_synthetic(enhance: Enhance, folder: Path) -> Finding:
         "psnr_gt_mean": lambda a, b: metrics.psnr(metrics.match_mean(a, b), b),
         "ssim": metrics.ssim,
         "ciede2000_hue": metrics.ciede2000_hue,
+        "texture_gain": metrics.texture_gain,
     }
     values: dict[str, dict[str, float]] = {}
     for seed, (case, photograph) in enumerate(_pictures(folder)):
@@ -139,6 +146,9 @@ def check_synthetic(enhance: Enhance, folder: Path) -> Finding:
     matched = values["psnr_gt_mean of result at -4 EV"]
     promise = f"{folder.name} at -4 EV: GT-mean PSNR, mean, dB"
     rails = [Rail(promise, ">=", 24, _mean(matched), _worst(matched, min))]
+    texture = values["texture_gain of result at -2 EV"]
+    promise = f"{folder.name} at -2 EV: share of fine texture kept, mean"
+    rails.append(Rail(promise, ">=", 0.8, _mean(texture), _worst(texture, min)))
     rows = [
         [f"-{stops:.0f}", what,
          *(COLUMNS[k].text(_mean(values[f"{k} of {what} at -{stops:.0f} EV"])) for k in measures)]
@@ -148,6 +158,88 @@ def check_synthetic(enhance: Enhance, folder: Path) -> Finding:
     table = markdown(["EV", "", *(COLUMNS[key].title for key in measures)], rows)
     text = f"Dim renditions of {folder.name}\n\n{table}"
     return Finding(f"synthetic {folder.name}", values, rails, text)
+
+
+def check_colours(enhance: Enhance, folder: Path) -> Finding:
+    """Results have the colour of the picture, a real black, and a real white where it has one."""
+    colour, black, white = {}, {}, {}
+    for case, picture in _pictures(folder):
+        result = enhance(picture)
+        was = metrics.chroma(picture)
+        colour[case.name] = metrics.chroma(result) / was if was else 1.0
+        black[case.name], high = metrics.lightness_levels(result)
+        if metrics.lightness_levels(picture)[1] >= WHITE:
+            white[case.name] = high
+    deep = float(np.mean([level < BLACK for level in black.values()]))
+    values = {"chroma over the input's": colour, "black level": black, "white level": white}
+    rails = [
+        Rail(f"{folder.name}: mean chroma of the result over that of the picture, least", ">=", 1,
+             min(colour.values()), _worst(colour, min)),
+        Rail(f"{folder.name}: share of pictures with a black level (1 % quantile of L*) below"
+             f" {BLACK:g}", ">=", 0.75, deep, _worst(black, max)),
+    ]  # fmt: skip
+    if white:
+        rails.append(
+            Rail(f"{folder.name}: white level (99.5 % quantile of L*) where the picture has one,"
+                 " least", ">", WHITE, min(white.values()), _worst(white, min))
+        )  # fmt: skip
+    return Finding(f"colours {folder.name}", values, rails)
+
+
+def check_drawings(enhance: Enhance, _: Path | None = None) -> Finding:
+    """White, black, pages and masks come back as they are, at every depth."""
+    page = np.full((240, 320, 3), 252, np.uint8)
+    rng = np.random.default_rng(0)
+    for y in range(16, 224, 14):
+        for x in range(16, 300, 8):
+            page[y : y + 8, x : x + int(rng.integers(1, 6))] = 20
+    paper = page[..., 0] == 252
+    inside = np.zeros((200, 260), bool)
+    inside[60:140, 80:180] = True
+    white, sheet, black, gap = {}, {}, {}, {}
+    for depth in range(DEEPEST + 1):
+        draw = functools.partial(enhance, depth=depth)
+        for level in (246, 250, 255):
+            flat = np.full((200, 260, 3), level, np.uint8)
+            white[f"{level} at depth {depth}"] = float(draw(flat).min())
+        sheet[f"depth {depth}"] = float(np.median(draw(page)[paper]))
+        black[f"depth {depth}"] = float(draw(np.zeros((200, 260, 3), np.uint8)).max())
+        for name, mask in (("0 and 1", inside.astype(np.uint8)), ("0 and 255", 255 * inside)):
+            result = draw(np.repeat(mask[..., None], 3, -1).astype(np.uint8)).astype(float)
+            low, high = np.quantile(result[~inside], 0.99), np.quantile(result[inside], 0.01)
+            gap[f"{name} at depth {depth}"] = float(high - low)
+    values = {"white": white, "paper": sheet, "black": black, "gap": gap}
+    return Finding("drawings", values, [
+        Rail("flat 246 to 255, least value", ">=", 238, min(white.values()), _worst(white, min)),
+        Rail("paper of 252, median", ">=", 247, min(sheet.values()), _worst(sheet, min)),
+        Rail("flat black, largest value", "<", 30, max(black.values()), _worst(black, max)),
+        Rail("two levels, gap between them", ">=", 20, min(gap.values()), _worst(gap, min)),
+    ])  # fmt: skip
+
+
+def check_grain(enhance: Enhance, _: Path | None = None) -> Finding:
+    """Flat patches come out smooth: deviation of the result, of 255, mean of the channels."""
+    rng = np.random.default_rng(0)
+    grain = {}
+    # Beside bright ground, as patches are in pictures. Shot noise of 255 electrons at full scale.
+    levels = np.full((256, 256, 3), 20.0)
+    levels[:128], levels[:, 192:] = 8, 120
+    photons = np.clip(rng.poisson(levels), 0, 255).astype(np.uint8)
+    for name, picture in (("RGB", photons), ("grey", photons[..., 0])):
+        result = np.atleast_3d(enhance(picture)).astype(float)
+        for level, patch in ((20, result[144:240, 16:176]), (8, result[16:112, 16:176])):
+            grain[f"{level} of 255 electrons, {name}"] = float(patch.std((0, 1)).mean())
+    # A wall 24 times too dark.
+    wall = srgb_to_linear(np.full((256, 256, 3), 0.5, np.float32)) / 24
+    wall[:, 192:] *= 4
+    noisy = wall + rng.standard_normal(wall.shape) * np.sqrt(4e-4 * wall + 2e-6)
+    dim = metrics.to_8_bits(linear_to_srgb(np.clip(noisy, 0, 1)))
+    wall_grain = float(enhance(dim)[16:240, 16:176].astype(float).std((0, 1)).mean())
+    values = {"grain": {**grain, "wall": wall_grain}}
+    return Finding("grain", values, [
+        Rail("grain of flat patches in shot noise, most", "<", 4, max(grain.values()), _worst(grain, max)),
+        Rail("grain of a flat wall 24 times too dark", "<", 2, wall_grain),
+    ])  # fmt: skip
 
 
 def check_slider(enhance: Enhance, folder: Path) -> Finding:
@@ -222,7 +314,9 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = [
         *((check_well_lit, folder) for folder in options.wellit),
         *((check_highlights, folder) for folder in options.dim),
+        *((check_colours, folder) for folder in options.colours),
         *((check_slider, folder) for folder in options.slider),
+        *((check, None) for check in (check_drawings, check_grain) if options.drawn),
         *(
             (check, folder)
             for folder in options.clean
@@ -230,7 +324,9 @@ def main(arguments: list[str] | None = None) -> int:
         ),
     ]
     if not wanted:
-        parser.error("nothing to measure: give --wellit, --dim, --clean or --slider")
+        parser.error(
+            "nothing to measure: give --wellit, --dim, --colours, --clean, --slider or --drawn"
+        )
     try:
         findings = [check(enhance, folder) for check, folder in wanted]
     except (ValueError, OSError) as error:
@@ -258,11 +354,16 @@ def _parser() -> argparse.ArgumentParser:
     folders = {
         "--wellit": "well-lit pictures that are to come back as they are",
         "--dim": "dim pictures whose highlights are to be kept",
+        "--colours": "dim pictures whose colours are to be kept",
         "--clean": "clean photographs for dim renditions, and for a stack",
         "--slider": "pictures that the exposure slider is to brighten step by step",
     }
     for name, text in folders.items():
         parser.add_argument(name, type=Path, nargs="+", default=[], metavar="FOLDER", help=text)
+    parser.add_argument(
+        "--drawn", action="store_true",
+        help="white, black, pages, masks and flat patches of noise, which need no folder",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto")
     parser.add_argument("--csv", type=Path, help="file for the values of every picture")
     parser.add_argument("--markdown", type=Path, help="file for the tables")

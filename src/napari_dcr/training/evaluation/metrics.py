@@ -192,6 +192,37 @@ def ciede2000_terms(lab1: Values, lab2: Values) -> tuple[Values, Values, Values,
     )
 
 
+def chroma(picture: Picture) -> float:
+    """Mean CIELAB chroma (D65): 0 for grey."""
+    _, a, b = np.moveaxis(rgb2lab(picture), -1, 0)
+    return float(np.hypot(a, b).mean())
+
+
+def chroma_ratio(result: Picture, truth: Picture) -> float:
+    """Root mean square of CIELAB chroma, result over truth: above 1 where it is more colourful."""
+    mine, theirs = (float(np.square(rgb2lab(p)[..., 1:]).sum(-1).mean()) for p in (result, truth))
+    return float(np.sqrt(mine / theirs)) if theirs else float("nan")
+
+
+def lightness_levels(picture: Picture) -> tuple[float, float]:
+    """Black and white level: the quantiles 0.01 and 0.995 of CIELAB lightness, 0 to 100."""
+    low, high = np.quantile(rgb2lab(picture)[..., 0], [0.01, 0.995])
+    return float(low), float(high)
+
+
+def texture_gain(result: Picture, truth: Picture) -> float:
+    """Share of the truth's fine luma texture that a result shows: 1 for all of it.
+
+    The regression of the result on the truth in the band between Gaussians of 0.5 and 2
+    pixels, so that noise counts for nothing.
+    """
+    mine, theirs = (
+        ndimage.gaussian_filter(_luma(p), 0.5) - ndimage.gaussian_filter(_luma(p), 2)
+        for p in (result, truth)
+    )
+    return float((mine * theirs).sum() / (theirs * theirs).sum())
+
+
 def lightness_order_error(result: Picture, low: Picture) -> float:
     """Lightness order error (LOE) of Wang et al. 2013: whether brighter stays brighter.
 

@@ -320,12 +320,13 @@ class Shot:
             stops = min(stops, rng.uniform(0.5, 4.5))
         # The brighter the picture, the better cameras balance it, and the more of its colours
         # is the scene's own.
-        dimness = float(np.clip(((stops if ev is None else ev) - 2) / 3.5, 0, 1))
+        dimness = _dimness(float(stops if ev is None else ev))
         tint = rng.normal(0, 0.03)
         balance = 2 ** np.array([tint + rng.normal(0, 0.02), 0, -tint + rng.normal(0, 0.02)])
         # The black level drifts by a fraction of what a dim mid-tone reads.
         dim_grey = 0.18 * 2.0 ** -(stops if ev is None else ev)
-        black = dim_grey * (rng.normal(0, 0.05) + rng.normal(0, 0.015, 3))
+        drift = 0.015 + 0.03 * dimness
+        black = dim_grey * (rng.normal(0, 0.05) + rng.normal(0, drift, 3))
         contrast = camera_contrast = float(rng.uniform(0, 0.6))
         least, most = conditions.black
         if most > least and rng.random() < 0.5:
@@ -380,6 +381,11 @@ class Shot:
         )
 
 
+def _dimness(ev: float) -> float:
+    """Share of what goes wrong in the dark: from 2 to 5.5 stops below a normal exposure."""
+    return float(np.clip((ev - 2) / 3.5, 0, 1))
+
+
 class Scene:
     """A scene, seen by one camera under the circumstances of a `Shot`.
 
@@ -404,7 +410,7 @@ class Scene:
     AMBIENT = 0.85
     """Share of the light's colour, in its logarithm, that a print keeps."""
 
-    FADE = 0.07
+    FADE = 0.05
     """Of the noise's variance, the squared light at which shadows have half of theirs left in
     the print: deeper ones fade to black, for nobody can tell what was there."""
 
@@ -488,12 +494,13 @@ class Scene:
         black, white = np.quantile(display @ LUMA, [0.004, 0.996])
         brightest_white = np.quantile(brightest(display, -1), 0.997)
         # A real black, full contrast, and no channel that clips; a foggy scene is stretched
-        # by half at most.
+        # by half at most. In the dark nobody can tell which of the shadows is the deepest.
+        deepest = 0.003 + 0.017 * _dimness(self.shot.ev)
         scale = min(
             0.96 / max(white - black, 1e-3), self.WHITE / max(brightest_white - black, 1e-3)
         )
         self._scale = 1 + darkness * (float(np.clip(scale, 0.85, 1.5)) - 1)
-        self._black = darkness * float(np.clip(black - 0.009 / self._scale, 0, 0.16))
+        self._black = darkness * float(np.clip(black - deepest / self._scale, 0, 0.16))
 
     def print(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
         """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1]."""
