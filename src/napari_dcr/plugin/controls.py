@@ -276,7 +276,7 @@ class Controls:
         return Options(
             model=self.chosen_model,
             depth=self.depth.value,
-            detail=self.detail.value,
+            detail=self.detail.value or self._keeps_intensities,
             strength=self.strength.value,
             exposure=self.exposure.value,
             denoise=self.denoise.value,
@@ -375,7 +375,9 @@ class Controls:
         else:
             last = ": cleanest" if depth == self.depth.max else ""
             self.stage.value = f"{first} to {stage_name(depth)}{last}"
-        self.detail.enabled = depth > 0
+        self.detail.enabled = depth > 0 and not self._keeps_intensities
+        idle = ": no difference with these weights" if self._keeps_intensities else ""
+        self.detail.text = f"detail module{idle}"
 
     def _show_extent(self, _: object = None) -> None:
         whole = self.extent.value == "all"

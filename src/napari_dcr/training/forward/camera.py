@@ -491,11 +491,13 @@ class Scene:
             bright = (self._tone(shoulder(sample * self._gain, self._peak)) @ LUMA).mean()
             low, high = (self._gain, high) if bright < wanted else (low, self._gain)
         display = self._tone(shoulder(sample * self._gain, self._peak))
-        black, white = np.quantile(display @ LUMA, [0.004, 0.996])
+        # In the dark nobody can tell which of the shadows is the deepest.
+        dimness = _dimness(self.shot.ev)
+        deepest = 0.003 + 0.017 * dimness
+        black, white = np.quantile(display @ LUMA, [0.013 - 0.009 * dimness, 0.996])
         brightest_white = np.quantile(brightest(display, -1), 0.997)
         # A real black, full contrast, and no channel that clips; a foggy scene is stretched
-        # by half at most. In the dark nobody can tell which of the shadows is the deepest.
-        deepest = 0.003 + 0.017 * _dimness(self.shot.ev)
+        # by half at most.
         scale = min(
             0.96 / max(white - black, 1e-3), self.WHITE / max(brightest_white - black, 1e-3)
         )
