@@ -311,7 +311,7 @@ def main(arguments: list[str] | None = None) -> int:
     enhance = functools.partial(
         napari_dcr.enhance, model=options.model, device=options.device, precision="fp32"
     )
-    wanted = [
+    wanted: list[tuple[Callable[..., Finding], Path | None]] = [
         *((check_well_lit, folder) for folder in options.wellit),
         *((check_highlights, folder) for folder in options.dim),
         *((check_colours, folder) for folder in options.colours),
