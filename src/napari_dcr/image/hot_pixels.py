@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_dcr.image.noise import NoiseModel
 
-SIGNIFICANCE = 9.0
+SIGNIFICANCE = 8.5
 """Standard deviations of the surroundings by which a pixel must leave the range of its neighbours."""
 
 REPEATED = 5.0
@@ -34,6 +34,9 @@ MOST = 0.02
 
 BAND = 1 << 17
 """Pixels that are compared at once: intermediate results stay in the processor's cache."""
+
+SPAN = 128
+"""Columns over which the noise is taken to be alike."""
 
 RING = [(y, x) for y in range(-2, 3) for x in range(-2, 3) if max(abs(y), abs(x)) == 2]
 NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
@@ -85,6 +88,8 @@ def find_candidates(plane: NDArray[Any]) -> NDArray[Any]:
     height, width = plane.shape
     if min(height, width) < 5:
         return np.empty(0, CANDIDATE)
+    if plane.dtype.kind == "i" or plane.dtype == np.float16:  # differences must not overflow
+        plane = plane.astype(np.int32 if plane.dtype.kind == "i" else np.float32)
     # Reflected two pixels from the border: neither a pixel nor a neighbour is there twice.
     padded = np.pad(plane, 1, "edge")
     padded[0], padded[-1] = padded[3], padded[-4]
@@ -111,18 +116,31 @@ def _outstanding(padded: NDArray[Any]) -> NDArray[np.intp]:
         gap = np.maximum(own - np.minimum(own, low), high - np.minimum(own, high))
     else:
         gap = np.maximum(own - low, high - own)
-    sample = np.abs(np.subtract(own[::4, ::8], right[::4, ::8], dtype=np.float64))
-    sample = sample[np.isfinite(sample)]
-    # Six times this quantile are 2.7 standard deviations of Gaussian noise.
-    usual = 6 * float(np.quantile(sample, 0.25)) if sample.size else 0.0
-    y, x = np.divmod(np.flatnonzero(gap > gap.dtype.type(usual)), own.shape[1])
+    usual = _usual_difference(own, right)
+    most = np.inf if gap.dtype.kind == "f" else np.iinfo(gap.dtype).max
+    limit = np.minimum(usual, most).astype(gap.dtype)
+    y, x = np.divmod(np.flatnonzero(gap > limit), own.shape[1])
     near = np.stack([padded[1 + y + dy, 1 + x + dx] for dy, dx in NEIGHBOURS], 1)
     near = np.sort(near.astype(np.float64), 1)
     second, but_one, value = near[:, -2], near[:, 1], own[y, x].astype(np.float64)
     step = 1.0 if padded.dtype.kind in "iu" else 0.0
-    room = np.maximum(2.5 * np.maximum(second - but_one, step), usual)
+    room = np.maximum(2.5 * np.maximum(second - but_one, step), 0.5 * usual[x])
     far = np.maximum(value - second, but_one - value) > room
     return np.stack([y[far], x[far]], 1)
+
+
+def _usual_difference(own: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
+    """About 3.7 standard deviations of the noise around each column of a band, from some pixels."""
+    width = own.shape[1]
+    span = min(SPAN, width)
+    count = width // span
+    first, second = (a[::8, : count * span].astype(np.float64) for a in (own, right))
+    sample = np.abs(first - second).reshape(len(first), count, span)[:, :, ::3]
+    sample = sample.transpose(1, 0, 2).reshape(count, -1)
+    # Of the smaller half, which edges do not enter; missing pixels come last.
+    lower = np.sort(sample, 1)[:, : max(1, sample.shape[1] // 2)].mean(1)
+    usual = np.repeat(8 * np.nan_to_num(lower), span)
+    return np.pad(usual, (0, width - len(usual)), "edge")
 
 
 def _measured(plane: NDArray[Any], places: NDArray[np.intp]) -> NDArray[Any]:
@@ -211,7 +229,8 @@ def significant(
         near, far = (
             float(np.sum((own >= low) & (own < low + 1.5))) for low in (WEAKEST, WEAKEST + 1.5)
         )
-        decay = math.log(max((near + 1) / (far + 1), 1.25)) / 1.5
+        # Few candidates say nothing about the tail: then it is taken for a short one.
+        decay = math.log(max((near + 20) / (far + 1), 1.25)) / 1.5
         tail = far / (1 - math.exp(-1.5 * decay))
         limit = WEAKEST + 1.5 + math.log(max(2 * tail, 1.0)) / decay
         accepted |= own > max(needed, limit)

@@ -248,6 +248,22 @@ def score_cost() -> None:
     print(f"correcting it: {seconds(lambda: defects.correct(image[None], 0, 0)):.3f} s")
 
 
+def draw(model: str, path: Path) -> None:
+    """Draw a recording with offsets and hot pixels, restored as it is, and corrected."""
+    number, photons = list(scenes(2))[1]
+    rng = np.random.default_rng((SEED, number, 3))
+    camera = Scmos()
+    image = camera.expose(photons, rng) + 2 * offsets("columns", photons.shape, rng)
+    y, x = rng.integers(0, photons.shape[0], (2, 150))
+    image[y, x] += camera.gain * np.exp(rng.uniform(np.log(100), np.log(5000), 150))
+    striped = digital(image)
+    low, high = camera.offset, camera.offset + camera.gain * float(np.quantile(photons, 0.999))
+    pictures = [striped, restored(model, striped, "off"), restored(model, striped)]
+    shown = [np.clip((p.astype(np.float64) - low) / (high - low), 0, 1) ** 0.7 for p in pictures]
+    sheet = np.concatenate([np.pad(p, ((0, 0), (0, 6)), constant_values=1) for p in shown], 1)
+    PILImage.fromarray((255 * sheet[:, :-6]).round().astype(np.uint8)).save(path)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(
@@ -260,7 +276,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--only", choices=("offsets", "hot", "harm", "cost"), help="print one table alone"
     )
+    parser.add_argument(
+        "--picture", type=Path, help="draw an example to a .png file, and no tables"
+    )
     options = parser.parse_args(arguments)
+    if options.picture:
+        draw(options.model, options.picture)
+        return
     parts: dict[str, Callable[[], None]] = {
         "cost": score_cost,
         "hot": lambda: score_hot_pixels(options.model, options.scenes),
