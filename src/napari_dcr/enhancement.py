@@ -72,7 +72,7 @@ def enhance(
         float16, float32 or float64.  It is not modified.  The `photo` model
         takes grey images and channels one by one.  Of a multiscale image the
         finest level is taken; give another one by its own array or path.  Files are TIFF,
-        PNG, JPEG, BMP, WebP, FITS and SER; pixels of a file stay as they are stored where it has an
+        PNG, JPEG, BMP, WebP, FITS, SER and those of microscopes; pixels of a file stay as they are stored where it has an
         Orientation, by which viewers turn them.
     {options}
     return_report : bool

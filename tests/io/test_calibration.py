@@ -232,7 +232,7 @@ def test_calibration_survives_every_form(
     assert back.sizes == pytest.approx({**own.sizes})
     assert back.units == own.units
     assert back.channels == own.channels
-    words = own.to_ome()
+    words = own.to_ome(np.dtype("uint16"))
     assert all(words[f"PhysicalSize{a.upper()}"] == size for a, size in sizes.items())
 
 

@@ -28,6 +28,7 @@ def assess_result(
     exposure: float,
     warnings: InputWarnings,
     link_frames: bool,
+    bits: int = 0,
 ) -> list[Report]:
     """Compare a result with its source, channel by channel, on some windows of it.
 
@@ -47,6 +48,8 @@ def assess_result(
         About the source; the report of a channel repeats those that concern it.
     link_frames : bool
         Whether all frames share what is linked.
+    bits : int
+        That integers were recorded with; 0 for all of their dtype's.
     """
     frames = list(layout.frames())
     places = _windows(len(frames), layout.height, layout.width)
@@ -75,7 +78,7 @@ def assess_result(
         notes = [*doubts, *model.doubts(shared.noise, level)]
         report = assess(
             windows, shared.noise.model, black, notes, source.dtype,
-            shared.noise.neighbour_correlation(),
+            shared.noise.neighbour_correlation(), bits,
         ).in_unit(1 / unit)  # fmt: skip
         report = replace(report, correlation=shared.noise.describe_correlation())
         if shared.defects is not None:

@@ -198,7 +198,7 @@ class Run:
         return assess_result(
             self.conditioning.source(self._layout), result, self._layout, self._links.__getitem__,
             self._setup.model, self._options.exposure, self._opened.warnings,
-            self._options.link_frames,
+            self._options.link_frames, self._opened.bits,
         )  # fmt: skip
 
     def residual(self, result: NDArray[Any]) -> NDArray[Any]:

@@ -201,6 +201,9 @@ class Opened:
         enhanced the image; the record of the result lists them.
     measured : bool
         Whether the format holds measurements, so that the model "auto" is `microscopy`.
+    bits : int
+        That integers were recorded with, where the file says so: 4095 of 12 bits is
+        saturated; 0 where it does not.
     """
 
     array: Any
@@ -213,6 +216,7 @@ class Opened:
     nodata: float | None = None
     warnings: InputWarnings = field(default_factory=InputWarnings)
     measured: bool = False
+    bits: int = 0
 
     def source(self, layout: Layout) -> Source:
         """What tiles are read from; windows are masked where pixels are missing."""

@@ -153,6 +153,7 @@ def assess(
     warnings: Sequence[str] = (),
     dtype: np.dtype[Any] | None = None,
     expected_correlation: float = 0.0,
+    bits: int = 0,
 ) -> Report:
     """Compare windows of an image with those of its restoration.
 
@@ -170,10 +171,14 @@ def assess(
         That the input was recorded in, if it is another one now.
     expected_correlation : float
         Correlation of the noise itself between neighbouring pixels.
+    bits : int
+        That integers were recorded with; 0 for all of their dtype's.
     """
     dtype = dtype or windows[0][0].dtype
     integer = dtype.kind in "iu"
     top = np.iinfo(dtype).max if integer else np.inf
+    if bits and integer:
+        top = min(top, 2**bits - 1)
     means, varied, residuals = [], [], []
     sums = np.zeros(2)
     saturated = pixels = 0

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+
 UNITS = {
     "angstrom": ("Å", "angstrom"),
     "nanometer": ("nm", "nm"),
@@ -65,6 +67,8 @@ class Calibration:
     channels : tuple of Channel
     name : str
         Of the image.
+    bits : int
+        That a sample was recorded with, where they are fewer than those of its dtype; else 0.
     """
 
     sizes: dict[str, float] = field(default_factory=dict)
@@ -72,6 +76,7 @@ class Calibration:
     origin: dict[str, float] = field(default_factory=dict)
     channels: tuple[Channel, ...] = ()
     name: str = ""
+    bits: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.sizes or any(c.name or c.colour for c in self.channels))
@@ -126,7 +131,8 @@ class Calibration:
                         "" if colour is None else f"{int(colour) & 0xFFFFFFFF:08X}"[:6],
                     )
                 )
-        return cls(sizes, units, {}, tuple(channels), image.get("Name", ""))
+        bits = int(pixels.get("SignificantBits", 0) or 0)
+        return cls(sizes, units, {}, tuple(channels), image.get("Name", ""), bits)
 
     @classmethod
     def of_ngff(
@@ -161,8 +167,8 @@ class Calibration:
             str(multiscale.get("name", "")),
         )
 
-    def to_ome(self) -> dict[str, Any]:
-        """As tifffile takes it for OME-XML."""
+    def to_ome(self, dtype: np.dtype[Any]) -> dict[str, Any]:
+        """As tifffile takes it for OME-XML of pixels of a dtype."""
         values: dict[str, Any] = {}
         for axis in SPACE:
             if axis in self.sizes:
@@ -177,6 +183,8 @@ class Calibration:
         colours = [_signed(c.colour) for c in self.channels if c.colour]
         if colours and len(colours) == len(self.channels):
             values.setdefault("Channel", {})["Color"] = colours
+        if self.bits and dtype.kind in "iu" and self.bits <= 8 * dtype.itemsize:
+            values["SignificantBits"] = self.bits
         if self.name:
             values["Name"] = self.name
         return values

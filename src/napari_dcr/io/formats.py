@@ -15,7 +15,7 @@ from napari_dcr.engine.devices import free_memory
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened, is_zarr
 from napari_dcr.image.axes import Layout
-from napari_dcr.io import fits, ome_zarr, pictures, ser, tiff
+from napari_dcr.io import czi, fits, ims, lif, mrc, nd2, oif, ome_zarr, pictures, ser, sif, tiff
 from napari_dcr.io.arrays import ArraySink, check_out, open_array
 from napari_dcr.io.files import (
     NotInstalled,
@@ -89,9 +89,36 @@ FITS_PACKED = Format(
 )  # fmt: skip
 SER = Format((".ser",), open=ser.open_ser, becomes=".fits")
 
+_STACK = ".ome.tif"
+"""What stacks of instruments become."""
+
+ND2 = Format((".nd2",), open=nd2.open_nd2, has_scenes=True, becomes=_STACK)
+CZI = Format((".czi",), open=czi.open_czi, has_scenes=True, becomes=_STACK)
+LIF = Format((".lif", ".lof", ".xlef"), open=lif.open_lif, has_scenes=True, becomes=_STACK)
+OIF = Format((".oib", ".oif"), open=oif.open_oif, becomes=_STACK)
+MRC = Format((".mrc", ".mrcs", ".map", ".rec"), open=mrc.open_mrc, becomes=_STACK)
+SIF = Format((".sif",), open=sif.open_sif, becomes=_STACK)
+IMS = Format((".ims",), open=ims.open_ims, becomes=_STACK)
+
 FORMATS = {
     suffix: form
-    for form in (TIFF, PNG, JPEG, BMP, WEBP, FITS, FITS_PACKED, SER)
+    for form in (
+        TIFF,
+        PNG,
+        JPEG,
+        BMP,
+        WEBP,
+        FITS,
+        FITS_PACKED,
+        SER,
+        ND2,
+        CZI,
+        LIF,
+        OIF,
+        MRC,
+        SIF,
+        IMS,
+    )
     for suffix in form.suffixes
 }
 """The format of each suffix."""

@@ -341,7 +341,7 @@ def _plan(path: Path, layout: Layout, dtype: np.dtype[Any], kept: Metadata, size
             xml = ome_tiff.described_as_one(kept.ome, dtype)
             arguments |= {"description": xml.encode(), "metadata": None}
         else:
-            values = kept.calibration.to_ome()
+            values = kept.calibration.to_ome(dtype)
             arguments |= {"ome": True, "metadata": {**values, "axes": axes.upper()}}
     else:
         if text is not None:

@@ -1,0 +1,72 @@
+"""MRC, the format of electron microscopes; mapped into memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.engine.sources import Opened
+from napari_dcr.io.calibration import Calibration
+from napari_dcr.io.files import import_optional, stamp_of, warnings_of
+from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.stacks import rounded, stack
+
+DELTAVISION = 96
+"""Byte at which DeltaVision's files, of a similar layout, have their identifier."""
+
+IMOD = (1146047817).to_bytes(4, "little")
+"""IMOD's stamp, at byte 152; the flags after it say whether mode 0 is signed."""
+
+
+def open_mrc(path: Path) -> Opened:
+    """Open an MRC without reading its pixels.
+
+    Mode 0 is signed by the standard. Files that IMOD wrote say so, or that it is not.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or one of another kind.
+    """
+    mrcfile = import_optional("mrcfile", "microscopes")
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if head[DELTAVISION : DELTAVISION + 2] in (b"\xa0\xc0", b"\xc0\xa0"):
+        raise ValueError("it is a DeltaVision file, which is not read; save it as OME-TIFF")
+    # Opened once to check it, as the memory map of a cut-off file says less.
+    data: Any = mrcfile.mmap(path, mode="r", permissive=False)
+    header, pixels = data.header, data.data
+    if pixels is None:
+        raise ValueError("it holds no pixels")
+    notes, kind = [], pixels.dtype
+    if kind.kind == "c":
+        raise ValueError("it holds a Fourier transform (mode 4), no image")
+    unsigned = kind == np.int8 and head[152:156] == IMOD and not head[156] & 1
+    if kind == np.int8:
+        kind = np.dtype("u1" if unsigned else "i2")
+        if not unsigned:
+            notes.append("its signed bytes (mode 0) are enhanced, and written, as int16")
+    shape = pixels.shape
+    leading: dict[str, int] = {}
+    if len(shape) == 4:
+        leading = {"t": shape[0], "z": shape[1]}
+    elif len(shape) == 3:
+        leading = {"z" if data.is_volume() else "t": shape[0]}
+
+    def read(place: dict[str, int], rows: slice, columns: slice) -> NDArray[Any]:
+        window = np.asarray(pixels[(*(place[a] for a in leading), rows, columns)])
+        return window.view(np.uint8) if unsigned else window
+
+    array, axes = stack(leading, shape[-2:], kind.newbyteorder("="), read, True, data.close)
+    steps = {a: rounded(float(data.voxel_size[a])) for a in "xyz" if float(data.voxel_size[a]) > 0 and a in axes}  # fmt: skip
+    labels = [bytes(text).decode("ascii", "replace").strip() for text in header.label[: int(header.nlabl)]]  # fmt: skip
+    calibration = Calibration(
+        steps, dict.fromkeys(steps, "angstrom"), {}, (), " ".join(labels)[:80]
+    )
+    return Opened(
+        array, axes, lambda: stamp_of(path), metadata=Metadata(calibration=calibration),
+        warnings=warnings_of(path, tuple(notes)), measured=True,
+    )  # fmt: skip

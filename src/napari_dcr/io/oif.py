@@ -1,0 +1,120 @@
+"""OIF and OIB, the formats of Olympus' FluoView; planes are read one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_dcr.engine.sources import Opened
+from napari_dcr.io.calibration import Calibration, Channel, unit_named
+from napari_dcr.io.files import import_optional, stamp_of, warnings_of
+from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.stacks import closed_on_error, stack
+
+LETTERS = {"T": "t", "C": "c", "Z": "z", "L": "l", "A": "a", "P": "p"}
+"""Letters of leading axes."""
+
+AXES = 9
+"""Axes that the settings file describes."""
+
+
+def open_oif(path: Path) -> Opened:
+    """Open an OIF or OIB without reading its pixels.
+
+    Raises
+    ------
+    ValueError
+        If it holds no image, or not all of its planes.
+    """
+    oiffile = import_optional("oiffile", "microscopes")
+    file = oiffile.OifFile(path)
+    with closed_on_error(file.close):
+        return _opened(path, file)
+
+
+def _opened(path: Path, file: Any) -> Opened:
+    """Describe what an open file holds."""
+    if not file.series:
+        raise ValueError("it holds no image")
+    series = file.series[0]
+    letters = str(getattr(series, "axes", ""))[: len(series.shape)].upper()
+    if len(letters) != len(series.shape) or not set(letters) <= set(LETTERS):
+        raise ValueError(f"its axes {letters or 'have no names'} are not known")
+    names = dict(zip((tuple(int(i) for i in p) for p in series.indices), series, strict=True))
+    missing = int(np.prod(series.shape)) - len(names)
+    if missing:
+        raise ValueError(f"{missing} of its {int(np.prod(series.shape))} planes are missing")
+    if path.suffix.lower() == ".oif":
+        for name in names.values():
+            _check_complete(path.parent / name)
+    sizes = dict(zip(letters, series.shape, strict=True))
+
+    def plane(place: tuple[int, ...]) -> NDArray[Any]:
+        return np.asarray(file.asarray(names[place]))
+
+    def read(place: dict[str, int], rows: slice, columns: slice) -> NDArray[Any]:
+        return plane(tuple(place[LETTERS[a]] for a in letters))[rows, columns]
+
+    first = plane((0,) * len(letters))
+    if first.ndim != 2 or min(first.shape) < 2:
+        raise ValueError(f"its planes have the shape {first.shape}; needed are rows and columns")
+    settings = dict(file.mainfile)
+    order = str(settings.get("Axis Parameter Common", {}).get("AxisOrder", "XY"))
+    notes = []
+    if order[:2] != "XY":
+        notes.append(
+            f"its planes are {order[1]} by {order[0]}; they are enhanced, and called, y by x"
+        )
+    array, axes = stack(
+        {LETTERS[a]: n for a, n in sizes.items()}, first.shape, first.dtype, read, close=file.close
+    )
+    calibration = _calibration(settings, sizes, path.stem)
+    return Opened(
+        array, axes, lambda: stamp_of(path),
+        metadata=Metadata(calibration=calibration), bits=calibration.bits,
+        warnings=warnings_of(path, tuple(notes)), measured=True,
+    )  # fmt: skip
+
+
+def _check_complete(path: Path) -> None:
+    """Say if the file of a plane is cut off."""
+    size = path.stat().st_size
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        ends = (a + b for a, b in zip(page.dataoffsets, page.databytecounts, strict=True))
+        if size < max(ends, default=0):
+            raise ValueError(f"{path.name} is cut off: it has {size} bytes")
+
+
+def _calibration(settings: dict[str, Any], sizes: dict[str, int], name: str) -> Calibration:
+    steps: dict[str, float] = {}
+    units: dict[str, str] = {}
+    reference = settings.get("Reference Image Parameter", {})
+    for axis, word in (("x", "Width"), ("y", "Height")):
+        step = float(reference.get(f"{word}ConvertValue") or 0)
+        unit = unit_named(str(reference.get(f"{word}Unit", "")))
+        if step > 0 and unit:
+            steps[axis], units[axis] = step, unit
+    for number in range(AXES):
+        entry = settings.get(f"Axis {number} Parameters Common", {})
+        code, count = str(entry.get("AxisCode", "")), int(entry.get("MaxSize") or 0)
+        unit = unit_named(str(entry.get("UnitName", "")))
+        if code not in ("Z", "T") or sizes.get(code, 1) < 2 or count < 2 or not unit:
+            continue
+        extent = abs(float(entry.get("EndPosition") or 0) - float(entry.get("StartPosition") or 0))
+        step = abs(float(entry.get("Interval") or 0)) or extent / (count - 1)
+        if step > 0:
+            steps[code.lower()], units[code.lower()] = step, unit
+    channels = []
+    for number in range(1, sizes.get("C", 1) + 1):
+        entry = settings.get(f"Channel {number} Parameters", {})
+        title = entry.get("DyeName") or entry.get("CH Name") or ""
+        if "transmitted" in str(entry.get("LightType", "")).lower():
+            title = f"{title} (transmitted light)"
+        channels.append(Channel(str(title)))
+    bits = int(reference.get("ValidBitCounts") or 0)
+    return Calibration(steps, units, {}, tuple(channels), name, bits)

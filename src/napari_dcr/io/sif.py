@@ -1,0 +1,51 @@
+"""SIF, the format of Andor's cameras; mapped into memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.engine.sources import Opened
+from napari_dcr.io.calibration import Calibration
+from napari_dcr.io.files import import_optional, stamp_of
+from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.stacks import stack
+
+MAGIC = b"Andor Technology Multi-Channel File"
+
+
+def open_sif(path: Path) -> Opened:
+    """Open a SIF without reading its pixels. Rows are as they are stored; Solis shows y upwards.
+
+    Raises
+    ------
+    ValueError
+        If it holds spectra, or fewer frames than it says.
+    """
+    sif_parser = import_optional("sif_parser", "microscopes")
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise ValueError(f"it is no file of Andor's, which begins with {MAGIC.decode()}")
+    frames, values = sif_parser.np_open(str(path), lazy="memmap")
+    count, height, width = frames.shape
+    if min(height, width) < 2:
+        raise ValueError(f"it holds {count} spectra of {max(height, width)} pixels, no image")
+    announced = int(values.get("NumberOfFrames", count))
+    if announced != count:
+        raise ValueError(f"it is cut off: it has {count} of {announced} frames")
+
+    def read(place: dict[str, int], rows: slice, columns: slice) -> NDArray[Any]:
+        return np.asarray(frames[place.get("t", 0), rows, columns])
+
+    leading = {"t": count} if count > 1 else {}
+    array, axes = stack(leading, (height, width), np.dtype("f4"), read, by_region=True)
+    interval = float(values.get("StackCycleTime") or values.get("CycleTime") or 0)
+    timed = count > 1 and interval > 0
+    calibration = Calibration({"t": interval} if timed else {}, {"t": "second"} if timed else {})
+    return Opened(
+        array, axes, lambda: stamp_of(path), metadata=Metadata(calibration=calibration),
+        measured=True,
+    )  # fmt: skip

@@ -1,0 +1,424 @@
+"""Formats of microscopes and scientific cameras: axes, pixels, metadata, gaps, damage."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import mrcfile
+import numpy as np
+import pytest
+import tifffile
+import yaozarrs
+import zarr
+from numpy.typing import NDArray
+from pylibCZIrw import czi
+
+import napari_dcr
+from napari_dcr.cli import main
+from napari_dcr.enhancement import drain
+from napari_dcr.input_warnings import InputWarning
+from tests.io.instruments import write_lif, write_nd2, write_oif, write_sif
+
+UNCHANGED: dict[str, Any] = {"depth": 0, "strength": 0.0, "device": "cpu"}
+
+
+def counts(shape: tuple[int, ...], dtype: str = "uint16", top: int = 4096) -> NDArray[Any]:
+    return np.random.default_rng(0).integers(0, top, shape).astype(dtype)
+
+
+def opened(path: Path, **how: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        return napari_dcr.open_image(path, **how)
+
+
+def pixels(path: Path, **how: Any) -> NDArray[Any]:
+    array = opened(path, **how).array
+    return array[(slice(None),) * array.ndim]
+
+
+def write_czi(path: Path, planes: dict[tuple[int, int, int], NDArray[Any]], **how: Any) -> Path:
+    """Planes by time, channel and z."""
+    with czi.create_czi(
+        str(path), exist_ok=True, compression_options=how.get("compression")
+    ) as file:
+        for (t, c, z), plane in planes.items():
+            file.write(plane, plane={"T": t, "C": c, "Z": z})
+        file.write_metadata(
+            "cells",
+            channel_names={0: "DAPI", 1: "GFP"},
+            scale_x=0.2e-6,
+            scale_y=0.3e-6,
+            scale_z=1e-6,
+        )
+    return path
+
+
+def write_ims(path: Path, stack: NDArray[Any]) -> Path:
+    """Imaris 5.5 of t, c, z, y, x; chunks are padded with what is no image."""
+    times, channels, *shape = stack.shape
+    with h5py.File(path, "w") as file:
+
+        def text(group: Any, name: str, value: str) -> None:
+            group.attrs[name] = np.frombuffer(value.encode(), "S1")
+
+        info = file.create_group("DataSetInfo/Image")
+        for axis, size, number, extent in zip("XYZ", shape[::-1], range(3), (5.0, 4.0, 6.0), strict=True):  # fmt: skip
+            text(info, axis, str(size))
+            text(info, f"ExtMin{number}", "1.0")
+            text(info, f"ExtMax{number}", str(1.0 + extent))
+        text(info, "Unit", "um")
+        text(info, "Name", "embryo")
+        clock = file.create_group("DataSetInfo/TimeInfo")
+        for t in range(times):
+            text(clock, f"TimePoint{t + 1}", f"2024-05-01 10:00:{3 * t:02}.000")
+        for c in range(channels):
+            group = file.create_group(f"DataSetInfo/Channel {c}")
+            text(group, "Name", f"stain {c}")
+            text(group, "Color", "1.0 0.5 0.0")
+            for t in range(times):
+                padded = np.full([-(-n // 16) * 16 for n in shape], 999, stack.dtype)
+                padded[tuple(slice(n) for n in shape)] = stack[t, c]
+                name = f"DataSet/ResolutionLevel 0/TimePoint {t}/Channel {c}/Data"
+                file.create_dataset(name, data=padded, chunks=(16, 16, 16), compression="gzip")
+    return path
+
+
+def write_mrc(path: Path, stack: NDArray[Any]) -> Path:
+    with mrcfile.new(path, overwrite=True) as file:
+        file.set_data(stack)
+        file.voxel_size = 3.5
+    return path
+
+
+STACK = counts((2, 2, 3, 20, 24))  # t, c, z, y, x
+
+
+def nd2_frames() -> NDArray[Any]:
+    return np.moveaxis(STACK, 1, -1).reshape(6, 20, 24, 2)
+
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "nd2": lambda path: write_nd2(path, nd2_frames(), {"T": 2, "Z": 3}, channels=2),
+    "czi": lambda path: write_czi(path, {i: STACK[i] for i in np.ndindex(2, 2, 3)}),
+    "lif": lambda path: write_lif(path, [
+        {"name": "a", "pixels": STACK, "dims": "TCZYX", "steps": {"T": 0.5, "Z": 1e-6, "Y": 2e-7, "X": 2e-7}, "bits": 12},
+    ]),
+    "oif": lambda path: write_oif(path, STACK, "TCZ"),
+    "ims": lambda path: write_ims(path, STACK),
+}  # fmt: skip
+"""Of files with the same time series of two channels and three planes."""
+
+SIZES = {
+    "nd2": {"t": 0.75, "z": 0.5, "y": 0.25, "x": 0.25},
+    "czi": {"z": 1.0, "y": 0.3, "x": 0.2},
+    "lif": {"t": 0.5, "z": 1.0, "y": 0.2, "x": 0.2},
+    "oif": {"t": 0.5, "z": 0.84, "y": 0.25, "x": 0.5},
+    "ims": {"t": 3.0, "z": 2.0, "y": 0.2, "x": 0.208333333333},
+}
+"""Micrometres and seconds."""
+
+NAMES = {
+    "nd2": ["dye 0", "dye 1"], "czi": ["DAPI", "GFP"], "lif": ["Green", "Red"],
+    "oif": ["CH1", "CH2 (transmitted light)"], "ims": ["stain 0", "stain 1"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_axis_and_pixel_is_read(kind: str, tmp_path: Path) -> None:
+    found = opened(WRITERS[kind](tmp_path / f"a.{kind}"))
+    assert found.axes == "tczyx"
+    assert found.measured
+    assert np.array_equal(np.asarray(found.array), STACK)
+    window = found.array[1:2, :, 1:3, 3:17, 5:9]
+    assert np.array_equal(window, STACK[1:2, :, 1:3, 3:17, 5:9])
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_an_ome_zarr_holds_every_bit_sizes_and_channels(kind: str, tmp_path: Path) -> None:
+    path = WRITERS[kind](tmp_path / f"a.{kind}")
+    napari_dcr.enhance(path, out=tmp_path / "out.ome.zarr", **UNCHANGED)
+    yaozarrs.validate_zarr_store(str(tmp_path / "out.ome.zarr"))
+    group = zarr.open_group(tmp_path / "out.ome.zarr", mode="r")
+    assert np.array_equal(np.asarray(group["0"][:]), STACK)
+    image = group.attrs["ome"]["multiscales"][0]
+    scale = dict(zip("tczyx", image["datasets"][0]["coordinateTransformations"][0]["scale"], strict=True))  # fmt: skip
+    units = {axis["name"]: axis.get("unit") for axis in image["axes"]}
+    factor = {"nanometer": 1e-3, "millisecond": 1e-3}
+    for axis, size in SIZES[kind].items():
+        assert scale[axis] * factor.get(units[axis], 1) == pytest.approx(size)
+    assert [c["label"] for c in group.attrs["ome"]["omero"]["channels"]] == NAMES[kind]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_folder_becomes_ome_tiff_with_sizes_channels_and_bits(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    WRITERS[kind](tmp_path / "in" / f"a.{kind}")
+    assert main(["enhance", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--depth", "0", "--strength", "0", "-q"]) == 0  # fmt: skip
+    with tifffile.TiffFile(tmp_path / "out" / "a.ome.tif") as file:
+        assert file.series[0].axes == "TCZYX"
+        assert np.array_equal(file.asarray(), STACK)
+        xml = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+    size = xml["PhysicalSizeX"] * (1e-3 if xml["PhysicalSizeXUnit"] == "nm" else 1)
+    assert size == pytest.approx(SIZES[kind]["x"])
+    assert [c["Name"] for c in xml["Channel"]] == NAMES[kind]
+    if kind in ("nd2", "lif", "oif"):
+        assert xml["SignificantBits"] == 12
+
+
+def test_saturation_is_that_of_the_files_bits(tmp_path: Path) -> None:
+    frames = counts((1, 40, 48, 1), top=300)
+    frames[0, :20, :24] = 4095
+    path = write_nd2(tmp_path / "a.nd2", frames, {})
+    options = napari_dcr.Options(depth=0, device="cpu", return_report=True)
+    report = drain(napari_dcr.enhance_steps(path, options)).reports[0]
+    assert report.saturated == pytest.approx(0.25)
+
+
+class TestND2:
+    def test_frames_that_were_not_recorded_are_no_signal(self, tmp_path: Path) -> None:
+        path = write_nd2(tmp_path / "a.nd2", nd2_frames(), {"T": 2, "Z": 3}, channels=2, recorded=4)
+        with pytest.warns(InputWarning, match="2 of its 6 frames were not recorded"):
+            found = napari_dcr.open_image(path)
+        window = found.array[:, :, :, :, :]
+        assert np.ma.getmaskarray(window)[1, :, 1:].all()
+        assert not np.ma.getmaskarray(window)[0].any()
+
+    def test_rows_that_are_padded(self, tmp_path: Path) -> None:
+        frames = counts((1, 5, 7, 1), "uint8", 256)
+        assert np.array_equal(pixels(write_nd2(tmp_path / "a.nd2", frames, {})), frames[0, ..., 0])
+
+    def test_positions_are_an_axis_or_chosen(self, tmp_path: Path) -> None:
+        frames = counts((4, 5, 8, 1))
+        path = write_nd2(tmp_path / "a.nd2", frames, {"P": 2, "Z": 2})
+        assert opened(path).axes == "pzyx"
+        assert np.array_equal(pixels(path, scene=1), frames[2:, ..., 0])
+        with pytest.raises(ValueError, match="scene: got 2; allowed are 0, 1"):
+            opened(path, scene=2)
+
+
+class TestCZI:
+    @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+    @pytest.mark.parametrize("compression", ["uncompressed:", "zstd1:ExplicitLevel=1"])
+    def test_dtypes(self, dtype: str, compression: str, tmp_path: Path) -> None:
+        plane = counts((30, 41), dtype, 250)
+        path = write_czi(tmp_path / "a.czi", {(0, 0, 0): plane}, compression=compression)
+        assert opened(path).axes == "yx"
+        assert np.array_equal(pixels(path), plane)
+
+    def test_red_is_red(self, tmp_path: Path) -> None:
+        plane = np.zeros((10, 12, 3), np.uint8)
+        plane[..., 2] = 255  # written as blue, green, red
+        with czi.create_czi(str(tmp_path / "a.czi")) as file:
+            file.write(plane)
+        found = opened(tmp_path / "a.czi")
+        assert (found.axes, found.samples) == ("yxs", "rgb")
+        assert (np.asarray(found.array) == [255, 0, 0]).all()
+
+    @pytest.mark.parametrize("scene", [0, 1])
+    def test_scenes_gaps_and_recorded_zeros(self, scene: int, tmp_path: Path) -> None:
+        tile = counts((16, 20)) + 1
+        tile[:4] = 0  # recorded
+        with czi.create_czi(str(tmp_path / "a.czi")) as file:
+            file.write(tile, location=(0, 0), scene=0)
+            file.write(tile, location=(30, 10), scene=0)
+            file.write(tile, location=(200, 300), scene=1)
+        with pytest.raises(ValueError, match="it holds 2 images; choose one by scene: 0, 1"):
+            opened(tmp_path / "a.czi")
+        window = pixels(tmp_path / "a.czi", scene=scene)
+        expected = np.zeros((26, 50) if scene == 0 else (16, 20), np.uint16)
+        covered = np.zeros(expected.shape, bool)
+        for y, x in [(0, 0), (10, 30)] if scene == 0 else [(0, 0)]:
+            expected[y : y + 16, x : x + 20], covered[y : y + 16, x : x + 20] = tile, True
+        assert np.array_equal(np.ma.getdata(window), expected)
+        assert np.array_equal(np.ma.getmaskarray(window), ~covered)
+
+    def test_gaps_stay_zero_and_do_not_count(self, tmp_path: Path) -> None:
+        tile = np.random.default_rng(0).poisson(500, (64, 64)).astype(np.uint16)
+        with czi.create_czi(str(tmp_path / "a.czi")) as file:
+            file.write(tile, location=(0, 0))
+            file.write(tile, location=(100, 100))
+        out = tmp_path / "out.tif"
+        assert main(["enhance", str(tmp_path / "a.czi"), "-o", str(out), "--depth", "1", "-q"]) == 0
+        result = tifffile.imread(out)
+        assert (result[:64, 64:] == 0).all()
+        assert abs(float(result[:64, :64].mean()) - float(tile.mean())) < 2
+        assert result[:64, :64].min() > 300
+
+    def test_planes_that_are_not_stored(self, tmp_path: Path) -> None:
+        stored = {i: STACK[i] for i in np.ndindex(2, 2, 3) if i != (1, 0, 2)}
+        window = pixels(write_czi(tmp_path / "a.czi", stored))
+        mask = np.zeros(STACK.shape, bool)
+        mask[1, 0, 2] = True
+        assert np.array_equal(np.ma.getmaskarray(window), mask)
+        assert np.array_equal(np.ma.getdata(window), np.where(mask, 0, STACK))
+
+    def test_detector_phases_are_an_axis(self, tmp_path: Path) -> None:
+        path = write_czi(tmp_path / "a.czi", {(h, 0, 0): STACK[0, 0, h] for h in range(3)})
+        # The writer drops the axis H; in the directory of tiles each axis is a letter and a place.
+        entry = re.compile(rb"T(\x00{3}[\x00-\x02]\x00{3}\x01\x00{3})")
+        path.write_bytes(entry.sub(rb"H\1", path.read_bytes()))
+        assert opened(path).axes == "hyx"
+        assert np.array_equal(pixels(path), STACK[0, 0])
+
+    def test_pixel_types_that_are_mixed(self, tmp_path: Path) -> None:
+        with czi.create_czi(str(tmp_path / "a.czi")) as file:
+            file.write(counts((8, 9)), plane={"C": 0})
+            file.write(counts((8, 9, 3), "uint8", 255), plane={"C": 1})
+        with pytest.raises(ValueError, match="its pixels are Bgr24 and Gray16; allowed are"):
+            opened(tmp_path / "a.czi")
+
+
+class TestLIF:
+    def test_the_picture_is_what_was_scanned(self, tmp_path: Path) -> None:
+        xzy = {"name": "xzy", "pixels": STACK[0], "dims": "YZX"[:0] + "YZX", "steps": {}}
+        xzy["pixels"] = counts((4, 6, 7), "uint8", 255)
+        path = write_lif(tmp_path / "a.lif", [xzy])
+        with pytest.warns(InputWarning, match="the frames of xzy are Z by X"):
+            found = napari_dcr.open_image(path)
+        assert found.axes == "vyx"
+        assert np.array_equal(np.asarray(found.array), xzy["pixels"])
+
+    def test_wavelengths_are_axes_and_no_lengths(self, tmp_path: Path) -> None:
+        steps = {"λ": 5e-9, "Λ": 1e-9, "Y": 1e-7, "X": 1e-7}
+        image = {"name": "l", "pixels": counts((2, 3, 5, 6)), "dims": "λΛYX", "steps": steps}
+        found = opened(write_lif(tmp_path / "a.lif", [image]))
+        assert sorted(found.axes[:2]) == ["e", "l"]
+        assert found.metadata.calibration.sizes == {"y": 0.1, "x": 0.1}
+        order = "leyx" if found.axes == "leyx" else "elyx"
+        expected = image["pixels"] if order == "leyx" else image["pixels"].swapaxes(0, 1)
+        assert np.array_equal(np.asarray(found.array), expected)
+
+    def test_one_of_several_images(self, tmp_path: Path) -> None:
+        images = [
+            {"name": f"field {n}", "pixels": counts((5 + n, 6)), "dims": "YX", "steps": {}}
+            for n in range(3)
+        ]
+        path = write_lif(tmp_path / "a.lif", images)
+        with pytest.raises(ValueError, match=r"choose one by scene: 0 \(field 0\), 1 \(field 1\)"):
+            opened(path)
+        for scene in (2, "field 2"):
+            assert np.array_equal(pixels(path, scene=scene), images[2]["pixels"])
+
+    def test_lines_are_no_pictures(self, tmp_path: Path) -> None:
+        line = {"name": "xt", "pixels": counts((1, 9)), "dims": "YX", "steps": {}}
+        with pytest.raises(ValueError, match="are no pictures|not all are known"):
+            opened(write_lif(tmp_path / "a.lif", [line]))
+
+
+class TestMRC:
+    @pytest.mark.parametrize("dtype", ["int16", "uint16", "float32", "float16"])
+    @pytest.mark.parametrize("shape", [(7, 9), (3, 7, 9), (2, 3, 7, 9)])
+    def test_dtypes_and_axes(self, dtype: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+        stack = counts(shape, dtype, 1000)
+        path = write_mrc(tmp_path / "a.mrc", stack)
+        found = opened(path)
+        assert found.axes == {2: "yx", 3: "zyx", 4: "tzyx"}[len(shape)]
+        assert np.array_equal(np.asarray(found.array), stack)
+        assert found.metadata.calibration.sizes["x"] == 3.5
+        assert found.metadata.calibration.units["x"] == "angstrom"
+
+    def test_bytes_are_signed_unless_imod_says_otherwise(self, tmp_path: Path) -> None:
+        stack = np.array([[-56, 3], [4, 5]], np.int8)
+        path = write_mrc(tmp_path / "a.mrc", stack)
+        assert opened(path).array.dtype == np.int16
+        assert np.array_equal(pixels(path), stack)
+        data = bytearray(path.read_bytes())
+        data[152:160] = (1146047817).to_bytes(4, "little") + bytes(4)
+        path.write_bytes(data)
+        assert np.array_equal(pixels(path), stack.view(np.uint8))
+
+    def test_a_stack_of_pictures_is_no_volume(self, tmp_path: Path) -> None:
+        with mrcfile.new(tmp_path / "a.mrcs") as file:
+            file.set_data(counts((3, 7, 9)))
+            file.set_image_stack()
+        assert opened(tmp_path / "a.mrcs").axes == "tyx"
+
+
+class TestSIF:
+    @pytest.mark.parametrize("count", [1, 4])
+    def test_frames(self, count: int, tmp_path: Path) -> None:
+        frames = np.random.default_rng(0).normal(100, 5, (count, 8, 11)).astype("f4")
+        path = write_sif(tmp_path / "a.sif", frames, cycle=0.05)
+        found = opened(path)
+        assert found.axes == ("tyx" if count > 1 else "yx")
+        assert found.metadata.calibration.sizes == ({"t": 0.05} if count > 1 else {})
+        out = napari_dcr.enhance(path, out=tmp_path / "out.tif", **UNCHANGED)
+        assert np.array_equal(tifffile.imread(out).reshape(frames.shape), frames)
+
+    def test_spectra_are_no_pictures(self, tmp_path: Path) -> None:
+        path = write_sif(tmp_path / "a.sif", np.ones((5, 1, 64), "f4"))
+        with pytest.raises(ValueError, match="it holds 5 spectra of 64 pixels"):
+            opened(path)
+
+
+def test_missing_planes_of_an_oif(tmp_path: Path) -> None:
+    path = write_oif(tmp_path / "a.oif", STACK, "TCZ", left_out=5)
+    with pytest.raises(ValueError, match="1 of its 12 planes are missing"):
+        opened(path)
+
+
+def test_missing_parts_of_an_ims(tmp_path: Path) -> None:
+    path = write_ims(tmp_path / "a.ims", STACK)
+    with h5py.File(path, "r+") as file:
+        del file["DataSet/ResolutionLevel 0/TimePoint 1/Channel 0/Data"]
+    with pytest.raises(ValueError, match="time 1 of channel 0 is missing"):
+        opened(path)
+
+
+ALL: dict[str, Callable[[Path], Path]] = {
+    **WRITERS,
+    "mrc": lambda path: write_mrc(path, STACK[0, 0]),
+    "sif": lambda path: write_sif(path, STACK[0, 0].astype("f4")),
+}
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "first bytes": lambda data: data[:20],
+    "half": lambda data: data[: len(data) // 2],
+    "last bytes missing": lambda data: data[:-400],
+    "another format": lambda data: b"\x89PNG\r\n\x1a\n" + bytes(100),
+    "text": lambda data: b"these are notes, not an image\n" * 40,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("kind", ALL)
+def test_damaged_files_are_refused_in_one_line(
+    kind: str, damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = ALL[kind](tmp_path / f"a.{kind}")
+    # Pixels of an OIF are in the TIFF files beside it.
+    broken = next(path.parent.rglob("*.tif")) if kind == "oif" and damage in ("half", "last bytes missing") else path  # fmt: skip
+    broken.write_bytes(DAMAGE[damage](broken.read_bytes()))
+    before = sorted(tmp_path.iterdir())
+    for out in ("out.tif", "out.ome.zarr"):
+        assert main(["enhance", str(path), "-o", str(tmp_path / out), "--depth", "0", "-q"]) == 1
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1, lines
+        assert sorted(tmp_path.iterdir()) == before
+
+
+def test_deltavision_is_refused_by_name(tmp_path: Path) -> None:
+    path = write_mrc(tmp_path / "a.mrc", STACK[0, 0])
+    data = bytearray(path.read_bytes())
+    data[96:98] = b"\xa0\xc0"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="it is a DeltaVision file"):
+        opened(path)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_what_to_install_is_said(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = ALL[kind](tmp_path / f"a.{kind}")
+    modules = {"nd2": "nd2", "czi": "pylibCZIrw.czi", "lif": "liffile", "oif": "oiffile", "ims": "h5py", "mrc": "mrcfile", "sif": "sif_parser"}  # fmt: skip
+    monkeypatch.setitem(__import__("sys").modules, modules[kind], None)
+    assert main(["enhance", str(path), "-o", str(tmp_path / "out.tif")]) == 1
+    assert 'pip install "napari-dcr[microscopes]"' in capsys.readouterr().err
