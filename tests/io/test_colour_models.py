@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -295,3 +297,40 @@ def test_planes_of_a_file_that_names_its_axes_are_not_doubted(tmp_path: Path) ->
         tmp_path / "a.tif", progress=lambda step: messages.append(step.message), **FAST
     )
     assert messages[0].startswith("3 z x 40 y x 56 x")
+
+
+def write_subsampled(path: Path, luma: NDArray[np.uint8], compression: int) -> None:
+    """YCbCr with chroma of every 2 x 2 pixels, which neither tifffile nor Pillow writes."""
+    height, width = luma.shape
+    blocks = np.empty((height // 2, width // 2, 6), np.uint8)
+    for place, (y, x) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+        blocks[..., place] = luma[y::2, x::2]
+    blocks[..., 4], blocks[..., 5] = 120, 140
+    data = blocks.tobytes()
+    data = imagecodecs.lzw_encode(data) if compression == 5 else data
+    bits, pixels = 8 + 2 + 12 * 10 + 4, 8 + 2 + 12 * 10 + 4 + 6
+    tags = [
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, bits), (259, 3, 1, compression),
+        (262, 3, 1, 6), (273, 4, 1, pixels), (277, 3, 1, 3), (278, 4, 1, height),
+        (279, 4, 1, len(data)), (530, 3, 2, 2 | 2 << 16),
+    ]  # fmt: skip
+    directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + directory + bytes(4)
+    path.write_bytes(head + struct.pack("<3H", 8, 8, 8) + data)
+
+
+def test_subsampled_chroma(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "a.tif"
+    luma = dim(48, 64) * np.uint8(3)
+    write_subsampled(source, luma, 5)
+    expected = shown(source)
+    assert np.abs(expected.mean(2) - luma).mean() < 12
+    result, *files = three_ways(source)
+    assert np.array_equal(result, enhanced(expected))
+    assert all(shown(path).mean() > expected.mean() for path in files)
+    write_subsampled(source, luma, 1)
+    for out in (None, tmp_path / "o.tif"):
+        with pytest.raises(ValueError, match="YCbCr with subsampled chroma cannot be decoded"):
+            napari_dcr.enhance(source, out=out, **FAST)
+    assert shell(source, tmp_path / "o.tif") == 1
+    assert "convert it to RGB" in capsys.readouterr().err

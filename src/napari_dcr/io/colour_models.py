@@ -134,7 +134,7 @@ def model_of(page: Any, is_display_map: bool) -> ColourModel:
             + ", ".join(NAMES.values())
         )
     dtype, bits, components = np.dtype(page.dtype), int(page.bitspersample), COMPONENTS[kind]
-    if kind == YCBCR and int(page.compression) in DECODED_TO_RGB:
+    if kind == YCBCR and (int(page.compression) in DECODED_TO_RGB or is_subsampled(page)):
         kind = RGB
     if kind == PALETTE and is_display_map:
         kind = BLACK_IS_ZERO
@@ -180,6 +180,15 @@ def model_of(page: Any, is_display_map: bool) -> ColourModel:
         full = np.dtype(np.uint16 if bits > 8 else np.uint8)
     return ColourModel(
         samples, full, components, convert if changed else None, NAMES.get(kind, ""), extend
+    )
+
+
+def is_subsampled(page: Any) -> bool:
+    """Whether chroma is stored at fewer places than luma, and not as JPEG, which tifffile decodes."""
+    return (
+        int(page.photometric) == YCBCR
+        and int(page.compression) not in DECODED_TO_RGB
+        and tuple(page.subsampling or (1, 1)) != (1, 1)
     )
 
 

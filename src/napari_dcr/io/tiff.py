@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import psutil
 import tifffile
+from PIL import Image as PILImage
 
 from napari_dcr.engine.resume import RunRecord
 from napari_dcr.engine.sources import Opened
@@ -131,7 +132,9 @@ def open_tiff(path: Path) -> Opened:
         header = _header(path, file)
         series, model = file.series[0], header.model
         array: Any
-        if len(header.files) == 1 and series.dataoffset is not None:
+        if colour_models.is_subsampled(series.keyframe):
+            array = _decoded(path, file)
+        elif len(header.files) == 1 and series.dataoffset is not None:
             array = np.memmap(
                 path, _stored_dtype(file, series), "r", series.dataoffset, series.shape
             )
@@ -158,16 +161,17 @@ def _stored_dtype(file: Any, series: Any) -> np.dtype[Any]:
 
 def _decoded(path: Path, file: Any) -> Any:
     """All pixels of the image."""
-    try:
+    if not colour_models.is_subsampled(file.series[0].keyframe):
         return file.series[0].asarray()
-    except NotImplementedError:
-        # tifffile decodes no subsampled chroma but that of JPEG; Pillow gives it as RGB.
-        from PIL import Image as PILImage
-
+    try:  # what tifffile does not decode, Pillow gives as RGB
         with PILImage.open(path) as picture:
             if getattr(picture, "n_frames", 1) != 1:
-                raise
-            return np.asarray(picture.convert("YCbCr"))
+                raise ValueError("it holds several pages")
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"its YCbCr with subsampled chroma cannot be decoded ({error}); convert it to RGB"
+        ) from error
 
 
 def _header(path: Path, file: Any) -> _Header:
@@ -203,7 +207,14 @@ def _header(path: Path, file: Any) -> _Header:
         axes += "s"
     doubt = ""
     planar = axis is not None and axes.index("s") < axes.index("y")
-    if planar and not known and not _names_axes(file) and model.samples in ("rgb", "rgba"):
+    is_rgb = page.photometric == colour_models.RGB
+    if (
+        planar
+        and is_rgb
+        and not known
+        and not _names_axes(file)
+        and model.samples in ("rgb", "rgba")
+    ):
         count = series.shape[axis or 0]
         doubt = (
             f"axes: the {count} planes of {path.name} are taken for the colours of one picture, as the file says; if they"
