@@ -30,7 +30,8 @@ class Options:
     detail : bool
         Run the regional part of the detail modules.
     strength : float
-        0 gives the input back, 1 the enhanced image; in [0, 1].
+        0 gives the input back, without the defects that were corrected; 1 the enhanced
+        image; in [0, 1].
     exposure : float
         Brightens the enhanced image, in stops (EV); in [-4, 4]. For `microscopy` a
         plain gain of ``2 ** exposure`` on what lies above the black point.

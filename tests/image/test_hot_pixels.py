@@ -80,3 +80,9 @@ def test_pixels_that_are_not_finite_are_no_defects() -> None:
     image[10:20, 5:9] = np.nan
     image[40, 40], image[50, 50] = np.inf, 500
     assert found(image) == {(50, 50)}
+
+
+def test_specks_before_a_saturated_sky_are_no_defects() -> None:
+    image = np.full((64, 64), 255, np.uint8)
+    image[20, 30], image[40, 41] = 180, 120
+    assert len(find_candidates(image)) == 0

@@ -34,7 +34,7 @@ SMALLEST_PATCH = 4
 FRAME_PATCHES = 32
 """Patches of a line of a single frame of a stack."""
 
-COLOUR_SIGNIFICANCE = 12.0
+COLOUR_SIGNIFICANCE = 20.0
 """Standard deviations that a hot pixel of a colour picture needs: its noise is not known."""
 
 SPOILED = 5e-5

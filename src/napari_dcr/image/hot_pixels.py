@@ -160,6 +160,8 @@ def _measured(plane: NDArray[Any], places: NDArray[np.intp]) -> NDArray[Any]:
     at_border = (y == 0) | (x == 0) | (y == last[0]) | (x == last[1])
     share = np.where(at_border, OPTICAL_AT_BORDER, OPTICAL)
     keep = (np.abs(edge - level) < share * np.abs(own - level)) & np.isfinite(gap)
+    if plane.dtype.kind == "u":  # the noise of saturated surroundings is not to be seen
+        keep &= level < np.iinfo(plane.dtype).max
     found = np.zeros(int(keep.sum()), CANDIDATE)
     found["y"], found["x"], found["gap"], found["level"] = y[keep], x[keep], gap[keep], level[keep]
     found["value"] = own[keep]
