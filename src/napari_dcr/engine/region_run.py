@@ -291,7 +291,7 @@ def _run(work: _Work, tile: Tile, depth: int) -> NDArray[np.float32]:
     # The plane's own remainder up to the stride, as for the whole image.
     missing = (0, bottom - top - own.shape[1]), (0, right - left - own.shape[2])
     working = np.empty((plane.network_channels, *own.shape[1:]), np.float32)
-    plane.to_working(own, working)
+    plane.to_working(own, working, top, left)
     working = np.pad(working, ((0, 0), *missing), mode="edge")
     try:
         with isolated(runner.device), torch.inference_mode():

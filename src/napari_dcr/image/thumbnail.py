@@ -109,3 +109,61 @@ class Thumbnail:
     def mean(self) -> NDArray[np.float64]:
         """The (C, 64, 64) thumbnail of what was added."""
         return self._sum / np.where(self._weight > 0, self._weight, 1)
+
+    @property
+    def filled(self) -> NDArray[np.float64]:
+        """The thumbnail, where bins without pixels continue those around; 0 if all lack them."""
+        mean, known = self.mean, (self._weight > 0).astype(np.float64)
+        if not known.any():
+            return mean
+        while not known.all():
+            values, weights = (_sum_of_neighbours(x) for x in (mean * known, known))
+            reached = (known == 0) & (weights > 0)
+            mean[reached] = values[reached] / weights[reached]
+            known[reached] = 1
+        return mean
+
+
+def _sum_of_neighbours(bins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum of the four neighbours of each bin of (C, n, n)."""
+    padded = np.pad(bins, ((0, 0), (1, 1), (1, 1)))
+    total: NDArray[np.float64] = (
+        padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1] + padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
+    )
+    return total
+
+
+def sample(
+    thumbnail: NDArray[Any], rows: tuple[int, int], columns: tuple[int, int], size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Sample a thumbnail at the pixels of a window, linearly between the bins' centres.
+
+    A pixel gets the same value whichever window it is in.
+
+    Parameters
+    ----------
+    thumbnail : ndarray, shape (C, n, n)
+    rows, columns : tuple of int
+        First row and column of the window, and those after its last.
+    size : tuple of int
+        Rows and columns of the whole image.
+
+    Returns
+    -------
+    ndarray, shape (C, h, w)
+
+    Examples
+    --------
+    >>> sample(np.array([[[0.0, 1.0], [0.0, 1.0]]]), (0, 1), (0, 4), (4, 4))
+    array([[[0.  , 0.25, 0.75, 1.  ]]], dtype=float32)
+    """
+    values = np.asarray(thumbnail, np.float32)
+    for axis, (start, stop), length in zip((1, 2), (rows, columns), size, strict=True):
+        bins = values.shape[axis]
+        place = np.clip((np.arange(start, stop) + 0.5) / length * bins - 0.5, 0, bins - 1)
+        low = np.floor(place).astype(int)
+        high = np.minimum(low + 1, bins - 1)
+        share = (place - low).astype(np.float32)
+        share = share[:, None] if axis == 1 else share
+        values = values.take(low, axis) * (1 - share) + values.take(high, axis) * share
+    return values
