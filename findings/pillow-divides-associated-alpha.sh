@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Pillow 13.0.0: colours of a TIFF with associated alpha (ExtraSamples 1, colours stored multiplied by alpha) are divided by alpha
+# while they are read, if they are RGB; grey ones are given as they are stored. tifffile 2026.3.3 divides neither.
+#
+# Guess before this was run: one rule for grey and for colour: either both are divided, or both stay as they are stored and the mode
+# ("RGBa", "La") says so.
+# Seen: RGB comes as mode "RGBA" and divided, cut off at 255 and with the fraction dropped; grey comes as mode "La", as it is stored. A stored
+# colour of 40 under an alpha of 51 reads as 200, a stored grey of 40 as 40. Whoever reads with Pillow and writes the
+# values back under ExtraSamples 1 makes colours brighter by 255 / alpha each time.
+#
+# Output seen:
+#   colour: Pillow RGBA [200, 200, 200, 51], tifffile [40, 40, 40, 51]
+#   grey: Pillow La [40, 51], tifffile [40, 51]
+set -euo pipefail
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python3 -m venv "$work/venv"
+"$work/venv/bin/pip" install --quiet "pillow==13.0.0" "tifffile==2026.3.3" "numpy==2.4.6"
+cat > "$work/run.py" <<'PYTHON'
+import os
+import sys
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+os.chdir(sys.argv[1])
+for kind, photometric, values in (("colour", "rgb", (40, 40, 40, 51)), ("grey", "minisblack", (40, 51))):
+    pixels = np.empty((16, 16, len(values)), np.uint8)
+    pixels[...] = values
+    tifffile.imwrite("a.tif", pixels, photometric=photometric, planarconfig="contig", extrasamples=["assocalpha"])
+    picture = Image.open("a.tif")
+    shown, stored = np.asarray(picture)[0, 0].tolist(), tifffile.imread("a.tif")[0, 0].tolist()
+    print(f"{kind}: Pillow {picture.mode} {shown}, tifffile {stored}")
+PYTHON
+"$work/venv/bin/python" "$work/run.py" "$work" | tee "$work/seen"
+diff "$work/seen" - <<'EXPECTED'
+colour: Pillow RGBA [200, 200, 200, 51], tifffile [40, 40, 40, 51]
+grey: Pillow La [40, 51], tifffile [40, 51]
+EXPECTED
