@@ -22,6 +22,7 @@ from napari_dcr.engine.region_run import RegionEnhancer
 from napari_dcr.engine.survey import Surveyor
 from napari_dcr.enhancement import drain, enhance_steps
 from napari_dcr.image.axes import Layout
+from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io.formats import open_image
 
 FAST: dict[str, Any] = {"device": "cpu", "precision": "fp32", "output": "float32", "depth": 1}
@@ -133,6 +134,28 @@ def test_defects_of_a_file_are_corrected(lively_counts: Path, tmp_path: Path) ->
     enhance(colour, defects=Defects(200, 230), depth=0)
     with pytest.raises(FileNotFoundError):
         enhance(image, **options, defects=tmp_path / "missing.npz")
+
+
+def test_defects_of_dark_frames_are_corrected(lively_counts: Path) -> None:
+    rng = np.random.default_rng(6)
+    pattern = rng.normal(0, 4, (200, 230))
+    pattern[50, 60] = 3000
+    dark = np.rint(100 + pattern + rng.normal(0, 2, (16, 200, 230))).clip(0).astype(np.uint16)
+    image = np.rint(100 + pattern + rng.poisson(30, (200, 230))).clip(0).astype(np.uint16)
+    defects = Defects.from_frames(dark)
+    out = enhance(image, strength=0.0, model=lively_counts, output="float32", defects=defects)
+    assert abs(out[50, 60] - 130) < 15
+    good = np.arange(out.size) != 50 * 230 + 60
+    assert np.std((out - image + pattern).ravel()[good]) < 1
+
+
+def test_what_comes_back_as_it_is_is_not_corrected(lively_model: Path) -> None:
+    dark = np.zeros((200, 230, 3), np.uint8)
+    dark[50, 60] = 200
+    with pytest.warns(InputWarning, match="no light"):
+        out, found = enhance(dark, model=lively_model, return_defects=True)
+    assert np.array_equal(out, dark)
+    assert found.is_empty
 
 
 def test_filled_pixels_are_uncertain_and_in_the_residual(lively_counts: Path) -> None:

@@ -268,7 +268,7 @@ class ImageConditioning:
         frames = group.frames(layout)
         request = survey_request(
             layout, colours, self._dtype, input_range, setup.model.is_quantitative,
-            setup.defects == "auto" and ceiling == np.inf, len(frames),
+            setup.defects != "off" and ceiling == np.inf, len(frames),
         )  # fmt: skip
         request = replace(request, ceiling=ceiling, padding=padding)
         # Hot pixels do not count in the noise and range of a survey that looks for them.
@@ -397,6 +397,8 @@ def link(
     if noise is not None:
         conditioning = conditioning._replace(binning=noise.binning)
     is_grey = not grey and survey.is_grey
+    if light == 0 or len(left_alone) == len(survey.extremes):
+        defects = None  # what comes back as it is is not corrected either
     return Linked(
         scale, conditioning, survey.digest, noise, unit, left_alone, is_grey, light, defects,
         surroundings=np.asarray(thumbnail, np.float32),

@@ -369,11 +369,14 @@ def without_defects(thumbnail: Table, defects: Defects, most: float = np.inf) ->
     result = thumbnail.copy()
     for channel in range(len(thumbnail)):
         of_columns, of_rows = defects.line_means(channel)
+        if defects.offset is not None:
+            own = defects.offset[min(channel, len(defects.offset) - 1)]
+            result[channel] -= rows @ own @ columns.T
         result[channel] -= _parts(rows, of_columns) @ columns.T
         result[channel] -= (_parts(columns, of_rows) @ rows.T).T
     for (channel, y, x), excess in zip(defects.hot, defects.excess, strict=True):
-        if channel < len(result):
-            result[channel] -= min(excess, most) * np.outer(rows[:, y], columns[:, x])
+        own = slice(channel, channel + 1) if defects.channels > 1 else slice(None)
+        result[own] -= min(excess, most) * np.outer(rows[:, y], columns[:, x])
     return result
 
 

@@ -526,6 +526,7 @@ class Defects:
         places = np.stack([np.zeros_like(y), y, x], 1)
         return cls(
             height, width, offset=per_pixel[None], hot=places,
+            excess=np.where(hot, offset - per_pixel, 0)[y, x],
             black=float(np.median(mean)), **gains,
         )  # fmt: skip
 
