@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +175,11 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"this is not an image")
         with pytest.raises(ValueError, match=rf"{name}: cannot be read as an image"):
             formats.read(tmp_path / name)
+
+
+def test_the_table_of_formats_loads_no_package_of_a_format() -> None:
+    code = "import sys, napari_dcr.io.formats; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    roots = {name.split(".")[0] for name in done.stdout.split()}
+    families = "astropy nd2 pylibCZIrw liffile oiffile mrcfile sif_parser h5py pandas zarr dask"
+    assert roots.isdisjoint(families.split())

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# pylibCZIrw 6.1.0: `total_bounding_box` names axes T, Z and C also where no tile has them, `read` accepts such an index,
+# and `enumerate_subblocks_subset` then finds no tile at all.
+#
+# Guess before this was run: what `total_bounding_box` names, with the index 0, is a valid filter, and the three agree:
+# the pixels that `read` returns for a plane come from the tiles that are found for the same plane.
+# Seen: for a file whose tiles have H (detector phases), C and Z but no T, the box has T (0, 1); `read` returns the
+# pixels for {"T": 0, "H": h, ...}; the search for the same plane finds 0 tiles, and without T the right one. Whoever
+# tells gaps from recorded zeros by the tiles takes the whole picture for a gap.
+# The file is made with T and then has T renamed to H in the directory of tiles, as the writer does not write H.
+#
+# Output seen:
+#   axes in the box: T Z C H X Y
+#   pixel read with T: 10 20 30
+#   tiles found with T: 0 0 0
+#   tiles found without T: 1 1 1
+set -euo pipefail
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python3 -m venv "$work/venv"
+"$work/venv/bin/pip" install --quiet "pylibCZIrw==6.1.0" "numpy==2.4.6"
+cat > "$work/run.py" <<'PYTHON'
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+from pylibCZIrw import czi
+
+path = Path(sys.argv[1])
+with czi.create_czi(str(path)) as file:
+    for h in range(3):
+        file.write(np.full((16, 20), 10 * (h + 1), "u2"), plane={"T": h, "C": 0, "Z": 0})
+entry = re.compile(rb"T(\x00{3}[\x00-\x02]\x00{3}\x01\x00{3})")  # letter, index, length of 1
+path.write_bytes(entry.sub(rb"H\1", path.read_bytes()))
+
+
+def tiles(file, plane):
+    found = []
+    file.enumerate_subblocks_subset(lambda i, _: found.append(i) or True, plane, only_layer0=True)
+    return len(found)
+
+
+with czi.open_czi(str(path)) as file:
+    print("axes in the box:", *file.total_bounding_box)
+    planes = [{"T": 0, "Z": 0, "C": 0, "H": h} for h in range(3)]
+    print("pixel read with T:", *(int(file.read(plane=p)[0, 0, 0]) for p in planes))
+    print("tiles found with T:", *(tiles(file, p) for p in planes))
+    print("tiles found without T:", *(tiles(file, {k: i for k, i in p.items() if k != "T"}) for p in planes))
+PYTHON
+"$work/venv/bin/python" "$work/run.py" "$work/phases.czi" | tee "$work/seen"
+diff "$work/seen" - <<'EXPECTED'
+axes in the box: T Z C H X Y
+pixel read with T: 10 20 30
+tiles found with T: 0 0 0
+tiles found without T: 1 1 1
+EXPECTED
