@@ -160,6 +160,7 @@ def test_a_folder_becomes_ome_tiff_with_sizes_channels_and_bits(kind: str, tmp_p
     (tmp_path / "in").mkdir()
     WRITERS[kind](tmp_path / "in" / f"a.{kind}")
     assert main(["enhance", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--depth", "0", "--strength", "0", "-q"]) == 0  # fmt: skip
+    assert [p.name for p in (tmp_path / "out").rglob("*.*")] == ["a.ome.tif"]
     with tifffile.TiffFile(tmp_path / "out" / "a.ome.tif") as file:
         assert file.series[0].axes == "TCZYX"
         assert np.array_equal(file.asarray(), STACK)
@@ -422,3 +423,18 @@ def test_what_to_install_is_said(
     monkeypatch.setitem(__import__("sys").modules, modules[kind], None)
     assert main(["enhance", str(path), "-o", str(tmp_path / "out.tif")]) == 1
     assert 'pip install "napari-dcr[microscopes]"' in capsys.readouterr().err
+
+
+def test_files_of_other_kinds_are_left_out_of_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_mrc(folder / "volume.map", STACK[0, 0])
+    (folder / "page.js.map").write_text('{"version": 3}')
+    (folder / "state.ser").write_bytes(b"\xac\xed\x00\x05sr")
+    assert main(["enhance", str(folder), "-o", str(tmp_path / "out"), "--depth", "0", "-q"]) == 0
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["volume.ome.tif"]
+    said = capsys.readouterr().err
+    for name in ("page.js.map", "state.ser"):
+        assert f"{name} has the suffix" in said

@@ -54,6 +54,9 @@ class Format:
         Creates the sink that writes a file by region.
     becomes : str
         Suffix of the results in a folder, for a format that is only read.
+    begins : tuple of (int, bytes)
+        Where suffixes are those of other kinds of files too: a place in the file, and the
+        bytes that are there in a file of this format.
     """
 
     suffixes: tuple[str, ...]
@@ -65,6 +68,7 @@ class Format:
     has_scenes: bool = False
     sink: Callable[[Layout, np.dtype[Any], Path, Metadata], Sink] | None = None
     becomes: str = ".png"
+    begins: tuple[int, bytes] = (0, b"")
 
 
 TIFF = Format(
@@ -87,7 +91,7 @@ FITS_PACKED = Format(
     (".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz", ".fz"), open=fits.open_fits, has_scenes=True,
     becomes=".fits",
 )  # fmt: skip
-SER = Format((".ser",), open=ser.open_ser, becomes=".fits")
+SER = Format((".ser",), open=ser.open_ser, becomes=".fits", begins=(0, ser.MAGIC))
 
 _STACK = ".ome.tif"
 """What stacks of instruments become."""
@@ -96,8 +100,10 @@ ND2 = Format((".nd2",), open=nd2.open_nd2, has_scenes=True, becomes=_STACK)
 CZI = Format((".czi",), open=czi.open_czi, has_scenes=True, becomes=_STACK)
 LIF = Format((".lif", ".lof", ".xlef"), open=lif.open_lif, has_scenes=True, becomes=_STACK)
 OIF = Format((".oib", ".oif"), open=oif.open_oif, becomes=_STACK)
-MRC = Format((".mrc", ".mrcs", ".map", ".rec"), open=mrc.open_mrc, becomes=_STACK)
-SIF = Format((".sif",), open=sif.open_sif, becomes=_STACK)
+MRC = Format(
+    (".mrc", ".mrcs", ".map", ".rec"), open=mrc.open_mrc, becomes=_STACK, begins=(208, mrc.MAGIC)
+)
+SIF = Format((".sif",), open=sif.open_sif, becomes=_STACK, begins=(0, sif.MAGIC))
 IMS = Format((".ims",), open=ims.open_ims, becomes=_STACK)
 
 FORMATS = {
@@ -255,6 +261,19 @@ def becomes(path: Path) -> str:
     """Suffix of the result of a file whose own format is not written."""
     form = FORMATS.get(suffix_of(path))
     return Format.becomes if form is None else form.becomes
+
+
+def other_kind(path: Path) -> str:
+    """Say if a file shares its suffix with a format but is of another kind; empty if it is not."""
+    form = FORMATS.get(suffix_of(path))
+    place, expected = (0, b"") if form is None else form.begins
+    if not expected:
+        return ""
+    with path.open("rb") as file:
+        file.seek(place)
+        if file.read(len(expected)) == expected:
+            return ""
+    return f"has the suffix {path.suffix}, but is of another kind"
 
 
 def is_in_zarr(path: Path) -> bool:

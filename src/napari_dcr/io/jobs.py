@@ -125,13 +125,17 @@ def _sources(
             here = Path(folder)
             shown = sorted(name for name in folders if not name.startswith("."))
             zarrs = [name for name in shown if name.lower().endswith(formats.ZARR)]
-            folders[:] = [n for n in shown if n not in zarrs and here / n != out]
+            # The planes of an OIF are in a folder that is named after it.
+            planes = {f"{name}.files" for name in files if name.lower().endswith(".oif")}
+            folders[:] = [n for n in shown if n not in {*zarrs, *planes} and here / n != out]
             for name in sorted([*files, *zarrs]):
                 source = here / name
                 if source == out or not _is_image(name):
                     continue
                 if name.startswith("."):
                     left_out.append(LeftOut(source, "is hidden"))
+                elif reason := formats.other_kind(source):
+                    left_out.append(LeftOut(source, reason))
                 else:
                     yield source, source.relative_to(path)
 

@@ -14,6 +14,9 @@ from napari_dcr.io.files import import_optional, stamp_of, warnings_of
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.stacks import rounded, stack
 
+MAGIC = b"MAP "
+"""At byte 208."""
+
 DELTAVISION = 96
 """Byte at which DeltaVision's files, of a similar layout, have their identifier."""
 
