@@ -85,11 +85,6 @@ def of_counts() -> None:
                 f"  one pixel of {value:g}, defects={defects!r}: it becomes {result[200, 220]:.5g},"
                 f" its neighbours change by at most {change.max():.2g} counts"
             )
-    hole = counts.copy()
-    hole[:101] = np.nan
-    beside = enhance(hole, model="microscopy") - plain
-    show("beside 101 rows without data, the 8 rows next to them", beside[101:109], "counts")
-    show("beside 101 rows without data, all further rows", beside[109:], "counts")
     whole = enhance(counts.astype(np.uint16), model="microscopy")
     show("uint16 in place of float32 (rounding)", whole - plain, "counts")
     eight = np.clip(counts / 2, 0, 255).astype(np.uint8)

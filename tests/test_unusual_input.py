@@ -606,9 +606,8 @@ def test_padding_leaves_the_denoising_on(
     result, record = run(given, **COUNTS)
 
     def error(of: Any) -> float:
-        # A value that the scene has too makes an edge in it, whose neighbours are another scene.
-        apart = 12 if value == 160 else 4 if shape == "circle" else 0
-        inner = ~_grown(outside, apart) if apart else ~outside
+        # Beside the edge the scene is another one.
+        inner = ~_grown(outside, 12)
         return float(10 * np.log10(np.mean((np.asarray(of) - truth)[inner] ** 2)))
 
     assert error(result) < error(plain) + 0.3
@@ -654,27 +653,3 @@ def test_residual_and_uncertainty_of_a_padded_image() -> None:
     assert report.noise_before == pytest.approx(14, rel=0.15)
     estimate = napari_dcr.estimate_noise(image)
     assert estimate.model.gain == pytest.approx(1, abs=0.2)
-
-
-# Symmetry
-
-
-@pytest.mark.parametrize("symmetry", range(1, 8))
-@pytest.mark.parametrize("kind", ["grey16", "colour8", "colour-float"])
-def test_the_tone_curve_does_not_depend_on_how_the_picture_lies(symmetry: int, kind: str) -> None:
-    rng = np.random.default_rng(6)
-    picture = rng.integers(0, 90, (72, 100, 3)).astype(np.uint8)
-    picture[:30, 50:] = 200
-    if kind == "grey16":
-        picture = 97 * picture[..., 0].astype(np.uint16)
-    if kind == "colour-float":
-        picture = (picture / 255).astype(np.float32)
-    options = {"model": "photo", "depth": 0, "device": "cpu"}
-    plain, _ = run(picture, **options)
-    turned, _ = run(_turned(picture, symmetry), **options)
-    assert difference(turned, _turned(plain, symmetry)) <= (1e-6 if kind == "colour-float" else 0)
-
-
-def _turned(image: NDArray[Any], symmetry: int) -> NDArray[Any]:
-    image = np.rot90(image, symmetry % 4)
-    return image[:, ::-1] if symmetry >= 4 else image

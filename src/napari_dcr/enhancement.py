@@ -119,7 +119,7 @@ def enhance(
     Notes
     -----
     Pixels without data are those that are NaN or infinite, masked (of a masked array), have the
-    value ``nodata``, or an alpha of 0.  The network sees the mean of their surroundings, they do not
+    value ``nodata``, or an alpha of 0.  The network takes them as black, they do not
     count in statistics, and they come back as they were where the result's dtype has their
     value (they are black where it has not).  A masked array gives a masked array.
     Alpha is never changed but for its dtype.

@@ -62,7 +62,7 @@ class Options:
     nodata : float, optional
         Value of pixels that hold no data, such as -9999; also what the image itself says
         (``GDAL_NODATA`` of a TIFF) if None. Like pixels that are NaN or masked they do not
-        count in statistics, the network sees the mean of their surroundings, and they come back as
+        count in statistics, the network sees black in their place, and they come back as
         they were. Of a colour image all samples must have the value.
     link_frames : bool
         One tone curve for all frames of a stack, so that it does not flicker;

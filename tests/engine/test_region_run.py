@@ -140,7 +140,7 @@ def test_what_needs_no_network_run_makes_none(runs: list[int]) -> None:
     finish(enhancer.steps(Options(**base, detail=False), region))
     assert runs == [3, 3]
     _, seen = finish(enhancer.steps(Options(**base), region))
-    assert "looking at the whole image" not in [step.message for step in seen]
+    assert "Analysing the image..." not in [step.message for step in seen]
 
 
 def test_little_is_kept_where_little_may_be(runs: list[int]) -> None:

@@ -50,4 +50,4 @@ def test_menu_commands_enhance(
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=60_000)
     finish(widget, qtbot)
     ready(widget, qtbot)
-    assert viewer.layers[-1].name == f"street [DCR depth {depth}]"
+    assert viewer.layers[-1].name == f"street [photo, depth {depth}]"

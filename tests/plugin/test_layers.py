@@ -17,9 +17,8 @@ import napari_dcr
 from napari_dcr.engine.region_run import RegionEnhancer
 from napari_dcr.enhancement import drain
 from napari_dcr.io.formats import open_image
+from napari_dcr.plugin.axes import layer_axes
 from napari_dcr.plugin.layers import (
-    describe,
-    layer_axes,
     matching_limits,
     result_layer,
     stages_layer,
@@ -258,38 +257,6 @@ def test_another_dtype_is_shown_over_its_full_range() -> None:
         enhancement = drain(napari_dcr.enhance_steps(layer.data, options))
         _, arguments, _ = result_layer(layer, enhancement)
         assert arguments["contrast_limits"] == limits
-
-
-@pytest.mark.parametrize(
-    ("shape", "labels", "axes"),
-    [
-        ((2, 3, 8, 8), ("T", "z", "y", "x"), "tzyx"),
-        ((2, 3, 8, 8), None, "tzyx"),
-        ((2, 3, 8, 8), ("time", "z", "y", "x"), "tzyx"),
-        ((2, 3, 8, 8), ("time", "channel", "y", "x"), "tcyx"),
-        ((8, 8, 3), ("y", "x", "z"), "yxz"),
-        ((2, 3, 8, 8), ("t", "t", "y", "x"), "tzyx"),
-        ((3, 8, 8), ("c", "row", "column"), "cyx"),
-    ],
-)
-def test_axis_letters_come_from_the_labels(
-    shape: tuple[int, ...], labels: tuple[str, ...] | None, axes: str
-) -> None:
-    assert layer_axes(Image(np.zeros(shape, np.uint8), axis_labels=labels)) == axes
-
-
-def test_colour_comes_last() -> None:
-    assert layer_axes(Image(np.zeros((8, 8, 3), np.uint8), rgb=True)) == "yxs"
-    assert layer_axes(Image(np.zeros((2, 8, 8, 4), np.uint8), rgb=True)) == "zyxs"
-    labelled = Image(np.zeros((2, 8, 8, 3), np.uint8), rgb=True, axis_labels=("c", "y", "x"))
-    assert layer_axes(labelled) == "zyxs"  # colours are no channels
-
-
-def test_shapes_are_told_in_words() -> None:
-    assert describe((12, 30, 64, 48), "tzyx") == "12 t x 30 z x 64 y x 48 x"
-    assert describe((1, 64, 48), "cyx") == "64 y x 48 x, 1 channel"
-    with pytest.raises(ValueError, match="axes: got 'yx'"):
-        describe((1, 64, 48), "yx")
 
 
 def test_the_region_shown_is_the_slice_or_what_is_on_screen() -> None:

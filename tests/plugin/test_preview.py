@@ -66,7 +66,7 @@ def test_the_preview_follows_and_equals_the_result(
     assert preview in viewer.layers
     finish(widget, qtbot)
     assert not widget.preview.value
-    assert [x.name for x in viewer.layers] == ["street", "other", "street [DCR depth 1]"]
+    assert [x.name for x in viewer.layers] == ["street", "other", "street [photo, depth 1]"]
     widget.preview.value = True
     settle()
     viewer.layers.remove(widget._preview.layer)

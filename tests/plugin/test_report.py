@@ -11,7 +11,7 @@ import pytest
 
 from napari_dcr import Defects
 from napari_dcr.plugin.controls import OWN_FILE
-from napari_dcr.plugin.report import ReportPanel
+from napari_dcr.plugin.report import CHECK, WARNING, ReportPanel, summary, verdict
 from napari_dcr.plugin.script import as_python
 from napari_dcr.plugin.widget import EnhanceWidget
 from tests.plugin.conftest import finish
@@ -28,12 +28,12 @@ def test_result_comes_with_residual_uncertainty_and_report(
     controls.model.value = OWN_FILE
     controls.weights.value = lively_counts
     assert controls.residual.enabled
-    assert controls.stage.value.startswith("image to sub-U-Net")
+    assert controls.stage.value.startswith("Full denoising")
     controls.residual.value = controls.uncertainty.value = True
     widget.start()
     finish(widget, qtbot)
     assert [x.name for x in viewer.layers] == [
-        "cells", "cells [DCR depth 3]", "cells [DCR residual]", "cells [DCR uncertainty]",
+        "cells", "cells [counts, depth 3]", "cells [DCR residual]", "cells [DCR uncertainty]",
     ]  # fmt: skip
     result, residual, uncertainty = viewer.layers[1:]
     for made in (result, residual, uncertainty):
@@ -50,12 +50,13 @@ def test_result_comes_with_residual_uncertainty_and_report(
     assert widget.report.isVisible()
     assert "slope" in widget.report.text.text()
     assert widget.targets == [layer]
-    # The script gives the image alone.
+    # The script makes all three.
     code = as_python(record)
-    assert "return_" not in code
+    assert "result, residual, uncertainty = napari_dcr.enhance(" in code
     space: dict[str, Any] = {"viewer": viewer}
     exec(code, space)
     np.testing.assert_array_equal(space["result"], result.data)
+    np.testing.assert_array_equal(space["residual"], residual.data)
     controls.extent.value = "view"
     assert not controls.residual.enabled
 
@@ -72,7 +73,7 @@ def test_the_panel_draws_and_hides(qtbot: Any) -> None:
     panel.show_record({"reports": [report, report]})
     assert panel.isVisible()
     assert "channel 2" in panel.text.text()
-    assert "look out" in panel.text.text()
+    assert "look out" in panel.verdict.text()
     drawn = panel.plot.grab().toImage()
     colours = {drawn.pixel(x, y) for x in range(drawn.width()) for y in range(drawn.height())}
     assert len(colours) > 2
@@ -97,7 +98,7 @@ def test_defects_are_named_and_shown(
     widget.start()
     finish(widget, qtbot)
     result, shown = viewer.layers[1:]
-    assert "1 hot or dead pixel" in widget.report.text.text()
+    assert "1 hot or dead pixel" in widget.report.verdict.text()
     assert result.metadata["napari_dcr"]["defects"][0]["hot_pixels"] == 1
     assert shown.name == "cells [DCR defects]"
     assert shown.data.shape == image.shape
@@ -114,3 +115,64 @@ def test_defects_are_named_and_shown(
     record = viewer.layers[-1].metadata["napari_dcr"]
     assert "defects" not in record
     assert "    defects='off'," in as_python(record)
+
+
+GOOD = {
+    "slope": 0.998, "total_ratio": 1.0, "noise_before": 12.0, "noise_after": 1.0, "saturated": 0.0,
+    "warnings": [], "means": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "noise", "said", "sign"),
+    [
+        ({}, {"whiteness": 1.0}, "Intensities kept, noise removed.", CHECK),
+        ({"slope": 0.9}, {"whiteness": 1.0}, "Intensities changed; noise removed.", WARNING),
+        ({"total_ratio": 1.04}, {}, "Intensities changed; noise removed.", WARNING),
+        ({"noise_after": 11.0}, {"whiteness": 0.9}, "little noise was removed.", WARNING),
+        ({"noise_after": 4.0}, {"whiteness": 0.4, "binning": [1, 1]},
+         "little noise was removed: it is correlated between neighbouring pixels.", WARNING),
+        ({"noise_after": 4.0}, {"whiteness": 0.4, "binning": [2, 2]},
+         "noise removed although it is correlated between neighbouring pixels.", CHECK),
+        ({"noise_before": float("nan")}, {}, "Left as it is.", WARNING),
+    ],
+)  # fmt: skip
+def test_a_verdict_comes_before_the_figures(
+    changes: dict[str, float], noise: dict[str, Any], said: str, sign: str
+) -> None:
+    first = verdict(0, {**GOOD, **changes}, 1, noise).splitlines()[0]
+    assert said in first
+    assert first.startswith(sign)
+    figures = summary(0, {**GOOD, **changes}, 1, noise)
+    white = noise.get("whiteness", 1) > 0.75 and changes.get("noise_before", 1) == changes.get(
+        "noise_before", 1
+    )
+    assert ("before" in figures) == white
+    assert "channel 2" in verdict(1, GOOD, 3)
+
+
+@pytest.mark.gui
+def test_the_report_follows_the_selected_layer(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, lively_counts: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    first, second = (
+        viewer.add_image(rng.poisson(level, (64, 64)).astype(np.uint16), name=f"at {level}")
+        for level in (30, 300)
+    )
+    widget.controls.model.value = OWN_FILE
+    widget.controls.weights.value = lively_counts
+    texts = []
+    for layer in (first, second):
+        widget.controls.image.value = layer
+        widget.start()
+        finish(widget, qtbot)
+        texts.append(widget.report.text.text())
+    assert texts[0] != texts[1]
+    widget.controls.image.value = first
+    viewer.layers.selection.active = first
+    assert widget.report.text.text() == texts[0]
+    viewer.layers.selection.active = viewer.layers["at 300 [counts, depth 3]"]
+    assert widget.report.text.text() == texts[1]
+    widget.report.more.click()
+    assert widget.report.plot.isVisible()

@@ -36,9 +36,9 @@ def test_cancel_keeps_nothing_and_run_works_again(
     widget.start()
     qtbot.waitUntil(lambda: widget.bar.value > 0, timeout=60_000)
     widget.cancel.native.click()
-    assert widget.status.value == "cancelling"
+    assert widget.status.value == "Cancelling after this tile..."
     finish(widget, qtbot)
-    assert widget.status.value == "cancelled"
+    assert widget.status.value == "Cancelled."
     assert len(viewer.layers) == 1
     assert not list(folder.iterdir())
     widget.controls.depth.value = 0
@@ -61,7 +61,7 @@ def test_errors_are_told_and_the_widget_recovers(
         finish(widget, qtbot)
     assert len(told) == 1
     assert "image: got dtype int64; allowed are uint8" in told[0]
-    assert widget.status.value == "failed"
+    assert "Failed: image: got dtype int64" in widget.status.value
     assert widget.run.enabled
 
 
@@ -98,3 +98,26 @@ def test_a_run_leaves_no_memory_taken(
         finish(widget, qtbot)
     qtbot.wait(50)
     assert [x for x in alive() if not any(x is known for known in before)] == []
+
+
+@pytest.mark.gui
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_one_bad_layer_stops_no_other(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch, bad: int
+) -> None:
+    monkeypatch.setattr("napari_dcr.plugin.widget.show_error", lambda _: None)
+    kinds = ["uint8"] * 3
+    kinds[bad] = "bool" if bad else "int64"
+    layers = [
+        viewer.add_image(np.ones((20, 30), kind), name=f"n{i}") for i, kind in enumerate(kinds)
+    ]
+    widget.controls.image.value = layers[0]
+    widget.controls.depth.value = 0
+    viewer.layers.selection = set(layers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        widget.run.native.click()
+        finish(widget, qtbot)
+    assert len(viewer.layers) == 5
+    assert "2 of 3 done" in widget.status.value
+    assert f"n{bad}: image: got dtype {kinds[bad]}" in widget.status.value

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_dcr.plugin.widget import EnhanceWidget
-from tests.plugin.conftest import finish, ready
+from tests.plugin.conftest import finish
 
 
 @pytest.mark.gui
@@ -35,11 +35,11 @@ def test_settings_are_remembered_per_model(
     assert controls.colour_alike.value
     controls.model.value = "photo"
     assert (controls.depth.value, controls.strength.value) == (1, 0.6)
-    another = EnhanceWidget(viewer)
-    qtbot.addWidget(another.native)
-    assert another.controls.model.value == "photo"
-    assert (another.controls.depth.value, another.controls.detail.value) == (1, False)
-    assert (another.controls.denoise.value, another.controls.saturation.value) == (0.4, 1.2)
-    assert not another.controls.colour_alike.value
-    assert another.controls.denoise_colour.value == 0.7
-    ready(another, qtbot)
+    controls.reset_all()
+    controls.model.value = "microscopy"
+    widget._restore()  # as at the next start
+    assert controls.model.value == "photo"
+    assert (controls.depth.value, controls.detail.value) == (1, False)
+    assert (controls.denoise.value, controls.saturation.value) == (0.4, 1.2)
+    assert not controls.colour_alike.value
+    assert controls.denoise_colour.value == 0.7

@@ -35,7 +35,7 @@ def test_every_control_reaches_the_run(
     widget.controls.input_range.value = "dtype"
     widget.controls.link_frames.value = False
     widget.controls.output.value = "float32"
-    assert widget.controls.shape.value == "75 y x 102 x, RGB"
+    assert widget.controls.shape.value == "102 x 75 pixels, RGB"
     before = dim_rgb.copy()
     widget.run.native.click()
     assert widget.running
@@ -44,7 +44,7 @@ def test_every_control_reaches_the_run(
     finish(widget, qtbot)
     assert len(viewer.layers) == 2
     result = viewer.layers[-1]
-    assert result.name == "street [DCR depth 1]"
+    assert result.name == "street [photo, depth 1]"
     expected = napari_dcr.enhance(
         dim_rgb, model="photo", depth=1, detail=False, strength=0.5, exposure=-0.5, device="cpu",
         denoise=0.6, denoise_colour=0.9, saturation=1.2, tile=256, precision="fp32", input_range="dtype", link_frames=False, output="float32",
@@ -57,7 +57,7 @@ def test_every_control_reaches_the_run(
     assert record["options"]["exposure"] == -0.5
     assert {"model", "sha256", "version", "device", "seconds"} <= record.keys()
     assert widget.bar.value == widget.bar.max
-    assert widget.status.value.startswith("done in")
+    assert widget.status.value.startswith("Done in")
     assert widget.run.enabled
     assert not widget.cancel.enabled
 
@@ -66,14 +66,14 @@ def test_every_control_reaches_the_run(
 def test_an_empty_viewer_is_no_error(viewer: Any, widget: EnhanceWidget) -> None:
     assert widget.controls.image.value is None
     assert not widget.run.enabled
-    assert widget.status.value == "open an image to begin"
+    assert widget.status.value == "Open an image to begin."
     widget.start()
     assert not widget.running
     layer = viewer.add_image(np.zeros((20, 20), np.uint8))
     assert widget.run.enabled
     assert widget.status.value == ""
     viewer.layers.remove(layer)
-    assert widget.status.value == "open an image to begin"
+    assert widget.status.value == "Open an image to begin."
 
 
 @pytest.mark.gui
@@ -155,7 +155,7 @@ def test_selected_layers_run_together_and_settings_repeat(
     widget.run.native.click()
     finish(widget, qtbot)
     names = [layer.name for layer in viewer.layers[3:]]
-    assert names == ["street 0 [DCR depth 1]", "street 1 [DCR depth 1]"]
+    assert names == ["street 0 [photo, depth 1]", "street 1 [photo, depth 1]"]
     controls.depth.value = 3
     widget._fill_menu()
     actions = {action.text(): action for action in widget._menu.actions()}
@@ -163,7 +163,7 @@ def test_selected_layers_run_together_and_settings_repeat(
     actions["street 2"].trigger()
     finish(widget, qtbot)
     repeated = viewer.layers[-1]
-    assert repeated.name == "street 2 [DCR depth 1]"
+    assert repeated.name == "street 2 [photo, depth 1]"
     expected = napari_dcr.enhance(dim_rgb[2:], depth=1, device="cpu")
     assert (repeated.data == expected).all()
 
@@ -208,7 +208,7 @@ def test_the_guides_order_preview_compare_run(
     assert preview in viewer.layers
     assert not compare or before in viewer.layers
     finish(widget, qtbot)
-    assert widget.status.value.startswith("done in")
+    assert widget.status.value.startswith("Done in")
     qtbot.wait(400)
     assert not widget.preview.value
     assert preview not in viewer.layers

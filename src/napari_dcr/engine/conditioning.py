@@ -62,8 +62,6 @@ class Linked(NamedTuple):
         Of the sensor, those of this channel alone; None where there are none.
     padding : tuple of float
         Values of solid areas far from all others, which are taken as without data.
-    surroundings : ndarray, shape (C, 64, 64), or None
-        Thumbnail in working units, which the network sees in place of pixels without data.
     """
 
     scale: Scale
@@ -76,7 +74,6 @@ class Linked(NamedTuple):
     light: float = 1.0
     defects: Defects | None = None
     padding: tuple[float, ...] = ()
-    surroundings: NDArray[np.float32] | None = None
 
     @property
     def binning(self) -> tuple[int, int]:
@@ -249,7 +246,7 @@ class ImageConditioning:
             self.source(layout), target, layout, frame, channel,
             setup.model.network.config.channels, linked.scale,
             linked.rendering(setup.rendering, number), uncertainty, linked.defects_of(number),
-            linked.padding, linked.surroundings,
+            linked.padding,
         )  # fmt: skip
 
     @property
@@ -400,8 +397,7 @@ def link(
     if light == 0 or len(left_alone) == len(survey.extremes):
         defects = None  # what comes back as it is is not corrected either
     return Linked(
-        scale, conditioning, survey.digest, noise, unit, left_alone, is_grey, light, defects,
-        surroundings=np.asarray(thumbnail, np.float32),
+        scale, conditioning, survey.digest, noise, unit, left_alone, is_grey, light, defects
     )  # fmt: skip
 
 

@@ -249,7 +249,7 @@ class Run:
             group, self._layout, self._setup, self._options.input_range
         ):
             if linked is None:
-                yield Progress(self._done, self._total, "looking at the whole image")
+                yield Progress(self._done, self._total, "Analysing the image...")
         assert linked is not None
         self.ranges.append([linked.scale.black, linked.scale.white])
         known = self._links.get(group.channel)

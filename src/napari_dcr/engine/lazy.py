@@ -66,7 +66,7 @@ class Job:
         return ArrayPlane(
             source, target, self.layout, frame, channel, self.network_channels, linked.scale,
             linked.rendering(self.rendering, number), defects=linked.defects_of(number),
-            padding=linked.padding, surroundings=linked.surroundings,
+            padding=linked.padding,
         )  # fmt: skip
 
 

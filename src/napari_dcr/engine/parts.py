@@ -24,9 +24,7 @@ class Plane(Protocol):
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Read a window in the image's own units."""
 
-    def to_working(
-        self, own: NDArray[Any], out: NDArray[np.float32], row: int = 0, column: int = 0
-    ) -> None:
+    def to_working(self, own: NDArray[Any], out: NDArray[np.float32]) -> None:
         """Convert a window to the network's input."""
 
     def working_values(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:

@@ -13,8 +13,7 @@ from napari_dcr.image.alpha import to_associated, to_straight
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import Scale
-from napari_dcr.image.missing import mark, missing
-from napari_dcr.image.thumbnail import sample
+from napari_dcr.image.missing import mark
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,6 @@ class ArrayPlane:
         Of the sensor, to be corrected as the pixels are read.
     padding : tuple of float
         Values of pixels that hold no data.
-    surroundings : ndarray, optional
-        Thumbnail in working units, for pixels without data.
     """
 
     source: Any
@@ -57,7 +54,6 @@ class ArrayPlane:
     uncertainty: Any = None
     defects: Defects | None = None
     padding: tuple[float, ...] = ()
-    surroundings: NDArray[np.float32] | None = None
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Read (S, h, w) in own units, alpha included, without the sensor's defects."""
@@ -71,23 +67,9 @@ class ArrayPlane:
         """How many of its samples, from the first on, the network looks at."""
         return self.layout.band(self.channel).colours
 
-    def to_working(
-        self, own: NDArray[Any], out: NDArray[np.float32], row: int = 0, column: int = 0
-    ) -> None:
-        """Fill (C, h, w), whose first pixel is at ``row``, ``column``, with what the network takes.
-
-        In place of missing pixels it gets the mean of their surroundings: the edge of an area
-        without data must not look like one of the scene.
-        """
-        colours = own[: self.colours]
-        self.rendering.to_working(colours, self.scale, out)
-        if self.surroundings is not None and (gone := missing(colours)) is not None:
-            height, width = own.shape[1:]
-            around = sample(
-                self.surroundings, (row, row + height), (column, column + width),
-                (self.layout.height, self.layout.width),
-            )  # fmt: skip
-            np.copyto(out, around, where=gone)
+    def to_working(self, own: NDArray[Any], out: NDArray[np.float32]) -> None:
+        """Fill (C, h, w) with what the network takes."""
+        self.rendering.to_working(own[: self.colours], self.scale, out)
 
     def working_values(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:
         """What `to_working` turns each value of an unsigned dtype into: a table for the device."""

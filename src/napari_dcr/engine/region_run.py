@@ -160,7 +160,7 @@ class RegionEnhancer:
             group = Group.of(frame, channel, options.link_frames)
             for linked in self._conditioning.condition(group, layout, setup, options.input_range):
                 if linked is None:
-                    yield RegionStep(0, total, "looking at the whole image")
+                    yield RegionStep(0, total, "Analysing the image...")
             assert linked is not None
             estimate = linked.noise_in_own_units()
             if estimate is not None and estimate.to_dict() not in noise:
@@ -291,7 +291,7 @@ def _run(work: _Work, tile: Tile, depth: int) -> NDArray[np.float32]:
     # The plane's own remainder up to the stride, as for the whole image.
     missing = (0, bottom - top - own.shape[1]), (0, right - left - own.shape[2])
     working = np.empty((plane.network_channels, *own.shape[1:]), np.float32)
-    plane.to_working(own, working, top, left)
+    plane.to_working(own, working)
     working = np.pad(working, ((0, 0), *missing), mode="edge")
     try:
         with isolated(runner.device), torch.inference_mode():

@@ -319,12 +319,12 @@ class TileRunner:
         channels = colours if as_it_is else self.network.config.channels
 
         def fill(windows: NDArray[Any]) -> None:
-            for (part, tile), values, window in zip(batch, own, windows, strict=True):
+            for (part, _), values, window in zip(batch, own, windows, strict=True):
                 h, w = values.shape[1:]
                 if as_it_is:
                     window[:, :h, :w] = values[: part.plane.colours]
                 else:
-                    part.plane.to_working(values, window[:, :h, :w], tile.rows[0], tile.columns[0])
+                    part.plane.to_working(values, window[:, :h, :w])
                 # The plane's own remainder up to the stride: the one place where pixels are made up.
                 window[:, h:, :w] = window[:, h - 1 : h, :w]
                 window[:, :, w:] = window[:, :, w - 1 : w]

@@ -397,7 +397,7 @@ class Surveyor:
                 if self.subject.histogram:
                     self._histogram.remove(self._defects.hot_values)
         return Survey(
-            self._thumbnail.filled,
+            self._thumbnail.mean,
             self._histogram,
             self.subject.histogram,
             self._digest.hexdigest(),

@@ -225,8 +225,7 @@ def significant(
         # Surroundings with structure say too much, a few counts too little.
         deviation = np.maximum(noise.deviation(candidates["level"]), 0.5 * deviation)
         enough = np.abs(candidates["excess"]) > PHOTONS * noise.gain
-    with np.errstate(divide="ignore"):  # of surroundings of one value
-        height = candidates["gap"] / deviation
+    height = candidates["gap"] / deviation
     accepted = np.zeros(len(height), bool)
     for own in (height, -height):
         near, far = (

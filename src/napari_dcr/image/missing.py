@@ -2,8 +2,8 @@
 
 A window of an image is a plain array, or a masked one where a mask, a no-data value or an
 alpha of 0 says that pixels hold no data. Everything that looks at pixels asks `missing`,
-so that all kinds are treated alike: they count in no statistic, the network sees the mean of
-their surroundings, and they come back as they were.
+so that all kinds are treated alike: they count in no statistic, the network sees black in
+their place, and they come back as they were.
 """
 
 from __future__ import annotations

@@ -17,10 +17,51 @@ TITLE = "Enhance a low-light image"
 
 
 def open_widget(viewer: Viewer) -> EnhanceWidget:
-    """The docked widget of a viewer; it is docked if it is not."""
-    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, TITLE)
+    """Return the docked widget of a viewer; it is docked if it is not."""
+    from napari_dcr.plugin.widget import EnhanceWidget
+
+    widget = EnhanceWidget.of(viewer)
+    dock = None if widget is None else widget.dock_keeper.dock
+    if widget is None or dock is None:
+        dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, TITLE)
     dock.show()
+    dock.raise_()
     return widget
+
+
+def open_command() -> None:
+    """Show the widget, ready to brighten or denoise a dim image."""
+    viewer = current_viewer()
+    if viewer is not None:
+        open_widget(viewer)
+
+
+def run() -> None:
+    """Run the widget as it is set."""
+    viewer = current_viewer()
+    if viewer is not None:
+        open_widget(viewer).ask_and_start()
+
+
+def cancel() -> None:
+    """Cancel the widget's run."""
+    widget = _existing()
+    if widget is not None:
+        widget.stop()
+
+
+def compare() -> None:
+    """Show or hide the comparison of before and after."""
+    widget = _existing()
+    if widget is not None and widget.compare.enabled:
+        widget.compare.value = not widget.compare.value
+
+
+def _existing() -> EnhanceWidget | None:
+    from napari_dcr.plugin.widget import EnhanceWidget
+
+    viewer = current_viewer()
+    return None if viewer is None else EnhanceWidget.of(viewer)
 
 
 def enhance_again() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from magicgui.widgets import (
     CheckBox,
@@ -20,15 +22,18 @@ from magicgui.widgets import (
 )
 from napari.layers import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFormLayout, QSizePolicy, QWidget
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QSizePolicy, QWidget
 
 from napari_dcr.image.intensity import DTYPES
 from napari_dcr.network import cards
 from napari_dcr.options import PRECISIONS, Options
-from napari_dcr.plugin.layers import describe, layer_axes, stage_name
+from napari_dcr.plugin import input_devices
+from napari_dcr.plugin.axes import Axes, describe, doubt, find_axes
 from napari_dcr.plugin.pixels import layer_shape
 
 OWN_FILE = "own file..."
+
+WARNING = unicodedata.lookup("WARNING SIGN")
 
 EXTENTS = ("view", "slice", "all")
 
@@ -53,6 +58,8 @@ class Controls:
     ----------
     images : callable
         Returns the layers that can be enhanced.
+    viewer_labels : callable
+        Returns what the viewer's sliders are called.
 
     Attributes
     ----------
@@ -60,25 +67,33 @@ class Controls:
         With a row for each of them.
     """
 
-    def __init__(self, images: Callable[[], Sequence[Image]]) -> None:
+    def __init__(
+        self,
+        images: Callable[[], Sequence[Image]],
+        viewer_labels: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self._viewer_labels = viewer_labels
+        self._corrected: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
+        self._found: Axes | None = None
+        self._labelled: Image | None = None
         self.image = ComboBox(
             name="image", choices=lambda _: images(), nullable=False,
             tooltip="Layer to enhance. It is never changed: the result is a new layer.",
         )  # fmt: skip
         self.axes = LineEdit(
             name="axes",
-            tooltip="A letter per axis: y, x; t and z are stepped over; c are channels, enhanced one"
-            " by one; s are the samples of a colour. Read from the layer; correct it if it is wrong.",
+            tooltip="One letter per axis: y and x, t (time), z (planes), c (channels), s (RGB). Each"
+            " time point, plane and channel is processed separately. Correct them if they are wrong.",
         )  # fmt: skip
         self.shape = _note("shape")
         self._uses = {
-            "auto": "The photo weights: for pictures to look at.",
+            "auto": "Photo model: brightens and cleans pictures for viewing.",
             **{name: cards.purpose(path) for name, path in cards.shipped().items()},
             OWN_FILE: "Weights that you trained yourself (.safetensors).",
         }
         self.model = ComboBox(
             name="model", choices=list(self._uses), value=Options.model,
-            tooltip="Weights of the network: what kind of images it was trained on.",
+            tooltip="What kind of image this is.",
         )  # fmt: skip
         self.weights = FileEdit(
             name="weights", label="file", filter="Weights (*.safetensors)",
@@ -86,21 +101,22 @@ class Controls:
         )  # fmt: skip
         self.use = _note("use")
         self.depth = Slider(
-            name="depth", min=0, max=DEEPEST, value=DEEPEST,
-            tooltip="Cascade depth: how many sub-U-Nets run after the tone curve. Each further one"
-            " cleans more and takes its share of the time.",
+            name="depth", label="cleaning", min=0, max=DEEPEST, value=DEEPEST,
+            tooltip="How strongly to clean (cascade depth). More stages remove more noise and take"
+            " longer. 0 only brightens.",
         )  # fmt: skip
         self.stage = _note("stage")
         self.detail = CheckBox(
-            name="detail", text="detail module", label="", value=Options.detail,
-            tooltip="On keeps fine structure crisp, off is smoother. Nothing to do at depth 0.",
+            name="detail", text="preserve fine detail", label="", value=Options.detail,
+            tooltip="On keeps fine structure crisp, off is smoother (detail module). Has no effect"
+            " at depth 0.",
         )  # fmt: skip
         self.strength = FloatSlider(
             name="strength", min=0, max=1, step=0.01, value=Options.strength,
             tooltip="Mixes the image (0) with its enhancement (1).",
         )  # fmt: skip
         self.exposure = FloatSlider(
-            name="exposure", label="exposure (EV)", min=-2, max=2, step=0.05, value=Options.exposure,
+            name="exposure", label="exposure (EV)", min=-4, max=4, step=0.05, value=Options.exposure,
             tooltip="Brightens or darkens the result, in stops (EV): +1 is twice the light."
             " Highlights are kept.",
         )  # fmt: skip
@@ -121,28 +137,28 @@ class Controls:
             tooltip="Strength of the colours: 0 grey, 1 natural, 2 twice as strong.",
         )  # fmt: skip
         self.extent = ComboBox(
-            name="extent", choices=EXTENTS, value="all",
-            tooltip="How much to enhance: 'view' is what is on screen, 'slice' the whole slice that"
-            " the sliders are at, 'all' the whole layer. The place looks the same in each.",
+            name="extent", label="region", choices=EXTENTS, value="all",
+            tooltip="How much to enhance: 'view' is what is on screen, 'slice' the current slice,"
+            " 'all' the whole layer. A place looks the same in each of them.",
         )  # fmt: skip
         self.device = ComboBox(
             name="device", choices=["auto"], value=Options.device,
-            tooltip="Where to compute, with the memory that is free there. 'auto' takes a GPU if"
-            " there is one.",
+            tooltip="Processor to use; its free memory is shown below. 'auto' uses a GPU if there is"
+            " one.",
         )  # fmt: skip
         self._devices: dict[str, str] = {}
         self.memory = _note("memory")
         self.more = PushButton(
-            name="more", text="Advanced", tooltip="Show or hide what is rarely needed."
+            name="more", text="Advanced", tooltip="Show or hide advanced settings."
         )
         self.tile = ComboBox(
-            name="tile", label="window (px)", choices=TILES, value=Options.tile,
-            tooltip="Side in pixels of what is computed at once. Smaller takes less memory and a"
-            " little more time; the result is the same.",
+            name="tile", label="tile size (px)", choices=TILES, value=Options.tile,
+            tooltip="Side of the tiles that are computed at once. Smaller tiles use less memory; the"
+            " result is the same.",
         )  # fmt: skip
         self.precision = ComboBox(
             name="precision", choices=PRECISIONS, value=Options.precision,
-            tooltip="Of the network's arithmetic. 'auto' takes a faster one than fp32 for 8-bit"
+            tooltip="Number format used for computing. 'auto' uses a faster one than fp32 for 8-bit"
             " results, where the device has it.",
         )  # fmt: skip
         self.input_range = ComboBox(
@@ -161,30 +177,29 @@ class Controls:
             tooltip="An .npz file that napari_dcr.Defects.save wrote, from dark frames or another image.",
         )  # fmt: skip
         self.link_frames = CheckBox(
-            name="link_frames", text="link frames", label="", value=Options.link_frames,
-            tooltip="One brightening for all slices of a stack, so that it does not flicker; off,"
-            " each slice gets its own.",
+            name="link_frames", text="same brightness for all frames", label="", value=Options.link_frames,
+            tooltip="Use the same tone curve for every frame, which prevents flicker. Off, each frame"
+            " gets its own.",
         )  # fmt: skip
         self.output = ComboBox(
-            name="output", choices=["same", *DTYPES], value=Options.output,
-            tooltip="Data type of the result. 'same' keeps type and units of the image; floats run"
-            " from 0 to 1.",
+            name="output", label="data type", choices=["same", *DTYPES], value=Options.output,
+            tooltip="Data type of the result. 'same' keeps the image's type and units; for another"
+            " type, floats run from 0 to 1.",
         )  # fmt: skip
         self.folder = FileEdit(
-            name="folder", label="save to zarr", mode="d", nullable=True,
-            tooltip="Folder to write the result of a whole layer into, as an OME-Zarr image; its"
-            " layer is read from there as you look at it. Takes little memory. Empty: the result"
-            " stays in memory.",
+            name="folder", label="save in folder", mode="d", nullable=True,
+            tooltip="Write the result to an OME-Zarr in this folder instead of keeping it in memory."
+            " For the region 'all'.",
         )  # fmt: skip
         self.residual = CheckBox(
             name="residual", text="residual layer", label="", value=False,
-            tooltip="Add a layer with input minus result: it should look like noise. For weights"
-            " that keep intensities (microscopy), and the extent 'all'.",
+            tooltip="Add a layer with input minus result: it should look like noise. For models"
+            " that keep intensities (microscopy), and the region 'all'.",
         )  # fmt: skip
         self.uncertainty = CheckBox(
             name="uncertainty", text="uncertainty layer", label="", value=False,
-            tooltip="Add a layer with the deviation of each pixel's error, in the image's units."
-            " For weights that keep intensities (microscopy), and the extent 'all'.",
+            tooltip="Add a layer with the standard error of each pixel, in the image's units."
+            " For models that keep intensities (microscopy), and the region 'all'.",
         )  # fmt: skip
         self.defect_map = CheckBox(
             name="defect_map", text="defects layer", label="", value=False,
@@ -200,6 +215,10 @@ class Controls:
             self.link_frames, self.output, self.folder, self.residual, self.uncertainty,
             self.defect_map,
         ]  # fmt: skip
+        self.reset = PushButton(
+            name="reset", text="Reset", tooltip="Set all controls below the axes to their defaults."
+            " A double click on the name of one control resets that one.",
+        )  # fmt: skip
         for control in (
             self.image, self.axes, self.shape, self.model, self.weights, self.use, self.depth,
             self.stage, self.detail, self.strength, self.exposure, self.denoise,
@@ -210,7 +229,7 @@ class Controls:
         for box in (self.image, self.device, self.model, self.input_range):
             _let_shrink(box)
         self.image.changed.connect(self.show_image)
-        self.axes.changed.connect(self._show_shape)
+        self.axes.changed.connect(self._on_axes)
         self.model.changed.connect(self._show_use)
         self.weights.changed.connect(self._show_use)
         self.depth.changed.connect(self._show_stage)
@@ -219,13 +238,28 @@ class Controls:
         self.device.changed.connect(self._show_device)
         self.defects.changed.connect(self._show_defects_file)
         self.more.clicked.connect(self._toggle_advanced)
+        self.reset.clicked.connect(self.reset_all)
         self.show_image()
         self._show_use()
         self.show_advanced(False)
+        self._defaults = {control.name: control.value for control in self._resettable}
+        self._double_clicks = []
+        for control in self._resettable:
+            label = self._form.labelForField(control.native)
+            self._double_clicks.append(
+                input_devices.on_double_click(label, partial(self._reset, control))
+            )
+            control.changed.connect(self._mark_advanced)
+        input_devices.tame(self.native)
+        for control in (self.image, self.axes, *self._resettable):
+            input_devices.name(control.native, control.label or getattr(control, "text", ""))
 
     def _add_row(self, control: Widget) -> None:
-        if isinstance(control, PushButton):
-            self._form.addRow(control.native)
+        if control is self.more:
+            row = QHBoxLayout()
+            row.addWidget(self.more.native, 1)
+            row.addWidget(self.reset.native)
+            self._form.addRow(row)
             return
         titled = not isinstance(control, (CheckBox, Label))
         self._form.addRow(control.label if titled else " ", control.native)
@@ -269,7 +303,7 @@ class Controls:
         ValueError
             If they say something that cannot be.
         """
-        axes = self.axes.value.strip() if layer is self.image.value else layer_axes(layer)
+        axes = self.axes_of(layer).letters
         input_range: Any = self.input_range.value
         if input_range == LAYER_LIMITS:
             input_range = tuple(float(limit) for limit in layer.contrast_limits)
@@ -277,9 +311,9 @@ class Controls:
             model=self.chosen_model,
             depth=self.depth.value,
             detail=self.detail.value or self._keeps_intensities,
-            strength=self.strength.value,
-            exposure=self.exposure.value,
-            denoise=self.denoise.value,
+            strength=_stepped(self.strength),
+            exposure=_stepped(self.exposure),
+            denoise=_stepped(self.denoise),
             **self._colour(),
             axes=axes,
             input_range=input_range,
@@ -320,22 +354,62 @@ class Controls:
         if self.image.value is not before:
             self.image.changed.emit(self.image.value)
 
+    def axes_of(self, layer: Image) -> Axes:
+        """Axes of a layer: as they were corrected, or as they are found."""
+        corrected = self._corrected.get(layer)
+        if corrected is not None:
+            return Axes(corrected, False)
+        if layer is self.image.value and self._found is not None:
+            return self._found
+        return find_axes(layer, self._viewer_labels())
+
     def show_image(self, _: object = None) -> None:
-        """Read the axes of the chosen layer."""
+        """Read the axes of the chosen layer, and follow its labels."""
         layer = self.image.value
-        self.axes.value = "" if layer is None else layer_axes(layer)
+        if layer is not self._labelled:
+            for other, connect in ((self._labelled, False), (layer, True)):
+                if other is not None:
+                    labels = other.events.axis_labels
+                    (labels.connect if connect else labels.disconnect)(self.show_image)
+            self._labelled = layer
+        self._found = None if layer is None else find_axes(layer, self._viewer_labels())
+        with self.axes.changed.blocked():
+            self.axes.value = "" if layer is None else self.axes_of(layer).letters
+        self.axes.changed.emit(self.axes.value)
+
+    def _on_axes(self, text: str) -> None:
+        layer, found = self.image.value, self._found
+        if layer is not None and found is not None:
+            if text.strip() == found.letters:
+                self._corrected.pop(layer, None)
+            else:
+                self._corrected[layer] = text.strip()
         self._show_shape()
 
-    def _show_shape(self, _: object = None) -> None:
+    @property
+    def axes_fit(self) -> bool:
+        """Whether the axes fit the chosen layer."""
+        return self._axes_fit
+
+    def doubt(self, layer: Image) -> str | None:
+        """What should be asked about a layer's axes before it is enhanced."""
+        return doubt(layer_shape(layer), self.axes_of(layer))
+
+    def _show_shape(self) -> None:
         layer = self.image.value
         self.axes.enabled = layer is not None
+        self._axes_fit = True
         if layer is None:
-            self.shape.value = "open an image to begin"
+            self.shape.value = "Open an image to begin."
             return
+        axes = self.axes_of(layer)
         try:
-            self.shape.value = describe(layer_shape(layer), self.axes.value.strip())
+            text = describe(layer_shape(layer), axes.letters, guessed=axes.guessed)
+            if axes.guessed and self.doubt(layer):
+                text = f"{WARNING} {text}"
         except ValueError as error:
-            self.shape.value = str(error)
+            text, self._axes_fit = f"{WARNING} {error}", False
+        self.shape.value = text
 
     def _show_use(self, _: object = None) -> None:
         self._show_row(self.weights, self.model.value == OWN_FILE)
@@ -362,22 +436,24 @@ class Controls:
             return {}
         alike = self.colour_alike.value
         return {
-            "denoise_colour": None if alike else self.denoise_colour.value,
-            "saturation": self.saturation.value,
+            "denoise_colour": None if alike else _stepped(self.denoise_colour),
+            "saturation": _stepped(self.saturation),
         }
 
     def _show_stage(self, _: object = None) -> None:
-        depth = self.depth.value
-        first = stage_name(0, self._keeps_intensities)
+        depth, deepest = self.depth.value, self.depth.max
+        verb = "denoising" if self._keeps_intensities else "cleaning"
         if depth == 0:
-            what = "nothing changes" if self._keeps_intensities else "brightens, invents nothing"
-            self.stage.value = f"{first} alone: {what}"
+            off, brightens = "Off: image unchanged", "Brightens only; no neural cleaning"
+            self.stage.value = off if self._keeps_intensities else brightens
+        elif depth == deepest:
+            self.stage.value = f"Full {verb} (all {deepest} stages)"
         else:
-            last = ": cleanest" if depth == self.depth.max else ""
-            self.stage.value = f"{first} to {stage_name(depth)}{last}"
+            how = "Light" if depth == 1 else "Medium"
+            self.stage.value = f"{how} {verb} ({depth} of {deepest} stages)"
         self.detail.enabled = depth > 0 and not self._keeps_intensities
         idle = ": no difference with these weights" if self._keeps_intensities else ""
-        self.detail.text = f"detail module{idle}"
+        self.detail.text = f"preserve fine detail{idle}"
 
     def _show_extent(self, _: object = None) -> None:
         whole = self.extent.value == "all"
@@ -396,10 +472,39 @@ class Controls:
         for control in self._advanced:
             self._show_row(control, shown)
         self._show_defects_file()
+        self._mark_advanced()
+
+    def _mark_advanced(self, _: object = None) -> None:
+        """Name what differs from its default while it is folded away."""
+        shown = self._advanced_shown
         triangle = "DOWN" if shown else "RIGHT"
         self.more.text = (
             unicodedata.lookup(f"BLACK {triangle}-POINTING SMALL TRIANGLE") + " Advanced"
         )
+        if not shown and hasattr(self, "_defaults"):
+            changed = [
+                c.label or c.text
+                for c in self._advanced
+                if c.value != self._defaults.get(c.name, c.value)
+            ]
+            if changed:
+                self.more.text += f" ({', '.join(changed)})"
+
+    @property
+    def _resettable(self) -> list[Widget]:
+        """Controls that have a default."""
+        ours = [c for c in self.settings if c not in (self.axes, self.weights, self.defects_file)]
+        rest = [c for c in self._advanced if c is not self.defects_file]
+        return list(dict.fromkeys([*ours, self.extent, *rest]))
+
+    def reset_all(self, _: object = None) -> None:
+        """Set all controls below the axes to their defaults."""
+        for control in self._resettable:
+            self._reset(control)
+
+    def _reset(self, control: Widget) -> None:
+        default = self._defaults[control.name]
+        control.value = min(default, control.max) if control is self.depth else default
 
     def persisted(self) -> dict[str, Any]:
         """What is remembered for the chosen model."""
@@ -416,6 +521,11 @@ class Controls:
                 control.value = min(max(value, control.min), control.max)
             else:
                 control.value = value
+
+
+def _stepped(slider: FloatSlider) -> float:
+    """A slider's value, rounded to its step: what is done is what is shown."""
+    return float(round(round(slider.value / slider.step) * slider.step, 6))
 
 
 def _note(name: str) -> Label:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.intensity import full_scale
+from napari_dcr.plugin.pixels import layer_shape
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -39,57 +41,6 @@ RECORD = "napari_dcr"
 
 SAMPLED = 1_000_000
 """Pixels that contrast limits are found from."""
-
-AXIS_LETTERS = {
-    "time": "t", "frame": "t", "depth": "z", "plane": "z", "channel": "c", "channels": "c",
-    "row": "y", "height": "y", "column": "x", "width": "x",
-}  # fmt: skip
-"""What axes are called elsewhere."""
-
-AXIS_WORDS = {"c": ("channel", "channels"), "s": ("colour sample", "colour samples")}
-
-
-def layer_axes(layer: Image) -> str:
-    """Axes of a layer's array in the letters of `napari_dcr.enhance`.
-
-    Taken from the layer's axis labels where these are letters or well-known
-    names; where they are not, the last two dimensions are y and x and the others
-    are stepped over.  A colour layer's samples come last.
-    """
-    labels = [str(label).lower() for label in layer.axis_labels]
-    letters = [AXIS_LETTERS.get(label, label) for label in labels]
-    usable = all(len(a) == 1 and a.isalpha() and a != "s" for a in letters)
-    if usable and len(set(letters)) == len(letters) and {"y", "x"} <= set(letters):
-        clash = layer.rgb and "c" in letters
-        if not clash:
-            return "".join(letters) + "s" * bool(layer.rgb)
-    leading = letters[:-2]
-    usable = all(len(a) == 1 and a.isalpha() and a not in "yxs" for a in leading)
-    if not usable or len(set(leading)) < len(leading) or (layer.rgb and "c" in leading):
-        leading = list("wvurqptz"[-len(leading) :]) if leading else []
-    return "".join(leading) + "yx" + "s" * bool(layer.rgb)
-
-
-def describe(shape: tuple[int, ...], axes: str) -> str:
-    """A shape in words: ``"12 t x 30 z x 2048 y x 2048 x, 2 channels"``.
-
-    Raises
-    ------
-    ValueError
-        If the letters do not fit the shape.
-
-    Examples
-    --------
-    >>> describe((12, 2, 512, 640), "tcyx"), describe((512, 640, 4), "yxs")
-    ('12 t x 512 y x 640 x, 2 channels', '512 y x 640 x, RGB with alpha')
-    """
-    layout = Layout.resolve(shape, axes)
-    words = " x ".join(f"{n} {a}" for n, a in zip(shape, layout.axes, strict=True) if a not in "cs")
-    if layout.is_rgb:
-        return words + (", RGB with alpha" if layout.has_alpha else ", RGB")
-    if "c" in layout.axes:
-        return words + f", {layout.channels} channel" + "s" * (layout.channels != 1)
-    return words
 
 
 def region_translate(layer: Image, region: Region) -> NDArray[np.float64]:
@@ -170,6 +121,21 @@ def widened(limits: Sequence[float], needed: Sequence[float]) -> tuple[float, fl
     return min(limits[0], needed[0]), max(limits[1], needed[1])
 
 
+def result_name(layer: Image, record: dict[str, Any]) -> str:
+    """Name of a result: the model and depth that made it, and which part of its source it is."""
+    what = [Path(record["model"]).stem, f"depth {record['depth']}"]
+    cut = False
+    spans = record.get("region", [])
+    for letter, (start, stop), size in zip(record["axes"], spans, layer_shape(layer), strict=False):
+        if stop - start == size:
+            continue
+        if letter in "yx":
+            cut = True
+        else:
+            what.append(f"{letter}={start}" + (f"-{stop - 1}" if stop - start > 1 else ""))
+    return f"{layer.name} [{', '.join(what + ['view'] * cut)}]"
+
+
 def result_layer(
     layer: Image, enhancement: Enhancement, region: Region | None = None
 ) -> tuple[Any, dict[str, Any], str]:
@@ -188,7 +154,7 @@ def result_layer(
         limits = (float(layer.contrast_limits[0]), float(layer.contrast_limits[1]))
         kept["contrast_limits"] = result_limits(record, enhancement.image, limits)
     kept["multiscale"] = isinstance(enhancement.image, list)
-    kept["name"] = f"{layer.name} [DCR depth {record['depth']}]"
+    kept["name"] = result_name(layer, record)
     kept["metadata"] = {RECORD: record}
     return enhancement.image, kept, "image"
 

@@ -211,12 +211,12 @@ class Preview:
         viewer = self._viewer
         region = shown_region(source, viewer.dims, visible=True, view=canvas_corners(viewer))
         if region is None:
-            self.told.emit("nothing of the image is in view")
+            self.told.emit("The image is outside the current view.")
             return
         size = math.prod(part.stop - part.start for part in region[: source.ndim])
         if size > LARGEST:
             self.told.emit(
-                f"{size / 1e6:.0f} megapixels are in view; zoom in to {LARGEST / 1e6:.0f} for a preview"
+                f"{size / 1e6:.0f} megapixels are in view; zoom in to {LARGEST / 1e6:.0f} for a preview."
             )
             return
         pixels = source.data[0] if source.multiscale else source.data
@@ -256,7 +256,7 @@ class Preview:
             self.told.emit(explain(result.error))
         elif result is not None:
             self._show(result, source, region)
-            self.told.emit(f"preview in {result.record['seconds']:.2f} s")
+            self.told.emit("Preview ready")
         if self._stale:
             self._stale = False
             self._follow()

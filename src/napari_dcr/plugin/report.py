@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QPainter, QPaintEvent, QPen
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from napari_dcr.image.quality import KEPT, REMOVED
+
+WARNING, CHECK = unicodedata.lookup("WARNING SIGN"), unicodedata.lookup("CHECK MARK")
+
+WHITENESS = 0.75
+"""Ratio of variances below which noise is called correlated; `napari_dcr.network.weights` has it too."""
 
 MARGIN = 6
 """Pixels around the plot."""
@@ -21,8 +30,8 @@ class MeansPlot(QWidget):  # type: ignore[misc]
         self._points: list[tuple[float, float]] = []
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip(
-            "Means of 16 x 16 pixels: input to the right, result upwards. On the line intensities"
-            " are kept."
+            "Mean of 16 x 16 pixel blocks: input (x) against result (y). Points on the line:"
+            " intensity unchanged."
         )
 
     def sizeHint(self) -> QSize:
@@ -66,51 +75,121 @@ class MeansPlot(QWidget):  # type: ignore[misc]
 
 
 class ReportPanel(QWidget):  # type: ignore[misc]
-    """Plot and figures of the report of a result, and its defects; hidden where there are none."""
+    """Verdict on a result, with plot and figures behind it; hidden where there is none."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.verdict, self.text = _words(), _words()
         self.plot = MeansPlot()
-        self.text = QLabel()
-        self.text.setWordWrap(True)
-        self.text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.more = QToolButton()
+        self.more.setText("Figures")
+        self.more.setCheckable(True)
+        self.more.setToolTip("Show the figures and the plot behind this verdict.")
+        self.more.toggled.connect(self._show_details)
+        self.details = QWidget()
+        inside = QVBoxLayout(self.details)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.addWidget(self.plot)
+        inside.addWidget(self.text)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.plot)
-        column.addWidget(self.text)
+        row = QHBoxLayout()
+        row.addWidget(self.verdict, 1)
+        row.addWidget(self.more, 0, Qt.AlignmentFlag.AlignTop)
+        column.addLayout(row)
+        column.addWidget(self.details)
+        self._show_details(False)
         self.setVisible(False)
 
+    def _show_details(self, shown: bool) -> None:
+        self.details.setVisible(shown)
+
     def show_record(self, record: dict[str, Any] | None) -> None:
-        """Show the reports, and the defects that were corrected, of a result's record."""
+        """Show the reports and warnings that a result's record holds."""
         reports = record.get("reports", []) if record else []
-        lines = [summary(number, report, len(reports)) for number, report in enumerate(reports)]
-        defects = record.get("defects", []) if record else []
-        lines += [f"corrected: {found['found']}" for found in defects if not reports]
-        self.setVisible(bool(lines))
-        self.plot.setVisible(bool(reports))
+        notes = [] if record is None or reports else record.get("warnings", [])
+        self.setVisible(bool(reports or notes))
+        self.more.setVisible(bool(reports))
+        if not (record and (reports or notes)):
+            return
+        noise = [*record.get("noise", []), *[{}] * len(reports)]
+        lines = [verdict(n, r, len(reports), noise[n]) for n, r in enumerate(reports)]
+        self.verdict.setText("\n".join(lines + [f"{WARNING} {note}" for note in notes]))
         self.plot.show_points([point for report in reports for point in report["means"]])
-        self.text.setText("\n".join(dict.fromkeys(lines)))
+        figures = (summary(n, r, len(reports), noise[n]) for n, r in enumerate(reports))
+        self.text.setText("\n".join(figures))
+        self._show_details(bool(reports) and self.more.isChecked())
 
 
-def summary(channel: int, report: dict[str, Any], channels: int) -> str:
-    """One report in a few lines.
+def _words() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def is_white(noise: dict[str, Any]) -> bool:
+    """Whether noise is independent from pixel to pixel, as far as its estimate tells."""
+    return bool(noise.get("whiteness", 1.0) >= WHITENESS)
+
+
+def verdict(
+    channel: int, report: dict[str, Any], channels: int, noise: dict[str, Any] | None = None
+) -> str:
+    """Whether intensities were kept and noise was removed, then the warnings, one a line.
+
+    Examples
+    --------
+    >>> good = {"slope": 0.998, "total_ratio": 1.0003, "noise_before": 12.3, "noise_after": 1.1,
+    ...     "saturated": 0.0, "warnings": []}
+    >>> verdict(0, good, 1)[2:]
+    'Intensities kept, noise removed.'
+    >>> verdict(0, {**good, "slope": 0.9}, 1)[2:]
+    'Intensities changed; noise removed.'
+    """
+    kept = abs(report["slope"] - 1) <= KEPT and abs(report["total_ratio"] - 1) <= KEPT
+    before, after = report["noise_before"], report["noise_after"]
+    notes = list(report["warnings"])
+    if np.isnan(before):  # left as it is
+        sentence, good = "Left as it is.", False
+    else:
+        noise = noise or {}
+        # The finest detail says nothing of noise that is correlated between pixels.
+        binned = max(noise.get("binning", (1, 1))) > 1
+        removed = binned or (is_white(noise) and after <= REMOVED * before)
+        what = "noise removed" if removed else "little noise was removed"
+        if not is_white(noise):
+            what += (
+                f"{' although' if removed else ':'} it is correlated between neighbouring pixels"
+            )
+        sentence = f"Intensities {'kept,' if kept else 'changed;'} {what}."
+        good = kept and removed
+    sign = WARNING if not good else CHECK
+    place = f"channel {channel + 1}: " if channels > 1 else ""
+    fixed = [f"Corrected: {report['corrected']}."] if report.get("corrected") else []
+    lines = [f"{sign} {place}{sentence}", *fixed, *(f"{WARNING} {note}" for note in notes)]
+    return "\n".join(lines)
+
+
+def summary(
+    channel: int, report: dict[str, Any], channels: int, noise: dict[str, Any] | None = None
+) -> str:
+    """Figures of one report, in the image's units.
 
     Examples
     --------
     >>> print(summary(0, {"slope": 0.998, "total_ratio": 1.0003, "noise_before": 12.3,
     ...     "noise_after": 1.1, "saturated": 0.0, "warnings": []}, 1))
-    slope 0.998, sum 1.000, noise 12 to 1.1
+    slope 0.998, total 100.0 %; finest noise 12 before, 1.1 after (standard deviation, image units)
     """
-    parts = [
-        f"slope {report['slope']:.3f}",
-        f"sum {report['total_ratio']:.3f}",
-        f"noise {report['noise_before']:.2g} to {report['noise_after']:.2g}",
-    ]
-    if report["saturated"]:
-        parts.append(f"{report['saturated']:.2%} saturated")
-    text = ", ".join(parts)
-    if channels > 1:
-        text = f"channel {channel + 1}: {text}"
-    if report.get("corrected"):
-        text += f"\ncorrected: {report['corrected']}"
-    return "\n".join([text, *(f"! {warning}" for warning in report["warnings"])])
+    text = f"slope {report['slope']:.3f}, total {100 * report['total_ratio']:.1f} %"
+    if is_white(noise or {}) and not np.isnan(report["noise_before"]):
+        # Where noise is correlated, the finest detail is the least of it.
+        text += (
+            f"; finest noise {report['noise_before']:.2g} before, {report['noise_after']:.2g} after"
+            " (standard deviation, image units)"
+        )
+    if report["saturated"] >= 1e-4:
+        text += f"; {report['saturated']:.2%} of the pixels are saturated"
+    return f"channel {channel + 1}: {text}" if channels > 1 else text

@@ -6,18 +6,18 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.utils import progress
+from napari.utils import cancelable_progress
 from psygnal import Signal
 
 from napari_dcr.io import ome_metadata as ome
 from napari_dcr.options import Options
+from napari_dcr.plugin.axes import layer_axes
 from napari_dcr.plugin.background import Background, Failure
-from napari_dcr.plugin.layers import layer_axes
 from napari_dcr.plugin.pixels import is_lazy, layer_levels, layer_pixels, to_enhance
 from napari_dcr.plugin.saving import placed, unused_path
 
@@ -80,14 +80,27 @@ class Product:
     enhancement: Enhancement
 
 
-def work(jobs: Sequence[Job]) -> Generator[Step | Product, None, Failure | None]:
+@dataclass(frozen=True)
+class Failed:
+    """A job that ended with an error; those after it go on."""
+
+    job: Job
+    error: Exception
+
+
+def work(jobs: Sequence[Job]) -> Generator[Step | Product | Failed, None, Failure | None]:
     """Do jobs one after the other, in the worker's thread."""
     try:
         from napari_dcr.engine import devices
 
         try:
             for number, job in enumerate(jobs):
-                enhancement = yield from _do(number, job)
+                try:
+                    enhancement = yield from _do(number, job)
+                except Exception as error:
+                    LOG.debug("enhancing %r failed", job.layer.name, exc_info=error)
+                    yield Failed(job, error.with_traceback(None))
+                    continue
                 yield Product(job, enhancement)
                 del enhancement
         finally:
@@ -167,6 +180,19 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}. The log has the details; please report it."
 
 
+class _Activity(cancelable_progress):  # type: ignore[misc]
+    """A bar in napari's activity dock that can be cancelled there."""
+
+    def __init__(self, cancelled: Callable[[], None]) -> None:
+        self._cancelled = cancelled
+        super().__init__(total=TICKS, desc="Low light DCR", leave=False)
+
+    def cancel(self) -> None:
+        """Ask the run to stop."""
+        super().cancel()
+        self._cancelled()
+
+
 class Run:
     """A run of one or several jobs off the GUI thread.
 
@@ -178,23 +204,22 @@ class Run:
         A job has its result.
     ended : Signal(str)
         ``"done"``, ``"cancelled"`` or ``"failed"``; nothing comes after it.
-    failed : Signal(str)
-        What went wrong, and what to do.
+    failed : Signal(str, str)
+        A layer's name, what went wrong with it, and what to do.
     """
 
     progressed = Signal(float, str)
     produced = Signal(Product)
-    failed = Signal(str)
+    failed = Signal(str, str)
     ended = Signal(str)
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = list(jobs)
-        self._tiles = 0
-        self._last = (0, 0)
         self._started = time.perf_counter()
         self._background = Background(work(self.jobs), self._on_step, self._on_end)
+        self._failures = 0
         # For napari's activity dock; only made and changed in the GUI thread.
-        self._activity = progress(total=TICKS, desc="Low light DCR", leave=False)
+        self._activity = _Activity(self.cancel)
 
     def start(self) -> None:
         """Begin."""
@@ -220,13 +245,14 @@ class Run:
         """Whether its thread is still working."""
         return self._background.is_alive
 
-    def _on_step(self, event: Step | Product) -> None:
+    def _on_step(self, event: Step | Product | Failed) -> None:
         if isinstance(event, Product):
             self.produced.emit(event)
             return
-        if event.done and (event.job, event.done) != self._last:
-            self._tiles += 1
-            self._last = (event.job, event.done)
+        if isinstance(event, Failed):
+            self._failures += 1
+            self.failed.emit(event.job.layer.name, explain(event.error))
+            return
         # Every layer is an equal share: how large those to come are is not known yet.
         share = (event.job + event.done / event.total) / len(self.jobs)
         self.progressed.emit(share, self._describe(event, share))
@@ -239,17 +265,16 @@ class Run:
             self.ended.emit("cancelled")
         elif isinstance(result, Failure):
             LOG.debug("a run failed", exc_info=result.error)
-            self.failed.emit(explain(result.error))
+            self.failed.emit(self.jobs[0].layer.name, explain(result.error))
             self.ended.emit("failed")
         else:
-            self.ended.emit("done")
+            self.ended.emit("failed" if self._failures == len(self.jobs) else "done")
 
     def _describe(self, step: Step, share: float) -> str:
         parts = [step.message]
         if len(self.jobs) > 1:
             parts.insert(0, f"{self.jobs[step.job].layer.name} ({step.job + 1}/{len(self.jobs)})")
         if step.done:
-            parts.append(f"tile {self._tiles}")
             seconds = (time.perf_counter() - self._started) * (1 / share - 1)
             if seconds >= 1:
                 parts.append(f"{duration(seconds)} left")

@@ -1,4 +1,4 @@
-"""Sample data: real dim images whose terms allow shipping (see NOTICE)."""
+"""Sample data: real dim images whose terms allow shipping (see NOTICE), and a synthetic one."""
 
 from __future__ import annotations
 
@@ -28,3 +28,17 @@ def earth_at_night() -> list[LayerData]:
 def nuclei() -> list[LayerData]:
     """Dim fluorescent nuclei (Data Science Bowl 2018, CC0)."""
     return _sample("nuclei.png", "Nuclei")
+
+
+def cells() -> list[LayerData]:
+    """A synthetic two-channel stack: 16 bit, labelled axes, micrometres, a known camera."""
+    from napari_dcr.plugin import synthetic_cells
+
+    arguments = {
+        "name": "Cells",
+        "axis_labels": ("c", "z", "y", "x"),
+        "scale": (1.0, *synthetic_cells.SCALE),
+        "units": ("pixel", "um", "um", "um"),
+        "contrast_limits": (synthetic_cells.OFFSET, 260),
+    }
+    return [(synthetic_cells.recording(), arguments, "image")]

@@ -10,6 +10,9 @@ from napari_dcr.options import Options
 FIRST = ("model", "depth", "axes")
 """Arguments that are always written out."""
 
+SIDES = ("residual", "uncertainty")
+"""What a call can return beside the image."""
+
 READABLE = {".tif", ".tiff", ".png", ".jpg", ".jpeg"}
 
 
@@ -40,6 +43,7 @@ def as_python(record: dict[str, Any]) -> str:
         axes='yx',
         strength=0.5,
     )
+    # viewer.add_image(result, name='street (again)')
     """
     source, staged = record["source"], "stages" in record
     lines = ["import numpy as np", ""] * staged + ["import napari_dcr"]
@@ -61,6 +65,8 @@ def as_python(record: dict[str, Any]) -> str:
         if chosen[name] != defaults.get(name) and not name.startswith("return_")
     ]
     shown = list(dict.fromkeys([*FIRST, *sorted(shown)]))
+    sides = [name for name in SIDES if chosen.get(f"return_{name}")] if not staged else []
+    shown += [f"return_{name}" for name in sides]
     if staged:
         shown.remove("depth")
     call = ["napari_dcr.enhance(", "    image,"]
@@ -72,10 +78,11 @@ def as_python(record: dict[str, Any]) -> str:
         lines += ["        " + line for line in call]
         lines += [f"        for depth in range({record['depth'] + 1})", "    ]", ")"]
     else:
-        lines += [f"result = {call[0]}", *call[1:]]
+        lines += [f"{', '.join(['result', *sides])} = {call[0]}", *call[1:]]
     if "region" in record:
         region = ", ".join(f"{start}:{stop}" for start, stop in record["region"])
         lines.append(f"result = result[{':, ' * staged}{region}]")
+    lines.append(f"# viewer.add_image(result, name={source['layer'] + ' (again)'!r})")
     return "\n".join(lines) + "\n"
 
 

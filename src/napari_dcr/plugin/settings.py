@@ -9,7 +9,7 @@ PLUGIN = "napari-dcr"
 SECTIONS = ("auto", "photo", "microscopy")
 """Models with settings of their own in the manifest; all other weights share one section."""
 
-GENERAL = ("model", "extent", "device")
+GENERAL = ("model", "device")
 
 
 def _section(name: str) -> Any | None:

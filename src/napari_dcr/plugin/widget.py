@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from magicgui.widgets import (
     CheckBox,
@@ -16,16 +18,17 @@ from magicgui.widgets import (
     PushButton,
     Widget,
 )
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QMenu, QSizePolicy
 
 from napari_dcr.options import Options
-from napari_dcr.plugin import settings
+from napari_dcr.plugin import input_devices, settings
 from napari_dcr.plugin.background import Background, Failure
 from napari_dcr.plugin.compare import Comparison
-from napari_dcr.plugin.controls import OWN_FILE, PERSISTED, Controls
+from napari_dcr.plugin.controls import OWN_FILE, PERSISTED, WARNING, Controls
+from napari_dcr.plugin.docking import DockKeeper
 from napari_dcr.plugin.helper_layers import HelperLayers, is_helper
 from napari_dcr.plugin.layers import (
     RECORD,
@@ -33,6 +36,7 @@ from napari_dcr.plugin.layers import (
     side_layers,
     stages_layer,
 )
+from napari_dcr.plugin.pixels import is_lazy, layer_pixels
 from napari_dcr.plugin.preview import Preview
 from napari_dcr.plugin.report import ReportPanel
 from napari_dcr.plugin.run import TICKS, Job, Product, Run, explain
@@ -44,14 +48,17 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
-LOADING = "loading PyTorch"
+LOADING = "Loading PyTorch..."
 
 LOAD_AFTER_MS = 100
 """Time for the widget to be drawn."""
 
 
 class EnhanceWidget(Container):  # type: ignore[misc]
-    """Dock widget that enhances image layers off the GUI thread.
+    """Dock widget that enhances image layers off the GUI thread; one for each viewer.
+
+    Making it again gives the one that there is, which leaves the dock that it was in: menu,
+    commands and napari's API name their docks differently.
 
     Parameters
     ----------
@@ -59,21 +66,45 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         Given by napari; results are added to it.
     """
 
+    _open: ClassVar[list[EnhanceWidget]] = []
+
+    def __new__(cls, napari_viewer: Viewer) -> EnhanceWidget:
+        """Return the widget of a viewer, if it has one."""
+        existing = cls.of(napari_viewer)
+        if existing is not None:
+            existing.dock_keeper.undock(existing._viewer.window)
+            return existing
+        made: EnhanceWidget = super().__new__(cls)
+        return made
+
+    @classmethod
+    def of(cls, napari_viewer: Viewer) -> EnhanceWidget | None:
+        """Return the widget of a viewer, or None if it has none yet."""
+        viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        return next((widget for widget in cls._open if widget._viewer is viewer), None)
+
     def __init__(self, napari_viewer: Viewer) -> None:
+        if self in self._open:
+            return
+        self._open.append(self)
         # Layers are compared here; those that napari's proxy gives out are never the same.
         self._viewer = viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._run: Run | None = None
+        self._failures: list[tuple[str, str]] = []
+        self._asked: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
+        self._done = ""
+        self._last: dict[str, Any] | None = None  # record of the newest result, stages included
         self._results: list[tuple[Image, Image]] = []  # source and result, the last one last
         self._started = 0.0
-        self.controls = Controls(self._images)
+        self.controls = Controls(self._images, lambda: viewer.dims.axis_labels)
         self.preview = CheckBox(
             name="preview", text="Preview", label="", value=False,
             tooltip="Enhance what is on screen while you move the controls or the view.",
         )  # fmt: skip
         self.compare = CheckBox(
             name="compare", text="Compare", label="", value=False,
-            tooltip="Show the image over its result, left of the line that the slider moves, in"
-            " the same contrast limits.",
+            tooltip="Show before (left) and after (right) in the same contrast limits; drag to move"
+            " the divider.",
         )  # fmt: skip
         self.wipe = FloatSlider(
             name="wipe", min=0, max=1, step=0.01, value=0.5, readout=False, enabled=False,
@@ -87,18 +118,19 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self.bar = ProgressBar(name="bar", min=0, max=TICKS, value=0)
         self.status = Label(name="status", value="")
         self.stages = PushButton(
-            name="stages", text="Stages",
-            tooltip="Add a layer with the result at every depth, to see what each sub-U-Net adds.",
+            name="stages", text="Compare depths",
+            tooltip="Add a layer with the result at every depth, to see what each stage adds.",
         )  # fmt: skip
         self.copy = PushButton(
             name="copy", text="Copy as Python", enabled=False,
-            tooltip="Copy the call that makes the last result to the clipboard.",
+            tooltip="Copy Python code that reproduces the last result.",
         )  # fmt: skip
         self.repeat = PushButton(
-            name="repeat", text="Repeat on", enabled=False,
+            name="repeat", text="Apply to...", enabled=False,
             tooltip="Enhance another layer with the settings of the last result.",
         )  # fmt: skip
         super().__init__(name="enhance", labels=False)
+        self.dock_keeper = DockKeeper(self.native, self._on_closed)
         column = self.native.layout()
         column.addWidget(Scrolling(self.controls.native))
         column.addLayout(_row(self.preview, self.compare, self.wipe))
@@ -129,7 +161,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._show_readiness(keep_status=True)
 
     def _connect(self) -> None:
-        self.run.clicked.connect(self.start)
+        self.run.clicked.connect(self.ask_and_start)
         self.cancel.clicked.connect(self.stop)
         self.stages.clicked.connect(self.show_stages)
         self.copy.clicked.connect(self.copy_as_python)
@@ -150,6 +182,13 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         layers.events.reordered.connect(self._on_layers)
         layers.events.renamed.connect(self._on_layers)
         layers.selection.events.changed.connect(self._show_readiness_again)
+        self._viewer.dims.events.axis_labels.connect(controls.show_image)
+        controls.axes.changed.connect(self._show_readiness_again)
+        layers.selection.events.changed.connect(self._show_report)
+        input_devices.tame(self.native)
+        input_devices.wrap_tooltips(self.native)
+        input_devices.name(self.wipe.native, "Position of the divider")
+        input_devices.name(self.bar.native, "Progress")
         self.native.destroyed.connect(self._abandon)
 
     # What there is
@@ -170,9 +209,8 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     def _on_image(self, _: object = None) -> None:
         self._show_comparison()
         if not self.running:
-            # What was said of another image no longer holds.
             self.bar.value = 0
-            self.report.show_record(None)
+        self._show_report()
         self._show_readiness(keep_status=self.status.value == LOADING)
 
     @property
@@ -190,7 +228,31 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         """Whether a run is under way."""
         return self._run is not None
 
+    def _show_report(self, _: object = None) -> None:
+        """Show what became of the selected result, else of the chosen image's newest one."""
+        active, chosen = self._viewer.layers.selection.active, self.controls.image.value
+        records = [
+            layer.metadata[RECORD]
+            for layer in (active, chosen)
+            if layer is not None and RECORD in layer.metadata and not is_helper(layer)
+        ]
+        records += [r.metadata[RECORD] for source, r in self._results[::-1] if source is chosen]
+        self.report.show_record(records[0] if records else None)
+
     # Running
+
+    def ask_and_start(self) -> None:
+        """Enhance, once doubtful axes have been asked about."""
+        for layer in self.targets:
+            question, axes = self.controls.doubt(layer), self.controls.axes_of(layer).letters
+            if question is not None and self._asked.get(layer) != axes:
+                self._asked[layer] = axes
+                name = f"{layer.name}: " if len(self.targets) > 1 else ""
+                self.status.value = (
+                    f"{WARNING} {name}{question} Press Run again to go on, or correct the axes."
+                )
+                return
+        self.start()
 
     def start(self) -> None:
         """Enhance the chosen layer, or the selected ones, in a thread."""
@@ -221,11 +283,13 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         if not layers or self.running:
             return
         jobs = []
+        self._failures = []
         for layer in layers:
             try:
                 options = self.controls.options(layer)
             except (ValueError, TypeError) as error:
-                self._tell_error(str(error))
+                self._tell_error(layer.name, str(error))
+                self._show_failures(len(layers))
                 return
             region = None
             if self.controls.extent.value != "all":
@@ -234,7 +298,10 @@ class EnhanceWidget(Container):  # type: ignore[misc]
                     layer, self._viewer.dims, visible=view, view=canvas_corners(self._viewer)
                 )
                 if region is None:
-                    self._tell_error(f"{layer.name!r} is not in view; choose the extent 'all'")
+                    self._tell_error(
+                        layer.name, "The image is not in view; choose the region 'all'."
+                    )
+                    self._show_failures(len(layers))
                     return
             folder = None if stages else self.controls.chosen_folder
             jobs.append(Job(layer, options, region, stages, folder))
@@ -244,6 +311,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     def _launch(self, jobs: Sequence[Job]) -> None:
         if not jobs:
             return
+        self._failures, self._done = [], ""
         self._preview.hold(True)  # it would compute beside the run
         self._started = time.perf_counter()
         self._run = Run(jobs)
@@ -252,7 +320,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._run.failed.connect(self._tell_error)
         self._run.ended.connect(self._finish)
         self.bar.value = 0
-        self.status.value = "starting"
+        self.status.value = "Starting..."
         self._show_readiness(keep_status=True)
         self._run.start()
 
@@ -261,9 +329,11 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         if self._run is not None:
             self._run.cancel()
             self.cancel.enabled = False
-            self.status.value = "cancelling"
+            self.status.value = "Cancelling after this tile..."
 
     def _show_progress(self, share: float, text: str) -> None:
+        # Without an end until the first pixels are done: the image is being looked at.
+        self.bar.native.setMaximum(TICKS if share else 0)
         self.bar.value = round(TICKS * share)
         self.status.value = text
 
@@ -272,37 +342,60 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         make = stages_layer if job.stages else result_layer
         data, arguments, _ = make(job.layer, product.enhancement, job.region)
         result = self._viewer.add_image(data, **arguments)
+        sides = []
         for pixels, shown, _ in side_layers(job.layer, product.enhancement):
             self._viewer.add_image(pixels, **shown, visible=False)
+            sides.append(shown["metadata"][RECORD]["quantity"])
         if not job.stages and job.layer in self._viewer.layers:
             self._results.append((job.layer, result))
         if job.layer is self._preview.source:
             self.preview.value = False  # the result is there; what shows before goes over to it
-        record = result.metadata[RECORD]
-        self.status.value = f"on {record['device']} ({record['precision']})"
-        self.report.show_record(record)
+        self._last = record = result.metadata[RECORD]
+        seconds = f"{time.perf_counter() - self._started:.1f} s"
+        self.status.tooltip = f"On {record['device']}, in {record['precision']}."
         if job.stages:
-            names = record["stages"]
-            self.status.value += f"; the slider 'stage' goes from {names[0]} to {names[-1]}"
+            self._done = f"Done in {seconds}; use the 'stage' slider to compare depths 0 to {record['depth']}."
+        elif "path" in record:
+            self._done = f"Saved to {Path(record['path']).name} ({seconds})."
+            self.status.tooltip += f" {record['path']}"
+        elif is_lazy(layer_pixels(result)):
+            self._done = "Ready: frames are computed as you look at them."
+        else:
+            self._done = f"Done in {seconds}."
+        if sides:
+            self._done += f" {' and '.join(sides).capitalize()}: in the layer list, hidden."
+        self._viewer.layers.selection.active = result
+        self._show_report()
         self._show_comparison()
 
     def _finish(self, outcome: str) -> None:
+        jobs = len(self._run.jobs) if self._run else 0
         self._run = None
+        self.bar.native.setMaximum(TICKS)
         if outcome == "done":
             self.preview.value = False
             self.bar.value = TICKS
-            seconds = time.perf_counter() - self._started
-            self.status.value = f"done in {seconds:.1f} s {self.status.value}"
+            self.status.value = self._done
         else:
             self.bar.value = 0
-            self.status.value = outcome
+            self.status.value = "Cancelled."
+        self._show_failures(jobs)
         self._preview.hold(False)
         self._show_readiness(keep_status=True)
 
-    def _tell_error(self, text: str) -> None:
-        self.bar.value = 0
-        self.status.value = "failed"
-        show_error(f"napari-dcr: {text}")
+    def _tell_error(self, name: str, text: str) -> None:
+        self._failures.append((name, text))
+        show_error(f"napari-dcr: {name}: {text}" if name else f"napari-dcr: {text}")
+
+    def _show_failures(self, jobs: int) -> None:
+        """Say in the status line which layers failed, and why."""
+        if not self._failures:
+            return
+        if jobs == 1:
+            self.status.value = f"{WARNING} Failed: {self._failures[0][1]}"
+            return
+        lines = [f"{WARNING} {name}: {text}" for name, text in self._failures]
+        self.status.value = "\n".join([f"{jobs - len(lines)} of {jobs} done.", *lines])
 
     # Readiness
 
@@ -311,16 +404,24 @@ class EnhanceWidget(Container):  # type: ignore[misc]
 
     def _show_readiness(self, *, keep_status: bool = False) -> None:
         targets = self.targets
-        ready = bool(targets) and not self.running
+        ready = bool(targets) and not self.running and self.controls.axes_fit
         self.run.text = f"Run on {len(targets)} layers" if len(targets) > 1 else "Run"
         self.run.enabled = self.stages.enabled = ready
         self.preview.enabled = bool(targets) and not self.running
         self.cancel.enabled = self._run is not None and not self._run.cancelling
         self.compare.enabled = self._pair() is not None
         self.wipe.enabled = self.compare.enabled and self.compare.value
-        self.copy.enabled = self.repeat.enabled = bool(self._results) and not self.running
+        self.repeat.enabled = bool(self._results) and not self.running
+        self.copy.enabled = self._last is not None and not self.running
         if not keep_status and not self.running:
-            self.status.value = "" if targets else "open an image to begin"
+            self.status.value = "" if targets else self._nothing
+
+    @property
+    def _nothing(self) -> str:
+        """Why there is nothing to enhance."""
+        if any(isinstance(layer, Labels) for layer in self._viewer.layers):
+            return "No image layer (labels cannot be enhanced)."
+        return "Open an image to begin."
 
     # Preview and comparison
 
@@ -353,10 +454,10 @@ class EnhanceWidget(Container):  # type: ignore[misc]
 
     def copy_as_python(self) -> None:
         """Put the call that makes the last result on the clipboard."""
-        if self._results:
-            code = as_python(self._results[-1][1].metadata[RECORD])
+        if self._last is not None:
+            code = as_python(self._last)
             QApplication.clipboard().setText(code)
-            self.status.value = "copied to the clipboard"
+            self.status.value = "Copied to the clipboard."
 
     def _fill_menu(self) -> None:
         self._menu.clear()
@@ -394,7 +495,8 @@ class EnhanceWidget(Container):  # type: ignore[misc]
 
     def _show_choices(self, found: Choices | Failure | None) -> None:
         if isinstance(found, Failure):
-            self._tell_error(explain(found.error))
+            self._tell_error("", explain(found.error))
+            self._show_failures(1)
             return
         if found is None:  # cancelled
             return
@@ -403,13 +505,21 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         if self.status.value == LOADING:
             self._show_readiness()
 
+    def _on_closed(self) -> None:
+        """The dock was closed: a run goes on, a preview that nobody can switch off does not."""
+        self.preview.value = self.compare.value = False
+
     def _abandon(self) -> None:
         """Stop what is going on when the viewer closes: there is nobody to show it to."""
+        if self in self._open:
+            self._open.remove(self)
         layers = self._viewer.layers
         events = layers.events
         for emitter in (events.inserted, events.removed, events.reordered, events.renamed):
             emitter.disconnect(self._on_layers)
         layers.selection.events.changed.disconnect(self._show_readiness_again)
+        layers.selection.events.changed.disconnect(self._show_report)
+        self._viewer.dims.events.axis_labels.disconnect(self.controls.show_image)
         self._loader.abandon()
         self._preview.abandon()
         self._helpers.abandon()
