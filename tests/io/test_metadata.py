@@ -251,6 +251,36 @@ def test_tags_of_other_pixels_are_not_copied(tmp_path: Path, dtype: str) -> None
             assert 50708 not in file.tag_v2
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_the_finest_level_of_a_tiff_is_taken(tmp_path: Path, dtype: str) -> None:
+    pixels = dim(64, 80, dtype)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(pixels, subifds=1, tile=(32, 32), compression="zlib")
+        writer.write(pixels[::2, ::2], subfiletype=1, tile=(32, 32), compression="zlib")
+    result, *files = three_ways(tmp_path / "a.tif")
+    assert np.array_equal(result, napari_dcr.enhance(pixels, **FAST))
+    for path in files:
+        with tifffile.TiffFile(path) as file:
+            assert len(file.series[0].levels) == 1
+            assert "SubIFDs" not in file.pages.first.tags
+
+
+@pytest.mark.parametrize("target", ["o.tif", "o.png"])
+def test_the_file_behind_a_link_is_replaced(tmp_path: Path, target: str) -> None:
+    save(tmp_path / "a.png", "uint8", 1)
+    suffix = Path(target).suffix
+    (tmp_path / f"real{suffix}").write_bytes(b"old")
+    (tmp_path / target).symlink_to(tmp_path / f"real{suffix}")
+    assert shell(tmp_path / "a.png", tmp_path / target, "--overwrite") == 0
+    assert (tmp_path / target).is_symlink()
+    if suffix == ".tif":
+        (tmp_path / f"real{suffix}").write_bytes(b"old")
+        napari_dcr.enhance(tmp_path / "a.png", out=tmp_path / target, **FAST)
+        assert (tmp_path / target).is_symlink()
+    result = np.asarray(PILImage.open(tmp_path / f"real{suffix}"))
+    assert np.array_equal(result, napari_dcr.enhance(tmp_path / "a.png", **FAST))
+
+
 @pytest.mark.parametrize("how", [{}, {"compression": "zlib"}])
 def test_every_page_keeps_its_date_and_description(tmp_path: Path, how: dict[str, Any]) -> None:
     source = tmp_path / "a.tif"

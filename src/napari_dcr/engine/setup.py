@@ -85,8 +85,11 @@ class Setup:
         tile = None if options.tile == "auto" else options.tile
         rendering = rendering_of(options, model, out_dtype, options.return_uncertainty)
         with_base = rendering.needs_base and depth > 0
+        # A lazy result loads the weights later, maybe from another working folder.
+        is_file = str(options.model).endswith(".safetensors")
+        name = str(Path(options.model).absolute() if is_file else options.model)
         spec = RunnerSpec(
-            str(options.model), model.sha256, options.device, precision, depth, options.detail,
+            name, model.sha256, options.device, precision, depth, options.detail,
             tile, with_base,
         )  # fmt: skip
         return cls(

@@ -220,11 +220,16 @@ def write(path: str | Path, picture: Picture) -> None:
     ValueError
         If the format cannot hold the pixels.
     """
-    path = local_path(path, "out")
+    path = _behind_link(local_path(path, "out"))
     form = format_of(path, written=True)
     assert form.write is not None
     with replaced_when_complete(path) as partial:
         form.write(partial, picture)
+
+
+def _behind_link(path: Path) -> Path:
+    """The file that a symbolic link points to: it is replaced, not the link."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def check_can_hold(path: Path, dtype: np.dtype[Any], layout: Layout) -> None:
@@ -467,7 +472,7 @@ def create_sink(
         form = FORMATS.get(suffix_of(path))
         if form is not None and form.sink is not None and not resume:
             check_can_hold(path, dtype, layout)
-            return form.sink(layout, dtype, path, _metadata_of(opened))
+            return form.sink(layout, dtype, _behind_link(path), _metadata_of(opened))
         streamed = [f.suffixes[0] for f in dict.fromkeys(FORMATS.values()) if f.sink]
         allowed = ZARR if resume else " or ".join((ZARR, *streamed))
         raise ValueError(f"out: got the path {str(out)!r}; allowed are those of a {allowed}")
