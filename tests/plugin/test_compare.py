@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -96,3 +97,51 @@ def test_before_and_after_are_as_bright_as_they_are(
     if not (rgb and output == "uint8"):
         result.contrast_limits = (0, top / 2)
         assert np.isclose(brightness(before), pixels[:, :40].mean(dtype=float) / full * 2)
+
+
+@pytest.mark.gui
+@pytest.mark.parametrize(
+    ("extent", "place"),
+    [("all", {}), ("slice", {"scale": (2, 0.5, 0.5), "translate": (0, 3, 40)}),
+     ("all", {"scale": (1, 0.2, 0.2), "units": ("um", "um", "um")})],
+)  # fmt: skip
+def test_the_divider_is_drawn_and_dragged_in_the_canvas(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, extent: str, place: dict[str, Any]
+) -> None:
+    dim = np.random.default_rng(5).integers(100, 300, (2, 60, 80), np.uint16)
+    source = viewer.add_image(dim, name="cells", **place)
+    if "units" in place:
+        viewer.layers.units = ("nm", "nm", "nm")
+        viewer.reset_view()
+    widget.controls.depth.value = 0
+    widget.controls.extent.value = extent
+    widget.start()
+    finish(widget, qtbot)
+    widget.controls.image.value = source
+    widget.compare.value = True
+    before = viewer.layers["cells [before]"]
+    assert before.bounding_box.visible
+    ours = widget._comparison
+    (drag,) = [c for c in viewer.mouse_drag_callbacks if getattr(c, "__self__", None) is ours]
+    pairs = zip(source.units, viewer.dims.units, strict=True)
+    factor = [float((1.0 * own).m_as(shown)) for own, shown in pairs]
+
+    def at(column: float) -> tuple[float, ...]:
+        return tuple(np.asarray(source.data_to_world((0, 20, column - 0.5))) * factor)
+
+    event = SimpleNamespace(type="mouse_press", position=at(70))
+    assert list(drag(viewer, event)) == []  # too far from the line: the canvas pans
+    event.position = at(40)
+    moves = drag(viewer, event)
+    next(moves)
+    assert not viewer.scene.camera.mouse_pan
+    for column in (30, 60):
+        event.type, event.position = "mouse_move", at(column)
+        next(moves)
+        assert widget.wipe.value == pytest.approx(column / 80, abs=0.01)
+        assert before.data.shape[-1] == round(widget.wipe.value * 80)
+    event.type = "mouse_release"
+    assert list(moves) == []
+    assert viewer.scene.camera.mouse_pan
+    widget.compare.value = False
+    assert drag not in viewer.mouse_drag_callbacks

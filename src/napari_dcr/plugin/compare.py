@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
 
 from napari_dcr.plugin.layers import (
     RECORD,
@@ -11,7 +15,8 @@ from napari_dcr.plugin.layers import (
     takes_limits,
     widened,
 )
-from napari_dcr.plugin.pixels import layer_levels, layer_pixels
+from napari_dcr.plugin.pixels import layer_levels, layer_pixels, layer_shape
+from napari_dcr.plugin.shown import units_factor
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -19,6 +24,13 @@ if TYPE_CHECKING:
 
     from napari_dcr.engine.region_run import Region
     from napari_dcr.plugin.helper_layers import HelperLayers
+
+
+LINE = "#ffd54a"
+"""Colour of the line around the image before: seen on dark and on bright."""
+
+REACH = 8
+"""Pixels of the screen within which the divider is taken hold of."""
 
 
 class Comparison:
@@ -33,10 +45,18 @@ class Comparison:
     viewer : Viewer
     helpers : HelperLayers
         Of that viewer.
+
+    Attributes
+    ----------
+    dragged : Signal(float)
+        Share of the width that the divider was dragged to in the canvas.
     """
+
+    dragged = Signal(float)
 
     def __init__(self, viewer: Viewer, helpers: HelperLayers) -> None:
         self._viewer, self._helpers = viewer, helpers
+        self._share = 0.0
         self._before: Image | None = None
         self._result: Image | None = None
         self._source: Image | None = None
@@ -49,6 +69,7 @@ class Comparison:
     def show(self, source: Image, result: Image, share: float) -> None:
         """Show the source over the left ``share`` of a result's width, 0 to 1."""
         record = result.metadata[RECORD]
+        self._share = share
         pixels = _left_part(source, record, share)
         if pixels is None:
             self.hide()
@@ -69,7 +90,15 @@ class Comparison:
             if takes_limits(source.rgb, source.dtype):
                 state["contrast_limits"] = matching_limits(record, result.contrast_limits)
             state["name"] = f"{source.name} [before]"
-            self._before = self._helpers.add(pixels, state, "before")
+            self._before = before = self._helpers.add(pixels, state, "before")
+            # Its right side is the divider.
+            before.bounding_box.points = False
+            before.bounding_box.line_thickness = 1.5
+            before.bounding_box.line_color = LINE
+            before.bounding_box.visible = True
+            callbacks = self._viewer.mouse_drag_callbacks
+            if self._drag not in callbacks:
+                callbacks.append(self._drag)
             return
         before.data = pixels
         before.translate = result.translate
@@ -81,8 +110,45 @@ class Comparison:
     def hide(self) -> None:
         """Take the source away again."""
         self._follow(None)
+        callbacks = self._viewer.mouse_drag_callbacks
+        if self._drag in callbacks:
+            callbacks.remove(self._drag)
         before, self._before, self._source = self._before, None, None
         self._helpers.remove(before)
+
+    def _drag(self, viewer: Viewer, event: Any) -> Generator[None, None, None]:
+        """Move the divider with the mouse when it was pressed on it."""
+        result, share = self._result, self._share_at(event.position)
+        if result is None or share is None or viewer.dims.ndisplay != 2:
+            return
+        camera = getattr(viewer, "scene", viewer).camera
+        axis = result.metadata[RECORD]["axes"].index("x")
+        factor = units_factor(result, viewer.dims)[axis]
+        width = layer_shape(result)[axis] * abs(float(result.scale[axis])) / factor * camera.zoom
+        if abs(share - self._share) * width > REACH:
+            return
+        pan, camera.mouse_pan = camera.mouse_pan, False
+        try:
+            yield
+            while event.type == "mouse_move":
+                share = self._share_at(event.position)
+                if share is not None:
+                    self.dragged.emit(min(max(share, 0.01), 1.0))
+                yield
+        finally:
+            camera.mouse_pan = pan
+
+    def _share_at(self, position: Any) -> float | None:
+        """Share of the result's width that is left of a position of the viewer."""
+        result = self._result
+        if result is None:
+            return None
+        axis = result.metadata[RECORD]["axes"].index("x")
+        world = np.asarray(position, float)[-result.ndim :] * units_factor(
+            result, self._viewer.dims
+        )
+        place = float(result.world_to_data(world)[axis])
+        return (place + 0.5) / layer_shape(result)[axis]
 
     def _follow(self, result: Image | None) -> None:
         """Keep to the contrast limits of another result."""

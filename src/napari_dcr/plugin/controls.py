@@ -452,7 +452,7 @@ class Controls:
             how = "Light" if depth == 1 else "Medium"
             self.stage.value = f"{how} {verb} ({depth} of {deepest} stages)"
         self.detail.enabled = depth > 0 and not self._keeps_intensities
-        idle = ": no difference with these weights" if self._keeps_intensities else ""
+        idle = ": makes no difference here" if self._keeps_intensities else ""
         self.detail.text = f"preserve fine detail{idle}"
 
     def _show_extent(self, _: object = None) -> None:
@@ -483,7 +483,7 @@ class Controls:
         )
         if not shown and hasattr(self, "_defaults"):
             changed = [
-                c.label or c.text
+                (c.label or c.text).partition(" (")[0]
                 for c in self._advanced
                 if c.value != self._defaults.get(c.name, c.value)
             ]

@@ -75,7 +75,7 @@ def _shape(layer: Image) -> tuple[int, ...]:
     return tuple(int(n) for n in data.shape)
 
 
-def _units_factor(layer: Image, dims: Dims) -> NDArray[np.float64]:
+def units_factor(layer: Image, dims: Dims) -> NDArray[np.float64]:
     """Layer units per viewer unit, for each axis of the layer."""
     units = getattr(dims, "units", None)  # napari before 0.9 mixes the numbers as they are
     if units is None or len(units) < layer.ndim:
@@ -89,7 +89,7 @@ def _planes(layer: Image, dims: Dims, stepped: list[int]) -> list[slice]:
 
     def to_data(values: Any) -> NDArray[np.float64]:
         world = np.zeros(layer.ndim)
-        own = np.asarray(values, float)[dims.ndim - layer.ndim :] * _units_factor(layer, dims)
+        own = np.asarray(values, float)[dims.ndim - layer.ndim :] * units_factor(layer, dims)
         # As napari does: where one is along displayed axes does not move the slice.
         world[stepped] = own[stepped]
         return np.asarray(layer.world_to_data(world), float)
@@ -117,7 +117,7 @@ def _on_screen(
 ) -> dict[int, slice]:
     """What is on screen along the displayed axes, empty where that is nothing."""
     shape = _shape(layer)
-    axes, factor = displayed, _units_factor(layer, dims)
+    axes, factor = displayed, units_factor(layer, dims)
     known = view is not None and [a + dims.ndim - layer.ndim for a in axes] == list(dims.displayed)
     if view is None or not known or np.allclose(factor[axes], 1):
         # Of a multiscale layer the corners are those of the level on screen.

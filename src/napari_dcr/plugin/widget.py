@@ -171,6 +171,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._preview.updated.connect(self._show_comparison)
         self.compare.changed.connect(self._show_comparison)
         self.wipe.changed.connect(self._show_comparison)
+        self._comparison.dragged.connect(lambda share: setattr(self.wipe, "value", share))
         controls = self.controls
         for control in (controls.image, *controls.settings):
             control.changed.connect(self._preview.refresh)
