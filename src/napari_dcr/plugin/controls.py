@@ -452,7 +452,7 @@ class Controls:
             how = "Light" if depth == 1 else "Medium"
             self.stage.value = f"{how} {verb} ({depth} of {deepest} stages)"
         self.detail.enabled = depth > 0 and not self._keeps_intensities
-        idle = ": makes no difference here" if self._keeps_intensities else ""
+        idle = " (no effect here)" if self._keeps_intensities else ""
         self.detail.text = f"preserve fine detail{idle}"
 
     def _show_extent(self, _: object = None) -> None:
