@@ -73,7 +73,7 @@ def test_the_panel_draws_and_hides(qtbot: Any) -> None:
     panel.show_record({"reports": [report, report]})
     assert panel.isVisible()
     assert "channel 2" in panel.text.text()
-    assert "look out" in panel.verdict.text()
+    assert "Look out." in panel.verdict.text()
     drawn = panel.plot.grab().toImage()
     colours = {drawn.pixel(x, y) for x in range(drawn.width()) for y in range(drawn.height())}
     assert len(colours) > 2

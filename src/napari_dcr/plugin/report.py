@@ -150,7 +150,7 @@ def verdict(
     """
     kept = abs(report["slope"] - 1) <= KEPT and abs(report["total_ratio"] - 1) <= KEPT
     before, after = report["noise_before"], report["noise_after"]
-    notes = list(report["warnings"])
+    notes = [_for_the_window(note) for note in report["warnings"]]
     if np.isnan(before):  # left as it is
         sentence, good = "Left as it is.", False
     else:
@@ -170,6 +170,12 @@ def verdict(
     fixed = [f"Corrected: {report['corrected']}."] if report.get("corrected") else []
     lines = [f"{sign} {place}{sentence}", *fixed, *(f"{WARNING} {note}" for note in notes)]
     return "\n".join(lines)
+
+
+def _for_the_window(note: str) -> str:
+    """A warning in the words of the widget, as a sentence."""
+    note = note.replace("take output='float32'", "choose the data type float32 under Advanced")
+    return note[:1].upper() + note[1:] + ("" if note.endswith((".", "?")) else ".")
 
 
 def summary(
