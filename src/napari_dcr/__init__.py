@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )  # fmt: skip
     from napari_dcr.image.defects import Defects
     from napari_dcr.image.noise import NoiseEstimate, NoiseModel, estimate_noise
+    from napari_dcr.image.photon_transfer import calibrate_noise
     from napari_dcr.input_warnings import InputWarning
     from napari_dcr.io.formats import open_image
     from napari_dcr.version import __version__
@@ -39,6 +40,7 @@ _HOMES = {
     "InputWarning": "napari_dcr.input_warnings",
     "NoiseEstimate": "napari_dcr.image.noise",
     "NoiseModel": "napari_dcr.image.noise",
+    "calibrate_noise": "napari_dcr.image.photon_transfer",
     "estimate_noise": "napari_dcr.image.noise",
     "enhance": "napari_dcr.enhancement",
     "enhance_steps": "napari_dcr.enhancement",
@@ -56,6 +58,7 @@ __all__ = [
     "Progress",
     "Report",
     "__version__",
+    "calibrate_noise",
     "enhance",
     "enhance_steps",
     "estimate_noise",

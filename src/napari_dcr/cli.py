@@ -21,7 +21,7 @@ from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import formats
 from napari_dcr.io.files import Picture
 from napari_dcr.io.jobs import Job, check_targets, find_jobs
-from napari_dcr.options import PRECISIONS, Options
+from napari_dcr.options import PRECISIONS, Options, parse_noise
 from napari_dcr.version import __version__
 
 if TYPE_CHECKING:
@@ -172,6 +172,11 @@ def _parser() -> argparse.ArgumentParser:
         " them alone; or an .npz file that napari_dcr.Defects.save wrote (default: auto)",
     )  # fmt: skip
     add(
+        "--noise", type=_noise, default=Options.noise, metavar="GAIN,OFFSET,READ",
+        help="the camera's noise for microscopy, if you know it: units per electron, units without"
+        " light, read noise in electrons, such as 2.2,100,1.4 (default: found in the image)",
+    )  # fmt: skip
+    add(
         "--axes", default=Options.axes,
         help="a letter per axis: y, x, t (time), z (planes), c (channels), s (colour samples), such"
         " as tyx (default: as the file says)",
@@ -239,6 +244,13 @@ def _input_range(text: str) -> str | tuple[float, float]:
             f"got {text!r}; allowed are auto, dtype, or BLACK,WHITE, for example 100,4095"
         ) from None
     return black, white
+
+
+def _noise(text: str) -> object:
+    try:
+        return parse_noise(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("noise: ")) from None
 
 
 def _tile(text: str) -> str | int:

@@ -22,6 +22,7 @@ from napari_dcr.engine.sources import Opened, is_dask
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import InputRange, check_dtype
+from napari_dcr.image.noise import NoiseModel
 from napari_dcr.image.quality import Report
 from napari_dcr.io.arrays import ArraySink, masked_like
 from napari_dcr.io.formats import create_sink, open_image
@@ -43,6 +44,7 @@ def enhance(
     denoise_colour: float | None = Options.denoise_colour,
     saturation: float = Options.saturation,
     defects: str | Path | Defects = Options.defects,
+    noise: NoiseModel | None = Options.noise,
     axes: str | None = Options.axes,
     channel_axis: int | None = Options.channel_axis,
     rgb: bool | None = Options.rgb,
@@ -137,7 +139,7 @@ def enhance(
     options = Options(
         model=model, depth=depth, detail=detail, strength=strength, exposure=exposure,
         denoise=denoise, denoise_colour=denoise_colour, saturation=saturation,
-        defects=defects,
+        defects=defects, noise=noise,
         axes=axes, channel_axis=channel_axis, rgb=rgb, input_range=input_range,
         nodata=nodata, link_frames=link_frames, output=output, tile=tile, device=device, precision=precision,
         return_report=return_report, return_residual=return_residual,

@@ -12,6 +12,7 @@ import numpy as np
 from napari_dcr.image.axes import is_integer
 from napari_dcr.image.defects import Defects, check_defects
 from napari_dcr.image.intensity import DTYPES, InputRange, check_input_range
+from napari_dcr.image.noise import NoiseModel, check_noise
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -48,6 +49,9 @@ class Options:
         hot and dead pixels. "auto" finds them in the image itself, once for the whole of
         it, and corrects what is beyond doubt; `napari_dcr.Defects`, or the path of an
         ``.npz`` file that it was saved to, is taken as it is.
+    noise : NoiseModel, optional
+        For `microscopy`: the camera's noise, where you know it, in the image's units, such as
+        from `napari_dcr.calibrate_noise`. If None it is estimated from the image.
     axes : str, optional
         A letter per axis: y, x, s (colour samples), c (channels); others are
         stepped over.
@@ -107,6 +111,7 @@ class Options:
     denoise_colour: float | None = None
     saturation: float = 1.0
     defects: str | Path | Defects = "auto"
+    noise: NoiseModel | None = None
     axes: str | None = None
     channel_axis: int | None = None
     rgb: bool | None = None
@@ -143,6 +148,7 @@ class Options:
             self._check_number("denoise_colour", 0, 1, "None and ")
         self._check_number("saturation", 0, 2)
         object.__setattr__(self, "defects", check_defects(self.defects))
+        object.__setattr__(self, "noise", check_noise(self.noise))
         object.__setattr__(self, "input_range", check_input_range(self.input_range))
         if self.channel_axis is not None:
             if not is_integer(self.channel_axis):
@@ -195,4 +201,10 @@ class Options:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         defects = self.defects
         named = {"sha256": defects.sha256} if isinstance(defects, Defects) else str(defects)
-        return {**values, "model": str(self.model), "defects": named}
+        noise = self.noise and self.noise.to_dict()
+        return {**values, "model": str(self.model), "defects": named, "noise": noise}
+
+
+def parse_noise(text: str) -> NoiseModel:
+    """Read the option ``noise`` from text: ``"GAIN,OFFSET,READ"``, as on data sheets of cameras."""
+    return NoiseModel.parse(text)

@@ -56,6 +56,18 @@ def test_controls_explain_themselves(viewer: Any, widget: EnhanceWidget) -> None
     controls.input_range.value = "contrast limits"
     viewer.layers["cells"].contrast_limits = (3, 90)
     assert controls.options(controls.image.value).input_range == (3, 90)
+    assert controls.options(controls.image.value).noise is None
+    controls.noise.value = "2, 100, 1.5"
+    assert not controls.noise.enabled  # pictures for viewing have no use for it
+    assert controls.options(controls.image.value).noise is None
+    controls.model.value = "microscopy"
+    noise = controls.options(controls.image.value).noise
+    assert (noise.gain, noise.offset, noise.dark) == (2, 100, 9)
+    controls.noise.value = "2, 100"
+    with pytest.raises(ValueError, match="noise: got '2, 100'"):
+        controls.options(controls.image.value)
+    controls.noise.value = ""
+    controls.model.value = "photo"
     assert controls.folder.enabled
     controls.extent.value = "slice"
     assert not controls.folder.enabled

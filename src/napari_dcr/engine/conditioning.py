@@ -29,7 +29,12 @@ from napari_dcr.image.intensity import (
     find_scale,
     needs_histogram,
 )
-from napari_dcr.image.noise import NoiseEstimate, NoiseModel, fit_noise
+from napari_dcr.image.noise import (
+    NoiseEstimate,
+    NoiseModel,
+    describe_disagreement,
+    fit_noise,
+)
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.isolation import isolated
@@ -194,7 +199,15 @@ class ImageConditioning:
             yield from self._condition_on_finest(group, layout, setup, input_range)
             return
         runner = setup.runner
-        key = layout, group, setup.spec.sha256, runner.device, input_range, setup.defects_key
+        key = (
+            layout,
+            group,
+            setup.spec.sha256,
+            runner.device,
+            input_range,
+            setup.defects_key,
+            setup.noise,
+        )
         if key not in self._known:
             survey = yield from self._survey(group, layout, setup, input_range)
             padding = find_padding(survey) if setup.model.is_quantitative else ()
@@ -216,9 +229,23 @@ class ImageConditioning:
                 mean = without_defects(survey.thumbnail, defects, most)
                 survey = replace(survey, thumbnail=mean)
             self._known[key] = linked = link(
-                survey, input_range, self._dtype, grey, runner.network, runner.device, defects
+                survey,
+                input_range,
+                self._dtype,
+                grey,
+                runner.network,
+                runner.device,
+                defects,
+                setup.noise,
             )._replace(padding=padding)
-            for message in describe_doubts(survey, linked, self._dtype, group, layout):
+            doubts = list(describe_doubts(survey, linked, self._dtype, group, layout))
+            if setup.noise is not None and survey.noise is not None and len(survey.noise):
+                found = fit_noise(survey.noise, self._dtype.kind in "iu")
+                told = setup.noise.in_unit(survey.unit)
+                doubts += filter(
+                    None, [describe_disagreement(told, found, survey.noise, survey.unit)]
+                )
+            for message in doubts:
                 self._opened.warnings.add(message, group.channel)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
@@ -355,6 +382,7 @@ def link(
     network: Cascade,
     device: torch.device,
     defects: Defects | None = None,
+    given: NoiseModel | None = None,
 ) -> Linked:
     """Find black and white point, or the noise, and run the global net."""
     noise, unit, light = None, 1.0, 1.0
@@ -372,6 +400,9 @@ def link(
             left_alone = {number: left_alone.get(number, reason) for number in planes}
             model = NoiseModel(0.0, 0.0, 1.0)
         else:
+            if given is not None:
+                usual = float(np.median(survey.noise["mean"]))
+                noise = noise.with_model(given.in_unit(unit), usual)
             model = noise.binned
         if input_range != "auto":
             model = model.at(find_scale(input_range, dtype, None, grey).black / unit)

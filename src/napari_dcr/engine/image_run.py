@@ -214,7 +214,7 @@ class Run:
         options = self._options.to_dict()
         names = (
             "strength", "exposure", "denoise", "denoise_colour", "saturation", "input_range",
-            "link_frames", "output", "tile", "nodata",
+            "link_frames", "output", "tile", "nodata", "noise",
         )  # fmt: skip
         spec = self._setup.spec
         return {

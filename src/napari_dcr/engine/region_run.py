@@ -278,7 +278,7 @@ class _Work:
         plane, spec = self.plane, self.setup.spec
         return (
             spec.sha256, self.setup.runner.device, spec.precision, spec.detail, plane.layout.axes,
-            self.group, plane.frame, self.range, self.setup.defects_key,
+            self.group, plane.frame, self.range, self.setup.defects_key, self.setup.noise,
         )  # fmt: skip
 
 

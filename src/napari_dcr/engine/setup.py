@@ -14,6 +14,7 @@ from napari_dcr.engine.output import Display, Quantitative, Rendering
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
+from napari_dcr.image.noise import NoiseModel
 from napari_dcr.network import weights
 from napari_dcr.network.isolation import isolated
 from napari_dcr.options import Options
@@ -55,6 +56,8 @@ class Setup:
     link_frames : bool
     defects : {"auto", "off"} or Defects
         To find, not to look for, or to correct.
+    noise : NoiseModel, optional
+        Where it is known.
     """
 
     model: weights.Model
@@ -63,6 +66,7 @@ class Setup:
     rendering: Rendering
     link_frames: bool
     defects: Defects | str = "off"
+    noise: NoiseModel | None = None
 
     @property
     def defects_key(self) -> str:
@@ -79,6 +83,11 @@ class Setup:
     def _resolve(cls, options: Options, out_dtype: np.dtype[Any]) -> Setup:
         model = weights.load(options.model)
         _check_colour(options, model)
+        if options.noise is not None and not model.is_quantitative:
+            raise ValueError(
+                f"noise: got {options.noise!r} with the model {model.name!r}; allowed with models"
+                " that keep intensities, such as 'microscopy'"
+            )
         depth = depth_of(options, model)
         device = find_device(options.device)
         precision = precision_of(options, device, out_dtype)
@@ -99,6 +108,7 @@ class Setup:
             rendering,
             options.link_frames,
             load_defects(options.defects),
+            options.noise,
         )
 
     def arrange(self, layout: Layout) -> Layout:

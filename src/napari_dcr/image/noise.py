@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,6 +103,43 @@ class NoiseModel:
     dark: float
     photon: float | None = None
 
+    @classmethod
+    def of_camera(cls, gain: float, offset: float, read_noise: float) -> NoiseModel:
+        """Take what data sheets of cameras say.
+
+        Parameters
+        ----------
+        gain : float
+            Units (ADU) per photo-electron.
+        offset : float
+            Level without light, ADU.
+        read_noise : float
+            Standard deviation without light, in electrons.
+        """
+        return cls(gain, offset, (gain * read_noise) ** 2)
+
+    @classmethod
+    def parse(cls, text: str) -> NoiseModel:
+        """Read ``"GAIN,OFFSET,READ"``, what `of_camera` takes.
+
+        Examples
+        --------
+        >>> NoiseModel.parse("2, 100, 1.5")
+        NoiseModel(gain=2.0, offset=100.0, dark=9.0, photon=None)
+        """
+        try:
+            gain, offset, read_noise = (float(part) for part in text.split(","))
+        except ValueError:
+            raise ValueError(
+                f"noise: got {text!r}; allowed are three numbers, GAIN,OFFSET,READ: units per"
+                " electron, units without light, and read noise in electrons"
+            ) from None
+        return cls.of_camera(gain, offset, read_noise)
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain values, which ``noise=`` takes too."""
+        return {"gain": self.gain, "offset": self.offset, "dark": self.dark}
+
     def at(self, level: float) -> NoiseModel:
         """Describe the same noise from another level; below the offset at least a tenth is left."""
         dark = max(self.dark + self.gain * (level - self.offset), 0.1 * self.dark)
@@ -162,6 +200,8 @@ class NoiseEstimate:
     binned : NoiseModel
         Noise of those means as it counts for denoising: the power of its slow variations,
         which for white noise is its variance.
+    is_given : bool
+        Whether the model was given rather than found.
     """
 
     model: NoiseModel
@@ -173,6 +213,22 @@ class NoiseEstimate:
     saturated: float
     binning: tuple[int, int]
     binned: NoiseModel
+    is_given: bool = False
+
+    def with_model(self, model: NoiseModel, level: float) -> NoiseEstimate:
+        """Take a model that is known instead; only the correlation stays as it was found.
+
+        Parameters
+        ----------
+        model : NoiseModel
+        level : float
+            A usual level of the image, at which binning has its usual effect.
+        """
+        left = float((self.binned.deviation(level) / self.model.deviation(level)) ** 2)
+        return replace(
+            self, model=model, binned=model.scaled(left), gain_error=0.0, dark_error=0.0,
+            is_given=True,
+        )  # fmt: skip
 
     @property
     def is_white(self) -> bool:
@@ -231,6 +287,7 @@ class NoiseEstimate:
             "correlation_length": list(self.correlation_length),
             "saturated": self.saturated,
             "binning": list(self.binning),
+            "is_given": self.is_given,
         }
 
 
@@ -315,6 +372,67 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
         model, fine.gain_error, fine.dark_error, whiteness, int(levels.blocks.sum()), lengths,
         saturated, binning, binned,
     )  # fmt: skip
+
+
+DISAGREES = 1.3
+"""Ratio of standard deviations from which a model does not fit an image."""
+
+
+def describe_disagreement(
+    given: NoiseModel, found: NoiseEstimate, table: NDArray[Any], unit: float = 1.0
+) -> str:
+    """Say where the residuals of an image vary otherwise than a model says; empty if nowhere.
+
+    Parameters
+    ----------
+    given : NoiseModel
+    found : NoiseEstimate
+        Of the image.
+    table : ndarray
+        Of `block_statistics`.
+    unit : float
+        The image's units in one of the others.
+    """
+    means = table["mean"][(table["low"] < table["high"]) & (table["binning"] == 1).all(1)]
+    if found.blocks < ENOUGH:
+        return ""
+    worst, text = 1.0, ""
+    for level in np.quantile(means, [0.1, 0.5, 0.95]):
+        residual, said = float(found.model.deviation(level)), float(given.deviation(level))
+        ratio = residual / max(said, 1e-30)
+        # What the estimate does not know for certain does not count.
+        error = math.hypot(found.dark_error, found.gain_error * (level - found.model.offset))
+        certain = 1 + error / max(residual, 1e-30) ** 2
+        if max(ratio, 1 / max(ratio, 1e-30)) > max(worst, DISAGREES * certain):
+            worst = max(ratio, 1 / ratio)
+            text = (
+                f"noise: the image's residual has a standard deviation of {unit * residual:.3g} at"
+                f" the level {unit * level:.4g}, where noise= says {unit * said:.3g}"
+                f" ({ratio:.2g} times as much); check gain, offset and read noise"
+            )
+    return text
+
+
+def check_noise(value: Any) -> NoiseModel | None:
+    """Check the option ``noise``: None, a model, or its values by name."""
+    if value is None:
+        return None
+    if isinstance(value, dict) and set(value) <= {"gain", "offset", "dark"} and len(value) == 3:
+        value = NoiseModel(**value)
+    if not isinstance(value, NoiseModel):
+        raise TypeError(
+            f"noise: got {value!r}; allowed are None and a NoiseModel, such as"
+            " NoiseModel(gain=2.2, offset=100, dark=9)"
+        )
+    numbers = value.gain, value.offset, value.dark
+    if not all(isinstance(n, Real) and math.isfinite(n) for n in numbers) or (
+        value.gain < 0 or value.dark < 0 or value.gain + value.dark <= 0
+    ):
+        raise ValueError(
+            f"noise: got gain {value.gain!r}, offset {value.offset!r}, dark {value.dark!r}; allowed"
+            " are finite numbers, a gain and a dark variance from 0, one of them above it"
+        )
+    return NoiseModel(float(value.gain), float(value.offset), float(value.dark))
 
 
 def _undisturbed(varied: NDArray[Any], constants: NDArray[np.float64]) -> NDArray[Any]:

@@ -26,7 +26,7 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QSizePolicy, QWidget
 
 from napari_dcr.image.intensity import DTYPES
 from napari_dcr.network import cards
-from napari_dcr.options import PRECISIONS, Options
+from napari_dcr.options import PRECISIONS, Options, parse_noise
 from napari_dcr.plugin import input_devices
 from napari_dcr.plugin.axes import Axes, describe, doubt, find_axes
 from napari_dcr.plugin.pixels import layer_shape
@@ -176,6 +176,12 @@ class Controls:
             name="defects_file", label="file", filter="Defects (*.npz)",
             tooltip="An .npz file that napari_dcr.Defects.save wrote, from dark frames or another image.",
         )  # fmt: skip
+        self.noise = LineEdit(
+            name="noise", value="",
+            tooltip="The camera's noise, if you know it: units per electron, units without light, read"
+            " noise in electrons, such as 2.2, 100, 1.4. Empty: found in the image. For weights that"
+            " keep intensities (microscopy).",
+        )  # fmt: skip
         self.link_frames = CheckBox(
             name="link_frames", text="same brightness for all frames", label="", value=Options.link_frames,
             tooltip="Use the same tone curve for every frame, which prevents flicker. Off, each frame"
@@ -212,7 +218,7 @@ class Controls:
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._advanced: list[Widget] = [
             self.tile, self.precision, self.input_range, self.defects, self.defects_file,
-            self.link_frames, self.output, self.folder, self.residual, self.uncertainty,
+            self.noise, self.link_frames, self.output, self.folder, self.residual, self.uncertainty,
             self.defect_map,
         ]  # fmt: skip
         self.reset = PushButton(
@@ -276,7 +282,7 @@ class Controls:
             self.axes, self.model, self.weights, self.depth, self.detail, self.strength,
             self.exposure, self.denoise, self.colour_alike, self.denoise_colour, self.saturation,
             self.device, self.tile, self.precision, self.input_range,
-            self.defects, self.defects_file, self.link_frames, self.output,
+            self.defects, self.defects_file, self.noise, self.link_frames, self.output,
         ]  # fmt: skip
 
     @property
@@ -289,6 +295,12 @@ class Controls:
         """What ``defects=`` takes."""
         own = self.defects.value == OWN_FILE
         return str(self.defects_file.value) if own else self.defects.value
+
+    @property
+    def chosen_noise(self) -> Any:
+        """What ``noise=`` takes."""
+        text = self.noise.value.strip()
+        return parse_noise(text) if text and self.noise.enabled else None
 
     @property
     def chosen_folder(self) -> Path | None:
@@ -318,6 +330,7 @@ class Controls:
             axes=axes,
             input_range=input_range,
             defects=self.chosen_defects,
+            noise=self.chosen_noise,
             link_frames=self.link_frames.value,
             output=self.output.value,
             tile=self.tile.value,
@@ -458,6 +471,7 @@ class Controls:
     def _show_extent(self, _: object = None) -> None:
         whole = self.extent.value == "all"
         self.folder.enabled = self.defect_map.enabled = whole
+        self.noise.enabled = self._keeps_intensities
         self.residual.enabled = self.uncertainty.enabled = whole and self._keeps_intensities
 
     def _show_device(self, _: object = None) -> None:

@@ -1,0 +1,135 @@
+"""Calibration of a camera's noise from dark and flat frames: the photon transfer curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.image.noise import NoiseModel
+
+Frames = NDArray[Any] | Sequence[NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class PixelMaps:
+    """What differs from pixel to pixel of a camera, such as an sCMOS.
+
+    Attributes
+    ----------
+    offset : ndarray, shape (h, w)
+        Mean of the dark frames.
+    dark : ndarray, shape (h, w)
+        Variance of the dark frames from one to the next.
+    """
+
+    offset: NDArray[np.float32]
+    dark: NDArray[np.float32]
+
+    def correct(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        """Give every pixel of an image ``(..., h, w)`` the same offset, the mean of all."""
+        if image.shape[-2:] != self.offset.shape:
+            raise ValueError(
+                f"image: got frames of {image.shape[-2:]} pixels; allowed are those of the"
+                f" calibration, {self.offset.shape}"
+            )
+        return image.astype(np.float32) - (self.offset - self.offset.mean(dtype=np.float64))
+
+
+@overload
+def calibrate_noise(
+    dark_frames: Frames, flat_frames: Frames, *, return_maps: Literal[False] = False
+) -> NoiseModel: ...
+
+
+@overload
+def calibrate_noise(
+    dark_frames: Frames, flat_frames: Frames, *, return_maps: Literal[True]
+) -> tuple[NoiseModel, PixelMaps]: ...
+
+
+def calibrate_noise(
+    dark_frames: Frames, flat_frames: Frames, *, return_maps: bool = False
+) -> NoiseModel | tuple[NoiseModel, PixelMaps]:
+    """Measure a camera's gain, offset and read noise from frames of a still scene.
+
+    The offset and the dark variance are the mean and the variance of the dark frames over
+    time. The gain is the growth of the variance with the mean of the flat frames (the photon
+    transfer curve: Janesick 2001, Scientific Charge-Coupled Devices, chapter 2). As only
+    differences in time count, the light need not be even. Saturated pixels do not count.
+
+    Parameters
+    ----------
+    dark_frames : ndarray, shape (n, h, w)
+        At least two frames without light, at the settings and exposure time of the recording.
+    flat_frames : ndarray, shape (n, h, w), or a sequence of them
+        At least two frames of a still scene, in the camera's own units; several stacks at
+        several light levels may be given. Best are 10 to 100 frames at half of saturation.
+    return_maps : bool
+        Return the `PixelMaps` of the camera too.
+
+    Returns
+    -------
+    NoiseModel, or a tuple of NoiseModel and PixelMaps
+        What ``noise=`` takes.
+
+    Raises
+    ------
+    ValueError
+        If frames are too few, do not fit together, or the flat frames are no brighter.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> dark = 100 + rng.normal(0, 3, (20, 64, 64))
+    >>> flat = 100 + 2.2 * rng.poisson(400, (20, 64, 64)) + rng.normal(0, 3, (20, 64, 64))
+    >>> noise = calibrate_noise(dark, flat)
+    >>> round(noise.gain, 1), round(noise.offset), round(noise.dark)
+    (2.2, 100, 9)
+    """
+    dark = _stack(dark_frames, "dark_frames")
+    stacked = isinstance(flat_frames, np.ndarray) and flat_frames.ndim == 3
+    stacks = [flat_frames] if stacked else list(flat_frames)
+    flats = [_stack(stack, "flat_frames") for stack in stacks]
+    offset_map, dark_map = dark.mean(0), dark.var(0, ddof=1)
+    signal = excess = 0.0
+    for flat in flats:
+        if flat.shape[1:] != dark.shape[1:]:
+            raise ValueError(
+                f"flat_frames: got frames of {flat.shape[1:]} pixels; allowed are those of"
+                f" dark_frames, {dark.shape[1:]}"
+            )
+        light = flat - offset_map
+        # Lamps flicker: what all pixels of a frame share is not noise.
+        level = light.mean((1, 2), keepdims=True)
+        if float(level.min()) <= 0:
+            raise ValueError("flat_frames: got frames no brighter than dark_frames; give lit ones")
+        light = light * (level.mean() / level)
+        good = flat.max(0) < flat.max() if (flat == flat.max()).mean() > 1e-3 else True
+        signal += float(np.sum(light.mean(0), where=good))
+        excess += float(np.sum(light.var(0, ddof=1) - dark_map, where=good))
+    if signal <= 0 or excess <= 0:
+        raise ValueError(
+            "flat_frames: got frames that vary no more than dark_frames; give the camera's own"
+            " numbers, lit and not saturated"
+        )
+    model = NoiseModel(excess / signal, float(offset_map.mean()), float(dark_map.mean()))
+    if not return_maps:
+        return model
+    return model, PixelMaps(offset_map.astype(np.float32), dark_map.astype(np.float32))
+
+
+def _stack(frames: Frames, name: str) -> NDArray[np.float64]:
+    """Frames of one size as (n, h, w)."""
+    stack = np.asarray(frames)
+    if stack.ndim != 3 or len(stack) < 2 or not stack.size:
+        raise ValueError(
+            f"{name}: got shape {stack.shape}; allowed are at least 2 frames (n, h, w)"
+        )
+    if not np.isfinite(stack).all():
+        raise ValueError(f"{name}: got pixels that are not finite; allowed are finite ones")
+    return stack.astype(np.float64)

@@ -1,0 +1,106 @@
+"""Noise that is known: taken in every way of calling, recorded, and doubted where it is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+import napari_dcr
+from napari_dcr import InputWarning, NoiseModel, Options
+from napari_dcr.cli import main
+from napari_dcr.engine.region_run import RegionEnhancer
+from napari_dcr.enhancement import drain
+from napari_dcr.io.formats import open_image
+
+TRUE = NoiseModel.of_camera(2.0, 100.0, 1.5)
+FAST: dict[str, Any] = {"depth": 1, "device": "cpu"}
+
+
+def recording(seed: int = 0) -> NDArray[np.uint16]:
+    rng = np.random.default_rng(seed)
+    light = 3 + 40 * np.outer(np.sin(np.linspace(0, 3, 160)), np.linspace(0, 1, 144))
+    values = 100 + 2 * (rng.poisson(light) + 1.5 * rng.standard_normal(light.shape))
+    return np.rint(values).clip(0).astype(np.uint16)
+
+
+def test_it_is_taken_everywhere_alike_and_recorded(lively_counts: Path, tmp_path: Path) -> None:
+    image = recording()
+    options = Options(model=lively_counts, noise=TRUE, **FAST)
+    done = drain(napari_dcr.enhance_steps(image, options))
+    found = done.record["noise"][0]
+    assert (found["gain"], found["offset"], found["dark"]) == (2.0, 100.0, 9.0)
+    assert found["is_given"]
+    assert done.record["options"]["noise"] == {"gain": 2.0, "offset": 100.0, "dark": 9.0}
+    # The record can be given again, as the widget's script does.
+    again = napari_dcr.enhance(
+        image, model=lively_counts, noise=done.record["options"]["noise"], **FAST
+    )
+    np.testing.assert_array_equal(again, done.image)
+    assert (done.image != napari_dcr.enhance(image, model=lively_counts, **FAST)).any()
+
+    lazily = napari_dcr.enhance(da.from_array(image), model=lively_counts, noise=TRUE, **FAST)
+    np.testing.assert_array_equal(np.asarray(lazily), done.image)
+    region = slice(30, 90), slice(20, 120)
+    part = drain(RegionEnhancer(open_image(image)).steps(options, region)).image  # type: ignore[arg-type]
+    np.testing.assert_array_equal(part, done.image[region])
+    tifffile.imwrite(tmp_path / "in.tif", image)
+    command = ["enhance", str(tmp_path / "in.tif"), "-o", str(tmp_path / "out.tif"), "-q"]
+    command += ["--model", str(lively_counts), "--depth", "1", "--device", "cpu"]
+    assert main([*command, "--noise", "2,100,1.5"]) == 0
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), done.image)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-3])
+@pytest.mark.parametrize("gain", [0.25, 4.0])
+def test_a_wrong_value_is_doubted_and_the_right_one_is_not(
+    lively_counts: Path, gain: float, unit: float
+) -> None:
+    image = recording() if unit == 1 else recording().astype(np.float32) * np.float32(unit)
+    right = NoiseModel(2 * unit, 100 * unit, 9 * unit**2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputWarning)
+        napari_dcr.enhance(image, model=lively_counts, noise=right, **FAST)
+    wrong = dataclasses.replace(right, gain=gain * right.gain, dark=gain * right.dark)
+    with pytest.warns(InputWarning, match="noise: the image's residual has a standard deviation"):
+        _, report = napari_dcr.enhance(
+            image, model=lively_counts, noise=wrong, return_report=True, **FAST
+        )
+    (text,) = (text for text in report.warnings if text.startswith("noise: "))
+    times = re.search(r"\(([\d.]+) times as much\)", text)
+    assert times is not None
+    assert float(times[1]) == pytest.approx(gain**-0.5, rel=0.15)
+
+
+def test_what_cannot_be_is_refused(lively_model: Path, lively_counts: Path) -> None:
+    image = recording()
+    with pytest.raises(ValueError, match="noise: got .* with the model"):
+        napari_dcr.enhance(image, model=lively_model, noise=TRUE)
+    for value in (NoiseModel(-1, 0, 1), NoiseModel(0, 0, 0), NoiseModel(1, np.nan, 1)):
+        with pytest.raises(ValueError, match="noise: got gain"):
+            napari_dcr.enhance(image, model=lively_counts, noise=value)
+    for wrong in (2.0, "2,100,1", {"gain": 1.0}):
+        with pytest.raises(TypeError, match="noise: got"):
+            napari_dcr.enhance(image, model=lively_counts, noise=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="GAIN,OFFSET,READ"):
+        NoiseModel.parse("2,100")
+    with pytest.raises(SystemExit):
+        main(["enhance", "x.tif", "-o", "y.tif", "--noise", "2"])
+
+
+def test_correlation_is_still_found(lively_counts: Path) -> None:
+    noise = np.random.default_rng(0).standard_normal((256, 256))
+    for axis in (0, 1):
+        noise = (np.roll(noise, 1, axis) + 2 * noise + np.roll(noise, -1, axis)) / 6**0.5
+    image = (500 + 20 * noise).astype(np.float32)
+    options = Options(model=lively_counts, noise=NoiseModel(0, 0, 400.0), **FAST)
+    found = drain(napari_dcr.enhance_steps(image, options)).record["noise"][0]
+    assert found["binning"] == [3, 3]
