@@ -21,5 +21,7 @@ def test_the_checks_print_their_tables(
         PILImage.fromarray(shown).save(tmp_path / folder / "1.png")
     microscopy_checks.score_pairs(str(lively_counts), tmp_path, slow=False)
     printed = capsys.readouterr().out
-    assert "| depth 3 |" in printed
-    assert "| input |" in printed
+    assert "| all (1) | depth 3 |" in printed
+    assert "| all (1) | input |" in printed
+    microscopy_checks.score_pairs(str(lively_counts), tmp_path, slow=False, fitted=False)
+    assert "without any fit" in capsys.readouterr().out

@@ -204,25 +204,45 @@ def score_invariants(model: str) -> None:
     print("another channel is zero: bit-identical", bool(np.array_equal(apart, alone)))
 
 
-def score_pairs(model: str, folder: Path, slow: bool, every: int = 1) -> None:
-    """Print PSNR and SSIM of real pairs, each after the best slope and offset."""
+def score_pairs(model: str, folder: Path, slow: bool, every: int = 1, fitted: bool = True) -> None:
+    """Print PSNR and SSIM of real pairs, by the part of their names before the first underscore.
+
+    Parameters
+    ----------
+    model : str
+    folder : Path
+        With ``noisy`` and ``clean``.
+    slow : bool
+        Compare with BM3D.
+    every : int
+        Take every so many pairs.
+    fitted : bool
+        Score after the best slope and offset of each pair, on float results; else results in
+        the input's own dtype as they are.
+    """
     found = methods(model, slow)
+    if not fitted:
+        found = {"input": found["input"], "ours": lambda i: napari_dcr.enhance(i, model=model)}
     scores: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
+    groups = []
     for path in sorted((folder / "noisy").iterdir())[::every]:
         noisy = np.asarray(PILImage.open(path))
         truth = np.asarray(PILImage.open(folder / "clean" / path.name), np.float64)
+        groups.append(path.stem.split("_")[0])
         for name, run in found.items():
-            got = np.asarray(run(noisy), np.float64)
-            fitted = np.polyval(np.polyfit(got.ravel(), truth.ravel(), 1), got)
-            pair = [
-                np.clip(np.rint(x), 0, 255).astype(np.uint8)[..., None] for x in (fitted, truth)
-            ]
+            got: Image = np.asarray(run(noisy), np.float64)
+            if fitted:
+                got = np.polyval(np.polyfit(got.ravel(), truth.ravel(), 1), got)
+            pair = [np.clip(np.rint(x), 0, 255).astype(np.uint8)[..., None] for x in (got, truth)]
             scores[name].append((metrics.psnr(*pair), metrics.ssim(*pair)))
-    print(f"\n{folder.name}: {len(next(iter(scores.values())))} pairs, after an affine fit each\n")
-    print("| method | PSNR | SSIM |\n|---|---|---|")
-    for name, pairs in scores.items():
-        value, structure = np.mean(pairs, 0)
-        print(f"| {name} | {value:.2f} | {structure:.4f} |")
+    print(f"\n{folder.name}, {'after an affine fit each' if fitted else 'without any fit'}\n")
+    print("| pairs | method | PSNR | SSIM |\n|---|---|---|---|")
+    kinds = sorted(set(groups)) if 1 < len(set(groups)) < len(groups) / 2 else []
+    for kind in [*kinds, ""]:
+        chosen = [not kind or group == kind for group in groups]
+        for name, pairs in scores.items():
+            value, structure = np.mean([p for p, c in zip(pairs, chosen, strict=True) if c], 0)
+            print(f"| {kind or 'all'} ({sum(chosen)}) | {name} | {value:.2f} | {structure:.4f} |")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -235,14 +255,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=Path, help="folder with noisy/ and clean/")
     parser.add_argument("--every", type=int, default=1, help="take every so many pairs")
     parser.add_argument(
+        "--no-fit", action="store_true", help="score the pairs' results as they are, unfitted"
+    )
+    parser.add_argument("--pairs-only", action="store_true", help="score nothing but the pairs")
+    parser.add_argument(
         "--bm3d", action="store_true", help="compare with BM3D too, if it is installed"
     )
     options = parser.parse_args(arguments)
-    score_invariants(options.model)
-    score_intensities(options.model, options.scenes)
-    score_synthetic(options.model, options.scenes, options.bm3d)
+    if not options.pairs_only:
+        score_invariants(options.model)
+        score_intensities(options.model, options.scenes)
+        score_synthetic(options.model, options.scenes, options.bm3d)
     if options.pairs:
-        score_pairs(options.model, options.pairs, options.bm3d, options.every)
+        score_pairs(options.model, options.pairs, options.bm3d, options.every, not options.no_fit)
 
 
 if __name__ == "__main__":
