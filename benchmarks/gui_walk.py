@@ -153,7 +153,8 @@ def walk_samples(viewer: Any, widget: Any, watch: Watch) -> None:
             widget.run.native.click()
             widget.cancel.native.click()
             wait(lambda: not widget.running)
-        expect(widget.status.value == "cancelled", "the run did not say that it was cancelled")
+        expect(widget.status.value == "Cancelled.", "the run did not say that it was cancelled")
+        widget.preview.value = False  # it came back after the run
         expect(len(viewer.layers) == 1, "a cancelled run left something behind")
         with watch.phase(f"{key}: run"):
             run(widget)

@@ -69,11 +69,13 @@ def photograph(viewer: Any, widget: Any) -> None:
     widget.compare.value = True
     take(viewer, "preview.png")
     widget.compare.value = False
+    pause()
+    widget.preview.value = False
     widget.run.native.click()
     wait(lambda: widget.running)
     widget.cancel.native.click()
     wait(lambda: not widget.running)
-    if widget.status.value != "cancelled" or len(viewer.layers) != 1:
+    if widget.status.value != "Cancelled." or len(viewer.layers) != 1:
         raise SystemExit("a cancelled run left something behind")
     run(widget)
     if len(viewer.layers) != 2:
