@@ -68,16 +68,20 @@ def test_a_flat_picture_has_no_contrast_to_keep(pictures: Path, tmp_path: Path) 
     assert kept(check_highlights(untouched, tmp_path)) == [True] * 3
 
 
-def test_dull_colours_and_grey_blacks_are_stopped(pictures: Path) -> None:
+def test_dull_colours_and_grey_blacks_are_stopped(pictures: Path, tmp_path: Path) -> None:
+    with PILImage.open(pictures / "coffee.png") as file:
+        full = np.array(file)
+    full[:10], full[-10:] = 0, 255
+    PILImage.fromarray(full).save(tmp_path / "full.png")
+
     def dull(picture: np.ndarray) -> np.ndarray:
         grey = picture.mean(-1, keepdims=True)
-        return (20 + 0.85 * (grey + 0.8 * (picture - grey))).astype(np.uint8)
+        return (20 + 0.8 * (grey + 0.8 * (picture - grey))).astype(np.uint8)
 
-    rails = check_colours(untouched, pictures).rails
-    assert [rail.kept for rail in rails[:1] + rails[2:]] == [True, True]
-    finding = check_colours(dull, pictures)
+    assert kept(check_colours(untouched, tmp_path)) == [True, True, True]
+    finding = check_colours(dull, tmp_path)
     assert kept(finding) == [False, False, False]
-    assert finding.rails[0].seen == pytest.approx(0.68, abs=0.06)
+    assert finding.rails[0].seen == pytest.approx(0.64, abs=0.06)
 
 
 def test_grey_whites_lifted_blacks_and_lost_levels_are_stopped() -> None:
