@@ -438,3 +438,27 @@ def test_files_of_other_kinds_are_left_out_of_folders(
     said = capsys.readouterr().err
     for name in ("page.js.map", "state.ser"):
         assert f"{name} has the suffix" in said
+
+
+@pytest.mark.parametrize("damage", ["no compound file", "zeros", "circle", "cut off", "header"])
+def test_a_damaged_oib_is_refused_before_its_chains_are_followed(
+    damage: str, tmp_path: Path
+) -> None:
+    header = bytearray(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".ljust(512, b"\0"))
+    header[30:32], header[44:48] = (9).to_bytes(2, "little"), (1).to_bytes(4, "little")
+    table = np.full(128, 0xFFFFFFFF, "<u4")
+    table[:4] = 0xFFFFFFFD, 2, 3, 0xFFFFFFFE
+    if damage == "zeros":
+        table[:] = 0
+    elif damage == "circle":
+        table[3] = 2
+    elif damage == "cut off":
+        table[3] = 90
+    elif damage == "header":
+        header[30:32] = bytes(2)
+    if damage == "no compound file":
+        header[:8] = bytes(8)
+    path = tmp_path / "a.oib"
+    path.write_bytes(bytes(header) + table.tobytes() + bytes(4 * 512))
+    with pytest.raises(ValueError, match="it is no OIB|damaged|it is cut off"):
+        opened(path)

@@ -18,6 +18,9 @@ from napari_dcr.io.stacks import closed_on_error, stack
 LETTERS = {"T": "t", "C": "c", "Z": "z", "L": "l", "A": "a", "P": "p"}
 """Letters of leading axes."""
 
+LAST_SECTOR = 0xFFFFFFFA
+"""Numbers of sectors of a compound file are below; the others mark ends and free sectors."""
+
 AXES = 9
 """Axes that the settings file describes."""
 
@@ -31,6 +34,8 @@ def open_oif(path: Path) -> Opened:
         If it holds no image, or not all of its planes.
     """
     oiffile = import_optional("oiffile", "microscopes")
+    if path.suffix.lower() == ".oib":
+        _check_chains(path)
     file = oiffile.OifFile(path)
     with closed_on_error(file.close):
         return _opened(path, file)
@@ -78,6 +83,29 @@ def _opened(path: Path, file: Any) -> Opened:
         metadata=Metadata(calibration=calibration), bits=calibration.bits,
         warnings=warnings_of(path, tuple(notes)), measured=True,
     )  # fmt: skip
+
+
+def _check_chains(path: Path) -> None:
+    """Say if an OIB is damaged: oiffile would follow a circular chain of sectors for ever."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = file.read(512)
+        if len(header) < 512 or header[:8] != b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
+            raise ValueError("it is no OIB, which is a compound file")
+        sector = 1 << int.from_bytes(header[30:32], "little")
+        count = min(109, int.from_bytes(header[44:48], "little"))
+        if sector not in (512, 4096) or not count:
+            raise ValueError("its header is damaged")
+        following = bytearray()
+        for number in np.frombuffer(header, "<u4", count, 76).tolist():
+            file.seek((number + 1) * sector)
+            following += file.read(sector).ljust(sector, b"\0")
+    table = np.frombuffer(bytes(following), "<u4")
+    inner = table[table < LAST_SECTOR]
+    if len(np.unique(inner)) < len(inner):
+        raise ValueError("it is damaged: its sectors do not follow each other")
+    if inner.size and (int(inner.max()) + 1) * sector >= size:
+        raise ValueError(f"it is cut off: it has {size} bytes")
 
 
 def _check_complete(path: Path) -> None:
