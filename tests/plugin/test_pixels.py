@@ -18,7 +18,8 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 import napari_dcr
-from napari_dcr.plugin.layers import layer_axes, result_layer
+from napari_dcr.plugin.axes import layer_axes
+from napari_dcr.plugin.layers import result_layer
 from napari_dcr.plugin.pixels import is_lazy, layer_levels, layer_pixels, layer_shape, to_enhance
 from napari_dcr.plugin.run import Job, Product, work
 from napari_dcr.plugin.widget import EnhanceWidget

@@ -12,7 +12,7 @@ import zarr
 from napari.layers import Image
 
 import napari_dcr
-from napari_dcr.plugin.layers import layer_axes
+from napari_dcr.plugin.axes import layer_axes
 from napari_dcr.plugin.run import Job, Product, work
 
 

@@ -43,11 +43,8 @@ def mark(
 
     Examples
     --------
-    >>> mark(np.array([[-9999, 12]], np.int16), nodata=-9999)
-    masked_array(data=[[--, 12]],
-                 mask=[[ True, False]],
-           fill_value=999999,
-                dtype=int16)
+    >>> print(mark(np.array([[-9999, 12]], np.int16), nodata=-9999))
+    [[-- 12]]
     """
     pixels = np.ma.getdata(window)
     gone: NDArray[np.bool_] | None = None
