@@ -47,9 +47,9 @@ MILD = 0.75
 MOST_SLOW = 4.0
 """Most that slow variations count for more than the finest ones."""
 
-EVEN = 0.5, 0.8
-"""Evenness between which residuals are taken for noise: white and blurred noise have 0.6 to 0.7,
-most structure less than 0.5, and a pattern of equal parts more."""
+EVEN = 0.45, 0.8
+"""Evenness between which residuals are taken for noise: white and blurred noise have 0.5 to 0.7,
+most structure less than 0.45, and a pattern of equal parts more."""
 
 SHORT, LONG = 1.4, 4.5
 """Correlation lengths in pixels: from the first one on an axis is averaged, over the larger of
@@ -353,7 +353,10 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
     levels = _levels(varied, _saturated_share(varied))
     if integer and levels.variance.min() < floor**2:  # sparse counts, which are whole anyway
         floor = 0.1 * math.sqrt(levels.variance.min())
-    offset = float(np.quantile(varied["mean"], 0.005))
+    # Noise of the blocks' means carries the darkest ones that far below the darkest level.
+    error = 2.58 * math.sqrt(levels.variance[0]) / SIDE
+    darkest = float(np.quantile(varied["mean"], 0.005))
+    offset = max(darkest, min(float(levels.mean[0]), darkest + error))
     fine = _fit(levels, offset, floor)
     # What varies from block to block as noise never does is structure.
     even = EVEN[0] < float(np.median(levels.evenness)) < EVEN[1]
