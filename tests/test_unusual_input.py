@@ -227,6 +227,91 @@ def test_a_bad_frame_passes_through_and_is_named(link_frames: bool, value: int) 
     assert [m for m in record["warnings"] if m.startswith("z 3/4: ")]
 
 
+def _photos(dtype: str, colours: int = 1) -> NDArray[Any]:
+    grains = np.random.default_rng(5).gamma(2, 0.02, (6, 64, 72, colours)).clip(0, 0.9)
+    frames = (grains if dtype == "float32" else grains * np.iinfo(dtype).max).astype(dtype)
+    return frames[..., 0] if colours == 1 else frames
+
+
+BLANK: dict[str, Callable[[NDArray[Any]], Any]] = {
+    "white": lambda frame: np.full_like(frame, _white(frame)),
+    "black": np.zeros_like,
+    "middle": lambda frame: np.full_like(frame, _white(frame) // 3 or 0.3),
+    "white-but-one": lambda frame: np.where(_first(frame), 3, np.full_like(frame, _white(frame))),
+    "black-but-one": lambda frame: np.where(_first(frame), _white(frame), np.zeros_like(frame)),
+}
+
+
+def _white(frame: NDArray[Any]) -> Any:
+    return 1e6 if frame.dtype.kind == "f" else np.iinfo(frame.dtype).max
+
+
+def _first(frame: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.arange(frame.size).reshape(frame.shape) == frame.size // 3
+
+
+@pytest.mark.parametrize("kind", BLANK)
+@pytest.mark.parametrize(
+    ("model", "dtype"),
+    [("microscopy", "uint16"), ("microscopy", "float32"), ("photo", "uint8"), ("photo", "float32")],
+)
+def test_a_blank_frame_counts_in_nothing_of_the_others(model: str, dtype: str, kind: str) -> None:
+    if model == "photo":
+        options, image = PHOTO, _photos(dtype)
+    else:
+        options, image = COUNTS, np.stack([counts(seed) for seed in range(6)]).astype(dtype)
+    image[2] = BLANK[kind](image[2])
+    others = np.arange(6) != 2
+    alone, _ = run(image[others], **options, axes="tyx")
+    result, record = run(image, **options, axes="tyx")
+    assert (result[2] == image[2]).all()
+    assert (result[others] == alone).all()
+    assert any(m.startswith("t 3/6: ") and "left as it is" in m for m in record["warnings"])
+
+
+@pytest.mark.parametrize("kind", ["dask", "zarr"])
+@pytest.mark.parametrize("options", [PHOTO, COUNTS], ids=["photo", "microscopy"])
+def test_a_blank_frame_of_a_lazy_array(kind: str, options: Record, tmp_path: Path) -> None:
+    image = np.stack([counts(seed) for seed in range(4)])
+    image[1] = 65535
+    alone, _ = run(image[[0, 2, 3]], **options, axes="tyx")
+    given: Any = da.from_array(image, chunks=(1, 50, 112))
+    if kind == "zarr":
+        given = zarr.create_array(tmp_path / "a.zarr", shape=image.shape, dtype=image.dtype)
+        given[...] = image
+    result = np.asarray(run(given, **options, axes="tyx")[0])
+    assert (result[1] == 65535).all()
+    assert difference(result[[0, 2, 3]], alone) <= 1
+
+
+def test_a_frame_of_one_colour_is_blank() -> None:
+    image = _photos("uint8", 3)
+    image[4] = (0, 0, 255)
+    others = np.arange(6) != 4
+    result, record = run(image, **PHOTO, axes="tyxs")
+    assert (result[others] == run(image[others], **PHOTO, axes="tyxs")[0]).all()
+    assert any("every pixel has the colour (0, 0, 255)" in m for m in record["warnings"])
+
+
+def test_moving_offsets_stay_with_their_frames_beside_a_blank_one() -> None:
+    rng = np.random.default_rng(3)
+    image = rng.poisson(waves(128, 128), (6, 128, 128)) + 400 + rng.normal(0, 25, (6, 1, 128))
+    image = image.astype(np.uint16)
+    image[2] = 65535
+    others = np.arange(6) != 2
+    alone, _ = run(image[others], **COUNTS, axes="tyx")
+    result, _ = run(image, **COUNTS, axes="tyx")
+    assert (result[others] == alone).all()
+
+
+def test_frames_of_single_photons_are_not_blank() -> None:
+    image = np.zeros((6, 64, 64), np.uint16)
+    image[:4, 9, 9] = 1
+    image[4:, ::9, 7] = 1
+    _, record = run(image, **COUNTS, axes="tyx")
+    assert not any(m.startswith("t 1/6") for m in record["warnings"])
+
+
 def test_many_bad_frames_are_named_in_one_line() -> None:
     image = np.stack([counts(seed, 24, 40) for seed in range(9)])
     image[2:] = 0

@@ -210,19 +210,31 @@ class ImageConditioning:
         )
         if key not in self._known:
             survey = yield from self._survey(group, layout, setup, input_range)
+            blank = tuple(survey.blank)
+            if blank:
+                seen = yield from self._survey(group, layout, setup, input_range, blank=blank)
+                survey = replace(
+                    seen, extremes=survey.extremes, digest=survey.digest, blank=survey.blank,
+                    defects=seen.defects and seen.defects.with_frames(blank),
+                )  # fmt: skip
             padding = find_padding(survey) if setup.model.is_quantitative else ()
             if padding:
-                seen = yield from self._survey(group, layout, setup, input_range, padding=padding)
+                seen = yield from self._survey(
+                    group, layout, setup, input_range, padding=padding, blank=blank
+                )
                 survey = replace(
-                    seen, extremes=survey.extremes, fills=survey.fills, pixels=survey.pixels,
-                    histogram=survey.histogram, digest=survey.digest,
+                    survey, thumbnail=seen.thumbnail, exact=seen.exact, is_grey=seen.is_grey,
+                    unit=seen.unit, noise=seen.noise,
+                    defects=seen.defects and seen.defects.with_frames(blank),
                 )  # fmt: skip
             grey = layout.band(group.channel).colours == 1
             scale = find_scale(input_range, self._dtype, survey.histogram, grey)
             defects = defects_of(setup.defects, survey, group, layout)
             most = np.inf
             if survey.exact and survey.histogram.largest > 2 * scale.white - scale.black:
-                clipped = yield from self._survey(group, layout, setup, input_range, scale.white)
+                clipped = yield from self._survey(
+                    group, layout, setup, input_range, scale.white, blank=blank
+                )
                 survey = replace(survey, thumbnail=clipped.thumbnail)
                 most = scale.white - scale.black
             if defects is not None:
@@ -256,12 +268,14 @@ class ImageConditioning:
     ) -> Iterator[Linked | None]:
         assert self._finest is not None
         finest = Layout(tuple(self._finest._opened.array.shape), layout.axes)
-        if finest.frame_shape != layout.frame_shape:  # reduced along the stepped axes, too
+        reduced = finest.frame_shape != layout.frame_shape  # along the stepped axes, too
+        if reduced:
             group = Group(group.channel, None)
         for linked in self._finest.condition(group, finest, setup, input_range):
             # What is missing is found pixel by pixel, too.
             # Coarser levels show means of the finest one's columns and pixels.
-            yield linked and linked._replace(left_alone={}, defects=None)
+            left_alone = {} if linked is None or reduced else linked.left_alone
+            yield linked and linked._replace(left_alone=left_alone, defects=None)
 
     def plane(
         self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup, linked: Linked,
@@ -282,14 +296,14 @@ class ImageConditioning:
 
     def _survey(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange,
-        ceiling: float = np.inf, padding: tuple[float, ...] = (),
+        ceiling: float = np.inf, padding: tuple[float, ...] = (), blank: tuple[int, ...] = (),
     ) -> Generator[None, None, Survey]:  # fmt: skip
-        """Survey a group of planes; a survey that was made before is taken from the cache."""
+        """Survey a group of planes but for ``blank`` ones; one that was made before is taken from the cache."""
         if self._fingerprint is None:
             # An image whose changes cannot be noticed is surveyed once for this object.
             self._fingerprint = self._opened.fingerprint() or object()
         colours = layout.band(group.channel).colours
-        frames = group.frames(layout)
+        frames = [f for n, f in enumerate(group.frames(layout)) if n not in blank]
         request = survey_request(
             layout, colours, self._dtype, input_range, setup.model.is_quantitative,
             setup.defects != "off" and ceiling == np.inf, len(frames),
@@ -298,7 +312,7 @@ class ImageConditioning:
         # Hot pixels do not count in the noise and range of a survey that looks for them.
         key = (
             self._fingerprint, layout, group, self._opened.nodata, ceiling, padding,
-            request.defects,
+            blank, request.defects,
         )  # fmt: skip
         survey = SURVEYS.get(key, request)
         if survey is None:
@@ -386,7 +400,7 @@ def link(
 ) -> Linked:
     """Find black and white point, or the noise, and run the global net."""
     noise, unit, light = None, 1.0, 1.0
-    left_alone = _without_data(survey)
+    left_alone = _without_data(survey) | survey.blank
     curvature = None
     if network.config.base == "counts":
         left_alone |= _constant(survey)

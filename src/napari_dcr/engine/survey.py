@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -43,6 +43,10 @@ SOLID = 9
 
 SKETCH = 4
 """Every so manieth row and column is counted where only outliers are looked for."""
+
+SATURATED, BLACK = 1e-3, 1e-4
+"""Largest share of other pixels of a frame that is white, or black, throughout; one pixel at least.
+Single photons are light, so that fewer are allowed on black."""
 
 REMEMBERED = 32
 """Surveys that are kept for further runs."""
@@ -79,6 +83,9 @@ class Survey:
         Of `napari_dcr.image.noise_blocks.block_statistics`; None where nobody asked for it.
     defects : Defects or None
         Of the sensor; None where nobody asked for it.
+    blank : dict
+        Planes that say nothing about the others, as all of their pixels are alike or nearly so,
+        and what is wrong with them; empty if there are no others.
     """
 
     thumbnail: NDArray[np.float64]
@@ -92,6 +99,7 @@ class Survey:
     unit: float = 1.0
     noise: NDArray[Any] | None = None
     defects: Defects | None = None
+    blank: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -153,6 +161,8 @@ class Block:
     ends : tuple of Extreme
         Least and largest; empty if all pixels are missing.
     is_grey : bool
+    colour : tuple of float or None
+        Of all pixels, if they have the same.
     unit : float
     noise : ndarray or None
         In that unit.
@@ -167,6 +177,7 @@ class Block:
     pixels: int
     ends: tuple[Extreme, ...]
     is_grey: bool
+    colour: tuple[float, ...] | None
     unit: float
     noise: NDArray[Any] | None
     clean_noise: NDArray[Any] | None
@@ -246,8 +257,8 @@ class Subject:
             if defects is not None and defects.touches(*place):
                 clean_noise = block_statistics(clean[0][place] / unit)
         return Block(
-            thumbnail, histogram, digest.digest(), values.size, ends, _is_grey(own), unit, noise,
-            clean_noise, defects,
+            thumbnail, histogram, digest.digest(), values.size, ends, _is_grey(own),
+            _one_colour(own), unit, noise, clean_noise, defects,
         )  # fmt: skip
 
 
@@ -271,6 +282,15 @@ def _is_grey(pixels: NDArray[Any]) -> bool:
         np.array_equal(pixels[0, 0], other[0]) and np.array_equal(pixels[0], other)
         for other in pixels[1:]
     )
+
+
+def _one_colour(pixels: NDArray[Any]) -> tuple[float, ...] | None:
+    """The colour of (C, h, w) if it is the same everywhere."""
+    for plane in pixels:
+        # The first row tells for most images.
+        if not ((plane[0] == plane[0, 0]).all() and (plane == plane[0, 0]).all()):
+            return None
+    return tuple(map(float, pixels[:, 0, 0]))
 
 
 def _power_of_two(ends: tuple[Extreme, ...]) -> float:
@@ -316,6 +336,8 @@ class Surveyor:
         self._histogram = Histogram(subject.dtype)
         self._blocks, self._pixels, self._is_grey = 0, 0, True
         self._ends: list[tuple[Extreme, ...]] = []
+        self._sizes: list[int] = []  # of planes, in values that are not missing
+        self._colours: list[set[tuple[float, ...] | None]] = []
         # With the plane's number, and the unit.
         self._noise: list[tuple[int, float, NDArray[Any], NDArray[Any]]] = []
         self._defects = (
@@ -336,7 +358,11 @@ class Surveyor:
         self._is_grey = self._is_grey and block.is_grey
         if self._blocks % len(self.subject.blocks) == 0:  # the first one of a plane
             self._ends.append(())
+            self._sizes.append(0)
+            self._colours.append(set())
         self._blocks += 1
+        self._sizes[-1] += block.pixels
+        self._colours[-1].add(block.colour)
         self._ends[-1] = _merged(self._ends[-1], block.ends)
         if any(end.value for end in block.ends):
             self._unit = max(self._unit, block.unit)
@@ -408,7 +434,34 @@ class Surveyor:
             unit,
             noise,
             defects,
+            self._blank(),
         )
+
+    def _blank(self) -> dict[int, str]:
+        """Planes whose pixels are alike, or nearly so, where there are others."""
+        blank, dark = {}, {}
+        for number, (ends, size) in enumerate(zip(self._ends, self._sizes, strict=True)):
+            if not ends:
+                continue
+            least, largest = ends
+            (colour, *more) = self._colours[number]
+            if least.value == largest.value:
+                blank[number] = f"every pixel has the value {least.value:.6g}"
+            elif colour is not None and not more:
+                named = ", ".join(f"{value:.6g}" for value in colour)
+                blank[number] = f"every pixel has the colour ({named})"
+            elif size - largest.count <= max(1, SATURATED * size):
+                share = largest.count / size
+                blank[number] = f"{share:.3%} of the pixels have the value {largest.value:.6g}"
+            elif size - least.count <= max(1, BLACK * size):
+                share = least.count / size
+                dark[number] = f"{share:.3%} of the pixels have the value {least.value:.6g}"
+        if 2 * (len(dark) + len(blank)) <= len(
+            self._ends
+        ):  # else these are pictures of single photons
+            blank |= dark
+        with_data = sum(map(bool, self._ends))
+        return dict(sorted(blank.items())) if len(blank) < with_data else {}
 
 
 def _merged(ends: tuple[Extreme, ...], others: tuple[Extreme, ...]) -> tuple[Extreme, ...]:

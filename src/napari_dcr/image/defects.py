@@ -332,6 +332,21 @@ class Defects:
         }
         return replace(self, **lines)
 
+    def with_frames(self, places: Sequence[int]) -> Defects:
+        """The same for a stack that has further frames at ``places``, in rising order.
+
+        They get the mean of the others, so that `line_means` stays what it is.
+        """
+        lines = {}
+        for name in ("columns", "rows"):
+            value = getattr(self, name)
+            if value is not None and len(value) > 1:
+                own = list(value)
+                for place in places:
+                    own.insert(place, value.mean(0))
+                lines[name] = np.stack(own)
+        return replace(self, **lines)
+
     def for_channel(self, channel: int, count: int = 1) -> Defects:
         """Defects of ``count`` channels from ``channel`` on, as channel 0 and so on.
 
