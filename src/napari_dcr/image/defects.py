@@ -337,7 +337,7 @@ class Defects:
 
         They get the mean of the others, so that `line_means` stays what it is.
         """
-        lines = {}
+        lines: dict[str, Any] = {}
         for name in ("columns", "rows"):
             value = getattr(self, name)
             if value is not None and len(value) > 1:
