@@ -738,3 +738,150 @@ def test_residual_and_uncertainty_of_a_padded_image() -> None:
     assert report.noise_before == pytest.approx(14, rel=0.15)
     estimate = napari_dcr.estimate_noise(image)
     assert estimate.model.gain == pytest.approx(1, abs=0.2)
+
+
+# Drawings, pages and values near the limits
+
+
+DRAWINGS: dict[str, Callable[[], NDArray[Any]]] = {
+    "rows": lambda: np.broadcast_to(counts()[:1], (96, 112)).copy(),
+    "columns": lambda: np.broadcast_to(counts()[:, :1], (96, 112)).copy(),
+    "mask": lambda: np.repeat([0, 255], 48)[:, None].repeat(112, 1),
+    "page": lambda: np.where(counts() % 19 == 0, 0, 1000).astype(np.uint16),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("kind", DRAWINGS)
+def test_images_without_noise_stay_finite_and_silent(
+    kind: str, dtype: str, options: Record
+) -> None:
+    image = DRAWINGS[kind]().astype(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        # Rows that are all alike are offsets of columns, too.
+        result, record = run(image, **options, defects="off")
+    assert np.isfinite(result).all()
+    assert not any(m.startswith("nodata") for m in record["warnings"])
+    if options is COUNTS and kind != "page":
+        assert difference(result, image) < 0.05 * np.ptp(image)
+
+
+@BOTH
+def test_values_that_float64_can_just_hold(options: Record) -> None:
+    image = counts().astype(np.float64)
+    few = image.copy()
+    few[counts(1) % 50 == 0] = 1e300
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        result, record = run(few, **options)
+        assert np.isfinite(result).all()
+        assert any("give nodata=1e+300" in m for m in record["warnings"])
+        few[:, :30] = -np.finfo(float).max
+        few[few == 1e300] = 300
+        if options is COUNTS:  # padding counts nowhere, be it as large as can be
+            padded, record = run(few, **options)
+            assert np.isfinite(padded).all()
+            assert record["reports"][0]["noise_before"] == pytest.approx(14, rel=0.2)
+        largest = image / image.max() * 1e299
+        assert np.isfinite(run(largest, **options)[0]).all()
+        for unit in (1.7e308, -1.7e308):
+            with pytest.raises(ValueError, match=r"^image: got values from .* overflow"):
+                run(image / image.max() * unit, **options)
+
+
+@pytest.mark.parametrize(("level", "width"), [(92, 20), (132, 50), (560, 9), (0, 30)])
+def test_an_area_that_is_left_alone_is_always_named(level: int, width: int) -> None:
+    image = counts(3, 192, 192)
+    image[60 : 60 + width, 80 : 80 + 3 * width] = level
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _, error = napari_dcr.enhance(image, **COUNTS, return_uncertainty=True)
+    alone = np.isnan(error)
+    named = [str(w.message) for w in caught if f"value {level}, apart" in str(w.message)]
+    assert alone.any() == bool(named)
+    if named:
+        assert f"{(image == level).mean():.2%}" in named[0]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
+def test_8_bit_pictures_in_16_bits_are_those_of_8(dtype: str) -> None:
+    eight = (0.3 * waves() / 300 * 255 + np.random.default_rng(2).normal(0, 2, (96, 112))).astype(
+        np.uint8
+    )
+    wide: Any = eight.astype(np.uint16) * 257
+    if dtype != "uint16":
+        wide = (wide / 65535).astype(dtype)
+    full = 65535 if dtype == "uint16" else 1
+    result, record = run(wide, **PHOTO)
+    assert record["ranges"][0] == [0, full]
+    plain, _ = run(eight, **PHOTO, precision="fp32")
+    assert difference(result / full, plain / 255) < 0.51 / 255
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("uint16", -1), ("uint16", 65536), ("uint16", 3.5), ("int16", np.inf), ("float32", 1e300)],
+)
+def test_nodata_that_no_pixel_can_have(dtype: str, value: float, options: Record) -> None:
+    image = counts().astype(dtype)
+    result, record = run(image, **options, nodata=value)
+    assert any(m.startswith("nodata: got ") and dtype in m for m in record["warnings"])
+    assert (result == run(image, **options)[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("input_range", np.array("auto")),
+        ("input_range", np.array([[1], [2]])),
+        ("input_range", np.array(3.0)),
+        ("input_range", ([1], [2, 3])),
+        ("output", np.array("uint8")),
+        ("output", np.uint8),
+        ("precision", np.array("auto")),
+        ("tile", np.array("auto")),
+        ("defects", np.array("auto")),
+        ("model", np.array("photo")),
+        ("device", np.array("cpu")),
+    ],
+)
+def test_arrays_in_place_of_names_are_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: got "):
+        Options(**{name: value})
+
+
+def test_output_as_a_dtype() -> None:
+    assert Options(output=np.dtype("uint8")).output == "uint8"  # type: ignore[arg-type]
+
+
+FORKED_DASK = """
+import multiprocessing, warnings
+import dask.array as da, numpy as np, napari_dcr
+image = np.random.default_rng(0).poisson(200, (96, 112)).astype(np.uint16)
+lazy = da.from_array(image, chunks=50)
+options = dict(model="photo", depth=0, device="cpu")
+
+def work(_):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = napari_dcr.enhance(lazy, **options)
+    assert any("forked" in str(w.message) for w in caught)
+    out = napari_dcr.enhance(lazy, **options, out=np.empty_like(image))
+    return result.compute(scheduler="synchronous"), out
+
+def main():
+    here = napari_dcr.enhance(lazy, **options).compute()
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        for there in pool.apply_async(work, (0,)).get(timeout=100):
+            assert (here == there).all()
+main()
+"""
+
+
+def test_a_forked_process_can_enhance_dask_arrays() -> None:
+    if "fork" not in multiprocessing.get_all_start_methods():
+        return
+    subprocess.run([sys.executable, "-c", FORKED_DASK], check=True, timeout=120)

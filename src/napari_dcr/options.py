@@ -164,17 +164,19 @@ class Options:
             if isinstance(self.nodata, (bool, np.bool_)) or not isinstance(self.nodata, Real):
                 raise TypeError(f"nodata: got {self.nodata!r}; allowed are None and numbers")
             object.__setattr__(self, "nodata", float(self.nodata))
-        if self.output != "same" and self.output not in DTYPES:
+        if isinstance(self.output, np.dtype):
+            object.__setattr__(self, "output", self.output.name)
+        if not isinstance(self.output, str) or self.output not in ("same", *DTYPES):
             raise ValueError(
                 f"output: got {self.output!r}; allowed are 'same', {', '.join(map(repr, DTYPES))}"
             )
-        if self.tile != "auto":
+        if not (isinstance(self.tile, str) and self.tile == "auto"):
             self._check_integer("tile", 64, "'auto'")
         if not isinstance(self.device, str):
             raise TypeError(
                 f"device: got {self.device!r}; allowed is a string such as 'auto' or 'cpu'"
             )
-        if self.precision not in PRECISIONS:
+        if not isinstance(self.precision, str) or self.precision not in PRECISIONS:
             raise ValueError(
                 f"precision: got {self.precision!r}; allowed are {', '.join(map(repr, PRECISIONS))}"
             )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine.output import Display, LeftAlone, Rendering
 from napari_dcr.engine.planes import ArrayPlane, read_plane
 from napari_dcr.engine.setup import Setup
-from napari_dcr.engine.sources import MarkedSource, Opened, Region, Source, is_dask
+from napari_dcr.engine.sources import MarkedSource, Opened, Region, Source, compute_dask, is_dask
 from napari_dcr.engine.survey import REMEMBERED, SURVEYS, Block, Extreme, Subject, Survey, Surveyor
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defect_survey import without_defects
@@ -237,6 +237,12 @@ class ImageConditioning:
                 )
                 survey = replace(survey, thumbnail=clipped.thumbnail)
                 most = scale.white - scale.black
+            if not np.isfinite(survey.thumbnail).all():
+                least, largest = (end.value for end in survey.fills)
+                raise ValueError(
+                    f"image: got values from {least:.4g} to {largest:.4g}, of which sums overflow;"
+                    " allowed are up to about 1e300. If the largest hold no data, give nodata="
+                )
             if defects is not None:
                 mean = without_defects(survey.thumbnail, defects, most)
                 survey = replace(survey, thumbnail=mean)
@@ -530,19 +536,22 @@ def describe_doubts(
     if linked.noise is not None and not _is_noisy(survey, linked.noise, dtype):
         yield f"{name}: no noise was found, so next to nothing is taken out"
     for fill in survey.fills:
-        if (dtype == np.uint8 and fill.value not in linked.padding) or not _is_far(fill, survey):
-            continue
-        what = f"{fill.count / survey.pixels:.1%} of the pixels of {name} have the value {fill.value:.9g}"
+        share = f"{fill.count / survey.pixels:.2%}"
+        what = f"nodata: {share} of the pixels of {name} have the value {fill.value:.9g}"
         if fill.value in linked.padding:
             yield (
-                f"nodata: {what}, far from all others and in solid areas; they are taken as pixels"
+                f"{what}, apart from all others and in solid areas; they are taken as pixels"
                 f" without data, as if you had given nodata={fill.value:.9g}"
             )
-        else:
+        elif dtype != np.uint8 and not _has_two_values(survey) and _is_far(fill, survey):
             yield (
-                f"nodata: {what}, far from all others; if they hold no data, give"
-                f" nodata={fill.value:.9g}"
+                f"{what}, far from all others; if they hold no data, give nodata={fill.value:.9g}"
             )
+
+
+def _has_two_values(survey: Survey) -> bool:
+    """Whether it is of a mask or a page, where each value is far from all others."""
+    return sum(fill.count for fill in survey.fills) >= survey.pixels
 
 
 def _is_far(fill: Extreme, survey: Survey, gap: float = 0.5) -> bool:
@@ -566,6 +575,8 @@ def find_padding(survey: Survey) -> tuple[float, ...]:
 
     Between clipped pixels and others there is no gap, and sparse counts lie between others.
     """
+    if _has_two_values(survey):
+        return ()
     return tuple(
         fill.value
         for fill in survey.fills
@@ -605,7 +616,6 @@ def _survey_lazily(
     frames : iterable of tuple of int
     channel : int
     """
-    from dask.base import compute
     from dask.delayed import delayed
 
     look = delayed(_look, pure=False)
@@ -633,7 +643,7 @@ def _survey_lazily(
         for rows, columns in surveyor.subject.blocks
     )
     while some := list(islice(work, BLOCKS_AT_ONCE)):
-        for block in compute(*some):
+        for block in compute_dask(*some):
             surveyor.add(block)
         yield
 

@@ -20,7 +20,7 @@ from napari_dcr.engine.resume import RunRecord
 from napari_dcr.engine.runner import MemoryShort, TileDone
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sinks import Sink
-from napari_dcr.engine.sources import Opened
+from napari_dcr.engine.sources import Opened, lost_dask_threads
 from napari_dcr.engine.tiles import Grid, Size, Tile
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
@@ -95,6 +95,12 @@ class Run:
         for group in groups(self._layout, self._options.link_frames):
             linked.append((yield from self._condition(group)))
         widest = max((group.binning for group in linked), key=max)
+        if lost_dask_threads():
+            self._opened.warnings.add(
+                "image: this process was forked from one in which dask had begun threads, which do"
+                " not exist here; call compute(scheduler='synchronous') on the result, or start"
+                " processes with the method 'spawn'"
+            )
         return lazy_array(self._opened.array, job, linked, self._grid_at(widest))
 
     def into(self, sink: Sink) -> Iterator[Progress]:

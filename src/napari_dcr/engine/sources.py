@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.axes import Layout
-from napari_dcr.image.missing import mark
+from napari_dcr.image.missing import is_value_of, mark
 from napari_dcr.input_warnings import InputWarnings
 
 CACHE_BYTES = 64 << 20
@@ -232,10 +232,18 @@ class Opened:
 
     def with_nodata(self, nodata: float | None) -> Opened:
         """The same image with a no-data value; its own one if that is None."""
-        return self if nodata is None else replace(self, nodata=nodata)
+        if nodata is None:
+            return self
+        dtype = np.dtype(self.array.dtype)
+        if dtype.kind in "iuf" and not is_value_of(nodata, dtype):
+            self.warnings.add(
+                f"nodata: got {nodata:.9g}, which no pixel of dtype {dtype.name} can have, so none"
+                " is taken as without data"
+            )
+        return replace(self, nodata=nodata)
 
     def _compute(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        return np.asanyarray(self.array[index].compute())
+        return np.asanyarray(compute_dask(self.array[index])[0])
 
     def _read(self, index: tuple[slice, ...]) -> NDArray[Any]:
         return np.asanyarray(self.array[index])
@@ -257,6 +265,23 @@ def is_dask(image: object) -> bool:
 def is_zarr(image: object) -> bool:
     """Whether an image is a zarr array or group, without importing zarr."""
     return _is(image, "zarr.core.array", "Array") or _is(image, "zarr.core.group", "Group")
+
+
+def lost_dask_threads() -> bool:
+    """Whether dask would wait forever: its threads do not exist in a process that was forked after they began."""
+    pool = getattr(sys.modules.get("dask.threaded"), "default_pool", None)
+    threads = getattr(pool, "_threads", ())
+    return bool(threads) and not any(thread.is_alive() for thread in threads)
+
+
+def compute_dask(*collections: Any) -> tuple[Any, ...]:
+    """Compute dask collections; in a forked process, if need be, without dask's threads."""
+    from dask.base import compute
+    from dask.config import get
+
+    if lost_dask_threads() and get("scheduler", None) in (None, "threads", "threading"):
+        return tuple(compute(*collections, scheduler="synchronous"))
+    return tuple(compute(*collections))
 
 
 def _is(image: object, module: str, name: str) -> bool:

@@ -226,6 +226,7 @@ class Subject:
             for x in range(0, self.width, BLOCK)
         ]
 
+    @np.errstate(over="ignore", invalid="ignore")  # whoever uses the thumbnail sees it
     def look(self, pixels: NDArray[Any], row: int, column: int) -> Block:
         """Measure a block (C, h, w) whose first pixel is at ``row``, ``column``."""
         for value in self.padding:
@@ -349,6 +350,7 @@ class Surveyor:
         self._added, self._every, self._rows = 0, 1, 0
         self._digest = hashlib.sha256(f"{size} {subject.dtype.name}".encode())
 
+    @np.errstate(over="ignore", invalid="ignore")
     def add(self, block: Block) -> None:
         """Count the next block."""
         self._thumbnail.merge(block.thumbnail)
@@ -397,6 +399,7 @@ class Surveyor:
     def _look(self, read: Reader, rows: slice, columns: slice) -> Block:
         return self.subject.look(read(rows, columns), rows.start, columns.start)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def finish(self) -> Survey:
         """What was found."""
         extremes = [[end.value for end in ends] or [np.nan, np.nan] for ends in self._ends]

@@ -48,8 +48,6 @@ class Histogram:
     Attributes
     ----------
     smallest, largest : float
-    from_uint8 : bool
-        Whether floats are all multiples of 1/255 in [0, 1].
     from_uint16 : Histogram or None
         Of floats that are all multiples of 1/65535 in [0, 1]: that of the integers they were.
     """
@@ -60,7 +58,6 @@ class Histogram:
         self.smallest = np.inf
         self.largest = -np.inf
         floats = dtype.kind == "f"
-        self.from_uint8 = floats
         self.from_uint16 = Histogram(np.dtype(np.uint16)) if floats else None
 
     def add(self, values: NDArray[Any]) -> None:
@@ -73,23 +70,23 @@ class Histogram:
         self.largest = max(self.largest, float(values.max()))
         self.counts += np.bincount(self._bin(values), minlength=BINS)
         if self.from_uint16 is not None:
-            if self.smallest >= 0 and self.largest <= 1 and _are_multiples(values, 65535):
+            if self.smallest >= 0 and self.largest <= 1 and _are_16_bit(values):
                 self.from_uint16.add(np.rint(65535 * values.astype(np.float64)).astype(np.uint16))
-                self.from_uint8 = self.from_uint8 and _are_multiples(values, 255)
             else:
-                self.from_uint16, self.from_uint8 = None, False
+                self.from_uint16 = None
 
     def remove(self, values: NDArray[Any]) -> None:
         """Take away values that were counted; the smallest and largest stay what they are."""
         self.counts -= np.bincount(self._bin(values.astype(self.dtype)), minlength=BINS)
         self.counts = np.maximum(self.counts, 0)
+        if self.from_uint16 is not None:
+            self.from_uint16.remove(np.rint(65535 * values.astype(np.float64)))
 
     def merge(self, other: Histogram) -> None:
         """Add the counts of another one of the same dtype."""
         self.smallest = min(self.smallest, other.smallest)
         self.largest = max(self.largest, other.largest)
         self.counts += other.counts
-        self.from_uint8 = self.from_uint8 and other.from_uint8
         if self.from_uint16 is not None and other.from_uint16 is not None:
             self.from_uint16.merge(other.from_uint16)
         else:
@@ -129,11 +126,11 @@ class Histogram:
         return float(np.clip(value, self.smallest, self.largest))
 
 
-def _are_multiples(values: NDArray[Any], parts: int) -> bool:
-    """Whether all values are multiples of ``1 / parts``, as precisely as float32 holds them."""
+def _are_16_bit(values: NDArray[Any]) -> bool:
+    """Whether all values are multiples of 1/65535, as precisely as float32 holds them."""
     # A few values tell for most images.
     for some in (values[:: max(1, len(values) // 256)], values):
-        scaled = some.astype(np.float64) * parts
+        scaled = some.astype(np.float64) * 65535
         if np.abs(scaled - np.rint(scaled)).max() > 0.01:
             return False
     return True
@@ -179,13 +176,13 @@ def check_input_range(value: object) -> InputRange:
     """
     if isinstance(value, str) and value in ("auto", "dtype"):
         return "auto" if value == "auto" else "dtype"
-    if isinstance(value, (tuple, list, np.ndarray)) and len(value) == 2:
+    if isinstance(value, (tuple, list, np.ndarray)):
         try:
-            black, white = (float(v) for v in value)
+            black, white = np.array(value, np.float64)
         except (TypeError, ValueError):
             black = white = np.nan
-        if np.isfinite([black, white]).all() and white > black:
-            return black, white
+        if np.ndim(black) == 0 and np.isfinite([black, white]).all() and white > black:
+            return float(black), float(white)
     raise ValueError(
         f"input_range: got {value!r}; allowed are 'auto', 'dtype', or (black, white) with black < white"
     )
@@ -214,7 +211,8 @@ def find_scale(
         - 0..255 for uint8, and the dtype's full range for colour pictures of integers,
         - for grey 16-bit integers from the 0.1 percentile, the camera's offset, to the
           smallest of 2^8, 2^10, 2^12, 2^14, 2^15 or 2^16, less one, that 99.99 % of the
-          pixels do not exceed: the bit depth of the camera rather than of its file,
+          pixels do not exceed: the bit depth of the camera rather than of its file; from
+          0 to 65535 if all are multiples of 257, which are 8-bit ones that were converted,
         - the same for grey floats that are such integers divided by 65535,
         - 0..1 for all other floats whose 0.1 and 99 percentiles lie within it (by a hundredth)
           and that are not all below one part in 65536; a lamp may be above 1,
@@ -237,7 +235,7 @@ def find_scale(
     # What filters overshoot does not make it another unit, nor does a lamp.
     most = white if white <= 1.01 else histogram.quantile(0.99)
     if black >= -0.01 and FAINTEST <= most <= 1.01:
-        if scientific and histogram.from_uint16 is not None and not histogram.from_uint8:
+        if scientific and histogram.from_uint16 is not None:
             scale = _camera_range(histogram.from_uint16)
             return Scale(scale.black / 65535, scale.white / 65535)
         return Scale(0.0, 1.0)
@@ -251,6 +249,9 @@ def find_scale(
 
 def _camera_range(histogram: Histogram) -> Scale:
     """Black point and bit depth of 16-bit integers."""
+    unsigned = histogram.dtype == np.uint16
+    if unsigned and histogram.counts.sum() == histogram.counts[::257].sum():
+        return full_scale(histogram.dtype)  # a finished picture of 8 bits
     white = histogram.quantile(0.9999)
     bits = next((b for b in (8, 10, 12, 14, 15) if white < 2**b), 16)
     return Scale(min(histogram.quantile(0.001), 2.0**bits - 2), 2.0**bits - 1)

@@ -103,6 +103,6 @@ def is_value_of(value: float, dtype: np.dtype[Any]) -> bool:
     (True, False)
     """
     if dtype.kind == "f":
-        return not np.isfinite(value) or abs(value) <= np.finfo(dtype).max
+        return not np.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
     limits = np.iinfo(dtype)
     return limits.min <= value <= limits.max and float(value).is_integer()

@@ -351,7 +351,8 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
     saturated = float((_saturated_share(own) * own["pixels"]).sum() / own["pixels"].sum())
     varied = _undisturbed(varied, own[own["low"] == own["high"]]["low"])
     levels = _levels(varied, _saturated_share(varied))
-    if integer and levels.variance.min() < floor**2:  # sparse counts, which are whole anyway
+    if integer and levels.variance.any() and levels.variance.min() < floor**2:
+        # Sparse counts, which are whole anyway.
         floor = 0.1 * math.sqrt(levels.variance.min())
     # Noise of the blocks' means carries the darkest ones that far below the darkest level.
     error = 2.58 * math.sqrt(levels.variance[0]) / SIDE
@@ -774,6 +775,8 @@ def _line(
 
     Structure only ever adds to a variance, so levels far above the line count less.
     """
+    if not y.any():  # a drawing, rows that are all alike: there is no noise to fit
+        return 0.0, 0.0, 0.0, 0.0
     # A block's residuals say its variance to a part of 0.35.
     error = np.hypot(0.35 * y / np.sqrt(count), TOLERANCE * (y + PART * float(y.mean()))) + 1e-300
     certain = 1 / error**2
