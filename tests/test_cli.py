@@ -274,7 +274,7 @@ def test_what_stands_beside_results_of_several_images(
             "--uncertainty: got u.png; allowed are .tif",
         ),
         (["--report", "r.txt"], "--report: got r.txt; allowed are .json"),
-        (["--report", "taken.json"], "--report: taken.json exists"),
+        (["--report", "taken.json"], "taken.json exists; give --overwrite"),
     ],
 )
 def test_arguments_are_checked_before_any_bar(
@@ -369,3 +369,59 @@ def test_an_unfinished_zarr_is_named_and_can_be_continued(
     assert np.array_equal(
         zarr.open(out)["0"][...], napari_dcr.enhance(pixels, depth=0, device="cpu", tile=64)
     )
+
+
+_CELLS = ("--model", "microscopy", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.tif", "-o", "o.tif", *_CELLS, "--residual", "a.tif"], "--residual: "),
+        (["a.tif", "-o", "o.tif", *_CELLS, "--uncertainty", "link.tif"], "is the input file itself"),
+        (["a.tif", "b.tif", "-o", "out", *_CELLS, "--residual", "."], "is the input file itself"),
+        (["a.tif", "-o", "o.tif", *_CELLS, "--residual", "./o.tif"], "would both be written"),
+        (["a.tif", "-o", "o.tif", *_CELLS, "--residual", "r.tif", "--uncertainty", "r.tif"],
+         "the residual of"),
+        (["a.tif", "b.tif", "-o", "out", *_CELLS, "--residual", "out"], "would both be written"),
+        (["a.tif", "-o", "sub", "--overwrite"], None),
+        (["b.tif", "sub/b.tif", "-o", "sub", "--overwrite"], "is the input file itself"),
+        (["a.tif", "-o", "o.tif", "--model", "microscopy", "--residual", "b.tif"], "b.tif exists"),
+        (["a.tif", "c.tif", "-o", "out", "--model", "microscopy", "--uncertainty", "sub"],
+         "c.tif exists"),
+        (["a.tif", "-o", "o.zarr", "--report", "o.zarr/r.json"], "lies in"),
+        (["a.tif", "-o", "o.tif", "--report", "a.tif/r.json"], "is a file, not a folder"),
+        (["a.tif", "-o", "o.tif", "--overwrite", "--report", "link.json"], "is the input file itself"),
+        (["a.tif", "c.tif", "-o", "out", *_CELLS, "--residual", "sub/sub"], None),
+    ],
+)  # fmt: skip
+def test_no_output_overwrites_an_input_or_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    arguments: list[str], message: str | None,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c", "sub/b", "sub/c"):
+        tifffile.imwrite(f"{name}.tif", rng.poisson(60, (64, 64)).astype(np.uint16))
+    Path("link.tif").symlink_to("a.tif")
+    Path("link.json").symlink_to("a.tif")
+    before = {p: p.read_bytes() for p in Path().rglob("*") if p.is_file()}
+    status = main(["enhance", *arguments, *FAST])
+    error = capsys.readouterr().err
+    assert {p: p.read_bytes() for p in before} == before
+    assert (status, message is None or message in error) == (int(message is not None), True), error
+    if message is not None:
+        assert {p for p in Path().rglob("*") if p.is_file()} == set(before)
+
+
+def test_outputs_of_an_earlier_run_are_no_inputs(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    pixels = np.random.default_rng(0).poisson(60, (64, 64)).astype(np.uint16)
+    tifffile.imwrite(source / "a.tif", pixels)
+    command = ["enhance", str(source), "-o", str(source / "out"), *_CELLS, *FAST]
+    for _ in range(2):
+        assert main([*command, "--residual", str(source / "beside")]) == 0
+    found = {str(p.relative_to(source)) for p in source.rglob("*.tif")}
+    assert found == {"a.tif", "out/a.tif", "beside/a.tif"}

@@ -19,8 +19,8 @@ import numpy as np
 
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import formats
-from napari_dcr.io.files import Picture
-from napari_dcr.io.jobs import Job, check_targets, find_jobs
+from napari_dcr.io.files import Picture, replaced_when_complete
+from napari_dcr.io.jobs import Job, Output, check_outputs, find_jobs, place_beside
 from napari_dcr.options import PRECISIONS, Options, parse_noise
 from napari_dcr.version import __version__
 
@@ -285,9 +285,9 @@ def _info(_: argparse.Namespace) -> int:
 def _enhance(arguments: argparse.Namespace) -> int:
     fields = set(Options.__dataclass_fields__)
     options = Options(**{k: v for k, v in vars(arguments).items() if k in fields})
-    jobs, left_out = find_jobs(arguments.input, arguments.output_path)
-    check_targets(jobs, arguments.overwrite, arguments.resume)
-    run = _Run(options, arguments, len(jobs) == 1)
+    folders = [formats.local_path(p, f"--{name}") for name, p in _given_beside(arguments)]
+    jobs, left_out = find_jobs(arguments.input, arguments.output_path, folders)
+    run = _Run(options, arguments, jobs)
     for each in left_out:
         print(f"napari-dcr: {_short(each.path)} {each.reason}; it is left out", file=sys.stderr)
     failed = 0
@@ -316,26 +316,28 @@ class _Run:
     ----------
     options : Options
     arguments : Namespace
-    single : bool
-        Whether there is one image.
+    jobs : sequence of Job
+        All images that will be enhanced.
 
     Raises
     ------
     ValueError
-        If an argument does not fit; before any image is read.
+        If an argument does not fit, or an output would overwrite what it must not; before
+        any image is read.
     """
 
-    def __init__(self, options: Options, arguments: argparse.Namespace, single: bool) -> None:
+    def __init__(
+        self, options: Options, arguments: argparse.Namespace, jobs: Sequence[Job]
+    ) -> None:
         self._quiet, self._resume = arguments.quiet, arguments.resume
         self._scene = arguments.scene
-        self._report = _output_file(arguments.report, "--report", (".json",), arguments.overwrite)
+        self._report = _output_file(arguments.report, "--report", (".json",))
         self._base = formats.local_path(arguments.output_path, "OUT")
         self._beside: dict[str, Path] = {}
-        for name in ("residual", "uncertainty"):
-            path = getattr(arguments, name)
-            if path is not None:
-                allowed = formats.TIFF.suffixes if single else ()
-                self._beside[name] = _output_file(path, f"--{name}", allowed, arguments.overwrite)
+        for name, path in _given_beside(arguments):
+            allowed = formats.TIFF.suffixes if len(jobs) == 1 else ()
+            self._beside[name] = _output_file(path, f"--{name}", allowed)
+        self._check_outputs(jobs, options, arguments.overwrite)
         self._options = replace(
             options,
             return_residual="residual" in self._beside,
@@ -343,6 +345,20 @@ class _Run:
         )
         self._check_model()
         self._entries: list[dict[str, Any]] = []
+
+    def _check_outputs(self, jobs: Sequence[Job], options: Options, overwrite: bool) -> None:
+        """Check all that will be written against all that is read, and against each other."""
+        outputs = [Output(j.target, "OUT", f"the result of {j.source}") for j in jobs]
+        for name, path in self._beside.items():
+            outputs += [
+                Output(place_beside(j, path, self._base), f"--{name}", f"the {name} of {j.source}")
+                for j in jobs
+            ]
+        if self._report is not None:
+            outputs.append(Output(self._report, "--report", "the report"))
+        given = [Path(v) for v in (options.model, options.defects) if isinstance(v, str)]
+        inputs = [file for job in jobs for file in job.files]
+        check_outputs(outputs, inputs + [p for p in given if p.is_file()], overwrite, self._resume)
 
     def _check_model(self) -> None:
         """Check what only the model and the device can tell."""
@@ -374,7 +390,7 @@ class _Run:
                 with _told_if_incomplete(target):
                     done = self._drain(opened, source.name, target)
             else:
-                done = self._do_in_memory(source, target)
+                done = self._do_in_memory(job)
         self._entries.append({"input": str(source), "output": str(target), **_plain(done.record)})
         if not self._quiet:
             axes = done.record["axes"]
@@ -383,7 +399,8 @@ class _Run:
             channel = f" channel {number + 1}" if len(done.reports) > 1 else ""
             print(f"{source.name}{channel}: {report.verdict}", file=sys.stderr)
 
-    def _do_in_memory(self, source: Path, target: Path) -> Enhancement:
+    def _do_in_memory(self, job: Job) -> Enhancement:
+        source, target = job.source, job.target
         opened = formats.open_whole(source, self._scene)
         options = self._options
         layout = formats.layout_of(opened, options.axes)
@@ -393,7 +410,7 @@ class _Run:
         kept = layout.axes, opened.metadata, layout.samples
         formats.write(target, Picture(done.image, *kept))
         for name, path in self._beside.items():
-            place = path if path.suffix else (path / _below(target, self._base)).with_suffix(".tif")
+            place = place_beside(job, path, self._base)
             with _folder_of(place):
                 formats.write(place, Picture(getattr(done, name), *kept))
         return done
@@ -413,8 +430,9 @@ class _Run:
     def write_report(self) -> None:
         """Write what became of every image."""
         if self._report is not None:
-            with _folder_of(self._report):
-                self._report.write_text(json.dumps(self._entries, indent=1) + "\n", "utf-8")
+            place = self._report.resolve()  # of a link, the file that it points to is replaced
+            with _folder_of(place), replaced_when_complete(place) as partial:
+                partial.write_text(json.dumps(self._entries, indent=1) + "\n", "utf-8")
 
 
 def _short(path: Path) -> str:
@@ -423,23 +441,19 @@ def _short(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _below(target: Path, base: Path) -> Path:
-    return (
-        target.relative_to(base)
-        if target.is_relative_to(base) and target != base
-        else Path(target.name)
-    )
+def _given_beside(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """Names and paths of what is written beside each result."""
+    names = ("residual", "uncertainty")
+    return [(n, getattr(arguments, n)) for n in names if getattr(arguments, n) is not None]
 
 
-def _output_file(
-    given: str | None, argument: str, suffixes: tuple[str, ...], overwrite: bool
-) -> Any:
+def _output_file(given: str | None, argument: str, suffixes: tuple[str, ...]) -> Any:
     """The path of a further output: a file with one of some suffixes, or a folder if there are none.
 
     Raises
     ------
     ValueError
-        If its suffix is another one, or it exists.
+        If its suffix is another one.
     """
     if given is None:
         return None
@@ -448,8 +462,6 @@ def _output_file(
         raise ValueError(f"{argument}: got {given}; allowed are {' and '.join(suffixes)} files")
     if not suffixes and (path.suffix or path.is_file()):
         raise ValueError(f"{argument}: got {given} for several images; give a folder")
-    if suffixes and path.exists() and not overwrite:
-        raise ValueError(f"{argument}: {given} exists; give --overwrite to replace it")
     return path
 
 

@@ -14,7 +14,7 @@ import zarr
 from PIL import Image as PILImage
 
 import napari_dcr
-from napari_dcr.io.jobs import check_targets, find_jobs
+from napari_dcr.io.jobs import Output, check_outputs, find_jobs
 
 from .conftest import FAST, dim, dim_colour, shell
 
@@ -54,8 +54,9 @@ def test_results_within_the_folder_are_no_inputs(tmp_path: Path) -> None:
     make(tmp_path, "a.png", "out/a.png", "b.zarr")
     jobs, _ = find_jobs([str(tmp_path)], str(tmp_path / "out"))
     assert [j.source.name for j in jobs] == ["a.png", "b.zarr"]
+    outputs = [Output(j.target, "OUT", "the result") for j in jobs]
     with pytest.raises(ValueError, match=r"out/a\.png exists; give --overwrite"):
-        check_targets(jobs, overwrite=False, resume=False)
+        check_outputs(outputs, (), overwrite=False, resume=False)
 
 
 @pytest.mark.parametrize(
@@ -198,3 +199,31 @@ def test_a_zip_called_zarr_is_named(
         napari_dcr.enhance(tmp_path / name, **FAST)
     assert shell(tmp_path / name, tmp_path / "o.tif") == 1
     assert "is a zip" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["a.tif", "./sub/../a.tif", "link.tif", "second.ome.tif"])
+def test_a_path_as_out_is_not_that_of_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path, "a.tif")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link.tif").symlink_to("a.tif")
+    source = "a.tif"
+    if out == "second.ome.tif":
+        source = "first.ome.tif"
+        for name in (source, out):
+            parts = "".join(
+                f'<TiffData FirstC="{c}" PlaneCount="1"><UUID FileName="{n}">urn:uuid:{c}</UUID></TiffData>'
+                for c, n in enumerate((source, out))
+            )
+            xml = (
+                '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+                '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="56" SizeY="40"'
+                f' SizeZ="1" SizeC="2" SizeT="1">{parts}</Pixels></Image></OME>'
+            )
+            tifffile.imwrite(name, dim(40, 56), description=xml, metadata=None)
+    before = (tmp_path / out).read_bytes()
+    with pytest.raises(ValueError, match="the input is never modified"):
+        napari_dcr.enhance(source, out=out, **FAST)
+    assert (tmp_path / out).read_bytes() == before

@@ -294,6 +294,8 @@ def other_files(path: Path) -> list[Path]:
     ValueError
         If one of them is missing.
     """
+    if suffix_of(path) == ".oif":
+        return [path, path.with_name(f"{path.name}.files")]  # the folder of its planes
     return tiff.other_files(path) if path.suffix.lower() in TIFF.suffixes else [path]
 
 
@@ -382,6 +384,7 @@ def open_image(image: Any, out: Any = None, scene: int | str | None = None) -> O
             raise ValueError(f"scene: got {scene!r} for an array; allowed are paths of files")
         return open_array(image)
     path = local_path(image, "image")
+    _check_not_input(path, out)
     if is_in_zarr(path):
         if scene is not None:
             raise ValueError(f"scene: got {scene!r} for a {ZARR}; give the path of the image in it")
@@ -401,6 +404,21 @@ def open_image(image: Any, out: Any = None, scene: int | str | None = None) -> O
             " the pixels as they are stored"
         )
     return opened
+
+
+def _check_not_input(path: Path, out: Any) -> None:
+    """Refuse to write over a file that is read."""
+    if not isinstance(out, (str, Path)):
+        return
+    place = local_path(out, "out").resolve()
+    if not place.exists():
+        return
+    try:
+        files = other_files(path)
+    except ValueError:  # reading it will say what is wrong
+        files = [path]
+    if any(place == file.resolve() for file in (path, *files)):
+        raise ValueError(f"out: got {str(out)!r}, the image itself; the input is never modified")
 
 
 def _opened(path: Path, picture: Picture) -> Opened:

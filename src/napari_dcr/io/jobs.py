@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,36 @@ from napari_dcr.io.formats import local_path
 
 @dataclass(frozen=True)
 class Job:
-    """An image to enhance, and the path of its result."""
+    """An image to enhance, and the path of its result.
+
+    Attributes
+    ----------
+    source, target : Path
+    files : tuple of Path
+        All files and folders that the image is read from.
+    """
 
     source: Path
     target: Path
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file or zarr that a run will write.
+
+    Attributes
+    ----------
+    path : Path
+    argument : str
+        That asked for it.
+    content : str
+        What is written, as a message names it.
+    """
+
+    path: Path
+    argument: str
+    content: str
 
 
 @dataclass(frozen=True)
@@ -28,7 +54,9 @@ class LeftOut:
     reason: str
 
 
-def find_jobs(inputs: Sequence[str], output: str) -> tuple[list[Job], list[LeftOut]]:
+def find_jobs(
+    inputs: Sequence[str], output: str, beside: Sequence[Path] = ()
+) -> tuple[list[Job], list[LeftOut]]:
     """Find the images in files and folders, and name their results.
 
     Hidden files and folders are left out, and so are the further files of an image that
@@ -41,6 +69,8 @@ def find_jobs(inputs: Sequence[str], output: str) -> tuple[list[Job], list[LeftO
     output : str
         Path of a file for one image, else of a folder, below which results lie as their
         sources do below theirs.
+    beside : sequence of Path
+        Folders of further outputs, in which no input is searched for either.
 
     Raises
     ------
@@ -57,12 +87,13 @@ def find_jobs(inputs: Sequence[str], output: str) -> tuple[list[Job], list[LeftO
     left_out: list[LeftOut] = []
     jobs: list[Job] = []
     taken: dict[Path, Path] = {}
-    for source, relative in _sources(paths, out, left_out):
+    results = {path.resolve() for path in (out, *beside)}
+    for source, relative in _sources(paths, results, left_out):
+        try:
+            files = formats.other_files(source)
+        except ValueError:  # an incomplete image says so when it is read
+            files = [source]
         if not single:
-            try:
-                files = formats.other_files(source)
-            except ValueError:  # an incomplete image says so when it is read
-                files = [source]
             if taken.get(source, source) != source:
                 reason = f"is part of the image of {taken[source].name} and enhanced with it"
                 left_out.append(LeftOut(source, reason))
@@ -73,7 +104,7 @@ def find_jobs(inputs: Sequence[str], output: str) -> tuple[list[Job], list[LeftO
             # The format is read and not written.
             suffix, becomes = formats.suffix_of(source), formats.becomes(source)
             target = target.with_name(target.name[: -len(suffix)] + becomes)
-        jobs.append(Job(source, target))
+        jobs.append(Job(source, target, (source, *files)))
     if not jobs:
         raise ValueError(
             f"IN: no {', '.join(formats.SUFFIXES)} or {formats.ZARR} in {', '.join(inputs)}"
@@ -114,7 +145,7 @@ def _is_file(given: str, out: Path, single: bool) -> bool:
 
 
 def _sources(
-    paths: Sequence[Path], out: Path, left_out: list[LeftOut]
+    paths: Sequence[Path], results: set[Path], left_out: list[LeftOut]
 ) -> Iterator[tuple[Path, Path]]:
     """Images, and their paths below what was given."""
     for path in paths:
@@ -127,10 +158,14 @@ def _sources(
             zarrs = [name for name in shown if name.lower().endswith(formats.ZARR)]
             # The planes of an OIF are in a folder that is named after it.
             planes = {f"{name}.files" for name in files if name.lower().endswith(".oif")}
-            folders[:] = [n for n in shown if n not in {*zarrs, *planes} and here / n != out]
+            folders[:] = [
+                name
+                for name in shown
+                if name not in {*zarrs, *planes} and (here / name).resolve() not in results
+            ]
             for name in sorted([*files, *zarrs]):
                 source = here / name
-                if source == out or not _is_image(name):
+                if not _is_image(name) or source.resolve() in results:
                     continue
                 if name.startswith("."):
                     left_out.append(LeftOut(source, "is hidden"))
@@ -144,28 +179,92 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith((*formats.SUFFIXES, formats.ZARR))
 
 
-def check_targets(jobs: Sequence[Job], overwrite: bool, resume: bool) -> None:
-    """Check that results overwrite neither inputs nor each other, nor unasked what exists.
+def place_beside(job: Job, given: Path, out: Path) -> Path:
+    """Path of what is written beside a result.
+
+    Parameters
+    ----------
+    job : Job
+    given : Path
+        A file, or a folder, which has no suffix.
+    out : Path
+        What the result lies below, or is.
+    """
+    if given.suffix:
+        return given
+    target = job.target
+    below = target.relative_to(out) if target.is_relative_to(out) else Path()
+    return (given / (below if below.name else target.name)).with_suffix(".tif")
+
+
+def check_outputs(
+    outputs: Sequence[Output], inputs: Iterable[Path], overwrite: bool, resume: bool
+) -> None:
+    """Check that outputs overwrite neither inputs nor each other, nor unasked what exists.
+
+    Links are followed: what counts is the file that would be written.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+        All files that will be written.
+    inputs : iterable of Path
+        All files and folders that will be read.
+    overwrite : bool
+        Whether files that exist may be replaced.
+    resume : bool
+        Whether a zarr that exists is continued.
 
     Raises
     ------
     ValueError
         If one would.
     """
-    taken: dict[Path, Path] = {}
-    for job in jobs:
-        source, target = job.source, job.target
-        if target.resolve() == source.resolve():
+    read = {path.resolve() for path in inputs}
+    around_read = {folder for path in read for folder in path.parents}
+    written: dict[Path, Output] = {}
+    for output in outputs:
+        path, argument = output.path, output.argument
+        place = path.resolve()
+        if place in read:
             raise ValueError(
-                f"OUT: {target} is the input file itself; inputs are never overwritten"
+                f"{argument}: {path} is the input file itself; inputs are never overwritten"
             )
-        if target in taken:
-            raise ValueError(f"OUT: {taken[target]} and {source} would both be written to {target}")
-        if formats.is_in_zarr(target):
-            if target.exists() and not resume:
-                raise ValueError(f"OUT: {target} exists; give --resume to continue it")
-        elif resume:
-            raise ValueError(f"OUT: got {target}; --resume takes a .zarr")
-        elif target.exists() and not overwrite:
-            raise ValueError(f"OUT: {target} exists; give --overwrite to replace it")
-        taken[target] = source
+        if inside := next((folder for folder in place.parents if folder in read), None):
+            raise ValueError(
+                f"{argument}: {path} lies in the input {inside}, which is never changed"
+            )
+        if place in written:
+            raise ValueError(
+                f"{argument}: {written[place].content} and {output.content} would both be"
+                f" written to {path}"
+            )
+        written[place] = output
+        _check_existing(output, overwrite, resume, place in around_read)
+    for place, output in written.items():
+        if outer := next((folder for folder in place.parents if folder in written), None):
+            raise ValueError(
+                f"{output.argument}: {output.path} lies in {outer}, to which"
+                f" {written[outer].content} is written"
+            )
+
+
+def _check_existing(output: Output, overwrite: bool, resume: bool, holds_input: bool) -> None:
+    """Say if an output would replace what exists."""
+    path, argument = output.path, output.argument
+    if resume and argument == "OUT" and not formats.is_in_zarr(path):
+        raise ValueError(f"OUT: got {path}; --resume takes a .zarr")
+    blocked = next((p for p in path.parents if p.exists() and not p.is_dir()), None)
+    if blocked is not None:
+        raise ValueError(f"{argument}: got {path}, but {blocked} is a file, not a folder")
+    if not path.exists():
+        return
+    if formats.is_in_zarr(path):
+        if holds_input:
+            raise ValueError(f"{argument}: {path} holds an input; inputs are never changed")
+        if not resume:
+            raise ValueError(f"{argument}: {path} exists; give --resume to continue it")
+    elif path.is_dir():
+        raise ValueError(f"{argument}: {path} is a folder; give the path of a file")
+    elif not overwrite:
+        raise ValueError(f"{argument}: {path} exists; give --overwrite to replace it")
