@@ -390,7 +390,7 @@ _CELLS = ("--model", "microscopy", "--overwrite")
         (["a.tif", "c.tif", "-o", "out", "--model", "microscopy", "--uncertainty", "sub"],
          "c.tif exists"),
         (["a.tif", "-o", "o.zarr", "--report", "o.zarr/r.json"], "lies in"),
-        (["a.tif", "-o", "o.tif", "--report", "a.tif/r.json"], "is a file, not a folder"),
+        (["a.tif", "-o", "o.tif", "--report", "a.tif/r.json"], "lies in the input"),
         (["a.tif", "-o", "o.tif", "--overwrite", "--report", "link.json"], "is the input file itself"),
         (["a.tif", "c.tif", "-o", "out", *_CELLS, "--residual", "sub/sub"], None),
     ],
