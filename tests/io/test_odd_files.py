@@ -20,9 +20,10 @@ import tifffile
 import zarr
 from PIL import Image as PILImage
 
+import napari_dcr
 from napari_dcr.cli import main
 
-from .conftest import dim, dim_colour
+from .conftest import FAST, dim, dim_colour, shell
 from .test_ome_tiff import write_set
 
 Writer = Callable[[Path], Any]
@@ -240,3 +241,105 @@ def test_signals_leave_nothing_behind(
             p for p in out.rglob("*.zarr") if "record" not in zarr.open(p).attrs["napari_dcr"]
         ]
         assert all(str(p) in error for p in unfinished)
+
+
+COMPRESSIONS = [
+    "none",
+    "jpeg",
+    "zlib",
+    "zstd",
+    "lzw",
+    "lzma",
+    "packbits",
+    "png",
+    "webp",
+    "jpeg2000",
+]
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("how", [{"tile": (64, 64)}, {"rowsperstrip": 16}])
+def test_a_half_written_tiff_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], compression: str, how: dict[str, Any]
+) -> None:
+    # The directory comes first, as in files that are written while they are recorded.
+    pixels = dim_colour(192, 200)
+    source = tmp_path / "half.tif"
+    given = None if compression == "none" else compression
+    tifffile.imwrite(source, pixels, photometric="rgb", compression=given, **how)
+    content = source.read_bytes()
+    with tifffile.TiffFile(source) as file:
+        starts = file.pages.first.dataoffsets
+    source.write_bytes(content[: starts[len(starts) // 2] + 5])
+    message = r"half\.tif: cannot be read as an image: .*(past the end|incomplete)"
+    with pytest.raises(ValueError, match=message):
+        napari_dcr.enhance(source, **FAST)
+    with pytest.raises(ValueError, match=message):
+        napari_dcr.open_image(source)
+    assert shell(source, tmp_path / "o.png") == 1
+    assert shell(source, tmp_path / "o.zarr") == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["half.tif"]
+
+
+@pytest.mark.parametrize("compression", ["zlib", "zstd", "lzw", "lzma", "png", "webp", "jpeg2000"])
+def test_a_damaged_tiff_is_named_by_region_too(tmp_path: Path, compression: str) -> None:
+    source = tmp_path / "damaged.tif"
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (200, 200, 3), np.uint8)
+    tifffile.imwrite(source, pixels, photometric="rgb", compression=compression, tile=(64, 64))
+    with tifffile.TiffFile(source) as file:
+        page = file.pages.first
+        places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    content = bytearray(source.read_bytes())
+    for offset, count in places[3:6]:
+        content[offset : offset + count] = b"\xa5" * count
+    source.write_bytes(bytes(content))
+    message = r"damaged\.tif: cannot be read as an image: "
+    with pytest.raises(ValueError, match=message):
+        napari_dcr.enhance(source, **FAST)
+    with pytest.raises(ValueError, match=message):
+        napari_dcr.enhance(source, out=tmp_path / "o.zarr", **FAST)
+    assert shell(source, tmp_path / "s.zarr") == 1
+
+
+def test_a_damaged_zarr_is_an_error_of_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "damaged.zarr"
+    zarr.create_array(source, data=SCENE, chunks=(20, 30))
+    for chunk in (p for p in source.rglob("*") if p.is_file() and p.name != "zarr.json"):
+        chunk.write_bytes(b"\xa5" * 50)
+    assert shell(source, tmp_path / "o.png") == 1
+    assert shell(source, tmp_path / "o.zarr") == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", [b"II*\0garbage", b"", b"MM\0*\0\0\0\x08", b"II*\0" + b"\xff" * 40]
+)
+@pytest.mark.parametrize("companion", [False, True])
+def test_a_damaged_companion_is_named_and_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, companion: bool
+) -> None:
+    write_set(tmp_path / "in", "C", 3, "uint16", 1, companion)
+    pillow()(tmp_path / "in" / "z.png")
+    (tmp_path / "in" / "part_1.ome.tif").write_bytes(content)
+    assert shell(tmp_path / "in", tmp_path / "out") == 1
+    lines = capsys.readouterr().err.splitlines()
+    named = [line for line in lines if "part_0.ome.tif: " in line]
+    assert len(named) == 1
+    assert "companion part_1.ome.tif is damaged" in named[0]
+    assert (tmp_path / "out" / "z.png").is_file()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\0garbage", b"<OME", b""])
+def test_a_damaged_file_of_metadata_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    write_set(tmp_path / "in", "C", 3, "uint16", 1, True)
+    pillow()(tmp_path / "in" / "z.png")
+    (tmp_path / "in" / "set.companion.ome").write_bytes(content)
+    assert shell(tmp_path / "in", tmp_path / "out") == 1
+    assert "companion set.companion.ome" in capsys.readouterr().err
+    assert (tmp_path / "out" / "z.png").is_file()

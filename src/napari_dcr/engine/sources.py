@@ -246,7 +246,13 @@ class Opened:
         return np.asanyarray(compute_dask(self.array[index])[0])
 
     def _read(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        return np.asanyarray(self.array[index])
+        try:
+            return np.asanyarray(self.array[index])
+        except (ValueError, OSError, MemoryError):
+            raise
+        except Exception as error:  # codecs raise exceptions of any kind for damaged chunks
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"image: cannot be read: {reason}") from error
 
 
 def _unit(layout: Layout, chunks: tuple[int, ...]) -> tuple[int, ...]:

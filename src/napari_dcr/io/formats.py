@@ -26,7 +26,7 @@ from napari_dcr.io.files import (
     warnings_of,
 )
 from napari_dcr.io.metadata import Metadata
-from napari_dcr.io.views import Upright
+from napari_dcr.io.views import Guarded, Upright
 
 
 @dataclass(frozen=True)
@@ -206,10 +206,18 @@ def _naming(path: Path) -> Iterator[None]:
         raise
     except NotInstalled as error:
         raise NotInstalled(f"{path}: {error}") from error
+    except ValueError as error:
+        if str(error).startswith(f"{path}: "):  # an array of it has named it already
+            raise
+        raise _unreadable(path, error) from error
     except Exception as error:
-        # The libraries raise exceptions of any kind for a damaged file, some of several lines.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path}: cannot be read as an image: {reason}") from error
+        # The libraries raise exceptions of any kind for a damaged file.
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split()) or type(error).__name__  # some are of several lines
+    return ValueError(f"{path}: cannot be read as an image: {reason}")
 
 
 def write(path: str | Path, picture: Picture) -> None:
@@ -329,7 +337,11 @@ def _open(path: Path, form: Format, scene: int | str | None) -> Opened:
         if form.open is None:
             assert form.read is not None
             return _opened(path, form.read(path))
-        return form.open(path, scene) if form.has_scenes else form.open(path)
+        opened = form.open(path, scene) if form.has_scenes else form.open(path)
+    if isinstance(opened.array, np.ndarray):
+        return opened
+    # What decodes a region of a damaged file raises exceptions of any kind, too.
+    return replace(opened, array=Guarded(opened.array, lambda: _naming(path)))
 
 
 def _check_scene(path: Path, form: Format, scene: int | str | None) -> None:

@@ -32,7 +32,7 @@ def external_xml(path: Path, xml: str) -> str | None:
     Raises
     ------
     ValueError
-        If that file is missing.
+        If that file is missing or damaged; the message names it.
     """
     element = _find(_parsed(xml), "BinaryOnly")
     if element is None:
@@ -43,7 +43,13 @@ def external_xml(path: Path, xml: str) -> str | None:
         raise ValueError(
             f"its metadata are in {name or 'a file without a name'}, which is not beside it"
         )
-    return companion.read_text("utf-8")
+    try:
+        text = companion.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"its companion {name} cannot be read: {error}") from error
+    if _parsed(text) is None:
+        raise ValueError(f"its companion {name} is damaged: it holds no XML")
+    return text
 
 
 def files_of(path: Path, xml: str) -> list[Path]:

@@ -89,14 +89,13 @@ def other_files(path: Path) -> list[Path]:
         If one of them is missing.
     """
     try:
-        file = tifffile.TiffFile(path)
-    except (tifffile.TiffFileError, OSError, ValueError):
+        with tifffile.TiffFile(path) as file:
+            own = file.ome_metadata if file.is_ome else None
+    except Exception:  # tifffile raises exceptions of any kind for a damaged file
         return [path]
-    with file:
-        if not file.is_ome or not file.ome_metadata:
-            return [path]
-        xml = ome_tiff.external_xml(path, file.ome_metadata) or file.ome_metadata
-    return ome_tiff.files_of(path, xml)
+    if not own:
+        return [path]
+    return ome_tiff.files_of(path, ome_tiff.external_xml(path, own) or own)
 
 
 def is_large(path: Path) -> bool:
@@ -104,7 +103,7 @@ def is_large(path: Path) -> bool:
     try:
         with _opened(path) as file:
             size = sum(series.nbytes for series in file.series)
-    except (tifffile.TiffFileError, ValueError, OSError):  # reading it will say what is wrong
+    except Exception:  # of any kind for a damaged file; reading it will say what is wrong
         return False
     # The file, its result and as much again for everything else.
     return size > psutil.virtual_memory().available // 4
@@ -185,6 +184,7 @@ def _header(path: Path, file: Any) -> _Header:
     files = [path]
     if file.is_ome and file.ome_metadata:
         files = ome_tiff.files_of(path, file.ome_metadata)
+        _check_companions([each for each in files if each != path])
     if len(file.series) != 1:
         raise ValueError(f"it holds {len(file.series)} images of different kinds; one is allowed")
     series = file.series[0]
@@ -192,6 +192,8 @@ def _header(path: Path, file: Any) -> _Header:
     missing = sum(p is None for p in series.pages)
     if missing:
         raise ValueError(f"{missing} of its {len(series.pages)} planes are missing from the file")
+    for number, segmented in enumerate(series.pages):
+        _check_complete(segmented, number, path)
     axes = series.axes.lower()
     known = file.is_imagej or file.is_ome
     model = colour_models.model_of(page, known)
@@ -222,6 +224,42 @@ def _header(path: Path, file: Any) -> _Header:
         )
     metadata = _metadata(path, file, model)
     return _Header(axes, axis, model, metadata, tuple(notes), doubt, files)
+
+
+def _check_companions(files: list[Path]) -> None:
+    """Name the file of a set that cannot be opened, which tifffile's errors do not."""
+    for path in files:
+        try:
+            with tifffile.TiffFile(path) as file:
+                if not len(file.pages):  # follows the chain of its pages
+                    raise ValueError("it holds no picture")
+        except Exception as error:  # of any kind for a damaged file
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"its companion {path.name} is damaged: {reason}") from error
+
+
+def _check_complete(page: Any, number: int, path: Path) -> None:
+    """Refuse a page that goes on past the end of its file: decoders invent what is missing.
+
+    Raises
+    ------
+    ValueError
+    """
+    size = page.parent.filehandle.size
+    room = page.keyframe.nbytes if int(page.keyframe.compression) == 1 else size
+    # Uncompressed segments may count more bytes than they have pixels for.
+    end = max(
+        (offset + min(count, room)
+         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False) if count),
+        default=0,
+    )  # fmt: skip
+    if end > size:
+        name = Path(page.parent.filehandle.path).name
+        where = "" if name == path.name else f" of its companion {name}"
+        raise ValueError(
+            f"the pixels of page {number + 1}{where} go on to byte {end}, past the end of the file"
+            f" at {size}: it is incomplete"
+        )
 
 
 def _names_axes(file: Any) -> bool:

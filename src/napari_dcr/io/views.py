@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,32 @@ class Converted:
         if self._added or self._axis is not None:
             where[-1 if self._axis is None else self._axis] = samples
         return converted[tuple(where)]
+
+
+class Guarded:
+    """An array of a file, whose errors are those of one kind that names the file.
+
+    Parameters
+    ----------
+    array : array
+        Indexed with one slice per axis.
+    guard : callable
+        Returns a context manager within which windows are read.
+    """
+
+    def __init__(self, array: Any, guard: Callable[[], AbstractContextManager[None]]) -> None:
+        self._array, self._guard = array, guard
+        self.shape, self.dtype = tuple(int(n) for n in array.shape), np.dtype(array.dtype)
+        self.ndim, self.chunks = len(self.shape), chunks_of(array)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Read a window."""
+        with self._guard():
+            return np.asanyarray(self._array[index])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Read everything."""
+        return np.asarray(self[(slice(None),) * self.ndim], dtype)
 
 
 class Upright:
