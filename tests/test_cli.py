@@ -419,9 +419,10 @@ def test_outputs_of_an_earlier_run_are_no_inputs(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()
     pixels = np.random.default_rng(0).poisson(60, (64, 64)).astype(np.uint16)
-    tifffile.imwrite(source / "a.tif", pixels)
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(source / name, pixels)
     command = ["enhance", str(source), "-o", str(source / "out"), *_CELLS, *FAST]
     for _ in range(2):
         assert main([*command, "--residual", str(source / "beside")]) == 0
     found = {str(p.relative_to(source)) for p in source.rglob("*.tif")}
-    assert found == {"a.tif", "out/a.tif", "beside/a.tif"}
+    assert found == {f"{f}{n}.tif" for f in ("", "out/", "beside/") for n in "ab"}
