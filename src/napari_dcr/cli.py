@@ -333,6 +333,8 @@ class _Run:
         self._scene = arguments.scene
         self._report = _output_file(arguments.report, "--report", (".json",))
         self._base = formats.local_path(arguments.output_path, "OUT")
+        for name in ("model", "defects"):
+            formats.local_path(getattr(arguments, name), f"--{name}")
         self._beside: dict[str, Path] = {}
         for name, path in _given_beside(arguments):
             allowed = formats.TIFF.suffixes if len(jobs) == 1 else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import tifffile
 import zarr
 from PIL import Image as PILImage
 from PIL import ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
 import napari_dcr
@@ -392,3 +394,148 @@ def test_every_row_of_the_table_has_its_test() -> None:
     assert len(rows) > 20
     assert all(named)
     assert {name for names in named for name in names} <= known
+
+
+@pytest.mark.parametrize(("bits", "dtype"), [(8, "uint8"), (16, "uint16"), (8, "rgb")])
+def test_no_data_of_converted_pixels(tmp_path: Path, bits: int, dtype: str) -> None:
+    source = tmp_path / "a.tif"
+    pixels = dim(40, 56, "uint8" if bits == 8 else "uint16")
+    pixels[pixels == 7] = 8
+    pixels[:8] = 7
+    tags = [(42113, "s", 0, "7", True)]
+    if dtype == "rgb":
+        inks = np.stack([pixels] * 4, -1)
+        tifffile.imwrite(source, inks, photometric="separated", extratags=tags)
+        with pytest.warns(napari_dcr.InputWarning, match="no-data value 7 is left out"):
+            napari_dcr.enhance(source, **FAST)
+        return
+    tifffile.imwrite(source, pixels, photometric="miniswhite", extratags=tags)
+    white = 2**bits - 1
+    assert formats.read(source).metadata.nodata == white - 7
+    result, *files = three_ways(source)
+    assert (result[:8] == white - 7).all()
+    for path in files:
+        with tifffile.TiffFile(path) as file:
+            assert file.pages.first.tags[42113].value == str(white - 7)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_grey_is_kept(tmp_path: Path, bits: int) -> None:
+    levels = (np.arange(40 * 56).reshape(40, 56) % 2**bits).astype(np.uint8)
+    rows = b"".join(
+        b"\0" + np.packbits(np.unpackbits(row[:, None], axis=1)[:, 8 - bits :]).tobytes()
+        for row in levels
+    )
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 56, 40, bits, 0, 0, 0, 0)), (b"tRNS", b"\0\1"),
+        (b"IDAT", zlib.compress(rows)), (b"IEND", b""),
+    )  # fmt: skip
+    content = b"".join(
+        struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks
+    )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    picture = formats.read(tmp_path / "a.png")
+    assert picture.samples == "ya"
+    assert np.array_equal(picture.pixels[..., 1] == 0, levels == 1)
+    assert np.array_equal(picture.pixels[..., 0], levels * (255 // (2**bits - 1)))
+
+
+@pytest.mark.parametrize("orientations", [(6, 1), (1, 3), (6, None), (6, 6)])
+def test_pages_that_are_turned_differently(
+    tmp_path: Path, orientations: tuple[int | None, ...]
+) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for orientation in orientations:
+            tags = [(274, 3, 1, orientation, True)] if orientation else []
+            writer.write(dim(40, 56), extratags=tags, contiguous=False, metadata=None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        napari_dcr.open_image(tmp_path / "a.tif", tmp_path / "o.zarr")
+    told = any("in different ways" in str(w.message) for w in caught)
+    assert told == (orientations != (6, 6))
+
+
+@pytest.mark.parametrize("name", ["o.tif", "o.png"])
+def test_a_missing_folder_is_named(tmp_path: Path, name: str) -> None:
+    out = tmp_path / "none" / name
+    with pytest.raises(ValueError, match="there is no folder .*none; create it first"):
+        formats.write(out, formats.Picture(dim(40, 56), "yx"))
+    if name == "o.tif":
+        with pytest.raises(ValueError, match="out: got .* there is no folder"):
+            napari_dcr.enhance(dim(40, 56), out=out, **FAST)
+
+
+@pytest.mark.parametrize(
+    "url", ["sftp://h/r.zarr", "OSS://b/r.tif", "abfss:/c/r.zarr", "r2::x", "zip:/x.zarr"]
+)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_urls_of_any_scheme_are_refused(url: str, kind: type) -> None:
+    for argument in ("image", "out"):
+        with pytest.raises(ValueError, match=f"{argument}: got the URL"):
+            formats.local_path(kind(url), argument)
+    assert formats.local_path("a:b.tif", "image").name == "a:b.tif"
+    assert formats.local_path("C:/r.tif", "image")
+
+
+def test_the_files_of_options_are_no_urls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", dim(40, 56))
+    assert shell(tmp_path / "a.tif", tmp_path / "o.tif", "--defects", "sftp:/h/d.npz") == 1
+    assert "--defects: got the URL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["o.png", "o.jpg", "o.tif"])
+@pytest.mark.parametrize("source", ["a.png", "a.jpg"])
+def test_texts_beside_an_exif_block_are_kept(tmp_path: Path, source: str, target: str) -> None:
+    exif = exif_of_a_camera(1)
+    known = {270: "a comment", 315: "somebody", 33432: "all rights"}
+    picture = PILImage.fromarray(dim_colour(40, 56))
+    if source == "a.png":
+        for code in known:
+            exif.pop(code, None)
+        info = PngInfo()
+        for keyword, code in (("Description", 270), ("Author", 315), ("Copyright", 33432)):
+            info.add_text(keyword, known[code])
+        picture.save(tmp_path / source, exif=exif, pnginfo=info)
+    else:
+        known = {270: "a comment"}
+        exif.pop(270, None)
+        picture.save(tmp_path / source, exif=exif, comment=b"a comment")
+    assert shell(tmp_path / source, tmp_path / target) == 0
+    read = formats.read(tmp_path / target).metadata.tags
+    assert {code: read[code].text for code in known} == known
+    assert read[271].text == exif[271]
+    with PILImage.open(tmp_path / target) as file:
+        assert file.getexif()[271] == exif[271]
+        if (source, target) != ("a.png", "o.png"):
+            assert {code: file.getexif()[code] for code in known} == known
+
+
+@pytest.mark.parametrize("what", ["XMP", "EXIF", "density"])
+def test_what_a_jpeg_has_no_room_for_is_named(tmp_path: Path, what: str) -> None:
+    tags: list[Any] = []
+    how: dict[str, Any] = {}
+    if what == "XMP":
+        tags.append((700, "B", 70000, b"<x:xmpmeta/>" + b" " * 69988, True))
+    elif what == "EXIF":
+        tags.append((315, "s", 0, "x" * 70000, True))
+    else:
+        how = {"resolution": (100000, 100000), "resolutionunit": "INCH"}
+    tifffile.imwrite(tmp_path / "a.tif", dim(40, 56), extratags=tags, **how)
+    with pytest.warns(napari_dcr.InputWarning, match=rf"o\.jpg: left out its {what}"):
+        formats.write(tmp_path / "o.jpg", formats.read(tmp_path / "a.tif"))
+    with PILImage.open(tmp_path / "o.jpg") as file:
+        assert file.size == (56, 40)
+        assert "xmp" not in file.info
+        assert file.info["jfif_density"] == (1, 1)
+
+
+def test_iptc_is_lost(tmp_path: Path) -> None:
+    PILImage.fromarray(dim_colour(40, 56)).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    block = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x0a\x1c\x02\x78\0\x05hello"
+    segment = b"\xff\xed" + struct.pack(">H", len(block) + 2) + block
+    (tmp_path / "a.jpg").write_bytes(content[:2] + segment + content[2:])
+    assert shell(tmp_path / "a.jpg", tmp_path / "o.jpg") == 0
+    assert b"8BIM" not in (tmp_path / "o.jpg").read_bytes()

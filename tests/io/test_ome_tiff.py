@@ -151,3 +151,20 @@ def test_xml_with_prefixes_is_rewritten() -> None:
     pixels = next(e for e in root.iter() if e.tag.endswith("Pixels"))
     assert pixels.attrib == {"ID": "Pixels:0", "Type": "float", "BigEndian": "false"}
     assert [e.tag.rpartition("}")[2] for e in pixels] == ["Channel", "TiffData", "Plane"]
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_xml_is_described_truly_however_it_is_quoted(quote: str, dtype: str) -> None:
+    xml = (
+        "<OME xmlns='http://www.openmicroscopy.org/Schemas/OME/2016-06' Creator='a > b'"
+        " UUID = 'urn:uuid:1'><Image ID='Image:0' Name='it&apos;s'><Pixels ID='Pixels:0' Type\n= 'uint8'"
+        " BigEndian='true' SignificantBits='7'><Channel ID='Channel:0'/><MetadataOnly/>"
+        "</Pixels></Image></OME>"
+    ).replace("'", quote)
+    root = ElementTree.fromstring(ome_tiff.described_as_one(xml, np.dtype(dtype)))
+    assert "UUID" not in root.attrib
+    pixels = next(e for e in root.iter() if e.tag.endswith("Pixels"))
+    expected = {"uint16": "uint16", "float32": "float"}[dtype]
+    assert pixels.attrib == {"ID": "Pixels:0", "Type": expected, "BigEndian": "false"}
+    assert [e.tag.rpartition("}")[2] for e in pixels] == ["Channel", "TiffData"]

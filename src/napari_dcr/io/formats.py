@@ -138,9 +138,9 @@ WRITTEN = tuple(suffix for suffix, form in FORMATS.items() if form.write)
 ZARR = ".zarr"
 
 _URL = re.compile(
-    r"[a-z][a-z0-9+.-]+::|[a-z][a-z0-9+.-]+://|(file|memory|s3|gs|gcs|https?|ftp|az|abfs):",
-    re.IGNORECASE,
+    r"[a-z][a-z0-9+.-]+:[:/\\]|(file|memory|s3|gs|gcs|https?|ftp|az|abfs):", re.IGNORECASE
 )
+"""Schemes of two letters or more, also of URLs that `Path` made ``scheme:/rest`` of; one is a drive."""
 
 
 def local_path(value: str | Path, argument: str) -> Path:
@@ -229,10 +229,17 @@ def write(path: str | Path, picture: Picture) -> None:
         If the format cannot hold the pixels.
     """
     path = _behind_link(local_path(path, "out"))
+    _check_folder(path)
     form = format_of(path, written=True)
     assert form.write is not None
     with replaced_when_complete(path) as partial:
         form.write(partial, picture)
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse an output file without a folder; zarr creates its own."""
+    if path.suffix.lower() != ZARR and not path.parent.is_dir():
+        raise ValueError(f"out: got {path}, but there is no folder {path.parent}; create it first")
 
 
 def _behind_link(path: Path) -> Path:
@@ -407,6 +414,13 @@ def open_image(image: Any, out: Any = None, scene: int | str | None = None) -> O
             f" {', '.join(SUFFIXES)}"
         )
     opened = _open(path, format_of(path), scene)
+    orientations = getattr(opened.metadata, "orientations", {1})
+    is_kept = isinstance(out, (str, Path)) and not _is_zarr_path(out)
+    if len(orientations) > 1 and not is_kept:
+        opened.warnings.add(
+            f"{path.name}: its pages ask viewers to turn them in different ways (Orientation"
+            f" {', '.join(map(str, sorted(orientations)))}); all are taken as the first page is"
+        )
     if _is_zarr_path(out) or is_zarr(out):
         return _upright(opened)
     orientation = getattr(opened.metadata, "orientation", 1)
@@ -493,6 +507,7 @@ def create_sink(
         return ome_zarr.ZarrSink(layout, dtype, out, None, False, resume)
     if isinstance(out, (str, Path)):
         path = local_path(out, "out")
+        _check_folder(path)
         if path.suffix.lower() == ZARR:
             multiscale = opened.pyramid is not None or path.name.lower().endswith(".ome.zarr")
             pyramid = opened.pyramid

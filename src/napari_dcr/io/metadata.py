@@ -53,9 +53,12 @@ class Metadata:
     @property
     def orientation(self) -> int:
         """How viewers turn the pixels; 1 to 8, as EXIF counts."""
-        tag = self.tags.get(t.ORIENTATION)
-        value = int(tag.numbers[0]) if tag and tag.count else 1
-        return value if 1 <= value <= 8 else 1
+        return _orientation(self.tags)
+
+    @property
+    def orientations(self) -> set[int]:
+        """Those of all pages."""
+        return {self.orientation, *map(_orientation, self.pages.values())}
 
     @property
     def icc_profile(self) -> bytes:
@@ -105,6 +108,12 @@ class Metadata:
     def exif_tags(self) -> Tags:
         """The tags that an EXIF block holds."""
         return {k: v for k, v in self.tags.items() if k in _IN_EXIF}
+
+
+def _orientation(tags: Tags) -> int:
+    tag = tags.get(t.ORIENTATION)
+    value = int(tag.numbers[0]) if tag and tag.count else 1
+    return value if 1 <= value <= 8 else 1
 
 
 _IN_EXIF = frozenset(

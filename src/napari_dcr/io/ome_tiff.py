@@ -7,6 +7,7 @@ on binary-only files.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,6 +15,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 NAMES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf")
+
+HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
 
 _TYPES = {"float32": "float", "float64": "double"}
 
@@ -84,15 +87,22 @@ def files_of(path: Path, xml: str) -> list[Path]:
 def described_as_one(xml: str, dtype: np.dtype[Any]) -> str:
     """XML for a file that holds all planes in order, of another pixel type."""
     name = _TYPES.get(dtype.name, dtype.name)
-    xml = re.sub(r'(<(?:\w+:)?Pixels\b[^>]*?\sType=")[^"]*(")', rf"\g<1>{name}\g<2>", xml)
-    xml = re.sub(r'(<(?:\w+:)?Pixels\b[^>]*?\sBigEndian=")[^"]*(")', r"\g<1>false\g<2>", xml)
+    with suppress(ElementTree.ParseError):
+        # One form of all that XML may be written in: quotes, spaces, references to characters.
+        xml = HEAD + ElementTree.canonicalize(xml, with_comments=True)
+    rest = r'(?:[^>"]|"[^"]*")*?'  # of a tag
+    xml = re.sub(rf'(<(?:\w+:)?Pixels\b{rest}\sType=")[^"]*(")', rf"\g<1>{name}\g<2>", xml)
+    xml = re.sub(rf'(<(?:\w+:)?Pixels\b{rest}\sBigEndian=")[^"]*(")', r"\g<1>false\g<2>", xml)
     xml = re.sub(r'\sSignificantBits="\d+"', "", xml)
     # The identifier is that of the old file.
-    xml = re.sub(r'(<(?:\w+:)?OME\b[^>]*?)\sUUID="[^"]*"', r"\g<1>", xml)
+    xml = re.sub(rf'(<(?:\w+:)?OME\b{rest})\sUUID="[^"]*"', r"\g<1>", xml)
     block = re.compile(r"<((?:\w+:)?)TiffData\b(?:[^>]*/>|[^>]*>.*?</\1TiffData>)\s*", re.DOTALL)
     first = block.search(xml)
     if first is None:
-        return re.sub(r"<((?:\w+:)?)MetadataOnly\s*/>", r"<\g<1>TiffData/>", xml, count=1)
+        return re.sub(
+            r"<((?:\w+:)?)MetadataOnly(?:\s*/>|></(?:\w+:)?MetadataOnly>)", r"<\g<1>TiffData/>", xml,
+            count=1,
+        )  # fmt: skip
     prefix, start = first[1], first.start()
     return xml[:start] + f"<{prefix}TiffData/>" + block.sub("", xml[start:])
 

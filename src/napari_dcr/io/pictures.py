@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from napari_dcr.image.alpha import to_straight
+from napari_dcr.input_warnings import warn
 from napari_dcr.io import tags as t
 from napari_dcr.io.files import Picture, check_holds
 from napari_dcr.io.metadata import Metadata
@@ -42,6 +43,13 @@ _KEYWORDS = {
 }  # fmt: skip
 """Keywords of PNG's texts, and the tags that mean the same."""
 
+_TEXTS = frozenset(_KEYWORDS.values())
+
+_SEGMENT = 65533
+"""Bytes that a segment of a JPEG holds."""
+
+_XMP_SEGMENT = _SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0")
+
 
 def read_picture(path: Path) -> Picture:
     """Read a PNG, JPEG, BMP or WebP file; of several pictures in it the first."""
@@ -53,7 +61,9 @@ def read_picture(path: Path) -> Picture:
         if file.format == "PNG":
             content = path.read_bytes()
             chunks = tuple(_chunks(content))
-            if content[24] == 16:
+            # Pillow compares the transparent grey of 2 and 4 bits with pixels that it has
+            # widened to 8, and knows no grey of 1 or 16 bits with alpha.
+            if content[24] == 16 or (content[25] == 0 and "transparency" in file.info):
                 pixels = imagecodecs.png_decode(content)
                 if pixels.ndim == 3 and pixels.shape[2] == 1:
                     pixels = pixels[:, :, 0]
@@ -159,7 +169,14 @@ def _resolution_tags(x: float, y: float, unit: int) -> Tags:
 def _exif(metadata: Metadata) -> bytes:
     """An EXIF block without a prefix; that of the source where there was one."""
     if metadata.exif:
-        return t.without_thumbnail(metadata.exif).removeprefix(b"Exif\0\0")
+        block = t.without_thumbnail(metadata.exif).removeprefix(b"Exif\0\0")
+        known = t.from_exif(block)
+        texts = {
+            code: tag
+            for code, tag in metadata.exif_tags().items()
+            if code in _TEXTS and code not in known
+        }
+        return t.with_tags(block, texts)
     return t.to_exif(metadata.exif_tags())
 
 
@@ -202,18 +219,34 @@ def write_jpeg(path: Path, picture: Picture) -> None:
     metadata = picture.metadata
     kept: dict[str, Any] = {}
     block = _exif(metadata)
-    if block:
+    if len(block) + 6 > _SEGMENT:
+        _left_out(path, f"EXIF of {len(block)} bytes; a JPEG holds {_SEGMENT - 6}")
+    elif block:
         kept["exif"] = b"Exif\0\0" + block
     if metadata.icc_profile:
         kept["icc_profile"] = metadata.icc_profile
-    if metadata.xmp:
+    if len(metadata.xmp) > _XMP_SEGMENT:
+        _left_out(path, f"XMP of {len(metadata.xmp)} bytes; a JPEG holds {_XMP_SEGMENT}")
+    elif metadata.xmp:
         kept["xmp"] = metadata.xmp
     if metadata.resolution and metadata.resolution[2] in (2, 3):
         x, y, unit = metadata.resolution
         factor = 100 * INCH if unit == 3 else 1.0
-        kept["dpi"] = (x * factor, y * factor)
+        density = (x * factor, y * factor)
+        if max(density) >= 2**16 - 0.5:
+            _left_out(
+                path, f"density of {max(density):.0f} pixels per inch; a JPEG's header holds 65535"
+            )
+        else:
+            kept["dpi"] = density
     pixels = PILImage.fromarray(_flat(picture))
     pixels.save(path, "JPEG", quality=JPEG_QUALITY, subsampling=0, **kept)
+
+
+def _left_out(path: Path, what: str) -> None:
+    warn(
+        f"{path.name.rpartition('.partial.')[2]}: left out its {what}; write .png or .tif to keep it"
+    )
 
 
 def check_png(path: Path, axes: str, samples: str) -> None:

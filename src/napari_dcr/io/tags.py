@@ -246,6 +246,28 @@ def _write_directory(
     return place
 
 
+def _replace_directory(file: IO[bytes], place: int, tags: Mapping[int, Tag], form: _Form) -> int:
+    """Write a directory anew with further tags; returns the place of the next one's offset.
+
+    Parameters
+    ----------
+    file : binary file
+    place : int
+        Of the directory's offset.
+    tags : dict
+        To add or replace.
+    form : _Form
+    """
+    file.seek(place)
+    entries, following = _entries(file, form.offset(file.read(form.field)), form)
+    file.seek(following)
+    after = form.offset(file.read(form.field))
+    offset = _write_directory(file, tags, entries, after, form)
+    file.seek(place)
+    file.write(form.pack_offset(offset))
+    return _entries(file, offset, form)[1]
+
+
 def graft(path: Path, pages: Mapping[int, Tags]) -> None:
     """Add tags to pages of a TIFF, or replace them; pixels stay where they are.
 
@@ -265,15 +287,10 @@ def graft(path: Path, pages: Mapping[int, Tags]) -> None:
             offset = form.offset(file.read(form.field))
             if not offset:
                 break
-            entries, following = _entries(file, offset, form)
+            _, following = _entries(file, offset, form)
             tags = pages.get(number)
             if tags:
-                file.seek(following)
-                after = form.offset(file.read(form.field))
-                offset = _write_directory(file, tags, entries, after, form)
-                file.seek(place)
-                file.write(form.pack_offset(offset))
-                _, following = _entries(file, offset, form)
+                following = _replace_directory(file, place, tags, form)
             place, number = following, number + 1
 
 
@@ -287,6 +304,19 @@ def to_exif(tags: Tags) -> bytes:
     block.seek(4)
     block.write(form.pack_offset(offset))
     return block.getvalue()
+
+
+def with_tags(block: bytes, tags: Tags) -> bytes:
+    """An EXIF block with further tags in its first directory; the rest stays at its offset."""
+    if not tags:
+        return block
+    file = io.BytesIO(block)
+    try:
+        form = _Form.read(file)
+        _replace_directory(file, form.first, tags, form)
+    except (ValueError, struct.error):  # a damaged block is kept as it is
+        return block
+    return file.getvalue()
 
 
 def from_exif(block: bytes) -> Tags:

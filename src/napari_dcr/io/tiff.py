@@ -223,7 +223,33 @@ def _header(path: Path, file: Any) -> _Header:
             f' are planes of a stack, give axes="z{axes.replace("s", "")}"'
         )
     metadata = _metadata(path, file, model)
+    if model.convert is not None and t.GDAL_NODATA in metadata.tags:
+        tag = metadata.tags[t.GDAL_NODATA]
+        metadata = metadata.without(t.GDAL_NODATA)
+        converted = _converted_nodata(tag, model, page)
+        if converted is None:
+            notes.append(
+                f"its no-data value {tag.text} is left out, as its pixels are converted to"
+                f" {'RGB' if model.samples.startswith('rgb') else model.dtype.name}"
+            )
+        else:
+            metadata = replace(metadata, tags={**metadata.tags, t.GDAL_NODATA: converted})
     return _Header(axes, axis, model, metadata, tuple(notes), doubt, files)
+
+
+def _converted_nodata(tag: t.Tag, model: ColourModel, page: Any) -> t.Tag | None:
+    """GDAL's no-data value, converted as the pixels are; None where no grey is made of it."""
+    assert model.convert is not None
+    try:
+        value = float(tag.text)
+    except ValueError:
+        return None
+    if model.components != 1 or model.samples.startswith("rgb"):
+        return None
+    if not value.is_integer() or not 0 <= value < 2 ** int(page.bitspersample):
+        return None
+    grey = model.convert(np.full((1, 1), int(value), page.dtype))
+    return t.text_tag(str(int(grey[0, 0])))
 
 
 def _check_companions(files: list[Path]) -> None:
@@ -279,8 +305,6 @@ def _metadata(path: Path, file: Any, model: ColourModel) -> Metadata:
         tags.pop(t.DESCRIPTION, None)
     if model.samples.startswith("rgb") and model.name in ("CMYK", "CIE L*a*b*", "ICC L*a*b*"):
         tags = {code: tag for code, tag in tags.items() if code not in _OF_OTHER_COLOURS}
-    if model.convert is not None:
-        tags.pop(t.GDAL_NODATA, None)  # a value before conversion
     pages = {}
     for number, page in enumerate(series.pages):
         if number and page is not None and page.parent is first.parent:
@@ -288,7 +312,10 @@ def _metadata(path: Path, file: Any, model: ColourModel) -> Metadata:
             if file.is_ome or file.is_imagej:
                 pages[number].pop(t.DESCRIPTION, None)
     metadata = Metadata(
-        tags, {n: tags for n, tags in pages.items() if tags}, shaped=bool(file.is_shaped)
+        tags,
+        # A page without an Orientation has another one than a first page that names it.
+        {n: each for n, each in pages.items() if each or t.ORIENTATION in tags},
+        shaped=bool(file.is_shaped),
     )
     if model.convert is None and first.photometric == colour_models.PALETTE:
         metadata = replace(metadata, display_map=first.colormap)
