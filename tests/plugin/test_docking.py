@@ -73,7 +73,8 @@ def test_commands_run_with_what_the_open_widget_shows(viewer: Any, qtbot: Any) -
 def test_closed_while_running_it_can_be_cancelled_and_comes_back(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(runner.AUTOMATIC_PIXELS, "fp32", 100_000)  # many tiles
+    for precision in runner.AUTOMATIC_PIXELS:  # whichever this processor takes for 8 bits
+        monkeypatch.setitem(runner.AUTOMATIC_PIXELS, precision, 100_000)  # many tiles
     viewer.add_image(np.random.default_rng(0).integers(0, 40, (1500, 1600, 3), np.uint8))
     widget.start()
     qtbot.waitUntil(lambda: widget.bar.value > 0, timeout=60_000)

@@ -191,6 +191,7 @@ def test_thick_slices_are_enhanced_plane_by_plane(
     layer = viewer.add_image(stack, projection_mode=mode, name="stack")
     viewer.dims.set_point(0, 4)
     viewer.dims.thickness = (thickness, 0, 0)
+    viewer.camera.zoom /= 2  # all of it is on screen, however wide the widget is
     planes = slice(4 - thickness // 2, 5 + thickness // 2)
     widget.controls.depth.value = 0
     whole = napari_dcr.enhance(stack, axes="zyx", depth=0, device="cpu")[planes]
