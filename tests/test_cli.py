@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from PIL import Image as PILImage
 
 import napari_dcr
 from napari_dcr.cli import main
+from napari_dcr.engine.runner import TileRunner
 from napari_dcr.io import formats
 
 FAST = ("--depth", "0", "--device", "cpu", "-q")
@@ -346,8 +348,16 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_unfinished_zarr_is_named_and_can_be_continued(
-    tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
-) -> None:
+    tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    compute = TileRunner._run_tiles
+
+    def slowly(self: TileRunner, *arguments: Any) -> Any:
+        time.sleep(0.02)  # so that the signal comes before the last tile
+        return compute(self, *arguments)
+
+    monkeypatch.setattr(TileRunner, "_run_tiles", slowly)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 60, (700, 800), np.uint8)
     tifffile.imwrite(tmp_path / "in.tif", pixels)

@@ -217,7 +217,9 @@ class ImageConditioning:
                     seen, extremes=survey.extremes, digest=survey.digest, blank=survey.blank,
                     defects=seen.defects and seen.defects.with_frames(blank),
                 )  # fmt: skip
-            padding = find_padding(survey) if setup.model.is_quantitative else ()
+            padding: tuple[float, ...] = ()
+            if setup.model.is_quantitative:
+                padding = find_padding(survey, self._opened.bits)
             if padding:
                 seen = yield from self._survey(
                     group, layout, setup, input_range, padding=padding, blank=blank
@@ -570,17 +572,20 @@ def _is_far(fill: Extreme, survey: Survey, gap: float = 0.5) -> bool:
     return abs(fill.value - fill.next) > gap * (high - low)
 
 
-def find_padding(survey: Survey) -> tuple[float, ...]:
+def find_padding(survey: Survey, bits: int = 0) -> tuple[float, ...]:
     """Values of solid areas that lie apart from all others: padding, and not clipped or sparse counts.
 
     Between clipped pixels and others there is no gap, and sparse counts lie between others.
+    An area at the largest value that ``bits`` allow is saturated.
     """
+    largest = 2**bits - 1 if bits else None
     if _has_two_values(survey):
         return ()
     return tuple(
         fill.value
         for fill in survey.fills
-        if fill.solid > 0.3 * fill.count
+        if fill.value != largest
+        and fill.solid > 0.3 * fill.count
         and abs(fill.next - fill.value) >= LEAST_GAP * _resolution(survey)
         and _is_far(fill, survey, 0.1)
     )
