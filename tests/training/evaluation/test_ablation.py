@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import torch
@@ -28,6 +29,10 @@ def test_every_row_is_trained_and_scored(
     for seed in range(20):
         save(tmp_path / f"train/photo/bsds500/{seed:02}.png", seed)
     save(tmp_path / "train/photo/public-domain/0.png", 20)
+    save(tmp_path / "train/photo/cc0/0.png", 22)
+    radiance = np.random.default_rng(23).gamma(2, 0.2, (184, 200, 3)).astype(np.float32)
+    (tmp_path / "train/photo/hdr").mkdir()
+    (tmp_path / "train/photo/hdr/0.hdr").write_bytes(imagecodecs.rgbe_encode(radiance))
     save(tmp_path / "pairs/low/0.png", 21, 0.1)
     save(tmp_path / "pairs/high/0.png", 21)
     command = [str(tmp_path / "pairs"), "--data", str(tmp_path), "--run", str(tmp_path / "run")]
