@@ -215,7 +215,9 @@ def test_what_was_not_begun_by_a_run_is_not_gone_on_with(tmp_path: Path, image: 
     ours = zarr.open_group(tmp_path / "in.ome.zarr", mode="w")
     ours.create_array("0", data=np.zeros((2, 300, 520), np.uint16))
     zarr.open_group(tmp_path / "group.ome.zarr", mode="w").attrs["somebody"] = "else"
-    for out in (image, tmp_path / "in.ome.zarr", tmp_path / "group.ome.zarr"):
+    with pytest.raises(ValueError, match="^out: .* the image itself"):
+        napari_dcr.enhance(image, out=image, resume=True, **FAST)
+    for out in (tmp_path / "in.ome.zarr", tmp_path / "group.ome.zarr"):
         with pytest.raises(ValueError, match="^resume: .* was not begun by such a run"):
             napari_dcr.enhance(image, out=out, resume=True, **FAST)
     assert contents(image) == before

@@ -28,6 +28,14 @@ from napari_dcr.image.quality import Report
 from napari_dcr.options import Options
 from napari_dcr.version import __version__
 
+FORKED = (
+    "image: this process was forked from one in which dask had begun threads, which do not exist"
+    " here; call compute(scheduler='synchronous') on the result, or start processes with the"
+    " method 'spawn'"
+)
+
+DAMAGED = "resume: parts of out that were finished are missing or damaged; they are made again"
+
 
 class Run:
     """One image on its way.
@@ -96,11 +104,7 @@ class Run:
             linked.append((yield from self._condition(group)))
         widest = max((group.binning for group in linked), key=max)
         if lost_dask_threads():
-            self._opened.warnings.add(
-                "image: this process was forked from one in which dask had begun threads, which do"
-                " not exist here; call compute(scheduler='synchronous') on the result, or start"
-                " processes with the method 'spawn'"
-            )
+            self._opened.warnings.add(FORKED)
         return lazy_array(self._opened.array, job, linked, self._grid_at(widest))
 
     def into(self, sink: Sink) -> Iterator[Progress]:
@@ -108,12 +112,13 @@ class Run:
         layout, runner = self._layout, self._setup.runner
         size = runner.part_size(self._grid, sink.unit, sink.part)
         cores = self._grid.cut(size)
-        target = sink.open(size, self._identity(), layout.planes * len(cores))
+        identity = _identity(self._options, self._setup, layout)
+        target = sink.open(size, identity, layout.planes * len(cores))
         finished = sink.record
         # Parts that nobody counts may be as large as is best for each binning.
         fixed = None if finished is None and sink.part is None and sink.unit == (1, 1) else size
         planes = itertools.count()
-        for bundle in self._bundles():
+        for bundle in _bundles(layout, self._options.link_frames, runner.batch_pixels):
             parts: dict[tuple[int, int], list[Iterator[Part]]] = {}
             for group in bundle:
                 linked = yield from self._condition(group)
@@ -193,10 +198,7 @@ class Run:
                 self._done += core.pixels
                 continue
             if finished.is_done(index):
-                self._opened.warnings.add(
-                    "resume: parts of out that were finished are missing or damaged;"
-                    " they are made again"
-                )
+                self._opened.warnings.add(DAMAGED)
             yield Part(plane, linked.conditioning, core, partial(finished.add, index, region))
 
     def reports(self, result: Any) -> list[Report]:
@@ -214,40 +216,6 @@ class Run:
             self.conditioning.source(layout), result, layout, self._opened.array.dtype,
             lambda group: self.ranges[group.number(layout)][0], self._options,
         )  # fmt: skip
-
-    def _identity(self) -> dict[str, Any]:
-        """All that the result's pixels depend on but the image's own."""
-        options = self._options.to_dict()
-        names = (
-            "strength", "exposure", "denoise", "denoise_colour", "saturation", "input_range",
-            "link_frames", "output", "tile", "nodata", "noise",
-        )  # fmt: skip
-        spec = self._setup.spec
-        return {
-            **{name: options[name] for name in names},
-            "input_range": _plain(options["input_range"]),
-            "axes": self._layout.axes,
-            "sha256": spec.sha256,
-            "defects": self._setup.defects_key,
-            "depth": spec.depth,
-            "detail": spec.detail,
-            "precision": spec.precision,
-            "version": __version__,
-        }
-
-    def _bundles(self) -> Iterator[list[Group]]:
-        """Groups that are enhanced together: several if they are small, so that they fill a batch."""
-        bundle: list[Group] = []
-        pixels = 0
-        for group in groups(self._layout, self._options.link_frames):
-            bundle.append(group)
-            frames = self._layout.frame_shape if group.frame is None else ()
-            pixels += math.prod(frames) * self._layout.height * self._layout.width
-            if pixels >= self._setup.runner.batch_pixels:
-                yield bundle
-                bundle, pixels = [], 0
-        if bundle:
-            yield bundle
 
     def _condition(self, group: Group) -> Generator[Progress, None, Linked]:
         """Survey a group of planes and condition the network on it."""
@@ -267,6 +235,42 @@ class Run:
         if linked.defects is not None:
             self._linked[group] = linked
         return linked
+
+
+def _bundles(layout: Layout, link_frames: bool, batch_pixels: int) -> Iterator[list[Group]]:
+    """Groups that are enhanced together: several if they are small, so that they fill a batch."""
+    bundle: list[Group] = []
+    pixels = 0
+    for group in groups(layout, link_frames):
+        bundle.append(group)
+        frames = layout.frame_shape if group.frame is None else ()
+        pixels += math.prod(frames) * layout.height * layout.width
+        if pixels >= batch_pixels:
+            yield bundle
+            bundle, pixels = [], 0
+    if bundle:
+        yield bundle
+
+
+def _identity(options: Options, setup: Setup, layout: Layout) -> dict[str, Any]:
+    """All that the pixels of a result depend on, except the pixels of the image."""
+    values = options.to_dict()
+    names = (
+        "strength", "exposure", "denoise", "denoise_colour", "saturation", "input_range",
+        "link_frames", "output", "tile", "nodata", "noise",
+    )  # fmt: skip
+    spec = setup.spec
+    return {
+        **{name: values[name] for name in names},
+        "input_range": _plain(values["input_range"]),
+        "axes": layout.axes,
+        "sha256": spec.sha256,
+        "defects": setup.defects_key,
+        "depth": spec.depth,
+        "detail": spec.detail,
+        "precision": spec.precision,
+        "version": __version__,
+    }
 
 
 def _plain(value: Any) -> Any:
