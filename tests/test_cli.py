@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -346,7 +347,18 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM])  # a test process may have its own SIGINT
+@pytest.fixture
+def heeded_signals() -> Iterator[None]:
+    """Python's own handlers: what a shell starts in the background ignores SIGINT, as do we then."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heeded_signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_unfinished_zarr_is_named_and_can_be_continued(
     tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
