@@ -1,0 +1,279 @@
+"""A batch: image files that are enhanced one after the other, for the shell and the window."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_dcr.engine.devices import find_device
+from napari_dcr.engine.setup import depth_of
+from napari_dcr.enhancement import Enhancement, Options, Progress, enhance_steps
+from napari_dcr.io import formats
+from napari_dcr.io.files import Picture, replaced_when_complete
+from napari_dcr.io.jobs import Job, Output, check_outputs, find_jobs, place_beside
+from napari_dcr.network import weights
+
+
+@dataclass(frozen=True)
+class Started:
+    """An image is opened."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """An image has come a step further."""
+
+    job: Job
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An image has its result."""
+
+    job: Job
+    enhancement: Enhancement
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An image could not be enhanced; those after it are."""
+
+    job: Job
+    error: Exception
+
+
+Event = Started | Stepped | Finished | Failed
+
+
+class Batch:
+    """Image files to enhance, and where their results go.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        Paths of files, folders and zarr images.
+    output : str
+        Path of a file for one image, else of a folder.
+    options : Options
+    residual, uncertainty : str, optional
+        Path of a ``.tif`` for one image, else of a folder, to write these to.
+    report : str, optional
+        Path of a ``.json`` that says what became of every image.
+    overwrite : bool
+        Whether files that exist may be replaced.
+    resume : bool
+        Whether to continue results in a zarr that were not completed.
+    scene : int or str, optional
+        Which image of files that hold several.
+
+    Attributes
+    ----------
+    jobs : list of Job
+        All images that will be enhanced.
+    left_out : list of LeftOut
+        Files that were found and will not be.
+    entries : list of dict
+        What became of the images so far, in plain values.
+    failed : int
+        How many of them failed.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit, or an output would overwrite what it must not; before
+        any image is read.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[str],
+        output: str,
+        options: Options,
+        *,
+        residual: str | None = None,
+        uncertainty: str | None = None,
+        report: str | None = None,
+        overwrite: bool = False,
+        resume: bool = False,
+        scene: int | str | None = None,
+    ) -> None:
+        given = {"residual": residual, "uncertainty": uncertainty}
+        beside = {name: path for name, path in given.items() if path is not None}
+        folders = [formats.local_path(path, f"--{name}") for name, path in beside.items()]
+        self.jobs, self.left_out = find_jobs(inputs, output, folders)
+        self.entries: list[dict[str, Any]] = []
+        self.failed = 0
+        self._resume, self._scene = resume, scene
+        self._report = None if report is None else _output_file(report, "--report", (".json",))
+        self._base = formats.local_path(output, "OUT")
+        for name in ("model", "defects"):
+            formats.local_path(getattr(options, name), f"--{name}")
+        allowed = formats.TIFF.suffixes if len(self.jobs) == 1 else ()
+        self._beside = {n: _output_file(p, f"--{n}", allowed) for n, p in beside.items()}
+        self._options = replace(
+            options,
+            return_residual="residual" in beside,
+            return_uncertainty="uncertainty" in beside,
+        )
+        self._check_outputs(overwrite)
+        self._check_model()
+
+    def _check_outputs(self, overwrite: bool) -> None:
+        """Check all that will be written against all that is read, and against each other."""
+        outputs = [Output(j.target, "OUT", f"the result of {j.source}") for j in self.jobs]
+        for name, path in self._beside.items():
+            outputs += [
+                Output(place_beside(j, path, self._base), f"--{name}", f"the {name} of {j.source}")
+                for j in self.jobs
+            ]
+        if self._report is not None:
+            outputs.append(Output(self._report, "--report", "the report"))
+        own = (self._options.model, self._options.defects)
+        given = [Path(value) for value in own if isinstance(value, str)]
+        inputs = [file for job in self.jobs for file in job.files]
+        check_outputs(outputs, inputs + [p for p in given if p.is_file()], overwrite, self._resume)
+
+    def _check_model(self) -> None:
+        """Check what only the model and the device can tell."""
+        model = weights.load(self._options.model)
+        depth_of(self._options, model)
+        find_device(self._options.device)
+        for name in self._beside:
+            if not model.is_quantitative:
+                raise ValueError(
+                    f"--{name}: got the model {model.name!r}; allowed is microscopy, or another"
+                    " model that keeps intensities"
+                )
+
+    def steps(self) -> Generator[Event, None, None]:
+        """Enhance the images one by one; the report is written at the end, however it comes."""
+        with self._reported():
+            for job in self.jobs:
+                yield Started(job)
+                try:
+                    done = yield from self._enhance(job)
+                except (ValueError, TypeError, OSError, MemoryError) as error:
+                    # One damaged file of a folder must not stop the others.
+                    self.failed += 1
+                    self.entries.append({"input": str(job.source), "error": str(error)})
+                    yield Failed(job, error)
+                    continue
+                paths = {"input": str(job.source), "output": str(job.target)}
+                self.entries.append({**paths, **_plain(done.record)})
+                yield Finished(job, done)
+                del done
+
+    def is_incomplete(self, job: Job) -> bool:
+        """Whether an image that is not finished has a zarr that can be continued."""
+        return formats.is_in_zarr(job.target) and job.target.exists()
+
+    def _enhance(self, job: Job) -> Generator[Stepped, None, Enhancement]:
+        source, target = job.source, job.target
+        with _folder_of(target):
+            if not (
+                formats.is_in_zarr(source) or formats.is_in_zarr(target) or formats.is_large(source)
+            ):
+                return (yield from self._enhance_in_memory(job))
+            for name in self._beside:
+                raise ValueError(
+                    f"--{name}: got {source.name}, which is processed tile by tile; allowed are"
+                    " images that fit into memory, written to an image file"
+                )
+            opened = formats.open_image(source, target, self._scene)
+            steps = enhance_steps(opened, self._options, target, self._resume)
+            return (yield from _told(job, steps))
+
+    def _enhance_in_memory(self, job: Job) -> Generator[Stepped, None, Enhancement]:
+        source, target = job.source, job.target
+        opened = formats.open_whole(source, self._scene)
+        options = self._options
+        layout = formats.layout_of(opened, options.axes)
+        dtype = opened.array.dtype if options.output == "same" else np.dtype(options.output)
+        formats.check_can_hold(target, dtype, layout)
+        done = yield from _told(job, enhance_steps(opened, options))
+        kept = layout.axes, opened.metadata, layout.samples
+        formats.write(target, Picture(done.image, *kept))
+        for name, path in self._beside.items():
+            place = place_beside(job, path, self._base)
+            with _folder_of(place):
+                formats.write(place, Picture(getattr(done, name), *kept))
+        return done
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Context manager that writes what became of every image, unless it is interrupted."""
+        yield
+        if self._report is not None:
+            place = self._report.resolve()  # of a link, the file that it points to is replaced
+            with _folder_of(place), replaced_when_complete(place) as partial:
+                partial.write_text(json.dumps(self.entries, indent=1) + "\n", "utf-8")
+
+
+def _told(
+    job: Job, steps: Generator[Progress, None, Enhancement]
+) -> Generator[Stepped, None, Enhancement]:
+    """The steps of an image, as those of a batch."""
+    try:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as finished:
+                result: Enhancement = finished.value
+                return result
+            yield Stepped(job, step)
+    finally:
+        steps.close()
+
+
+def _output_file(given: str, argument: str, suffixes: tuple[str, ...]) -> Path:
+    """The path of a further output: a file with one of some suffixes, or a folder if there are none.
+
+    Raises
+    ------
+    ValueError
+        If its suffix is another one.
+    """
+    path = formats.local_path(given, argument)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ValueError(f"{argument}: got {given}; allowed are {' and '.join(suffixes)} files")
+    if not suffixes and (path.suffix or path.is_file()):
+        raise ValueError(f"{argument}: got {given} for several images; give a folder")
+    return path
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as JSON writes it: numbers that are not finite become null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): plain(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(each) for each in value]
+        if isinstance(value, float) and not np.isfinite(value):
+            return None
+        return value
+
+    result: dict[str, Any] = plain(record)
+    return result
+
+
+@contextmanager
+def _folder_of(target: Path) -> Iterator[None]:
+    """Context manager that creates the folder of an output, and removes it if it stays empty."""
+    missing = [p for p in target.parents if not p.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # not empty
+                folder.rmdir()

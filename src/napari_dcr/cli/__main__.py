@@ -1,0 +1,7 @@
+"""``python -m napari_dcr.cli``, the same as ``napari-dcr``."""
+
+import sys
+
+from napari_dcr.cli.command import main
+
+sys.exit(main())

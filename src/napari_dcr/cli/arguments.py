@@ -1,0 +1,190 @@
+"""The arguments of the shell command."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+
+from napari_dcr.io import formats
+from napari_dcr.options import PRECISIONS, Options, parse_noise
+from napari_dcr.version import __version__
+
+EXAMPLES = """examples:
+  napari-dcr enhance night.jpg -o bright.jpg
+      brighten a photograph
+  napari-dcr enhance cells.ome.tif -o clean.ome.tif --model microscopy --report report.json
+      remove the noise of a fluorescence image, keep its intensities, and say how well
+  napari-dcr enhance recordings/ -o bright/ --axes tyx --depth 1
+      all images of a folder, as recordings of time, y and x, in a third of the time
+"""
+
+
+def parser(
+    commands_by_name: Mapping[str, Callable[[argparse.Namespace], int]],
+) -> argparse.ArgumentParser:
+    """Make the parser of the command line.
+
+    Parameters
+    ----------
+    commands_by_name : mapping
+        What each command runs; a result of the parser has it as ``run``.
+    """
+    parser = argparse.ArgumentParser(
+        prog="napari-dcr", description="Brighten and clean low-light images."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    info = commands.add_parser("info", help="print devices, weights and versions")
+    info.set_defaults(run=commands_by_name["info"])
+
+    enhance = commands.add_parser(
+        "enhance",
+        help="enhance image files",
+        description=f"Enhance {', '.join(formats.SUFFIXES)} files, or all of them in folders, and zarr"
+        " arrays and OME-Zarr images. Large .zarr and .tif files are processed tile by tile.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    enhance.set_defaults(run=commands_by_name["enhance"])
+    add = enhance.add_argument
+    add(
+        "input",
+        nargs="+",
+        metavar="IN",
+        help="files, zarr images, or folders (searched recursively)",
+    )
+    add(
+        "-o", "--output-path", required=True, metavar="OUT",
+        help=f"output file ({', '.join(formats.WRITTEN)} or {formats.ZARR}), or folder if there are"
+        " several inputs",
+    )  # fmt: skip
+    add("--overwrite", action="store_true", help="replace files that exist")
+    add("--resume", action="store_true", help="continue an interrupted .zarr output")
+    add(
+        "--model", default=Options.model,
+        help="auto (the same as photo); photo: brighten and clean pictures for viewing; microscopy:"
+        " remove noise and keep intensities; or the path of a .safetensors file (default: auto)",
+    )  # fmt: skip
+    add(
+        "--depth", type=int, default=Options.depth,
+        help="how many stages of cleaning to run, 0 to 3; 0 only brightens (default: all)",
+    )  # fmt: skip
+    add(
+        "--detail", action=argparse.BooleanOptionalAction, default=Options.detail,
+        help="preserve fine detail (default: yes)",
+    )  # fmt: skip
+    add(
+        "--strength", type=float, default=Options.strength,
+        help="mix of the input, 0, and its enhancement, 1 (default: 1)",
+    )  # fmt: skip
+    add(
+        "--exposure", type=float, default=Options.exposure,
+        help="brighten or darken the result, in stops from -4 to 4 (default: 0)",
+    )  # fmt: skip
+    add(
+        "--denoise", type=float, default=Options.denoise,
+        help="how much of the noise to remove, from 0 (only brighten) to 1 (default: 1)",
+    )  # fmt: skip
+    add(
+        "--denoise-colour", type=float, default=Options.denoise_colour, metavar="DENOISE",
+        help="the same for colour noise alone (photo only; default: as --denoise)",
+    )  # fmt: skip
+    add(
+        "--saturation", type=float, default=Options.saturation,
+        help="strength of the colours, from 0 (grey) to 2 (photo only; default: 1)",
+    )  # fmt: skip
+    add(
+        "--defects", default=Options.defects, metavar="WHICH",
+        help="offsets of columns and rows, hot pixels: auto finds and corrects them, off leaves"
+        " them alone; or an .npz file that napari_dcr.Defects.save wrote (default: auto)",
+    )  # fmt: skip
+    add(
+        "--noise", type=_noise, default=Options.noise, metavar="GAIN,OFFSET,READ",
+        help="the camera's noise for microscopy, if you know it: units per electron, units without"
+        " light, read noise in electrons, such as 2.2,100,1.4 (default: found in the image)",
+    )  # fmt: skip
+    add(
+        "--axes", default=Options.axes,
+        help="a letter per axis: y, x, t (time), z (planes), c (channels), s (colour samples), such"
+        " as tyx (default: as the file says)",
+    )  # fmt: skip
+    add(
+        "--scene", type=_scene, metavar="SCENE",
+        help="image to take from files that hold several, by its number from 0 or its name",
+    )  # fmt: skip
+    add(
+        "--input-range", type=_input_range, default=Options.input_range, metavar="RANGE",
+        help="black and white point: auto, dtype, or BLACK,WHITE (default: auto)",
+    )  # fmt: skip
+    add(
+        "--nodata", type=float, default=Options.nodata, metavar="VALUE",
+        help="value of pixels without data, such as -9999 (default: as the file says)",
+    )  # fmt: skip
+    add(
+        "--link-frames", action=argparse.BooleanOptionalAction, default=Options.link_frames,
+        help="use the same tone curve for all frames of a stack (default: yes)",
+    )  # fmt: skip
+    add(
+        "--output", default=Options.output, metavar="DTYPE",
+        help="data type of the result: same, or one such as uint8 or float32 (default: same)",
+    )  # fmt: skip
+    add(
+        "--tile", type=_tile, default=Options.tile,
+        help="side of the tiles in pixels, or auto; smaller ones use less memory (default: auto)",
+    )  # fmt: skip
+    add(
+        "--device", default=Options.device,
+        help="processor to use: auto, cpu, cuda, cuda:1, mps (default: auto)",
+    )  # fmt: skip
+    add(
+        "--precision", choices=PRECISIONS, default=Options.precision,
+        help="number format used for computing; auto takes a fast one only for 8-bit results"
+        " (default: auto)",
+    )  # fmt: skip
+    add(
+        "--report", metavar="FILE",
+        help="write settings, warnings and, for microscopy, figures of every result to a .json file",
+    )  # fmt: skip
+    for name, what in (
+        ("residual", "what was removed"), ("uncertainty", "the standard error of each pixel"),
+    ):  # fmt: skip
+        add(
+            f"--{name}", metavar="FILE",
+            help=f"write {what} to a .tif file, or to a folder if there are several inputs"
+            " (microscopy only)",
+        )  # fmt: skip
+    add("-q", "--quiet", action="store_true", help="show errors and warnings only")
+    return parser
+
+
+def _scene(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _input_range(text: str) -> str | tuple[float, float]:
+    if text in ("auto", "dtype"):
+        return text
+    try:
+        black, white = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}; allowed are auto, dtype, or BLACK,WHITE, for example 100,4095"
+        ) from None
+    return black, white
+
+
+def _noise(text: str) -> object:
+    try:
+        return parse_noise(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("noise: ")) from None
+
+
+def _tile(text: str) -> str | int:
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}; allowed are auto and whole numbers from 64, for example 512"
+        ) from None
