@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 import napari_dcr
 from napari_dcr import Defects, Options, enhance
-from napari_dcr.engine import lazy
-from napari_dcr.engine import survey as surveys
+from napari_dcr.engine import lazy, survey_blocks
 from napari_dcr.engine.conditioning import survey_request
 from napari_dcr.engine.region_run import RegionEnhancer
 from napari_dcr.engine.survey import Surveyor
@@ -102,7 +101,7 @@ def test_what_is_found_is_independent_of_chunks(
         source = open_image(array).source(layout)
         surveyor = Surveyor(request)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(surveys, "BLOCK", 128)
+            patch.setattr(survey_blocks, "BLOCK", 128)
             readers = [lambda rows, columns, t=t: source[t, rows, columns][None] for t in range(3)]
             list(surveyor.add_planes(readers))
         defects = surveyor.finish().defects

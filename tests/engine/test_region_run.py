@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_dcr import Enhancement, Options, enhance
-from napari_dcr.engine import region_run as regions
-from napari_dcr.engine.region_run import Region, RegionEnhancer, RegionStep
+from napari_dcr.engine import region_run
+from napari_dcr.engine.region_run import RegionEnhancer, RegionStep
+from napari_dcr.engine.regions import Region, cut_tiles
 from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.io.formats import open_image
 from napari_dcr.network import weights
@@ -34,13 +35,13 @@ def finish(steps: Any) -> tuple[Enhancement, list[RegionStep]]:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Depths of the network's runs so far."""
     depths: list[int] = []
-    run = regions._run
+    run = region_run._run
 
     def counted(*arguments: Any) -> Any:
         depths.append(arguments[2])
         return run(*arguments)
 
-    monkeypatch.setattr(regions, "_run", counted)
+    monkeypatch.setattr(region_run, "_run", counted)
     return depths
 
 
@@ -95,7 +96,7 @@ def test_any_rectangle_is_cut_once(data: st.DataObject) -> None:
     rectangle = span(size[0]), span(size[1])
     grid = Grid(*size, halo=data.draw(st.integers(0, 30)), stride=8)
     covered = np.zeros(size, int)
-    for tile in regions._cut(grid, rectangle, data.draw(st.integers(8, 64))):
+    for tile in cut_tiles(grid, rectangle, data.draw(st.integers(8, 64))):
         covered[slice(*tile.core_rows), slice(*tile.core_columns)] += 1
         for core, window, n in zip(
             (tile.core_rows, tile.core_columns), (tile.rows, tile.columns), size, strict=True
@@ -118,7 +119,7 @@ def test_a_first_preview_takes_no_more_than_two_windows(model: str, top: int, le
     def pixels(tile: Tile) -> int:
         return math.prod(stop - start for start, stop in (tile.rows, tile.columns))
 
-    assert sum(map(pixels, regions._cut(grid, view, CORE))) <= 2 * pixels(grid.tile(*view))
+    assert sum(map(pixels, cut_tiles(grid, view, CORE))) <= 2 * pixels(grid.tile(*view))
 
 
 def test_what_needs_no_network_run_makes_none(runs: list[int]) -> None:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import napari_dcr
-from napari_dcr.engine import survey
-from napari_dcr.engine.survey import Subject, Surveyor
+from napari_dcr.engine import survey, survey_blocks
+from napari_dcr.engine.survey import Surveyor
+from napari_dcr.engine.survey_blocks import Subject
 from napari_dcr.image.axes import Layout
 from napari_dcr.io.arrays import open_array
 
@@ -44,7 +45,7 @@ def test_survey_is_independent_of_chunking(
         source = opened.source(layout)
         surveyor = Surveyor(Subject(1, height, width, image.dtype, True))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(survey, "BLOCK", block)
+            patch.setattr(survey_blocks, "BLOCK", block)
             list(surveyor.add_planes([lambda rows, columns: source[rows, columns][None]]))
         return surveyor.finish()
 

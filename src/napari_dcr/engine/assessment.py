@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.engine.conditioning import Group, Linked, groups
+from napari_dcr.engine.groups import Group, groups
+from napari_dcr.engine.linking import Linked
 from napari_dcr.engine.planes import read_corrected, read_plane
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.missing import missing

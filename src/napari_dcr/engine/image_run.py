@@ -11,8 +11,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from napari_dcr.engine.assessment import assess_result, doubt_hot_pixels, residual_of
-from napari_dcr.engine.conditioning import Group, ImageConditioning, Linked, groups
+from napari_dcr.engine.conditioning import ImageConditioning
+from napari_dcr.engine.groups import Group, groups
 from napari_dcr.engine.lazy import Job, lazy_array
+from napari_dcr.engine.linking import Linked
 from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.result import Progress, describe_run

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine import devices
-from napari_dcr.engine.conditioning import Group, Linked
+from napari_dcr.engine.groups import Group
+from napari_dcr.engine.linking import Linked
 from napari_dcr.engine.output import Rendering
 from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane

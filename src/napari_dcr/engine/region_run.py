@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +14,18 @@ import torch
 from numpy.typing import NDArray
 
 from napari_dcr.engine import devices
-from napari_dcr.engine.conditioning import Group, ImageConditioning
+from napari_dcr.engine.conditioning import ImageConditioning
+from napari_dcr.engine.groups import Group
 from napari_dcr.engine.planes import ArrayPlane
+from napari_dcr.engine.regions import (
+    Rectangle,
+    Region,
+    check_region,
+    cut_tiles,
+    is_within,
+    local_index,
+    planes_in,
+)
 from napari_dcr.engine.result import Enhancement, describe_run
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import Opened
@@ -37,12 +46,6 @@ KEPT_BYTES = 1 << 29
 
 QUICK = 0.05
 """Seconds that it may take to see whether the pixels have changed, every time."""
-
-Region = tuple[slice, ...]
-"""A slice with start and stop for every axis of an array."""
-
-Rectangle = tuple[tuple[int, int], tuple[int, int]]
-"""Rows and columns, start and stop each."""
 
 
 @dataclass(frozen=True)
@@ -141,16 +144,16 @@ class RegionEnhancer:
         array = self._opened.array
         dtype = check_dtype(np.dtype(array.dtype))
         layout = Layout.resolve(tuple(array.shape), options.axes, options.channel_axis, options.rgb)
-        _check_region(region, layout)
+        check_region(region, layout)
         spans = dict(zip(layout.axes, region, strict=True))
         rectangle = (spans["y"].start, spans["y"].stop), (spans["x"].start, spans["x"].stop)
-        places = list(_places(layout, region))
+        places = list(planes_in(layout, region))
         total = len(places) * math.prod(stop - start for start, stop in rectangle)
         yield RegionStep(0, total, "loading the model")
         out_dtype = dtype if options.output == "same" else np.dtype(options.output)
         setup = Setup.resolve(options, out_dtype)
         layout = setup.arrange(layout)
-        places = list(_places(layout, region))
+        places = list(planes_in(layout, region))
         total = len(places) * math.prod(stop - start for start, stop in rectangle)
         network, depth = setup.runner.network, setup.spec.depth
         works = []
@@ -171,7 +174,7 @@ class RegionEnhancer:
             works.append(_Work(setup, linked.conditioning, plane, group))
 
         grid = Grid(layout.height, layout.width, network.receptive_field(depth), network.stride)
-        tiles = _cut(grid, rectangle, core if options.tile == "auto" else options.tile)
+        tiles = cut_tiles(grid, rectangle, core if options.tile == "auto" else options.tile)
         shape = tuple(s.stop - s.start for s in region)
         image = np.zeros((depth + 1, *shape) if stages else shape, out_dtype)
         outputs = list(image) if stages else [image]
@@ -228,7 +231,7 @@ class RegionEnhancer:
         """Pictures y_0 .. y_depth of a tile's core that were made before."""
         core: Rectangle = (tile.core_rows, tile.core_columns)
         for (key, rectangle), pictures in self._pictures.items():
-            if key == work.key and len(pictures) > depth and _within(core, rectangle):
+            if key == work.key and len(pictures) > depth and is_within(core, rectangle):
                 self._pictures.move_to_end((key, rectangle))
                 crop = (
                     slice(c[0] - r[0], c[1] - r[0]) for c, r in zip(core, rectangle, strict=True)
@@ -327,78 +330,7 @@ def _render(
     rows, columns = slice(*tile.core_rows), slice(*tile.core_columns)
     own = plane.read(rows, columns)
     layout = plane.layout
-    place = _place(layout, region, plane.frame, plane.channel, rows, columns)
+    place = local_index(layout, region, plane.frame, plane.channel, rows, columns)
     for output, picture in zip(outputs, pictures[-len(outputs) :], strict=True):
         output[place] = layout.from_planar(plane.finish(own, picture, pictures[0]))
     return own.shape[1] * own.shape[2]
-
-
-def _check_region(region: Region, layout: Layout) -> None:
-    if len(region) != len(layout.shape):
-        raise ValueError(
-            f"region: got {len(region)} slices; needed are {len(layout.shape)}, one per axis"
-        )
-    for axis, part, size in zip(layout.axes, region, layout.shape, strict=True):
-        whole = axis != "s" or (part.start, part.stop) == (0, size)
-        if not 0 <= part.start < part.stop <= size or not whole:
-            raise ValueError(
-                f"region: got {part.start}:{part.stop} for axis {axis}; allowed is"
-                f" {'' if axis == 's' else 'what lies within '}0:{size}"
-            )
-
-
-def _places(layout: Layout, region: Region) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Frames and channels of a region."""
-    spans = dict(zip(layout.axes, region, strict=True))
-    stepped = [spans[a] for a in layout.axes if a not in "yxsc"]
-    channels = spans.get("c", slice(0, layout.channels))
-    for channel in range(channels.start, channels.stop):
-        for frame in np.ndindex(*(s.stop - s.start for s in stepped)):
-            yield tuple(i + s.start for i, s in zip(frame, stepped, strict=True)), channel
-
-
-def _place(
-    layout: Layout,
-    region: Region,
-    frame: tuple[int, ...],
-    channel: int,
-    rows: slice,
-    columns: slice,
-) -> tuple[int | slice, ...]:
-    """Where a window of the image lies in the region."""
-    index = layout.index(frame, channel, rows, columns, slice(None))
-    return tuple(
-        part - own.start
-        if isinstance(part, int)
-        else slice(None)
-        if part.start is None
-        else slice(part.start - own.start, part.stop - own.start)
-        for part, own in zip(index, region, strict=True)
-    )
-
-
-def _cut(grid: Grid, rectangle: Rectangle, core: int) -> list[Tile]:
-    """Tiles of a rectangle, the middle first, on one raster: a moved rectangle shares most of them."""
-
-    def spans(start: int, stop: int) -> list[tuple[int, int]]:
-        inner = range(start // core * core + core, stop, core)
-        # What is narrower than a window's margins is not worth a window: its neighbour takes it in.
-        cuts = [n for n in inner if min(n - start, stop - n) >= min(grid.halo, core)]
-        return list(itertools.pairwise([start, *cuts, stop]))
-
-    tiles = [
-        grid.tile((y0, y1), (x0, x1))
-        for y0, y1 in spans(*rectangle[0])
-        for x0, x1 in spans(*rectangle[1])
-    ]  # fmt: skip
-    middle = [sum(span) for span in rectangle]
-
-    def distance(tile: Tile) -> int:
-        centre = sum(tile.core_rows), sum(tile.core_columns)
-        return sum((a - b) ** 2 for a, b in zip(centre, middle, strict=True))
-
-    return sorted(tiles, key=distance)
-
-
-def _within(inner: Rectangle, outer: Rectangle) -> bool:
-    return all(o[0] <= i[0] and i[1] <= o[1] for i, o in zip(inner, outer, strict=True))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
 
-    from napari_dcr.engine.region_run import Region
+    from napari_dcr.engine.regions import Region
     from napari_dcr.plugin.helper_layers import HelperLayers
 
 

@@ -16,7 +16,7 @@ from napari_dcr.plugin.pixels import layer_shape
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from napari_dcr.engine.region_run import Region
+    from napari_dcr.engine.regions import Region
     from napari_dcr.enhancement import Enhancement
 
 SPATIAL = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -195,7 +195,7 @@ def defect_pixels(
     Colours are averaged; hot pixels have the largest value. Frames that share their
     defects share the memory.
     """
-    from napari_dcr.engine.conditioning import groups
+    from napari_dcr.engine.groups import groups
 
     record, found = enhancement.record, enhancement.defects
     layout = Layout.resolve(shape, record["axes"])

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
 
-    from napari_dcr.engine.region_run import Region, RegionEnhancer, RegionStep
+    from napari_dcr.engine.region_run import RegionEnhancer, RegionStep
+    from napari_dcr.engine.regions import Region
     from napari_dcr.enhancement import Enhancement
     from napari_dcr.plugin.helper_layers import HelperLayers
 

@@ -24,7 +24,7 @@ from napari_dcr.plugin.saving import placed, unused_path
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from napari_dcr.engine.region_run import Region
+    from napari_dcr.engine.regions import Region
     from napari_dcr.enhancement import Enhancement
 
 LOG = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from napari.components import Dims, ViewerModel
     from napari.layers import Image
 
-    from napari_dcr.engine.region_run import Region
+    from napari_dcr.engine.regions import Region
 
 
 def shown_region(

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 import napari_dcr
-from napari_dcr.engine.survey import Subject, Surveyor
+from napari_dcr.engine.survey import Surveyor
+from napari_dcr.engine.survey_blocks import Subject
 from napari_dcr.image.defect_survey import find_defects
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.noise import estimate_noise

@@ -1,0 +1,118 @@
+"""What a survey says that looks unlike a measurement: padding, no-data values, planes left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from napari_dcr.engine.groups import Group
+from napari_dcr.engine.linking import Linked
+from napari_dcr.engine.survey import Survey
+from napari_dcr.engine.survey_blocks import Extreme
+from napari_dcr.image.axes import Layout
+from napari_dcr.image.noise import NoiseEstimate
+
+LEAST_GAP = 4
+"""Values of integers that lie between padding and all others."""
+
+FILL = 0.01
+"""Share of pixels of one value, far from all others, that is taken for a no-data value."""
+
+
+def describe_doubts(
+    survey: Survey, linked: Linked, dtype: np.dtype[Any], group: Group, layout: Layout
+) -> Iterator[str]:
+    """Say which planes are left alone and why, and what looks unlike a measurement.
+
+    Yields
+    ------
+    str
+        A message each.
+    """
+    frames = group.frames(layout)
+    reasons: dict[str, list[str]] = {}
+    for number, reason in linked.left_alone.items():
+        reasons.setdefault(reason, []).append(layout.place(frames[number], group.channel))
+    for reason, places in reasons.items():
+        named = ", ".join(places[:3]) + f" and {len(places) - 3} more" * (len(places) > 3)
+        yield f"{named or 'image'}: {reason}; left as {'they are' if places[1:] else 'it is'}"
+    name = layout.place(frames[0], group.channel) if len(frames) == 1 else ""
+    if not name and layout.channels > 1:
+        name = f"channel {group.channel + 1}/{layout.channels}"
+    name = name or "image"
+    if len(linked.left_alone) == len(frames):
+        return
+    if linked.light == 0:
+        mean = survey.thumbnail.mean()
+        if mean > (linked.scale.black + linked.scale.white) / 2:
+            yield f"{name}: it is bright already, with a mean of {mean:.4g}; left as it is"
+        else:
+            yield f"{name}: there is no light to bring out, less than two levels of 255; left as it is"
+    if linked.noise is not None and not _is_noisy(survey, linked.noise, dtype):
+        yield f"{name}: no noise was found, so next to nothing is taken out"
+    for fill in survey.fills:
+        share = f"{fill.count / survey.pixels:.2%}"
+        what = f"nodata: {share} of the pixels of {name} have the value {fill.value:.9g}"
+        if fill.value in linked.padding:
+            yield (
+                f"{what}, apart from all others and in solid areas; they are taken as pixels"
+                f" without data, as if you had given nodata={fill.value:.9g}"
+            )
+        elif dtype != np.uint8 and not _has_two_values(survey) and _is_far(fill, survey):
+            yield (
+                f"{what}, far from all others; if they hold no data, give nodata={fill.value:.9g}"
+            )
+
+
+def _is_noisy(survey: Survey, noise: NoiseEstimate, dtype: np.dtype[Any]) -> bool:
+    """Whether the noise at the median level is above that of rounding."""
+    assert survey.noise is not None
+    means = survey.noise["mean"]
+    least = 0.3 if dtype.kind in "iu" else 2e-6 * max(np.ptp(means), abs(means[0]))
+    return bool(noise.model.deviation(float(np.median(means))) > least)
+
+
+def _has_two_values(survey: Survey) -> bool:
+    """Whether it is of a mask or a page, where each value is far from all others."""
+    return sum(fill.count for fill in survey.fills) >= survey.pixels
+
+
+def _is_far(fill: Extreme, survey: Survey, gap: float = 0.5) -> bool:
+    """Whether many pixels have a value that is far from all others.
+
+    Parameters
+    ----------
+    fill : Extreme
+    survey : Survey
+    gap : float
+        Least distance to the next value, in units of the others' spread.
+    """
+    if not FILL <= fill.count / max(survey.pixels, 1) < 1 or not np.isfinite(fill.next):
+        return False
+    low, high = survey.histogram.quantiles_without(fill.value, (0.01, 0.99))
+    return abs(fill.value - fill.next) > gap * (high - low)
+
+
+def find_padding(survey: Survey, bits: int = 0) -> tuple[float, ...]:
+    """Values of solid areas that lie apart from all others: padding, and not clipped or sparse counts.
+
+    Between clipped pixels and others there is no gap, and sparse counts lie between others.
+    An area at the largest value that ``bits`` allow is saturated.
+    """
+    largest = 2**bits - 1 if bits else None
+    if _has_two_values(survey):
+        return ()
+    return tuple(
+        fill.value
+        for fill in survey.fills
+        if fill.value != largest
+        and fill.solid > 0.3 * fill.count
+        and abs(fill.next - fill.value) >= LEAST_GAP * _resolution(survey)
+        and _is_far(fill, survey, 0.1)
+    )
+
+
+def _resolution(survey: Survey) -> float:
+    return 1.0 if survey.histogram.dtype.kind in "iu" else 0.0

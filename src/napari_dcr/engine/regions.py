@@ -1,0 +1,90 @@
+"""Where a region of an image lies: its planes, and the tiles that cover it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from napari_dcr.engine.tiles import Grid, Tile
+from napari_dcr.image.axes import Layout
+
+Region = tuple[slice, ...]
+"""A slice with start and stop for every axis of an array."""
+
+Rectangle = tuple[tuple[int, int], tuple[int, int]]
+"""Rows and columns, start and stop each."""
+
+
+def check_region(region: Region, layout: Layout) -> None:
+    """Raise a ValueError that names the first axis on which a region is not within the image."""
+    if len(region) != len(layout.shape):
+        raise ValueError(
+            f"region: got {len(region)} slices; needed are {len(layout.shape)}, one per axis"
+        )
+    for axis, part, size in zip(layout.axes, region, layout.shape, strict=True):
+        whole = axis != "s" or (part.start, part.stop) == (0, size)
+        if not 0 <= part.start < part.stop <= size or not whole:
+            raise ValueError(
+                f"region: got {part.start}:{part.stop} for axis {axis}; allowed is"
+                f" {'' if axis == 's' else 'what lies within '}0:{size}"
+            )
+
+
+def planes_in(layout: Layout, region: Region) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Frames and channels of a region."""
+    spans = dict(zip(layout.axes, region, strict=True))
+    stepped = [spans[a] for a in layout.axes if a not in "yxsc"]
+    channels = spans.get("c", slice(0, layout.channels))
+    for channel in range(channels.start, channels.stop):
+        for frame in np.ndindex(*(s.stop - s.start for s in stepped)):
+            yield tuple(i + s.start for i, s in zip(frame, stepped, strict=True)), channel
+
+
+def local_index(
+    layout: Layout,
+    region: Region,
+    frame: tuple[int, ...],
+    channel: int,
+    rows: slice,
+    columns: slice,
+) -> tuple[int | slice, ...]:
+    """Where a window of the image lies in the region."""
+    index = layout.index(frame, channel, rows, columns, slice(None))
+    return tuple(
+        part - own.start
+        if isinstance(part, int)
+        else slice(None)
+        if part.start is None
+        else slice(part.start - own.start, part.stop - own.start)
+        for part, own in zip(index, region, strict=True)
+    )
+
+
+def cut_tiles(grid: Grid, rectangle: Rectangle, core: int) -> list[Tile]:
+    """Tiles of a rectangle, the middle first, on one raster: a moved rectangle shares most of them."""
+
+    def spans(start: int, stop: int) -> list[tuple[int, int]]:
+        inner = range(start // core * core + core, stop, core)
+        # What is narrower than a window's margins is not worth a window: its neighbour takes it in.
+        cuts = [n for n in inner if min(n - start, stop - n) >= min(grid.halo, core)]
+        return list(itertools.pairwise([start, *cuts, stop]))
+
+    tiles = [
+        grid.tile((y0, y1), (x0, x1))
+        for y0, y1 in spans(*rectangle[0])
+        for x0, x1 in spans(*rectangle[1])
+    ]  # fmt: skip
+    middle = [sum(span) for span in rectangle]
+
+    def distance(tile: Tile) -> int:
+        centre = sum(tile.core_rows), sum(tile.core_columns)
+        return sum((a - b) ** 2 for a, b in zip(centre, middle, strict=True))
+
+    return sorted(tiles, key=distance)
+
+
+def is_within(inner: Rectangle, outer: Rectangle) -> bool:
+    """Whether a rectangle lies within another one."""
+    return all(o[0] <= i[0] and i[1] <= o[1] for i, o in zip(inner, outer, strict=True))
