@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import napari_dcr
+from napari_dcr.options import check_defects
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,9 @@ def test_defaults_stand_in_one_place() -> None:
     signature = inspect.signature(napari_dcr.enhance).parameters
     for name, field in napari_dcr.Options.__dataclass_fields__.items():
         assert signature[name].default == field.default
+
+
+@pytest.mark.parametrize("value", ["on", 3, None, True, "camera.npy", np.zeros(3)])
+def test_other_values_of_the_option_are_refused(value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="defects: got .*'auto', 'off'"):
+        check_defects(value)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_dcr.image.axes import is_integer
-from napari_dcr.image.defects import Defects, check_defects
+from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import DTYPES, InputRange, check_input_range
 from napari_dcr.image.noise import NoiseModel, check_noise
 
@@ -210,3 +210,22 @@ class Options:
 def parse_noise(text: str) -> NoiseModel:
     """Read the option ``noise`` from text: ``"GAIN,OFFSET,READ"``, as on data sheets of cameras."""
     return NoiseModel.parse(text)
+
+
+def check_defects(value: object) -> str | Path | Defects:
+    """Validate the argument ``defects``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither "auto", "off", the path of an ``.npz`` file nor `Defects`.
+    """
+    if isinstance(value, Defects) or (isinstance(value, str) and value in ("auto", "off")):
+        return value
+    if isinstance(value, (str, Path)) and Path(value).suffix.lower() == ".npz":
+        return value
+    kind = ValueError if isinstance(value, (str, Path)) else TypeError
+    raise kind(
+        f"defects: got {value!r}; allowed are 'auto', 'off', Defects, or the path of an .npz file"
+        " that Defects.save wrote"
+    )

@@ -19,7 +19,7 @@ from napari_dcr.enhancement import drain
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import formats
 
-UNCHANGED: dict[str, Any] = {"depth": 0, "strength": 0.0, "defects": "off", "device": "cpu"}
+UNCHANGED: dict[str, Any] = {"depth": 0, "strength": 0.0, "device": "cpu"}
 
 
 def same(path: Path, out: Path, **options: Any) -> Path:

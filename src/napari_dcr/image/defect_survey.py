@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.image.defects import Defects, common_and_own
+from napari_dcr.image.defects import Defects
 from napari_dcr.image.hot_pixels import (
     CANDIDATE,
     REPEATED,
@@ -317,7 +318,7 @@ def _offsets(tables: list[Table], patch: int) -> Table | None:
     if len(tables) == 1:
         found = find_line_offsets(tables[0], patch)
         return None if found is None else found.values[None]
-    common, *own = (find_line_offsets(table, patch) for table in common_and_own(tables))
+    common, *own = (find_line_offsets(table, patch) for table in _common_and_own(tables))
     if common is None and all(line is None for line in own):
         return None
 
@@ -326,6 +327,12 @@ def _offsets(tables: list[Table], patch: int) -> Table | None:
 
     lines = tables[0].shape[1]
     return np.stack([np.broadcast_to(values(common) + values(line), lines) for line in own])
+
+
+def _common_and_own(tables: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Mean of the tables of several channels, then what each differs from it by."""
+    mean: NDArray[np.float64] = np.mean(tables, 0)
+    return [mean, *(table - mean for table in tables)]
 
 
 def find_defects(image: NDArray[Any], noise: NoiseModel | None = None) -> Defects:

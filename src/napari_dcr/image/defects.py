@@ -9,20 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.image.dark_frames import measure_defects
+from napari_dcr.image.defect_correction import (
+    MARGIN,
+    Floats,
+    divide_by_gains,
+    fill_hot_pixels,
+    subtract_offsets,
+)
+from napari_dcr.image.defect_description import describe_defects, summarise_defects
+from napari_dcr.image.defect_files import FORMAT, read_defects, write_defects
+from napari_dcr.image.defect_validation import checked_lines, checked_places
 from napari_dcr.image.missing import missing
-
-MARGIN = 2
-"""Pixels around a window that the filling of hot pixels looks at."""
-
-FORMAT = 1
-"""Of the files that `Defects.save` writes."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,33 +99,11 @@ class Defects:
             value = getattr(self, name)
             if value is None:
                 continue
-            value = np.ascontiguousarray(value, np.float64)
-            fits = value.ndim == len(shape) and all(
-                n > 0 and m in (None, n) for n, m in zip(value.shape, shape, strict=True)
-            )
-            fits = fits and value.shape[1 if len(shape) == 4 else 0] in (1, self.channels)
-            if not fits:
-                raise ValueError(
-                    f"defects: got {name} of shape {value.shape}; allowed is {shape}"
-                    f" with 1 or {self.channels} channels"
-                )
-            if not np.isfinite(value).all() or ("gain" in name and (value <= 0).any()):
-                allowed = "finite numbers" + (" above 0" if "gain" in name else "")
-                raise ValueError(f"defects: got {name} with other values; allowed are {allowed}")
+            value = checked_lines(name, value, shape, self.channels)
             object.__setattr__(self, name, value)
         if not math.isfinite(self.black):
             raise ValueError(f"defects: got black {self.black}; allowed are finite numbers")
-        hot = np.asarray(self.hot)
-        if hot.ndim != 2 or hot.shape[1] != 3 or (hot.size and hot.dtype.kind not in "iu"):
-            raise ValueError(
-                f"defects: got hot of shape {hot.shape} and dtype {hot.dtype};"
-                " allowed is (n, 3) of integers: channel, row, column"
-            )
-        size = (self.channels, self.height, self.width)
-        if ((hot < 0) | (hot >= size)).any():
-            raise ValueError(
-                f"defects: got hot pixels outside an image of {size} channels, rows, columns"
-            )
+        hot = checked_places(self.hot, (self.channels, self.height, self.width))
         order = np.lexsort(hot.T[::-1])
         object.__setattr__(self, "hot", hot[order].astype(np.int32))
         excess = np.asarray(self.excess, np.float64)
@@ -193,11 +173,12 @@ class Defects:
             own = result[sample]
             self._correct_lines(own, places, channel + sample, frame)
             lost = None if gone is None else gone[sample]
-            self._fill(own, row, column, channel + sample, lost)
+            hot = self._hot_within(row, column, height, width, channel + sample)
+            fill_hot_pixels(own, *hot, lost)
             if window.dtype.kind in "iu":
                 full = window[sample] == np.iinfo(window.dtype).max
                 if full.any():
-                    full[self._hot_within(row, column, height, width, channel + sample)] = False
+                    full[hot] = False
                     own[full] = np.iinfo(window.dtype).max
             if lost is not None:
                 own[lost] = window[sample][lost]
@@ -207,32 +188,17 @@ class Defects:
         self, own: NDArray[Any], places: tuple[slice, slice], channel: int, frame: int
     ) -> None:
         """Take offsets and gains out of the pixels of one channel, in place."""
-        rows, columns = places
         if self.offset is not None:
             own -= _of(self.offset, channel)[places]
-        for offsets, size, (along, across) in (
-            (self.columns, self.height, (columns, rows)),
-            (self.rows, self.width, (rows, columns)),
-        ):
-            if offsets is None:
-                continue
-            lines = _of(_of(offsets, frame), channel)[:, along]
-            part = np.arange(across.start, across.stop) * len(lines) // size
-            for number in range(part[0], part[-1] + 1):
-                inside = np.flatnonzero(part == number)
-                span = slice(inside[0], inside[-1] + 1)
-                if along is columns:
-                    own[span] -= lines[number]
-                else:
-                    own[:, span] -= lines[number][:, None]
-        if self.column_gain is None and self.row_gain is None:
-            return
-        own -= self.black
-        if self.column_gain is not None:
-            own /= _of(self.column_gain, channel)[columns]
-        if self.row_gain is not None:
-            own /= _of(self.row_gain, channel)[rows][:, None]
-        own += self.black
+        for axis, offsets in enumerate((self.columns, self.rows)):
+            if offsets is not None:
+                lines = _of(_of(offsets, frame), channel)
+                subtract_offsets(own, lines, axis, places, (self.height, self.width)[axis])
+        gains = [
+            None if gain is None else _of(gain, channel)[place]
+            for gain, place in ((self.row_gain, places[0]), (self.column_gain, places[1]))
+        ]
+        divide_by_gains(own, gains[0], gains[1], self.black)
 
     def _hot_within(
         self, row: int, column: int, height: int, width: int, channel: int
@@ -253,51 +219,12 @@ class Defects:
         low, high = np.searchsorted(self.hot[:, 0], [wanted, wanted + 1])
         return self.hot[low:high, 1:]
 
-    def _fill(
-        self,
-        own: NDArray[Any],
-        row: int,
-        column: int,
-        channel: int,
-        missing: NDArray[np.bool_] | None,
-    ) -> None:
-        """Replace hot pixels by the mean of their good neighbours, in place."""
-        height, width = own.shape
-        y, x = self._hot_within(row, column, height, width, channel)
-        if not len(y):
-            return
-        good = np.ones(own.shape, bool) if missing is None else ~missing
-        good[y, x] = False
-        left = np.arange(len(y))
-        filled = np.empty(len(y), own.dtype)
-        for radius in (1, MARGIN):
-            total, count = np.zeros(len(left)), np.zeros(len(left))
-            for dy in range(-radius, radius + 1):
-                for dx in range(-radius, radius + 1):
-                    # Nearer neighbours count more: the scene is alike there.
-                    weight = 1 / max(dy * dy + dx * dx, 1)
-                    ny, nx = y[left] + dy, x[left] + dx
-                    inside = (ny >= 0) & (ny < height) & (nx >= 0) & (nx < width)
-                    ny, nx = np.where(inside, ny, 0), np.where(inside, nx, 0)
-                    usable = inside & good[ny, nx]
-                    total += np.where(usable, weight * own[ny, nx], 0)
-                    count += weight * usable
-            some = count > 0
-            filled[left[some]] = total[some] / count[some]
-            left = left[~some]
-            if not len(left):
-                break
-        filled[left] = own[y[left], x[left]]  # a whole patch of defects: nothing to go by
-        own[y, x] = filled
-
     def line_means(self, channel: int) -> tuple[Floats, Floats]:
         """Offsets of columns and of rows of a channel, (p, n) each, on average over frames."""
-        found = []
-        for offsets, size in ((self.columns, self.width), (self.rows, self.height)):
-            if offsets is None:
-                found.append(np.zeros((1, size)))
-            else:
-                found.append(offsets.mean(0)[min(channel, offsets.shape[1] - 1)])
+        found = [
+            np.zeros((1, size)) if lines is None else _of(lines.mean(0), channel)
+            for lines, size in ((self.columns, self.width), (self.rows, self.height))
+        ]
         return found[0], found[1]
 
     def check_fits(self, height: int, width: int, channels: int, frames: int) -> None:
@@ -366,40 +293,19 @@ class Defects:
         return replace(self, **many, channels=count, hot=hot, excess=excess)
 
     def describe(self) -> str:
-        """What was found, for people.
+        """Say in words what was found.
 
         Examples
         --------
         >>> Defects(4, 4, hot=np.array([[0, 1, 2]])).describe()
         '1 hot or dead pixel'
         """
-        parts = []
-        for name, value in (("column", self.columns), ("row", self.rows)):
-            if value is not None:
-                each = ", of every frame" if len(value) > 1 else ""
-                halves = f", {value.shape[2]} parts" if value.shape[2] > 1 else ""
-                parts.append(f"{name} offsets of {_rms(value):.3g} RMS{halves}{each}")
-        if self.offset is not None:
-            parts.append(f"pixel offsets of {_rms(self.offset):.3g} RMS")
-        for name, value in (("column", self.column_gain), ("row", self.row_gain)):
-            if value is not None:
-                parts.append(f"{name} gains of {_rms(value - 1):.2%} RMS")
-        if count := len(self.hot):
-            parts.append(f"{count} hot or dead pixel{'s' if count > 1 else ''}")
-        return ", ".join(parts) or "no defects"
+        return describe_defects(self._arrays())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a record: root mean squares in the image's units, and counts."""
-        found: dict[str, Any] = {}
-        for name in ("columns", "rows", "offset", "column_gain", "row_gain"):
-            value = getattr(self, name)
-            if value is not None:
-                found[name] = round(_rms(value - ("gain" in name)), 6)
-        for name in ("columns", "rows"):
-            if getattr(self, name) is not None and len(getattr(self, name)) > 1:
-                found[f"{name}_of_every_frame"] = True
         return {
-            **found,
+            **summarise_defects(self._arrays()),
             "hot_pixels": len(self.hot),
             "sha256": self.sha256,
             "found": self.describe(),
@@ -429,18 +335,8 @@ class Defects:
         ValueError
             If the path does not end in ``.npz``.
         """
-        path = Path(path)
-        if path.suffix.lower() != ".npz":
-            raise ValueError(f"defects: got {str(path)!r} to save to; allowed are .npz files")
-        with path.open("wb") as file:
-            np.savez_compressed(
-                file,
-                allow_pickle=False,
-                format=np.array(FORMAT),
-                size=np.array([self.height, self.width, self.channels]),
-                black=np.array(self.black),
-                **self._arrays(),
-            )
+        size = self.height, self.width, self.channels
+        write_defects(path, size, self.black, self._arrays())
 
     @classmethod
     def load(cls, path: str | Path) -> Defects:
@@ -450,24 +346,9 @@ class Defects:
         ------
         FileNotFoundError
         ValueError
-            If the file is another one.
+            If the file is another one, or its arrays do not fit one another.
         """
-        path = Path(path)
-        known = {f.name for f in fields(cls)} - {"height", "width", "channels", "black"}
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                if int(file["format"]) != FORMAT:
-                    raise ValueError(
-                        f"defects: {path} has format {int(file['format'])}; allowed is {FORMAT}"
-                    )
-                height, width, channels = (int(n) for n in file["size"])
-                arrays = {name: file[name] for name in known & set(file.files)}
-                black = float(file["black"])
-                return cls(height, width, channels, black=black, **arrays)
-        except (KeyError, BadZipFile, TypeError, EOFError, ValueError) as error:
-            raise ValueError(
-                f"defects: {path} is no file that Defects.save wrote ({error})"
-            ) from error
+        return cls(**read_defects(path))
 
     @classmethod
     def from_frames(cls, dark: Any, flat: Any = None) -> Defects:
@@ -501,119 +382,10 @@ class Defects:
         >>> bool(np.std(found.offset[0] - pattern) < 0.3)
         True
         """
-        darks = _frames("dark", dark)
-        height, width = darks.shape[1:]
-        if min(height, width) < 5:
-            raise ValueError(f"dark: got frames of {(height, width)}; allowed are sides from 5")
-        mean = darks.mean(0)
-        offset = mean - np.median(mean)
-        spread = 1.4826 * float(np.median(np.abs(offset))) or float(offset.std()) or 1.0
-        hot = np.abs(offset) > HOT_DARK * spread
-        # Of one frame nobody knows which part is noise: only lines and hot pixels are taken.
-        if len(darks) > 1:
-            error = float(np.median(darks.var(0, ddof=1))) / len(darks)
-            signal = max(spread**2 - error, 0.0)
-            per_pixel = np.where(hot, 0, offset * (signal / (signal + error) if signal else 0.0))
-        else:
-            per_pixel = np.zeros_like(offset)
-        lines = [_line_median(np.where(hot, np.nan, offset - per_pixel), axis) for axis in (0, 1)]
-        per_pixel = per_pixel + lines[0] + (lines[1] - np.median(lines[1]))[:, None]
-        gains: dict[str, Any] = {}
-        if flat is not None:
-            flats = _frames("flat", flat)
-            if flats.shape[1:] != (height, width):
-                raise ValueError(
-                    f"flat: got frames of {flats.shape[1:]}; allowed are those of dark,"
-                    f" {(height, width)}"
-                )
-            light = flats.mean(0) - mean
-            level = float(np.median(light))
-            if not level > 0:
-                raise ValueError("flat: got frames that are not brighter than dark")
-            dead = np.abs(light / level - 1) > 0.5
-            # An uneven lamp is no gain: only what differs from the neighbouring lines is.
-            logarithm = np.log(np.where(dead | hot, np.nan, np.maximum(light, 1e-6 * level)))
-            for name, axis in (("column_gain", 0), ("row_gain", 1)):
-                line = _line_median(logarithm, axis)
-                gains[name] = np.exp(line - _smooth(line))[None]
-            hot |= dead
-        y, x = np.nonzero(hot)
-        places = np.stack([np.zeros_like(y), y, x], 1)
-        return cls(
-            height, width, offset=per_pixel[None], hot=places,
-            excess=np.where(hot, offset - per_pixel, 0)[y, x],
-            black=float(np.median(mean)), **gains,
-        )  # fmt: skip
-
-
-HOT_DARK = 8.0
-"""Standard deviations of all offsets beyond which a pixel of a dark frame is hot."""
+        return cls(**measure_defects(dark, flat))
 
 
 def _of(values: Floats, number: int) -> Floats:
-    """Entry of the first axis; what there is one of holds for all."""
-    if len(values) == 1:
-        number = 0
-    found: Floats = values[number]
+    """Entry of the first axis; a single entry holds for all numbers."""
+    found: Floats = values[0 if len(values) == 1 else number]
     return found
-
-
-def _rms(values: NDArray[Any]) -> float:
-    return math.sqrt(float(np.mean(np.square(values, dtype=np.float64))))
-
-
-def _frames(name: str, frames: Any) -> NDArray[np.float64]:
-    """Frames (n, h, w) from one or several."""
-    array = np.asarray(frames)
-    if array.ndim == 2:
-        array = array[None]
-    if array.ndim != 3 or not array.size or array.dtype.kind not in "iuf":
-        raise ValueError(
-            f"{name}: got shape {array.shape} and dtype {array.dtype};"
-            " allowed are numbers of shape (h, w) or (n, h, w)"
-        )
-    array = array.astype(np.float64)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name}: got values that are not finite")
-    return array
-
-
-def _line_median(image: NDArray[Any], axis: int) -> NDArray[np.float64]:
-    """Median of each column (axis 0) or row (axis 1) without NaN; 0 where there is nothing."""
-    some = np.isfinite(image).any(axis)
-    lines = np.zeros(len(some))
-    lines[some] = np.nanmedian(image[:, some] if axis == 0 else image[some], axis)
-    return lines
-
-
-def _smooth(line: NDArray[np.float64], radius: int = 7) -> NDArray[np.float64]:
-    """Running median over ``2 radius + 1`` places."""
-    padded = np.pad(line, radius, "reflect" if len(line) > radius else "edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1)
-    found: NDArray[np.float64] = np.median(windows, -1)
-    return found
-
-
-def check_defects(value: object) -> str | Path | Defects:
-    """Validate the argument ``defects``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is neither "auto", "off", the path of an ``.npz`` file nor `Defects`.
-    """
-    if isinstance(value, Defects) or (isinstance(value, str) and value in ("auto", "off")):
-        return value
-    if isinstance(value, (str, Path)) and Path(value).suffix.lower() == ".npz":
-        return value
-    kind = ValueError if isinstance(value, (str, Path)) else TypeError
-    raise kind(
-        f"defects: got {value!r}; allowed are 'auto', 'off', Defects, or the path of an .npz file"
-        " that Defects.save wrote"
-    )
-
-
-def common_and_own(tables: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    """Mean of the tables of several channels, then what each differs from it by."""
-    mean: NDArray[np.float64] = np.mean(tables, 0)
-    return [mean, *(table - mean for table in tables)]

@@ -1,0 +1,52 @@
+"""Files of defects: read as they were written, and others refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_dcr.image.defects import Defects
+
+
+def test_saved_defects_are_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    defects = Defects(
+        60, 70, 2,
+        columns=rng.normal(0, 3, (2, 2, 1, 70)),
+        row_gain=rng.uniform(0.9, 1.1, (2, 60)),
+        hot=np.array([[1, 5, 6], [0, 7, 8]]),
+        excess=np.array([90.0, -30]),
+    )  # fmt: skip
+    defects.save(tmp_path / "camera.npz")
+    loaded = Defects.load(tmp_path / "camera.npz")
+    assert loaded.sha256 == defects.sha256
+    assert loaded.describe() == defects.describe()
+    image = np.random.default_rng(0).integers(0, 99, (1, 60, 70), np.uint16)
+    assert np.array_equal(loaded.correct(image, 0, 0, 1, 1), defects.correct(image, 0, 0, 1, 1))
+    with np.load(tmp_path / "camera.npz", allow_pickle=False) as file:
+        assert {"format", "size", "columns", "hot"} <= set(file.files)
+    with pytest.raises(ValueError, match=r"defects: got .*camera.txt'.*\.npz"):
+        defects.save(tmp_path / "camera.txt")
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    other = tmp_path / "other.npz"
+    np.savez(other, values=np.zeros(3))
+    with pytest.raises(ValueError, match=r"defects: .*other\.npz is no file"):
+        Defects.load(other)
+    other.write_bytes(b"no zip at all")
+    with pytest.raises(ValueError, match="defects"):
+        Defects.load(other)
+    np.savez(
+        other,
+        format=np.array(1),
+        size=np.array([4, 4, 1]),
+        black=np.array(0),
+        hot=np.array([[{}, 1, 2]]),
+    )
+    with pytest.raises(ValueError, match="defects"):  # an object would need pickle
+        Defects.load(other)
+    with pytest.raises(FileNotFoundError):
+        Defects.load(tmp_path / "missing.npz")
