@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 import napari_dcr
-from napari_dcr.cli import main
+from napari_dcr.cli import console, main
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.io import formats
 
@@ -115,8 +117,40 @@ def test_a_damaged_file_does_not_stop_the_others(
     assert main(["enhance", str(folder), "-o", str(out), *FAST]) == 1
     assert {p.name for p in out.rglob("*") if p.is_file()} == {"b.JPG", "c.tif"}
     error = capsys.readouterr().err
-    assert "a.png: cannot be read" in error
-    assert "1 of 3 files failed" in error
+    assert error.count("a.png: cannot be read") == 1  # at once, and then in the table at the end
+    table = error.splitlines()[-2:]
+    assert table[0] == "napari-dcr: 1 of 3 files failed:"
+    assert table[1].split()[:4] == [str(folder / "a.png"), "cannot", "be", "read"]
+
+
+def test_records_of_all_files_on_standard_output(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a.png").write_bytes(b"damaged")
+    command = ["enhance", str(folder), "-o", str(tmp_path / "out"), "--json", *FAST]
+    assert main([*command, "--report", str(tmp_path / "report.json")]) == 1
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(record["input"]).name for record in records] == ["a.png", "b.JPG", "c.tif"]
+    assert "cannot be read" in records[0]["error"]
+    assert records[1]["depth"] == 0
+    assert json.loads((tmp_path / "report.json").read_text()) == records
+
+
+def test_a_log_has_a_plain_line_now_and_then(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    command = ["enhance", str(folder / "a.png"), "-o", str(tmp_path / "out/"), *FAST[:-1]]
+    assert main([*command, "--overwrite"]) == 0
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "\r" not in error
+    monkeypatch.setattr(console, "LINE_AFTER", 0.0)
+    assert main([*command, "--overwrite", "--tile", "64"]) == 0
+    error = capsys.readouterr().err
+    assert "napari-dcr: a.png: 100 %, 0 s left; " in error
+    assert "\r" not in error
+    assert main([*command, "--overwrite", "-q"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_info_tells_devices_weights_and_versions(capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,20 +167,22 @@ def test_a_killed_run_leaves_no_half_file(tmp_path: Path, sign: signal.Signals) 
     # Large enough not to be done before the signal where the machine is busy.
     tifffile.imwrite(tmp_path / "in.tif", rng.integers(0, 40, (6000, 6000, 3), np.uint8))
     out = tmp_path / "out" / "in.tif"
+    terminal, its_end = pty.openpty()
+    termios.tcsetwinsize(its_end, (24, 100))
     process = subprocess.Popen(
         [sys.executable, "-m", "napari_dcr.cli", "enhance", str(tmp_path / "in.tif"), "-o", str(out), "--tile", "256"],
-        stderr=subprocess.PIPE, text=True,
+        stderr=its_end,
         # Shells let what they start in the background ignore the interrupt.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    assert process.stderr is not None
+    os.close(its_end)
     text = ""
     while "%" not in text.replace("  0%", ""):  # until the bar has moved
-        text += process.stderr.read(1)
+        text += os.read(terminal, 1).decode("latin1")
         assert process.poll() is None, text
     process.send_signal(sign)
     process.wait(30)
-    process.stderr.close()
+    os.close(terminal)
     assert process.returncode != 0
     time.sleep(0.1)
     assert not out.exists()
@@ -325,14 +361,19 @@ def test_help_has_examples_and_no_none(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_bar_of_megapixels(
-    dim_rgb: NDArray[np.uint8], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    dim_rgb: NDArray[np.uint8], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     for progress in (True, np.True_):
         napari_dcr.enhance(dim_rgb, depth=0, device="cpu", progress=progress)
         assert "MP" in capsys.readouterr().err
     napari_dcr.enhance(dim_rgb, depth=0, device="cpu", progress=False)
     assert capsys.readouterr().err == ""
     assert main(["enhance", str(folder / "a.png"), "-o", str(tmp_path / "o.png"), *FAST[:-1]]) == 0
+    assert "MP" not in capsys.readouterr().err  # no terminal
+    monkeypatch.setattr(console, "_is_terminal", lambda: True)
+    command = ["enhance", str(folder / "a.png"), "-o", str(tmp_path / "o.png"), "--overwrite"]
+    assert main([*command, *FAST[:-1]]) == 0
     error = capsys.readouterr().err
     assert "MP" in error
     assert "o.png" in error.splitlines()[-1]

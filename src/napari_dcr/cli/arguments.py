@@ -146,6 +146,10 @@ def parser(
         "--report", metavar="FILE",
         help="write settings, warnings and, for microscopy, figures of every result to a .json file",
     )  # fmt: skip
+    add(
+        "--json", action="store_true",
+        help="write the same to standard output, one JSON object a line as each file is finished",
+    )  # fmt: skip
     for name, what in (
         ("residual", "what was removed"), ("uncertainty", "the standard error of each pixel"),
     ):  # fmt: skip

@@ -104,7 +104,7 @@ def _enhance(arguments: argparse.Namespace) -> int:
         residual=arguments.residual, uncertainty=arguments.uncertainty, report=arguments.report,
         overwrite=arguments.overwrite, resume=arguments.resume, scene=arguments.scene,
     )  # fmt: skip
-    with Console(batch, arguments.quiet) as console:
+    with Console(batch, arguments.quiet, arguments.json) as console:
         for event in batch.steps():
             console.show(event)
     return 1 if batch.failed else 0

@@ -1,31 +1,42 @@
-"""What the shell shows of a run: bars, a line for each file, warnings."""
+"""What the shell shows of a run: progress, a line for each file, warnings, records."""
 
 from __future__ import annotations
 
+import json
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
 from napari_dcr.batch import Batch, Event, Failed, Finished, Started
-from napari_dcr.engine.progress_bar import ProgressBar
+from napari_dcr.engine.progress_bar import ProgressBar, duration
+from napari_dcr.engine.result import Progress
 from napari_dcr.io.jobs import Job
+
+LINE_AFTER = 30.0
+"""Seconds between two lines of progress where there is no terminal."""
 
 
 class Console:
     """Shows the steps of a batch on standard error; to be used as a context manager.
+
+    A terminal has progress bars. A log has a plain line every 30 seconds.
 
     Parameters
     ----------
     batch : Batch
     quiet : bool
         Show errors and warnings only.
+    records : bool
+        Write the record of each file to standard output, one JSON object a line.
     """
 
-    def __init__(self, batch: Batch, quiet: bool) -> None:
-        self._batch, self._quiet = batch, quiet
-        self._bar: ProgressBar | None = None
+    def __init__(self, batch: Batch, quiet: bool, records: bool) -> None:
+        self._batch, self._quiet, self._records = batch, quiet, records
+        self._bar: ProgressBar | ProgressLines | None = None
         self._job: Job | None = None
+        self._failures: list[tuple[str, str]] = []
 
     def __enter__(self) -> Console:
         for each in self._batch.left_out:
@@ -38,29 +49,37 @@ class Console:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
+        self._close_bar()
         if error is not None:  # interrupted
             self._tell_if_incomplete()
-        elif self._batch.failed and len(self._batch.jobs) > 1:
-            _say(f"{self._batch.failed} of {len(self._batch.jobs)} files failed")
+        elif self._failures and len(self._batch.jobs) > 1:
+            self._show_failures()
 
     def show(self, event: Event) -> None:
         """Show a step."""
         if isinstance(event, Started):
-            self._job = event.job
-            self._bar = ProgressBar(event.job.source.name, self._quiet)
+            self._job, name = event.job, event.job.source.name
+            if _is_terminal():
+                self._bar = ProgressBar(name, self._quiet)
+            elif not self._quiet:
+                self._bar = ProgressLines(name)
         elif isinstance(event, (Finished, Failed)):
-            assert self._bar is not None
-            self._bar.__exit__(None, None, None)
+            self._close_bar()
             if isinstance(event, Failed):
                 self._tell_if_incomplete()
                 self._show_failure(event)
             else:
                 self._show_result(event)
-            self._job = self._bar = None
+            if self._records:
+                print(json.dumps(self._batch.entries[-1]), flush=True)
+            self._job = None
         elif self._bar is not None:
             self._bar(event.progress)
+
+    def _close_bar(self) -> None:
+        if isinstance(self._bar, ProgressBar):
+            self._bar.close()
+        self._bar = None
 
     def _show_result(self, event: Finished) -> None:
         job, reports = event.job, event.enhancement.reports
@@ -72,16 +91,52 @@ class Console:
             print(f"{job.source.name}{channel}: {report.verdict}", file=sys.stderr)
 
     def _show_failure(self, event: Failed) -> None:
-        if len(self._batch.jobs) == 1:
-            _say(str(event.error))
-            return
-        source = event.job.source
-        _say(f"{short(source)}: {str(event.error).removeprefix(f'{source}: ')}")
+        name = short(event.job.source)
+        reason = str(event.error).removeprefix(f"{event.job.source}: ")
+        self._failures.append((name, reason))
+        _say(str(event.error) if len(self._batch.jobs) == 1 else f"{name}: {reason}")
+
+    def _show_failures(self) -> None:
+        """Say at the end, where it is seen, which files failed and why."""
+        _say(f"{len(self._failures)} of {len(self._batch.jobs)} files failed:")
+        width = max(len(name) for name, _ in self._failures)
+        for name, reason in self._failures:
+            print(f"  {name:{width}}  {reason}", file=sys.stderr)
 
     def _tell_if_incomplete(self) -> None:
         """Say how to continue a zarr that was not completed."""
         if self._job is not None and self._batch.is_incomplete(self._job):
             _say(f"{short(self._job.target)} is not complete; --resume continues it")
+
+
+class ProgressLines:
+    """Shows how far an image is by a line now and then, for logs.
+
+    Parameters
+    ----------
+    name : str
+        Of the image.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._started = self._shown = time.monotonic()
+
+    def __call__(self, step: Progress) -> None:
+        """Show a step, if the last line was long ago."""
+        now = time.monotonic()
+        if now - self._shown < LINE_AFTER:
+            return
+        self._shown = now
+        text = step.message
+        if step.done:
+            left = (now - self._started) * (step.total / step.done - 1)
+            text = f"{100 * step.done // step.total} %, {duration(left)} left; {text}"
+        _say(f"{self._name}: {text}")
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty()
 
 
 def _say(text: str) -> None:

@@ -50,5 +50,21 @@ class ProgressBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them.
+
+    Examples
+    --------
+    >>> duration(9.6), duration(125)
+    ('10 s', '2:05 min')
+    """
+    whole = round(seconds)
+    return f"{whole} s" if whole < 60 else f"{whole // 60}:{whole % 60:02} min"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from napari.utils import cancelable_progress
 from psygnal import Signal
 
+from napari_dcr.engine.progress_bar import duration
 from napari_dcr.io import ome_metadata as ome
 from napari_dcr.options import Options
 from napari_dcr.plugin.axes import layer_axes
@@ -279,15 +280,3 @@ class Run:
             if seconds >= 1:
                 parts.append(f"{duration(seconds)} left")
         return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people read them.
-
-    Examples
-    --------
-    >>> duration(9.6), duration(125)
-    ('10 s', '2:05 min')
-    """
-    whole = round(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60}:{whole % 60:02} min"
