@@ -200,3 +200,53 @@ def write_nd2(
     data += struct.pack("<IIQ", magic, 32, len(table)) + b"ND2 FILEMAP SIGNATURE NAME 0001!" + table
     path.write_bytes(data)
     return path
+
+
+def write_dcimg(path: Path, frames: Pixels, version: int = 0x1000000, top: int = 0) -> Path:
+    """Hamamatsu DCIMG: of row 1023 of the sensor (version 7: of row 0) four pixels lie elsewhere."""
+    count, height, width = frames.shape
+    depth, padding = frames.itemsize, 4
+    row = width * depth + padding
+    line = (1023 - top) if version > 7 else 0
+    stored = frames.copy()
+    fours = np.zeros((count, 4), frames.dtype)
+    if 0 <= line < height:
+        fours = frames[:, line, :4].copy()
+        stored[:, line, :4] = 0
+    rows = np.zeros((count, height, row), np.uint8)
+    rows[..., : width * depth] = stored.view(np.uint8).reshape(count, height, -1)
+    times = [struct.pack("<II", 1700000000, 250000 + 50000 * n) for n in range(count)]
+    head = 100
+    image = row * height
+    if version == 7:
+        offset = 132
+        data_end = offset + count * image
+        four_at = 272 + 12 * count
+        second = 136
+        session = struct.pack(
+            "<Q6I9IIQ", 0, *[0] * 6, count, depth, 0, width, row, height, image, 0, 0, offset, data_end
+        ).ljust(offset, b"\0")  # fmt: skip
+        footer = bytearray(272)
+        struct.pack_into("<Q", footer, 8, second)
+        struct.pack_into("<I", footer, 40, four_at + 4 * depth * count)
+        struct.pack_into("<Q", footer, second + 48, 272)
+        struct.pack_into("<Q", footer, second + 64, 272 + 4 * count)
+        struct.pack_into("<QIIQ", footer, second + 88, four_at, 0, line * row, 4 * depth)
+        counts = b"".join(struct.pack("<I", n) for n in range(count))
+        body = session + rows.tobytes() + bytes(footer) + counts + b"".join(times) + fours.tobytes()
+    else:
+        offset = 760
+        session = struct.pack(
+            "<Q13I7I2IQ", 0, *[0] * 13, count, depth, 0, width, height, row, image, 0, 0, offset
+        ).ljust(712, b"\0")  # fmt: skip
+        session = (session + struct.pack("<4H", 0, width, top, height)).ljust(offset, b"\0")
+        body = session + b"".join(
+            rows[n].tobytes() + struct.pack("<I", n) + times[n] + fours[n].tobytes().ljust(20, b"\0")
+            for n in range(count)
+        )  # fmt: skip
+    size = head + len(body)
+    header = b"DCIMG\0\0\0" + struct.pack(
+        "<I5I4IQ2IQ", version, *[0] * 5, 1, count, head, 0, size, 0, 0, size
+    )
+    path.write_bytes(header.ljust(head, b"\0") + body)
+    return path

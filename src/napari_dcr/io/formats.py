@@ -15,7 +15,21 @@ from napari_dcr.engine.devices import free_memory
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened, is_zarr
 from napari_dcr.image.axes import Layout
-from napari_dcr.io import czi, fits, ims, lif, mrc, nd2, oif, ome_zarr, pictures, ser, sif, tiff
+from napari_dcr.io import (
+    czi,
+    dcimg,
+    fits,
+    ims,
+    lif,
+    mrc,
+    nd2,
+    oif,
+    ome_zarr,
+    pictures,
+    ser,
+    sif,
+    tiff,
+)
 from napari_dcr.io.arrays import ArraySink, check_out, open_array
 from napari_dcr.io.files import (
     NotInstalled,
@@ -105,6 +119,7 @@ MRC = Format(
 )
 SIF = Format((".sif",), open=sif.open_sif, becomes=_STACK, begins=(0, sif.MAGIC))
 IMS = Format((".ims",), open=ims.open_ims, becomes=_STACK)
+DCIMG = Format((".dcimg",), open=dcimg.open_dcimg, becomes=_STACK)
 
 FORMATS = {
     suffix: form
@@ -124,6 +139,7 @@ FORMATS = {
         MRC,
         SIF,
         IMS,
+        DCIMG,
     )
     for suffix in form.suffixes
 }
