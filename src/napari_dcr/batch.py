@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import numpy as np
 
 from napari_dcr.engine.devices import find_device
 from napari_dcr.engine.setup import depth_of
+from napari_dcr.engine.sources import Opened
 from napari_dcr.enhancement import Enhancement, Options, Progress, enhance_steps
 from napari_dcr.io import formats
 from napari_dcr.io.files import Picture, replaced_when_complete
 from napari_dcr.io.jobs import Job, Output, check_outputs, find_jobs, place_beside
+from napari_dcr.io.recordings import pieces
 from napari_dcr.network import weights
 
 
@@ -74,6 +76,8 @@ class Batch:
         Whether to continue results in a zarr that were not completed.
     scene : int or str, optional
         Which image of files that hold several.
+    as_one : str, optional
+        Axis along which all images are joined to one recording; each by itself if None.
 
     Attributes
     ----------
@@ -105,19 +109,21 @@ class Batch:
         overwrite: bool = False,
         resume: bool = False,
         scene: int | str | None = None,
+        as_one: str | None = None,
     ) -> None:
         given = {"residual": residual, "uncertainty": uncertainty}
         beside = {name: path for name, path in given.items() if path is not None}
         folders = [formats.local_path(path, f"--{name}") for name, path in beside.items()]
-        self.jobs, self.left_out = find_jobs(inputs, output, folders)
+        self.jobs, self.left_out = find_jobs(inputs, output, folders, as_one is not None)
         self.entries: list[dict[str, Any]] = []
         self.failed = 0
-        self._resume, self._scene = resume, scene
+        self._resume, self._scene, self._as_one = resume, scene, as_one or "t"
         self._report = None if report is None else _output_file(report, "--report", (".json",))
         self._base = formats.local_path(output, "OUT")
         for name in ("model", "defects"):
             formats.local_path(getattr(options, name), f"--{name}")
-        allowed = formats.TIFF.suffixes if len(self.jobs) == 1 else ()
+        single = sum(len(job.results) for job in self.jobs) == 1
+        allowed = formats.TIFF.suffixes if single else ()
         self._beside = {n: _output_file(p, f"--{n}", allowed) for n, p in beside.items()}
         self._options = replace(
             options,
@@ -129,11 +135,18 @@ class Batch:
 
     def _check_outputs(self, overwrite: bool) -> None:
         """Check all that will be written against all that is read, and against each other."""
-        outputs = [Output(j.target, "OUT", f"the result of {j.source}") for j in self.jobs]
+        outputs = [
+            Output(target, "OUT", f"the result of {source}")
+            for job in self.jobs
+            for source, target in zip(job.sources or (job.source,), job.results, strict=False)
+        ]
         for name, path in self._beside.items():
             outputs += [
-                Output(place_beside(j, path, self._base), f"--{name}", f"the {name} of {j.source}")
-                for j in self.jobs
+                Output(
+                    place_beside(target, path, self._base), f"--{name}", f"the {name} of {job.name}"
+                )
+                for job in self.jobs
+                for target in job.results
             ]
         if self._report is not None:
             outputs.append(Output(self._report, "--report", "the report"))
@@ -164,48 +177,77 @@ class Batch:
                 except (ValueError, TypeError, OSError, MemoryError) as error:
                     # One damaged file of a folder must not stop the others.
                     self.failed += 1
-                    self.entries.append({"input": str(job.source), "error": str(error)})
+                    self.entries.append({**_paths(job, {}), "error": str(error)})
                     yield Failed(job, error)
                     continue
-                paths = {"input": str(job.source), "output": str(job.target)}
-                self.entries.append({**paths, **_plain(done.record)})
+                self.entries.append({**_paths(job, {"output": job.results}), **_plain(done.record)})
                 yield Finished(job, done)
                 del done
 
     def is_incomplete(self, job: Job) -> bool:
         """Whether an image that is not finished has a zarr that can be continued."""
-        return formats.is_in_zarr(job.target) and job.target.exists()
+        return not job.targets and formats.is_in_zarr(job.target) and job.target.exists()
 
     def _enhance(self, job: Job) -> Generator[Stepped, None, Enhancement]:
-        source, target = job.source, job.target
-        with _folder_of(target):
-            if not (
-                formats.is_in_zarr(source) or formats.is_in_zarr(target) or formats.is_large(source)
-            ):
+        with ExitStack() as folders:
+            for target in job.results:
+                folders.enter_context(_folder_of(target))
+            if not self._is_streamed(job):
                 return (yield from self._enhance_in_memory(job))
             for name in self._beside:
                 raise ValueError(
-                    f"--{name}: got {source.name}, which is processed tile by tile; allowed are"
+                    f"--{name}: got {job.name}, which is processed tile by tile; allowed are"
                     " images that fit into memory, written to an image file"
                 )
-            opened = formats.open_image(source, target, self._scene)
-            steps = enhance_steps(opened, self._options, target, self._resume)
+            out = list(job.targets) or job.target
+            opened, options = self._open(job, out)
+            steps = enhance_steps(opened, options, out, self._resume)
             return (yield from _told(job, steps))
 
+    def _is_streamed(self, job: Job) -> bool:
+        """Whether an image is read and written tile by tile."""
+        sources = job.sources or (job.source,)
+        if any(formats.is_in_zarr(path) for path in (*sources, *job.results)):
+            return True
+        return any(formats.is_large(path, len(sources)) for path in sources)
+
+    def _open(self, job: Job, out: Any) -> tuple[Opened, Options]:
+        """Open an image or a recording, of which each file has the axes that are given."""
+        if not job.sources:
+            return formats.open_image(job.source, out, self._scene), self._options
+        axes = self._options.axes
+        opened = formats.open_image(job.sources, out, self._scene, self._as_one, axes)
+        return opened, replace(self._options, axes=None)
+
     def _enhance_in_memory(self, job: Job) -> Generator[Stepped, None, Enhancement]:
-        source, target = job.source, job.target
-        opened = formats.open_whole(source, self._scene)
         options = self._options
+        if job.sources:
+            opened, options = self._open(job, list(job.targets) or job.target)
+            joined = opened.array
+            opened = replace(opened, array=np.asanyarray(joined[(slice(None),) * joined.ndim]))
+        else:
+            opened = formats.open_whole(job.source, self._scene)
         layout = formats.layout_of(opened, options.axes)
         dtype = opened.array.dtype if options.output == "same" else np.dtype(options.output)
-        formats.check_can_hold(target, dtype, layout)
+        whole: tuple[slice | int, ...] = ()
+        written = [(job.target, whole, layout, opened.metadata)]
+        if job.targets:
+            written = [
+                (target, index, inner, member.metadata)
+                for target, (index, inner), member in zip(
+                    job.targets, pieces(joined, layout), joined.members, strict=True
+                )
+            ]
+        for target, _, inner, _ in written:
+            formats.check_can_hold(target, dtype, inner)
         done = yield from _told(job, enhance_steps(opened, options))
-        kept = layout.axes, opened.metadata, layout.samples
-        formats.write(target, Picture(done.image, *kept))
-        for name, path in self._beside.items():
-            place = place_beside(job, path, self._base)
-            with _folder_of(place):
-                formats.write(place, Picture(getattr(done, name), *kept))
+        for target, index, inner, metadata in written:
+            kept = inner.axes, metadata, inner.samples
+            formats.write(target, Picture(done.image[index], *kept))
+            for name, path in self._beside.items():
+                place = place_beside(target, path, self._base)
+                with _folder_of(place):
+                    formats.write(place, Picture(getattr(done, name)[index], *kept))
         return done
 
     @contextmanager
@@ -248,6 +290,12 @@ def _output_file(given: str, argument: str, suffixes: tuple[str, ...]) -> Path:
     if not suffixes and (path.suffix or path.is_file()):
         raise ValueError(f"{argument}: got {given} for several images; give a folder")
     return path
+
+
+def _paths(job: Job, outputs: dict[str, tuple[Path, ...]]) -> dict[str, Any]:
+    """Paths as a record has them: one by itself, several as a list."""
+    paths = {"input": job.sources or (job.source,), **outputs}
+    return {k: str(v[0]) if len(v) == 1 else [str(p) for p in v] for k, v in paths.items()}
 
 
 def _plain(record: dict[str, Any]) -> dict[str, Any]:

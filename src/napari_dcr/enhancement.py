@@ -68,7 +68,7 @@ def enhance(
 
     Parameters
     ----------
-    image : ndarray, dask or zarr array, OME-Zarr group, or path of an image file or .zarr
+    image : ndarray, dask or zarr array, OME-Zarr group, path of an image file or .zarr, or list of paths
         Grey ``(..., y, x)``, colour ``(..., y, x, 3)`` or ``(..., y, x, 4)`` with
         alpha, or channels; leading axes are stepped over.  uint8, uint16, int16,
         float16, float32 or float64.  It is not modified.  The `photo` model
@@ -76,6 +76,9 @@ def enhance(
         finest level is taken; give another one by its own array or path.  Files are TIFF,
         PNG, JPEG, BMP, WebP, FITS, SER and those of microscopes; pixels of a file stay as they are stored where it has an
         Orientation, by which viewers turn them.
+        Several paths are one recording, joined along time: noise, defects of the sensor and
+        tone are estimated once for all of them. ``axes`` are those of each file. For another
+        axis, give ``napari_dcr.open_image(paths, as_one="z")``.
     {options}
     return_report : bool
         Return a `Report` on what became of the intensities too, or a list of them, one
@@ -92,7 +95,8 @@ def enhance(
     out : ndarray, zarr array or path, optional
         Written to instead of a new array, tile by tile: an array of the result's
         shape and dtype, or a ``.zarr`` (``.ome.zarr``, or any that is made from a
-        multiscale image, with all levels) or ``.tif`` that does not exist.
+        multiscale image, with all levels) or ``.tif`` that does not exist. For a list of
+        files, one of these, or a list of as many paths.
     resume : bool
         Go on with an earlier run that was stopped, or killed, while it wrote to the
         zarr ``out``; without one begin.  Everything else must be as it was.
@@ -106,7 +110,7 @@ def enhance(
     -------
     array
         Same shape as ``image``; dtype and range as ``output`` says.  ``out`` if it was
-        given: opened if it is a ``.zarr``, the path of a ``.tif``.  Otherwise a dask
+        given: opened if it is a ``.zarr``, the path of a ``.tif``, a list for a list.  Otherwise a dask
         array for a dask array, of which only the image's survey has been computed,
         and an ndarray for all else.  A tuple, image first, if more was asked for.
 
@@ -204,17 +208,20 @@ def enhance_steps(
 
     Parameters
     ----------
-    image : array, group or path
+    image : array, group, path or list of paths
         See `enhance`.
     options : Options
-    out : array or path, optional
+    out : array, path or list of paths, optional
         See `enhance`.
     resume : bool
         See `enhance`.
     scene : int or str, optional
         See `enhance`.
     """
-    return (yield from _steps(open_image(image, out, scene), options, out, resume, None))
+    opened = open_image(image, out, scene, axes=options.axes)
+    if isinstance(image, (list, tuple)) and options.axes is not None:
+        options = dataclasses.replace(options, axes=None)  # those of each file
+    return (yield from _steps(opened, options, out, resume, None))
 
 
 def enhance_pyramid_steps(

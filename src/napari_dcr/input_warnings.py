@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,14 @@ class InputWarnings:
 
     def __init__(self) -> None:
         self._messages: dict[str, int | None] = {}
+
+    @classmethod
+    def gathered(cls, several: Iterable[InputWarnings]) -> InputWarnings:
+        """Make one of the warnings about several images, which were given before."""
+        made = cls()
+        for each in several:
+            made._messages.update(each._messages)
+        return made
 
     def add(self, message: str, channel: int | None = None) -> None:
         """Give an `InputWarning`, unless the same message was given before.

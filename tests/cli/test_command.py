@@ -208,7 +208,7 @@ def test_zarr_and_large_tiffs_go_tile_by_tile(
     assert run("in.tif", "-o", "x.tif", "--resume") == 1
     assert run("out.ome.zarr", "-o", "again.zarr") == 0
     assert zarr.open(tmp_path / "again.zarr")["0"].shape == grey.shape
-    monkeypatch.setattr(formats, "is_large", lambda _: True)
+    monkeypatch.setattr(formats, "is_large", lambda *_: True)
     assert run("in.tif", "-o", "large.tif") == 0
     with tifffile.TiffFile(tmp_path / "large.tif") as file:
         assert (file.asarray() == expected).all()

@@ -114,6 +114,12 @@ def parser(
         help="image to take from files that hold several, by its number from 0 or its name",
     )  # fmt: skip
     add(
+        "--as-one", metavar="AXIS",
+        help="take all files as one recording, joined along this axis, such as t, in the order of"
+        " their names: noise, defects and tone are found once for all; OUT is one file, or a folder"
+        " for one result per file",
+    )  # fmt: skip
+    add(
         "--input-range", type=_input_range, default=Options.input_range, metavar="RANGE",
         help="black and white point: auto, dtype, or BLACK,WHITE (default: auto)",
     )  # fmt: skip

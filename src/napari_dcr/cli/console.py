@@ -58,7 +58,7 @@ class Console:
     def show(self, event: Event) -> None:
         """Show a step."""
         if isinstance(event, Started):
-            self._job, name = event.job, event.job.source.name
+            self._job, name = event.job, event.job.name
             if _is_terminal():
                 self._bar = ProgressBar(name, self._quiet)
             elif not self._quiet:
@@ -85,10 +85,11 @@ class Console:
         job, reports = event.job, event.enhancement.reports
         if not self._quiet:
             axes = event.enhancement.record["axes"]
-            print(f"{short(job.source)} (axes {axes}) -> {short(job.target)}", file=sys.stderr)
+            source = job.name if job.sources else short(job.source)
+            print(f"{source} (axes {axes}) -> {short(job.target)}", file=sys.stderr)
         for number, report in enumerate(reports):
             channel = f" channel {number + 1}" if len(reports) > 1 else ""
-            print(f"{job.source.name}{channel}: {report.verdict}", file=sys.stderr)
+            print(f"{job.name}{channel}: {report.verdict}", file=sys.stderr)
 
     def _show_failure(self, event: Failed) -> None:
         name = short(event.job.source)

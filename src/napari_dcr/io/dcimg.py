@@ -105,7 +105,7 @@ def open_dcimg(path: Path) -> Opened:
     leading = {"t": found.count} if found.count > 1 else {}
     stacked, axes = stack(leading, inner, found.dtype, read, by_region=True)
     calibration = Calibration({"t": interval} if timed else {}, {"t": "second"} if timed else {})
-    notes = ()
+    notes: tuple[str, ...] = ()
     if fours is None and found.height > LINE:
         notes = (
             f"it says nothing of the first four pixels of row {LINE}, which the camera stores"

@@ -40,6 +40,7 @@ from napari_dcr.io.files import (
     warnings_of,
 )
 from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.recordings import Joined, PiecesSink, join, pieces
 from napari_dcr.io.views import Guarded, Upright
 
 
@@ -277,11 +278,18 @@ def check_can_hold(path: Path, dtype: np.dtype[Any], layout: Layout) -> None:
         form.check(path, layout.axes, layout.samples)
 
 
-def is_large(path: Path) -> bool:
-    """Whether a file can be read by region and is too large to be loaded whole."""
+def is_large(path: Path, times: int = 1) -> bool:
+    """Whether a file can be read by region and is too large to be loaded whole.
+
+    Parameters
+    ----------
+    path : Path
+    times : int
+        How many files of this size are loaded at once.
+    """
     suffix = suffix_of(path)
     if suffix in TIFF.suffixes:
-        return tiff.is_large(path)
+        return tiff.is_large(path, times)
     form = FORMATS.get(suffix)
     if form is None or form.open is None:
         return False
@@ -290,7 +298,7 @@ def is_large(path: Path) -> bool:
     except ValueError:  # reading it will say what is wrong
         return False
     size = int(np.prod(array.shape, dtype=np.int64)) * array.dtype.itemsize
-    return size > free_memory("cpu") // 4
+    return times * size > free_memory("cpu") // 4
 
 
 def becomes(path: Path) -> str:
@@ -381,18 +389,28 @@ def layout_of(opened: Opened, axes: str | None) -> Layout:
     return Layout.resolve(shape, axes or opened.axes, samples=opened.samples)
 
 
-def open_image(image: Any, out: Any = None, scene: int | str | None = None) -> Opened:
+def open_image(
+    image: Any,
+    out: Any = None,
+    scene: int | str | None = None,
+    as_one: str = "t",
+    axes: str | None = None,
+) -> Opened:
     """Open an array, a group or a path without reading its pixels, as far as that is possible.
 
     Parameters
     ----------
-    image : array, group or path
-        See `napari_dcr.enhance`.
+    image : array, group, path, or list of paths
+        See `napari_dcr.enhance`. Several paths are opened as one recording.
     out : optional
         What the result is written to: pixels are turned upright for a zarr, which does
         not hold an orientation.
     scene : int or str, optional
         Which image of a file that holds several, by its number from 0 or by its name.
+    as_one : str
+        Letter of the axis along which several files are joined.
+    axes : str, optional
+        A letter per axis of each of several files; by default as the files say.
 
     Returns
     -------
@@ -414,6 +432,17 @@ def open_image(image: Any, out: Any = None, scene: int | str | None = None) -> O
     """
     if isinstance(image, Opened):
         return image
+    if _is_paths(image):
+        places = [local_path(each, "image") for each in image]
+        outs = out if _is_paths(out) else [out] * len(places)
+        if len(outs) != len(places):
+            raise ValueError(
+                f"out: got {len(outs)} paths for {len(places)} files; give one or as many"
+            )
+        for place in places:
+            _check_not_input(place, out)
+        members = [open_image(p, o, scene) for p, o in zip(places, outs, strict=True)]
+        return join(members, [place.name for place in places], as_one, axes)
     if not isinstance(image, (str, Path)):
         if scene is not None:
             raise ValueError(f"scene: got {scene!r} for an array; allowed are paths of files")
@@ -448,8 +477,19 @@ def open_image(image: Any, out: Any = None, scene: int | str | None = None) -> O
     return opened
 
 
+def _is_paths(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) > 0
+        and all(isinstance(each, (str, Path)) for each in value)
+    )
+
+
 def _check_not_input(path: Path, out: Any) -> None:
     """Refuse to write over a file that is read."""
+    if _is_paths(out):
+        for each in out:
+            _check_not_input(path, each)
     if not isinstance(out, (str, Path)):
         return
     place = local_path(out, "out").resolve()
@@ -516,6 +556,19 @@ def create_sink(
     TypeError, ValueError
         If ``out`` cannot take the result.
     """
+    if _is_paths(out):
+        joined = opened.array
+        if not isinstance(joined, Joined) or len(out) != len(joined.members):
+            raise ValueError(f"out: got {len(out)} paths; allowed for a list of as many files")
+        if resume:
+            raise ValueError("resume: got True with a list as out; allowed with one .zarr")
+        sinks = [
+            create_sink(each, member, inner, dtype, False)
+            for each, member, (_, inner) in zip(
+                out, joined.members, pieces(joined, layout), strict=True
+            )
+        ]
+        return PiecesSink(sinks, joined)
     if is_zarr(out) and hasattr(out, "shape"):
         out = ome_zarr.anchored(out)
         if is_zarr(opened.array) and out.store_path == opened.array.store_path:

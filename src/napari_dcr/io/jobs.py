@@ -21,11 +21,29 @@ class Job:
     source, target : Path
     files : tuple of Path
         All files and folders that the image is read from.
+    sources : tuple of Path
+        Files that are enhanced as one recording, of which ``source`` is the first; none for
+        an image by itself.
+    targets : tuple of Path
+        Results of each of these, in the folder ``target``; none if they have one result.
     """
 
     source: Path
     target: Path
     files: tuple[Path, ...] = ()
+    sources: tuple[Path, ...] = ()
+    targets: tuple[Path, ...] = ()
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """All paths that are written."""
+        return self.targets or (self.target,)
+
+    @property
+    def name(self) -> str:
+        """The job in a few words."""
+        others = len(self.sources) - 1
+        return f"{self.source.name} and {others} more" if others > 0 else self.source.name
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,7 @@ class LeftOut:
 
 
 def find_jobs(
-    inputs: Sequence[str], output: str, beside: Sequence[Path] = ()
+    inputs: Sequence[str], output: str, beside: Sequence[Path] = (), as_one: bool = False
 ) -> tuple[list[Job], list[LeftOut]]:
     """Find the images in files and folders, and name their results.
 
@@ -71,6 +89,9 @@ def find_jobs(
         sources do below theirs.
     beside : sequence of Path
         Folders of further outputs, in which no input is searched for either.
+    as_one : bool
+        Whether all images are one recording, in the order of their paths with numbers by
+        value. Its result is one file, or one for each image if ``output`` is a folder.
 
     Raises
     ------
@@ -83,7 +104,7 @@ def find_jobs(
         if not path.exists():
             raise ValueError(f"IN: {text} does not exist")
     single = len(paths) == 1 and not _is_folder(paths[0])
-    to_file = _is_file(output, out, single)
+    to_file = _is_file(output, out, single or as_one)
     left_out: list[LeftOut] = []
     jobs: list[Job] = []
     taken: dict[Path, Path] = {}
@@ -105,11 +126,34 @@ def find_jobs(
             suffix, becomes = formats.suffix_of(source), formats.becomes(source)
             target = target.with_name(target.name[: -len(suffix)] + becomes)
         jobs.append(Job(source, target, (source, *files)))
+    if as_one and jobs:
+        jobs.sort(key=lambda job: natural(str(job.source)))
+        jobs = [
+            Job(
+                jobs[0].source,
+                out,
+                tuple(file for job in jobs for file in job.files),
+                tuple(job.source for job in jobs),
+                () if to_file else tuple(job.target for job in jobs),
+            )
+        ]
     if not jobs:
         raise ValueError(
             f"IN: no {', '.join(formats.SUFFIXES)} or {formats.ZARR} in {', '.join(inputs)}"
         )
     return jobs, left_out
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Key that sorts numbers in names by their value.
+
+    Examples
+    --------
+    >>> sorted(["a10.tif", "a9.tif"], key=natural)
+    ['a9.tif', 'a10.tif']
+    """
+    parts = re.split(r"([0-9]+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _is_folder(path: Path) -> bool:
@@ -179,12 +223,13 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith((*formats.SUFFIXES, formats.ZARR))
 
 
-def place_beside(job: Job, given: Path, out: Path) -> Path:
+def place_beside(target: Path, given: Path, out: Path) -> Path:
     """Path of what is written beside a result.
 
     Parameters
     ----------
-    job : Job
+    target : Path
+        Of the result.
     given : Path
         A file, or a folder, which has no suffix.
     out : Path
@@ -192,7 +237,6 @@ def place_beside(job: Job, given: Path, out: Path) -> Path:
     """
     if given.suffix:
         return given
-    target = job.target
     below = target.relative_to(out) if target.is_relative_to(out) else Path()
     return (given / (below if below.name else target.name)).with_suffix(".tif")
 

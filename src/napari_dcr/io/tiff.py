@@ -98,15 +98,15 @@ def other_files(path: Path) -> list[Path]:
     return ome_tiff.files_of(path, ome_tiff.external_xml(path, own) or own)
 
 
-def is_large(path: Path) -> bool:
-    """Whether a TIFF file is too large to be loaded whole."""
+def is_large(path: Path, times: int = 1) -> bool:
+    """Whether a TIFF file is too large to be loaded whole, as many times as it is needed."""
     try:
         with _opened(path) as file:
             size = sum(series.nbytes for series in file.series)
     except Exception:  # of any kind for a damaged file; reading it will say what is wrong
         return False
     # The file, its result and as much again for everything else.
-    return size > psutil.virtual_memory().available // 4
+    return times * size > psutil.virtual_memory().available // 4
 
 
 def read_tiff(path: Path) -> Picture:

@@ -1,0 +1,310 @@
+"""Several files as one recording: joined when they are read, and written as one or as they came."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.engine.resume import RunRecord
+from napari_dcr.engine.sinks import Sink
+from napari_dcr.engine.sources import Opened
+from napari_dcr.engine.tiles import Size
+from napari_dcr.image.axes import Layout
+from napari_dcr.input_warnings import InputWarnings
+from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.views import chunks_of
+
+UNNAMED = "iq"
+"""What TIFF readers call the axis of pages that the file does not name."""
+
+
+class Joined:
+    """Arrays one after the other along an axis, read window by window.
+
+    Parameters
+    ----------
+    members : sequence of Opened
+        Their arrays are alike but for their length along ``axis``.
+    axis : int
+    flat : sequence of bool
+        Which of the arrays lack this axis: each of them is one step along it.
+
+    Attributes
+    ----------
+    lengths : list of int
+        Of the members along the axis.
+    starts : list of int
+        Where each begins, and where the last one ends.
+    """
+
+    def __init__(self, members: Sequence[Opened], axis: int, flat: Sequence[bool]) -> None:
+        self.members, self.axis, self.flat = tuple(members), axis, tuple(flat)
+        shapes = [
+            _deepened(each.array.shape, axis, f) for each, f in zip(members, flat, strict=True)
+        ]
+        chunks = [
+            _deepened(chunks_of(each.array), axis, f) for each, f in zip(members, flat, strict=True)
+        ]
+        self.lengths = [shape[axis] for shape in shapes]
+        self.starts = [0, *itertools.accumulate(self.lengths)]
+        # A chunk must not lie in two files, wherever they meet.
+        step = math.gcd(*(chunk[axis] for chunk in chunks), *self.lengths)
+        self.shape = _replaced(shapes[0], axis, self.starts[-1])
+        self.chunks = _replaced(chunks[0], axis, step)
+        self.dtype = np.dtype(members[0].array.dtype).newbyteorder("=")
+        self.ndim = len(self.shape)
+
+    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
+        """Read a window; one slice per axis."""
+        start, stop, _ = index[self.axis].indices(self.shape[self.axis])
+        parts = [
+            self._piece(number, slice(low, high), index)
+            for number, low, high in overlaps(self.starts, start, stop)
+        ]
+        if not parts:
+            return self._piece(0, slice(0, 0), index)
+        if len(parts) == 1:
+            return parts[0]
+        masked = any(np.ma.is_masked(part) for part in parts)
+        return np.asanyarray((np.ma if masked else np).concatenate(parts, self.axis))
+
+    def _piece(self, number: int, span: slice, index: tuple[slice, ...]) -> NDArray[Any]:
+        array, axis = self.members[number].array, self.axis
+        before, after = index[:axis], index[axis + 1 :]
+        if not self.flat[number]:
+            return np.asanyarray(array[(*before, span, *after)]).astype(self.dtype, copy=False)
+        window = np.asanyarray(array[(*before, *after)]).astype(self.dtype, copy=False)
+        return np.expand_dims(window, axis)[(slice(None),) * axis + (span,)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Read everything."""
+        return np.asarray(self[(slice(None),) * self.ndim], dtype)
+
+
+def _deepened(values: Sequence[int], axis: int, flat: bool) -> tuple[int, ...]:
+    return tuple(map(int, (*values[:axis], 1, *values[axis:]) if flat else values))
+
+
+def _replaced(values: tuple[int, ...], axis: int, value: int) -> tuple[int, ...]:
+    return (*values[:axis], value, *values[axis + 1 :])
+
+
+def overlaps(starts: Sequence[int], start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Pieces that a span lies in: their number, and the span within each.
+
+    Examples
+    --------
+    >>> list(overlaps([0, 3, 5], 2, 4))
+    [(0, 2, 3), (1, 0, 1)]
+    """
+    number = bisect.bisect_right(starts, start) - 1
+    while start < stop:
+        end = min(stop, starts[number + 1])
+        yield number, start - starts[number], end - starts[number]
+        start, number = end, number + 1
+
+
+def join(members: Sequence[Opened], names: Sequence[str], letter: str, axes: str | None) -> Opened:
+    """Join opened images to one recording.
+
+    Images that have the axis follow each other along it; others are one step along it each.
+    An axis of pages that a file does not name is taken for it.
+
+    Parameters
+    ----------
+    members : sequence of Opened
+    names : sequence of str
+        Of their files, for messages.
+    letter : str
+        Axis along which they are joined.
+    axes : str, optional
+        Of each image; by default what the files say.
+
+    Raises
+    ------
+    ValueError
+        If the images differ in axes, shape, dtype or samples.
+    """
+    if len(letter) != 1 or not letter.isalpha() or letter in "yxs":
+        raise ValueError(
+            f"as_one: got {letter!r}; allowed is the letter of an axis other than y, x and s, such as t"
+        )
+    first = members[0]
+    layouts = [_layout(each, name, letter, axes) for each, name in zip(members, names, strict=True)]
+    flat = [letter not in layout.axes for layout in layouts]
+    # The last piece of a split recording may be a single frame, without the axis.
+    whole = _with_axis(layouts[flat.index(False) if False in flat else 0].axes, letter)
+    axis = whole.index(letter)
+    for other, layout, name, lacks in zip(members, layouts, names, flat, strict=True):
+        shapes = [
+            _replaced(_deepened(each.shape, axis, lack), axis, 1)
+            for each, lack in ((layouts[0], flat[0]), (layout, lacks))
+        ]
+        for what, a, b in (
+            ("axes", _with_axis(layouts[0].axes, letter), _with_axis(layout.axes, letter)),
+            ("dtype", np.dtype(first.array.dtype).name, np.dtype(other.array.dtype).name),
+            ("samples", layouts[0].samples, layout.samples),
+            (f"shape (beside {letter})", *(_without(shape, axis) for shape in shapes)),
+            ("no-data value", first.nodata, other.nodata),
+        ):
+            if a != b:
+                raise ValueError(
+                    f"as_one: {name} has the {what} {b} and {names[0]} has {a}; files of one"
+                    " recording are alike"
+                )
+    joined = Joined(members, axis, flat)
+    warnings = InputWarnings.gathered(each.warnings for each in members)
+    stamps = [each.fingerprint for each in members]
+
+    def fingerprint() -> str | None:
+        found = [stamp() for stamp in stamps]
+        return None if None in found else f"{letter} " + " ".join(map(str, found))
+
+    return replace(
+        first,
+        array=joined,
+        axes=whole,
+        fingerprint=fingerprint,
+        pyramid=None,
+        metadata=_metadata(members, layouts),
+        samples=layouts[0].samples,
+        doubt="" if axes else first.doubt,
+        warnings=warnings,
+        measured=all(each.measured for each in members),
+    )
+
+
+def _layout(opened: Opened, name: str, letter: str, axes: str | None) -> Layout:
+    shape = tuple(int(n) for n in opened.array.shape)
+    layout = Layout.resolve(shape, axes or opened.axes, samples=opened.samples)
+    unnamed = [a for a in layout.axes if a in UNNAMED]
+    if letter in layout.axes or axes or len(unnamed) != 1:
+        return layout
+    opened.warnings.add(
+        f"{name}: the file does not name the axis of its {shape[layout.axes.index(unnamed[0])]}"
+        f" pages; it is taken for {letter}"
+    )
+    return replace(layout, axes=layout.axes.replace(unnamed[0], letter))
+
+
+def _with_axis(axes: str, letter: str) -> str:
+    """The axes with one more, in the order of OME-Zarr, if they lack it."""
+    if letter in axes:
+        return axes
+    rank = {"t": 0, "c": 2, "z": 3, "y": 4, "x": 4, "s": 5}
+    place = next((i for i, a in enumerate(axes) if rank.get(a, 1) > rank.get(letter, 1)), 0)
+    return axes[:place] + letter + axes[place:]
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def _metadata(members: Sequence[Opened], layouts: Sequence[Layout]) -> Any:
+    """What the first file says, with the pages of all; what describes its own planes is left out."""
+    found = [each.metadata for each in members]
+    if not all(isinstance(each, Metadata) for each in found):
+        return found[0]
+    pages, before = {}, 0
+    for metadata, layout in zip(found, layouts, strict=True):
+        own = {0: metadata.tags, **metadata.pages} if before else metadata.pages
+        pages.update({before + number: tags for number, tags in own.items()})
+        before += math.prod(
+            n for n, a in zip(layout.shape, layout.axes, strict=True) if a not in "yxs"
+        )
+    return replace(found[0], pages=pages, ome=None, imagej=None, native=None)
+
+
+class PiecesSink:
+    """Writes a recording as the files that it was joined from.
+
+    Parameters
+    ----------
+    sinks : sequence of Sink
+        One for each of its members.
+    joined : Joined
+    """
+
+    part: Size | None = None
+    record: RunRecord | None = None
+
+    def __init__(self, sinks: Sequence[Sink], joined: Joined) -> None:
+        self._sinks, self._joined = list(sinks), joined
+        rows, columns = zip(*(sink.unit for sink in sinks), strict=True)
+        self.unit: Size = (math.lcm(*rows), math.lcm(*columns))
+
+    def open(self, part: Size, identity: dict[str, Any], parts: int) -> _Target:
+        """All files as one array."""
+        arrays = [sink.open(part, identity, parts) for sink in self._sinks]
+        return _Target(arrays, self._joined)
+
+    def finish(self, record: dict[str, Any]) -> Iterator[str]:
+        """Complete the pieces one by one."""
+        for sink in self._sinks:
+            yield from sink.finish(record)
+
+    @property
+    def result(self) -> list[Any]:
+        """What each piece gives."""
+        return [sink.result for sink in self._sinks]
+
+    def close(self) -> None:
+        """Close all pieces."""
+        for sink in self._sinks:
+            sink.close()
+
+
+class _Target:
+    """Arrays that are written as one."""
+
+    def __init__(self, arrays: list[Any], joined: Joined) -> None:
+        self._arrays, self._joined, self.shape = arrays, joined, joined.shape
+
+    def __setitem__(self, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
+        joined, axis = self._joined, self._joined.axis
+        at, before, after = index[axis], index[:axis], index[axis + 1 :]
+        if isinstance(at, int):
+            number, place, _ = next(overlaps(joined.starts, at, at + 1))
+            inner = before if joined.flat[number] else (*before, place)
+            self._arrays[number][(*inner, *after)] = values
+            return
+        # Values lack the axes that are indexed with integers.
+        outer = (slice(None),) * sum(not isinstance(i, int) for i in before)
+        start, stop, _ = at.indices(self.shape[axis])
+        done = 0
+        for number, low, high in overlaps(joined.starts, start, stop):
+            flat = joined.flat[number]
+            some = values[(*outer, done if flat else slice(done, done + high - low))]
+            inner = before if flat else (*before, slice(low, high))
+            self._arrays[number][(*inner, *after)] = some
+            done += high - low
+
+
+def pieces(joined: Joined, layout: Layout) -> Iterator[tuple[tuple[slice | int, ...], Layout]]:
+    """Index of each member in a recording, and its axes.
+
+    Parameters
+    ----------
+    joined : Joined
+    layout : Layout
+        Of the recording.
+    """
+    axis, axes = joined.axis, layout.axes
+    for (low, high), flat in zip(itertools.pairwise(joined.starts), joined.flat, strict=True):
+        index = (*[slice(None)] * axis, low if flat else slice(low, high))
+        if flat:
+            yield (
+                index,
+                Layout(
+                    _without(layout.shape, axis), axes[:axis] + axes[axis + 1 :], layout.samples
+                ),
+            )
+        else:
+            yield index, Layout(_replaced(layout.shape, axis, high - low), axes, layout.samples)
