@@ -74,8 +74,9 @@ def enhance(
         float16, float32 or float64.  It is not modified.  The `photo` model
         takes grey images and channels one by one.  Of a multiscale image the
         finest level is taken; give another one by its own array or path.  Files are TIFF,
-        PNG, JPEG, BMP, WebP, FITS, SER and those of microscopes; pixels of a file stay as they are stored where it has an
-        Orientation, by which viewers turn them.
+        PNG, JPEG, BMP, WebP, HEIC, AVIF, JPEG XL, EXR, FITS, SER and those of microscopes;
+        pixels of a file stay as they are stored where it has an Orientation, by which viewers
+        turn them.
         Several paths are one recording, joined along time: noise, defects of the sensor and
         tone are estimated once for all of them. ``axes`` are those of each file. For another
         axis, give ``napari_dcr.open_image(paths, as_one="z")``.

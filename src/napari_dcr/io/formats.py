@@ -18,8 +18,11 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.io import (
     czi,
     dcimg,
+    exr,
     fits,
+    heif,
     ims,
+    jxl,
     lif,
     mrc,
     nd2,
@@ -98,6 +101,12 @@ JPEG = Format(
 )  # fmt: skip
 BMP = Format((".bmp",), pictures.read_picture)
 WEBP = Format((".webp",), pictures.read_picture)
+HEIC = Format(
+    (".heic", ".heif", ".hif"), heif.read_heic, heif.write_heic, heif.DTYPES, heif.check_heif
+)
+AVIF = Format((".avif",), heif.read_avif, heif.write_avif, heif.DTYPES, heif.check_heif)
+JXL = Format((".jxl",), jxl.read_jxl, jxl.write_jxl, heif.DTYPES, heif.check_heif)
+EXR = Format((".exr",), exr.read_exr, exr.write_exr, exr.DTYPES, exr.check_exr)
 FITS = Format(
     (".fits", ".fit", ".fts"), write=fits.write_fits, dtypes=fits.DTYPES, check=fits.check_fits,
     open=fits.open_fits, has_scenes=True, sink=fits.FitsSink,
@@ -130,6 +139,10 @@ FORMATS = {
         JPEG,
         BMP,
         WEBP,
+        HEIC,
+        AVIF,
+        JXL,
+        EXR,
         FITS,
         FITS_PACKED,
         SER,
@@ -350,6 +363,7 @@ def open_whole(path: Path, scene: int | str | None = None) -> Opened:
     if form.read is not None:
         _check_scene(path, form, scene)
         with _naming(path):
+            _check_not_empty(path)
             picture = form.read(path)
         return _opened(path, picture)
     opened = _open(path, form, scene)
@@ -363,8 +377,7 @@ def _open(path: Path, form: Format, scene: int | str | None) -> Opened:
     """Open a file, by region as far as that is possible."""
     _check_scene(path, form, scene)
     with _naming(path):
-        if path.stat().st_size == 0:
-            raise ValueError("it is empty")
+        _check_not_empty(path)
         if form.open is None:
             assert form.read is not None
             return _opened(path, form.read(path))
@@ -373,6 +386,11 @@ def _open(path: Path, form: Format, scene: int | str | None) -> Opened:
         return opened
     # What decodes a region of a damaged file raises exceptions of any kind, too.
     return replace(opened, array=Guarded(opened.array, lambda: _naming(path)))
+
+
+def _check_not_empty(path: Path) -> None:
+    if path.stat().st_size == 0:
+        raise ValueError("it is empty")
 
 
 def _check_scene(path: Path, form: Format, scene: int | str | None) -> None:

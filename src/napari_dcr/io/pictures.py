@@ -166,7 +166,7 @@ def _resolution_tags(x: float, y: float, unit: int) -> Tags:
     }  # fmt: skip
 
 
-def _exif(metadata: Metadata) -> bytes:
+def exif_block(metadata: Metadata) -> bytes:
     """An EXIF block without a prefix; that of the source where there was one."""
     if metadata.exif:
         block = t.without_thumbnail(metadata.exif).removeprefix(b"Exif\0\0")
@@ -184,7 +184,7 @@ def write_png(path: Path, picture: Picture) -> None:
     """Write a PNG file."""
     check_holds(path, picture.pixels.dtype, PNG_DTYPES)
     check_png(path, picture.axes, picture.layout.samples)
-    content = imagecodecs.png_encode(_flat(picture))
+    content = imagecodecs.png_encode(flat_colours(picture))
     head = len(_SIGNATURE) + 25  # the header is the first chunk, of 13 bytes
     beside = b"".join(
         struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c))
@@ -205,7 +205,7 @@ def _png_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
         factor = {2: 1 / INCH, 3: 100.0}.get(unit, 1.0)
         numbers = (min(round(v * factor), 2**31 - 1) for v in (x, y))
         yield b"pHYs", struct.pack(">IIB", *numbers, unit in (2, 3))
-    block = _exif(metadata)
+    block = exif_block(metadata)
     if block:
         yield b"eXIf", block
     if metadata.xmp:
@@ -218,15 +218,15 @@ def write_jpeg(path: Path, picture: Picture) -> None:
     check_jpeg(path, picture.axes, picture.layout.samples)
     metadata = picture.metadata
     kept: dict[str, Any] = {}
-    block = _exif(metadata)
+    block = exif_block(metadata)
     if len(block) + 6 > _SEGMENT:
-        _left_out(path, f"EXIF of {len(block)} bytes; a JPEG holds {_SEGMENT - 6}")
+        left_out(path, f"EXIF of {len(block)} bytes; a JPEG holds {_SEGMENT - 6}")
     elif block:
         kept["exif"] = b"Exif\0\0" + block
     if metadata.icc_profile:
         kept["icc_profile"] = metadata.icc_profile
     if len(metadata.xmp) > _XMP_SEGMENT:
-        _left_out(path, f"XMP of {len(metadata.xmp)} bytes; a JPEG holds {_XMP_SEGMENT}")
+        left_out(path, f"XMP of {len(metadata.xmp)} bytes; a JPEG holds {_XMP_SEGMENT}")
     elif metadata.xmp:
         kept["xmp"] = metadata.xmp
     if metadata.resolution and metadata.resolution[2] in (2, 3):
@@ -234,16 +234,17 @@ def write_jpeg(path: Path, picture: Picture) -> None:
         factor = 100 * INCH if unit == 3 else 1.0
         density = (x * factor, y * factor)
         if max(density) >= 2**16 - 0.5:
-            _left_out(
+            left_out(
                 path, f"density of {max(density):.0f} pixels per inch; a JPEG's header holds 65535"
             )
         else:
             kept["dpi"] = density
-    pixels = PILImage.fromarray(_flat(picture))
+    pixels = PILImage.fromarray(flat_colours(picture))
     pixels.save(path, "JPEG", quality=JPEG_QUALITY, subsampling=0, **kept)
 
 
-def _left_out(path: Path, what: str) -> None:
+def left_out(path: Path, what: str) -> None:
+    """Warn of what a file cannot hold."""
     warn(
         f"{path.name.rpartition('.partial.')[2]}: left out its {what}; write .png or .tif to keep it"
     )
@@ -257,7 +258,7 @@ def check_png(path: Path, axes: str, samples: str) -> None:
     ValueError
         If it cannot.
     """
-    _check_layout(path, axes, samples, ("", "ya", "rgb", "rgba"))
+    check_layout(path, axes, samples, ("", "ya", "rgb", "rgba"))
 
 
 def check_jpeg(path: Path, axes: str, samples: str) -> None:
@@ -270,10 +271,17 @@ def check_jpeg(path: Path, axes: str, samples: str) -> None:
     """
     if "a" in samples.lower():
         raise ValueError(f"{path}: JPEG holds no alpha; write .png or .tif")
-    _check_layout(path, axes, samples, ("", "rgb"))
+    check_layout(path, axes, samples, ("", "rgb"))
 
 
-def _check_layout(path: Path, axes: str, samples: str, allowed: tuple[str, ...]) -> None:
+def check_layout(path: Path, axes: str, samples: str, allowed: tuple[str, ...]) -> None:
+    """Check that an image is one picture with some of the allowed samples.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
     if sorted(axes) not in (["x", "y"], ["s", "x", "y"]):
         raise ValueError(f"{path}: {path.suffix} holds one picture, not axes {axes!r}; write .tif")
     if samples.lower() not in allowed:
@@ -283,7 +291,7 @@ def _check_layout(path: Path, axes: str, samples: str, allowed: tuple[str, ...])
         )
 
 
-def _flat(picture: Picture) -> NDArray[Any]:
+def flat_colours(picture: Picture) -> NDArray[Any]:
     """One picture's pixels, samples last, alpha not multiplied into the colours."""
     axes = picture.axes
     planes = picture.pixels.transpose([axes.index(a) for a in "syx" if a in axes])

@@ -1,0 +1,168 @@
+"""OpenEXR: pictures of linear light, with values above white.
+
+They are enhanced as display values: linear light is encoded by the curve of sRGB, which goes on
+above white and below black, and decoded again when the result is written.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.image.tone import linear_to_srgb, srgb_to_linear
+from napari_dcr.io.files import Picture, check_holds, import_optional
+from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.pictures import check_layout, flat_colours
+
+DTYPES = ("float16", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file that a picture was read from.
+
+    Attributes
+    ----------
+    path : Path
+    shape : tuple of int
+    dtypes : dict
+        Of the channels of the picture, by name, in the order of its samples.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    dtypes: dict[str, str]
+
+
+def read_exr(path: Path) -> Picture:
+    """Read the picture of an EXR file: channels R, G and B, or Y, and A, of its first part.
+
+    Returns
+    -------
+    Picture
+        float32, encoded by the curve of sRGB; 1 is white, brighter values are above. Colours
+        are not multiplied by alpha.
+    """
+    with _file(path) as file:
+        part, count = file.parts[0], len(file.parts)
+        if "deep" in str(part.type()):
+            raise ValueError("it holds deep pixels, several samples of a pixel; flatten it first")
+        channels = {name: each.pixels for name, each in part.channels.items()}
+    if {"RY", "BY"} & set(channels):
+        raise ValueError("its colours are luminance and chroma; convert it to RGB")
+    names = ["R", "G", "B"] if {"R", "G", "B"} <= set(channels) else ["Y"]
+    if names[0] not in channels:
+        given = ", ".join(channels) or "none"
+        raise ValueError(f"it has the channels {given}; allowed are R, G, B or Y, and A")
+    if "A" in channels:
+        names.append("A")
+    planes = [channels[name] for name in names]
+    if any(each.dtype.kind != "f" for each in planes):
+        raise ValueError("its samples are whole numbers; allowed are halves and floats")
+    if len({each.shape for each in planes}) > 1:
+        raise ValueError("its channels have different sizes")
+    notes = []
+    if others := [name for name in channels if name not in names]:
+        notes.append(f"its channels {', '.join(others)} are not enhanced")
+    if count > 1:
+        notes.append(f"it has {count} parts; the first is enhanced")
+    linear = np.stack(planes, -1).astype(np.float32)
+    colours = len(names) - ("A" in names)
+    if "A" in names:
+        linear[..., :colours] /= _opaque(linear[..., colours:])
+    linear[..., :colours] = linear_to_srgb(linear[..., :colours])
+    pixels = linear[..., 0] if len(names) == 1 else linear
+    dtypes = {name: channels[name].dtype.name for name in names}
+    metadata = Metadata(native=Origin(path, pixels.shape, dtypes))
+    samples = "" if len(names) == 1 else "".join(names).lower()
+    return Picture(pixels, "yxs"[: pixels.ndim], metadata, samples, tuple(notes))
+
+
+def write_exr(path: Path, picture: Picture) -> None:
+    """Write an EXR file of linear light.
+
+    The result of an EXR has all of its other parts, channels and attributes, and halves where
+    it had them.
+    """
+    check_holds(path, picture.pixels.dtype, DTYPES)
+    check_exr(path, picture.axes, picture.layout.samples)
+    library = import_optional("OpenEXR", "exr")
+    pixels, samples = flat_colours(picture), picture.layout.samples or "y"
+    values = pixels.reshape(*pixels.shape[:2], len(samples)).astype(np.float32)
+    colours = len(samples) - samples.endswith("a")
+    values[..., :colours] = srgb_to_linear(values[..., :colours])
+    if samples.endswith("a"):
+        values[..., :colours] *= _opaque(values[..., colours:])
+    origin = picture.metadata.native
+    if isinstance(origin, Origin) and origin.shape == pixels.shape:
+        with _file(origin.path) as file:
+            for number, (name, dtype) in enumerate(origin.dtypes.items()):
+                plane = values[..., number].astype(dtype)
+                file.parts[0].channels[name].pixels = np.ascontiguousarray(plane)
+            file.write(str(path))
+        return
+    dtype = "float16" if pixels.dtype == np.float16 else "float32"
+    planes = {
+        name.upper(): np.ascontiguousarray(values[..., number].astype(dtype))
+        for number, name in enumerate(samples)
+    }
+    header = {"compression": library.ZIP_COMPRESSION, "type": library.scanlineimage}
+    library.File(header, planes).write(str(path))
+
+
+def check_exr(path: Path, axes: str, samples: str) -> None:
+    """Check that an EXR can hold an image of some axes and samples.
+
+    Raises
+    ------
+    ValueError
+        If it cannot.
+    """
+    check_layout(path, axes, samples, ("", "ya", "rgb", "rgba"))
+
+
+@contextmanager
+def _file(path: Path) -> Iterator[Any]:
+    """Context manager that opens and reads an EXR file."""
+    library = import_optional("OpenEXR", "exr")
+    if not library.isOpenExrFile(str(path)):
+        raise ValueError("it is no OpenEXR file")
+    with _without_messages() as said:
+        file = library.File(str(path), separate_channels=True)
+    # The library prints what is wrong, and goes on with the parts that it could read.
+    if said or not file.parts:
+        reason = said[-1].rpartition(": (")[2] if said else "it has no parts"
+        raise ValueError(f"it is damaged: {reason}")
+    with file:
+        yield file
+
+
+@contextmanager
+def _without_messages() -> Iterator[list[str]]:
+    """Context manager that keeps from the terminal what a C library prints; gives its lines."""
+    lines: list[str] = []
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            said.seek(0)
+            lines += said.read().decode("utf-8", "replace").split("\n")[:-1]
+
+
+def _opaque(alpha: NDArray[Any]) -> NDArray[Any]:
+    """Alpha to divide by; 1 where it is 0: light without a surface, as of a flame, stays."""
+    return np.where(alpha == 0, np.float32(1), alpha)

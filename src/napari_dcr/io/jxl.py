@@ -1,0 +1,294 @@
+"""JPEG XL: read and written with imagecodecs, without loss; metadata in boxes of their own.
+
+ISO/IEC 18181-1:2024, annex D (image header); ISO/IEC 18181-2:2024, section 9 (boxes).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.image.tone import linear_to_srgb
+from napari_dcr.io import tags as t
+from napari_dcr.io.boxes import boxes, check_colours
+from napari_dcr.io.files import Picture
+from napari_dcr.io.heif import Bits, narrow, upright, upright_picture, widen
+from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.pictures import exif_block, left_out
+from napari_dcr.io.tags import Tag, Tags
+
+_LINEAR, _SRGB = 8, 13
+"""Transfer functions."""
+
+
+def read_jxl(path: Path) -> Picture:
+    """Read a JPEG XL file, turned as it is to be shown; of an animation the first picture.
+
+    Samples of 9 to 15 bits fill 16. Linear light becomes display values.
+    """
+    content = path.read_bytes()
+    parts = list(boxes(content)) if content[4:8] == b"JXL " else []
+    header = Header.read(_codestream(content, parts))
+    is_linear = header.transfer == _LINEAR
+    notes = check_colours(header.primaries, 13 if is_linear else header.transfer, False)
+    if header.has_profile:
+        notes += ("its colour profile is not read; its colours are taken for those of sRGB",)
+    pixels = imagecodecs.jpegxl_decode(content)
+    if header.is_animated:
+        frames = len(pixels)
+        pixels = pixels[0]
+        notes += (
+            (f"it holds {frames} pictures; the first is taken and {frames - 1} are left out",)
+            if frames > 1 else ()
+        )  # fmt: skip
+    samples = {1: "", 2: "ya", 3: "rgb", 4: "rgba"}.get(pixels.shape[2] if pixels.ndim == 3 else 1)
+    if samples is None:
+        raise ValueError(f"it has {pixels.shape[2]} samples of a pixel; allowed are grey and RGB")
+    if pixels.dtype == np.uint16 and header.bits < 16:
+        pixels = widen(pixels, header.bits)
+    if is_linear:
+        pixels = _display(pixels, len(samples) - samples.endswith("a"))
+    exif, xmp = _beside(parts)
+    tags: Tags = t.from_exif(exif)
+    if xmp:
+        tags[t.XMP] = Tag(t.BYTE, xmp)
+    metadata = upright(Metadata(tags, exif=exif, native=Bits(header.bits)))
+    return Picture(pixels, "yxs"[: pixels.ndim], metadata, samples, notes)
+
+
+def write_jxl(path: Path, picture: Picture) -> None:
+    """Write a JPEG XL file without loss, turned upright: its readers heed no EXIF orientation."""
+    pixels, metadata = upright_picture(path, picture)
+    bits = 8 * pixels.dtype.itemsize
+    if bits == 16 and isinstance(metadata.native, Bits) and 8 < metadata.native.bits < 16:
+        bits = metadata.native.bits
+        pixels = narrow(pixels, bits)
+    content = bytes(
+        imagecodecs.jpegxl_encode(pixels, lossless=True, bitspersample=bits, usecontainer=True)
+    )
+    if bits > 8:  # which the library calls linear light
+        content = as_srgb(content)
+    if metadata.icc_profile:
+        left_out(path, "colour profile")
+    block = exif_block(metadata)
+    for kind, inner in ((b"Exif", bytes(4) + block if block else b""), (b"xml ", metadata.xmp)):
+        if inner:
+            content += struct.pack(">I4s", 8 + len(inner), kind) + inner
+    path.write_bytes(content)
+
+
+def _display(pixels: NDArray[Any], colours: int) -> NDArray[Any]:
+    """Display values of linear light: floats of floats, 16 bits of integers."""
+    top = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
+    values = pixels.astype(np.float32) / np.float32(top)
+    own = (..., slice(colours)) if colours else ...
+    values[own] = linear_to_srgb(values[own])
+    if pixels.dtype.kind == "f":
+        return values
+    return np.rint(np.clip(values, 0, 1) * 65535).astype(np.uint16)
+
+
+def as_srgb(content: bytes) -> bytes:
+    """A file in a container whose transfer function, linear light, is called that of sRGB.
+
+    Both have a code of the same length, so that nothing else moves.
+    """
+    place = content.index(b"jxlc") + 4
+    header = Header.read(content[place : place + 512])
+    if header.transfer != _LINEAR:
+        return content
+    first = 8 * (place + 2) + header.transfer_at
+    value = int.from_bytes(content[first // 8 : first // 8 + 2], "little")
+    value += (_SRGB - _LINEAR) << first % 8
+    return content[: first // 8] + value.to_bytes(2, "little") + content[first // 8 + 2 :]
+
+
+def _codestream(content: bytes, parts: list[tuple[bytes, bytes]]) -> bytes:
+    """The beginning of the coded picture."""
+    if not parts:
+        return content
+    return next((c[4:] if k == b"jxlp" else c for k, c in parts if k in (b"jxlc", b"jxlp")), b"")
+
+
+def _beside(parts: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+    """EXIF and XMP."""
+    found: dict[bytes, bytes] = {}
+    for kind, inner in parts:
+        if kind == b"brob":  # packed with Brotli
+            kind = inner[:4]
+            if kind not in (b"Exif", b"xml "):
+                continue
+            inner = bytes(imagecodecs.brotli_decode(inner[4:]))
+        found.setdefault(kind, inner)
+    exif = found.get(b"Exif", b"")
+    begin = 4 + int.from_bytes(exif[:4], "big")  # of the TIFF header
+    return exif[begin:], found.get(b"xml ", b"")
+
+
+class _Reader:
+    """Reads fields of a codestream, least significant bit first.
+
+    Parameters
+    ----------
+    data : bytes
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._value, self._left = int.from_bytes(data, "little"), 8 * len(data)
+        self.place = 0
+
+    def bits(self, count: int) -> int:
+        if count > self._left:
+            raise ValueError("its header is cut off")
+        value = self._value & ((1 << count) - 1)
+        self._value >>= count
+        self._left -= count
+        self.place += count
+        return value
+
+    def one(self) -> bool:
+        return bool(self.bits(1))
+
+    def chosen(self, *kinds: tuple[int, int]) -> int:
+        """One of four kinds of numbers: an offset, and how many bits are added to it."""
+        offset, count = kinds[self.bits(2)]
+        return offset + self.bits(count)
+
+    def name(self) -> int:
+        """An enumerated value."""
+        return self.chosen((0, 0), (1, 0), (2, 4), (18, 6))
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of a codestream says of its samples and colours.
+
+    Attributes
+    ----------
+    bits : int
+        Of a sample.
+    is_float : bool
+    is_animated : bool
+    has_profile : bool
+        Whether an ICC profile says what the colours are.
+    primaries, transfer : int
+        As `check_colours` takes them; 2 where they are not stated.
+    transfer_at : int
+        Bit, from the end of the signature, at which the transfer function's own bits begin.
+    """
+
+    bits: int = 8
+    is_float: bool = False
+    is_animated: bool = False
+    has_profile: bool = False
+    primaries: int = 1
+    transfer: int = _SRGB
+    transfer_at: int = 0
+
+    @classmethod
+    def read(cls, data: bytes) -> Header:
+        """Read the header of a codestream."""
+        if data[:2] != b"\xff\x0a":
+            raise ValueError("it is no JPEG XL")
+        reader = _Reader(data[2:512])
+        _read_size(reader)
+        if reader.one():  # all as usual
+            return cls()
+        further, animated = reader.one(), False
+        if further:
+            reader.bits(3)  # orientation, which the decoder heeds
+            if reader.one():
+                _read_size(reader)
+            if reader.one():
+                _read_preview_size(reader)
+            animated = reader.one()
+            if animated:
+                reader.chosen((100, 0), (1000, 0), (1, 10), (1, 30))
+                reader.chosen((1, 0), (1001, 0), (1, 8), (1, 10))
+                reader.chosen((0, 0), (0, 3), (0, 16), (0, 32))
+                reader.bits(1)
+        bits, is_float = _read_depth(reader)
+        reader.bits(1)
+        for _ in range(reader.chosen((0, 0), (1, 0), (2, 4), (1, 12))):
+            _read_extra_channel(reader)
+        reader.bits(1)
+        if reader.one():  # sRGB
+            return cls(bits, is_float, animated)
+        profile, space = reader.one(), reader.name()
+        if profile:
+            return cls(bits, is_float, animated, True)
+        white = reader.name() if space != 2 else 1
+        if white == 2:
+            _read_places(reader, 1)
+        primaries = 1
+        if space not in (1, 2):
+            primaries = reader.name()
+            if primaries == 2:
+                _read_places(reader, 3)
+                primaries = 0
+        if reader.one():
+            reader.bits(24)
+            transfer = 2
+        else:
+            transfer = reader.name()
+        # Of the numbers from 2 on, 4 bits are added to 2.
+        return cls(bits, is_float, animated, False, primaries, transfer, reader.place - 4)
+
+
+def _read_size(reader: _Reader) -> None:
+    ranges = ((1, 9), (1, 13), (1, 18), (1, 30))
+    if reader.one():
+        reader.bits(5)
+        if not reader.bits(3):
+            reader.bits(5)
+    else:
+        reader.chosen(*ranges)
+        if not reader.bits(3):
+            reader.chosen(*ranges)
+
+
+def _read_preview_size(reader: _Reader) -> None:
+    eighths = reader.one()
+    ranges = (
+        ((16, 0), (32, 0), (1, 5), (33, 9)) if eighths else ((1, 6), (65, 8), (321, 10), (1345, 12))
+    )
+    reader.chosen(*ranges)
+    if not reader.bits(3):
+        reader.chosen(*ranges)
+
+
+def _read_depth(reader: _Reader) -> tuple[int, bool]:
+    """Bits of a sample, and whether it is a float."""
+    if reader.one():
+        bits = reader.chosen((32, 0), (16, 0), (24, 0), (1, 6))
+        reader.bits(4)
+        return bits, True
+    return reader.chosen((8, 0), (10, 0), (12, 0), (1, 6)), False
+
+
+def _read_extra_channel(reader: _Reader) -> None:
+    if reader.one():
+        return
+    kind = reader.name()
+    _read_depth(reader)
+    reader.chosen((0, 0), (3, 0), (4, 0), (1, 3))
+    for _ in range(reader.chosen((0, 0), (0, 4), (16, 5), (48, 10))):
+        reader.bits(8)
+    if kind == 0:
+        reader.bits(1)
+    elif kind == 2:
+        reader.bits(64)
+    elif kind == 5:
+        reader.chosen((1, 0), (0, 2), (3, 4), (19, 8))
+
+
+def _read_places(reader: _Reader, count: int) -> None:
+    """Chromaticities."""
+    for _ in range(2 * count):
+        reader.chosen((0, 19), (524288, 19), (1048576, 20), (2097152, 21))
