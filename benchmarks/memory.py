@@ -34,7 +34,7 @@ local = network.with_precision(torch_dtype(precision))
 window = torch.rand(1, 3, side, side)
 conditioning = network.condition(torch.rand(1, 3, 64, 64))
 place = network.window_weights((0, side), (0, side), (side, side))
-with allocator.kept(), torch.inference_mode():
+with allocator.keep_mapped(), torch.inference_mode():
     for _ in range(4):  # memory that stays mapped has holes from the second window on
         local(window, conditioning, place, network.stages)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

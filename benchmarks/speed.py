@@ -96,7 +96,7 @@ def main() -> None:
         local = network.with_precision(torch_dtype(precision))
 
         def run() -> object:
-            with allocator.kept(), torch.inference_mode():  # as the engine does
+            with allocator.keep_mapped(), torch.inference_mode():  # as the engine does
                 return local(window, conditioning, place, depth)
 
         return run
@@ -113,7 +113,7 @@ def main() -> None:
         cases[f"enhance(), depth {network.stages}, {precision}"] = whole_call(
             network.stages, precision
         )
-    with allocator.kept() if options.mapped else contextlib.nullcontext():
+    with allocator.keep_mapped() if options.mapped else contextlib.nullcontext():
         medians = median_times(cases, options.rounds)
     reference = medians["skimage equalize_adapthist"]
     megapixels = height * width / 1e6

@@ -19,7 +19,7 @@ def test_the_heap_is_kept_while_anybody_computes(monkeypatch: pytest.MonkeyPatch
 
     kept = [(allocator.M_MMAP_MAX, 0), (allocator.M_TRIM_THRESHOLD, 2**31 - 1)]
     monkeypatch.setattr(allocator, "_glibc", Library)
-    first, second = allocator.kept(), allocator.kept()
+    first, second = allocator.keep_mapped(), allocator.keep_mapped()
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
@@ -32,7 +32,7 @@ def test_the_heap_is_kept_while_anybody_computes(monkeypatch: pytest.MonkeyPatch
     ]
     assert calls[-1] == (0, 0)
     monkeypatch.setattr(allocator, "_glibc", lambda: None)
-    with allocator.kept():
+    with allocator.keep_mapped():
         allocator.trim()
 
 

@@ -22,7 +22,7 @@ from napari_dcr.network import weights
 from napari_dcr.plugin.preview import CORE
 
 
-def finish(steps: Any) -> tuple[Enhancement, list[RegionStep]]:
+def run_to_completion(steps: Any) -> tuple[Enhancement, list[RegionStep]]:
     seen = []
     while True:
         try:
@@ -76,7 +76,7 @@ def test_a_region_equals_the_whole_there(kind: str, link_frames: bool, lively_mo
     )
     whole = enhance(image, **settings)
     steps = RegionEnhancer(open_image(image)).steps(Options(**settings), region, core=32)
-    result, seen = finish(steps)
+    result, seen = run_to_completion(steps)
     np.testing.assert_allclose(
         result.image, whole[region], rtol=0, atol=1e-5 if image.dtype.kind == "f" else 1
     )
@@ -127,20 +127,20 @@ def test_what_needs_no_network_run_makes_none(runs: list[int]) -> None:
     enhancer = RegionEnhancer(open_image(image))
     region: Region = (slice(10, 60), slice(5, 70), slice(0, 3))
     base = {"axes": axes, "device": "cpu"}
-    finish(enhancer.steps(Options(**base), region))
+    run_to_completion(enhancer.steps(Options(**base), region))
     assert runs == [3]
     for change in (
         {"strength": 0.5}, {"exposure": 1.0}, {"output": "uint8"}, {"depth": 1}, {"denoise": 0.2},
         {"denoise_colour": 0.4}, {"saturation": 1.6},
     ):  # fmt: skip
         part = (slice(20, 50), slice(10, 60), slice(0, 3))
-        result, _ = finish(enhancer.steps(Options(**base, **change), part))
+        result, _ = run_to_completion(enhancer.steps(Options(**base, **change), part))
         expected = enhance(image, **base, **change)[part]
         assert np.abs(result.image.astype(int) - expected).max() <= 1
     assert runs == [3]
-    finish(enhancer.steps(Options(**base, detail=False), region))
+    run_to_completion(enhancer.steps(Options(**base, detail=False), region))
     assert runs == [3, 3]
-    _, seen = finish(enhancer.steps(Options(**base), region))
+    _, seen = run_to_completion(enhancer.steps(Options(**base), region))
     assert "Analysing the image..." not in [step.message for step in seen]
 
 
@@ -149,8 +149,8 @@ def test_little_is_kept_where_little_may_be(runs: list[int]) -> None:
     enhancer = RegionEnhancer(open_image(image), keep=0)
     region: Region = (slice(0, 64), slice(0, 64), slice(0, 3))
     options = Options(axes=axes, depth=1, device="cpu")
-    finish(enhancer.steps(options, region, core=32))
-    finish(enhancer.steps(options, region, core=32))
+    run_to_completion(enhancer.steps(options, region, core=32))
+    run_to_completion(enhancer.steps(options, region, core=32))
     assert len(runs) == 8
     assert len(enhancer._pictures) == 1
 
@@ -159,7 +159,9 @@ def test_stages_are_the_depths(lively_model: Path) -> None:
     image, axes = dim("alpha stack")
     options = Options(model=lively_model, axes=axes, depth=2, precision="fp32", device="cpu")
     region = tuple(slice(0, n) for n in image.shape)
-    result, _ = finish(RegionEnhancer(open_image(image)).steps(options, region, stages=True))
+    result, _ = run_to_completion(
+        RegionEnhancer(open_image(image)).steps(options, region, stages=True)
+    )
     assert result.image.shape == (3, *image.shape)
     for depth, stage in enumerate(result.image):
         expected = enhance(
@@ -179,11 +181,11 @@ def test_coarse_first_shows_all_of_it_before_it_is_refined(runs: list[int]) -> N
     assert coarse.record["depth"] == 0
     expected = enhance(image, axes=axes, depth=0, device="cpu")
     assert np.abs(coarse.image.astype(int) - expected).max() <= 1
-    result, _ = finish(steps)
+    result, _ = run_to_completion(steps)
     expected = enhance(image, axes=axes, depth=2, device="cpu")
     assert np.abs(result.image.astype(int) - expected).max() <= 1
     assert result.image is coarse.image
-    _, seen = finish(enhancer.steps(options, region, coarse_first=True, core=64))
+    _, seen = run_to_completion(enhancer.steps(options, region, coarse_first=True, core=64))
     assert all(step.coarse is None for step in seen)  # nothing to wait for
 
 
@@ -198,7 +200,7 @@ def test_coarse_first_shows_all_of_it_before_it_is_refined(runs: list[int]) -> N
 def test_bad_regions_are_refused(region: Region, message: str) -> None:
     image, axes = dim("colour")
     with pytest.raises(ValueError, match=message):
-        finish(RegionEnhancer(open_image(image)).steps(Options(axes=axes), region))
+        run_to_completion(RegionEnhancer(open_image(image)).steps(Options(axes=axes), region))
 
 
 def test_out_of_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,4 +213,6 @@ def test_out_of_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     image, axes = dim("colour")
     region = tuple(slice(0, n) for n in image.shape)
     with pytest.raises(MemoryError, match="choose smaller tiles or another device"):
-        finish(RegionEnhancer(open_image(image)).steps(Options(axes=axes, device="cpu"), region))
+        run_to_completion(
+            RegionEnhancer(open_image(image)).steps(Options(axes=axes, device="cpu"), region)
+        )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import napari_dcr
 from napari_dcr.engine import resume
-from napari_dcr.engine.runner import Part, Pieces, TileRunner
+from napari_dcr.engine.runner import Part, TileQueue, TileRunner
 
 FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32", "tile": 64}
 
@@ -121,7 +121,7 @@ def test_cancelled_from_another_thread_it_leaves_what_can_be_gone_on_with(
 ) -> None:
     cancel, third = threading.Event(), threading.Event()
     begun: list[bool] = []
-    compute, store, take = TileRunner._run_tiles, TileRunner._store, Pieces.take
+    compute, store, take = TileRunner._run_tiles, TileRunner._store, TileQueue.take
 
     def watched(self: TileRunner, *sent: Any) -> Any:
         begun.append(cancel.is_set())
@@ -131,7 +131,7 @@ def test_cancelled_from_another_thread_it_leaves_what_can_be_gone_on_with(
         return compute(self, *sent)
 
     # The first two tiles are written before the next one begins, the third one is not.
-    def unhurried(self: Pieces, *limits: int) -> Any:
+    def unhurried(self: TileQueue, *limits: int) -> Any:
         time.sleep(0.1)
         return take(self, *limits)
 
@@ -149,7 +149,7 @@ def test_cancelled_from_another_thread_it_leaves_what_can_be_gone_on_with(
 
     monkeypatch.setattr(TileRunner, "_run_tiles", watched)
     monkeypatch.setattr(TileRunner, "_store", slowly)
-    monkeypatch.setattr(Pieces, "take", unhurried)
+    monkeypatch.setattr(TileQueue, "take", unhurried)
     thread = threading.Thread(target=run)
     thread.start()
     assert third.wait(60)
@@ -169,11 +169,14 @@ def test_cancelled_from_another_thread_it_leaves_what_can_be_gone_on_with(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"depth": 2}, "depth 1 there and 2 here"),
-        ({"strength": 0.5}, "strength 1.0 there and 0.5 here"),
-        ({"tile": 128}, "tile 64 there and 128 here"),
-        ({"input_range": (0, 5)}, "input_range 'auto' there and .0.0, 5.0. here"),
-        ({"depth": 0, "detail": False}, "depth 1 there and 0 here, detail True there and False"),
+        ({"depth": 2}, "depth was 1 and is now 2"),
+        ({"strength": 0.5}, "strength was 1.0 and is now 0.5"),
+        ({"tile": 128}, "tile was 64 and is now 128"),
+        ({"input_range": (0, 5)}, "input_range was 'auto' and is now .0.0, 5.0."),
+        (
+            {"depth": 0, "detail": False},
+            "depth was 1 and is now 0, detail was True and is now False",
+        ),
     ],
 )
 def test_another_run_is_refused(
@@ -182,7 +185,7 @@ def test_another_run_is_refused(
     stop_after(image, tmp_path / "out.zarr", 5)
     before = contents(tmp_path / "out.zarr")
     with pytest.raises(
-        ValueError, match=f"^resume: got a run that is not the one in out: {message}"
+        ValueError, match=f"^resume: the interrupted run in out used other arguments: {message}"
     ):
         napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, **{**FAST, **change})
     assert contents(tmp_path / "out.zarr") == before
@@ -190,7 +193,9 @@ def test_another_run_is_refused(
 
 def test_other_weights_are_refused(tmp_path: Path, image: Path, lively_model: Path) -> None:
     stop_after(image, tmp_path / "out.zarr", 5)
-    with pytest.raises(ValueError, match="^resume: got a run that is not the one in out: sha256"):
+    with pytest.raises(
+        ValueError, match="^resume: the interrupted run in out used other arguments: sha256"
+    ):
         napari_dcr.enhance(
             image, out=tmp_path / "out.zarr", resume=True, model=lively_model, **FAST
         )
@@ -199,7 +204,7 @@ def test_other_weights_are_refused(tmp_path: Path, image: Path, lively_model: Pa
 def test_another_image_is_refused(tmp_path: Path, image: Path) -> None:
     stop_after(image, tmp_path / "out.zarr", 5)
     zarr.open(image)[1, 299, 519] += 1
-    with pytest.raises(ValueError, match="^resume: got an image whose pixels are not those"):
+    with pytest.raises(ValueError, match="^resume: the image.s pixels differ from those"):
         napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, **FAST)
 
 
@@ -311,7 +316,7 @@ def test_a_run_begun_by_an_earlier_version_is_resumed_or_refused_with_the_reason
         if stored["identity"].get(name) != ours["identity"].get(name)
     }
     if different:
-        with pytest.raises(ValueError, match=f"resume: .*{min(different)} .* there and"):
+        with pytest.raises(ValueError, match=f"resume: .*{min(different)} was"):
             napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, **FAST)
         assert not partial[64:].any()
     else:

@@ -68,7 +68,7 @@ def test_backs_off_to_smaller_tiles_and_says_so(
         progress=lambda step: messages.append(step.message),
     )  # fmt: skip
     assert np.abs(result - expected).max() < 1e-5
-    assert any("memory is short: going on with tiles of" in m for m in messages)
+    assert any("out of memory: continuing with tiles of" in m for m in messages)
 
 
 STAGES = {
@@ -111,7 +111,7 @@ def test_memory_may_run_out_at_every_stage(
         picture, depth=0, precision="fp32", progress=lambda step: messages.append(step.message)
     )
     assert (result == expected).all()
-    assert sum("memory is short: going on with tiles of" in m for m in messages) == 1
+    assert sum("out of memory: continuing with tiles of" in m for m in messages) == 1
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -139,7 +139,7 @@ def test_finished_tiles_are_kept(
     def failing(self: TileRunner, batch: Any, *sent: torch.Tensor) -> Any:
         if next(calls) == 3:
             raise MemoryError
-        computed.extend((*piece.tile.core_rows, *piece.tile.core_columns) for piece in batch)
+        computed.extend((*task.tile.core_rows, *task.tile.core_columns) for task in batch)
         return run_tiles(self, batch, *sent)
 
     monkeypatch.setattr(TileRunner, "_run_tiles", failing)
@@ -172,7 +172,7 @@ def test_small_frames_go_together_and_apart_when_memory_is_short(
     fail_once(monkeypatch, "compute", 1, MemoryError())
     assert np.abs(enhanced() - expected).max() < 1e-5
     assert len(windows) == 1 + 3
-    assert "memory is short: going on with one frame at a time" in messages
+    assert "out of memory: continuing with one frame at a time" in messages
 
 
 def test_a_fixed_tile_is_honoured_or_refused_with_one_that_fits(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import napari_dcr
 from napari_dcr.engine import runner
-from napari_dcr.engine.transfer import Ring, Staged
+from napari_dcr.engine.transfer import AsynchronousTransfer, BufferRing
 
 
 class FakeStream:
@@ -70,7 +70,7 @@ class FakeAccelerator:
         return self.streams[-1]
 
     @contextlib.contextmanager
-    def on(self, stream: Any) -> Iterator[None]:
+    def submit_to(self, stream: Any) -> Iterator[None]:
         before = getattr(self.current, "stream", None)
         self.current.stream = stream
         yield
@@ -93,7 +93,7 @@ class FakeAccelerator:
             stream.given += 1
         self.log.append((stream.name, "copies", source.dtype))
 
-    def lend(self, tensor: Tensor, stream: Any) -> None:
+    def record_stream(self, tensor: Tensor, stream: Any) -> None:
         self.log.append((stream.name, "borrows", tensor.dtype))
 
 
@@ -101,7 +101,7 @@ class FakeAccelerator:
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeAccelerator:
     """All runners compute on it."""
     fake = FakeAccelerator()
-    monkeypatch.setattr(runner, "staging_for", lambda _: Staged(fake))
+    monkeypatch.setattr(runner, "transfer_for", lambda _: AsynchronousTransfer(fake))
     return fake
 
 
@@ -126,7 +126,7 @@ def test_the_result_is_that_of_the_direct_way(
     options = {**FAST, "axes": axes, "link_frames": link_frames}
     expected = napari_dcr.enhance(image, **options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "staging_for", lambda _: Staged(FakeAccelerator()))
+        patch.setattr(runner, "transfer_for", lambda _: AsynchronousTransfer(FakeAccelerator()))
         patch.setitem(runner.BATCH_PIXELS, "cpu", batch)
         result = napari_dcr.enhance(image, **options)
     if batch:  # frames computed together differ in their last bits
@@ -177,7 +177,7 @@ def test_memory_may_run_out_on_the_way(
     result = napari_dcr.enhance(
         image, **{**FAST, "tile": "auto"}, progress=lambda step: messages.append(step.message)
     )
-    assert any("memory is short" in message for message in messages)
+    assert any("out of memory" in message for message in messages)
     assert np.abs(result.astype(int) - expected).max() <= 1
 
 
@@ -193,18 +193,18 @@ def test_stopped_and_begun_anew(fake: FakeAccelerator) -> None:
 
 
 def test_the_fake_sees_a_buffer_that_is_filled_too_soon() -> None:
-    class Hasty(Ring):
+    class Hasty(BufferRing):
         def copied(self, event: Any) -> None:
             pass
 
-    staging = Staged(FakeAccelerator())
+    staging = AsynchronousTransfer(FakeAccelerator())
     staging._windows = Hasty(staging._accelerator, 2)
-    sent = []
+    upload = []
     for value in range(3):
 
         def fill(windows: NDArray[Any], value: int = value) -> None:
             windows[...] = value
 
-        sent.append(staging.send((1, 1, 8, 8), np.dtype(np.uint8), fill))
+        upload.append(staging.upload((1, 1, 8, 8), np.dtype(np.uint8), fill))
     with pytest.raises(AssertionError, match="overwritten before it was copied"):
-        staging.compute(sent[0], lambda windows: [windows[0].float()])
+        staging.compute(upload[0], lambda windows: [windows[0].float()])

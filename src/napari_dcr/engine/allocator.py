@@ -25,7 +25,7 @@ _lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
+def keep_mapped() -> Iterator[None]:
     """Context manager that keeps freed memory mapped inside the block and returns it on exit.
 
     By default every block above 32 MB is unmapped when it is freed. Mapping the

@@ -1,4 +1,4 @@
-"""The result beside its source: reports for each channel, and the residual."""
+"""Compare a result with its source: reports for each channel, and the residual."""
 
 from __future__ import annotations
 
@@ -31,26 +31,31 @@ def assess_result(
     link_frames: bool,
     bits: int = 0,
 ) -> list[Report]:
-    """Compare a result with its source, channel by channel, on some windows of it.
+    """Compare a result with its source, channel by channel, on a sample of windows.
 
     Parameters
     ----------
     source, result : array
-        Indexed alike.
+        Arrays with the same indices.
     layout : Layout
-        Of both.
+        Layout of both arrays.
     linked : callable
-        What the planes of a channel share.
+        Returns the conditioning that the planes of a channel share.
     model : Model
-        The model that made the result.
+        Model that produced the result.
     exposure : float
-        Stops that the result was brightened by.
+        Brightening of the result in stops.
     warnings : InputWarnings
-        About the source; the report of a channel repeats those that concern it.
+        Warnings about the source; the report of a channel repeats those that concern it.
     link_frames : bool
-        Whether all frames share what is linked.
+        Whether all frames share one conditioning.
     bits : int
-        That integers were recorded with; 0 for all of their dtype's.
+        Number of bits that integers were recorded with; 0 for all bits of their dtype.
+
+    Returns
+    -------
+    list of Report
+        One report for each channel.
     """
     frames = list(layout.frames())
     reports = []
@@ -60,15 +65,15 @@ def assess_result(
         if shared.noise is None:
             reports.append(Report.of_nothing(doubts))
             continue
-        # In the unit of the noise: squares of the smallest units would vanish.
+        # Compute in the unit of the noise, because squares of very small units underflow.
         black, unit = shared.scale.black / shared.unit, shared.unit
         windows = []
         numbers = [Group.of(f, channel, link_frames).position(f, layout) for f in frames]
-        # Frames that come back as they are tell nothing.
-        told = [f for f, n in enumerate(numbers) if n not in shared.left_alone]
-        told = told or list(range(len(frames)))
-        for place_of, rows, columns in _windows(len(told), layout.height, layout.width):
-            frame = told[place_of]
+        # Frames that are returned unchanged say nothing about the denoising.
+        enhanced = [f for f, n in enumerate(numbers) if n not in shared.left_alone]
+        enhanced = enhanced or list(range(len(frames)))
+        for index, rows, columns in _windows(len(enhanced), layout.height, layout.width):
+            frame = enhanced[index]
             place = frames[frame], channel, rows, columns
             defects = shared.defects_of(numbers[frame])
             own = read_corrected(source, layout, *place, defects, shared.padding)[0]
@@ -92,7 +97,7 @@ def assess_result(
     return reports
 
 
-def doubt_hot_pixels(
+def raise_hot_pixel_uncertainty(
     uncertainty: NDArray[Any],
     source: Any,
     layout: Layout,
@@ -101,21 +106,24 @@ def doubt_hot_pixels(
     linked: Linked,
     gain: float,
 ) -> None:
-    """Raise the uncertainty of hot pixels, which were filled: their neighbours tell nothing of points.
+    """Raise the uncertainty of hot pixels, whose values were interpolated from their neighbours.
 
     Parameters
     ----------
     uncertainty : ndarray
-        Of the whole image; changed in place.
+        Standard error of each pixel of the image; changed in place.
     source : array
         The image.
     layout : Layout
-        Of both.
-    frame, channel
-        Of the plane.
+        Layout of both arrays.
+    frame : tuple of int
+        Index of the plane on the stepped axes.
+    channel : int
+        Index of the plane's channel.
     linked : Linked
+        Conditioning of the plane.
     gain : float
-        Factor between the source's and the result's units.
+        Factor between the units of the source and of the result.
     """
     noise = linked.noise_in_own_units()
     if linked.defects is None or noise is None:
@@ -129,7 +137,7 @@ def doubt_hot_pixels(
         if not near.size:
             continue
         index = layout.index(frame, channel, slice(y, y + 1), slice(x, x + 1), slice(0, 1))
-        # What a single pixel would have told, and how far the scene varies around it.
+        # Standard deviation of a single measurement, and of the scene around the pixel.
         alone = float(noise.model.deviation(float(near.mean())))
         least = 2 * gain * float(np.hypot(alone, near.std()))
         uncertainty[index] = np.maximum(uncertainty[index], least)
@@ -143,23 +151,28 @@ def residual_of(
     black: Callable[[Group], float],
     options: Options,
 ) -> NDArray[Any]:
-    """Source minus result, without the result's gain.
+    """Source minus result, with the result's gain removed.
 
     Parameters
     ----------
     source, result : array
-        Indexed alike.
+        Arrays with the same indices.
     layout : Layout
-        Of both.
+        Layout of both arrays.
     dtype : dtype
-        Of the source.
+        Dtype of the source.
     black : callable
-        Black point of a group of planes.
+        Returns the black point of a group of planes.
     options : Options
-        What the result was made with.
+        Options of the run that produced the result.
+
+    Returns
+    -------
+    ndarray
+        Residual in the source's units, as float32, or float64 for a float64 source.
     """
     wide: Any = np.float64 if dtype == np.float64 else np.float32
-    residual = np.zeros(layout.shape, wide)  # of alpha nothing is taken away
+    residual = np.zeros(layout.shape, wide)  # stays 0 for alpha, which is not changed
     everything = slice(0, layout.height), slice(0, layout.width)
     for group in groups(layout, options.link_frames):
         zero = wide(black(group))
@@ -179,14 +192,14 @@ def residual_of(
 
 
 def _without_gain(result: NDArray[Any], black: float, exposure: float) -> NDArray[Any]:
-    """Result as it would be without exposure; itself where it has none."""
+    """Undo the exposure of a result."""
     return black + (result - black) / 2.0**exposure if exposure else result
 
 
 def _windows(
     frames: int, height: int, width: int, side: int = 256, most: int = 16
 ) -> list[tuple[int, slice, slice]]:
-    """Windows to look at, evenly from all frames: frame, rows, columns."""
+    """Choose windows evenly from all frames; returns frame, rows and columns of each."""
     cells = [
         (frame, slice(y, y + side), slice(x, x + side))
         for frame in range(0, frames, -(-frames // most))

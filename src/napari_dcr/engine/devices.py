@@ -1,4 +1,4 @@
-"""Devices: which there are, what fits on them, which precision to trust."""
+"""Devices: which are available, their free memory, and the precision they compute correctly."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# Measured by benchmarks/memory.py windows, holes in the heap included, and rounded up: `Counts`
-# take more than the curve that is measured.
+# Measured by `benchmarks/memory.py windows`, including heap fragmentation, and rounded up, because
+# `Counts` needs more than the tone curve that is measured.
 _BYTES_PER_PIXEL = {"fp32": 130, "bf16": 100, "fp16": 100}
 _BYTES_PER_CHANNEL = {"fp32": 13, "bf16": 6, "fp16": 6}
 
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """A device as a user wants to see it.
+    """Description of a device for users.
 
     Attributes
     ----------
     name : str
-        What torch calls it, and what ``device=`` takes.
+        Name of the device in torch, as the option ``device`` accepts it.
     label : str
-        Its product name.
+        Product name of the device.
     free : int
         Free memory in bytes.
     """
@@ -43,7 +43,7 @@ class DeviceInfo:
 
 
 def bytes_per_pixel(network: Cascade, precision: Precision) -> float:
-    """Peak working memory per pixel of a window."""
+    """Peak working memory in bytes per pixel of a window."""
     return _BYTES_PER_PIXEL[precision] + network.config.widths[0] * _BYTES_PER_CHANNEL[precision]
 
 
@@ -70,7 +70,7 @@ def find_device(name: str) -> torch.device:
     Raises
     ------
     ValueError
-        If there is no such device here; the message lists those that there are.
+        If the device is not available; the message lists the available devices.
     """
     names = [d.name for d in list_devices()]
     if name == "auto":
@@ -85,11 +85,11 @@ def find_device(name: str) -> torch.device:
 
 
 def free_memory(device: torch.device | str) -> int:
-    """Bytes that a run on the device may still take."""
+    """Memory in bytes that a run on the device may still allocate."""
     device = torch.device(device)
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        # What the caching allocator holds without using it is free to us.
+        # Memory that torch's caching allocator holds unused is available too.
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
@@ -97,11 +97,11 @@ def free_memory(device: torch.device | str) -> int:
 
 
 def _cgroup_rooms(root: Path) -> list[int]:
-    """Bytes left below each memory limit of the control groups that this process is in.
+    """Remaining memory, in bytes, under each cgroup limit of this process.
 
-    Containers and batch systems limit memory by them, and the kernel kills
-    whoever exceeds one; the machine's free memory knows nothing of it.
-    Versions 1 and 2: https://docs.kernel.org/admin-guide/cgroup-v2.html
+    Containers and batch systems set these limits, which the machine's free memory does not
+    reflect, and the kernel kills processes that exceed one.  Supports cgroup versions 1 and 2:
+    https://docs.kernel.org/admin-guide/cgroup-v2.html
     """
     try:
         memberships = (root / "proc/self/cgroup").read_text().splitlines()
@@ -118,7 +118,7 @@ def _cgroup_rooms(root: Path) -> list[int]:
         else:
             continue
         folder = mount / group.lstrip("/")
-        # In a container the path may be that of the host, of which only the mount is seen.
+        # In a container the path may be that of the host, while only the mount is visible.
         for place in dict.fromkeys((folder, *folder.parents, mount)):
             if place == mount or mount in place.parents:
                 room = _cgroup_room(place, limit, used)
@@ -135,7 +135,7 @@ def _cgroup_room(folder: Path, limit: str, used: str) -> int | None:
         return None
     if most == "max":
         return None
-    # The page cache counts as used, but is given up before anything is killed.
+    # The page cache counts as used, but the kernel frees it before it kills a process.
     cached = dict(zip(statistics[::2], statistics[1::2], strict=False))
     reclaimable = int(cached.get("total_inactive_file", cached.get("inactive_file", 0)))
     return max(0, int(most) - taken + reclaimable)
@@ -150,10 +150,10 @@ _OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says, in so many words, that memory ran out.
+    """Whether an exception reports that memory ran out.
 
-    CPU, MPS and page-locked memory report it as a plain `RuntimeError`; only their
-    exact wording counts, so that no other error is ever taken for it.
+    On CPU, MPS and in page-locked memory torch raises a plain `RuntimeError`; it is recognised
+    by its exact wording, so that no other error is mistaken for it.
     """
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
@@ -161,7 +161,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give memory that is free, but kept for later, back to the system."""
+    """Return memory that is free but cached by the allocator to the system."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
@@ -171,7 +171,7 @@ def release_memory(device: torch.device) -> None:
 
 
 def torch_dtype(precision: Precision) -> torch.dtype:
-    """Dtype of the convolutions."""
+    """Torch dtype of a precision."""
     return _DTYPES[precision]
 
 
@@ -179,8 +179,8 @@ def torch_dtype(precision: Precision) -> torch.dtype:
 def fast_precision(device: torch.device) -> Precision:
     """Low precision that this device has in hardware and computes correctly, else ``"fp32"``.
 
-    By what the device is, not by a stopwatch: the same machine gives the same
-    result however busy it is.  Tried on one window of an odd shape, for which
+    The choice depends on the hardware and not on timings, so that a machine gives the same
+    result however busy it is.  Correctness is tested on one window of an odd shape, for which
     wrong results have been reported (pytorch#163347, #169688).
     """
     candidate = hardware_precision(device)
@@ -199,7 +199,7 @@ def hardware_precision(device: torch.device) -> Precision:
     """Low precision that this device has in hardware, else ``"fp32"``."""
     if device.type in ("cuda", "mps"):
         return "fp16"
-    # Without these, bf16 on a CPU is emulated: many times slower than fp32.
+    # Without these instructions a CPU emulates bf16, which is many times slower than fp32.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
     return "bf16" if fast else "fp32"

@@ -1,4 +1,4 @@
-"""One image on its way: survey, conditioning, then tiles into a sink, or a lazy array."""
+"""Run of one image: survey, conditioning, then tiles into a sink, or a lazy array."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from napari_dcr.engine.assessment import assess_result, doubt_hot_pixels, residual_of
+from napari_dcr.engine.assessment import assess_result, raise_hot_pixel_uncertainty, residual_of
 from napari_dcr.engine.conditioning import ImageConditioning
 from napari_dcr.engine.groups import Group, groups
 from napari_dcr.engine.lazy import Job, lazy_array
@@ -19,7 +19,7 @@ from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.result import Progress, describe_run
 from napari_dcr.engine.resume import RunRecord
-from napari_dcr.engine.runner import MemoryShort, TileDone
+from napari_dcr.engine.runner import MemoryBackOff, TileDone
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened, lost_dask_threads
@@ -31,16 +31,16 @@ from napari_dcr.options import Options
 from napari_dcr.version import __version__
 
 FORKED = (
-    "image: this process was forked from one in which dask had begun threads, which do not exist"
-    " here; call compute(scheduler='synchronous') on the result, or start processes with the"
-    " method 'spawn'"
+    "image: this process was forked after dask had started its threads, which do not exist here;"
+    " call compute(scheduler='synchronous') on the result, or start processes with the method"
+    " 'spawn'"
 )
 
-DAMAGED = "resume: parts of out that were finished are missing or damaged; they are made again"
+DAMAGED = "resume: finished parts of out are missing or damaged; they are computed again"
 
 
 class Run:
-    """One image on its way.
+    """Enhancement of one image.
 
     Parameters
     ----------
@@ -49,18 +49,18 @@ class Run:
     setup : Setup
     options : Options
     uncertainty : ndarray, optional
-        Where the deviation of each pixel's error is written to.
+        Array that the standard error of each pixel is written to.
     finest : ImageConditioning, optional
         See `ImageConditioning`.
 
     Attributes
     ----------
     ranges : list
-        Black and white points, as they are found.
+        Black and white point of each group of planes, in the order in which they are surveyed.
     noise : list
-        Estimates of the noise of each group of planes, where the model works in counts.
+        Noise estimate of each group of planes, if the model works in counts.
     defects : list of Defects
-        Those that are corrected, of each group of planes.
+        Corrected defects of each group of planes.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What is done, and with what; plain values."""
+        """Record of the run, as plain values."""
         return describe_run(
             self._options, self._setup, self._layout, self.ranges, self.noise, self.defects,
             self._opened.warnings,
@@ -117,7 +117,7 @@ class Run:
         identity = _identity(self._options, self._setup, layout)
         target = sink.open(size, identity, layout.planes * len(cores))
         finished = sink.record
-        # Parts that nobody counts may be as large as is best for each binning.
+        # If finished parts are not recorded, each binning may use its own best size of parts.
         fixed = None if finished is None and sink.part is None and sink.unit == (1, 1) else size
         planes = itertools.count()
         for bundle in _bundles(layout, self._options.link_frames, runner.batch_pixels):
@@ -142,11 +142,11 @@ class Run:
                     plane = event.part.plane
                     assert isinstance(plane, ArrayPlane)
                     message = where = layout.place(plane.frame, plane.channel) or "enhancing"
-                elif isinstance(event, MemoryShort):
+                elif isinstance(event, MemoryBackOff):
                     less = f"tiles of {event.core} pixels" if event.core else "one frame at a time"
-                    message = f"memory is short: going on with {less}"
+                    message = f"out of memory: continuing with {less}"
                 yield Progress(self._done, self._total, message)
-        self._doubt_hot_pixels()
+        self._raise_hot_pixel_uncertainty()
         for message in sink.finish(self.record):
             yield Progress(self._total, self._total, message)
 
@@ -155,23 +155,23 @@ class Run:
 
     def _run_parts(
         self, parts: dict[tuple[int, int], list[Iterator[Part]]], unit: Size, size: Size | None
-    ) -> Iterator[TileDone | MemoryShort | None]:
-        """Run parts of one binning after the other."""
+    ) -> Iterator[TileDone | MemoryBackOff | None]:
+        """Run the parts, one binning after the other."""
         runner = self._setup.runner
         for binning, some in parts.items():
             grid = self._grid_at(binning)
-            runner.part_size(grid, unit, size)  # which sets the largest tile, too
+            runner.part_size(grid, unit, size)  # also sets the runner's largest tile
             yield from runner.run(grid, itertools.chain.from_iterable(some))
 
-    def _doubt_hot_pixels(self) -> None:
-        """Raise the uncertainty where pixels were filled."""
+    def _raise_hot_pixel_uncertainty(self) -> None:
+        """Raise the uncertainty of hot pixels."""
         if self._uncertainty is None:
             return
         source = self.conditioning.source(self._layout)
         gain = self._options.strength * 2**self._options.exposure
         for group, linked in self._linked.items():
             for frame in group.frames(self._layout):
-                doubt_hot_pixels(
+                raise_hot_pixel_uncertainty(
                     self._uncertainty, source, self._layout, frame, group.channel, linked, gain
                 )
 
@@ -185,7 +185,7 @@ class Run:
         number: int,
         finished: RunRecord | None,
     ) -> Iterator[Part]:
-        """Parts of a plane that an earlier run has not finished."""
+        """Parts of a plane, without those that an interrupted run has finished."""
         plane = self.conditioning.plane(
             frame, channel, self._layout, self._setup, linked, target, self._uncertainty
         )
@@ -204,7 +204,7 @@ class Run:
             yield Part(plane, linked.conditioning, core, partial(finished.add, index, region))
 
     def reports(self, result: Any) -> list[Report]:
-        """Compare the result with the image, channel by channel, on some windows of it."""
+        """Compare the result with the image, channel by channel."""
         return assess_result(
             self.conditioning.source(self._layout), result, self._layout, self._links.__getitem__,
             self._setup.model, self._options.exposure, self._opened.warnings,
@@ -212,7 +212,7 @@ class Run:
         )  # fmt: skip
 
     def residual(self, result: NDArray[Any]) -> NDArray[Any]:
-        """Input minus result, without the result's gain."""
+        """Input minus result, with the result's gain removed."""
         layout = self._layout
         return residual_of(
             self.conditioning.source(layout), result, layout, self._opened.array.dtype,
@@ -220,7 +220,7 @@ class Run:
         )  # fmt: skip
 
     def _condition(self, group: Group) -> Generator[Progress, None, Linked]:
-        """Survey a group of planes and condition the network on it."""
+        """Survey a group of planes and compute its conditioning."""
         for linked in self.conditioning.condition(
             group, self._layout, self._setup, self._options.input_range
         ):
@@ -229,7 +229,7 @@ class Run:
         assert linked is not None
         self.ranges.append([linked.scale.black, linked.scale.white])
         known = self._links.get(group.channel)
-        if known is None or known.noise is None:  # else the first frame with an estimate speaks
+        if known is None or known.noise is None:  # reports use the first frame with an estimate
             self._links[group.channel] = linked
         if (noise := linked.noise_in_own_units()) is not None:
             self.noise.append(noise.to_dict())
@@ -240,7 +240,7 @@ class Run:
 
 
 def _bundles(layout: Layout, link_frames: bool, batch_pixels: int) -> Iterator[list[Group]]:
-    """Groups that are enhanced together: several if they are small, so that they fill a batch."""
+    """Collect groups of planes until their pixels fill a batch."""
     bundle: list[Group] = []
     pixels = 0
     for group in groups(layout, link_frames):
@@ -255,7 +255,7 @@ def _bundles(layout: Layout, link_frames: bool, batch_pixels: int) -> Iterator[l
 
 
 def _identity(options: Options, setup: Setup, layout: Layout) -> dict[str, Any]:
-    """All that the pixels of a result depend on, except the pixels of the image."""
+    """Everything that a result depends on, except the pixels of the image."""
     values = options.to_dict()
     names = (
         "strength", "exposure", "denoise", "denoise_colour", "saturation", "input_range",
@@ -276,5 +276,5 @@ def _identity(options: Options, setup: Setup, layout: Layout) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
+    """Convert a value to what JSON returns for it."""
     return list(value) if isinstance(value, tuple) else value

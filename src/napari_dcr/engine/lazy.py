@@ -29,18 +29,18 @@ from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.isolation import isolated
 
 SMALLEST_BLOCK = 1024
-"""Smaller chunks are put together in y and x: the halo would cost more than the block."""
+"""Smallest side of a block in y and x; smaller chunks are merged, as their halo would cost more."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What all blocks of an image share.
+    """Settings that all blocks of an image share.
 
     Attributes
     ----------
     spec : RunnerSpec
     layout : Layout
-        Of the whole image.
+        Layout of the whole image.
     network_channels : int
     rendering : Rendering
     link_frames : bool
@@ -62,7 +62,7 @@ class Job:
     def plane(
         self, frame: tuple[int, ...], channel: int, linked: Linked, source: Any, target: Any
     ) -> ArrayPlane:
-        """One plane of the image, to be enhanced into ``target``."""
+        """Access to one plane of the image, whose result is written to ``target``."""
         number = Group.of(frame, channel, self.link_frames).position(frame, self.layout)
         return ArrayPlane(
             source, target, self.layout, frame, channel, self.network_channels, linked.scale,
@@ -82,8 +82,8 @@ def _new_runner(spec: RunnerSpec) -> TileRunner:
     model = weights.load(spec.model)
     if model.sha256 != spec.sha256:
         raise ValueError(
-            f"model: the weights {spec.model!r} of this worker are not those that the array was"
-            f" made with (sha256 {model.sha256[:12]} instead of {spec.sha256[:12]})"
+            f"model: the weights {spec.model!r} on this worker differ from those that the lazy"
+            f" array was created with: got sha256 {model.sha256[:12]}, expected {spec.sha256[:12]}"
         )
     device = devices.find_device(spec.device)
     return TileRunner(
@@ -92,50 +92,50 @@ def _new_runner(spec: RunnerSpec) -> TileRunner:
 
 
 _ONE_AT_A_TIME = threading.Lock()
-"""A block uses all of a device: several threads of a worker would only take its memory."""
+"""One block occupies the whole device; blocks in parallel would only need more memory."""
 
 
 Box = tuple[tuple[int, int], ...]
-"""Start and stop on each axis."""
+"""Start and stop along each axis."""
 
 
-def _assemble(box: Box, pieces: list[Any], places: list[Box], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The pixels of a box from the chunks that it touches."""
+def _assemble(box: Box, chunks: list[Any], places: list[Box], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Assemble the pixels of a box from the chunks that overlap it."""
     window = np.ma.empty([stop - start for start, stop in box], dtype)
-    for piece, place in zip(pieces, places, strict=True):
+    for chunk, place in zip(chunks, places, strict=True):
         ours, theirs = [], []
         for (start, stop), (low, high) in zip(box, place, strict=True):
             first, last = max(start, low), min(stop, high)
             ours.append(slice(first - start, last - start))
             theirs.append(slice(first - low, last - low))
-        window[tuple(ours)] = np.asanyarray(piece)[tuple(theirs)]
+        window[tuple(ours)] = np.asanyarray(chunk)[tuple(theirs)]
     return window if np.ma.is_masked(window) else np.ma.getdata(window)
 
 
 def enhance_block(
-    job: Job, linked: dict[int, Linked], core: Box, box: Box, places: list[Box], pieces: list[Any]
+    job: Job, linked: dict[int, Linked], core: Box, box: Box, places: list[Box], chunks: list[Any]
 ) -> NDArray[Any]:
-    """Enhance one block.
+    """Enhance one block; runs as a dask task.
 
     Parameters
     ----------
     job : Job
     linked : dict
-        What the planes of this block need, by the number of their group.
+        Conditioning of the planes in this block, by the number of their group.
     core : Box
-        The block.
+        Position of the block.
     box : Box
-        The block and its halo.
+        Position of the block with its halo.
     places : list of Box
-        Of the source's chunks that ``box`` touches.
-    pieces : list of ndarray
-        Their pixels.
+        Positions of the source's chunks that overlap ``box``.
+    chunks : list of ndarray
+        Pixels of these chunks.
     """
     layout = job.layout
     axes = dict(zip(layout.axes, core, strict=True))
     with _ONE_AT_A_TIME:
         runner = _runner(job.spec)
-        window = _assemble(box, pieces, places, pieces[0].dtype)
+        window = _assemble(box, chunks, places, chunks[0].dtype)
         region = Region(window, tuple(b[0] for b in box))
         source = MarkedSource(region, layout, job.nodata)
         result = np.empty([stop - start for start, stop in core], job.rendering.dtype)
@@ -159,7 +159,7 @@ def enhance_block(
             )
             for _ in runner.run(grid, parts):
                 pass
-    if any(isinstance(piece, np.ma.MaskedArray) for piece in pieces):
+    if any(isinstance(chunk, np.ma.MaskedArray) for chunk in chunks):
         place = tuple(slice(*span) for span in core)
         return np.ma.MaskedArray(result, np.ma.getmaskarray(region[place]).copy())
     return result
@@ -175,7 +175,7 @@ def _planes(layout: Layout, core: Box) -> Iterator[tuple[tuple[int, ...], int]]:
 
 
 def _on(runner: TileRunner, conditioning: Conditioning) -> Conditioning:
-    """Conditioning on a worker's device."""
+    """Copy a conditioning to a worker's device."""
     return Conditioning(
         type(conditioning.tone)(*(field.to(runner.device) for field in conditioning.tone)),
         conditioning.grid.to(runner.device),
@@ -190,7 +190,7 @@ def _spans(sizes: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def _merged(sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """Chunks put together until they are large enough."""
+    """Merge consecutive chunks until each has at least `SMALLEST_BLOCK` pixels a side."""
     merged = [sizes[0]]
     for size in sizes[1:]:
         if merged[-1] < SMALLEST_BLOCK:
@@ -201,7 +201,7 @@ def _merged(sizes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _touched(box: Box, spans: list[list[tuple[int, int]]]) -> Iterator[tuple[tuple[int, ...], Box]]:
-    """Chunks that a box touches: their numbers and places."""
+    """Indices and positions of the chunks that overlap a box."""
     per_axis = [
         [(i, s) for i, s in enumerate(axis) if s[0] < stop and s[1] > start]
         for (start, stop), axis in zip(box, spans, strict=True)
@@ -211,21 +211,20 @@ def _touched(box: Box, spans: list[list[tuple[int, int]]]) -> Iterator[tuple[tup
 
 
 def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
-    """The enhanced image as a dask array of which nothing has been computed.
+    """Create the enhanced image as a dask array without computing any of its blocks.
 
-    A task per block takes the source's chunks that its window touches, so that
-    whatever makes those runs once, and nothing is cut up and put together in
-    between.  Blocks are the source's chunks, some of them together where they
-    are small.
+    Each block is one task that depends directly on the source's chunks overlapping its window.
+    Each chunk is therefore computed once, and dask neither slices nor rechunks in between.  Blocks
+    have the shape of the source's chunks; small chunks are merged.
 
     Parameters
     ----------
     image : dask.array.Array
     job : Job
     linked : list of Linked
-        By number of group.
+        Conditioning of each group, by number.
     grid : Grid
-        Of a plane, with the widest halo that any of them needs.
+        Tile grid of a plane, with the widest halo that any group needs.
     """
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph
@@ -235,16 +234,16 @@ def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
         (size,) if axis == "s" else _merged(sizes) if axis in "yx" else sizes
         for size, axis, sizes in zip(layout.shape, layout.axes, image.chunks, strict=True)
     )
-    # Of its own in every run: whoever keeps chunks by their name, as napari does, must not take
-    # those of an earlier result, made before the pixels of the source changed.
+    # Unique for every run: caches that identify chunks by name, such as napari's, must not return
+    # chunks of an earlier result from before the source's pixels changed.
     name = f"enhance-{uuid.uuid4().hex}"
     spans = [_spans(sizes) for sizes in image.chunks]
     margin = max(0 if group.defects is None else group.defects.margin for group in linked)
     graph: dict[Any, Any] = {f"{name}-job": _Constant(job)}
     for number, group in enumerate(linked):
         graph[f"{name}-linked", number] = _Constant(group)
-    for place in itertools.product(*(enumerate(_spans(sizes)) for sizes in chunks)):
-        core: Box = tuple(span for _, span in place)
+    for block in itertools.product(*(enumerate(_spans(sizes)) for sizes in chunks)):
+        core: Box = tuple(span for _, span in block)
         by_axis = dict(zip(layout.axes, core, strict=True))
         tile = grid.tile(by_axis["y"], by_axis["x"])
         window = {
@@ -255,15 +254,15 @@ def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
             )
         }
         box: Box = tuple(window.get(a, span) for a, span in zip(layout.axes, core, strict=True))
-        found = list(_touched(box, spans))
+        overlapping = list(_touched(box, spans))
         groups = sorted({job.group(frame, channel) for frame, channel in _planes(layout, core)})
-        graph[(name, *(i for i, _ in place))] = (
+        graph[(name, *(i for i, _ in block))] = (
             _block_task,
             f"{name}-job",
             groups,
             [(f"{name}-linked", number) for number in groups],
-            _Constant((core, box, [where for _, where in found])),
-            [(image.name, *numbers) for numbers, _ in found],
+            _Constant((core, box, [place for _, place in overlapping])),
+            [(image.name, *numbers) for numbers, _ in overlapping],
         )
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[image])
     kind = np.ma.empty if isinstance(image._meta, np.ma.MaskedArray) else np.empty
@@ -273,7 +272,7 @@ def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
 
 @dataclass(frozen=True)
 class _Constant:
-    """A value that dask must not look for tasks in."""
+    """Wrapper that keeps dask from searching a value for tasks."""
 
     value: Any
 
@@ -283,8 +282,8 @@ def _block_task(
     groups: list[int],
     linked: list[_Constant],
     geometry: _Constant,
-    pieces: list[Any],
+    chunks: list[Any],
 ) -> NDArray[Any]:
     core, box, places = geometry.value
     shared = {number: group.value for number, group in zip(groups, linked, strict=True)}
-    return enhance_block(job.value, shared, core, box, places, pieces)
+    return enhance_block(job.value, shared, core, box, places, chunks)

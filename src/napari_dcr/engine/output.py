@@ -1,4 +1,4 @@
-"""Renderings: own units to what the network takes, and what it gives to the result."""
+"""Renderings: convert native units to the network's input, and its output to the result."""
 
 from __future__ import annotations
 
@@ -15,70 +15,72 @@ from napari_dcr.image.tone import expose
 from napari_dcr.network.global_net import LUMA
 
 BAND = 1 << 16
-"""Pixels that are converted at once."""
+"""Number of pixels that are converted at a time."""
 
 LARGEST = np.float32(1e12)
-"""Most deviations of the noise that pixels are handed to the network as."""
+"""Largest input of a counts model, in standard deviations of the dark noise."""
 
 
 class Rendering(Protocol):
-    """How an image becomes the network's input, and its output the result; `Display` for one.
+    """Conversion of an image to the network's input, and of its output to the result.
+
+    `Display` and `Quantitative` are the two kinds.
 
     Attributes
     ----------
     dtype : dtype
-        Of the result.
+        Dtype of the result.
     """
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the result."""
+        """Dtype of the result."""
 
     def to_working(self, own: NDArray[Any], scale: Scale, out: NDArray[np.float32]) -> None:
-        """Turn (S, h, w) in own units into (C, h, w); what is not finite becomes black."""
+        """Convert (S, h, w) in own units to working units (C, h, w); missing pixels become black."""
 
     @property
     def needs_base(self) -> bool:
-        """Whether `finish` wants the picture of depth 0 too."""
+        """Whether `render` also needs the result of depth 0."""
 
-    def finish(
+    def render(
         self,
         own: NDArray[Any],
         scale: Scale,
         enhanced: NDArray[np.float32],
         base: NDArray[np.float32] | None = None,
     ) -> NDArray[Any]:
-        """Turn (S, h, w) in own units and the network's (C, h, w) into the result."""
+        """Combine (S, h, w) in own units and the network's output (C, h, w) into the result."""
 
     def unchanged(self, own: NDArray[Any], scale: Scale) -> NDArray[Any]:
-        """Turn (S, h, w) into units and dtype of the result, and do nothing else."""
+        """Convert (S, h, w) to the units and dtype of the result without enhancing it."""
 
-    def keep_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
-        """Alpha, unchanged but for its dtype."""
+    def convert_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
+        """Convert alpha to the dtype of the result."""
 
 
 @dataclass(frozen=True)
 class Display:
-    """Pictures to look at: display values in [0, 1].
+    """Rendering of pictures to look at, in display values between 0 and 1.
 
     Attributes
     ----------
     strength : float
-        0 gives the input back, 1 the network's picture.
+        Weight of the network's picture: 0 returns the input, 1 the network's picture.
     exposure : float
-        Stops that the network's picture is brightened by.
+        Additional brightening of the network's picture, in stops.
     dtype : dtype
-        Of the result.
+        Dtype of the result.
     keep_units : bool
-        Whether the result is in the input's own units; else [0, 1] is mapped to
-        the full scale of ``dtype``.
+        Whether the result is in the input's own units; otherwise [0, 1] is mapped to the full
+        scale of ``dtype``.
     is_grey : bool
-        Whether the image is grey though it has colour samples: equal ones stay equal.
+        Whether all colour samples of the image are equal; they then stay equal in the result.
     denoise, denoise_colour : float
-        Share of what the network changes of depth 0's picture that is made, in light and in
-        colour: of luma, and of the differences from it.
+        Weight of the change from depth 0's picture to the network's, for luma and for the
+        colour differences from luma.
     saturation : float
-        Factor of the differences from luma in the result.
+        Factor for the colour differences from luma in the result.
     """
 
     strength: float
@@ -92,37 +94,37 @@ class Display:
 
     @property
     def needs_base(self) -> bool:
-        """Where not all of the noise is to be taken away."""
+        """Whether part of the noise is kept, for which the result of depth 0 is needed."""
         return min(self.denoise, self.denoise_colour) < 1
 
     def to_working(self, own: NDArray[Any], scale: Scale, out: NDArray[np.float32]) -> None:
-        """Fill (C, h, w) with colours in [0, 1]."""
+        """Fill (C, h, w) with colours in [0, 1]; grey is repeated in every channel."""
         for band in _bands(own):
-            np.clip(_scaled(own[band], scale), 0, 1, out=out[band])  # grey is given to each channel
+            np.clip(_scaled(own[band], scale), 0, 1, out=out[band])
 
-    def finish(
+    def render(
         self,
         own: NDArray[Any],
         scale: Scale,
         enhanced: NDArray[np.float32],
         base: NDArray[np.float32] | None = None,
     ) -> NDArray[Any]:
-        """Mix with depth 0's picture, apply exposure, saturation and strength, return to units.
+        """Apply denoising weights, exposure, saturation and strength, and convert to result units.
 
-        Values beyond the white or black point keep their distance from it.
-        Missing pixels stay as they are, where ``dtype`` has their values.
+        Values beyond the white or black point keep their distance from it.  Missing pixels keep
+        their values where ``dtype`` can represent them.
         """
         result = np.empty(own.shape, self.dtype)
         for band in _bands(own):
             noisy = None if base is None else base[band]
-            result[band] = self._finish(own[band], scale, enhanced[band], noisy)
+            result[band] = self._render(own[band], scale, enhanced[band], noisy)
         return result
 
     def unchanged(self, own: NDArray[Any], scale: Scale) -> NDArray[Any]:
-        """Turn (S, h, w) into units and dtype of the result, and do nothing else."""
+        """Convert (S, h, w) to the units and dtype of the result without enhancing it."""
         return self._result(own, scale, None)
 
-    def _finish(
+    def _render(
         self,
         own: NDArray[Any],
         scale: Scale,
@@ -145,7 +147,7 @@ class Display:
     def _mixed(
         self, picture: NDArray[np.float32], base: NDArray[np.float32], grey: bool
     ) -> NDArray[np.float32]:
-        """Leave part of the noise in."""
+        """Mix with the picture of depth 0, to keep part of the noise."""
         change = picture - base
         if grey or self.denoise == self.denoise_colour:
             return base + np.float32(self.denoise) * change
@@ -156,11 +158,11 @@ class Display:
     def _result(
         self, own: NDArray[Any], scale: Scale, change: NDArray[np.float32] | None
     ) -> NDArray[Any]:
-        """Add a change in working units to the own values; none at all if there is none."""
+        """Add a change in working units, if given, to the own values."""
         gone, marked, own = missing(own), own, np.ma.getdata(own)
         dtype = self.dtype
         if self.keep_units:
-            # Added to the own values, so that no change is no change to the last bit.
+            # Adding to the own values returns them exactly where the change is zero.
             wide: Any = np.float64 if own.dtype == np.float64 else np.float32
             value = own.astype(wide)
             if change is not None:
@@ -173,8 +175,8 @@ class Display:
             result = full_scale(dtype).from_working(np.clip(working, 0, 1), dtype)
         return _keep_missing(own, gone, result)
 
-    def keep_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
-        """Alpha, scaled to the full range of the result's dtype where the colours are."""
+    def convert_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
+        """Convert alpha like the colours: scaled to the full range of ``dtype``, or only cast."""
         if self.keep_units:
             return alpha.astype(self.dtype)
         opaque = full_scale(alpha.dtype).to_working(alpha)
@@ -183,19 +185,19 @@ class Display:
 
 @dataclass(frozen=True)
 class Quantitative:
-    """Intensities to measure: own units stay what they are.
+    """Rendering of intensities to measure, in the image's own units.
 
     Attributes
     ----------
     strength : float
-        0 gives the input back, 1 the network's estimate.
+        Weight of the network's estimate: 0 returns the input, 1 the estimate.
     exposure : float
-        Stops that what lies above the black point is multiplied by; 0 for none.
+        Gain above the black point, in stops; 0 leaves the intensities as they are.
     dtype : dtype
-        Of the result: values are rounded and clipped to it, never scaled.
+        Dtype of the result: values are rounded and clipped to it, never scaled.
     uncertainty : bool
-        Give a second plane: the deviation of the estimate's error, in own units. Both
-        are float then, the first one already rounded to ``dtype``.
+        Whether to append a second plane with the standard error of the estimate in own units.
+        Both planes are then floats, the first one already rounded to ``dtype``.
     """
 
     strength: float
@@ -205,22 +207,22 @@ class Quantitative:
 
     @property
     def needs_base(self) -> bool:
-        """Never: that of depth 0 is the input itself."""
+        """Always False: the result of depth 0 is the input itself."""
         return False
 
     def to_working(self, own: NDArray[Any], scale: Scale, out: NDArray[np.float32]) -> None:
-        """Fill (1, h, w) with deviations of the dark's noise above black."""
+        """Fill (1, h, w) with values above black, in standard deviations of the dark noise."""
         for band in _bands(own):
             out[band] = self._counts(own[band], scale)
 
-    def finish(
+    def render(
         self,
         own: NDArray[Any],
         scale: Scale,
         enhanced: NDArray[np.float32],
         base: NDArray[np.float32] | None = None,
     ) -> NDArray[Any]:
-        """Apply strength and gain. Missing pixels stay as they are, see `Display.finish`."""
+        """Apply strength and gain; missing pixels keep their values, see `Display.render`."""
         wide: Any = np.float64 if np.float64 in (own.dtype, self.dtype) else np.float32
         gone = missing(own)
         own, marked = np.ma.getdata(own), own
@@ -240,19 +242,19 @@ class Quantitative:
                 result[band][1:] = error if lost is None else np.where(lost, np.nan, error)
         return result if self.uncertainty else result.astype(self.dtype)
 
-    def keep_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
-        """Alpha as it is, rounded and clipped to the result's dtype."""
+    def convert_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
+        """Round and clip alpha to the dtype of the result."""
         if alpha.dtype == self.dtype:
             return alpha
         return Scale(0, 1).from_working(alpha, self.dtype)
 
     @staticmethod
     def _counts(own: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
-        """Deviations of the dark's noise, within what the network can square."""
+        """Convert to standard deviations of the dark noise, clipped so that squares are finite."""
         return np.clip(_scaled(own, scale), -LARGEST, LARGEST)
 
     def unchanged(self, own: NDArray[Any], scale: Scale) -> NDArray[Any]:
-        """Turn (1, h, w) into the result's dtype, and do nothing else; the error is not known."""
+        """Convert (1, h, w) to the dtype of the result; its standard error is unknown (NaN)."""
         pixels = np.ma.getdata(own)
         result = _keep_missing(pixels, missing(own), Scale(0, 1).from_working(pixels, self.dtype))
         if not self.uncertainty:
@@ -263,59 +265,59 @@ class Quantitative:
 
 @dataclass(frozen=True)
 class LeftAlone:
-    """Planes that come back as they are: there is nothing in them that can be enhanced.
+    """Rendering of planes that are returned unchanged because they cannot be enhanced.
 
     Attributes
     ----------
     rendering : Rendering
-        That of the planes beside them.
+        Rendering of the other planes of the image.
     """
 
     rendering: Rendering
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the result."""
+        """Dtype of the result."""
         return self.rendering.dtype
 
     @property
     def needs_base(self) -> bool:
-        """As the planes beside."""
+        """Same as for the other planes of the image."""
         return self.rendering.needs_base
 
     def to_working(self, own: NDArray[Any], scale: Scale, out: NDArray[np.float32]) -> None:
-        """Fill (C, h, w) with black: what they hold may be beyond all bounds."""
+        """Fill (C, h, w) with black, because the values may be arbitrarily large."""
         out[:] = 0
 
-    def finish(
+    def render(
         self,
         own: NDArray[Any],
         scale: Scale,
         enhanced: NDArray[np.float32],
         base: NDArray[np.float32] | None = None,
     ) -> NDArray[Any]:
-        """Turn (S, h, w) in own units into the result."""
+        """Convert (S, h, w) to the units and dtype of the result without enhancing it."""
         return self.unchanged(own, scale)
 
     def unchanged(self, own: NDArray[Any], scale: Scale) -> NDArray[Any]:
-        """Turn (S, h, w) in own units into the result."""
+        """Convert (S, h, w) to the units and dtype of the result without enhancing it."""
         return self.rendering.unchanged(own, scale)
 
-    def keep_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
-        """Alpha, unchanged but for its dtype."""
-        return self.rendering.keep_alpha(alpha)
+    def convert_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
+        """Convert alpha to the dtype of the result."""
+        return self.rendering.convert_alpha(alpha)
 
 
 def _light(colours: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Luma of (3, h, w), as (1, h, w)."""
+    """Luma (1, h, w) of colours (3, h, w)."""
     red, green, blue = (np.float32(weight) for weight in LUMA)
     return red * colours[:1] + green * colours[1:2] + blue * colours[2:]
 
 
 def _scaled(own: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
-    """Colours in working units; what is missing becomes black."""
+    """Convert to working units; missing pixels become black."""
     gone = missing(own)
-    with np.errstate(over="ignore", invalid="ignore"):  # of missing pixels, and far beyond white
+    with np.errstate(over="ignore", invalid="ignore"):  # missing pixels and extreme values overflow
         scaled = scale.to_working(np.ma.getdata(own))
     if gone is not None:
         scaled = np.where(gone, np.float32(0), scaled)
@@ -325,11 +327,11 @@ def _scaled(own: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
 def _keep_missing(
     own: NDArray[Any], gone: NDArray[np.bool_] | None, result: NDArray[Any]
 ) -> NDArray[Any]:
-    """Leave missing pixels as they are where the result's dtype has their values, else black."""
+    """Give missing pixels their own values, or 0 where the result's dtype cannot represent them."""
     if gone is None:
         return result
     if result.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # to infinite
+        with np.errstate(over="ignore"):  # overflow to infinity is intended
             return np.where(gone, own.astype(result.dtype), result)
     limits = np.iinfo(result.dtype)
     if own.dtype.kind == "f":
@@ -341,7 +343,7 @@ def _keep_missing(
 
 
 def _bands(window: NDArray[Any]) -> Iterator[tuple[slice, slice]]:
-    """Rows of (S, h, w), a few at a time: intermediate results stay in the processor's cache."""
+    """Slices of a few rows of (S, h, w), so that intermediate results fit the processor's cache."""
     height, width = window.shape[1:]
     rows = max(1, BAND // width)
     for y in range(0, height, rows):

@@ -19,7 +19,7 @@ class Plane(Protocol):
 
     @property
     def colours(self) -> int:
-        """How many of its samples, from the first on, the network looks at."""
+        """Number of leading samples that are given to the network; alpha is not."""
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Read a window in the image's own units."""
@@ -30,7 +30,7 @@ class Plane(Protocol):
     def working_values(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:
         """Table of `to_working` for every value of an unsigned dtype."""
 
-    def finish(
+    def render(
         self,
         own: NDArray[Any],
         enhanced: NDArray[np.float32],
@@ -101,7 +101,7 @@ class Part:
             self._missing -= 1
 
 
-class Piece(NamedTuple):
+class TileTask(NamedTuple):
     """A tile of a part."""
 
     part: Part
@@ -114,7 +114,7 @@ class Piece(NamedTuple):
         return bottom - top, right - left
 
 
-class Pieces:
+class TileQueue:
     """Queue of remaining tiles; tiles whose core exceeds the size limit are split.
 
     Parameters
@@ -125,35 +125,35 @@ class Pieces:
     """
 
     def __init__(self, parts: Iterable[Part], grid: Grid) -> None:
-        self._parts = (Piece(part, part.core) for part in parts)
+        self._parts = (TileTask(part, part.core) for part in parts)
         self._grid = grid
-        self._returned: deque[Piece] = deque()
+        self._returned: deque[TileTask] = deque()
 
-    def put_back(self, pieces: Iterable[Piece]) -> None:
-        """Return pieces that could not be computed to the front of the queue, in this order."""
-        self._returned.extendleft(reversed(list(pieces)))
+    def put_back(self, tasks: Iterable[TileTask]) -> None:
+        """Return tasks that could not be computed to the front of the queue, in this order."""
+        self._returned.extendleft(reversed(list(tasks)))
 
-    def take(self, limit: int, pixels: int) -> list[Piece]:
-        """Take the next piece, and further ones of the same shape, up to ``pixels`` in total."""
-        batch: list[Piece] = []
-        while (piece := self._next(limit)) is not None:
-            height, width = piece.shape
+    def take(self, limit: int, pixels: int) -> list[TileTask]:
+        """Take the next task, and further ones of the same shape, up to ``pixels`` in total."""
+        batch: list[TileTask] = []
+        while (task := self._next(limit)) is not None:
+            height, width = task.shape
             if batch and (
-                piece.shape != batch[0].shape or (len(batch) + 1) * height * width > pixels
+                task.shape != batch[0].shape or (len(batch) + 1) * height * width > pixels
             ):
-                self.put_back([piece])
+                self.put_back([task])
                 break
-            batch.append(piece)
+            batch.append(task)
         return batch
 
-    def _next(self, limit: int) -> Piece | None:
-        piece = self._returned.popleft() if self._returned else next(self._parts, None)
-        if piece is None:
+    def _next(self, limit: int) -> TileTask | None:
+        task = self._returned.popleft() if self._returned else next(self._parts, None)
+        if task is None:
             return None
-        (top, bottom), (left, right) = piece.tile.core_rows, piece.tile.core_columns
+        (top, bottom), (left, right) = task.tile.core_rows, task.tile.core_columns
         if max(bottom - top, right - left) <= limit:
-            return piece
-        tiles = self._grid.split(piece.tile, (limit, limit))
-        piece.part.split(len(tiles))
-        self.put_back(Piece(piece.part, tile) for tile in tiles)
+            return task
+        tiles = self._grid.split(task.tile, (limit, limit))
+        task.part.split(len(tiles))
+        self.put_back(TileTask(task.part, tile) for tile in tiles)
         return self._returned.popleft()

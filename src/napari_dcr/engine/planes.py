@@ -1,4 +1,4 @@
-"""Planes of an array image: windows in, finished windows out."""
+"""Read windows from the planes of an array image, and write finished windows back."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class ArrayPlane:
     Attributes
     ----------
     source, target : array
-        Read from, written to.
+        Arrays to read from and to write to.
     layout : Layout
-        Of both.
+        Layout of both arrays.
     frame : tuple of int
-        Place on the stepped axes.
+        Index on the stepped axes.
     channel : int
-        Channel, where there are channels.
+        Index of the channel; 0 without a channel axis.
     network_channels : int
-        Channels that the network takes; grey is given to each of them.
+        Number of channels that the network takes; grey is repeated in each of them.
     scale : Scale
-        The image's black and white point.
+        Black and white point of the image.
     rendering : Rendering
     uncertainty : array, optional
-        Where the rendering's second plane is written to.
+        Array that the rendering's second plane is written to.
     defects : Defects, optional
-        Of the sensor, to be corrected as the pixels are read.
+        Sensor defects to correct while reading.
     padding : tuple of float
         Values of pixels that hold no data.
     """
@@ -56,7 +56,7 @@ class ArrayPlane:
     padding: tuple[float, ...] = ()
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
-        """Read (S, h, w) in own units, alpha included, without the sensor's defects."""
+        """Read (S, h, w) in the image's own units, including alpha, with defects corrected."""
         return read_corrected(
             self.source, self.layout, self.frame, self.channel, rows, columns, self.defects,
             self.padding,
@@ -64,44 +64,44 @@ class ArrayPlane:
 
     @property
     def colours(self) -> int:
-        """How many of its samples, from the first on, the network looks at."""
+        """Number of leading samples that are given to the network; alpha is not."""
         return self.layout.band(self.channel).colours
 
     def to_working(self, own: NDArray[Any], out: NDArray[np.float32]) -> None:
-        """Fill (C, h, w) with what the network takes."""
+        """Fill (C, h, w) with the network's input."""
         self.rendering.to_working(own[: self.colours], self.scale, out)
 
     def working_values(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:
-        """What `to_working` turns each value of an unsigned dtype into: a table for the device."""
+        """Lookup table of `to_working` for every value of an unsigned dtype."""
         own = np.arange(np.iinfo(dtype).max + 1, dtype=dtype)[None, None]
         working = np.empty((1, *own.shape[1:]), np.float32)
         self.to_working(own, working)
         return working[0, 0]
 
-    def finish(
+    def render(
         self,
         own: NDArray[Any],
         enhanced: NDArray[np.float32],
         base: NDArray[np.float32] | None = None,
     ) -> NDArray[Any]:
-        """Turn own values and the network's picture, and depth 0's, into the result.
+        """Combine own values with the network's result, and that of depth 0, into the result.
 
-        Alpha follows the colours; where there is a place for it, the colours' uncertainty,
-        followed by that of alpha, comes last.
+        Alpha follows the colours.  If the rendering returns an uncertainty, the uncertainty of
+        the colours and that of alpha come last.
         """
         colours, alpha = own[: self.colours], np.ma.getdata(own[self.colours :])
-        result = self.rendering.finish(colours, self.scale, enhanced, base)
+        result = self.rendering.render(colours, self.scale, enhanced, base)
         if not len(alpha):
             return result
         # Corrected pixels are floats; alpha has the range of the image's own dtype.
-        kept = self.rendering.keep_alpha(alpha.astype(self.source.dtype.newbyteorder("=")))
-        found = [result[: self.colours], kept, result[self.colours :]]
+        alpha = self.rendering.convert_alpha(alpha.astype(self.source.dtype.newbyteorder("=")))
+        samples = [result[: self.colours], alpha, result[self.colours :]]
         if len(result) > self.colours:
-            found.append(np.zeros(kept.shape, result.dtype))
-        return np.concatenate(found, dtype=result.dtype)
+            samples.append(np.zeros(alpha.shape, result.dtype))
+        return np.concatenate(samples, dtype=result.dtype)
 
     def write(self, rows: slice, columns: slice, values: NDArray[Any]) -> None:
-        """Write (S, h, w), and the planes after it where there is a place for them."""
+        """Write (S, h, w) and, if an array was given for it, the uncertainty that follows."""
         index = self.layout.index(self.frame, self.channel, rows, columns, slice(None))
         if self.uncertainty is not None:
             half = len(values) // 2
@@ -116,9 +116,9 @@ class ArrayPlane:
 def read_plane(
     source: Any, layout: Layout, frame: tuple[int, ...], channel: int, rows: slice, columns: slice
 ) -> NDArray[Any]:
-    """Read a window of one plane as (S, h, w), native byte order; masked where pixels are missing.
+    """Read a window of one plane as (S, h, w), in native byte order, with missing pixels masked.
 
-    Colours that are stored multiplied by their alpha are divided by it.
+    Colours that are stored multiplied by alpha are divided by it.
     """
     index = layout.index(frame, channel, rows, columns, slice(None))
     planes = native(layout.to_planar(np.asanyarray(source[index])))
@@ -142,9 +142,10 @@ def read_corrected(
     defects: Defects | None,
     padding: tuple[float, ...] = (),
 ) -> NDArray[Any]:
-    """Read a window of one plane without its defects: the same wherever the window ends.
+    """Read a window of one plane with sensor defects corrected.
 
-    Pixels whose value is one of ``padding`` are masked.
+    The result does not depend on the extent of the window.  Pixels whose value is one of
+    ``padding`` are masked.
     """
 
     def read(rows: slice, columns: slice) -> NDArray[Any]:
@@ -169,5 +170,5 @@ def read_corrected(
 
 
 def native(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Pixels in this machine's byte order."""
+    """Convert pixels to the byte order of this machine."""
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)

@@ -9,16 +9,16 @@ from napari_dcr.engine.result import Progress
 
 
 class ProgressBar:
-    """Shows the steps of a run as a bar in megapixels; to be used as a context manager.
+    """Context manager that shows the steps of a run as a bar in megapixels.
 
-    The bar appears with the second step, when all arguments have been checked.
+    The bar appears with the second step, after all arguments have been checked.
 
     Parameters
     ----------
     name : str
-        Shown in front of the bar.
+        Text in front of the bar.
     hidden : bool
-        Show nothing.
+        Whether to show nothing.
     """
 
     def __init__(self, name: str = "", hidden: bool = False) -> None:
@@ -27,7 +27,7 @@ class ProgressBar:
         self._bar: Any = None
 
     def __call__(self, step: Progress) -> None:
-        """Show a step."""
+        """Update the bar with a step of the run."""
         self._steps += 1
         if self._hidden or self._steps < 2:
             return

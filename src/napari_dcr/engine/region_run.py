@@ -332,5 +332,5 @@ def _render(
     layout = plane.layout
     place = local_index(layout, region, plane.frame, plane.channel, rows, columns)
     for output, picture in zip(outputs, pictures[-len(outputs) :], strict=True):
-        output[place] = layout.from_planar(plane.finish(own, picture, pictures[0]))
+        output[place] = layout.from_planar(plane.render(own, picture, pictures[0]))
     return own.shape[1] * own.shape[2]

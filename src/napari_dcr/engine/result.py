@@ -1,4 +1,4 @@
-"""What a run yields and returns: its progress and the result with its record."""
+"""Classes that a run yields and returns: its progress and the result with its record."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from napari_dcr.version import __version__
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes
     ----------
     done, total : int
-        Pixels enhanced so far, and in all.
+        Number of pixels that have been enhanced, and that will be enhanced in total.
     message : str
-        What is going on, for people.
+        Description of the current step, for display.
     """
 
     done: int
@@ -35,7 +35,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Enhancement:
-    """A result and how it came about.
+    """A result with the record of the run that produced it.
 
     Attributes
     ----------
@@ -43,16 +43,16 @@ class Enhancement:
         The enhanced image, as `enhance` returns it.
     record : dict
         Options, model, sha256 of the weights, version, device, precision,
-        intensity ranges, warnings about the input and seconds; plain values. For `microscopy` also the noise
-        that was found and, where the result can be read, the reports.
+        intensity ranges, warnings about the input and seconds; plain values. For `microscopy`
+        it also holds the estimated noise and, unless the result is lazy, the reports.
     reports : list of Report
-        One for each channel, where there are any.
+        One report for each channel; empty for `photo` and for lazy results.
     defects : list of Defects
-        Those that were corrected, of each group of planes that was looked at by itself.
+        Corrected sensor defects, one entry for each group of planes that was surveyed together.
     residual : ndarray or None
-        Input minus result, without its gain, if it was asked for.
+        Input minus result, with the result's gain removed, if ``return_residual`` was set.
     uncertainty : ndarray or None
-        Deviation of each pixel's error, if it was asked for.
+        Estimated standard error of each pixel, if ``return_uncertainty`` was set.
     """
 
     image: Any
@@ -72,7 +72,7 @@ def describe_run(
     defects: list[Defects],
     warnings: Iterable[str],
 ) -> dict[str, Any]:
-    """Record of what is done, and with what; plain values.
+    """Record of a run's options, model and estimates, as plain values.
 
     Parameters
     ----------
@@ -82,14 +82,14 @@ def describe_run(
     ranges : list
         Black and white point of each group of planes.
     noise : list
-        Noise of each group of planes, where the model works in counts.
+        Noise of each group of planes, if the model works in counts.
     defects : list
-        Defects of the sensor that were corrected, of each group of planes that has some.
+        Corrected sensor defects of each group of planes.
     warnings : iterable of str
-        What was left alone or read in an unexpected way, see `InputWarning`.
+        Warnings about the input, see `InputWarning`.
     """
     spec = setup.spec
-    found = [d.to_dict() for d in defects if not d.is_empty]
+    corrected = [d.to_dict() for d in defects if not d.is_empty]
     return {
         "options": options.to_dict(),
         "model": setup.model.name,
@@ -98,7 +98,7 @@ def describe_run(
         "axes": layout.axes,
         "ranges": ranges,
         **({"noise": noise} if noise else {}),
-        **({"defects": found} if found else {}),
+        **({"defects": corrected} if corrected else {}),
         "version": __version__,
         "precision": spec.precision,
         "warnings": list(warnings),

@@ -1,4 +1,4 @@
-"""The record of a run in the attributes of the zarr array that it writes."""
+"""The record of a run, stored in the attributes of its zarr array so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 KEY = "napari_dcr"
-"""Attribute under which it stands."""
+"""Name of the attribute that holds the record."""
 
 SECONDS = 1.0
-"""Between updates; parts finished since the last one are done again if the process is killed."""
+"""Interval between updates; if the process is killed, parts finished since then are repeated."""
 
 
 Region = tuple[int | slice, ...]
@@ -22,29 +22,29 @@ Region = tuple[int | slice, ...]
 
 
 class RunRecord:
-    """What a run is, and which of its parts are finished.
+    """Identity of a run and the list of its finished parts.
 
-    Kept in the store itself, so that a run that was killed can go on there.  It
-    is written after the parts that it names, and stores replace attributes
-    atomically, so a part that it names is complete.
+    The record is kept in the store itself, so that an interrupted run can be resumed from it.  It
+    is written after the parts that it lists, and stores replace attributes atomically.  Every
+    part that it lists is therefore complete.
 
     Parameters
     ----------
     array : zarr.Array
-        Written to.
+        Array that the run writes to.
     identity : dict
-        Everything that the pixels depend on but the image's own pixels; plain values.
+        Everything that the result depends on except the image's pixels; plain values.
     parts : int
-        How many there are.
+        Number of parts of the run.
     resume : bool
-        Go on with the run that the array holds, if it holds one.
+        Resume the run that the array holds, if it holds one.
     stamp : callable
-        Gives a checksum of what is stored of a region of the array.
+        Returns a checksum of the stored bytes of a region of the array.
 
     Raises
     ------
     ValueError
-        If it holds another one.
+        If the array holds a run with a different identity.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class RunRecord:
             self._done = np.unpackbits(bits, count=parts).astype(bool)
             if "stamps" in kept:
                 self._stamps = np.frombuffer(base64.b64decode(kept["stamps"]), "<u4").copy()
-            else:  # begun by a version that kept none
+            else:  # the run was started by a version that kept no checksums
                 self._stamps = None
         self.save()
 
     @staticmethod
     def recorded(array: Any) -> dict[str, Any] | None:
-        """Identity of the run that an array holds."""
+        """Identity of the run that an array holds, or None."""
         kept = array.attrs.get(KEY)
         return dict(kept["identity"]) if kept else None
 
@@ -85,31 +85,38 @@ class RunRecord:
             name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name)
         )
         if names:
-            said = ", ".join(f"{n} {theirs.get(n)!r} there and {ours.get(n)!r} here" for n in names)
+            differences = ", ".join(
+                f"{n} was {theirs.get(n)!r} and is now {ours.get(n)!r}" for n in names
+            )
             raise ValueError(
-                f"resume: got a run that is not the one in out: {said};"
-                " give the same arguments, or write elsewhere"
+                f"resume: the interrupted run in out used other arguments: {differences};"
+                " pass the same arguments, or write to another path"
             )
 
     def check_source(self, number: int, digest: str) -> None:
-        """Refuse to go on with another image than the one that was begun with.
+        """Refuse to resume with an image other than the one that the run was started with.
 
         Parameters
         ----------
         number : int
-            Of the linked frames that were surveyed together.
+            Number of the group of planes that were surveyed together.
         digest : str
-            Of their pixels.
+            Digest of the pixels of this group.
+
+        Raises
+        ------
+        ValueError
+            If the digest differs from that of the interrupted run.
         """
         known = self._state["sources"].setdefault(str(number), digest)
         if known != digest:
             raise ValueError(
-                "resume: got an image whose pixels are not those that out was begun with;"
-                " give the same image, or write elsewhere"
+                "resume: the image's pixels differ from those of the interrupted run in out;"
+                " pass the same image, or write to another path"
             )
 
     def is_done(self, part: int, region: Region | None = None) -> bool:
-        """Whether a part was finished, and what is stored of its region, if given, is still that."""
+        """Whether a part is finished; with ``region``, also whether its stored bytes are intact."""
         if not self._done[part]:
             return False
         if region is None or self._stamps is None:
@@ -117,7 +124,7 @@ class RunRecord:
         return int(self._stamps[part]) == self._stamp(self._array, region)
 
     def add(self, part: int, region: Region) -> None:
-        """A part is in the array."""
+        """Record that a part has been written to the array."""
         if self._stamps is not None:
             self._stamps[part] = self._stamp(self._array, region)
         self._done[part] = True
@@ -125,7 +132,7 @@ class RunRecord:
             self.save()
 
     def save(self) -> None:
-        """Write it."""
+        """Write the record to the array's attributes."""
         done = base64.b64encode(np.packbits(self._done).tobytes()).decode()
         state = {**self._state, "done": done}
         if self._stamps is not None:
@@ -134,6 +141,6 @@ class RunRecord:
         self._saved = time.monotonic()
 
     def finish(self, record: dict[str, Any]) -> None:
-        """Add what the finished run was."""
+        """Add the record of the completed run."""
         self._state["record"] = record
         self.save()

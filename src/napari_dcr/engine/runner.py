@@ -1,4 +1,4 @@
-"""The runner: read, compute and write tiles at the same time, within bounded memory."""
+"""Run tiles: read, compute and write at the same time, within bounded memory."""
 
 from __future__ import annotations
 
@@ -17,49 +17,55 @@ import torch
 from numpy.typing import NDArray
 
 from napari_dcr.engine import allocator, devices
-from napari_dcr.engine.parts import Part, Piece, Pieces
+from napari_dcr.engine.parts import Part, TileQueue, TileTask
 from napari_dcr.engine.tiles import Grid, Size, round_up
-from napari_dcr.engine.transfer import staging_for
+from napari_dcr.engine.transfer import transfer_for
 from napari_dcr.network.binning import enhance_binned
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.isolation import isolated
 
 SMALLEST_CORE = 64
-"""Pixels a side below which running out of memory is final."""
+"""Smallest side of a core in pixels; if not even this fits, the run ends with an error."""
 
 AUTOMATIC_PIXELS = {"fp32": 4_400_000, "bf16": 7_300_000, "fp16": 7_300_000}
-"""Most that a window chosen by itself has, 1.5 GB for `photo`: half an image of 8 megapixels, of
-which then less than 10 % overlaps.  Images that two such windows do not cover take half of it:
-there it would buy less."""
+"""Largest window in pixels when the tile size is chosen automatically.
+
+It needs 1.5 GB with `photo`, covers half of an image of 8 megapixels, and keeps the overlap of
+windows below 10 %.  Larger images, which need more than two windows, use half of it, because
+larger windows would reduce their overlap little."""
 
 LARGE_BYTES = 1e9
-"""Most that a window of such an image takes: with all that is read and written beside, 1.5 GB."""
+"""Largest memory of one window of a larger image, in bytes.
+
+Together with the windows that are read and written meanwhile the run then needs 1.5 GB."""
 
 BINNED_BYTES = 40
-"""Bytes per pixel of a window that is binned, for itself, its means and its pictures."""
+"""Bytes per pixel of a binned window: its values, its local means and the network's results."""
 
 BATCH_PIXELS = {"cuda": 1 << 22, "mps": 1 << 20, "cpu": 0}
-"""Windows of one shape, such as small frames of a stack, are computed together up to this
-size, where a window of its own would not keep the device busy.  Not on CPUs: there it saves
-little, and a frame's result would depend in its last bits on the frames beside it."""
+"""Largest batch in pixels, by device type.
+
+Windows of equal shape, such as small frames of a stack, are computed together where a single
+window would not keep the device busy.  CPUs do not batch: it saves little there, and the last
+bits of a frame's result would depend on the other frames of its batch."""
 
 AHEAD = 1
-"""Batches read before they are needed, and batches not yet written."""
+"""Number of batches to read in advance, and of computed batches that may wait to be written."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class TileDone:
-    """A tile was finished.
+    """Event: a tile has been finished and written.
 
     Attributes
     ----------
     pixels : int
         Pixels of its core.
     part : Part
-        What it belongs to.
+        The part that the tile belongs to.
     """
 
     pixels: int
@@ -67,24 +73,31 @@ class TileDone:
 
 
 @dataclass(frozen=True)
-class MemoryShort:
-    """Memory ran out; the rest goes on with less at a time.
+class MemoryBackOff:
+    """Event: memory ran out, and the run continues with smaller tiles or batches.
 
     Attributes
     ----------
     core : int or None
-        New side of a core in pixels; None if it is enough not to take several
-        frames at a time.
+        New side of a core in pixels; None if only batches of several frames are given up.
     """
 
     core: int | None
 
 
 class Loaded(NamedTuple):
-    """A batch of windows that was read: the cores' own values, and what was sent to the device."""
+    """A batch of windows in host memory and on the device.
+
+    Attributes
+    ----------
+    own : list of ndarray
+        Pixels of the cores in the image's own units.
+    upload : object
+        Handle of the transfer to the device, see `Transfer.upload`.
+    """
 
     own: list[NDArray[Any]]
-    sent: Any
+    upload: Any
 
 
 class TileRunner:
@@ -93,25 +106,25 @@ class TileRunner:
     Parameters
     ----------
     network : Cascade
-        In evaluation mode; it is moved and converted once.
+        Network in evaluation mode; it is moved to the device and converted once.
     device : torch.device
     precision : {"fp32", "bf16", "fp16"}
-        Of the convolutions.  Curve and final combination are always fp32.
+        Precision of the convolutions.  The tone curve and the final combination always use fp32.
     depth : int
-        Sub-U-Nets to run.
+        Number of sub-U-Nets to run.
     detail : bool
-        Regional part of the detail modules.
+        Whether to run the regional part of the detail modules.
     tile : int, optional
         Side of a core in pixels; chosen from free memory if None.
     with_base : bool
-        Hand planes the picture of depth 0 too, which leaves part of the noise in.
+        Also return the result of depth 0, which renderings need to keep part of the noise.
 
     Attributes
     ----------
     network : Cascade
-        On its device, in float32.
+        The network on its device, in float32.
     local : Cascade
-        The same, with the convolutions over pixels in ``precision``.
+        The same network, with the convolutions over pixels in ``precision``.
     """
 
     def __init__(
@@ -132,21 +145,33 @@ class TileRunner:
         self._fixed_tile = tile
         self._limit = self._found = sys.maxsize
         self.batch_pixels = BATCH_PIXELS.get(device.type, 0)
-        self._staging = staging_for(device)
+        self._transfer = transfer_for(device)
         self._window_bytes = 0.0
 
     def grid(self, height: int, width: int, binning: tuple[int, int] = (1, 1)) -> Grid:
-        """How planes of this size are cut, at a binning."""
+        """Tile grid of planes of this size, for a binning along (y, x)."""
         most = max(binning)
         halo = self.network.receptive_field(self.depth)
         halo = most * halo + most // 2 if halo else 0
         return Grid(height, width, halo, most * self.network.stride, binning)
 
     def part_size(self, grid: Grid, unit: Size = (1, 1), part: Size | None = None) -> Size:
-        """Rows and columns to write at once: multiples of ``unit``, what must be.
+        """Rows and columns of the parts that are written at once.
 
-        One tile, of the size that the user fixed or that is best for the free
-        memory; several if the unit, or a ``part`` that is given, is larger.
+        Parameters
+        ----------
+        grid : Grid
+            Tile grid of the planes.
+        unit : tuple of int
+            Rows and columns that the sink must write at once; the result is a multiple of it.
+        part : tuple of int, optional
+            Size of the parts if it is already fixed, as when a run is resumed.
+
+        Returns
+        -------
+        tuple of int
+            The size of one tile, which is the user's or the best one for the free memory.
+            If ``unit`` or ``part`` is larger, a part consists of several tiles.
         """
         step = grid.stride
         # Half of what is free is left to the rest of the process and to the system.
@@ -169,56 +194,57 @@ class TileRunner:
             if grid.largest_window(part) > pixels:
                 side = int(pixels**0.5) - 2 * round_up(grid.halo, step)
                 limit = max(SMALLEST_CORE, side // step * step)
-        # What a back-off has found out stays true.
+        # A limit that a back-off has set remains valid.
         self._limit = min(limit, self._found)
         largest = grid.largest_window((min(part[0], self._limit), min(part[1], self._limit)))
-        self._staging.reserve(max(largest, self.batch_pixels))
+        self._transfer.reserve(max(largest, self.batch_pixels))
         self._window_bytes = needed * largest
         return part
 
-    def run(self, grid: Grid, parts: Iterable[Part]) -> Iterator[TileDone | MemoryShort | None]:
+    def run(self, grid: Grid, parts: Iterable[Part]) -> Iterator[TileDone | MemoryBackOff | None]:
         """Enhance parts of planes of one size; closing the generator stops between tiles.
 
-        It gives None where a tile was computed but is still being written, so
-        that it can be closed before every tile.
+        The generator also yields None when a tile has been computed but not yet written, so
+        that the caller can stop before every tile.
 
-        Threads read ahead and write behind while this one computes, a bounded
-        number of tiles each.  The first error closes everything and is raised.
-        When memory runs out, wherever that is, the rest is done in smaller
-        tiles; finished ones are kept.
+        One thread reads and one thread writes, a bounded number of tiles each, while the calling
+        thread computes.  The first error stops all of them and is raised.  When memory runs out
+        in any of them, the remaining work continues in smaller tiles; finished tiles are kept.
 
         Raises
         ------
         MemoryError
-            If not even the smallest core fits, or if the one that the user fixed does not.
+            If the smallest core does not fit, or the tile size that the user has fixed does not.
         """
         if self.device.type == "cpu":
-            with allocator.kept():
-                yield from self._run(Pieces(parts, grid), grid, allocator.Bound(self._window_bytes))
+            with allocator.keep_mapped():
+                yield from self._run(
+                    TileQueue(parts, grid), grid, allocator.Bound(self._window_bytes)
+                )
         else:
-            yield from self._run(Pieces(parts, grid), grid, None)
+            yield from self._run(TileQueue(parts, grid), grid, None)
 
     def _run(
-        self, pieces: Pieces, grid: Grid, mapped: allocator.Bound | None
-    ) -> Iterator[TileDone | MemoryShort | None]:
-        reading: deque[tuple[list[Piece], Future[Loaded]]] = deque()
-        writing: deque[tuple[Piece, Future[bool]]] = deque()
+        self, tasks: TileQueue, grid: Grid, mapped: allocator.Bound | None
+    ) -> Iterator[TileDone | MemoryBackOff | None]:
+        reading: deque[tuple[list[TileTask], Future[Loaded]]] = deque()
+        writing: deque[tuple[TileTask, Future[bool]]] = deque()
         reader = ThreadPoolExecutor(1, "read")
         writer = ThreadPoolExecutor(1, "write")
-        room = next_room = 0  # the first tile is told of before the second one is computed
+        room = next_room = 0  # reports the first tile before the second one is computed
         try:
             while True:
                 while len(reading) <= AHEAD:
-                    if not (batch := pieces.take(self._limit, self.batch_pixels)):
+                    if not (batch := tasks.take(self._limit, self.batch_pixels)):
                         break
                     reading.append((batch, reader.submit(self._load, grid, batch)))
-                failed: list[Piece] = []
+                failed: list[TileTask] = []
                 if writing and (len(writing) > room or not reading or writing[0][1].done()):
-                    piece, stored = writing.popleft()
+                    task, stored = writing.popleft()
                     if self._attempt(stored.result):
-                        yield TileDone(piece.tile.pixels, piece.part)
+                        yield TileDone(task.tile.pixels, task.part)
                     else:
-                        failed = [piece]
+                        failed = [task]
                     del stored
                 elif reading:
                     if mapped is not None:
@@ -229,18 +255,18 @@ class TileRunner:
                         failed = batch
                     else:
                         room, next_room = next_room, AHEAD * len(batch)
-                        for piece, own, picture in zip(batch, *done, strict=True):
-                            stored = writer.submit(self._store, piece, own, picture)
-                            writing.append((piece, stored))
+                        for task, own, picture in zip(batch, *done, strict=True):
+                            stored = writer.submit(self._store, task, own, picture)
+                            writing.append((task, stored))
                         del own, picture, stored
-                    del loading, done  # and with them windows, or what an error holds on to
+                    del loading, done  # releases the windows, also those that an error refers to
                     if not failed:
                         yield None
                 else:
                     return
                 if failed:
-                    # What was read ahead is given up as well: it takes memory.
-                    pieces.put_back([*failed, *(piece for batch, _ in reading for piece in batch)])
+                    # Windows that were read in advance are dropped too, to free their memory.
+                    tasks.put_back([*failed, *(task for batch, _ in reading for task in batch)])
                     for _, job in reading:
                         job.cancel()
                     reading.clear()
@@ -250,21 +276,21 @@ class TileRunner:
             writer.shutdown(wait=True, cancel_futures=True)
 
     def _back_off(
-        self, grid: Grid, failed: list[Piece], reader: Executor, writer: Executor
-    ) -> MemoryShort:
-        """How to go on after some tiles did not fit together.
+        self, grid: Grid, failed: list[TileTask], reader: Executor, writer: Executor
+    ) -> MemoryBackOff:
+        """Choose a smaller batch or tile size after an out-of-memory error.
 
-        A size that the user fixed is not changed behind their back: the largest
-        that does fit is found and named.
+        A tile size that the user has fixed is never changed.  The error then names the largest
+        size that does fit.
         """
         gc.collect()
         devices.release_memory(self.device)
         if len(failed) > 1:
             self.batch_pixels = 0
-            return MemoryShort(None)
+            return MemoryBackOff(None)
         ((part, tile),) = failed
         while True:
-            # The core may be larger than the plane: halve what was really tried.
+            # The core may be larger than the plane, so halve the size that was really used.
             tried = max(stop - start for start, stop in (tile.core_rows, tile.core_columns))
             smaller = round_up(tried // 2, grid.stride)
             if smaller < SMALLEST_CORE:
@@ -274,33 +300,33 @@ class TileRunner:
                 )
             if self._fixed_tile is None:
                 self._limit = self._found = smaller
-                return MemoryShort(smaller)
+                return MemoryBackOff(smaller)
             tile = grid.split(tile, (smaller, smaller))[0]
-            if self._attempt(self._try, grid, Piece(part, tile), reader, writer):
+            if self._attempt(self._try, grid, TileTask(part, tile), reader, writer):
                 raise MemoryError(
                     f"tile: got {self._fixed_tile}, which does not fit into the memory of"
                     f" {self.device}; {smaller} does"
                 )
 
-    def _try(self, grid: Grid, piece: Piece, reader: Executor, writer: Executor) -> bool:
-        """Do a tile, but do not hand it in."""
-        loading = reader.submit(self._load, grid, [piece])
-        (own,), (picture,) = self._compute(grid, [piece], loading)
-        writer.submit(self._finish, piece, own, picture).result()
+    def _try(self, grid: Grid, task: TileTask, reader: Executor, writer: Executor) -> bool:
+        """Compute a tile without writing it."""
+        loading = reader.submit(self._load, grid, [task])
+        (own,), (picture,) = self._compute(grid, [task], loading)
+        writer.submit(self._render, task, own, picture).result()
         return True
 
     def _attempt(self, call: Callable[..., T], *arguments: Any) -> T | None:
-        """Result of a call, or None if memory ran out."""
+        """Return the result of a call, or None if memory ran out."""
         try:
             return call(*arguments)
         except (MemoryError, RuntimeError) as error:
             if not devices.is_out_of_memory(error):
                 raise
-        # Nothing is tried anew within the except block: its traceback keeps the tensors alive.
+        # Retry only after the except block, whose traceback keeps the tensors alive.
         return None
 
-    def _load(self, grid: Grid, batch: list[Piece]) -> Loaded:
-        """Read the windows of tiles of one shape and send them to the device."""
+    def _load(self, grid: Grid, batch: list[TileTask]) -> Loaded:
+        """Read the windows of tiles of equal shape and start their transfer to the device."""
         own = [
             part.plane.read(
                 slice(tile.rows[0], min(tile.rows[1], grid.height)),
@@ -309,12 +335,12 @@ class TileRunner:
             for part, tile in batch
         ]
         dtype = own[0].dtype
-        as_it_is = self._staging.sends_integers and dtype.name in ("uint8", "uint16")
-        # Planes whose defects were corrected are no integers any more.
+        as_it_is = self._transfer.sends_integers and dtype.name in ("uint8", "uint16")
+        # Planes whose defects were corrected hold floats.
         as_it_is = as_it_is and not any(
             isinstance(o, np.ma.MaskedArray) or o.dtype != dtype for o in own
         )
-        # Grey is given to each channel where it is batched with colour.
+        # Grey planes in a batch with colour planes are repeated in every channel.
         colours = max(part.plane.colours for part, _ in batch)
         channels = colours if as_it_is else self.network.config.channels
 
@@ -325,7 +351,7 @@ class TileRunner:
                     window[:, :h, :w] = values[: part.plane.colours]
                 else:
                     part.plane.to_working(values, window[:, :h, :w])
-                # The plane's own remainder up to the stride: the one place where pixels are made up.
+                # Complete the last stride of the plane; no other pixels are ever invented.
                 window[:, h:, :w] = window[:, h - 1 : h, :w]
                 window[:, :, w:] = window[:, :, w - 1 : w]
 
@@ -340,27 +366,29 @@ class TileRunner:
             tables = [part.plane.working_values(dtype) for part, _ in batch]
             beside.append(torch.from_numpy(np.stack(tables)))
         shape = len(batch), channels, *batch[0].shape
-        sent = self._staging.send(shape, dtype if as_it_is else np.dtype(np.float32), fill, *beside)
+        upload = self._transfer.upload(
+            shape, dtype if as_it_is else np.dtype(np.float32), fill, *beside
+        )
         return Loaded(
-            [o[(slice(None), *p.tile.crop)] for o, p in zip(own, batch, strict=True)], sent
+            [o[(slice(None), *p.tile.crop)] for o, p in zip(own, batch, strict=True)], upload
         )
 
     def _compute(
-        self, grid: Grid, batch: list[Piece], loading: Future[Loaded]
+        self, grid: Grid, batch: list[TileTask], loading: Future[Loaded]
     ) -> tuple[list[NDArray[Any]], list[Any]]:
-        """Own values and the network's pictures of the cores of tiles."""
+        """Return the cores' pixels in own units and the network's results for them."""
         loaded = loading.result()
-        return loaded.own, self._staging.compute(loaded.sent, partial(self._run_tiles, batch))
+        return loaded.own, self._transfer.compute(loaded.upload, partial(self._run_tiles, batch))
 
     def _run_tiles(
         self,
-        batch: list[Piece],
+        batch: list[TileTask],
         windows: torch.Tensor,
         rows: torch.Tensor,
         columns: torch.Tensor,
         tables: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
-        """Send windows of one shape through the network; returns the cores (C, h, w)."""
+        """Run the network on windows of equal shape; returns their cores as (C, h, w)."""
         with isolated(self.device), torch.inference_mode():
             if tables is not None:
                 windows = torch.stack([t[w.int()] for t, w in zip(tables, windows, strict=True)])
@@ -376,19 +404,19 @@ class TileRunner:
                 for picture, (_, tile) in zip(pictures, batch, strict=True)
             ]
 
-    def _finish(self, piece: Piece, own: NDArray[Any], picture: Any) -> NDArray[Any]:
-        """Convert a finished tile."""
-        *base, last = np.split(self._staging.fetch(picture), len(self.exits))
-        return piece.part.plane.finish(own, last, *base)
+    def _render(self, task: TileTask, own: NDArray[Any], picture: Any) -> NDArray[Any]:
+        """Convert a finished tile to the units and dtype of the result."""
+        *base, last = np.split(self._transfer.download(picture), len(self.exits))
+        return task.part.plane.render(own, last, *base)
 
-    def _store(self, piece: Piece, own: NDArray[Any], picture: Any) -> bool:
-        """Convert a finished tile and hand it in."""
-        piece.part.put(piece.tile, self._finish(piece, own, picture))
+    def _store(self, task: TileTask, own: NDArray[Any], picture: Any) -> bool:
+        """Convert a finished tile and add it to its part."""
+        task.part.put(task.tile, self._render(task, own, picture))
         return True
 
 
 def _together(conditionings: list[Conditioning]) -> Conditioning:
-    """Conditioning of a batch."""
+    """Concatenate the conditionings of a batch."""
     if len(conditionings) == 1:
         return conditionings[0]
     tones = zip(*(c.tone for c in conditionings), strict=True)

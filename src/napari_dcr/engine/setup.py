@@ -1,4 +1,4 @@
-"""What the options mean for one image: model, device, precision, runner and rendering."""
+"""Resolve the options for one image to a model, device, precision, runner and rendering."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ from napari_dcr.options import Options
 
 @dataclass(frozen=True)
 class RunnerSpec:
-    """What a worker needs to make a runner; the weights are its own.
+    """Everything that a worker process needs to create a runner, except the weights themselves.
 
     Attributes
     ----------
     model, sha256 : str
-        Name or path of the weights, and what they must be.
+        Name or path of the weights, and the checksum that they must have.
     device, precision, depth, detail, tile, with_base
-        See `TileRunner`; ``device`` by the name that ``Options`` takes, found where
-        the block is computed.
+        See `TileRunner`; ``device`` is a name as in ``Options`` and is resolved on the worker.
     """
 
     model: str
@@ -45,7 +44,7 @@ class RunnerSpec:
 
 @dataclass(frozen=True)
 class Setup:
-    """What options mean for an image.
+    """The options of a run, resolved for an image.
 
     Attributes
     ----------
@@ -55,9 +54,9 @@ class Setup:
     rendering : Rendering
     link_frames : bool
     defects : {"auto", "off"} or Defects
-        To find, not to look for, or to correct.
+        Estimate the sensor defects, ignore them, or correct the given ones.
     noise : NoiseModel, optional
-        Where it is known.
+        Noise model of the camera, if the user has given one.
     """
 
     model: weights.Model
@@ -70,7 +69,7 @@ class Setup:
 
     @property
     def defects_key(self) -> str:
-        """Name of the defects: the same for the same ones."""
+        """Key that identifies the defects in records: equal defects have equal keys."""
         return self.defects if isinstance(self.defects, str) else self.defects.sha256
 
     @classmethod
@@ -94,7 +93,7 @@ class Setup:
         tile = None if options.tile == "auto" else options.tile
         rendering = rendering_of(options, model, out_dtype, options.return_uncertainty)
         with_base = rendering.needs_base and depth > 0
-        # A lazy result loads the weights later, maybe from another working folder.
+        # A lazy result loads the weights later, possibly from another working directory.
         is_file = str(options.model).endswith(".safetensors")
         name = str(Path(options.model).absolute() if is_file else options.model)
         spec = RunnerSpec(
@@ -112,31 +111,31 @@ class Setup:
         )
 
     def arrange(self, layout: Layout) -> Layout:
-        """The layout as the model takes it: one that measures takes colours one by one."""
+        """Layout for the model: models that keep intensities process colours one by one."""
         return layout.with_colours_apart() if self.model.is_quantitative else layout
 
 
 def _check_colour(options: Options, model: weights.Model) -> None:
-    """Refuse what would do nothing."""
+    """Refuse colour options that would have no effect with the model."""
     if not model.is_quantitative:
         return
     for name, neutral in (("denoise_colour", None), ("saturation", 1.0)):
         if (value := getattr(options, name)) != neutral:
             raise ValueError(
-                f"{name}: got {value!r} with the model {model.name!r}, which keeps intensities"
-                f" and knows no colour; allowed is {neutral!r}"
+                f"{name}: got {value!r} with the model {model.name!r}, which processes channels"
+                f" separately and has no notion of colour; allowed is {neutral!r}"
             )
 
 
 def load_defects(defects: str | Path | Defects) -> Defects | str:
-    """The defects of an option: those of a file are read."""
+    """Value of the option ``defects``; a path is loaded."""
     if isinstance(defects, Defects) or defects in ("auto", "off"):
         return defects
     return Defects.load(defects)
 
 
 def depth_of(options: Options, model: weights.Model) -> int:
-    """How many sub-U-Nets of a model run."""
+    """Number of sub-U-Nets to run."""
     stages = model.network.stages
     depth = stages if options.depth is None else options.depth
     if depth > stages:
@@ -154,9 +153,9 @@ def precision_of(options: Options, device: torch.device, dtype: np.dtype[Any]) -
 def rendering_of(
     options: Options, model: weights.Model, dtype: np.dtype[Any], uncertainty: bool = False
 ) -> Rendering:
-    """How a model's pictures become the result."""
+    """Rendering that turns the network's output into the result."""
     if model.is_quantitative:
-        # Of a network whose depth 0 is the input itself, part of the denoising is part of all.
+        # Depth 0 of these models is the input itself, so that `denoise` acts like `strength`.
         strength = options.strength * options.denoise
         return Quantitative(strength, options.exposure, dtype, uncertainty)
     colour = options.denoise if options.denoise_colour is None else options.denoise_colour

@@ -1,4 +1,4 @@
-"""Sinks: what results are written to, whole chunks at a time."""
+"""Interface of sinks, which results are written to, whole chunks at a time."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from napari_dcr.engine.tiles import Size
 
 
 class Sink(Protocol):
-    """What a run writes to.
+    """Destination of a result: an array in memory, a zarr or a file.
 
     Attributes
     ----------
     unit : tuple of int
         Rows and columns that must be written at once.
     part : tuple of int or None
-        Rows and columns that an earlier run, which is gone on with, wrote at once.
+        Rows and columns that the interrupted run wrote at once, if this run resumes it.
     """
 
     unit: Size
     part: Size | None
 
     def open(self, part: Size, identity: dict[str, Any], parts: int) -> Any:
-        """The array to write to, of which ``part`` rows and columns will be written at once."""
+        """Open the array to write to; ``part`` rows and columns will be written at once."""
 
     @property
     def record(self) -> RunRecord | None:
-        """Which parts are finished; None where it is not kept."""
+        """Record of the finished parts, or None if the sink cannot be resumed."""
 
     def finish(self, record: dict[str, Any]) -> Iterator[str]:
-        """Complete the result; yields what it is at."""
+        """Complete the result; yields messages about its progress."""
 
     @property
     def result(self) -> Any:
-        """What the caller gets."""
+        """The result that `enhance` returns."""
 
     def close(self) -> None:
-        """Close what is open, whether or not the run was finished."""
+        """Close all open files, whether or not the run was completed."""

@@ -1,4 +1,4 @@
-"""Sources: arrays that are read window by window, each stored chunk decoded about once."""
+"""Sources: arrays that are read window by window and decode each stored chunk about once."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from napari_dcr.image.missing import is_value_of, mark
 from napari_dcr.input_warnings import InputWarnings
 
 CACHE_BYTES = 64 << 20
-"""Decoded pixels that a source keeps, for the halo of the next tile."""
+"""Size of the cache of decoded chunks, which the halo of the next tile reads again."""
 
 UNIT_PIXELS = 512
-"""Smaller chunks, such as the strips of a TIFF, are decoded so many rows at a time."""
+"""Smallest side of what is decoded at once; smaller chunks, such as TIFF strips, are combined."""
 
 Index = tuple[int | slice, ...]
 
 
 class Source(Protocol):
-    """What tiles are read from: an array, or something that is indexed like one."""
+    """Array, or object indexed like one, that tiles are read from."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -37,7 +37,7 @@ class Source(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the pixels."""
+        """Dtype of the pixels."""
 
     def __getitem__(self, index: Index, /) -> NDArray[Any]:
         """Read a window."""
@@ -50,9 +50,9 @@ class ChunkedSource:
     ----------
     array : zarr.Array or dask.array.Array
     fetch : callable
-        Reads slices of it as an ndarray.
+        Reads slices of the array as an ndarray.
     unit : tuple of int
-        Shape of what is decoded at once.
+        Shape of the blocks that are decoded at once.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class ChunkedSource:
         self.shape: tuple[int, ...] = tuple(int(n) for n in array.shape)
         self.dtype = np.dtype(array.dtype)
         self._fetch, self._unit = fetch, unit
-        # Units too large to keep some of are not kept: windows are read as they are.
+        # If fewer than eight units fit into the cache, windows are read without it.
         self._kept = CACHE_BYTES // (math.prod(unit) * self.dtype.itemsize)
         self._lock = threading.Lock()
         self._units: OrderedDict[tuple[int, ...], Future[NDArray[Any]]] = OrderedDict()
 
     def __getitem__(self, index: Index) -> NDArray[Any]:
-        """Read a window; slices have a start and a stop, or none of both."""
+        """Read a window; each slice has both a start and a stop, or neither."""
         spans = [
             (i, i + 1) if isinstance(i, int) else i.indices(n)[:2]
             for i, n in zip(index, self.shape, strict=True)
@@ -98,7 +98,7 @@ class ChunkedSource:
         return window if np.ma.is_masked(window) else np.ma.getdata(window)
 
     def _decoded(self, place: tuple[int, ...]) -> NDArray[Any]:
-        """A unit from the cache; of several threads that want it one decodes it."""
+        """Return a unit from the cache; if several threads need it, only one decodes it."""
         with self._lock:
             future = self._units.get(place)
             mine = future is None
@@ -122,7 +122,7 @@ class ChunkedSource:
 
 
 class Region:
-    """A box of a larger array, indexed like the whole of it."""
+    """A box of a larger array, indexed by the coordinates of that array."""
 
     def __init__(self, values: NDArray[Any], origin: tuple[int, ...]) -> None:
         self._values, self._origin = values, origin
@@ -176,34 +176,34 @@ class MarkedSource:
 
 @dataclass(frozen=True)
 class Opened:
-    """An image as it was given, of which no pixel has been read yet.
+    """An opened image whose pixels have not been read yet.
 
     Attributes
     ----------
     array : ndarray, zarr.Array or dask.array.Array
     axes : str, optional
-        A letter per axis, where the image says so itself.
+        One letter per axis, if the image itself defines them.
     fingerprint : callable
-        Returns a string that changes when the pixels do, or None if that
-        cannot be told without going through them in any case.
+        Returns a string that changes when the pixels change, or None if that can only be
+        found out by reading all pixels.
     pyramid : dict, optional
-        OME-Zarr metadata of the multiscale image that the array is a level of.
+        OME-Zarr metadata of the multiscale image of which the array is one level.
     metadata : optional
-        What a file says beside its pixels, for the sink that writes another one.
+        Metadata of a file, for the sink that writes the result to a file.
     samples : str
-        What the samples of a pixel are, where the file says so; see `Layout`.
+        Meaning of the samples of a pixel, if the file defines it; see `Layout`.
     doubt : str
-        What speaks against the axes, for a caller who has not given them.
+        Reason to doubt the axes, reported to callers who have not passed axes themselves.
     nodata : float, optional
-        Value of pixels without data, where the image says so itself.
+        Value of pixels without data, if the image defines one.
     warnings : InputWarnings
-        What was left alone or read in an unexpected way, by whoever opened, surveyed or
-        enhanced the image; the record of the result lists them.
+        Warnings collected while the image is opened, surveyed and enhanced; the record of the
+        result lists them.
     measured : bool
         Whether the format holds measurements, so that the model "auto" is `microscopy`.
     bits : int
-        That integers were recorded with, where the file says so: 4095 of 12 bits is
-        saturated; 0 where it does not.
+        Number of bits that integers were recorded with, so that 4095 counts as saturated in
+        12-bit data; 0 if the file does not define it.
     """
 
     array: Any
@@ -219,7 +219,7 @@ class Opened:
     bits: int = 0
 
     def source(self, layout: Layout) -> Source:
-        """What tiles are read from; windows are masked where pixels are missing."""
+        """Source to read tiles from; its windows are masked where pixels are missing."""
         source: Source
         if isinstance(self.array, np.ndarray):
             source = self.array
@@ -231,14 +231,14 @@ class Opened:
         return MarkedSource(source, layout, self.nodata)
 
     def with_nodata(self, nodata: float | None) -> Opened:
-        """The same image with a no-data value; its own one if that is None."""
+        """The same image with the given no-data value; unchanged if that is None."""
         if nodata is None:
             return self
         dtype = np.dtype(self.array.dtype)
         if dtype.kind in "iuf" and not is_value_of(nodata, dtype):
             self.warnings.add(
-                f"nodata: got {nodata:.9g}, which no pixel of dtype {dtype.name} can have, so none"
-                " is taken as without data"
+                f"nodata: got {nodata:.9g}, which dtype {dtype.name} cannot represent, so no pixel"
+                " is treated as missing"
             )
         return replace(self, nodata=nodata)
 
@@ -250,13 +250,13 @@ class Opened:
             return np.asanyarray(self.array[index])
         except (ValueError, OSError, MemoryError):
             raise
-        except Exception as error:  # codecs raise exceptions of any kind for damaged chunks
+        except Exception as error:  # codecs raise any type of exception for damaged chunks
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(f"image: cannot be read: {reason}") from error
 
 
 def _unit(layout: Layout, chunks: tuple[int, ...]) -> tuple[int, ...]:
-    """A chunk, or several where they are short in y or x."""
+    """Shape of a chunk, or of several chunks together where they are short in y or x."""
     return tuple(
         min(size, max(chunk, UNIT_PIXELS // chunk * chunk) if axis in "yx" else chunk)
         for size, axis, chunk in zip(layout.shape, layout.axes, chunks, strict=True)
@@ -274,14 +274,17 @@ def is_zarr(image: object) -> bool:
 
 
 def lost_dask_threads() -> bool:
-    """Whether dask would wait forever: its threads do not exist in a process that was forked after they began."""
+    """Whether dask's threads are missing, as in a process forked after they were started.
+
+    Dask would wait for them forever.
+    """
     pool = getattr(sys.modules.get("dask.threaded"), "default_pool", None)
     threads = getattr(pool, "_threads", ())
     return bool(threads) and not any(thread.is_alive() for thread in threads)
 
 
 def compute_dask(*collections: Any) -> tuple[Any, ...]:
-    """Compute dask collections; in a forked process, if need be, without dask's threads."""
+    """Compute dask collections, without dask's threads in a forked process that lacks them."""
     from dask.base import compute
     from dask.config import get
 
@@ -291,6 +294,6 @@ def compute_dask(*collections: Any) -> tuple[Any, ...]:
 
 
 def _is(image: object, module: str, name: str) -> bool:
-    # What is not imported cannot be an instance.
+    # If the module has not been imported, the image cannot be an instance of its classes.
     kind = getattr(sys.modules.get(module), name, None)
     return kind is not None and isinstance(image, kind)

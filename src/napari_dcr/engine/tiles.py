@@ -1,4 +1,4 @@
-"""The tile plan: pure geometry, no pixels."""
+"""Geometry of tiles: cores, halos and how a plane is cut; no pixels."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ Size = tuple[int, int]
 Sizes = NDArray[np.int64]
 
 SMALL_OVERLAP = 1.15
-"""Windows over image up to which a cut is made as good as memory allows."""
+"""Ratio of window area to image area that counts as little overlap.
+
+Up to it, the cut with the least overlap is chosen."""
 
 NEARLY = 1.03
-"""How much worse than the best a cut may be that saves memory, beyond that."""
+"""Allowed ratio of a cut's cost to the lowest cost, where a smaller window saves memory."""
 
 
 @dataclass(frozen=True)
 class Tile:
     """One tile of a plane.
 
-    The *core* is what it writes: every pixel of the plane lies in one core.
-    The *window* is what it reads: the core and its halo, on the stride grid.
+    The *core* is the region that the tile writes: every pixel of the plane lies in one core.
+    The *window* is the region that it reads: the core and its halo, on the stride grid.
 
     Attributes
     ----------
     core_rows, core_columns : tuple of int
         Start and stop in pixels of the plane.
     rows, columns : tuple of int
-        Window; may reach past the plane into the remainder that completes the
-        last stride.
+        Start and stop of the window; it may extend past the plane to complete the last stride.
     """
 
     core_rows: tuple[int, int]
@@ -42,13 +43,13 @@ class Tile:
 
     @property
     def pixels(self) -> int:
-        """Pixels of the core."""
+        """Number of pixels in the core."""
         (top, bottom), (left, right) = self.core_rows, self.core_columns
         return (bottom - top) * (right - left)
 
     @property
     def crop(self) -> tuple[slice, slice]:
-        """The core within the window."""
+        """Slices that cut the core out of the window."""
         return tuple(
             slice(core[0] - window[0], core[1] - window[0])
             for core, window in ((self.core_rows, self.rows), (self.core_columns, self.columns))
@@ -62,18 +63,18 @@ def round_up(value: int, step: int) -> int:
 
 @dataclass(frozen=True)
 class Grid:
-    """How planes of one size are cut.
+    """Rules by which planes of one size are cut into tiles.
 
     Attributes
     ----------
     height, width : int
         Size of the plane in pixels.
     halo : int
-        Pixels around a core that its result depends on.
+        Width in pixels of the border around a core that its result depends on.
     stride : int
-        Window origins are multiples of it.
+        Window origins are multiples of this number of pixels.
     binning : (int, int)
-        Pixels along y and x that are averaged before the network sees them.
+        Number of pixels along y and x that are averaged before the network sees them.
     """
 
     height: int
@@ -83,10 +84,10 @@ class Grid:
     binning: tuple[int, int] = (1, 1)
 
     def tile(self, core_rows: Size, core_columns: Size) -> Tile:
-        """The tile of a core.
+        """Tile with the given core.
 
-        The halo is clipped at the plane's border, never padded there, so that
-        the border looks to the network as it does in the whole plane.
+        The halo is clipped at the border of the plane and never padded, so that the network
+        sees the same border as in the whole plane.
         """
         return Tile(
             core_rows,
@@ -103,7 +104,7 @@ class Grid:
     def cut(self, core: Size) -> list[Tile]:
         """Cut the plane into cores of at most this size.
 
-        The last tile of a row or column shrinks; it never shifts off the grid.
+        The last tile of a row or column is smaller; its origin stays on the grid.
         """
         return self.split(Tile((0, self.height), (0, self.width), (0, 0), (0, 0)), core)
 
@@ -117,7 +118,7 @@ class Grid:
         ]
 
     def largest_window(self, core: Size) -> int:
-        """Pixels of the largest window that cores of this size need."""
+        """Number of pixels of the largest window that cores of this size need."""
         high, wide = (
             self._windows(np.array([c]), size)[0]
             for c, size in zip(core, (self.height, self.width), strict=True)
@@ -125,24 +126,24 @@ class Grid:
         return int(high * wide)
 
     def best_core(self, pixels: int, unit: Size) -> Size:
-        """The core with the least overlap whose window has at most ``pixels``.
+        """Core size with the least overlap whose window has at most ``pixels`` pixels.
 
-        Overlap is computed twice, so it is what a cut costs: an image that is
-        wider than high is cut into columns before it is cut into rows.  Where it
-        cannot be small, as in images much larger than a window, the smallest
-        window that is nearly as good is taken: memory buys little there.
+        Overlapping pixels are computed more than once, so the overlap is the cost of a cut.  An
+        image that is wider than high is therefore cut into columns before it is cut into rows.
+        In images much larger than a window the overlap cannot be small; there, the smallest
+        window with nearly the lowest cost is chosen, because more memory would gain little.
 
         Parameters
         ----------
         pixels : int
-            Largest window.
+            Largest allowed window in pixels.
         unit : tuple of int
-            A core's sides are multiples of these.
+            Rows and columns; the sides of the core are multiples of these.
 
         Returns
         -------
         tuple of int
-            The smallest core, one unit, if no window is small enough.
+            Rows and columns of the core; one unit if no window is small enough.
 
         Examples
         --------
@@ -164,14 +165,14 @@ class Grid:
         return int(rows[row]), int(columns[column])
 
     def _choices(self, size: int, unit: int) -> tuple[Sizes, Sizes, Sizes]:
-        """Cores along one axis, their windows, and the sum of all windows of each."""
+        """Candidate core sizes along one axis, their windows, and the sum of all their windows."""
         halo = round_up(self.halo, self.stride)
         pieces = np.geomspace(1, -(-size // unit), 256).round().astype(np.int64)
         core = np.unique(-(-size // (pieces * unit)) * unit)
         return core, self._windows(core, size), size + 2 * halo * (-(-size // core) - 1)
 
     def _windows(self, core: Sizes, size: int) -> Sizes:
-        """The largest windows that cores need along an axis; of two, each has one neighbour."""
+        """Largest windows that cores need along an axis; with two tiles, each has one neighbour."""
         sides = np.minimum(2, -(-size // core) - 1)
         halo = round_up(self.halo, self.stride)
         return np.minimum(round_up(size, self.stride), core + sides * halo)

@@ -15,11 +15,11 @@ from torch import Tensor
 Fill = Callable[[NDArray[Any]], None]
 """Writes a batch of windows into an array."""
 
-Work = Callable[..., list[Tensor]]
+Computation = Callable[..., list[Tensor]]
 """Computes pictures from the tensors that were sent to the device."""
 
 
-class Staging(Protocol):
+class Transfer(Protocol):
     """Transfers of tiles between host and device memory.
 
     Three threads use it: one reads and sends, one computes, one fetches and writes.
@@ -35,22 +35,24 @@ class Staging(Protocol):
     def reserve(self, pixels: int) -> None:
         """Prepare for batches of up to this many pixels."""
 
-    def send(self, shape: Sequence[int], dtype: np.dtype[Any], fill: Fill, *more: Tensor) -> Any:
+    def upload(self, shape: Sequence[int], dtype: np.dtype[Any], fill: Fill, *more: Tensor) -> Any:
         """Let ``fill`` write windows and start sending them, together with further tensors."""
 
-    def compute(self, sent: Any, work: Work) -> list[Any]:
-        """Start computing pictures from what was sent."""
+    def compute(self, upload: Any, work: Computation) -> list[Any]:
+        """Start computing pictures from what was uploaded."""
 
-    def fetch(self, picture: Any) -> NDArray[np.float32]:
+    def download(self, picture: Any) -> NDArray[np.float32]:
         """Wait for a picture and return it; it is valid until the next one is fetched."""
 
 
-def staging_for(device: torch.device) -> Staging:
+def transfer_for(device: torch.device) -> Transfer:
     """The transfer that suits a device."""
-    return Staged(Cuda(device)) if device.type == "cuda" else Direct(device)
+    return (
+        AsynchronousTransfer(Cuda(device)) if device.type == "cuda" else SynchronousTransfer(device)
+    )
 
 
-class Direct:
+class SynchronousTransfer:
     """Synchronous transfer for a CPU, or for a device that shares the host's memory."""
 
     sends_integers = False
@@ -61,7 +63,7 @@ class Direct:
     def reserve(self, pixels: int) -> None:
         """Do nothing: memory is allocated for every window."""
 
-    def send(
+    def upload(
         self, shape: Sequence[int], dtype: np.dtype[Any], fill: Fill, *more: Tensor
     ) -> tuple[Tensor, ...]:
         """Allocate and fill windows."""
@@ -69,11 +71,11 @@ class Direct:
         fill(windows.numpy())
         return windows, *more
 
-    def compute(self, sent: tuple[Tensor, ...], work: Work) -> list[Tensor]:
+    def compute(self, upload: tuple[Tensor, ...], work: Computation) -> list[Tensor]:
         """Compute the pictures and copy them to the host."""
-        return [picture.cpu() for picture in work(*(tensor.to(self._device) for tensor in sent))]
+        return [picture.cpu() for picture in work(*(tensor.to(self._device) for tensor in upload))]
 
-    def fetch(self, picture: Tensor) -> NDArray[np.float32]:
+    def download(self, picture: Tensor) -> NDArray[np.float32]:
         """Return a picture as an array."""
         return picture.numpy()
 
@@ -93,7 +95,7 @@ class Event(Protocol):
 
 
 class Accelerator(Protocol):
-    """The operations that `Staged` needs from a device with its own memory and streams.
+    """The operations that `AsynchronousTransfer` needs from a device with its own memory and streams.
 
     Attributes
     ----------
@@ -108,7 +110,7 @@ class Accelerator(Protocol):
     def stream(self) -> Stream:
         """Create a stream."""
 
-    def on(self, stream: Stream) -> AbstractContextManager[Any]:
+    def submit_to(self, stream: Stream) -> AbstractContextManager[Any]:
         """Context manager that submits this thread's work to a stream."""
 
     def record(self, stream: Stream | None = None) -> Event:
@@ -117,7 +119,7 @@ class Accelerator(Protocol):
     def copy(self, target: Tensor, source: Tensor) -> None:
         """Start copying between page-locked and device memory."""
 
-    def lend(self, tensor: Tensor, stream: Stream) -> None:
+    def record_stream(self, tensor: Tensor, stream: Stream) -> None:
         """Keep a tensor's memory from being reused until another stream has finished with it."""
 
 
@@ -140,7 +142,7 @@ class Cuda:
         """Create a stream."""
         return torch.cuda.Stream(self.device)
 
-    def on(self, stream: Any) -> AbstractContextManager[Any]:
+    def submit_to(self, stream: Any) -> AbstractContextManager[Any]:
         """Context manager that submits this thread's work to a stream."""
         return torch.cuda.stream(stream)
 
@@ -154,12 +156,12 @@ class Cuda:
         """Start copying between page-locked and device memory."""
         target.copy_(source, non_blocking=True)
 
-    def lend(self, tensor: Tensor, stream: Any) -> None:
+    def record_stream(self, tensor: Tensor, stream: Any) -> None:
         """Keep a tensor's memory from being reused until another stream has finished with it."""
         tensor.record_stream(stream)
 
 
-class Ring:
+class BufferRing:
     """Page-locked buffers that one thread uses in turn.
 
     Parameters
@@ -201,7 +203,7 @@ class Ring:
         self._copied[self._turn] = event
 
 
-class Sent(NamedTuple):
+class Upload(NamedTuple):
     """Tensors on their way to the device."""
 
     tensors: tuple[Tensor, ...]
@@ -215,7 +217,7 @@ class Computing(NamedTuple):
     finished: Event
 
 
-class Staged:
+class AsynchronousTransfer:
     """Asynchronous transfer: upload, computation and download each have a stream.
 
     Windows pass through two page-locked buffers: while the device copies from one,
@@ -232,47 +234,52 @@ class Staged:
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
         self._up, self._middle, self._down = (accelerator.stream() for _ in range(3))
-        self._windows, self._pictures = Ring(accelerator, 2), Ring(accelerator, 1)
+        self._windows, self._pictures = BufferRing(accelerator, 2), BufferRing(accelerator, 1)
         self._pixels = 0
 
     def reserve(self, pixels: int) -> None:
         """Allocate for batches of up to this many pixels when the first one arrives."""
         self._pixels = max(self._pixels, pixels)
 
-    def send(self, shape: Sequence[int], dtype: np.dtype[Any], fill: Fill, *more: Tensor) -> Sent:
+    def upload(
+        self, shape: Sequence[int], dtype: np.dtype[Any], fill: Fill, *more: Tensor
+    ) -> Upload:
         """Fill a buffer and start copying it to the device."""
         windows = self._windows.take(self._pixels * shape[1], shape, dtype)
         fill(windows.numpy())
-        with self._accelerator.on(self._up):
+        with self._accelerator.submit_to(self._up):
             # Copying these small tensors blocks, so it comes before the windows.
             beside = [tensor.to(self._accelerator.device) for tensor in more]
             there = torch.empty(windows.shape, dtype=windows.dtype, device=self._accelerator.device)
             self._accelerator.copy(there, windows)
         arrived = self._accelerator.record(self._up)
         self._windows.copied(arrived)
-        return Sent((there, *beside), arrived)
+        return Upload((there, *beside), arrived)
 
-    def compute(self, sent: Sent, work: Work) -> list[Computing]:
+    def compute(self, upload: Upload, work: Computation) -> list[Computing]:
         """Queue the computation after the upload; returns before it has finished."""
         accelerator = self._accelerator
         # The conditioning was computed in this thread's own stream.
         self._middle.wait_event(accelerator.record())
-        self._middle.wait_event(sent.arrived)
-        for tensor in sent.tensors:
-            accelerator.lend(tensor, self._middle)
+        self._middle.wait_event(upload.arrived)
+        for tensor in upload.tensors:
+            accelerator.record_stream(tensor, self._middle)
         # TensorFloat-32 has a mantissa of 10 bits: tiled results would differ from whole ones.
-        with accelerator.on(self._middle), torch.backends.cudnn.flags(True, allow_tf32=False):
-            pictures = [picture.contiguous() for picture in work(*sent.tensors)]
+        with (
+            accelerator.submit_to(self._middle),
+            torch.backends.cudnn.flags(True, allow_tf32=False),
+        ):
+            pictures = [picture.contiguous() for picture in work(*upload.tensors)]
             finished = accelerator.record(self._middle)
         return [Computing(picture, finished) for picture in pictures]
 
-    def fetch(self, computing: Computing) -> NDArray[np.float32]:
+    def download(self, computing: Computing) -> NDArray[np.float32]:
         """Copy a finished picture to the host and wait for the copy."""
         accelerator, picture = self._accelerator, computing.picture
         here = self._pictures.take(self._pixels * len(picture), picture.shape, np.dtype(np.float32))
         self._down.wait_event(computing.finished)
-        accelerator.lend(picture, self._down)
-        with accelerator.on(self._down):
+        accelerator.record_stream(picture, self._down)
+        with accelerator.submit_to(self._down):
             accelerator.copy(here, picture)
         copied = accelerator.record(self._down)
         self._pictures.copied(copied)
