@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import napari_dcr
-from napari_dcr.enhancement import drain
+from napari_dcr.enhancement import run_to_completion
 from napari_dcr.image.intensity import DTYPES
 from napari_dcr.io import formats
 from napari_dcr.training.evaluation import metrics
@@ -230,7 +230,7 @@ def test_byte_order_and_strides_do_not_matter(dim_rgb: NDArray[np.uint8]) -> Non
 
 
 def test_record_says_how_it_came_about(dim_rgb: NDArray[np.uint8]) -> None:
-    enhancement = drain(
+    enhancement = run_to_completion(
         napari_dcr.enhance_steps(dim_rgb, napari_dcr.Options(depth=2, device="cpu"))
     )
     record = enhancement.record

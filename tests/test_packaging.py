@@ -45,7 +45,7 @@ def artifacts(source: Path) -> dict[str, Path]:
 def clean_environment(folder: Path) -> Path:
     """A virtual environment that has this one's packages, but nothing of napari-dcr.
 
-    Linked, not installed: the tests need no network.
+    GroupConditioning, not installed: the tests need no network.
     """
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"

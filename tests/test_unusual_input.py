@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 import napari_dcr
 from napari_dcr.engine import devices
 from napari_dcr.engine.region_run import RegionEnhancer
-from napari_dcr.enhancement import drain, enhance_pyramid_steps
+from napari_dcr.enhancement import enhance_pyramid_steps, run_to_completion
 from napari_dcr.image.intensity import Histogram, find_scale
 from napari_dcr.io.formats import open_image
 from napari_dcr.network import weights
@@ -55,7 +55,7 @@ def run(image: Any, **options: Any) -> tuple[Any, Record]:
     """The result and its record, without the Python warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", napari_dcr.InputWarning)
-        done = drain(napari_dcr.enhance_steps(image, Options(**options)))
+        done = run_to_completion(napari_dcr.enhance_steps(image, Options(**options)))
     return done.image, done.record
 
 
@@ -161,7 +161,7 @@ def test_masked_pixels_count_nowhere_and_stay_masked(options: Record, kind: str)
         if kind == "region":
             region = (slice(0, 96), slice(8, 112))
             steps = RegionEnhancer(open_image(masked)).steps(Options(**options), region)
-            return drain(steps).image
+            return run_to_completion(steps).image
         return run(masked, **options)[0]
 
     quiet_result, loud_result = enhanced(image), enhanced(loud)
@@ -434,7 +434,7 @@ def test_the_levels_of_a_pyramid_share_one_tone(levels: int, lazy: bool) -> None
         blocks = fine.reshape(fine.shape[0] // 2, 2, fine.shape[1] // 2, 2)
         pyramid.append(blocks.mean((1, 3)).astype(np.uint16))
     images = [da.from_array(level) for level in pyramid] if lazy else pyramid
-    done = drain(enhance_pyramid_steps(images, Options(**PHOTO)))
+    done = run_to_completion(enhance_pyramid_steps(images, Options(**PHOTO)))
     means = [float(np.asarray(level).mean()) for level in done.image]
     assert np.ptp(means) < 0.015 * means[0]
 
@@ -495,9 +495,9 @@ def test_an_array_that_was_changed_in_place_is_enhanced_anew(options: Record, or
     image = np.array(counts(), order=order)  # type: ignore[call-overload]
     region = (slice(0, 96), slice(0, 112))
     enhancer = RegionEnhancer(open_image(image))
-    drain(enhancer.steps(Options(**options), region))
+    run_to_completion(enhancer.steps(Options(**options), region))
     image //= 9
-    again = drain(enhancer.steps(Options(**options), region)).image
+    again = run_to_completion(enhancer.steps(Options(**options), region)).image
     wanted, _ = run(image, **options)
     assert difference(again, wanted) <= 1
 

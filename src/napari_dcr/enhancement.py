@@ -153,7 +153,7 @@ def enhance(
     with contextlib.ExitStack() as stack:
         if isinstance(progress, (bool, np.bool_)):
             progress = stack.enter_context(ProgressBar()) if progress else None
-        done = drain(enhance_steps(image, options, out, resume, scene), progress)
+        done = run_to_completion(enhance_steps(image, options, out, resume, scene), progress)
     result = [done.image]
     if return_report:
         result.append(done.reports[0] if len(done.reports) == 1 else done.reports)
@@ -178,7 +178,7 @@ if enhance.__doc__ is not None:
     enhance.__doc__ = inspect.cleandoc(enhance.__doc__).replace("{options}", _described_options())
 
 
-def drain(
+def run_to_completion(
     steps: Generator[Progress, None, Enhancement],
     progress: Callable[[Progress], None] | None = None,
 ) -> Enhancement:
@@ -287,10 +287,10 @@ def _steps(
         )
     run = Run(opened, layout, setup, options, uncertainty, finest)
     if sink is None:
-        result = yield from run.lazily()
+        result = yield from run.lazy_result()
     else:
         with contextlib.closing(sink):
-            yield from run.into(sink)
+            yield from run.write_to(sink)
         result = masked_like(opened.array, sink.result)
     reports: list[Report] = []
     residual = None

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 import napari_dcr
 from napari_dcr.engine.region_run import RegionEnhancer
-from napari_dcr.enhancement import drain
+from napari_dcr.enhancement import run_to_completion
 from napari_dcr.image.noise import estimate_noise
 from napari_dcr.io.formats import open_image
 from napari_dcr.network.binning import enhance_binned, local_means
@@ -63,7 +63,7 @@ def test_regions_lazy_and_resumed_results_are_those_of_the_whole(
     whole = napari_dcr.enhance(image, model=lively_counts, depth=1, **FAST)
     options = napari_dcr.Options(model=lively_counts, depth=1, tile=64, **FAST)
     region = slice(40, 130), slice(101, 260)
-    part = drain(RegionEnhancer(open_image(image)).steps(options, region)).image  # type: ignore[arg-type]
+    part = run_to_completion(RegionEnhancer(open_image(image)).steps(options, region)).image  # type: ignore[arg-type]
     np.testing.assert_allclose(part, whole[region], atol=1e-3)
 
     lazily = napari_dcr.enhance(
@@ -76,7 +76,9 @@ def test_regions_lazy_and_resumed_results_are_those_of_the_whole(
         if step.done >= 3 * 64 * 64:
             break
     steps.close()
-    resumed = drain(napari_dcr.enhance_steps(image, options, tmp_path / "out.zarr", resume=True))
+    resumed = run_to_completion(
+        napari_dcr.enhance_steps(image, options, tmp_path / "out.zarr", resume=True)
+    )
     np.testing.assert_allclose(zarr.open_array(tmp_path / "out.zarr")[:], whole, atol=1e-3)
     assert resumed.record["noise"][0]["binning"] == [3, 3]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import napari_dcr
-from napari_dcr.enhancement import drain
+from napari_dcr.enhancement import run_to_completion
 from napari_dcr.training.evaluation import microscopy_checks
 from tests.engine.conftest import recording
 
@@ -29,17 +29,17 @@ def test_channels_are_enhanced_each_by_itself() -> None:
 def test_linked_frames_share_a_curve_and_unlinked_do_not() -> None:
     rng = np.random.default_rng(2)
     stack = np.stack([rng.integers(0, top, (64, 64), np.uint8) for top in (20, 120)])
-    linked = napari_dcr.enhance(stack, **{**FAST, "depth": 0}, axes="tyx")
+    shared = napari_dcr.enhance(stack, **{**FAST, "depth": 0}, axes="tyx")
     alone = napari_dcr.enhance(stack, **{**FAST, "depth": 0}, axes="tyx", link_frames=False)
     # A grey level means the same in every linked frame.
     tables = [
         {int(v): int(r) for v, r in zip(f.ravel(), g.ravel(), strict=True)}
-        for f, g in zip(stack, linked, strict=True)
+        for f, g in zip(stack, shared, strict=True)
     ]
     common = tables[0].keys() & tables[1].keys()
     assert all(tables[0][v] == tables[1][v] for v in common)
     assert (alone[0] == napari_dcr.enhance(stack[0], **{**FAST, "depth": 0})).all()
-    assert (alone != linked).any()
+    assert (alone != shared).any()
 
 
 def test_flicker_of_a_constant_scene_is_below_half_a_percent() -> None:
@@ -57,7 +57,7 @@ def test_channels_are_apart_and_planes_of_a_stack_share_their_noise(lively_count
     np.testing.assert_array_equal(apart[0], napari_dcr.enhance(one, model=lively_counts))
     stack = np.stack([one, recording(1)])
     steps = napari_dcr.enhance_steps(stack, napari_dcr.Options(model=lively_counts))
-    record = drain(steps).record
+    record = run_to_completion(steps).record
     assert len(record["noise"]) == 1
     assert len(record["reports"]) == 1
 
@@ -65,6 +65,6 @@ def test_channels_are_apart_and_planes_of_a_stack_share_their_noise(lively_count
 def test_a_published_noise_estimate_is_used_by_the_door(lively_counts: Path) -> None:
     case = next(microscopy_checks.cases(1, size=128))
     steps = napari_dcr.enhance_steps(case.values, napari_dcr.Options(model=lively_counts))
-    record = drain(steps).record
+    record = run_to_completion(steps).record
     estimate = napari_dcr.estimate_noise(case.values)
     assert record["noise"][0]["gain"] == pytest.approx(estimate.model.gain)

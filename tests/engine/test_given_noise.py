@@ -18,7 +18,7 @@ import napari_dcr
 from napari_dcr import InputWarning, NoiseModel, Options
 from napari_dcr.cli import main
 from napari_dcr.engine.region_run import RegionEnhancer
-from napari_dcr.enhancement import drain
+from napari_dcr.enhancement import run_to_completion
 from napari_dcr.io.formats import open_image
 
 TRUE = NoiseModel.of_camera(2.0, 100.0, 1.5)
@@ -35,7 +35,7 @@ def recording(seed: int = 0) -> NDArray[np.uint16]:
 def test_it_is_taken_everywhere_alike_and_recorded(lively_counts: Path, tmp_path: Path) -> None:
     image = recording()
     options = Options(model=lively_counts, noise=TRUE, **FAST)
-    done = drain(napari_dcr.enhance_steps(image, options))
+    done = run_to_completion(napari_dcr.enhance_steps(image, options))
     found = done.record["noise"][0]
     assert (found["gain"], found["offset"], found["dark"]) == (2.0, 100.0, 9.0)
     assert found["is_given"]
@@ -50,7 +50,7 @@ def test_it_is_taken_everywhere_alike_and_recorded(lively_counts: Path, tmp_path
     lazily = napari_dcr.enhance(da.from_array(image), model=lively_counts, noise=TRUE, **FAST)
     np.testing.assert_array_equal(np.asarray(lazily), done.image)
     region = slice(30, 90), slice(20, 120)
-    part = drain(RegionEnhancer(open_image(image)).steps(options, region)).image  # type: ignore[arg-type]
+    part = run_to_completion(RegionEnhancer(open_image(image)).steps(options, region)).image  # type: ignore[arg-type]
     np.testing.assert_array_equal(part, done.image[region])
     tifffile.imwrite(tmp_path / "in.tif", image)
     command = ["enhance", str(tmp_path / "in.tif"), "-o", str(tmp_path / "out.tif"), "-q"]
@@ -102,5 +102,5 @@ def test_correlation_is_still_found(lively_counts: Path) -> None:
         noise = (np.roll(noise, 1, axis) + 2 * noise + np.roll(noise, -1, axis)) / 6**0.5
     image = (500 + 20 * noise).astype(np.float32)
     options = Options(model=lively_counts, noise=NoiseModel(0, 0, 400.0), **FAST)
-    found = drain(napari_dcr.enhance_steps(image, options)).record["noise"][0]
+    found = run_to_completion(napari_dcr.enhance_steps(image, options)).record["noise"][0]
     assert found["binning"] == [3, 3]

@@ -19,7 +19,7 @@ from napari_dcr.engine import lazy, survey_blocks
 from napari_dcr.engine.conditioning import survey_request
 from napari_dcr.engine.region_run import RegionEnhancer
 from napari_dcr.engine.survey import Surveyor
-from napari_dcr.enhancement import drain, enhance_steps
+from napari_dcr.enhancement import enhance_steps, run_to_completion
 from napari_dcr.image.axes import Layout
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io.formats import open_image
@@ -52,7 +52,7 @@ def test_a_corrected_result_is_the_same_however_it_is_made(
     monkeypatch.setattr(lazy, "SMALLEST_BLOCK", 1)
     image = striped(4, moving)
     options = {**FAST, "model": lively_counts if kind == "counts" else lively_model, "axes": "tyx"}
-    done = drain(enhance_steps(image, Options(**options)))
+    done = run_to_completion(enhance_steps(image, Options(**options)))
     (found,) = done.defects
     assert found.rows is not None
     assert len(found.rows) == (4 if moving else 1)
@@ -66,7 +66,9 @@ def test_a_corrected_result_is_the_same_however_it_is_made(
     delayed = enhance(da.from_array(image, chunks=(2, 65, 64)), **options)
     assert np.allclose(delayed.compute(), done.image, rtol=1e-5, atol=1e-4)
     region = (slice(1, 3), slice(60, 140), slice(50, 130))
-    part = drain(RegionEnhancer(open_image(image)).steps(Options(**options, tile=64), region))
+    part = run_to_completion(
+        RegionEnhancer(open_image(image)).steps(Options(**options, tile=64), region)
+    )
     assert np.allclose(part.image, done.image[region], rtol=1e-5, atol=1e-4)
 
     source = tmp_path / "in.zarr"
@@ -124,7 +126,7 @@ def test_defects_of_a_file_are_corrected(lively_counts: Path, tmp_path: Path) ->
     out, found = enhance(image, **options, return_defects=True)
     found.save(tmp_path / "camera.npz")
     for given_ in (found, tmp_path / "camera.npz", str(tmp_path / "camera.npz")):
-        again = drain(enhance_steps(image, Options(**options, defects=given_)))
+        again = run_to_completion(enhance_steps(image, Options(**options, defects=given_)))
         assert np.allclose(again.image, out, rtol=1e-3, atol=2)
         assert again.record["defects"][0]["sha256"] == found.sha256
     with pytest.raises(ValueError, match="defects: got those of images of 200 x 230"):

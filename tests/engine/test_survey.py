@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import napari_dcr
 from napari_dcr.engine import survey, survey_blocks
 from napari_dcr.engine.survey import Surveyor
-from napari_dcr.engine.survey_blocks import Subject
+from napari_dcr.engine.survey_blocks import SurveyRequest
 from napari_dcr.image.axes import Layout
 from napari_dcr.io.arrays import open_array
 
@@ -43,7 +43,7 @@ def test_survey_is_independent_of_chunking(
         opened = open_array(array)
         layout = Layout.resolve(array.shape)
         source = opened.source(layout)
-        surveyor = Surveyor(Subject(1, height, width, image.dtype, True))
+        surveyor = Surveyor(SurveyRequest(1, height, width, image.dtype, True))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(survey_blocks, "BLOCK", block)
             list(surveyor.add_planes([lambda rows, columns: source[rows, columns][None]]))
@@ -64,13 +64,13 @@ def test_a_second_run_needs_no_survey(
     tmp_path: Path, stack: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[Any] = []
-    look = Subject.look
+    measure = SurveyRequest.measure
 
-    def counted(self: Subject, *arguments: Any) -> Any:
+    def counted(self: SurveyRequest, *arguments: Any) -> Any:
         looked.append(arguments)
-        return look(self, *arguments)
+        return measure(self, *arguments)
 
-    monkeypatch.setattr(Subject, "look", counted)
+    monkeypatch.setattr(SurveyRequest, "measure", counted)
     image = stack.copy() + np.uint16(1)
     on_disk = zarr.create_array(tmp_path / "in.zarr", data=image, chunks=(1, 64, 64))
     for source in (image, on_disk):

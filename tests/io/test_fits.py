@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import napari_dcr
 from napari_dcr.cli import main
-from napari_dcr.enhancement import drain
+from napari_dcr.enhancement import run_to_completion
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import formats
 
@@ -196,7 +196,7 @@ def test_measurements_are_enhanced_by_microscopy_unless_told_otherwise(tmp_path:
     fits.writeto(tmp_path / "in.fits", random((33, 34), "uint16"))
     for asked, expected in (("auto", "microscopy"), ("photo", "photo")):
         options = napari_dcr.Options(model=asked, depth=0, device="cpu")
-        done = drain(napari_dcr.enhance_steps(tmp_path / "in.fits", options))
+        done = run_to_completion(napari_dcr.enhance_steps(tmp_path / "in.fits", options))
         assert done.record["model"] == expected
 
 

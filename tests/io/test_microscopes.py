@@ -20,7 +20,7 @@ from pylibCZIrw import czi
 
 import napari_dcr
 from napari_dcr.cli import main
-from napari_dcr.enhancement import drain
+from napari_dcr.enhancement import run_to_completion
 from napari_dcr.input_warnings import InputWarning
 from tests.io.instruments import write_lif, write_nd2, write_oif, write_sif
 
@@ -177,7 +177,7 @@ def test_saturation_is_that_of_the_files_bits(tmp_path: Path) -> None:
     frames[0, :20, :24] = 4095
     path = write_nd2(tmp_path / "a.nd2", frames, {})
     options = napari_dcr.Options(depth=0, device="cpu", return_report=True)
-    report = drain(napari_dcr.enhance_steps(path, options)).reports[0]
+    report = run_to_completion(napari_dcr.enhance_steps(path, options)).reports[0]
     assert report.saturated == pytest.approx(0.25)
 
 

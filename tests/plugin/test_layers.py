@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import napari_dcr
 from napari_dcr.engine.region_run import RegionEnhancer
-from napari_dcr.enhancement import drain
+from napari_dcr.enhancement import run_to_completion
 from napari_dcr.io.formats import open_image
 from napari_dcr.plugin.axes import layer_axes
 from napari_dcr.plugin.layers import (
@@ -101,9 +101,9 @@ def test_results_keep_where_and_how_their_source_is_shown(kind: str, part: bool)
     options = napari_dcr.Options(depth=0, axes=layer_axes(layer), device="cpu")
     region = middle(layer) if part else None
     if region is None:
-        enhancement = drain(napari_dcr.enhance_steps(np.asarray(pixels), options))
+        enhancement = run_to_completion(napari_dcr.enhance_steps(np.asarray(pixels), options))
     else:
-        enhancement = drain(RegionEnhancer(open_image(pixels)).steps(options, region))  # type: ignore[arg-type]
+        enhancement = run_to_completion(RegionEnhancer(open_image(pixels)).steps(options, region))  # type: ignore[arg-type]
     data, arguments, layer_type = result_layer(layer, enhancement, region)
     result = Image(data, **arguments)
     expected = pixels if region is None else pixels[region]
@@ -141,7 +141,7 @@ def test_stages_lie_where_their_source_does(kind: str) -> None:
     options = napari_dcr.Options(depth=1, axes=layer_axes(layer), device="cpu")
     region = middle(layer)
     steps = RegionEnhancer(open_image(layer_pixels(layer))).steps(options, region, stages=True)
-    data, arguments, _ = stages_layer(layer, drain(steps), region)  # type: ignore[arg-type]
+    data, arguments, _ = stages_layer(layer, run_to_completion(steps), region)  # type: ignore[arg-type]
     stages = Image(data, **arguments)
     assert stages.ndim == layer.ndim + 1
     assert stages.axis_labels == ("stage", *layer.axis_labels)
@@ -186,20 +186,22 @@ def pyramid(pixels: NDArray[Any], levels: int) -> list[Any]:
 
 @pytest.mark.parametrize("link", [True, False])
 @pytest.mark.parametrize(("dtype", "offset"), [("uint16", 100), ("uint16", 900), ("float32", 0.0)])
-def test_all_levels_of_a_photo_are_equally_bright(dtype: str, offset: float, link: bool) -> None:
+def test_all_levels_of_a_photo_are_equally_bright(
+    dtype: str, offset: float, condition_group: bool
+) -> None:
     rng = np.random.default_rng(6)
     y, x = np.mgrid[:256, :320]
     light = 40 + 30 * np.sin(x / 40) * np.cos(y / 30)
     frames = rng.poisson(np.stack([light, 2 * light])) * 4 + rng.normal(offset, 12, (2, 256, 320))
     levels = pyramid((frames if dtype == "uint16" else frames / 900).astype(dtype), 3)
     layer = Image(levels, multiscale=True, contrast_limits=(0, 1000))
-    options = napari_dcr.Options(depth=1, axes="tyx", device="cpu", link_frames=link)
+    options = napari_dcr.Options(depth=1, axes="tyx", device="cpu", link_frames=condition_group)
     (product,) = (x for x in work([Job(layer, options)]) if isinstance(x, Product))
     data, state, _ = result_layer(layer, product.enhancement)
     result = Image(data, **state)
     assert result.multiscale
     alone = napari_dcr.enhance(
-        np.asarray(levels[0]), depth=1, axes="tyx", device="cpu", link_frames=link
+        np.asarray(levels[0]), depth=1, axes="tyx", device="cpu", link_frames=condition_group
     )
     np.testing.assert_array_equal(np.asarray(result.data[0]), alone)
     black = min(black for black, _ in result.metadata["napari_dcr"]["ranges"])
@@ -254,7 +256,7 @@ def test_another_dtype_is_shown_over_its_full_range() -> None:
     layer = Image(np.full((20, 20), 9, np.uint16))
     for output, limits in (("uint8", (0, 255)), ("float32", (0, 1))):
         options = napari_dcr.Options(depth=0, output=output, device="cpu")
-        enhancement = drain(napari_dcr.enhance_steps(layer.data, options))
+        enhancement = run_to_completion(napari_dcr.enhance_steps(layer.data, options))
         _, arguments, _ = result_layer(layer, enhancement)
         assert arguments["contrast_limits"] == limits
 
@@ -308,9 +310,11 @@ def test_what_a_3d_view_shows_of_a_layer_is_kept(part: bool) -> None:
     origin = np.array([2, 10, 0]) * part
     options = napari_dcr.Options(depth=0, axes="zyx", device="cpu")
     if region is None:
-        enhancement = drain(napari_dcr.enhance_steps(layer.data, options))
+        enhancement = run_to_completion(napari_dcr.enhance_steps(layer.data, options))
     else:
-        enhancement = drain(RegionEnhancer(open_image(layer.data)).steps(options, region))  # type: ignore[arg-type]
+        enhancement = run_to_completion(
+            RegionEnhancer(open_image(layer.data)).steps(options, region)
+        )  # type: ignore[arg-type]
     data, arguments, _ = result_layer(layer, enhancement, region)
     result = Image(data, **arguments)
     names = ("depiction", "rendering", "attenuation", "iso_threshold", "interpolation2d")
@@ -334,8 +338,8 @@ def test_colours_of_any_dtype_have_the_limits_of_their_dtype(
     light = np.random.default_rng(0).random((40, 50, 3)) * 0.05
     layer = Image((light * full).astype(dtype), rgb=True)
     options = napari_dcr.Options(depth=0, output=output, device="cpu")
-    record = drain(napari_dcr.enhance_steps(layer.data, options)).record
-    enhancement = drain(napari_dcr.enhance_steps(layer.data, options))
+    record = run_to_completion(napari_dcr.enhance_steps(layer.data, options)).record
+    enhancement = run_to_completion(napari_dcr.enhance_steps(layer.data, options))
     data, arguments, _ = result_layer(layer, enhancement)
     result = Image(data, **arguments)
     if output == "uint8":  # napari draws these as they are

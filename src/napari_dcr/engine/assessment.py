@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.groups import Group, groups
-from napari_dcr.engine.linking import Linked
 from napari_dcr.engine.planes import read_corrected, read_plane
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.missing import missing
@@ -24,7 +24,7 @@ def assess_result(
     source: Any,
     result: Any,
     layout: Layout,
-    linked: Callable[[int], Linked],
+    conditioning_of: Callable[[int], GroupConditioning],
     model: Model,
     exposure: float,
     warnings: InputWarnings,
@@ -39,7 +39,7 @@ def assess_result(
         Arrays with the same indices.
     layout : Layout
         Layout of both arrays.
-    linked : callable
+    conditioning_of : callable
         Returns the conditioning that the planes of a channel share.
     model : Model
         Model that produced the result.
@@ -60,7 +60,7 @@ def assess_result(
     frames = list(layout.frames())
     reports = []
     for channel in range(layout.channels):
-        shared = linked(channel)
+        shared = conditioning_of(channel)
         doubts = warnings.of_channel(channel)
         if shared.noise is None:
             reports.append(Report.of_nothing(doubts))
@@ -103,7 +103,7 @@ def raise_hot_pixel_uncertainty(
     layout: Layout,
     frame: tuple[int, ...],
     channel: int,
-    linked: Linked,
+    shared: GroupConditioning,
     gain: float,
 ) -> None:
     """Raise the uncertainty of hot pixels, whose values were interpolated from their neighbours.
@@ -120,18 +120,18 @@ def raise_hot_pixel_uncertainty(
         Index of the plane on the stepped axes.
     channel : int
         Index of the plane's channel.
-    linked : Linked
+    shared : GroupConditioning
         Conditioning of the plane.
     gain : float
         Factor between the units of the source and of the result.
     """
-    noise = linked.noise_in_own_units()
-    if linked.defects is None or noise is None:
+    noise = shared.noise_in_own_units()
+    if shared.defects is None or noise is None:
         return
-    for _, y, x in linked.defects.hot.tolist():
+    for _, y, x in shared.defects.hot.tolist():
         rows = slice(max(0, y - 2), min(layout.height, y + 3))
         columns = slice(max(0, x - 2), min(layout.width, x + 3))
-        near = read_corrected(source, layout, frame, channel, rows, columns, linked.defects)[0]
+        near = read_corrected(source, layout, frame, channel, rows, columns, shared.defects)[0]
         gone = missing(near)
         near = np.ma.getdata(near if gone is None else near[~gone]).astype(np.float64)
         if not near.size:

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine.doubts import describe_doubts, find_padding
+from napari_dcr.engine.group_conditioning import GroupConditioning, condition_group
 from napari_dcr.engine.groups import Group
-from napari_dcr.engine.linking import Linked, link
 from napari_dcr.engine.planes import ArrayPlane, read_plane
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import MarkedSource, Opened, Region, Source, compute_dask, is_dask
 from napari_dcr.engine.survey import REMEMBERED, SURVEYS, Survey, Surveyor
-from napari_dcr.engine.survey_blocks import Block, Subject
+from napari_dcr.engine.survey_blocks import Block, SurveyRequest
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defect_survey import without_defects
 from napari_dcr.image.defects import Defects
@@ -46,7 +46,7 @@ class ImageConditioning:
         self._opened, self._finest = opened, finest
         self._fingerprint: object = None
         self._sources: dict[Layout, Source] = {}
-        self._known: OrderedDict[tuple[Any, ...], Linked] = OrderedDict()
+        self._known: OrderedDict[tuple[Any, ...], GroupConditioning] = OrderedDict()
 
     def source(self, layout: Layout) -> Source:
         """What tiles are read from."""
@@ -61,7 +61,7 @@ class ImageConditioning:
 
     def condition(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange
-    ) -> Iterator[Linked | None]:
+    ) -> Iterator[GroupConditioning | None]:
         """Survey a group of planes and condition the network on it.
 
         Parameters
@@ -74,7 +74,7 @@ class ImageConditioning:
 
         Yields
         ------
-        Linked or None
+        GroupConditioning or None
             None after each block of the survey; last, what the planes share.
         """
         if self._finest is not None and not setup.model.is_quantitative:
@@ -130,7 +130,7 @@ class ImageConditioning:
             if defects is not None:
                 mean = without_defects(survey.thumbnail, defects, most)
                 survey = replace(survey, thumbnail=mean)
-            self._known[key] = linked = link(
+            self._known[key] = shared = condition_group(
                 survey,
                 input_range,
                 self._dtype,
@@ -140,7 +140,7 @@ class ImageConditioning:
                 defects,
                 setup.noise,
             )._replace(padding=padding)
-            doubts = list(describe_doubts(survey, linked, self._dtype, group, layout))
+            doubts = list(describe_doubts(survey, shared, self._dtype, group, layout))
             if setup.noise is not None and survey.noise is not None and len(survey.noise):
                 found = fit_noise(survey.noise, self._dtype.kind in "iu")
                 told = setup.noise.in_unit(survey.unit)
@@ -155,29 +155,29 @@ class ImageConditioning:
 
     def _condition_on_finest(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange
-    ) -> Iterator[Linked | None]:
+    ) -> Iterator[GroupConditioning | None]:
         assert self._finest is not None
         finest = Layout(tuple(self._finest._opened.array.shape), layout.axes)
         reduced = finest.frame_shape != layout.frame_shape  # along the stepped axes, too
         if reduced:
             group = Group(group.channel, None)
-        for linked in self._finest.condition(group, finest, setup, input_range):
+        for shared in self._finest.condition(group, finest, setup, input_range):
             # What is missing is found pixel by pixel, too.
             # Coarser levels show means of the finest one's columns and pixels.
-            left_alone = {} if linked is None or reduced else linked.left_alone
-            yield linked and linked._replace(left_alone=left_alone, defects=None)
+            left_alone = {} if shared is None or reduced else shared.left_alone
+            yield shared and shared._replace(left_alone=left_alone, defects=None)
 
     def plane(
-        self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup, linked: Linked,
+        self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup, shared: GroupConditioning,
         target: Any = None, uncertainty: Any = None,
     ) -> ArrayPlane:  # fmt: skip
         """One plane of the image, to be enhanced into ``target``."""
         number = Group.of(frame, channel, setup.link_frames).position(frame, layout)
         return ArrayPlane(
             self.source(layout), target, layout, frame, channel,
-            setup.model.network.config.channels, linked.scale,
-            linked.rendering(setup.rendering, number), uncertainty, linked.defects_of(number),
-            linked.padding,
+            setup.model.network.config.channels, shared.scale,
+            shared.rendering(setup.rendering, number), uncertainty, shared.defects_of(number),
+            shared.padding,
         )  # fmt: skip
 
     @property
@@ -229,10 +229,10 @@ def survey_request(
     counts: bool,
     defects: bool = False,
     frames: int = 1,
-) -> Subject:
+) -> SurveyRequest:
     """What a survey of a group of planes of so many colours has to find out."""
     grey = colours == 1
-    return Subject(
+    return SurveyRequest(
         colours,
         layout.height,
         layout.width,
@@ -306,7 +306,7 @@ def _survey_lazily(
     """
     from dask.delayed import delayed
 
-    look = delayed(_look, pure=False)
+    measure = delayed(_measure, pure=False)
 
     def pixels(frame: tuple[int, ...], rows: slice, columns: slice) -> Any:
         box = layout.index(frame, channel, rows, columns, slice(None))
@@ -317,8 +317,8 @@ def _survey_lazily(
         return opened.array[whole], tuple(i.start or 0 for i in whole)
 
     work = (
-        look(
-            surveyor.subject,
+        measure(
+            surveyor.request,
             layout,
             opened.nodata,
             frame,
@@ -328,7 +328,7 @@ def _survey_lazily(
             *pixels(frame, rows, columns),
         )
         for frame in frames
-        for rows, columns in surveyor.subject.blocks
+        for rows, columns in surveyor.request.blocks
     )
     while some := list(islice(work, BLOCKS_AT_ONCE)):
         for block in compute_dask(*some):
@@ -336,11 +336,11 @@ def _survey_lazily(
         yield
 
 
-def _look(
-    subject: Subject, layout: Layout, nodata: float | None, frame: tuple[int, ...], channel: int,
+def _measure(
+    request: SurveyRequest, layout: Layout, nodata: float | None, frame: tuple[int, ...], channel: int,
     rows: slice, columns: slice, pixels: NDArray[Any], origin: tuple[int, ...],
 ) -> Block:  # fmt: skip
     """Survey a block of a plane, of which ``pixels`` begin at ``origin``."""
     source = MarkedSource(Region(pixels, origin), layout, nodata)
     read = _colours(source, layout, frame, channel)
-    return subject.look(read(rows, columns), rows.start, columns.start)
+    return request.measure(read(rows, columns), rows.start, columns.start)

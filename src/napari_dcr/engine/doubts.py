@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.groups import Group
-from napari_dcr.engine.linking import Linked
 from napari_dcr.engine.survey import Survey
 from napari_dcr.engine.survey_blocks import Extreme
 from napari_dcr.image.axes import Layout
@@ -22,7 +22,7 @@ FILL = 0.01
 
 
 def describe_doubts(
-    survey: Survey, linked: Linked, dtype: np.dtype[Any], group: Group, layout: Layout
+    survey: Survey, shared: GroupConditioning, dtype: np.dtype[Any], group: Group, layout: Layout
 ) -> Iterator[str]:
     """Say which planes are left alone and why, and what looks unlike a measurement.
 
@@ -33,7 +33,7 @@ def describe_doubts(
     """
     frames = group.frames(layout)
     reasons: dict[str, list[str]] = {}
-    for number, reason in linked.left_alone.items():
+    for number, reason in shared.left_alone.items():
         reasons.setdefault(reason, []).append(layout.place(frames[number], group.channel))
     for reason, places in reasons.items():
         named = ", ".join(places[:3]) + f" and {len(places) - 3} more" * (len(places) > 3)
@@ -42,20 +42,20 @@ def describe_doubts(
     if not name and layout.channels > 1:
         name = f"channel {group.channel + 1}/{layout.channels}"
     name = name or "image"
-    if len(linked.left_alone) == len(frames):
+    if len(shared.left_alone) == len(frames):
         return
-    if linked.light == 0:
+    if shared.light == 0:
         mean = survey.thumbnail.mean()
-        if mean > (linked.scale.black + linked.scale.white) / 2:
+        if mean > (shared.scale.black + shared.scale.white) / 2:
             yield f"{name}: it is bright already, with a mean of {mean:.4g}; left as it is"
         else:
             yield f"{name}: there is no light to bring out, less than two levels of 255; left as it is"
-    if linked.noise is not None and not _is_noisy(survey, linked.noise, dtype):
+    if shared.noise is not None and not _is_noisy(survey, shared.noise, dtype):
         yield f"{name}: no noise was found, so next to nothing is taken out"
     for fill in survey.fills:
         share = f"{fill.count / survey.pixels:.2%}"
         what = f"nodata: {share} of the pixels of {name} have the value {fill.value:.9g}"
-        if fill.value in linked.padding:
+        if fill.value in shared.padding:
             yield (
                 f"{what}, apart from all others and in solid areas; they are taken as pixels"
                 f" without data, as if you had given nodata={fill.value:.9g}"

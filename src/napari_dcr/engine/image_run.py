@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from napari_dcr.engine.assessment import assess_result, raise_hot_pixel_uncertainty, residual_of
 from napari_dcr.engine.conditioning import ImageConditioning
+from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.groups import Group, groups
 from napari_dcr.engine.lazy import Job, lazy_array
-from napari_dcr.engine.linking import Linked
 from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.result import Progress, describe_run
@@ -79,8 +79,8 @@ class Run:
         self.ranges: list[list[float]] = []
         self.noise: list[dict[str, Any]] = []
         self.defects: list[Defects] = []
-        self._links: dict[int, Linked] = {}
-        self._linked: dict[Group, Linked] = {}
+        self._links: dict[int, GroupConditioning] = {}
+        self._defective: dict[Group, GroupConditioning] = {}
         self._grid = setup.runner.grid(layout.height, layout.width)
 
     @property
@@ -91,7 +91,7 @@ class Run:
             self._opened.warnings,
         )  # fmt: skip
 
-    def lazily(self) -> Generator[Progress, None, Any]:
+    def lazy_result(self) -> Generator[Progress, None, Any]:
         """Survey a dask array; returns the result as a dask array."""
         job = Job(
             self._setup.spec,
@@ -101,15 +101,15 @@ class Run:
             self._options.link_frames,
             self._opened.nodata,
         )
-        linked = []
+        shared = []
         for group in groups(self._layout, self._options.link_frames):
-            linked.append((yield from self._condition(group)))
-        widest = max((group.binning for group in linked), key=max)
+            shared.append((yield from self._condition(group)))
+        widest = max((group.binning for group in shared), key=max)
         if lost_dask_threads():
             self._opened.warnings.add(FORKED)
-        return lazy_array(self._opened.array, job, linked, self._grid_at(widest))
+        return lazy_array(self._opened.array, job, shared, self._grid_at(widest))
 
-    def into(self, sink: Sink) -> Iterator[Progress]:
+    def write_to(self, sink: Sink) -> Iterator[Progress]:
         """Enhance all planes into a sink."""
         layout, runner = self._layout, self._setup.runner
         size = runner.part_size(self._grid, sink.unit, sink.part)
@@ -123,15 +123,15 @@ class Run:
         for bundle in _bundles(layout, self._options.link_frames, runner.batch_pixels):
             parts: dict[tuple[int, int], list[Iterator[Part]]] = {}
             for group in bundle:
-                linked = yield from self._condition(group)
+                shared = yield from self._condition(group)
                 if finished is not None:
-                    finished.check_source(group.number(layout), linked.digest)
+                    finished.check_source(group.number(layout), shared.digest)
                 own = cores
-                if linked.binning != (1, 1):
-                    grid = self._grid_at(linked.binning)
+                if shared.binning != (1, 1):
+                    grid = self._grid_at(shared.binning)
                     own = grid.cut(runner.part_size(grid, sink.unit, fixed))
-                parts.setdefault(linked.binning, []).extend(
-                    self._parts(linked, frame, group.channel, target, own, next(planes), finished)
+                parts.setdefault(shared.binning, []).extend(
+                    self._parts(shared, frame, group.channel, target, own, next(planes), finished)
                     for frame in group.frames(layout)
                 )
             where = "enhancing"
@@ -169,15 +169,15 @@ class Run:
             return
         source = self.conditioning.source(self._layout)
         gain = self._options.strength * 2**self._options.exposure
-        for group, linked in self._linked.items():
+        for group, shared in self._defective.items():
             for frame in group.frames(self._layout):
                 raise_hot_pixel_uncertainty(
-                    self._uncertainty, source, self._layout, frame, group.channel, linked, gain
+                    self._uncertainty, source, self._layout, frame, group.channel, shared, gain
                 )
 
     def _parts(
         self,
-        linked: Linked,
+        shared: GroupConditioning,
         frame: tuple[int, ...],
         channel: int,
         target: Any,
@@ -187,11 +187,11 @@ class Run:
     ) -> Iterator[Part]:
         """Parts of a plane, without those that an interrupted run has finished."""
         plane = self.conditioning.plane(
-            frame, channel, self._layout, self._setup, linked, target, self._uncertainty
+            frame, channel, self._layout, self._setup, shared, target, self._uncertainty
         )
         for index, core in enumerate(cores, number * len(cores)):
             if finished is None:
-                yield Part(plane, linked.conditioning, core)
+                yield Part(plane, shared.conditioning, core)
                 continue
             region = self._layout.index(
                 frame, channel, slice(*core.core_rows), slice(*core.core_columns), slice(None)
@@ -201,7 +201,7 @@ class Run:
                 continue
             if finished.is_done(index):
                 self._opened.warnings.add(DAMAGED)
-            yield Part(plane, linked.conditioning, core, partial(finished.add, index, region))
+            yield Part(plane, shared.conditioning, core, partial(finished.add, index, region))
 
     def reports(self, result: Any) -> list[Report]:
         """Compare the result with the image, channel by channel."""
@@ -219,24 +219,24 @@ class Run:
             lambda group: self.ranges[group.number(layout)][0], self._options,
         )  # fmt: skip
 
-    def _condition(self, group: Group) -> Generator[Progress, None, Linked]:
+    def _condition(self, group: Group) -> Generator[Progress, None, GroupConditioning]:
         """Survey a group of planes and compute its conditioning."""
-        for linked in self.conditioning.condition(
+        for shared in self.conditioning.condition(
             group, self._layout, self._setup, self._options.input_range
         ):
-            if linked is None:
+            if shared is None:
                 yield Progress(self._done, self._total, "Analysing the image...")
-        assert linked is not None
-        self.ranges.append([linked.scale.black, linked.scale.white])
+        assert shared is not None
+        self.ranges.append([shared.scale.black, shared.scale.white])
         known = self._links.get(group.channel)
         if known is None or known.noise is None:  # reports use the first frame with an estimate
-            self._links[group.channel] = linked
-        if (noise := linked.noise_in_own_units()) is not None:
+            self._links[group.channel] = shared
+        if (noise := shared.noise_in_own_units()) is not None:
             self.noise.append(noise.to_dict())
-        self.defects.append(linked.defects or Defects(self._layout.height, self._layout.width))
-        if linked.defects is not None:
-            self._linked[group] = linked
-        return linked
+        self.defects.append(shared.defects or Defects(self._layout.height, self._layout.width))
+        if shared.defects is not None:
+            self._defective[group] = shared
+        return shared
 
 
 def _bundles(layout: Layout, link_frames: bool, batch_pixels: int) -> Iterator[list[Group]]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine import devices
+from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.groups import Group
-from napari_dcr.engine.linking import Linked
 from napari_dcr.engine.output import Rendering
 from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane
@@ -60,14 +60,19 @@ class Job:
         return Group.of(frame, channel, self.link_frames).number(self.layout)
 
     def plane(
-        self, frame: tuple[int, ...], channel: int, linked: Linked, source: Any, target: Any
+        self,
+        frame: tuple[int, ...],
+        channel: int,
+        shared: GroupConditioning,
+        source: Any,
+        target: Any,
     ) -> ArrayPlane:
         """Access to one plane of the image, whose result is written to ``target``."""
         number = Group.of(frame, channel, self.link_frames).position(frame, self.layout)
         return ArrayPlane(
-            source, target, self.layout, frame, channel, self.network_channels, linked.scale,
-            linked.rendering(self.rendering, number), defects=linked.defects_of(number),
-            padding=linked.padding,
+            source, target, self.layout, frame, channel, self.network_channels, shared.scale,
+            shared.rendering(self.rendering, number), defects=shared.defects_of(number),
+            padding=shared.padding,
         )  # fmt: skip
 
 
@@ -113,14 +118,19 @@ def _assemble(box: Box, chunks: list[Any], places: list[Box], dtype: np.dtype[An
 
 
 def enhance_block(
-    job: Job, linked: dict[int, Linked], core: Box, box: Box, places: list[Box], chunks: list[Any]
+    job: Job,
+    shared: dict[int, GroupConditioning],
+    core: Box,
+    box: Box,
+    places: list[Box],
+    chunks: list[Any],
 ) -> NDArray[Any]:
     """Enhance one block; runs as a dask task.
 
     Parameters
     ----------
     job : Job
-    linked : dict
+    shared : dict
         Conditioning of the planes in this block, by the number of their group.
     core : Box
         Position of the block.
@@ -141,7 +151,7 @@ def enhance_block(
         result = np.empty([stop - start for start, stop in core], job.rendering.dtype)
         target = Region(result, tuple(c[0] for c in core))
         planes = [
-            (frame, channel, linked[job.group(frame, channel)])
+            (frame, channel, shared[job.group(frame, channel)])
             for frame, channel in _planes(layout, core)
         ]
         for binning in dict.fromkeys(group.binning for _, _, group in planes):
@@ -210,7 +220,7 @@ def _touched(box: Box, spans: list[list[tuple[int, int]]]) -> Iterator[tuple[tup
         yield tuple(i for i, _ in chosen), tuple(s for _, s in chosen)
 
 
-def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
+def lazy_array(image: Any, job: Job, shared: list[GroupConditioning], grid: Grid) -> Any:
     """Create the enhanced image as a dask array without computing any of its blocks.
 
     Each block is one task that depends directly on the source's chunks overlapping its window.
@@ -221,7 +231,7 @@ def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
     ----------
     image : dask.array.Array
     job : Job
-    linked : list of Linked
+    shared : list of GroupConditioning
         Conditioning of each group, by number.
     grid : Grid
         Tile grid of a plane, with the widest halo that any group needs.
@@ -238,10 +248,10 @@ def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
     # chunks of an earlier result from before the source's pixels changed.
     name = f"enhance-{uuid.uuid4().hex}"
     spans = [_spans(sizes) for sizes in image.chunks]
-    margin = max(0 if group.defects is None else group.defects.margin for group in linked)
+    margin = max(0 if group.defects is None else group.defects.margin for group in shared)
     graph: dict[Any, Any] = {f"{name}-job": _Constant(job)}
-    for number, group in enumerate(linked):
-        graph[f"{name}-linked", number] = _Constant(group)
+    for number, group in enumerate(shared):
+        graph[f"{name}-shared", number] = _Constant(group)
     for block in itertools.product(*(enumerate(_spans(sizes)) for sizes in chunks)):
         core: Box = tuple(span for _, span in block)
         by_axis = dict(zip(layout.axes, core, strict=True))
@@ -260,7 +270,7 @@ def lazy_array(image: Any, job: Job, linked: list[Linked], grid: Grid) -> Any:
             _block_task,
             f"{name}-job",
             groups,
-            [(f"{name}-linked", number) for number in groups],
+            [(f"{name}-shared", number) for number in groups],
             _Constant((core, box, [place for _, place in overlapping])),
             [(image.name, *numbers) for numbers, _ in overlapping],
         )
@@ -280,10 +290,10 @@ class _Constant:
 def _block_task(
     job: _Constant,
     groups: list[int],
-    linked: list[_Constant],
+    conditionings: list[_Constant],
     geometry: _Constant,
     chunks: list[Any],
 ) -> NDArray[Any]:
     core, box, places = geometry.value
-    shared = {number: group.value for number, group in zip(groups, linked, strict=True)}
+    shared = {number: group.value for number, group in zip(groups, conditionings, strict=True)}
     return enhance_block(job.value, shared, core, box, places, chunks)

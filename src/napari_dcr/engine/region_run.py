@@ -156,22 +156,22 @@ class RegionEnhancer:
         places = list(planes_in(layout, region))
         total = len(places) * math.prod(stop - start for start, stop in rectangle)
         network, depth = setup.runner.network, setup.spec.depth
-        works = []
+        tasks = []
         noise: list[dict[str, Any]] = []
         defects: dict[str, Defects] = {}
         for frame, channel in places:
             group = Group.of(frame, channel, options.link_frames)
-            for linked in self._conditioning.condition(group, layout, setup, options.input_range):
-                if linked is None:
+            for shared in self._conditioning.condition(group, layout, setup, options.input_range):
+                if shared is None:
                     yield RegionStep(0, total, "Analysing the image...")
-            assert linked is not None
-            estimate = linked.noise_in_own_units()
+            assert shared is not None
+            estimate = shared.noise_in_own_units()
             if estimate is not None and estimate.to_dict() not in noise:
                 noise.append(estimate.to_dict())
-            if linked.defects is not None:
-                defects[linked.defects.sha256] = linked.defects
-            plane = self._conditioning.plane(frame, channel, layout, setup, linked)
-            works.append(_Work(setup, linked.conditioning, plane, group))
+            if shared.defects is not None:
+                defects[shared.defects.sha256] = shared.defects
+            plane = self._conditioning.plane(frame, channel, layout, setup, shared)
+            tasks.append(PlaneTask(setup, shared.conditioning, plane, group))
 
         grid = Grid(layout.height, layout.width, network.receptive_field(depth), network.stride)
         tiles = cut_tiles(grid, rectangle, core if options.tile == "auto" else options.tile)
@@ -181,7 +181,7 @@ class RegionEnhancer:
         if isinstance(array, np.ma.MaskedArray):  # on the same pixels, which are yet to come
             mask = np.broadcast_to(np.ma.getmaskarray(array)[region], image.shape)
             image = np.ma.MaskedArray(image, mask.copy())
-        ranges = {work.group: list(work.range) for work in works}
+        ranges = {task.group: list(task.range) for task in tasks}
         record = {
             **describe_run(
                 options,
@@ -200,15 +200,15 @@ class RegionEnhancer:
             seconds = round(time.perf_counter() - started, 3)
             return Enhancement(image, {**record, "depth": depth, "seconds": seconds})
 
-        jobs = [(work, work.at_binning(tile)) for work in works for tile in tiles]
+        jobs = [(task, task.at_binning(tile)) for task in tasks for tile in tiles]
         if coarse_first and not stages and any(self._known(*job, depth) is None for job in jobs):
-            for work, tile in jobs:
-                _render(self._pictures_of(work, tile, 0), work.plane, tile, region, outputs)
+            for task, tile in jobs:
+                _render(self._pictures_of(task, tile, 0), task.plane, tile, region, outputs)
                 yield RegionStep(0, total, "enhancing")
             yield RegionStep(0, total, "enhancing", enhancement(0))
         done = 0
-        for work, tile in jobs:
-            done += _render(self._pictures_of(work, tile, depth), work.plane, tile, region, outputs)
+        for task, tile in jobs:
+            done += _render(self._pictures_of(task, tile, depth), task.plane, tile, region, outputs)
             yield RegionStep(done, total, "enhancing")
         return enhancement(depth)
 
@@ -227,11 +227,11 @@ class RegionEnhancer:
             self._pictures.clear()
             self._bytes = 0
 
-    def _known(self, work: _Work, tile: Tile, depth: int) -> NDArray[np.float32] | None:
+    def _known(self, task: PlaneTask, tile: Tile, depth: int) -> NDArray[np.float32] | None:
         """Pictures y_0 .. y_depth of a tile's core that were made before."""
         core: Rectangle = (tile.core_rows, tile.core_columns)
         for (key, rectangle), pictures in self._pictures.items():
-            if key == work.key and len(pictures) > depth and is_within(core, rectangle):
+            if key == task.key and len(pictures) > depth and is_within(core, rectangle):
                 self._pictures.move_to_end((key, rectangle))
                 crop = (
                     slice(c[0] - r[0], c[1] - r[0]) for c, r in zip(core, rectangle, strict=True)
@@ -239,12 +239,12 @@ class RegionEnhancer:
                 return pictures[(slice(depth + 1), slice(None), *crop)]
         return None
 
-    def _pictures_of(self, work: _Work, tile: Tile, depth: int) -> NDArray[np.float32]:
+    def _pictures_of(self, task: PlaneTask, tile: Tile, depth: int) -> NDArray[np.float32]:
         """The network's pictures y_0 .. y_depth of a tile's core, (depth + 1, C, h, w)."""
-        pictures = self._known(work, tile, depth)
+        pictures = self._known(task, tile, depth)
         if pictures is None:
-            pictures = _run(work, tile, depth)
-            place = work.key, (tile.core_rows, tile.core_columns)
+            pictures = _run(task, tile, depth)
+            place = task.key, (tile.core_rows, tile.core_columns)
             self._bytes += pictures.nbytes
             if place in self._pictures:  # shallower ones
                 self._bytes -= self._pictures.pop(place).nbytes
@@ -255,7 +255,7 @@ class RegionEnhancer:
 
 
 @dataclass(frozen=True)
-class _Work:
+class PlaneTask:
     """A plane to enhance."""
 
     setup: Setup
@@ -265,6 +265,7 @@ class _Work:
 
     @property
     def range(self) -> tuple[float, float]:
+        """Black and white point."""
         return self.plane.scale.black, self.plane.scale.white
 
     def at_binning(self, tile: Tile) -> Tile:
@@ -285,9 +286,9 @@ class _Work:
         )  # fmt: skip
 
 
-def _run(work: _Work, tile: Tile, depth: int) -> NDArray[np.float32]:
+def _run(task: PlaneTask, tile: Tile, depth: int) -> NDArray[np.float32]:
     """Run the network on a tile's window."""
-    runner, plane = work.setup.runner, work.plane
+    runner, plane = task.setup.runner, task.plane
     height, width = plane.layout.height, plane.layout.width
     (top, bottom), (left, right) = tile.rows, tile.columns
     own = plane.read(slice(top, min(bottom, height)), slice(left, min(right, width)))
@@ -299,12 +300,12 @@ def _run(work: _Work, tile: Tile, depth: int) -> NDArray[np.float32]:
     try:
         with isolated(runner.device), torch.inference_mode():
             place = runner.network.window_weights(
-                tile.rows, tile.columns, (height, width), binning=work.conditioning.binning
+                tile.rows, tile.columns, (height, width), binning=task.conditioning.binning
             )
             window = torch.from_numpy(working)[None].to(runner.device)
             weighed = place[0].to(runner.device), place[1].to(runner.device)
             pictures = enhance_binned(
-                runner.local, window, work.conditioning, weighed, depth, runner.detail,
+                runner.local, window, task.conditioning, weighed, depth, runner.detail,
                 exits=range(depth + 1),
             )  # fmt: skip
             crop = (0, slice(None), *tile.crop)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.engine.survey_blocks import Block, Extreme, Subject
+from napari_dcr.engine.survey_blocks import Block, Extreme, SurveyRequest
 from napari_dcr.image.defect_survey import DefectSurvey
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import Histogram
@@ -92,14 +92,14 @@ class Surveyor:
 
     Parameters
     ----------
-    subject : Subject
+    subject : SurveyRequest
     """
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
-        size = subject.channels, subject.height, subject.width
-        self._thumbnail = Thumbnail(subject.channels, subject.height, subject.width)
-        self._histogram = Histogram(subject.dtype)
+    def __init__(self, request: SurveyRequest) -> None:
+        self.request = request
+        size = request.channels, request.height, request.width
+        self._thumbnail = Thumbnail(request.channels, request.height, request.width)
+        self._histogram = Histogram(request.dtype)
         self._blocks, self._pixels, self._is_grey = 0, 0, True
         self._ends: list[tuple[Extreme, ...]] = []
         self._sizes: list[int] = []  # of planes, in values that are not missing
@@ -107,13 +107,13 @@ class Surveyor:
         # With the plane's number, and the unit.
         self._noise: list[tuple[int, float, NDArray[Any], NDArray[Any]]] = []
         self._defects = (
-            DefectSurvey(*size, subject.dtype.kind in "iu", subject.frames)
-            if subject.defects
+            DefectSurvey(*size, request.dtype.kind in "iu", request.frames)
+            if request.defects
             else None
         )
         self._unit = 0.0
         self._added, self._every, self._rows = 0, 1, 0
-        self._digest = hashlib.sha256(f"{size} {subject.dtype.name}".encode())
+        self._digest = hashlib.sha256(f"{size} {request.dtype.name}".encode())
 
     @np.errstate(over="ignore", invalid="ignore")
     def add(self, block: Block) -> None:
@@ -123,7 +123,7 @@ class Surveyor:
         self._digest.update(block.digest)
         self._pixels += block.pixels
         self._is_grey = self._is_grey and block.is_grey
-        if self._blocks % len(self.subject.blocks) == 0:  # the first one of a plane
+        if self._blocks % len(self.request.blocks) == 0:  # the first one of a plane
             self._ends.append(())
             self._sizes.append(0)
             self._colours.append(set())
@@ -144,25 +144,25 @@ class Surveyor:
                 self._rows = sum(len(own) for _, _, own, _ in self._noise)
         if self._defects is not None and block.defects is not None:
             self._defects.add(block.defects)
-            if self._blocks % len(self.subject.blocks) == 0:
+            if self._blocks % len(self.request.blocks) == 0:
                 self._defects.end_frame()
 
     def add_planes(self, readers: Iterable[Reader]) -> Generator[None, None, None]:
         """Stream through planes, some blocks at a time; yields after each, so that the caller may stop."""
-        work = ((read, *block) for read in readers for block in self.subject.blocks)
+        work = ((read, *block) for read in readers for block in self.request.blocks)
         ahead: deque[Future[Block]] = deque()
         with ThreadPoolExecutor(READERS, "survey") as pool:
             try:
-                ahead.extend(pool.submit(self._look, *w) for w in islice(work, 2 * READERS))
+                ahead.extend(pool.submit(self._measure, *w) for w in islice(work, 2 * READERS))
                 while ahead:
                     self.add(ahead.popleft().result())
-                    ahead.extend(pool.submit(self._look, *w) for w in islice(work, 1))
+                    ahead.extend(pool.submit(self._measure, *w) for w in islice(work, 1))
                     yield
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _look(self, read: Reader, rows: slice, columns: slice) -> Block:
-        return self.subject.look(read(rows, columns), rows.start, columns.start)
+    def _measure(self, read: Reader, rows: slice, columns: slice) -> Block:
+        return self.request.measure(read(rows, columns), rows.start, columns.start)
 
     @np.errstate(over="ignore", invalid="ignore")
     def finish(self) -> Survey:
@@ -173,7 +173,7 @@ class Surveyor:
         ends = functools.reduce(_merged, various, none)
         unit = self._unit or 1.0
         noise = clean_noise = defects = None
-        if self.subject.noise:
+        if self.request.noise:
             # A plane of one value, such as a black frame, says nothing about noise.
             varied = {n for n, ends in enumerate(extremes) if ends[0] != ends[1]}
             found = [(u / unit, own, clean) for n, u, own, clean in self._noise if n in varied]
@@ -183,17 +183,17 @@ class Surveyor:
         if self._defects is not None:
             model = None
             if clean_noise is not None and len(clean_noise):
-                model = fit_noise(clean_noise, self.subject.dtype.kind in "iu").model
+                model = fit_noise(clean_noise, self.request.dtype.kind in "iu").model
             defects = self._defects.finish(model, unit)
             if len(defects.hot):
                 # An image without defects is treated as if nobody had looked for them.
                 noise = noise if noise is None else clean_noise
-                if self.subject.histogram:
+                if self.request.histogram:
                     self._histogram.remove(self._defects.hot_values)
         return Survey(
             self._thumbnail.mean,
             self._histogram,
-            self.subject.histogram,
+            self.request.histogram,
             self._digest.hexdigest(),
             np.array(extremes),
             ends,
@@ -246,14 +246,14 @@ class SurveyCache:
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[Any, ...], Survey] = OrderedDict()
 
-    def get(self, key: tuple[Any, ...], subject: Subject) -> Survey | None:
+    def get(self, key: tuple[Any, ...], request: SurveyRequest) -> Survey | None:
         """The survey of an image, if it is known as completely as asked for."""
         with self._lock:
             survey = self._known.get(key)
             if (
                 survey is None
-                or (subject.histogram and not survey.exact)
-                or (subject.noise and survey.noise is None)
+                or (request.histogram and not survey.exact)
+                or (request.noise and survey.noise is None)
             ):
                 return None
             self._known.move_to_end(key)

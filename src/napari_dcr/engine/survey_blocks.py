@@ -114,7 +114,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Subject:
+class SurveyRequest:
     """Planes to survey.
 
     Attributes
@@ -156,7 +156,7 @@ class Subject:
         ]
 
     @np.errstate(over="ignore", invalid="ignore")  # whoever uses the thumbnail sees it
-    def look(self, pixels: NDArray[Any], row: int, column: int) -> Block:
+    def measure(self, pixels: NDArray[Any], row: int, column: int) -> Block:
         """Measure a block (C, h, w) whose first pixel is at ``row``, ``column``."""
         for value in self.padding:
             pixels = mark(pixels, 0, len(pixels), value)

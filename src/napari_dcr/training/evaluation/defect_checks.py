@@ -19,7 +19,7 @@ from PIL import Image as PILImage
 
 import napari_dcr
 from napari_dcr.engine.survey import Surveyor
-from napari_dcr.engine.survey_blocks import Subject
+from napari_dcr.engine.survey_blocks import SurveyRequest
 from napari_dcr.image.defect_survey import find_defects
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.noise import estimate_noise
@@ -196,7 +196,7 @@ def score_harm(model: str, count: int, pairs: Path | None) -> None:
     """Print what is found where there is nothing, and what that changes in the result."""
     rows: dict[str, list[tuple[int, int, int, float]]] = {}
 
-    def look(name: str, image: Image) -> None:
+    def measure(name: str, image: Image) -> None:
         defects = find_defects(image, estimate_noise(image).model)
         change = 0.0
         if not defects.is_empty:
@@ -206,10 +206,10 @@ def score_harm(model: str, count: int, pairs: Path | None) -> None:
         rows.setdefault(name, []).append((image.size, len(defects.hot), lines, change))
 
     for name, image in clean_images(count):
-        look(name, image)
+        measure(name, image)
     if pairs is not None:
         for path in sorted((pairs / "noisy").iterdir()):
-            look(pairs.name, np.asarray(PILImage.open(path)))
+            measure(pairs.name, np.asarray(PILImage.open(path)))
     print("\nClean images: what is found\n")
     print(
         "| images | count | hot pixels per million | images with offsets | pixels changed by 0.1 % of the range |"
@@ -237,7 +237,7 @@ def score_cost() -> None:
         return float(best)
 
     def survey(defects: bool) -> None:
-        surveyor = Surveyor(Subject(1, 2048, 2048, image.dtype, False, True, defects=defects))
+        surveyor = Surveyor(SurveyRequest(1, 2048, 2048, image.dtype, False, True, defects=defects))
         list(surveyor.add_planes([lambda rows, columns: image[None, rows, columns]]))
         surveyor.finish()
 

@@ -27,7 +27,7 @@ BRIGHT, WHITE = 0.72, 0.82
 enough to come back as it is: a document, a slide on white ground."""
 
 
-class Linked(NamedTuple):
+class GroupConditioning(NamedTuple):
     """What planes that were surveyed together share.
 
     Attributes
@@ -88,7 +88,7 @@ class Linked(NamedTuple):
         return self.noise and self.noise.in_unit(1 / self.unit)
 
 
-def link(
+def condition_group(
     survey: Survey,
     input_range: InputRange,
     dtype: np.dtype[Any],
@@ -97,7 +97,7 @@ def link(
     device: torch.device,
     defects: Defects | None = None,
     given: NoiseModel | None = None,
-) -> Linked:
+) -> GroupConditioning:
     """Find black and white point, or the noise, and run the global net."""
     noise, unit, light = None, 1.0, 1.0
     left_alone = _without_data(survey) | survey.blank
@@ -141,7 +141,7 @@ def link(
     is_grey = not grey and survey.is_grey
     if light == 0 or len(left_alone) == len(survey.extremes):
         defects = None  # what comes back as it is is not corrected either
-    return Linked(
+    return GroupConditioning(
         scale, conditioning, survey.digest, noise, unit, left_alone, is_grey, light, defects
     )  # fmt: skip
 
