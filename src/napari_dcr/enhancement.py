@@ -1,4 +1,4 @@
-"""``enhance()``: the one door for scripts, the shell and the plugin."""
+"""`enhance`: the entry point that scripts, the shell command and the plugin share."""
 
 from __future__ import annotations
 
@@ -64,75 +64,76 @@ def enhance(
     scene: int | str | None = None,
     progress: Callable[[Progress], None] | bool | None = None,
 ) -> Any:
-    """Brighten and clean a low-light image.
+    """Brighten and denoise a low-light image.
 
     Parameters
     ----------
     image : ndarray, dask or zarr array, OME-Zarr group, path of an image file or .zarr, or list of paths
         Grey ``(..., y, x)``, colour ``(..., y, x, 3)`` or ``(..., y, x, 4)`` with
-        alpha, or channels; leading axes are stepped over.  uint8, uint16, int16,
-        float16, float32 or float64.  It is not modified.  The `photo` model
-        takes grey images and channels one by one.  Of a multiscale image the
-        finest level is taken; give another one by its own array or path.  Files are TIFF,
-        PNG, JPEG, BMP, WebP, HEIC, AVIF, JPEG XL, EXR, FITS, SER and those of microscopes;
-        pixels of a file stay as they are stored where it has an Orientation, by which viewers
-        turn them.
-        Several paths are one recording, joined along time: noise, defects of the sensor and
-        tone are estimated once for all of them. ``axes`` are those of each file. For another
-        axis, give ``napari_dcr.open_image(paths, as_one="z")``.
+        alpha, or channels; each plane of the leading axes is enhanced by itself.  Allowed dtypes
+        are uint8, uint16, int16, float16, float32 and float64.  The image is not modified.  The
+        `photo` model processes grey images and channels one by one.  For a multiscale image the
+        finest level is used; pass the array or path of another level to enhance that one.
+        docs/file-formats.md lists the file formats.  Pixels of a file keep their stored
+        order, even if the file has an Orientation tag by which viewers rotate it.
+        Several paths form one recording, joined along time: noise, sensor defects and tone are
+        estimated once for all of them, and ``axes`` are the axes of each file.  To join them along
+        another axis, pass ``napari_dcr.open_image(paths, as_one="z")``.
     {options}
     return_report : bool
-        Return a `Report` on what became of the intensities too, or a list of them, one
-        for each channel. Only for `microscopy`, as the following.
+        Also return a `Report` that compares the intensities of input and result, or a list
+        with one report for each channel.  Only for `microscopy`, like the next two options.
     return_residual : bool
-        Return what was taken away too: input minus result, without its gain.
+        Also return what was removed: input minus result, with the result's gain removed.
     return_uncertainty : bool
-        Return the deviation of each pixel's error too, in the image's own units: the
-        true value lies within one deviation for about 68 % of the pixels.
+        Also return the standard error of each pixel in the image's own units.  For about 68 % of
+        the pixels the true value lies within one standard error.
     return_defects : bool
-        Return the `Defects` of the sensor that were corrected too, or a list of them, one
-        for each channel (and frame, where ``link_frames`` is off). They can be saved, and
-        given as ``defects`` for other images of the same camera.
+        Also return the `Defects` of the sensor that were corrected, or a list of them with one
+        entry for each channel, and for each frame if ``link_frames`` is False.  You can save
+        them, and pass them as ``defects`` for other images of the same camera.
     out : ndarray, zarr array or path, optional
-        Written to instead of a new array, tile by tile: an array of the result's
-        shape and dtype, or a ``.zarr`` (``.ome.zarr``, or any that is made from a
-        multiscale image, with all levels) or ``.tif`` that does not exist. For a list of
-        files, one of these, or a list of as many paths.
+        Write the result here, tile by tile, instead of to a new array.  Either an array with
+        the shape and dtype of the result, or the path of a ``.zarr`` or ``.tif`` that does not
+        exist yet.  An ``.ome.zarr``, and any ``.zarr`` made from a multiscale image, is written
+        with all levels.
+        For a list of files, one of these or a list of as many paths.
     resume : bool
-        Go on with an earlier run that was stopped, or killed, while it wrote to the
-        zarr ``out``; without one begin.  Everything else must be as it was.
+        Resume an interrupted run from the partial zarr at ``out``.  If there is none, start from
+        the beginning.  All other arguments must match those of the interrupted run.
     scene : int or str, optional
-        Which image of a file that holds several, by its number from 0 or by its name.
+        Image to read from a file that holds several, by its number from 0 or by its name.
     progress : callable or bool, optional
-        Called with a `Progress` after each step; an exception it raises stops the run.
-        True shows a bar, in a terminal or a notebook.
+        Function that is called with a `Progress` after each step; if it raises an exception, the
+        run stops.  True shows a progress bar in a terminal or notebook.
 
     Returns
     -------
     array
-        Same shape as ``image``; dtype and range as ``output`` says.  ``out`` if it was
-        given: opened if it is a ``.zarr``, the path of a ``.tif``, a list for a list.  Otherwise a dask
-        array for a dask array, of which only the image's survey has been computed,
-        and an ndarray for all else.  A tuple, image first, if more was asked for.
+        Result with the shape of ``image``; ``output`` determines its dtype and range.  If ``out``
+        is given, the result is that array, the opened ``.zarr``, or the path of the ``.tif``;
+        for a list of paths, a list of these.
+        Otherwise a dask array gives a lazy dask array, for which only the image's survey has been
+        computed, and every other image gives an ndarray.  If further results are requested, a
+        tuple that starts with the image.
 
     Raises
     ------
     TypeError, ValueError
-        For arguments that do not fit; the message names the argument, what was
-        got and what is allowed.
+        If an argument is not allowed; the message names the argument, the given value and the
+        allowed values.
     MemoryError
-        If not even the smallest tile fits, or a result without ``out``.
+        If the smallest tile does not fit into memory, or the result does not and ``out`` is None.
 
     Notes
     -----
-    Pixels without data are those that are NaN or infinite, masked (of a masked array), have the
-    value ``nodata``, or an alpha of 0.  The network takes them as black, they do not
-    count in statistics, and they come back as they were where the result's dtype has their
-    value (they are black where it has not).  A masked array gives a masked array.
-    Alpha is never changed but for its dtype.
+    Missing pixels are pixels that are NaN or infinite, masked in a masked array, equal to
+    ``nodata``, or have an alpha of 0.  The network sees black in their place, and statistics
+    ignore them.  In the result they keep their values if its dtype can represent them, and are
+    0 otherwise.  A masked array gives a masked array.  Alpha changes only its dtype.
 
-    Planes that cannot be enhanced, such as a saturated channel or a frame of NaN, come back
-    as they were with an `InputWarning` that names them.
+    Planes that cannot be enhanced, such as a saturated channel or a frame of NaN, are returned
+    unchanged with an `InputWarning` that names them.
 
     Examples
     --------
@@ -167,13 +168,13 @@ def enhance(
 
 
 def _described_options() -> str:
-    """The parameters that are options, as `Options` describes them."""
+    """Descriptions of the parameters that are options, taken from `Options`."""
     text = inspect.cleandoc(Options.__doc__ or "")
     attributes = text.partition("Attributes\n----------\n")[2]
     return attributes.partition("return_report")[0].rstrip()
 
 
-# One description: that of `Options`. Python may have been told to leave docstrings out.
+# `Options` holds the only description. There are no docstrings when Python runs with -OO.
 if enhance.__doc__ is not None:
     enhance.__doc__ = inspect.cleandoc(enhance.__doc__).replace("{options}", _described_options())
 
@@ -182,8 +183,8 @@ def run_to_completion(
     steps: Generator[Progress, None, Enhancement],
     progress: Callable[[Progress], None] | None = None,
 ) -> Enhancement:
-    """Run the steps of `enhance_steps` to their end; ``progress`` is told of each."""
-    # Whoever keeps the exception that stopped it does not keep its threads and windows.
+    """Run `enhance_steps` to completion, calling ``progress`` with each step."""
+    # Close the generator so that a stored exception does not keep threads and windows alive.
     with contextlib.closing(steps):
         while True:
             try:
@@ -202,10 +203,10 @@ def enhance_steps(
     resume: bool = False,
     scene: int | str | None = None,
 ) -> Generator[Progress, None, Enhancement]:
-    """Do what `enhance` does step by step; the generator returns an `Enhancement`.
+    """Run `enhance` step by step, as a generator that returns an `Enhancement`.
 
-    Closing the generator cancels the run between two tiles.  Arguments are
-    checked when the first step is asked for.
+    Closing the generator cancels the run between two tiles.  The arguments are checked when the
+    first step is requested.
 
     Parameters
     ----------
@@ -228,21 +229,21 @@ def enhance_steps(
 def enhance_pyramid_steps(
     levels: Sequence[Any], options: Options
 ) -> Generator[Progress, None, Enhancement]:
-    """Enhance the levels of a pyramid so that all of them look the same.
+    """Enhance all levels of a pyramid consistently.
 
-    For models that make pictures to look at, one survey, that of the finest level, gives the
-    tone of all levels. A model that keeps intensities surveys each level: noise averages out.
+    Display models use the survey of the finest level for all levels, so that they have the same
+    tone.  Models that keep intensities survey every level, because coarser levels have less noise.
 
     Parameters
     ----------
     levels : sequence of array
-        From the finest to the coarsest.
+        Levels from the finest to the coarsest.
     options : Options
 
     Returns
     -------
     Enhancement
-        Its image is a list of the levels; all else is that of the finest.
+        Result whose image is a list of the levels; all other attributes belong to the finest.
     """
     first = open_image(levels[0])
     finest = ImageConditioning(first.with_nodata(options.nodata))
@@ -272,7 +273,7 @@ def _steps(
     lazy = out is None and is_dask(opened.array)
     sink = None if lazy else create_sink(out, opened, layout, out_dtype, resume)
     if lazy and resume:
-        raise ValueError("resume: got True for a lazy result; give out=, a .zarr, to write to")
+        raise ValueError("resume: got True for a lazy result; allowed with a .zarr as out")
 
     total = layout.planes * layout.height * layout.width
     yield Progress(0, total, f"{layout.describe()}: loading the model")
@@ -282,8 +283,8 @@ def _steps(
     uncertainty = np.empty(layout.shape, np.float32) if options.return_uncertainty else None
     if isinstance(opened.array, np.ma.MaskedArray) and not isinstance(sink, ArraySink):
         opened.warnings.add(
-            "out: got a masked image, but a file holds no mask; masked pixels are written with"
-            " the values under the mask"
+            "out: the image is masked, but files cannot store a mask; masked pixels are written"
+            " with the values under the mask"
         )
     run = Run(opened, layout, setup, options, uncertainty, finest)
     if sink is None:
@@ -307,7 +308,7 @@ def _steps(
 
 
 def _check_extras(options: Options, setup: Setup, sink: Sink | None) -> None:
-    """Refuse to return what there is not."""
+    """Raise a ValueError for requested results that the model or the sink cannot provide."""
     for name in ("return_report", "return_residual", "return_uncertainty"):
         if not getattr(options, name):
             continue
@@ -318,7 +319,7 @@ def _check_extras(options: Options, setup: Setup, sink: Sink | None) -> None:
             )
         if sink is None or (name != "return_report" and not isinstance(sink, ArraySink)):
             raise ValueError(
-                f"{name}: got True for a result that is not in memory; give an ndarray,"
+                f"{name}: got True for a result that is not in memory; pass an ndarray as image,"
                 " or a part of the image"
             )
         if name == "return_report" and isinstance(sink, TiffSink):
@@ -326,5 +327,5 @@ def _check_extras(options: Options, setup: Setup, sink: Sink | None) -> None:
     if options.return_uncertainty and options.denoise < 1:
         raise ValueError(
             f"return_uncertainty: got True with denoise {options.denoise:g}; allowed with denoise"
-            " 1, for the network knows the error of its own estimate alone"
+            " 1, because the network only knows the error of its full estimate"
         )

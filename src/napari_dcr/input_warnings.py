@@ -1,4 +1,4 @@
-"""Warnings about an input: what was left alone, or read in a way that the caller did not ask for."""
+"""Warnings about an input: parts that were not enhanced, or were read in an unexpected way."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 
 class InputWarning(UserWarning):
-    """Part of an input was left alone, or was read in a way that the caller did not ask for.
+    """Warning that part of an input was not enhanced, or was read in an unexpected way.
 
     Every such warning is also in the list ``record["warnings"]`` of the result and, for
     models that keep intensities, a line of the report.
 
     Examples
     --------
-    Treat these warnings as errors in a script that must not go on with a doubtful result:
+    Treat these warnings as errors in a script that must not continue with a doubtful result:
 
     >>> import warnings
     >>> warnings.simplefilter("error", InputWarning)
@@ -27,20 +27,20 @@ class InputWarning(UserWarning):
 
 
 class InputWarnings:
-    """The warnings about one image, each of them given once.
+    """Collection of the warnings about one image, each of which is issued once.
 
-    An opened image has one of these (``opened.warnings``). Code that reads, surveys or
-    enhances the image adds to it; the record of the result holds what was added.
+    Every opened image has one as ``opened.warnings``.  Code that reads, surveys or enhances the
+    image adds to it, and the record of the result lists its messages.
 
     Examples
     --------
     >>> import warnings
-    >>> found = InputWarnings()
+    >>> collected = InputWarnings()
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
-    ...     found.add("t 3/5: every pixel is NaN; the frame is left as it is")
-    ...     found.add("t 3/5: every pixel is NaN; the frame is left as it is")
-    >>> len(caught), list(found)
+    ...     collected.add("t 3/5: every pixel is NaN; the frame is left as it is")
+    ...     collected.add("t 3/5: every pixel is NaN; the frame is left as it is")
+    >>> len(caught), list(collected)
     (1, ['t 3/5: every pixel is NaN; the frame is left as it is'])
     """
 
@@ -56,22 +56,22 @@ class InputWarnings:
         return made
 
     def add(self, message: str, channel: int | None = None) -> None:
-        """Give an `InputWarning`, unless the same message was given before.
+        """Issue an `InputWarning`, unless the same message has been added before.
 
         Parameters
         ----------
         message : str
-            What it concerns (an argument, a channel or a frame), what was found, what was
-            done about it, and where it helps, what to do next.
+            Text that names the argument, channel or frame, what was found, what was done about
+            it and, if there is something to do, the next step.
         channel : int, optional
-            The channel that it concerns; all of them if None.
+            Channel that the message concerns; None for all channels.
         """
         if message not in self._messages:
             self._messages[message] = channel
             warn(message)
 
     def of_channel(self, channel: int) -> list[str]:
-        """Give the messages that concern a channel."""
+        """Messages that concern a channel."""
         return [text for text, only in self._messages.items() if only in (None, channel)]
 
     def __iter__(self) -> Iterator[str]:
@@ -82,20 +82,21 @@ class InputWarnings:
 
 
 def warn(message: str) -> None:
-    """Give an `InputWarning` that points at the line of the user's that called this package.
+    """Issue an `InputWarning` that points to the user's line that called this package.
 
-    Use `InputWarnings.add` where an opened image is at hand, so that the record has it too.
+    Where an opened image is available, use `InputWarnings.add` instead, so that the record of the
+    result lists the message too.
     """
     package = str(Path(__file__).parent) + os.sep
     if sys.version_info >= (3, 12):
         skipped: dict[str, Any] = {"skip_file_prefixes": (package,)}
-    else:  # the number of frames to skip depends on who is calling
+    else:  # the number of stack frames to skip depends on the caller
         skipped = {"stacklevel": _depth_within(package)}
     warnings.warn(message, InputWarning, **skipped)
 
 
 def _depth_within(package: str) -> int:
-    """Frames between `warn` and the first caller outside the package, both counted."""
+    """Number of stack frames from `warn` to the first caller outside the package, inclusive."""
     frame, depth = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
         frame, depth = frame.f_back, depth + 1

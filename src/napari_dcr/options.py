@@ -1,4 +1,4 @@
-"""The options of an enhancement: the single source of their defaults and limits."""
+"""Options of an enhancement, with their defaults and limits."""
 
 from __future__ import annotations
 
@@ -19,78 +19,79 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to do with an image.
+    """Options of an enhancement.
 
     Attributes
     ----------
     model : str or Path
-        ``"auto"``, the name of shipped weights (``"photo"``), or the path of a
+        ``"auto"``, the name of shipped weights such as ``"photo"``, or the path of a
         ``.safetensors`` file.
     depth : int, optional
-        Sub-U-Nets to run; 0 is the global tone curve alone, None all there are.
+        Number of sub-U-Nets to run.  0 applies the global tone curve only, None runs all of them.
     detail : bool
-        Run the regional part of the detail modules.
+        Whether to run the regional part of the detail modules.
     strength : float
-        0 gives the input back, without the defects that were corrected; 1 the enhanced
-        image; in [0, 1].
+        Weight of the enhancement, between 0 and 1.  0 returns the input with its sensor defects
+        corrected, 1 the enhanced image.
     exposure : float
-        Brightens the enhanced image, in stops (EV); in [-4, 4]. For `microscopy` a
-        plain gain of ``2 ** exposure`` on what lies above the black point.
+        Additional brightening of the enhanced image in stops (EV), between -4 and 4.  For
+        `microscopy` it is a gain of ``2 ** exposure`` on intensities above the black point.
     denoise : float
-        Share of the noise that is removed of what the network can remove; in [0, 1]. At 0
-        the image is only brightened, as at depth 0.
+        Share of the removable noise to remove, between 0 and 1.  With 0 the image is only
+        brightened, as at depth 0.
     denoise_colour : float, optional
-        The same for colour noise alone, which many want gone where they like the grain;
-        as ``denoise`` if None. For `photo`, as ``saturation``; grey images have no colour.
+        The same for colour noise alone, for users who want to remove colour blotches but keep
+        the grain.  None uses the value of ``denoise``.  Only for `photo`, like ``saturation``.
     saturation : float
-        Of the result's colours: 0 for grey, 1 for natural, at most 2.
+        Saturation of the result, between 0 and 2: 0 gives grey, 1 the natural colours.
     defects : {"auto", "off"}, Defects or path
-        Correct the sensor's defects before anything else: offsets of columns and rows,
-        hot and dead pixels. "auto" finds them in the image itself, once for the whole of
-        it, and corrects what is beyond doubt; `napari_dcr.Defects`, or the path of an
-        ``.npz`` file that it was saved to, is taken as it is.
+        Correction of sensor defects before the enhancement: offsets of columns and rows, hot and
+        dead pixels.  "auto" estimates them once from the whole image and corrects those that are
+        significant.  A `napari_dcr.Defects`, or the path of an ``.npz`` file that one was saved
+        to, is applied as given.
     noise : NoiseModel, optional
-        For `microscopy`: the camera's noise, where you know it, in the image's units, such as
-        from `napari_dcr.calibrate_noise`. If None it is estimated from the image.
+        Noise model of the camera in the image's units, for `microscopy`; for example from
+        `napari_dcr.calibrate_noise`.  None estimates the noise from the image.
     axes : str, optional
-        A letter per axis: y, x, s (colour samples), c (channels); others are
-        stepped over.
+        One letter per axis: y, x, s for colour samples, c for channels.  Each plane of all other
+        axes is enhanced by itself.
     channel_axis : int, optional
-        Axis of independent channels.
+        Index of the axis of independent channels.
     rgb : bool, optional
-        Whether the last axis is colour; guessed from its length if None.
+        Whether the last axis holds colour samples; None guesses it from the length of the axis.
     input_range : {"auto", "dtype"} or (float, float)
-        Black and white point, see `napari_dcr.image.intensity.find_scale`. For
-        `microscopy` only black counts, the camera's offset: "auto" takes the image's
-        darkest level.
+        Black and white point, see `napari_dcr.image.intensity.find_scale`.  `microscopy` only
+        uses the black point, which is the camera's offset; "auto" uses the darkest level of
+        the image.
     nodata : float, optional
-        Value of pixels that hold no data, such as -9999; also what the image itself says
-        (``GDAL_NODATA`` of a TIFF) if None. Like pixels that are NaN or masked they do not
-        count in statistics, the network sees black in their place, and they come back as
-        they were. Of a colour image all samples must have the value.
+        Value of pixels that hold no data, such as -9999.  None uses the value that the image
+        itself defines, such as ``GDAL_NODATA`` in a TIFF.  Statistics ignore these pixels, the
+        network sees black in their place, and they are returned unchanged, like pixels that are
+        NaN or masked.  In a colour image all samples must have the value.
     link_frames : bool
-        One tone curve for all frames of a stack, so that it does not flicker;
-        else one for each frame.
+        Use the same tone curve for every frame of a stack, so that brightness does not flicker.
+        With False each frame has its own.
     output : str
-        ``"same"`` for the input's dtype and units, or a dtype name, which maps
-        black..white to that dtype's full range (floats: 0 to 1). `microscopy` keeps
-        the units in any dtype.
+        ``"same"`` for the input's dtype and units, or the name of a dtype whose full range (0 to
+        1 for floats) the range from black to white is mapped to.  `microscopy` keeps the units
+        in any dtype.
     tile : int or "auto"
-        Side of the tiles in pixels, at least 64; "auto" goes by free memory.
+        Side of the tiles in pixels, at least 64; "auto" chooses it from the free memory.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     precision : {"auto", "fp32", "bf16", "fp16"}
-        "auto" takes a fast one for 8-bit results where it passed a self-test,
-        else fp32.
+        Precision of the convolutions.  "auto" uses a faster one than fp32 for 8-bit results, if
+        the device computes it correctly.
     return_report, return_residual, return_uncertainty : bool
-        Give these besides the image, for `microscopy`; see `enhance`.
+        Also return these results, for `microscopy`; see `enhance`.
     return_defects : bool
-        Give the defects that were corrected besides the image; see `enhance`.
+        Also return the corrected defects; see `enhance`.
 
     Raises
     ------
     ValueError, TypeError
-        Naming the argument, what was got and what is allowed.
+        If a value is not allowed; the message names the argument, the given value and the
+        allowed values.
 
     Examples
     --------
@@ -128,7 +129,7 @@ class Options:
     return_defects: bool = False
 
     def __post_init__(self) -> None:
-        # Checked values are kept as plain Python ones: a record of them can be written as JSON.
+        # Store plain Python values, so that records of the options can be written as JSON.
         if not isinstance(self.model, (str, Path)):
             raise TypeError(
                 f"model: got {self.model!r}; allowed is a name or the path of a .safetensors file"
@@ -199,7 +200,7 @@ class Options:
         object.__setattr__(self, name, float(value))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a record or a keyword call of `enhance`."""
+        """Options as plain values, for records or as keyword arguments of `enhance`."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         defects = self.defects
         named = {"sha256": defects.sha256} if isinstance(defects, Defects) else str(defects)
@@ -208,7 +209,7 @@ class Options:
 
 
 def parse_noise(text: str) -> NoiseModel:
-    """Read the option ``noise`` from text: ``"GAIN,OFFSET,READ"``, as on data sheets of cameras."""
+    """Parse the option ``noise`` from ``"GAIN,OFFSET,READ"``, the figures on camera data sheets."""
     return NoiseModel.parse(text)
 
 

@@ -1,4 +1,4 @@
-"""Surveys and conditions the groups of planes of one image, each once."""
+"""Survey each group of planes of an image once, and compute its conditioning."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from napari_dcr.image.intensity import InputRange, check_dtype, find_scale, need
 from napari_dcr.image.noise import describe_disagreement, fit_noise
 
 BLOCKS_AT_ONCE = 32
-"""Blocks of a dask array whose surveys are asked for together."""
+"""Number of blocks of a dask array that are surveyed in one dask computation."""
 
 
 class ImageConditioning:
@@ -37,9 +37,10 @@ class ImageConditioning:
     Parameters
     ----------
     opened : Opened
+        The image.
     finest : ImageConditioning, optional
-        Of the finest level of the pyramid that the image is a level of. A display model then
-        takes tone and grid from there, so that all levels look the same.
+        Conditioning of the finest level, if the image is a coarser level of a pyramid.  Display
+        models then use its tone curve and grid, so that all levels look the same.
     """
 
     def __init__(self, opened: Opened, finest: ImageConditioning | None = None) -> None:
@@ -49,20 +50,20 @@ class ImageConditioning:
         self._known: OrderedDict[tuple[Any, ...], GroupConditioning] = OrderedDict()
 
     def source(self, layout: Layout) -> Source:
-        """What tiles are read from."""
+        """Source to read tiles from."""
         if layout not in self._sources:
             self._sources[layout] = self._opened.source(layout)
         return self._sources[layout]
 
     def is_current(self) -> bool:
-        """Whether the image has the pixels that were surveyed; False where that cannot be told."""
+        """Whether the image still has the pixels that were surveyed; False if unknown."""
         known = self._fingerprint
         return known is None or known == self._opened.fingerprint()
 
     def condition(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange
     ) -> Iterator[GroupConditioning | None]:
-        """Survey a group of planes and condition the network on it.
+        """Survey a group of planes and compute its conditioning.
 
         Parameters
         ----------
@@ -75,7 +76,7 @@ class ImageConditioning:
         Yields
         ------
         GroupConditioning or None
-            None after each block of the survey; last, what the planes share.
+            None after each block of the survey; finally the conditioning of the group.
         """
         if self._finest is not None and not setup.model.is_quantitative:
             yield from self._condition_on_finest(group, layout, setup, input_range)
@@ -125,7 +126,7 @@ class ImageConditioning:
                 least, largest = (end.value for end in survey.fills)
                 raise ValueError(
                     f"image: got values from {least:.4g} to {largest:.4g}, of which sums overflow;"
-                    " allowed are up to about 1e300. If the largest hold no data, give nodata="
+                    " allowed are up to about 1e300. If the largest hold no data, pass nodata="
                 )
             if defects is not None:
                 mean = without_defects(survey.thumbnail, defects, most)
@@ -142,10 +143,10 @@ class ImageConditioning:
             )._replace(padding=padding)
             doubts = list(describe_doubts(survey, shared, self._dtype, group, layout))
             if setup.noise is not None and survey.noise is not None and len(survey.noise):
-                found = fit_noise(survey.noise, self._dtype.kind in "iu")
-                told = setup.noise.in_unit(survey.unit)
+                estimate = fit_noise(survey.noise, self._dtype.kind in "iu")
+                given = setup.noise.in_unit(survey.unit)
                 doubts += filter(
-                    None, [describe_disagreement(told, found, survey.noise, survey.unit)]
+                    None, [describe_disagreement(given, estimate, survey.noise, survey.unit)]
                 )
             for message in doubts:
                 self._opened.warnings.add(message, group.channel)
@@ -162,8 +163,8 @@ class ImageConditioning:
         if reduced:
             group = Group(group.channel, None)
         for shared in self._finest.condition(group, finest, setup, input_range):
-            # What is missing is found pixel by pixel, too.
-            # Coarser levels show means of the finest one's columns and pixels.
+            # Missing pixels are recognised in each level.  Defects are not corrected in coarser
+            # levels, because their pixels are means of several columns and rows.
             left_alone = {} if shared is None or reduced else shared.left_alone
             yield shared and shared._replace(left_alone=left_alone, defects=None)
 
@@ -171,7 +172,7 @@ class ImageConditioning:
         self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup, shared: GroupConditioning,
         target: Any = None, uncertainty: Any = None,
     ) -> ArrayPlane:  # fmt: skip
-        """One plane of the image, to be enhanced into ``target``."""
+        """Access to one plane of the image, whose result is written to ``target``."""
         number = Group.of(frame, channel, setup.link_frames).position(frame, layout)
         return ArrayPlane(
             self.source(layout), target, layout, frame, channel,
@@ -188,9 +189,9 @@ class ImageConditioning:
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange,
         ceiling: float = np.inf, padding: tuple[float, ...] = (), blank: tuple[int, ...] = (),
     ) -> Generator[None, None, Survey]:  # fmt: skip
-        """Survey a group of planes but for ``blank`` ones; one that was made before is taken from the cache."""
+        """Survey a group of planes without the ``blank`` ones, or return the cached survey."""
         if self._fingerprint is None:
-            # An image whose changes cannot be noticed is surveyed once for this object.
+            # If changes of the image cannot be detected, it is surveyed once for this object.
             self._fingerprint = self._opened.fingerprint() or object()
         colours = layout.band(group.channel).colours
         frames = [f for n, f in enumerate(group.frames(layout)) if n not in blank]
@@ -199,7 +200,7 @@ class ImageConditioning:
             setup.defects != "off" and ceiling == np.inf, len(frames),
         )  # fmt: skip
         request = replace(request, ceiling=ceiling, padding=padding)
-        # Hot pixels do not count in the noise and range of a survey that looks for them.
+        # Surveys that search for defects exclude hot pixels from noise and range.
         key = (
             self._fingerprint, layout, group, self._opened.nodata, ceiling, padding,
             blank, request.defects,
@@ -230,7 +231,7 @@ def survey_request(
     defects: bool = False,
     frames: int = 1,
 ) -> SurveyRequest:
-    """What a survey of a group of planes of so many colours has to find out."""
+    """Request for the survey of a group of planes, with the measurements that the model needs."""
     grey = colours == 1
     return SurveyRequest(
         colours,
@@ -247,20 +248,21 @@ def survey_request(
 def defects_of(
     given: Defects | str, survey: Survey, group: Group, layout: Layout
 ) -> Defects | None:
-    """Defects of a group of planes, as its channel 0; None where there is nothing to correct.
+    """Defects of a group of planes, numbered as channel 0; None if there is nothing to correct.
 
     Parameters
     ----------
     given : {"auto", "off"} or Defects
+        Value of the option ``defects``.
     survey : Survey
-        Of the group.
+        Survey of the group.
     group : Group
     layout : Layout
 
     Raises
     ------
     ValueError
-        If the defects that were given are those of other images.
+        If the given defects do not fit the size of the image.
     """
     if isinstance(given, Defects):
         bands = layout.bands
@@ -268,20 +270,20 @@ def defects_of(
         frames = math.prod(layout.frame_shape)
         given.check_fits(layout.height, layout.width, channels, frames)
         band = layout.band(group.channel)
-        found = given.for_channel(band.start if layout.samples else group.channel, band.colours)
+        defects = given.for_channel(band.start if layout.samples else group.channel, band.colours)
         if group.frame is not None:
-            found = found.for_frame(layout.frame_number(group.frame))
+            defects = defects.for_frame(layout.frame_number(group.frame))
     elif survey.defects is None:
         return None
     else:
-        found = survey.defects
-    return None if found.is_empty else found
+        defects = survey.defects
+    return None if defects.is_empty else defects
 
 
 def _colours(
     source: Source, layout: Layout, frame: tuple[int, ...], channel: int
 ) -> Callable[[slice, slice], NDArray[Any]]:
-    """Reader of a plane without its alpha."""
+    """Create a function that reads windows of a plane without alpha."""
     colours = layout.band(channel).colours
 
     def read(rows: slice, columns: slice) -> NDArray[Any]:
@@ -293,16 +295,19 @@ def _colours(
 def _survey_lazily(
     opened: Opened, layout: Layout, surveyor: Surveyor, frames: Any, channel: int
 ) -> Generator[None, None, None]:
-    """Survey linked planes of a dask array, where its chunks are.
+    """Survey planes of a dask array by dask tasks, on the workers that hold its chunks.
 
     Parameters
     ----------
     opened : Opened
-        With a dask array.
+        Image with a dask array.
     layout : Layout
     surveyor : Surveyor
+        Accumulates the measurements.
     frames : iterable of tuple of int
+        Indices of the planes on the stepped axes.
     channel : int
+        Index of the channel.
     """
     from dask.delayed import delayed
 
@@ -340,7 +345,7 @@ def _measure(
     request: SurveyRequest, layout: Layout, nodata: float | None, frame: tuple[int, ...], channel: int,
     rows: slice, columns: slice, pixels: NDArray[Any], origin: tuple[int, ...],
 ) -> Block:  # fmt: skip
-    """Survey a block of a plane, of which ``pixels`` begin at ``origin``."""
+    """Measure a block of a plane; ``pixels`` is the part of the image that starts at ``origin``."""
     source = MarkedSource(Region(pixels, origin), layout, nodata)
     read = _colours(source, layout, frame, channel)
     return request.measure(read(rows, columns), rows.start, columns.start)

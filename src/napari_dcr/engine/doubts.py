@@ -1,4 +1,4 @@
-"""What a survey says that looks unlike a measurement: padding, no-data values, planes left alone."""
+"""Find what in a survey is unlikely to be measured data: padding, no-data values, unusable planes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,23 @@ FILL = 0.01
 def describe_doubts(
     survey: Survey, shared: GroupConditioning, dtype: np.dtype[Any], group: Group, layout: Layout
 ) -> Iterator[str]:
-    """Say which planes are left alone and why, and what looks unlike a measurement.
+    """Describe planes that are returned unchanged, and values that are unlikely to be measured.
+
+    Parameters
+    ----------
+    survey : Survey
+        Survey of the group.
+    shared : GroupConditioning
+        Conditioning of the group.
+    dtype : dtype
+        Dtype of the image.
+    group : Group
+    layout : Layout
 
     Yields
     ------
     str
-        A message each.
+        One warning message each.
     """
     frames = group.frames(layout)
     reasons: dict[str, list[str]] = {}
@@ -51,18 +62,18 @@ def describe_doubts(
         else:
             yield f"{name}: there is no light to bring out, less than two levels of 255; left as it is"
     if shared.noise is not None and not _is_noisy(survey, shared.noise, dtype):
-        yield f"{name}: no noise was found, so next to nothing is taken out"
+        yield f"{name}: no noise was found, so almost nothing is removed"
     for fill in survey.fills:
         share = f"{fill.count / survey.pixels:.2%}"
         what = f"nodata: {share} of the pixels of {name} have the value {fill.value:.9g}"
         if fill.value in shared.padding:
             yield (
-                f"{what}, apart from all others and in solid areas; they are taken as pixels"
-                f" without data, as if you had given nodata={fill.value:.9g}"
+                f"{what}, apart from all others and in solid areas; they are treated as pixels"
+                f" without data, as with nodata={fill.value:.9g}"
             )
         elif dtype != np.uint8 and not _has_two_values(survey) and _is_far(fill, survey):
             yield (
-                f"{what}, far from all others; if they hold no data, give nodata={fill.value:.9g}"
+                f"{what}, far from all others; if they hold no data, pass nodata={fill.value:.9g}"
             )
 
 
@@ -75,19 +86,19 @@ def _is_noisy(survey: Survey, noise: NoiseEstimate, dtype: np.dtype[Any]) -> boo
 
 
 def _has_two_values(survey: Survey) -> bool:
-    """Whether it is of a mask or a page, where each value is far from all others."""
+    """Whether the image has only two values, as a mask or a scanned page."""
     return sum(fill.count for fill in survey.fills) >= survey.pixels
 
 
 def _is_far(fill: Extreme, survey: Survey, gap: float = 0.5) -> bool:
-    """Whether many pixels have a value that is far from all others.
+    """Whether many pixels have a value that is far from all other values.
 
     Parameters
     ----------
     fill : Extreme
     survey : Survey
     gap : float
-        Least distance to the next value, in units of the others' spread.
+        Smallest distance to the next value, relative to the 1 % to 99 % range of the others.
     """
     if not FILL <= fill.count / max(survey.pixels, 1) < 1 or not np.isfinite(fill.next):
         return False
@@ -96,10 +107,11 @@ def _is_far(fill: Extreme, survey: Survey, gap: float = 0.5) -> bool:
 
 
 def find_padding(survey: Survey, bits: int = 0) -> tuple[float, ...]:
-    """Values of solid areas that lie apart from all others: padding, and not clipped or sparse counts.
+    """Find padding: values that fill solid areas and lie apart from all other values.
 
-    Between clipped pixels and others there is no gap, and sparse counts lie between others.
-    An area at the largest value that ``bits`` allow is saturated.
+    Clipped pixels differ from padding because no gap separates them from other values, and sparse
+    counts because they lie between other pixels.  An area at the largest value that ``bits``
+    allows is saturated and not padding.
     """
     largest = 2**bits - 1 if bits else None
     if _has_two_values(survey):

@@ -1,4 +1,4 @@
-"""From the survey of a group of planes to what they share: black and white point, noise, conditioning."""
+"""Compute what a group of planes shares from its survey: black and white point, noise, conditioning."""
 
 from __future__ import annotations
 
@@ -19,38 +19,44 @@ from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.isolation import isolated
 
 NO_LIGHT, SOME_LIGHT = 1 / 255, 2 / 255
-"""Contrast, in display values, up to which a dark picture holds no light, and from which it is
-enhanced in full. A covered lens and a black frame have less than one 8-bit level."""
+"""Contrast limits for dark pictures, in display values.
+
+Pictures below the first limit are returned unchanged, pictures above the second one are fully
+enhanced.  A covered lens or a black frame has a contrast of less than one 8-bit level."""
 
 BRIGHT, WHITE = 0.72, 0.82
-"""Mean, in display values, up to which a picture is enhanced in full, and from which it is white
-enough to come back as it is: a document, a slide on white ground."""
+"""Limits of the mean for bright pictures, in display values.
+
+Pictures below the first limit are fully enhanced, pictures above the second one, such as documents
+and slides on a white background, are returned unchanged."""
 
 
 class GroupConditioning(NamedTuple):
-    """What planes that were surveyed together share.
+    """Conditioning, scale, noise and defects that the planes of a group share.
 
     Attributes
     ----------
     scale : Scale
-        Own units of 0 and 1 of the working range.
+        Values in own units of the black and the white point.
     conditioning : Conditioning
+        Output of the global net.
     digest : str
         SHA-256 of the pixels of all planes.
     noise : NoiseEstimate or None
-        Where the network works in counts and the noise could be estimated, in ``unit``.
+        Estimated noise in ``unit``; None for models that do not work in counts, and if the noise
+        could not be estimated.
     unit : float
-        A power of two near the image's largest value, 1 for integers.
+        A power of two near the image's largest value; 1 for integers.
     left_alone : dict
-        Planes that come back as they are, by their place among the planes, and why.
+        Reason why a plane is returned unchanged, by the position of the plane in the group.
     is_grey : bool
-        Whether colour samples are equal in every pixel.
+        Whether all colour samples are equal in every pixel.
     light : float
-        Share of the enhancement that the image gets, in [0, 1]; 0 for one that is black or white.
+        Weight of the enhancement between 0 and 1; 0 for images that are black or white.
     defects : Defects or None
-        Of the sensor, those of this channel alone; None where there are none.
+        Sensor defects of this channel; None if there are none.
     padding : tuple of float
-        Values of solid areas far from all others, which are taken as without data.
+        Values of solid areas far from all other values; these pixels are treated as missing.
     """
 
     scale: Scale
@@ -66,15 +72,15 @@ class GroupConditioning(NamedTuple):
 
     @property
     def binning(self) -> tuple[int, int]:
-        """Pixels along y and x that are averaged before the network sees them."""
+        """Number of pixels along y and x that are averaged before the network sees them."""
         return self.conditioning.binning
 
     def defects_of(self, number: int) -> Defects | None:
-        """What is to be corrected of a plane, by its place among those that are linked."""
+        """Defects to correct in the plane at a position in the group, or None."""
         return None if number in self.left_alone or self.light == 0 else self.defects
 
     def rendering(self, rendering: Rendering, number: int) -> Rendering:
-        """How a plane, by its place among those that are linked, becomes the result."""
+        """Rendering of the plane at a position in the group, derived from the image's rendering."""
         if number in self.left_alone:
             return LeftAlone(rendering)
         if isinstance(rendering, Display) and (self.is_grey or self.light < 1):
@@ -84,7 +90,7 @@ class GroupConditioning(NamedTuple):
         return rendering
 
     def noise_in_own_units(self) -> NoiseEstimate | None:
-        """The noise in the image's own units."""
+        """Noise estimate in the image's own units, or None."""
         return self.noise and self.noise.in_unit(1 / self.unit)
 
 
@@ -98,7 +104,25 @@ def condition_group(
     defects: Defects | None = None,
     given: NoiseModel | None = None,
 ) -> GroupConditioning:
-    """Find black and white point, or the noise, and run the global net."""
+    """Determine the scale or the noise of a group of planes, and run the global net.
+
+    Parameters
+    ----------
+    survey : Survey
+        Survey of the group.
+    input_range : str or tuple of float
+        Black and white point, see `Options`.
+    dtype : dtype
+        Dtype of the image.
+    grey : bool
+        Whether the planes have a single sample per pixel.
+    network : Cascade
+    device : torch.device
+    defects : Defects, optional
+        Sensor defects of the group.
+    given : NoiseModel, optional
+        Noise model of the camera that replaces the estimate.
+    """
     noise, unit, light = None, 1.0, 1.0
     left_alone = _without_data(survey) | survey.blank
     curvature = None
@@ -132,28 +156,28 @@ def condition_group(
     channels = network.config.channels
     batch = np.array(np.broadcast_to(thumbnail, (channels, *thumbnail.shape[1:])), np.float32)
     with isolated(device), torch.inference_mode():
-        told = None
+        curvatures = None
         if curvature is not None:
-            told = torch.tensor([curvature], dtype=torch.float32, device=device)
-        conditioning = network.condition(torch.from_numpy(batch)[None].to(device), told)
+            curvatures = torch.tensor([curvature], dtype=torch.float32, device=device)
+        conditioning = network.condition(torch.from_numpy(batch)[None].to(device), curvatures)
     if noise is not None:
         conditioning = conditioning._replace(binning=noise.binning)
     is_grey = not grey and survey.is_grey
     if light == 0 or len(left_alone) == len(survey.extremes):
-        defects = None  # what comes back as it is is not corrected either
+        defects = None  # planes that are returned unchanged keep their defects
     return GroupConditioning(
         scale, conditioning, survey.digest, noise, unit, left_alone, is_grey, light, defects
     )  # fmt: skip
 
 
 def _without_data(survey: Survey) -> dict[int, str]:
-    """Planes that hold no data at all, and that they do."""
+    """Planes without any data, with the reason."""
     empty = np.isnan(survey.extremes).any(1)
     return {int(n): "no pixel holds data" for n in np.flatnonzero(empty)}
 
 
 def _constant(survey: Survey) -> dict[int, str]:
-    """Planes of one value, and which."""
+    """Planes in which all pixels have one value, with the reason."""
     least, largest = survey.extremes.T
     return {
         int(n): f"every pixel has the value {least[n]:.6g}"
@@ -162,13 +186,14 @@ def _constant(survey: Survey) -> dict[int, str]:
 
 
 def _light(thumbnail: NDArray[Any]) -> float:
-    """Share of the enhancement that a picture gets: less than 1 if it is all but black or white."""
+    """Weight of the enhancement: below 1 for pictures that are nearly black or nearly white."""
     mean = float(thumbnail.mean())
     regions = thumbnail.reshape(-1, 8, 8, 8, 8).mean((2, 4))
-    # Cells may hold few pixels, whose noise is no light; a small lamp is far beyond it.
+    # Thumbnail pixels of small images average few pixels, so their noise must not count as light;
+    # a small lamp is far brighter than that.
     contrast = max(np.ptp(regions), np.ptp(thumbnail) / 4)
-    # A flat picture that is not quite black is taken for a dim one.
-    found = max(contrast, mean - NO_LIGHT)
-    above_black = (found - NO_LIGHT) / (SOME_LIGHT - NO_LIGHT)
+    # A flat picture that is not quite black counts as a dim one.
+    signal = max(contrast, mean - NO_LIGHT)
+    above_black = (signal - NO_LIGHT) / (SOME_LIGHT - NO_LIGHT)
     below_white = (WHITE - mean) / (WHITE - BRIGHT)
     return float(np.clip(min(above_black, below_white), 0, 1))

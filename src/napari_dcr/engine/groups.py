@@ -1,4 +1,4 @@
-"""Groups of planes that share black and white point and conditioning."""
+"""Groups of planes that share one survey, black and white point, and conditioning."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from napari_dcr.image.axes import Layout
 
 @dataclass(frozen=True)
 class Group:
-    """Planes that share black and white point and conditioning.
+    """Planes that share one survey, black and white point, and conditioning.
 
     Attributes
     ----------
     channel : int
+        Index of the channel.
     frame : tuple of int or None
-        Place on the stepped axes; None for all frames of the channel together.
+        Index on the stepped axes; None for all frames of the channel together.
     """
 
     channel: int
@@ -27,23 +28,23 @@ class Group:
 
     @classmethod
     def of(cls, frame: tuple[int, ...], channel: int, link_frames: bool) -> Group:
-        """The group that a plane belongs to."""
+        """Group that a plane belongs to."""
         return cls(channel, None if link_frames else frame)
 
     def number(self, layout: Layout) -> int:
-        """Place of the group among all groups of an image, in the order of `groups`."""
+        """Position of the group among all groups of an image, in the order of `groups`."""
         if self.frame is None:
             return self.channel
         return self.channel * math.prod(layout.frame_shape) + layout.frame_number(self.frame)
 
     def position(self, frame: tuple[int, ...], layout: Layout) -> int:
-        """Place of a plane among those of the group."""
+        """Position of a plane among the planes of the group."""
         if self.frame is not None or not frame:
             return 0
         return int(np.ravel_multi_index(frame, layout.frame_shape))
 
     def frames(self, layout: Layout) -> list[tuple[int, ...]]:
-        """Places of its planes on the stepped axes."""
+        """Indices of the group's planes on the stepped axes."""
         return list(layout.frames()) if self.frame is None else [self.frame]
 
 

@@ -1,4 +1,4 @@
-"""Regions of an image, enhanced as they are in the whole of it: for previews and views."""
+"""Enhance regions of an image exactly as in the whole image, for previews and views."""
 
 from __future__ import annotations
 
@@ -39,28 +39,29 @@ from napari_dcr.network.isolation import isolated
 from napari_dcr.options import Options
 
 CORE = 1024
-"""Side of the tiles in pixels where the options leave it open."""
+"""Side of the tiles in pixels if the option ``tile`` is "auto"."""
 
 KEPT_BYTES = 1 << 29
-"""Pictures of the network that are kept, so that strength, exposure, denoising and saturation need no new run."""
+"""Size of the cache of network results, which new values of strength, exposure, denoising and
+saturation reuse."""
 
 QUICK = 0.05
-"""Seconds that it may take to see whether the pixels have changed, every time."""
+"""Longest check, in seconds, for changed pixels that is repeated before every region."""
 
 
 @dataclass(frozen=True)
 class RegionStep:
-    """How far a region is.
+    """Progress of a region.
 
     Attributes
     ----------
     done, total : int
-        Pixels done, and in all.
+        Number of pixels that have been enhanced, and that will be enhanced in total.
     message : str
-        What is going on, for people.
+        Description of the current step, for display.
     coarse : Enhancement or None
-        All of the region at depth 0, once, if it was asked for.  Its array becomes
-        the result: further steps refine it in place.
+        The whole region at depth 0, in one of the steps if ``coarse_first`` is set.  Further
+        steps refine its array in place, until it holds the result.
     """
 
     done: int
@@ -70,19 +71,18 @@ class RegionStep:
 
 
 class RegionEnhancer:
-    """Enhances regions of one image, and keeps what the next region or setting needs too.
+    """Enhances regions of one image, and caches results for the next region or setting.
 
-    The survey of the whole image is made once, the global net run once for it,
-    and the network's pictures y_0 .. y_depth are kept, all from one pass: another
-    strength, exposure, denoising, saturation, output or lesser depth of the same region
-    takes no network run.
+    The whole image is surveyed once and the global net runs once.  One pass of the network gives
+    the results y_0 to y_depth of a region, which are cached.  A new value of strength, exposure,
+    denoising, saturation or output, or a lower depth, of the same region needs no network run.
 
     Parameters
     ----------
     opened : Opened
         The image; only the survey reads all of it.
     keep : int
-        Bytes of pictures to keep.
+        Size of the cache in bytes.
 
     Examples
     --------
@@ -107,7 +107,7 @@ class RegionEnhancer:
         self._bytes = 0
 
     def is_current(self) -> bool:
-        """Whether what is kept is that of the image's pixels as they are now."""
+        """Whether the cached results belong to the image's current pixels."""
         return self._conditioning.is_current()
 
     def steps(
@@ -125,19 +125,19 @@ class RegionEnhancer:
         ----------
         options : Options
         region : tuple of slice
-            A slice per axis of the image, with start and stop.
+            One slice with start and stop for each axis of the image.
         stages : bool
-            Put an axis in front with the cascade's outputs y_0 .. y_depth.
+            Return all outputs y_0 to y_depth of the cascade, along a new first axis.
         coarse_first : bool
-            Do all of the region at depth 0 before its tiles are refined, so that
-            there is soon something to look at.
+            Compute the whole region at depth 0 first, so that there is a first result to
+            show early.
         core : int
-            Side of the tiles in pixels, unless the options say it.
+            Side of the tiles in pixels, unless the options define it.
 
         Returns
         -------
         Enhancement
-            The image of the region, and a record that names it.
+            The enhanced region, and a record that includes its position.
         """
         started = time.perf_counter()
         self._start_anew_if_changed(options.nodata)
@@ -178,7 +178,7 @@ class RegionEnhancer:
         shape = tuple(s.stop - s.start for s in region)
         image = np.zeros((depth + 1, *shape) if stages else shape, out_dtype)
         outputs = list(image) if stages else [image]
-        if isinstance(array, np.ma.MaskedArray):  # on the same pixels, which are yet to come
+        if isinstance(array, np.ma.MaskedArray):  # the result has the mask of the source
             mask = np.broadcast_to(np.ma.getmaskarray(array)[region], image.shape)
             image = np.ma.MaskedArray(image, mask.copy())
         ranges = {task.group: list(task.range) for task in tasks}
@@ -213,12 +213,12 @@ class RegionEnhancer:
         return enhancement(depth)
 
     def _start_anew_if_changed(self, nodata: float | None) -> None:
-        """Forget survey and pictures of pixels that are no longer those of the image."""
+        """Clear the cache if the image's pixels have changed."""
         started = time.perf_counter()
         if started >= self._next_look:
             self._fingerprint = self._opened.fingerprint()
             took = time.perf_counter() - started
-            # To look through a large image takes at most a twentieth of the time.
+            # Limit the checks of a large image to a twentieth of the total time.
             self._next_look = started + (20 * took if took > QUICK else 0)
         state = self._fingerprint, nodata
         if state != self._state:
@@ -228,7 +228,7 @@ class RegionEnhancer:
             self._bytes = 0
 
     def _known(self, task: PlaneTask, tile: Tile, depth: int) -> NDArray[np.float32] | None:
-        """Pictures y_0 .. y_depth of a tile's core that were made before."""
+        """Cached results y_0 to y_depth of a tile's core, or None."""
         core: Rectangle = (tile.core_rows, tile.core_columns)
         for (key, rectangle), pictures in self._pictures.items():
             if key == task.key and len(pictures) > depth and is_within(core, rectangle):
@@ -240,13 +240,13 @@ class RegionEnhancer:
         return None
 
     def _pictures_of(self, task: PlaneTask, tile: Tile, depth: int) -> NDArray[np.float32]:
-        """The network's pictures y_0 .. y_depth of a tile's core, (depth + 1, C, h, w)."""
+        """Results y_0 to y_depth of a tile's core as (depth + 1, C, h, w), cached or computed."""
         pictures = self._known(task, tile, depth)
         if pictures is None:
             pictures = _run(task, tile, depth)
             place = task.key, (tile.core_rows, tile.core_columns)
             self._bytes += pictures.nbytes
-            if place in self._pictures:  # shallower ones
+            if place in self._pictures:  # results up to a lower depth
                 self._bytes -= self._pictures.pop(place).nbytes
             self._pictures[place] = pictures
             while len(self._pictures) > 1 and self._bytes > self._keep:
@@ -256,7 +256,7 @@ class RegionEnhancer:
 
 @dataclass(frozen=True)
 class PlaneTask:
-    """A plane to enhance."""
+    """A plane to enhance, with its conditioning."""
 
     setup: Setup
     conditioning: Conditioning
@@ -269,7 +269,7 @@ class PlaneTask:
         return self.plane.scale.black, self.plane.scale.white
 
     def at_binning(self, tile: Tile) -> Tile:
-        """The tile of the same core with the window that the plane's binning needs."""
+        """Tile with the same core, and with the window that the plane's binning needs."""
         binning = self.conditioning.binning
         if binning == (1, 1):
             return tile
@@ -278,7 +278,7 @@ class PlaneTask:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """All that the network's pictures depend on, but the tile and the depth."""
+        """Everything that the network's results depend on, except the tile and the depth."""
         plane, spec = self.plane, self.setup.spec
         return (
             spec.sha256, self.setup.runner.device, spec.precision, spec.detail, plane.layout.axes,
@@ -292,7 +292,7 @@ def _run(task: PlaneTask, tile: Tile, depth: int) -> NDArray[np.float32]:
     height, width = plane.layout.height, plane.layout.width
     (top, bottom), (left, right) = tile.rows, tile.columns
     own = plane.read(slice(top, min(bottom, height)), slice(left, min(right, width)))
-    # The plane's own remainder up to the stride, as for the whole image.
+    # Complete the last stride of the plane, as for the whole image.
     missing = (0, bottom - top - own.shape[1]), (0, right - left - own.shape[2])
     working = np.empty((plane.network_channels, *own.shape[1:]), np.float32)
     plane.to_working(own, working)
@@ -327,7 +327,7 @@ def _render(
     region: Region,
     outputs: list[NDArray[Any]],
 ) -> int:
-    """Write a tile into the region's results, the last of the pictures into the last; returns its pixels."""
+    """Write the results of a tile to the region's outputs; returns the number of its pixels."""
     rows, columns = slice(*tile.core_rows), slice(*tile.core_columns)
     own = plane.read(rows, columns)
     layout = plane.layout

@@ -1,4 +1,4 @@
-"""Where a region of an image lies: its planes, and the tiles that cover it."""
+"""Geometry of a region of an image: its planes, and the tiles that cover it."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.image.axes import Layout
 
 Region = tuple[slice, ...]
-"""A slice with start and stop for every axis of an array."""
+"""One slice with start and stop for every axis of an array."""
 
 Rectangle = tuple[tuple[int, int], tuple[int, int]]
-"""Rows and columns, start and stop each."""
+"""Start and stop of the rows, and of the columns."""
 
 
 def check_region(region: Region, layout: Layout) -> None:
-    """Raise a ValueError that names the first axis on which a region is not within the image."""
+    """Raise a ValueError that names the first axis along which a region exceeds the image."""
     if len(region) != len(layout.shape):
         raise ValueError(
-            f"region: got {len(region)} slices; needed are {len(layout.shape)}, one per axis"
+            f"region: got {len(region)} slices; allowed are {len(layout.shape)}, one per axis"
         )
     for axis, part, size in zip(layout.axes, region, layout.shape, strict=True):
         whole = axis != "s" or (part.start, part.stop) == (0, size)
         if not 0 <= part.start < part.stop <= size or not whole:
             raise ValueError(
                 f"region: got {part.start}:{part.stop} for axis {axis}; allowed is"
-                f" {'' if axis == 's' else 'what lies within '}0:{size}"
+                f" {'' if axis == 's' else 'a range within '}0:{size}"
             )
 
 
 def planes_in(layout: Layout, region: Region) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Frames and channels of a region."""
+    """Iterate over the planes of a region as pairs of frame and channel."""
     spans = dict(zip(layout.axes, region, strict=True))
     stepped = [spans[a] for a in layout.axes if a not in "yxsc"]
     channels = spans.get("c", slice(0, layout.channels))
@@ -50,7 +50,7 @@ def local_index(
     rows: slice,
     columns: slice,
 ) -> tuple[int | slice, ...]:
-    """Where a window of the image lies in the region."""
+    """Index in the region of a window of the image."""
     index = layout.index(frame, channel, rows, columns, slice(None))
     return tuple(
         part - own.start
@@ -63,11 +63,14 @@ def local_index(
 
 
 def cut_tiles(grid: Grid, rectangle: Rectangle, core: int) -> list[Tile]:
-    """Tiles of a rectangle, the middle first, on one raster: a moved rectangle shares most of them."""
+    """Cut a rectangle into tiles, sorted by their distance from its middle.
+
+    All rectangles use the same raster, so that most tiles of a moved rectangle are unchanged.
+    """
 
     def spans(start: int, stop: int) -> list[tuple[int, int]]:
         inner = range(start // core * core + core, stop, core)
-        # What is narrower than a window's margins is not worth a window: its neighbour takes it in.
+        # Strips narrower than a window's halo are added to their neighbour.
         cuts = [n for n in inner if min(n - start, stop - n) >= min(grid.halo, core)]
         return list(itertools.pairwise([start, *cuts, stop]))
 
@@ -86,5 +89,5 @@ def cut_tiles(grid: Grid, rectangle: Rectangle, core: int) -> list[Tile]:
 
 
 def is_within(inner: Rectangle, outer: Rectangle) -> bool:
-    """Whether a rectangle lies within another one."""
+    """Whether a rectangle lies within another rectangle."""
     return all(o[0] <= i[0] and i[1] <= o[1] for i, o in zip(inner, outer, strict=True))

@@ -1,4 +1,4 @@
-"""The survey: one streamed pass over a plane or stack, independent of tiling and chunking."""
+"""The survey: measure a plane or stack in one streamed pass, independent of tiles and chunks."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ from napari_dcr.image.noise_blocks import BLOCKS, in_unit
 from napari_dcr.image.thumbnail import Thumbnail
 
 READERS = 2
-"""Threads that read and count."""
+"""Number of threads that read and measure blocks."""
 
 NOISE_ROWS = 100_000
-"""Most local statistics of noise that are kept, evenly from all blocks that there are."""
+"""Largest number of local noise statistics to keep, sampled evenly from all blocks."""
 
 SATURATED, BLACK = 1e-3, 1e-4
-"""Largest share of other pixels of a frame that is white, or black, throughout; one pixel at least.
-Single photons are light, so that fewer are allowed on black."""
+"""Largest share of differing pixels in a frame that counts as saturated, or as black.
+
+One pixel may always differ.  The limit for black is lower, because single photons are signal."""
 
 REMEMBERED = 32
-"""Surveys that are kept for further runs."""
+"""Number of surveys that are cached for further runs."""
 
 Reader = Callable[[slice, slice], NDArray[Any]]
 """Reads a window of one plane as (C, h, w) in the image's own dtype."""
@@ -42,35 +43,35 @@ Reader = Callable[[slice, slice], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Survey:
-    """What a whole image, or stack of linked frames, says about itself.
+    """Measurements of a plane, or of a group of planes.
 
     Attributes
     ----------
     thumbnail : ndarray, shape (C, 64, 64)
-        Area mean in the image's own units; non-finite pixels do not count.
+        Area means in the image's own units; missing pixels do not count.
     histogram : Histogram
-        Of all intensities, or a sketch of it from some of the pixels.
+        Histogram of all intensities, or of a sample of the pixels.
     exact : bool
         Whether the histogram counts all pixels.
     digest : str
         SHA-256 of all pixels, in the order of the blocks.
     extremes : ndarray, shape (planes, 2)
-        Least and largest value of each plane; NaN where all pixels are missing.
+        Smallest and largest value of each plane; NaN where all pixels are missing.
     fills : tuple of Extreme
-        Least and largest value of the planes that are not of one value.
+        Smallest and largest value of the planes that have more than one value.
     pixels : int
-        That are not missing.
+        Number of pixels that are not missing.
     is_grey : bool
-        Whether colour samples are equal in every pixel.
+        Whether all colour samples are equal in every pixel.
     unit : float
-        A power of two in which ``noise`` is given, so that squares neither vanish nor overflow.
+        Unit of ``noise``, a power of two that keeps squares from underflow and overflow.
     noise : ndarray, shape (n,), or None
-        Of `napari_dcr.image.noise_blocks.block_statistics`; None where nobody asked for it.
+        Result of `napari_dcr.image.noise_blocks.block_statistics`; None if not requested.
     defects : Defects or None
-        Of the sensor; None where nobody asked for it.
+        Sensor defects; None if not requested.
     blank : dict
-        Planes that say nothing about the others, as all of their pixels are alike or nearly so,
-        and what is wrong with them; empty if there are no others.
+        Reason why a plane says nothing about the others, by its number: all or nearly all of its
+        pixels are equal.  Empty if this holds for every plane.
     """
 
     thumbnail: NDArray[np.float64]
@@ -88,7 +89,7 @@ class Survey:
 
 
 class Surveyor:
-    """Adds up the blocks of planes, in order.
+    """Accumulates the measurements of blocks, in order, into a `Survey`.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ class Surveyor:
 
     @np.errstate(over="ignore", invalid="ignore")
     def add(self, block: Block) -> None:
-        """Count the next block."""
+        """Add the measurements of the next block."""
         self._thumbnail.merge(block.thumbnail)
         self._histogram.merge(block.histogram)
         self._digest.update(block.digest)
@@ -148,7 +149,7 @@ class Surveyor:
                 self._defects.end_frame()
 
     def add_planes(self, readers: Iterable[Reader]) -> Generator[None, None, None]:
-        """Stream through planes, some blocks at a time; yields after each, so that the caller may stop."""
+        """Read and measure planes block by block; yields after each so that the caller can stop."""
         work = ((read, *block) for read in readers for block in self.request.blocks)
         ahead: deque[Future[Block]] = deque()
         with ThreadPoolExecutor(READERS, "survey") as pool:
@@ -166,7 +167,7 @@ class Surveyor:
 
     @np.errstate(over="ignore", invalid="ignore")
     def finish(self) -> Survey:
-        """What was found."""
+        """Return the survey of all blocks that were added."""
         extremes = [[end.value for end in ends] or [np.nan, np.nan] for ends in self._ends]
         none: tuple[Extreme, ...] = ()
         various = (ends for ends in self._ends if ends and ends[0].value != ends[1].value)
@@ -174,7 +175,7 @@ class Surveyor:
         unit = self._unit or 1.0
         noise = clean_noise = defects = None
         if self.request.noise:
-            # A plane of one value, such as a black frame, says nothing about noise.
+            # A plane of one value, such as a black frame, holds no information about noise.
             varied = {n for n, ends in enumerate(extremes) if ends[0] != ends[1]}
             found = [(u / unit, own, clean) for n, u, own, clean in self._noise if n in varied]
             empty = np.empty(0, BLOCKS)
@@ -186,7 +187,7 @@ class Surveyor:
                 model = fit_noise(clean_noise, self.request.dtype.kind in "iu").model
             defects = self._defects.finish(model, unit)
             if len(defects.hot):
-                # An image without defects is treated as if nobody had looked for them.
+                # Without hot pixels the result must equal that of a survey that ignores defects.
                 noise = noise if noise is None else clean_noise
                 if self.request.histogram:
                     self._histogram.remove(self._defects.hot_values)
@@ -206,7 +207,7 @@ class Surveyor:
         )
 
     def _blank(self) -> dict[int, str]:
-        """Planes whose pixels are alike, or nearly so, where there are others."""
+        """Planes in which all or nearly all pixels are equal, unless every plane is like that."""
         blank, dark = {}, {}
         for number, (ends, size) in enumerate(zip(self._ends, self._sizes, strict=True)):
             if not ends:
@@ -239,7 +240,7 @@ def _merged(ends: tuple[Extreme, ...], others: tuple[Extreme, ...]) -> tuple[Ext
 
 
 class SurveyCache:
-    """The last surveys, so that a second run with other options needs none."""
+    """Cache of the latest surveys, so that another run on the same image skips its survey."""
 
     def __init__(self, size: int = REMEMBERED) -> None:
         self._size = size
@@ -247,7 +248,7 @@ class SurveyCache:
         self._known: OrderedDict[tuple[Any, ...], Survey] = OrderedDict()
 
     def get(self, key: tuple[Any, ...], request: SurveyRequest) -> Survey | None:
-        """The survey of an image, if it is known as completely as asked for."""
+        """Cached survey with all requested measurements, or None."""
         with self._lock:
             survey = self._known.get(key)
             if (
@@ -260,7 +261,7 @@ class SurveyCache:
             return survey
 
     def put(self, key: tuple[Any, ...], survey: Survey) -> None:
-        """Remember a survey; the oldest is forgotten."""
+        """Add a survey to the cache; the least recently used one is dropped."""
         with self._lock:
             self._known[key] = survey
             self._known.move_to_end(key)
@@ -269,4 +270,4 @@ class SurveyCache:
 
 
 SURVEYS = SurveyCache()
-"""Of this process."""
+"""Survey cache of this process."""

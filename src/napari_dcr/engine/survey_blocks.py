@@ -1,4 +1,4 @@
-"""What the survey measures in one block of a plane."""
+"""Measurements of the survey in one block of a plane."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ from napari_dcr.image.noise_blocks import block_statistics
 from napari_dcr.image.thumbnail import Thumbnail
 
 BLOCK = 2048
-"""Pixels a side that are read at once.  Always the same, and always counted in the
-same order: that makes sums of floats the same to the last bit, however an image is
-stored."""
+"""Side of a block in pixels.
+
+The size and the order of the blocks are fixed, so that sums of floats are identical to the last
+bit however an image is stored."""
 
 NOISE_WINDOW = 512
-"""Pixels a side of the middle of a block in which the noise is looked at."""
+"""Side in pixels of the window in the middle of a block in which the noise is measured."""
 
 SOLID = 9
-"""Side in pixels of the squares of one value that tell padding from clipped or sparse counts."""
+"""Side in pixels of squares of one value; only padding, not clipped or sparse counts, fills them."""
 
 SKETCH = 4
-"""Every so manieth row and column is counted where only outliers are looked for."""
+"""Step in pixels at which rows and columns are sampled when only outliers are searched for."""
 
 
 @dataclass(frozen=True)
 class Extreme:
-    """An end of the intensities.
+    """The smallest or the largest value of some pixels.
 
     Attributes
     ----------
     value : float
     count : int
-        Pixels that have it.
+        Number of pixels with this value.
     next : float
-        The value next to it, where there are some of these pixels.
+        Nearest other value, or NaN if too few or all pixels have the extreme value.
     solid : int
-        Pixels that have it in all of `SOLID` x `SOLID` pixels around.
+        Number of these pixels whose surrounding `SOLID` x `SOLID` pixels all have the value.
     """
 
     value: float
@@ -53,17 +54,17 @@ class Extreme:
 
     @classmethod
     def of(cls, values: NDArray[Any], sign: int) -> Extreme:
-        """Find the least (``sign`` -1) or largest (1) of some values."""
+        """Find the smallest (``sign`` -1) or largest (1) of some values."""
         end = values.max() if sign > 0 else values.min()
         is_end = values == end
         count = int(np.count_nonzero(is_end))
-        if count < 16 or count == values.size:  # too few for a fill, or nothing else
+        if count < 16 or count == values.size:  # too few to be padding, or no other value
             return cls(float(end), count, np.nan)
         others = values[~is_end]
         return cls(float(end), count, float(others.max() if sign > 0 else others.min()))
 
     def merged(self, other: Extreme, sign: int) -> Extreme:
-        """Take in those of more pixels."""
+        """Combine with the extreme of further pixels."""
         if other.value == self.value:
             nearest = np.fmax if sign > 0 else np.fmin
             return Extreme(
@@ -78,25 +79,28 @@ class Extreme:
 
 @dataclass(frozen=True)
 class Block:
-    """What one block adds to a survey.
+    """Measurements of one block.
 
     Attributes
     ----------
     thumbnail : Thumbnail
     histogram : Histogram
     digest : bytes
+        SHA-256 of the pixels.
     pixels : int
-        That are not missing.
+        Number of pixels that are not missing.
     ends : tuple of Extreme
-        Least and largest; empty if all pixels are missing.
+        Smallest and largest value; empty if all pixels are missing.
     is_grey : bool
+        Whether all samples of a pixel are equal everywhere.
     colour : tuple of float or None
-        Of all pixels, if they have the same.
+        Colour of the block, if all pixels have the same.
     unit : float
+        A power of two near the largest value; 1 for integers.
     noise : ndarray or None
-        In that unit.
+        Local noise statistics in ``unit``, see `napari_dcr.image.noise_blocks`.
     clean_noise : ndarray or None
-        The same without hot pixels.
+        The same statistics with hot pixels removed.
     defects : BlockDefects or None
     """
 
@@ -115,24 +119,25 @@ class Block:
 
 @dataclass(frozen=True)
 class SurveyRequest:
-    """Planes to survey.
+    """Planes to survey, and what to measure in them.
 
     Attributes
     ----------
     channels, height, width : int
-        Of each plane.
+        Number of samples per pixel, and size of each plane in pixels.
     dtype : dtype
+        Dtype of the pixels.
     histogram, noise : bool
-        Whether to count all intensities, and to look at the noise of grey planes.
+        Whether to count all intensities, and whether to measure the noise of grey planes.
     ceiling : float
-        What brighter pixels count as in the thumbnail: a lamp far above white must not
-        lift the mean of its surroundings.
+        Largest value in the thumbnail; brighter pixels count with this value, so that a lamp far
+        above white does not raise the mean of its surroundings.
     defects : bool
-        Whether to look for defects of the sensor.
+        Whether to search for sensor defects.
     frames : int
-        Planes in all.
+        Number of planes.
     padding : tuple of float
-        Values of pixels that are not looked at, found by an earlier survey.
+        Values of pixels to ignore, found by an earlier survey.
     """
 
     channels: int
@@ -148,14 +153,14 @@ class SurveyRequest:
 
     @property
     def blocks(self) -> list[tuple[slice, slice]]:
-        """Rows and columns of the blocks of a plane, in the order in which they count."""
+        """Rows and columns of the blocks of a plane, in the order in which they are added."""
         return [
             (slice(y, min(y + BLOCK, self.height)), slice(x, min(x + BLOCK, self.width)))
             for y in range(0, self.height, BLOCK)
             for x in range(0, self.width, BLOCK)
         ]
 
-    @np.errstate(over="ignore", invalid="ignore")  # whoever uses the thumbnail sees it
+    @np.errstate(over="ignore", invalid="ignore")  # `ImageConditioning` checks for overflow
     def measure(self, pixels: NDArray[Any], row: int, column: int) -> Block:
         """Measure a block (C, h, w) whose first pixel is at ``row``, ``column``."""
         for value in self.padding:
@@ -193,7 +198,7 @@ class SurveyRequest:
 
 
 def _solid(plane: NDArray[Any], end: Extreme) -> int:
-    """Pixels of a plane (h, w) that have a value in all of the square around."""
+    """Count pixels of a plane (h, w) whose surrounding square has one value throughout."""
     if end.count < SOLID**2 or min(plane.shape) < SOLID:
         return 0
     alike = np.ma.getdata(plane) == end.value
@@ -215,9 +220,9 @@ def _is_grey(pixels: NDArray[Any]) -> bool:
 
 
 def _one_colour(pixels: NDArray[Any]) -> tuple[float, ...] | None:
-    """The colour of (C, h, w) if it is the same everywhere."""
+    """Colour of (C, h, w) if it is the same everywhere, else None."""
     for plane in pixels:
-        # The first row tells for most images.
+        # For most images the first row is enough to decide.
         if not ((plane[0] == plane[0, 0]).all() and (plane == plane[0, 0]).all()):
             return None
     return tuple(map(float, pixels[:, 0, 0]))
@@ -230,7 +235,7 @@ def _power_of_two(ends: tuple[Extreme, ...]) -> float:
 
 
 def _fullest_window(plane: NDArray[Any], side: int = NOISE_WINDOW) -> tuple[slice, slice]:
-    """Place of the middle of a block (h, w); another part of it where that lacks more than half its pixels."""
+    """Window in the middle of a block (h, w), or elsewhere if half of its pixels are missing there."""
 
     def start(size: int, part: int) -> int:
         return max(0, (size - side) // 2) if part == 0 else (0, max(0, size - side))[part - 1]
