@@ -38,7 +38,7 @@ def test_axes_are_found(
 @pytest.mark.parametrize(
     ("shape", "arguments", "argument", "allowed"),
     [
-        ((5,), {}, "image", "two are needed"),
+        ((5,), {}, "image", "2 are needed"),
         ((0, 5), {}, "image", "1 or more"),
         ((5, 6, 2), {"rgb": True}, "rgb", "3 or 4"),
         ((5, 6), {"channel_axis": 2}, "channel_axis", "-2..1"),

@@ -24,5 +24,5 @@ def test_weights_whose_maps_meant_something_else_are_refused(
     with monkeypatch.context() as earlier:
         earlier.setattr(weights, "FORMAT", "napari-dcr 1")
         weights.save(Cascade(), path, {})
-    with pytest.raises(ValueError, match="'napari-dcr 1'; needed is 'napari-dcr 2'"):
+    with pytest.raises(ValueError, match="'napari-dcr 1'; allowed is 'napari-dcr 2'"):
         weights.load(path)

@@ -1,6 +1,6 @@
-"""Alpha: colours that have been multiplied by it, and colours that have not.
+"""Conversion between straight colours and colours that are multiplied by alpha.
 
-TIFF 6.0 (Adobe 1992), section 18, calls the former associated alpha.
+TIFF 6.0 (Adobe 1992), section 18, calls alpha by which colours are multiplied "associated".
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ def to_straight(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     Parameters
     ----------
     colours : ndarray, shape (C, h, w)
-        Multiplied by alpha; integers in their dtype's full range, or floats in [0, 1].
+        Colours multiplied by alpha; integers in their dtype's full range, or floats in [0, 1].
     alpha : ndarray, shape (1, h, w)
-        Of the same dtype.
+        Alpha in the same dtype.
 
     Returns
     -------
     ndarray
-        Same shape and dtype; black where alpha is 0.
+        Straight colours of the same shape and dtype; black where alpha is 0.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def to_straight(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
 
 
 def to_associated(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
-    """Multiply colours by their alpha; inverse of `to_straight` but for rounding.
+    """Multiply colours by their alpha; the inverse of `to_straight`, except for rounding.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What each axis of an array is: y, x, colour, channel, or stepped over."""
+"""Meaning of the axes of an array: y, x, colour samples, channels, and stepped axes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEPPED_NAMES = "ztpqruvw"
-"""Names given, from the inside out, to leading axes that the caller did not name."""
+"""Letters for leading axes that the caller has not named, from the innermost axis outwards."""
 
 
 def is_integer(value: object) -> bool:
-    """Whether a value is a whole number of Python's or NumPy's, and not a truth value."""
+    """Whether a value is an integer of Python or NumPy, and not a Boolean."""
     return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
 
 
@@ -28,13 +28,13 @@ class Band:
     Attributes
     ----------
     start : int
-        The first one's place on the sample axis.
+        Index of the first sample on the sample axis.
     colours : int
-        How many are enhanced: 3 for red, green and blue, 1 for grey.
+        Number of samples that are enhanced: 3 for red, green and blue, 1 for grey.
     alphas : int
-        How many follow them that are kept as they are.
+        Number of alpha samples that follow; they are not enhanced.
     associated : bool
-        Whether the colours are stored multiplied by the first of these.
+        Whether the colours are stored multiplied by the first alpha sample.
     """
 
     start: int
@@ -44,7 +44,7 @@ class Band:
 
     @property
     def stop(self) -> int:
-        """Place after its last sample."""
+        """Index after the last sample."""
         return self.start + self.colours + self.alphas
 
 
@@ -56,19 +56,20 @@ GREY = Band(0, 1, 0)
 class Layout:
     """The axes of an image, one letter each.
 
-    ``y`` and ``x`` are space, ``s`` the samples of each pixel, ``c`` independent channels;
-    every other letter is stepped over, plane by plane.
+    ``y`` and ``x`` are the axes of a plane, ``s`` holds the samples of each pixel, and ``c``
+    independent channels.  All other letters are stepped axes: each of their planes is enhanced by
+    itself.
 
     Attributes
     ----------
     shape : tuple of int
         Shape of the array.
     axes : str
-        A letter per axis, for example ``"tyxs"``.
+        One letter per axis, for example ``"tyxs"``.
     samples : str
-        What the samples are, a letter each: ``rgb`` is a colour, ``a`` alpha, which is
-        kept, ``A`` alpha that the colours before it are multiplied by, ``y`` a sample that
-        is enhanced by itself, such as grey or near infrared.  By default ``"rgb"`` or ``"rgba"``.
+        Meaning of the samples, one letter each: ``rgb`` for a colour, ``a`` for alpha, ``A`` for
+        alpha by which the preceding colours are multiplied, and ``y`` for a sample that is
+        enhanced by itself, such as grey or near infrared.  By default ``"rgb"`` or ``"rgba"``.
 
     Examples
     --------
@@ -94,32 +95,32 @@ class Layout:
         rgb: bool | None = None,
         samples: str = "",
     ) -> Layout:
-        """Find out what the axes are.
+        """Determine the axes of an array from its shape and the caller's arguments.
 
         Parameters
         ----------
         shape : tuple of int
             Shape of the array.
         axes : str, optional
-            The letters; everything else is then derived from them.
+            One letter per axis.
         channel_axis : int, optional
-            Axis of independent channels.
+            Index of the axis of independent channels.
         rgb : bool, optional
-            Whether the last axis holds colour samples.  By default it does if
-            its length is 3 or 4 and there are at least three axes.
+            Whether the last axis holds colour samples.  By default it does if its length is 3 or
+            4 and there are at least three axes.
         samples : str
-            What the samples are, where a file says so; used where the axes have an
-            ``s`` of that length.
+            Meaning of the samples, if a file defines it; used if the axes include an ``s`` of
+            this length.
 
         Raises
         ------
         ValueError
-            If the arguments do not fit the shape or one another.
+            If the arguments do not fit the shape, or contradict each other.
         """
         ndim = len(shape)
         if 0 in shape:
             raise ValueError(
-                f"image: got an empty array of shape {shape}; every axis needs a length of 1 or more"
+                f"image: got an empty array of shape {shape}; allowed are axes of length 1 or more"
             )
         if axes is not None:
             return cls._named(shape, axes, channel_axis, rgb, samples)
@@ -139,7 +140,7 @@ class Layout:
         spatial = ndim - rgb - (channel_axis is not None)
         if spatial < 2:
             raise ValueError(
-                f"image: got shape {shape}, which leaves {spatial} axes for y and x; two are needed"
+                f"image: got shape {shape}, which leaves {spatial} axes for y and x; 2 are needed"
             )
         if rgb and shape[-1] not in (3, 4):
             raise ValueError(
@@ -167,7 +168,7 @@ class Layout:
         letters = axes.lower() if isinstance(axes, str) else ""
         if not letters.isalpha() or len(letters) != len(shape) or len(set(letters)) != len(letters):
             raise ValueError(
-                f"axes: got {axes!r} for an image of shape {shape}; needed are {len(shape)} different letters"
+                f"axes: got {axes!r} for an image of shape {shape}; allowed are {len(shape)} different letters"
             )
         if not {"y", "x"} <= set(letters):
             raise ValueError(f"axes: got {axes!r}; both y and x must be among the letters")
@@ -183,11 +184,11 @@ class Layout:
             )
         if channel_axis is not None and letters.find("c") != channel_axis % len(shape):
             raise ValueError(
-                f"channel_axis: got {channel_axis}, but axes={axes!r} says otherwise; give one of the two"
+                f"channel_axis: got {channel_axis}, which contradicts axes={axes!r}; pass only one of them"
             )
         if rgb is not None and rgb != ("s" in letters):
             raise ValueError(
-                f"rgb: got {rgb}, but axes={axes!r} says otherwise; give one of the two"
+                f"rgb: got {rgb}, which contradicts axes={axes!r}; pass only one of them"
             )
         return cls(tuple(shape), letters, samples)
 
@@ -203,7 +204,7 @@ class Layout:
 
     @property
     def is_rgb(self) -> bool:
-        """Whether there are colour samples."""
+        """Whether the samples include red, green and blue."""
         return "rgb" in self.samples
 
     @property
@@ -213,24 +214,24 @@ class Layout:
 
     @property
     def bands(self) -> list[Band]:
-        """Samples that are enhanced together, in their order."""
+        """Groups of samples that are enhanced together, in order."""
         if not self.samples:
             return [GREY]
-        found = re.finditer("(rgb|.)([aA]*)", self.samples)
-        return [Band(m.start(), len(m[1]), len(m[2]), m[2].startswith("A")) for m in found]
+        matches = re.finditer("(rgb|.)([aA]*)", self.samples)
+        return [Band(m.start(), len(m[1]), len(m[2]), m[2].startswith("A")) for m in matches]
 
     def band(self, channel: int) -> Band:
-        """The samples that a channel consists of."""
+        """Samples that a channel consists of."""
         bands = self.bands
         return bands[channel] if len(bands) > 1 else bands[0]
 
     def with_colours_apart(self) -> Layout:
-        """The layout where each colour is a channel of its own; alpha stays alpha."""
+        """Layout in which each colour is a separate channel; alpha stays alpha."""
         return replace(self, samples=self.samples.replace("rgb", "yyy"))
 
     @property
     def channels(self) -> int:
-        """Independent channels: along their own axis, or the bands of each pixel; else 1."""
+        """Number of independent channels: the length of the channel axis, or the number of bands."""
         return self.shape[self.axes.index("c")] if "c" in self.axes else len(self.bands)
 
     @property
@@ -240,11 +241,11 @@ class Layout:
 
     @property
     def planes(self) -> int:
-        """Frames times channels."""
+        """Number of planes: frames times channels."""
         return int(np.prod(self.frame_shape, dtype=int)) * self.channels
 
     def frame_number(self, frame: tuple[int, ...]) -> int:
-        """Place of a frame among all of `frames`."""
+        """Position of a frame in `frames`."""
         return int(np.ravel_multi_index(frame, self.frame_shape)) if frame else 0
 
     def frames(self) -> Iterator[tuple[int, ...]]:
@@ -254,7 +255,7 @@ class Layout:
     def index(
         self, frame: tuple[int, ...], channel: int, rows: slice, columns: slice, samples: slice
     ) -> tuple[int | slice, ...]:
-        """Index expression of a window of one plane; ``samples`` count from the plane's first."""
+        """Index of a window of one plane; ``samples`` are counted from the plane's first sample."""
         fixed = iter(frame)
         if "s" in self.axes:
             band = self.band(channel)
@@ -265,7 +266,7 @@ class Layout:
 
     @property
     def sample_axis(self) -> int | None:
-        """Axis of the samples in what `index` reads; None if there are none."""
+        """Axis of the samples in a window that `index` reads; None without samples."""
         axes = self._plane_axes()
         return axes.index("s") if "s" in axes else None
 
@@ -273,7 +274,7 @@ class Layout:
         return "".join(a for a in self.axes if a in "yxs")
 
     def to_planar(self, window: NDArray[Any]) -> NDArray[Any]:
-        """Turn what `index` reads into (samples, h, w)."""
+        """Transpose a window that `index` reads to (samples, h, w)."""
         axes = self._plane_axes()
         if "s" not in axes:
             return window[None] if axes == "yx" else window.T[None]
@@ -287,7 +288,7 @@ class Layout:
         return planar.transpose(["syx".index(a) for a in axes])
 
     def place(self, frame: tuple[int, ...], channel: int) -> str:
-        """A plane's place in words, such as ``"t 3/12, channel 1/2"``; empty if there is only one."""
+        """Description of a plane's position, such as ``"t 3/12, channel 1/2"``; empty for one plane."""
         names = [a for a in self.axes if a not in "yxsc"]
         parts = [f"{a} {i + 1}/{n}" for a, i, n in zip(names, frame, self.frame_shape, strict=True)]
         if self.channels > 1:
@@ -295,5 +296,5 @@ class Layout:
         return ", ".join(parts)
 
     def describe(self) -> str:
-        """The shape in words."""
+        """Description of the shape, such as ``"12 t x 64 y x 48 x"``."""
         return " x ".join(f"{n} {a}" for n, a in zip(self.shape, self.axes, strict=True))

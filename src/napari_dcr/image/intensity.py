@@ -1,4 +1,4 @@
-"""Intensities: dtypes, black and white points, and the working space in between."""
+"""Intensities: allowed dtypes, histograms, and black and white points."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 from napari_dcr.image.missing import missing
 
 DTYPES = ("uint8", "uint16", "int16", "float16", "float32", "float64")
-"""Dtypes that go in and come out."""
+"""Dtypes of images and results."""
 
 BINS = 1 << 16
 
 FAINTEST = 2.0**-16
-"""Least that the brightest pixels of a float picture in [0, 1] have: below it, it has another unit."""
+"""Smallest maximum of a float picture in [0, 1]; darker images are assumed to have another unit."""
 
 InputRange = Literal["auto", "dtype"] | tuple[float, float]
 
 
 def check_dtype(dtype: np.dtype[Any], argument: str = "image") -> np.dtype[Any]:
-    """Return ``dtype`` in native byte order, or say which dtypes are allowed.
+    """Return ``dtype`` in native byte order, after checking that it is allowed.
 
     Raises
     ------
     TypeError
-        For bool, complex, 32- and 64-bit integers and everything else.
+        If the dtype is not one of `DTYPES`, such as bool, complex and 32- or 64-bit integers.
     """
     if dtype.name not in DTYPES:
         hint = "; a mask has no intensities to enhance" if dtype.kind == "b" else ""
@@ -38,18 +38,19 @@ def check_dtype(dtype: np.dtype[Any], argument: str = "image") -> np.dtype[Any]:
 
 
 class Histogram:
-    """Counts of intensities in 65536 fixed bins, whatever the tiling.
+    """Histogram of intensities with 65536 fixed bins, independent of tiling.
 
-    Integers of up to 16 bits have a bin per value.  Floats are binned by the
-    upper 16 bits of their float32 pattern, ordered by value: a relative width
-    of 2^-7 over the whole range of floats, with no bounds known beforehand.
-    Missing pixels are left out, see `missing`.
+    Integers of up to 16 bits have one bin per value.  Floats are binned by the upper 16 bits of
+    their float32 pattern, in the order of their values.  This gives a relative bin width of 2^-7
+    over the whole range of floats, without any limits known beforehand.  Missing pixels are not
+    counted, see `missing`.
 
     Attributes
     ----------
     smallest, largest : float
+        Smallest and largest counted value.
     from_uint16 : Histogram or None
-        Of floats that are all multiples of 1/65535 in [0, 1]: that of the integers they were.
+        Histogram of the original integers, if all floats are multiples of 1/65535 in [0, 1].
     """
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
@@ -76,14 +77,14 @@ class Histogram:
                 self.from_uint16 = None
 
     def remove(self, values: NDArray[Any]) -> None:
-        """Take away values that were counted; the smallest and largest stay what they are."""
+        """Remove values that were counted before; ``smallest`` and ``largest`` do not change."""
         self.counts -= np.bincount(self._bin(values.astype(self.dtype)), minlength=BINS)
         self.counts = np.maximum(self.counts, 0)
         if self.from_uint16 is not None:
             self.from_uint16.remove(np.rint(65535 * values.astype(np.float64)))
 
     def merge(self, other: Histogram) -> None:
-        """Add the counts of another one of the same dtype."""
+        """Add the counts of another histogram of the same dtype."""
         self.smallest = min(self.smallest, other.smallest)
         self.largest = max(self.largest, other.largest)
         self.counts += other.counts
@@ -99,7 +100,7 @@ class Histogram:
             )
         limit = np.finfo(np.float32).max
         pattern = np.clip(values, -limit, limit).astype(np.float32).view(np.uint32)
-        # IEEE 754 patterns sort like the numbers once negative ones are turned over.
+        # IEEE 754 patterns sort like the numbers if those of negative numbers are inverted.
         ordered = np.where(pattern >> 31, ~pattern, pattern | np.uint32(1 << 31))
         return (ordered >> 16).astype(np.int64)
 
@@ -111,14 +112,14 @@ class Histogram:
         return float(np.array([pattern], np.uint32).view(np.float32)[0])
 
     def quantiles_without(self, value: float, shares: tuple[float, ...]) -> list[float]:
-        """Quantiles of all pixels but those of one value, and of those in its bin."""
+        """Quantiles of all pixels except those in the bin of one value."""
         rest = Histogram(self.dtype)
         rest.merge(self)
         rest.counts[self._bin(np.array([value], self.dtype))] = 0
         return [rest.quantile(share) for share in shares]
 
     def quantile(self, share: float) -> float:
-        """Value that a ``share`` of the counted pixels does not exceed; 0 if none were counted."""
+        """Value that a ``share`` of the counted pixels does not exceed; 0 if no pixel was counted."""
         cumulated = np.cumsum(self.counts)
         if not cumulated[-1]:
             return 0.0
@@ -127,8 +128,8 @@ class Histogram:
 
 
 def _are_16_bit(values: NDArray[Any]) -> bool:
-    """Whether all values are multiples of 1/65535, as precisely as float32 holds them."""
-    # A few values tell for most images.
+    """Whether all values are multiples of 1/65535 within the precision of float32."""
+    # For most images a few values are enough to decide.
     for some in (values[:: max(1, len(values) // 256)], values):
         scaled = some.astype(np.float64) * 65535
         if np.abs(scaled - np.rint(scaled)).max() > 0.01:
@@ -143,20 +144,20 @@ class Scale:
     Attributes
     ----------
     black, white : float
-        Own units of 0 and 1.
+        Values in own units that 0 and 1 of the working range stand for.
     """
 
     black: float
     white: float
 
     def to_working(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Own units to working float32; not clipped."""
+        """Convert own units to working units as float32, without clipping."""
         wide: Any = np.float64 if values.dtype == np.float64 else np.float32
         scaled = (values.astype(wide) - wide(self.black)) / wide(self.white - self.black)
         return np.asarray(scaled, np.float32)
 
     def from_working(self, values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Working values to own units, rounded and clipped to an integer dtype's range."""
+        """Convert working units to own units, rounded and clipped to the range of ``dtype``."""
         wide: Any = np.float64 if dtype == np.float64 else np.float32
         own = values.astype(wide) * wide(self.white - self.black) + wide(self.black)
         if dtype.kind == "f":
@@ -172,7 +173,7 @@ def check_input_range(value: object) -> InputRange:
     Raises
     ------
     ValueError
-        If it is neither ``"auto"``, ``"dtype"`` nor two finite rising numbers.
+        If it is neither ``"auto"``, ``"dtype"`` nor two finite increasing numbers.
     """
     if isinstance(value, str) and value in ("auto", "dtype"):
         return "auto" if value == "auto" else "dtype"
@@ -189,12 +190,12 @@ def check_input_range(value: object) -> InputRange:
 
 
 def full_scale(dtype: np.dtype[Any]) -> Scale:
-    """[0, 1] for floats, 0 to the largest value for integers."""
+    """Full range of a dtype: [0, 1] for floats, 0 to the largest value for integers."""
     return Scale(0.0, 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max))
 
 
 def needs_histogram(input_range: InputRange, dtype: np.dtype[Any], scientific: bool) -> bool:
-    """Whether `find_scale` looks at the image's own values."""
+    """Whether `find_scale` needs the histogram of the image."""
     return input_range == "auto" and dtype != np.uint8 and (scientific or dtype.kind == "f")
 
 
@@ -248,28 +249,28 @@ def find_scale(
 
 
 def _camera_range(histogram: Histogram) -> Scale:
-    """Black point and bit depth of 16-bit integers."""
+    """Determine black point and bit depth of 16-bit integers."""
     unsigned = histogram.dtype == np.uint16
     if unsigned and histogram.counts.sum() == histogram.counts[::257].sum():
-        return full_scale(histogram.dtype)  # a finished picture of 8 bits
+        return full_scale(histogram.dtype)  # a picture that was converted from 8 bits
     white = histogram.quantile(0.9999)
     bits = next((b for b in (8, 10, 12, 14, 15) if white < 2**b), 16)
     return Scale(min(histogram.quantile(0.001), 2.0**bits - 2), 2.0**bits - 1)
 
 
 def scene_white(histogram: Histogram) -> float:
-    """White point of a scene of floats: what 99.99 % of its pixels do not exceed, but for lamps.
+    """White point of a float image: the 99.99 percentile, without the influence of lamps.
 
-    Of a scene in linear light, which begins near 0 and varies, the brightest hundredth is
-    taken for lamps where it is beyond what the scene's own spread leads to expect: light
-    is distributed about log-normally, so the ratio of the 99 to the 90 percentile says where
-    the 99.99 percentile should be. Pixels above white keep their values.
+    In a scene in linear light, which starts near 0 and varies, the brightest hundredth is
+    treated as lamps if it exceeds what the rest of the scene lets expect.  Light is distributed
+    approximately log-normally, so the ratio of the 99 to the 90 percentile predicts the 99.99
+    percentile.  Pixels above the white point keep their values.
     """
     black, middle, bright, brighter, white = map(
         histogram.quantile, (0.001, 0.5, 0.9, 0.99, 0.9999)
     )
-    if black < 0 or brighter < 1.3 * middle or bright <= black:  # noise about an offset
+    if black < 0 or brighter < 1.3 * middle or bright <= black:  # noise around an offset
         return white
-    # The normal distribution's quantiles: (3.72 - 2.33) / (2.33 - 1.28).
+    # Exponent from quantiles of the normal distribution: (3.72 - 2.33) / (2.33 - 1.28).
     growth = ((brighter - black) / (bright - black)) ** 1.33
     return min(white, black + (brighter - black) * growth)

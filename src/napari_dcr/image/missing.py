@@ -1,9 +1,9 @@
-"""Missing pixels: those that hold no data, because they are NaN, masked, no-data or hidden.
+"""Missing pixels: pixels without data, because they are NaN, masked, no-data or hidden by alpha.
 
-A window of an image is a plain array, or a masked one where a mask, a no-data value or an
-alpha of 0 says that pixels hold no data. Everything that looks at pixels asks `missing`,
-so that all kinds are treated alike: they count in no statistic, the network sees black in
-their place, and they come back as they were.
+A window of an image is a plain array, or a masked array if a mask, a no-data value or an alpha of
+0 marks pixels as missing.  All code that evaluates pixels calls `missing`, so that all kinds of
+missing pixels are treated alike: statistics ignore them, the network sees black in their place,
+and they are returned unchanged.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ def mark(
     Parameters
     ----------
     window : ndarray
-        With its own mask, if it is a masked array.
+        Pixels; the mask of a masked array is kept.
     samples : int, optional
-        The axis of the samples, if there is one.
+        Axis of the samples, if there is one.
     colours : int
-        How many of them are colours. The next one is alpha; where it is 0, the pixel is hidden.
-    alpha : ndarray, optional
-        Alpha that is not among them, indexed alike.
+        Number of colour samples.  The next sample is alpha; where it is 0, the pixel is hidden.
     nodata : float, optional
-        A pixel is missing where this is its value, in all of its colours.
+        No-data value; a pixel is missing if all of its colours have this value.
+    alpha : ndarray, optional
+        Alpha with the shape of the window, if alpha is not among the samples.
 
     Returns
     -------
     ndarray
-        The window itself where nothing is missing, else a masked array on the same pixels.
+        The window itself if no pixel is missing, else a masked array that shares its pixels.
 
     Examples
     --------
@@ -68,12 +68,12 @@ def mark(
 
 
 def missing(window: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Find which pixels of a window hold no data: masked or not finite.
+    """Find the missing pixels of a window: those that are masked or not finite.
 
     Returns
     -------
     ndarray of bool or None
-        Of the window's shape; None if all pixels hold data.
+        True for missing pixels, in the shape of the window; None if no pixel is missing.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def missing(window: NDArray[Any]) -> NDArray[np.bool_] | None:
 
 
 def is_value_of(value: float, dtype: np.dtype[Any]) -> bool:
-    """Whether pixels of a dtype can have a value.
+    """Whether a dtype can represent a value.
 
     Examples
     --------

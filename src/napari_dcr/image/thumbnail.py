@@ -1,4 +1,4 @@
-"""Area-mean thumbnails from fixed bins, the same whatever the tiling."""
+"""Area-mean thumbnails of images, independent of tiling."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from numpy.typing import NDArray
 from napari_dcr.image.missing import missing
 
 SIZE = 64
-"""Bins per axis."""
+"""Number of thumbnail pixels (bins) per axis."""
 
 
 def bin_weights(start: int, stop: int, size: int, bins: int = SIZE) -> NDArray[np.float64]:
-    """Share of each pixel ``start..stop-1`` of an axis of ``size`` in each bin's mean.
+    """Weights of the pixels ``start..stop-1`` along an axis of ``size`` in the mean of each bin.
 
-    Bin ``k`` covers ``[k, k + 1) * size / bins`` pixels; a pixel on an edge is
-    shared between its bins, so the mean is exact for any size, also below
-    ``bins``.
+    Bin ``k`` covers ``[k, k + 1) * size / bins`` pixels.  A pixel on the edge of a bin is shared
+    between both bins, so that the mean is exact for any size, also for sizes below ``bins``.
 
     Returns
     -------
     ndarray, shape (bins, stop - start)
-        Summed over the whole axis each row gives 1.
+        Weights; over the whole axis, each row sums to 1.
 
     Examples
     --------
@@ -35,7 +34,7 @@ def bin_weights(start: int, stop: int, size: int, bins: int = SIZE) -> NDArray[n
 
 
 def _shares(start: int, stop: int, size: int, bins: int = SIZE) -> NDArray[np.float64]:
-    """Part of each pixel that lies in each bin, in units of ``1 / bins`` pixels: integers."""
+    """Overlap of each pixel with each bin, as integers in units of ``1 / bins`` pixels."""
     edges = np.arange(bins + 1, dtype=np.float64) * size
     pixel = np.arange(start, stop, dtype=np.float64) * bins
     upper = np.minimum(edges[1:, None], pixel + bins)
@@ -46,8 +45,8 @@ def _shares(start: int, stop: int, size: int, bins: int = SIZE) -> NDArray[np.fl
 def _weighted_rows(values: NDArray[Any], shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sums (C, bins, w) of rows (C, h, w), weighted by their shares (bins, h) in each bin.
 
-    All rows of a bin but the first and the last lie in it as a whole, so they are added
-    before they are weighted.
+    All rows of a bin except the first and the last lie completely in it, so that they can be
+    added before they are weighted.
     """
     result = np.empty((len(values), len(shares), values.shape[2]))
     for number, share in enumerate(shares):
@@ -64,14 +63,14 @@ def _weighted_rows(values: NDArray[Any], shares: NDArray[np.float64]) -> NDArray
 
 
 class Thumbnail:
-    """Accumulate the area mean of (C, H, W) planes from their windows.
+    """Accumulates the area means of (C, H, W) planes from their windows.
 
-    Missing pixels do not count (see `missing`); a bin that has no others is 0.  Planes added
-    one after the other are averaged.
+    Missing pixels do not count (see `missing`); a bin with only missing pixels is 0.  Several
+    planes are averaged.
 
-    Pixels are weighted in 64ths of a side, so that the sums of integers are
-    integers, exact in float64 and the same in whatever order they are added (up
-    to 2^53: some 390 000 pixels a side for 16 bits).
+    Pixels are weighted in units of 1/64 of their side.  Sums of integers are therefore integers,
+    which float64 represents exactly up to 2^53 (about 390 000 pixels a side for 16 bits), and do
+    not depend on the order in which windows are added.
 
     Parameters
     ----------
@@ -89,7 +88,7 @@ class Thumbnail:
         height, width = window.shape[1:]
         rows = _shares(row, row + height, self._size[0])
         columns = _shares(column, column + width, self._size[1])
-        # Only the bins the window touches: a window of a large image meets few of them.
+        # Restrict the sums to bins that overlap the window, which are few in large images.
         r, c = (slice(k[0], k[-1] + 1) for k in map(np.flatnonzero, (rows.any(1), columns.any(1))))
         rows, columns = rows[r], columns[c]
         values = np.ascontiguousarray(np.ma.getdata(window))
@@ -101,11 +100,11 @@ class Thumbnail:
         self._weight[:, r, c] += weight
 
     def merge(self, other: Thumbnail) -> None:
-        """Add what another one of the same shape was given."""
+        """Add the windows of another thumbnail of the same shape."""
         self._sum += other._sum
         self._weight += other._weight
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """The (C, 64, 64) thumbnail of what was added."""
+        """Thumbnail (C, 64, 64) of all windows that were added."""
         return self._sum / np.where(self._weight > 0, self._weight, 1)

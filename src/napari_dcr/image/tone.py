@@ -1,4 +1,4 @@
-"""Tone curves of display images: sRGB encoding, highlight shoulder, exposure."""
+"""Tone functions for display images: sRGB encoding, highlight shoulder and exposure."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ def linear_to_srgb(x: Pixels) -> Pixels:
 
 def brightest(x: Pixels, axis: int) -> Pixels:
     """Largest colour sample of each pixel; ``axis`` is kept with length 1."""
-    # Many times faster than a reduction over an axis of length 3.
+    # This is many times faster than a reduction over an axis of length 3.
     return functools.reduce(np.maximum, np.split(x, x.shape[axis], axis))
 
 
 def shoulder(x: Pixels, peak: float, axis: int = -1, knee: float = 0.55) -> Pixels:
     """Compress linear light above ``knee`` so that ``peak`` becomes 1.
 
-    Hue-preserving: all channels are scaled by what the largest one needs.  The
-    logarithm keeps gradation up to the peak and joins the straight part with
-    slope 1.
+    All channels of a pixel are scaled by the factor that its largest channel needs, which
+    preserves the hue.  The logarithmic part keeps gradation up to the peak, and continues the
+    linear part with slope 1.
 
     Parameters
     ----------
     x : ndarray of float32
-        Linear light, colour along ``axis``.
+        Linear light, with the colours along ``axis``.
     peak : float
         Largest value, in units of white.
     axis : int
         Colour axis.
     knee : float
-        Where the compression begins.
+        Value at which the compression begins, in units of white.
     """
     span = max(peak - knee, 1e-3)
     if span <= 1 - knee:
         return x
-    # log1p(k span) / k falls with k; find where the peak arrives at 1.
+    # log1p(k span) / k decreases with k; find k for which the peak becomes 1 by bisection.
     low, high = 1e-4, 1e4
     for _ in range(30):
         k = math.sqrt(low * high)
@@ -68,9 +68,9 @@ def shoulder(x: Pixels, peak: float, axis: int = -1, knee: float = 0.55) -> Pixe
 def expose(v: Pixels, ev: float, axis: int = 0) -> Pixels:
     """Change the exposure of display values by ``ev`` stops.
 
-    Light is multiplied by ``2 ** ev``; what would leave the range is led in by
-    `shoulder`, with white staying white, so the map rises in ``v`` and in
-    ``ev`` and nothing clips.
+    Linear light is multiplied by ``2 ** ev``.  Values that would exceed white are compressed by
+    `shoulder`, and white stays white.  The result increases with ``v`` and with ``ev``, and
+    nothing is clipped.
 
     Examples
     --------

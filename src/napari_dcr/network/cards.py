@@ -1,4 +1,4 @@
-"""The weights that come with the package and their cards; read without torch."""
+"""The weights that are shipped with the package, and their cards; does not import torch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def shipped() -> dict[str, Path]:
-    """Weights that come with the package, by name."""
+    """Paths of the weights that are shipped with the package, by name."""
     folder = Path(str(resources.files("napari_dcr") / "weights"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def keeps_intensities(weights: Path) -> bool:
-    """Whether a weights file's network works in counts; False for what is none."""
+    """Whether the network of a weights file works in counts; False if it is no weights file."""
     try:
         with weights.open("rb") as file:
             # A safetensors file begins with the length of a JSON header.
@@ -26,7 +26,7 @@ def keeps_intensities(weights: Path) -> bool:
 
 
 def purpose(weights: Path) -> str:
-    """What weights are for: the first paragraph of the card beside them, if there is one."""
+    """Purpose of weights: the first paragraph of their card, or an empty string without a card."""
     card = weights.with_suffix(".md")
     if not card.is_file():
         return ""

@@ -1,11 +1,11 @@
 """The anytime, tile-exact Deep Cascade Residual CNN.
 
-Reconstructed from the public record of DCR (Kun Lu, 2019); not the author's
-code.  Kept: low-level features handed to every stage, global-regional detail
-modules, detachable sub-U-Nets joined by residuals, reconstruction from all
-latent spaces.  Changed: every depth is an output, the image's global part is
-computed once from a thumbnail, and nothing in the tile path looks further than
-`Cascade.receptive_field`.
+Reconstructed from the public record of DCR (Kun Lu, 2019); it contains no code of
+the author.  As published: low-level features are passed to every stage, detail modules are
+global and regional, detachable sub-U-Nets are joined by residuals, and the result is
+reconstructed from all latent spaces.  Different from it: every depth is an output, the global
+part of an image is computed once from a thumbnail, and nothing that runs on tiles depends on
+pixels further away than `Cascade.receptive_field`.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ class CascadeConfig:
     Attributes
     ----------
     channels : int
-        Channels of the image: 3 for `photo`.
+        Number of image channels: 3 for `photo`, 1 for `microscopy`.
     stages : int
-        Sub-U-Nets, N; ``depth`` runs from 0 to N.
+        Number N of sub-U-Nets; ``depth`` ranges from 0 to N.
     widths : tuple of int
-        Channels at 1/2, 1/4 and 1/8 of the image's resolution.
+        Number of feature channels at 1/2, 1/4 and 1/8 of the image's resolution.
     grid_channels : int
-        Channels of the global feature grid.
+        Number of channels of the global feature grid.
     base : {"curve", "counts"}
-        What the cascade refines: a picture through the learned `Tone` curve, or the
-        image itself in its own `Counts`.
+        Input of the cascade: the image after the learned `Tone` curve, or the image itself in
+        variance-stabilised `Counts`.
     """
 
     channels: int = 3
@@ -90,13 +90,13 @@ class Cascade(nn.Module):
 
     @property
     def stages(self) -> int:
-        """The largest depth."""
+        """Number of sub-U-Nets, which is the largest depth."""
         return self.config.stages
 
     def receptive_field(self, depth: int) -> int:
-        """Radius in pixels beyond which an input pixel cannot touch the output.
+        """Largest distance in pixels at which an input pixel can affect an output pixel.
 
-        Worst case over the output pixel's place on the stride grid.
+        This is the maximum over all positions of the output pixel on the stride grid.
         """
         if depth == 0:
             return 0
@@ -112,17 +112,17 @@ class Cascade(nn.Module):
         return radius
 
     def placed_on(self, device: torch.device) -> Cascade:
-        """Copy to a device, channels last: 1.5 to 2 times faster on CPUs.
+        """Copy the network to a device in channels-last layout, which is 1.5 to 2 times faster on CPUs.
 
-        A copy, so that runs on different devices may share loaded weights.
+        The original is not moved, so that runs on different devices can share loaded weights.
         """
         return copy.deepcopy(self).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def with_precision(self, dtype: torch.dtype) -> Cascade:
-        """Copy the network with its convolutions over pixels in ``dtype`` (float32: no copy).
+        """Copy the network with its convolutions over pixels in ``dtype``; no copy for float32.
 
-        Curve, grid and the final combination stay in float32: the network
-        predicts maps, not pixels, so low precision costs little.
+        The curve, the grid and the final combination stay in float32.  Because the network
+        predicts maps and not pixels, low precision changes the result little.
         """
         if dtype == torch.float32:
             return self
@@ -137,16 +137,22 @@ class Cascade(nn.Module):
         curvature: Tensor | None = None,
         symmetries: Sequence[int] = SYMMETRIES,
     ) -> Conditioning:
-        """Run the global net on (B, C, 64, 64) thumbnails in working units.
+        """Run the global net on thumbnails.
 
-        ``curvature``, shape (B,), is that of the `Counts` where these are the base;
-        ``symmetries`` are those that the net averages over.
+        Parameters
+        ----------
+        thumbnail : Tensor, shape (B, C, 64, 64)
+            Area means of the whole image in working units.
+        curvature : Tensor, shape (B,), optional
+            Curvature of the `Counts`; required if they are the base.
+        symmetries : sequence of int
+            Indices of the `SYMMETRIES` that the net averages over.
         """
         if self.config.base == "curve":
             tone, grid = self.global_net(thumbnail, symmetries)
             return Conditioning(tone, grid)
         if curvature is None:
-            raise TypeError("curvature: got None; counts need that of their noise")
+            raise TypeError("curvature: got None; required for a network with the base 'counts'")
         noise = Counts(curvature.to(thumbnail)[:, None, None, None])
         _, grid = self.global_net(noise.base(thumbnail), symmetries)
         return Conditioning(noise, grid)
@@ -159,9 +165,18 @@ class Cascade(nn.Module):
         cells: int = 16,
         binning: tuple[int, int] = (1, 1),
     ) -> tuple[Tensor, Tensor]:
-        """Grid weights for the window ``rows`` x ``columns`` of an image of ``size``.
+        """Interpolation weights of the grid for a window of an image.
 
-        With a ``binning``, for every n-th row and column of it.
+        Parameters
+        ----------
+        rows, columns : tuple of int
+            Start and stop of the window in pixels of the image.
+        size : tuple of int
+            Height and width of the image in pixels.
+        cells : int
+            Number of grid cells per axis.
+        binning : tuple of int
+            Step in pixels at which rows and columns of the window are sampled.
         """
         return tuple(  # type: ignore[return-value]
             sample_weights(start // n, stop // n, length / n, cells, FOLD)[None]
@@ -182,24 +197,24 @@ class Cascade(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (B, C, H, W)
-            Pixels in [0, 1], or in deviations of the dark's noise where `Counts` are
-            the base; H and W are multiples of `stride`.
+            Pixels in [0, 1], or in standard deviations of the dark noise if `Counts` are the
+            base; H and W are multiples of `stride`.
         conditioning : Conditioning
-            From `condition`, of the whole image.
+            Result of `condition` for the whole image.
         weights : tuple of Tensor
-            From `window_weights`: where in the whole image the window lies.
+            Result of `window_weights` for the window.
         depth : int
-            Sub-U-Nets to run, 0..`stages`.
+            Number of sub-U-Nets to run, from 0 to `stages`.
         detail : bool
-            Run the regional part of the detail modules.
+            Whether to run the regional part of the detail modules.
         exits : sequence of int, optional
             Depths to return, each at most ``depth``; only ``depth`` if None.
 
         Returns
         -------
         Tensor of shape (B, C, H, W), or a list of them if ``exits`` is given
-            Not clamped. With `Counts` a second channel holds the deviation of the
-            first one's error.
+            Enhanced window, not clamped.  With `Counts` a second channel holds the standard error
+            of the first one.
         """
         wanted = [depth] if exits is None else list(exits)
         tone = conditioning.tone
@@ -218,21 +233,22 @@ class Cascade(nn.Module):
                     state = state + update
                 update = self.projections[stage](update)
                 latent = update if latent is None else update.add_(latent)
-                del update  # what nobody needs any more makes room for the next stage
+                del update  # frees memory for the next stage
                 if stage + 1 in wanted:
                     outputs[stage + 1] = tone.picture(base, x, self.head(latent))
         pictures = [outputs[d] for d in wanted]
         return pictures[0] if exits is None else pictures
 
     def _low_level(self, x: Tensor, tone: Tone | Counts) -> tuple[Tensor, Tensor]:
-        """Base of a window, and low-level features of both."""
+        """Base of a window, and the low-level features of the window and its base."""
         dtype, layout = self.front.weight.dtype, torch.channels_last
 
         def seen(x: Tensor) -> tuple[Tensor, Tensor]:
             base = tone.base(x)
             return base, tone.features(x, base).to(dtype).contiguous(memory_format=layout)
 
-        # To unfold the kernel is to fold the pixels: the same convolution, in a third of the time.
+        # Unfolding the kernel instead of folding the pixels gives the same convolution in a third
+        # of the time.
         kernel = unfold(self.front.weight).contiguous(memory_format=layout)
         base, pixels = in_bands(seen, x)
         return base, activate(F.conv2d(pixels, kernel, self.front.bias, FOLD, FOLD))

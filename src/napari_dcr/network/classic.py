@@ -1,9 +1,9 @@
-"""The 2019 cascade as published, to compare with.
+"""The cascade of 2019 as published, as a reference for comparisons.
 
 Reconstructed from the public record of DCR (Kun Lu, 2019) and the surviving
-U-Net of the same author's TBEFN (Lu and Zhang 2020); not the author's code.
-Three-channel latent spaces, a loss on the output alone, no global path.  It
-works on whole images.
+U-Net of the same author's TBEFN (Lu and Zhang 2020); it contains no code of the author.
+It has latent spaces of three channels, a loss on the final output only and no global path, and
+it processes whole images.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class ClassicUNet(nn.Module):
-    """Four scales with one 3x3 convolution each: 16, 32, 64, 128 channels."""
+    """U-Net of four scales with one 3x3 convolution each: 16, 32, 64 and 128 channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class ClassicUNet(nn.Module):
 
 
 class ClassicDetail(nn.Module):
-    """Product of the low-level features and of four convolutions of the running state."""
+    """Product of the low-level features and the running state after four convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,10 @@ class ClassicDetail(nn.Module):
 
 
 class ClassicCascade(nn.Module):
-    """``z = C_in(x)``; ``d_i = GRD_i(z, s_(i-1))``; ``s_i = d_i + UNet_i(d_i)``; ``y = C_out(...)``."""
+    """The published cascade for whole images.
+
+    ``z = C_in(x)``; ``d_i = GRD_i(z, s_(i-1))``; ``s_i = d_i + UNet_i(d_i)``; ``y = C_out(...)``.
+    """
 
     def __init__(self, stages: int = 3) -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class ClassicCascade(nn.Module):
         self.leave = nn.Conv2d(3 * stages, 3, 3, padding=1)
 
     def latents(self, x: Tensor) -> list[Tensor]:
-        """The latent pictures ``u_1 .. u_(N-1), s_N``."""
+        """Compute the latent pictures ``u_1 .. u_(N-1), s_N``."""
         low, state = self.enter(x), x
         pictures = []
         for detail, unet in zip(self.details, self.unets, strict=True):

@@ -1,4 +1,4 @@
-"""The global net: what the whole image says to each of its tiles."""
+"""The global net: compute from the whole image what all of its tiles need."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ LUMA = (0.299, 0.587, 0.114)
 """Rec. 601 luma weights of R, G, B."""
 
 SYMMETRIES = tuple(range(8))
-"""Of the square: four quarter turns, each as it is and mirrored."""
+"""Indices of the symmetries of the square: four quarter turns, then the same four mirrored."""
 
 
 class Conditioning(NamedTuple):
-    """What the global net hands to the tiles of one image.
+    """Per-image conditioning shared by all tiles of the image.
 
     Attributes
     ----------
     tone : Tone or Counts
-        Tone curve, or how the noise grows: what depth 0 is.
+        Tone curve or noise model, which defines the result of depth 0.
     grid : Tensor, shape (B, G, cells, cells)
-        Coarse feature map over the whole image.
+        Coarse feature map of the whole image.
     binning : (int, int)
-        Pixels along y and x whose means have noise that is nearly white; see
-        `napari_dcr.network.binning`.
+        Number of pixels along y and x to average so that the noise of the means is nearly white,
+        see `napari_dcr.network.binning`.
     """
 
     tone: Tone | Counts
@@ -39,10 +39,10 @@ class Conditioning(NamedTuple):
 
 
 class GlobalNet(nn.Module):
-    """Read a thumbnail of the whole image; give its tone curve and feature grid.
+    """Compute the tone curve and the feature grid from a thumbnail of the whole image.
 
-    Its input is the area mean of the *whole* image, so pooling is allowed here
-    and nowhere else: its output is computed once and shared by all tiles.
+    The output is computed once and shared by all tiles.  This is therefore the only network part
+    that may pool over the whole image.
     """
 
     QUANTILES = (0.001, 0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.99, 0.999)
@@ -85,15 +85,15 @@ class GlobalNet(nn.Module):
         thumbnail : Tensor, shape (B, C, 64, 64)
             Area mean of the whole image, in [0, 1] or about it.
         symmetries : sequence of int
-            Those of `SYMMETRIES` that are averaged; training saves time with two at random.
+            Indices of the `SYMMETRIES` to average over; training draws two, to save time.
         """
         thumbnail = thumbnail.to(self.grid_global.weight.dtype)
         level = _mean(thumbnail.flatten(1), 1).clamp(0.004, 1)
         a = level[:, None, None, None]
-        # Noise takes dark cells of counts below 0, where the quotient would have a pole.
+        # With counts, noise makes dark cells negative, where the quotient would have a pole.
         lit = thumbnail.clamp(min=0)
         adapted = lit * (1 + a) / (lit + a)
-        # The channels' own blacks tell a floor of clipped noise from shadows.
+        # Quantiles of each channel distinguish a floor of clipped noise from shadows.
         values = torch.cat(
             [adapted.mean(1, keepdim=True), adapted.amax(1, keepdim=True), adapted], 1
         ).flatten(2)
@@ -114,7 +114,7 @@ class GlobalNet(nn.Module):
 
 
 def _turned(x: Tensor, symmetry: int) -> Tensor:
-    """Turn (B, C, n, n) by quarters, and mirror it from the fifth symmetry on."""
+    """Apply a symmetry to (B, C, n, n): quarter turns, from the fifth symmetry on also mirrored."""
     x = torch.rot90(x, symmetry % 4, (2, 3))
     return x.flip(3) if symmetry >= 4 else x
 
@@ -125,27 +125,27 @@ def _turned_back(x: Tensor, symmetry: int) -> Tensor:
 
 
 def _mean(x: Tensor, dim: int) -> Tensor:
-    """Mean over what comes in any order: the same to the last bit."""
+    """Mean that is identical to the last bit for any order of the values along ``dim``."""
     return x.sort(dim).values.mean(dim)
 
 
 def sample_weights(start: int, stop: int, size: float, cells: int, step: int = 2) -> Tensor:
-    """Bilinear weights of the grid's cells along one axis, at absolute positions.
+    """Bilinear interpolation weights of the grid's cells along one axis of a window.
 
-    Sample ``i`` is the centre of the ``step`` pixels from ``start + i * step``.
-    Computed in float64 so that a tile gets to the last bit what the whole
-    image gets.
+    Sample ``i`` is at the centre of the ``step`` pixels that start at ``start + i * step``.  The
+    weights are computed in float64 from positions in the whole image, so that a tile gets the
+    same weights as the whole image to the last bit.
 
     Parameters
     ----------
     start, stop : int
-        Window on this axis, in pixels of the whole image.
+        Window along this axis, in pixels of the whole image.
     size : float
-        Length of the whole image on this axis, in pixels.
+        Length of the whole image along this axis, in pixels.
     cells : int
-        Cells of the grid on this axis.
+        Number of grid cells along this axis.
     step : int
-        Pixels per sample.
+        Number of pixels per sample.
 
     Returns
     -------
@@ -167,12 +167,12 @@ def sample_grid(grid: Tensor, rows: Tensor, columns: Tensor, dtype: torch.dtype)
     columns : Tensor, shape (B or 1, w, cells)
         Weights from `sample_weights`.
     dtype : dtype
-        Of the result.
+        Dtype of the result.
 
     Returns
     -------
     Tensor, shape (B, G, h, w)
-        Channels last.
+        Sampled features in channels-last layout.
     """
     across = grid @ columns[:, None].transpose(2, 3)  # (B, G, cells, w)
     across = across.permute(0, 2, 3, 1).flatten(2)

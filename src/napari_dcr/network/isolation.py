@@ -11,18 +11,18 @@ import torch
 
 @contextlib.contextmanager
 def isolated(device: torch.device | None = None) -> Iterator[None]:
-    """Context manager within which PyTorch computes the same whatever the caller has set.
+    """Context manager within which PyTorch's results do not depend on the caller's settings.
 
-    The default device, autocast and inference mode are those of the thread that calls; within,
-    they are PyTorch's own, and so is the precision of float32 products. The default dtype is
-    left alone: code of this package names its dtypes.
+    Inside the block the default device, autocast, inference mode and the precision of float32
+    products have PyTorch's default values; on exit the caller's values are restored.  The default
+    dtype is not changed, because the code of this package always names its dtypes.
 
-    Never leave a generator's ``yield`` inside: the caller would get these settings.
+    A generator must not ``yield`` inside the block, as its caller would then see these settings.
 
     Parameters
     ----------
     device : torch.device, optional
-        What is computed on, if not the CPU.
+        Device to compute on, if it is not the CPU.
     """
     types = {"cpu"} | ({device.type} if device is not None else set())
     with contextlib.ExitStack() as stack:
@@ -38,7 +38,7 @@ def isolated(device: torch.device | None = None) -> Iterator[None]:
 
 
 def _use_one_thread() -> None:
-    """Compute with one thread: OpenMP's others do not exist in a forked process, and it would wait for them."""
+    """Compute with one thread, because a forked process would wait forever for OpenMP's others."""
     torch.set_num_threads(1)
 
 

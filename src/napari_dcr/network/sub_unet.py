@@ -14,7 +14,7 @@ class SubUNet(nn.Module):
     Parameters
     ----------
     widths : tuple of int
-        Channels at full, half and quarter of its input's resolution.
+        Number of channels at full, half and quarter resolution of the input.
     """
 
     stride = 4
@@ -41,7 +41,7 @@ class SubUNet(nn.Module):
         coarse = activate(self.encode_coarse(coarse)) + coarse
         middle = torch.cat([middle, self.up_middle(coarse)], 1)
         middle = activate(self.decode_middle(middle))
-        fine = torch.cat([fine, self.up_fine(middle)], 1)  # frees its parts
+        fine = torch.cat([fine, self.up_fine(middle)], 1)  # frees the two inputs
         return self.decode_fine(fine)
 
     @staticmethod

@@ -14,7 +14,7 @@ from napari_dcr.network.block_dct import dct, inverse_dct
 from napari_dcr.network.folding import FOLD, fold, unfold
 
 TABLE_SIZE = 1025
-"""Entries of a sampled curve; between them it is linear."""
+"""Number of entries of a sampled curve, which is interpolated linearly between them."""
 
 
 BALANCE_RANGE = 0.8
@@ -24,19 +24,20 @@ BALANCE_RANGE = 0.8
 class Tone(NamedTuple):
     """A tone curve in linear light: ``(light - black) * balance * gain(brightest)``.
 
-    All channels of a pixel share the gain of its brightest one, so that hues
-    survive where the curve bends.
+    All channels of a pixel share the gain of its brightest channel, so that the curve does not
+    change hues.
 
     Attributes
     ----------
     curve : Tensor, shape (B, TABLE_SIZE)
-        Display value out over display value in, both in [0, 1], rising.
+        Output display value for each input display value, both in [0, 1]; increasing.
     gain : Tensor, shape (B, TABLE_SIZE)
-        The same as a gain of linear light.
+        The same curve as a gain of linear light.
     black, balance : Tensor, shape (B, C, 1, 1)
-        Black level in linear light and white balance.
+        Black level in linear light, and white balance factors.
     visible : Tensor, shape (B,)
-        Deviation, in display values, below which a change of the finest detail is not made.
+        Standard deviation, in display values, below which changes of the finest detail are
+        attenuated, see `coring.cored`.
     """
 
     curve: Tensor
@@ -46,28 +47,35 @@ class Tone(NamedTuple):
     visible: Tensor
 
     def base(self, x: Tensor) -> Tensor:
-        """Take (B, C, H, W) display values in: through the curve."""
+        """Apply the curve to display values (B, C, H, W)."""
         return in_bands(lambda x: (apply_tone(x, self),), x)[0]
 
     def features(self, x: Tensor, base: Tensor) -> Tensor:
-        """What the convolutions see, (B, 2 C, H, W)."""
+        """Input of the convolutions (B, 2 C, H, W): the window and its base."""
         return torch.cat([x, base.detach()], 1)
 
     def picture(self, base: Tensor, x: Tensor, maps: Tensor | None = None) -> Tensor:
-        """Give (B, C, H, W) display values back, not clamped.
+        """Combine the base and the network's maps into display values (B, C, H, W), not clamped.
 
-        ``maps`` (B, 2 C F^2, H / F, W / F) are a gain and a bias for each coefficient of F x F
-        pixels (`block_dct`); without them the curve's picture is the result. A gain of -1 takes
-        away what is fine or coloured whatever its noise is: no feature has to carry the pixels.
-        The local net refines that picture but does not bend the curve: in training, tone
-        is learnt by depth 0 alone.
+        Parameters
+        ----------
+        base, x : Tensor, shape (B, C, H, W)
+            Window after the curve, and the window itself.
+        maps : Tensor, shape (B, 2 C F^2, H / F, W / F), optional
+            Gain and bias for the change of each coefficient of F x F pixels (`block_dct`).  A
+            gain of -1 removes a coefficient whatever its noise is, so that no feature map has to
+            repeat the pixels.  Without maps the result is the base.
+
+        Notes
+        -----
+        The base is detached: in training only depth 0 learns the curve.
         """
         if maps is None:
             return in_bands(lambda base, x: (protect_highlights(base, x),), base, x)[0]
         return in_bands(self._refined, base.detach(), x, maps, halo=FOLD * coring.AROUND)[0]
 
     def _refined(self, base: Tensor, x: Tensor, maps: Tensor) -> tuple[Tensor]:
-        # Planes like the base's: to mix layouts takes longer than to convert.
+        # Converting to the layout of the base is faster than computing with mixed layouts.
         gain, bias = maps.to(base.dtype, memory_format=torch.contiguous_format).chunk(2, 1)
         folded = fold(base)
         change = self._change(folded, gain, bias).unflatten(1, (-1, FOLD**2))
@@ -76,37 +84,37 @@ class Tone(NamedTuple):
 
     @staticmethod
     def _change(folded: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
-        """Change that maps make to the coefficients of folded pixels."""
+        """Change of the coefficients of folded pixels by gain and bias."""
         return torch.addcmul(bias, dct(folded), gain)
 
     @staticmethod
     def reach(low: int, high: int) -> tuple[int, int]:
-        """Span of pixels that those from ``low`` to ``high`` depend on, along one axis."""
+        """Span of input pixels that the output pixels ``low..high`` depend on, along one axis."""
         first, last = coring.reach(low // FOLD, high // FOLD)
         return FOLD * first, FOLD * (last + 1) - 1
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
-    """``(1 + x) ** exponent``, to 3e-7 of it or of 1, where 1 + x is positive.
+    """Compute ``(1 + x) ** exponent`` for 1 + x > 0, to 3e-7 of the larger of the result and 1.
 
-    Half the time of pow on CPUs, where log1p takes two thirds of the time of log2.
+    On CPUs this takes half the time of ``pow``, and ``log1p`` two thirds of the time of ``log2``.
     """
     return torch.log1p(x).mul_(exponent * math.log2(math.e)).exp2_()
 
 
-# Below a threshold both functions are straight, above it a power. The straight part of what
-# is clamped to the one side plus the power of what is clamped to the other is less work than
-# to choose between them pixel by pixel. In place is what no gradient needs as it was.
+# Below a threshold both functions are linear, above it they are powers. Adding both parts with
+# clamped arguments is faster than selecting one of them for each pixel. Operations are in place
+# where the gradient does not need the original values.
 
 
 def decode(v: Tensor) -> Tensor:
-    """Display values to linear light (IEC 61966-2-1); straight below 0.04045."""
+    """Decode display values to linear light (IEC 61966-2-1); linear below 0.04045."""
     power = 1.055**-2.4 * _power(v.clamp(min=0.04045).add_(0.055 - 1), 2.4)
     return power.sub_(0.0031308).add_(v.clamp(max=0.04045), alpha=1 / 12.92)
 
 
 def encode(x: Tensor) -> Tensor:
-    """Linear light to display values (IEC 61966-2-1); straight below 0.0031308."""
+    """Encode linear light to display values (IEC 61966-2-1); linear below 0.0031308."""
     power = 1.055 * _power(x.clamp(min=0.0031308).sub_(1), 1 / 2.4)
     return power.sub_(0.09545).add_(x.clamp(max=0.0031308), alpha=12.92)
 
@@ -114,19 +122,18 @@ def encode(x: Tensor) -> Tensor:
 class ToneDecoder(nn.Module):
     """Turn the global net's parameters into a `Tone`.
 
-    The abscissa is first adapted to the image's level ``a`` (the mean of its
-    thumbnail) by ``u = x (1 + a) / (x + a)``, the normalised form of the
-    photographic operator (Reinhard et al. 2002, eq. 3), so that one set of
-    parameters means the same curve at every exposure.  On ``u`` the curve is
-    piecewise linear with positive increments that sum to at most 1: it rises
-    and never leaves the range.
+    The abscissa is first adapted to the image's level ``a``, the mean of its thumbnail, by
+    ``u = x (1 + a) / (x + a)``.  This is the normalised form of the photographic operator
+    (Reinhard et al. 2002, eq. 3).  One set of parameters then describes the same curve at every
+    exposure.  In ``u`` the curve is piecewise linear with positive increments that sum to at
+    most 1, so that it increases and stays within [0, 1].
 
     Parameters
     ----------
     channels : int
-        Channels of the image.
+        Number of image channels.
     knots : int
-        Segments of the piecewise linear curve.
+        Number of segments of the piecewise linear curve.
     """
 
     segment_edges: Tensor
@@ -144,19 +151,19 @@ class ToneDecoder(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        """Numbers that `forward` reads per image."""
+        """Number of parameters per image that `forward` takes."""
         return self.knots + 1 + 2 * self.channels
 
     def forward(self, parameters: Tensor, level: Tensor) -> Tone:
-        """Decode.
+        """Decode parameters into a tone curve.
 
         Parameters
         ----------
         parameters : Tensor, shape (B, parameter_count)
-            Log increments of the curve, common black level, black level and
-            log balance per channel; all zero is the photographic operator itself.
+            Log increments of the curve, common black level, and for each channel its black level
+            and log balance.  Zeros give the photographic operator itself.
         level : Tensor, shape (B,)
-            Mean of the image in (0, 1].
+            Mean of the image, in (0, 1].
         """
         channels = self.channels
         log_increments, common, black, balance = parameters.split(
@@ -173,7 +180,7 @@ class ToneDecoder(nn.Module):
         dim_grey = decode(a)
         black = dim_grey * torch.tanh(common + 0.3 * black)
         balance = torch.exp(BALANCE_RANGE * torch.tanh(balance))
-        # To learn, the weakest change has to count.
+        # Training must see the weakest changes too, so it does not attenuate them.
         visible = level.new_full(level.shape, 0.0 if self.training else coring.VISIBLE)
         return Tone(curve, gain, black[:, :, None, None], balance[:, :, None, None], visible)
 
@@ -206,22 +213,22 @@ KNEE = 0.88
 
 
 def protect_highlights(y: Tensor, x: Tensor) -> Tensor:
-    """Lead a picture's highlights in below white, where the input was not white itself.
+    """Compress highlights below white where the input itself is not white.
 
-    The brightest channel approaches a ceiling, 0.97 for input up to 0.94 and 1
-    from 0.99 on; the other channels are scaled with it, so the hue stays.  What
-    was not clipped in the input is therefore not clipped by brightening it.
+    The brightest channel approaches a ceiling: 0.97 where the input is below 0.94, rising to 1 at
+    0.99.  The other channels are scaled with it, which keeps the hue.  Pixels that are not clipped
+    in the input are therefore not clipped by brightening.
 
     Parameters
     ----------
     y, x : Tensor, shape (B, C, H, W)
-        Picture and the input it was made from, display values.
+        Enhanced picture and its input, in display values.
     """
-    # 0.03 more for 0.05 of the input above 0.94.
+    # The ceiling rises by 0.03 while the input rises by 0.05 above 0.94.
     room = (0.6 * x.amax(1, keepdim=True) - 0.474).clamp_(0.97 - KNEE, 1 - KNEE)
     largest = y.amax(1, keepdim=True).clamp(min=KNEE)
     excess = largest - KNEE
-    # tanh, which keeps gradation on its way to the limit, in a fifth of its time on CPUs.
+    # This is tanh, which keeps gradation up to the ceiling, in a fifth of its time on CPUs.
     reached = torch.sigmoid(2 * excess / room).mul(2).sub_(1)
     taken = torch.addcmul(excess, room, reached, value=-1)
     return torch.addcmul(y, y, taken.div_(largest), value=-1)

@@ -1,4 +1,4 @@
-"""Weights files: safetensors with the network's shape in the header, and their cards."""
+"""Weights files: safetensors whose header holds the configuration of the network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from napari_dcr.network.isolation import isolated
 FORMAT = "napari-dcr 2"
 
 WHITENESS = 0.75
-"""Least `NoiseEstimate.whiteness` of images like those of training, which have 0.9 to 1.1."""
+"""Smallest `NoiseEstimate.whiteness` without a warning; training images have 0.9 to 1.1."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Model:
     Attributes
     ----------
     name : str
-        What ``model=`` takes.
+        Name or path, as in the option ``model``.
     network : Cascade
-        In evaluation mode, on the CPU.
+        The network in evaluation mode, on the CPU.
     sha256 : str
-        Of the weights file.
+        SHA-256 of the weights file.
     training : dict
-        Seed, steps, commit and so on, from the file's header.
+        Record of the training from the file's header: seed, steps, commit and others.
     """
 
     name: str
@@ -47,37 +47,42 @@ class Model:
 
     @property
     def is_quantitative(self) -> bool:
-        """Whether it works in the image's own units, one channel at a time."""
+        """Whether the model keeps intensities, and processes one channel at a time."""
         return self.network.config.base == "counts"
 
     def doubts(self, noise: NoiseEstimate, level: float) -> list[str]:
-        """Why an image is not what the weights saw in training.
+        """Describe in what way an image differs from the training images.
 
         Parameters
         ----------
         noise : NoiseEstimate
-            Of the image.
+            Noise of the image.
         level : float
             Bright level of the image, in its own units.
+
+        Returns
+        -------
+        list of str
+            Messages for the report; empty if the image resembles the training images.
         """
-        found = []
+        messages = []
         if noise.whiteness < WHITENESS and noise.binning == (1, 1):
-            found.append(
+            messages.append(
                 "the noise is not independent from pixel to pixel (was the image resampled,"
                 " compressed or smoothed?): some of it will stay"
             )
         if noise.model.deviation(level) > max(level - noise.model.offset, 0):
-            found.append("the signal is weaker than its noise: details may be missing")
-        return found
+            messages.append("the signal is weaker than its noise: details may be missing")
+        return messages
 
 
 def find(model: str | Path) -> Path:
-    """The file of a model: ``"auto"``, a shipped name, or a path to a safetensors file.
+    """Path of the weights for ``"auto"``, a shipped name, or the path of a safetensors file.
 
     Raises
     ------
     ValueError
-        If there is none; the message lists those that there are.
+        If there is no such model; the message lists the available ones.
     """
     names = shipped()
     if model == "auto":
@@ -94,7 +99,7 @@ def find(model: str | Path) -> Path:
 
 
 def load(model: str | Path) -> Model:
-    """Load a model; a file that is loaded already and has not changed is not read again."""
+    """Load a model; an unchanged file that has been loaded before is not read again."""
     path = find(model)
     status = path.stat()
     return _load(path, status.st_mtime_ns, status.st_size)
@@ -107,10 +112,10 @@ def _load(path: Path, _modified: int, _size: int) -> Model:
             header = file.metadata() or {}
         if header.get("format") != FORMAT:
             raise ValueError(
-                f"model: {path} says format {header.get('format')!r}; needed is {FORMAT!r}"
+                f"model: {path} has the format {header.get('format')!r}; allowed is {FORMAT!r}"
             )
         config = json.loads(header["network"])
-        # Their first, random weights must not take numbers from the user's generator.
+        # The random initial weights must not advance the user's random generator.
         with isolated(), torch.random.fork_rng(devices=[]):
             network = Cascade(CascadeConfig(**{**config, "widths": tuple(config["widths"])}))
             network.float().load_state_dict(load_file(path))
