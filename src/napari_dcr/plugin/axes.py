@@ -1,4 +1,4 @@
-"""The axes of a layer: what its labels, the viewer and its file say, or a guess, in words."""
+"""Find the axes of a layer from its labels, the viewer or its file, and describe them in words."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ AXIS_LETTERS = {
     "channel": "c", "channels": "c", "ch": "c", "colour": "c", "color": "c",
     "row": "y", "rows": "y", "height": "y", "column": "x", "columns": "x", "width": "x",
 }  # fmt: skip
-"""What axes are called elsewhere."""
+"""Letters of axes for names that other software uses."""
 
 WORDS = {"t": "time point", "z": "plane", "c": "channel"}
 
 MOST_CHANNELS = 10
-"""Channels of an image beyond which its axes are doubted."""
+"""Largest number of channels without a question about the axes."""
 
 LONGEST = 8
-"""Ratio of the longer to the shorter side of an image beyond which its axes are doubted."""
+"""Largest ratio of the longer to the shorter side of an image without a question about the axes."""
 
 FEW = range(2, 6)
-"""Lengths of an unnamed axis that may well be one of channels."""
+"""Lengths of an unnamed axis that is likely to hold channels."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Axes:
     Attributes
     ----------
     letters : str
-        As `napari_dcr.enhance` takes them.
+        One letter per axis, as in the option ``axes``.
     guessed : bool
-        Whether nothing says what the stepped axes are.
+        Whether the stepped axes were guessed, because no label or file defines them.
     """
 
     letters: str
@@ -49,23 +49,23 @@ class Axes:
 
 
 def layer_axes(layer: Image, viewer_labels: Sequence[str] = ()) -> str:
-    """Axes of a layer's array in the letters of `napari_dcr.enhance`; see `find_axes`."""
+    """Axes of a layer's array, one letter per axis; see `find_axes`."""
     return find_axes(layer, viewer_labels).letters
 
 
 def find_axes(layer: Image, viewer_labels: Sequence[str] = ()) -> Axes:
-    """Find out what the axes of a layer's array are.
+    """Find the axes of a layer's array.
 
-    They are taken from the layer's axis labels where these are letters or well-known names, else
-    from those of the viewer's sliders, else from the layer's file. Where none of them tells, the
-    last two dimensions are y and x and the others are stepped over. A colour layer's samples
-    come last.
+    They are taken from the layer's axis labels if these are letters or well-known names, otherwise
+    from the labels of the viewer's sliders, otherwise from the layer's file.  If none of them
+    defines the axes, the last two dimensions are y and x, and the others are stepped axes with
+    guessed letters.  The samples of a colour layer come last.
 
     Parameters
     ----------
     layer : Image
     viewer_labels : sequence of str
-        ``viewer.dims.axis_labels``.
+        Axis labels of the viewer, ``viewer.dims.axis_labels``.
     """
     samples = "s" * bool(layer.rgb)
     own = [str(label) for label in layer.axis_labels]
@@ -86,7 +86,7 @@ def find_axes(layer: Image, viewer_labels: Sequence[str] = ()) -> Axes:
 
 
 def _letters(labels: Sequence[str], rgb: bool) -> str | None:
-    """Labels as letters, if all of them can be."""
+    """Convert labels to letters; None if one of them has no letter."""
     letters = [AXIS_LETTERS.get(label.lower(), label.lower()) for label in labels]
     usable = all(len(a) == 1 and a.isalpha() and a != "s" for a in letters)
     if not usable or len(set(letters)) < len(letters) or not {"y", "x"} <= set(letters):
@@ -95,14 +95,14 @@ def _letters(labels: Sequence[str], rgb: bool) -> str | None:
 
 
 def _axes_of_file(layer: Image) -> str | None:
-    """Axes that the layer's file tells, if it holds just this array."""
+    """Axes that the layer's file defines, if it holds exactly this array."""
     from napari_dcr.io.formats import open_image
 
     path = layer.source.path
     if path is None or layer.ndim < 3:
         return None
     shape = layer_shape(layer)
-    with contextlib.suppress(Exception):  # whatever napari could read, we may not
+    with contextlib.suppress(Exception):  # napari may have read a format that we cannot read
         opened = open_image(path)
         known = opened.axes is not None and tuple(opened.array.shape) == shape
         if known and ("s" in opened.axes) == bool(layer.rgb):  # type: ignore[operator]
@@ -155,7 +155,7 @@ def _example(shape: tuple[int, ...]) -> str:
 
 
 def doubt(shape: tuple[int, ...], axes: Axes) -> str | None:
-    """Why axes should be looked at before a run, as a question; None if they need not.
+    """Question about axes that the user should check before a run; None if they are plausible.
 
     Examples
     --------

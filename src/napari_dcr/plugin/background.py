@@ -1,4 +1,4 @@
-"""A generator stepped in a thread, its steps and its end told in the GUI thread."""
+"""Run a generator in a worker thread, and report its steps and its end in the GUI thread."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from napari.qt.threading import create_worker
 
 @dataclass(frozen=True)
 class Failure:
-    """An error as a result: left to itself, a worker drops RuntimeErrors."""
+    """Error that is returned as a result, because napari's workers swallow RuntimeErrors."""
 
     error: Exception
 
 
 class Background:
-    """Steps a generator in a thread, between two steps of which it can be cancelled.
+    """Runs a generator in a worker thread; it can be cancelled between two steps.
 
     Parameters
     ----------
     steps : generator
         Returns its result, or a `Failure`.
     on_step : callable
-        Given each thing that is yielded, until it is cancelled.
+        Called with each yielded value, until the generator is cancelled.
     on_end : callable
-        Given the result, or None if it was cancelled; nothing comes after it.
+        Called last, with the result, or with None after a cancellation.
     """
 
-    _alive: set[Background] = set()  # noqa: RUF012 - Qt keeps no object for the sake of its methods
+    _alive: set[Background] = set()  # noqa: RUF012 - Qt connections do not keep objects alive
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Background:
         self._on_step, self._on_end = on_step, on_end
         self._result: Any = None
         self._cancelled = self._abandoned = False
-        # A thread of its own: what it inherits must not stay with those of Qt's pool.
+        # A separate thread, because its niceness must not remain with a thread of Qt's pool.
         self._thread = ThreadPoolExecutor(1, "enhance", initializer=_step_back)
         self._worker: Any = create_worker(
             low_light_enhancement, steps, self._thread, _start_thread=False
@@ -56,28 +56,28 @@ class Background:
         self._worker.finished.connect(self._on_finished)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the worker thread."""
         self._alive.add(self)
         self._worker.start()
 
     def cancel(self) -> None:
-        """Ask it to stop; it does after the current step."""
+        """Request a stop after the current step."""
         self._cancelled = True
         self._worker.quit()
 
     def abandon(self) -> None:
-        """Ask it to stop, and tell nobody when it has."""
+        """Request a stop without calling ``on_end`` afterwards."""
         self._abandoned = True
         self.cancel()
 
     @property
     def cancelled(self) -> bool:
-        """Whether it was asked to stop."""
+        """Whether a stop has been requested."""
         return self._cancelled
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread is still at work."""
+        """Whether the worker thread is still running."""
         return bool(self._worker.is_running)
 
     def _on_yielded(self, step: Any) -> None:
@@ -90,7 +90,7 @@ class Background:
 
     def _on_finished(self) -> None:
         self._alive.discard(self)
-        # napari keeps every worker until its window closes; what the generator holds must go now.
+        # napari keeps every worker until its window closes, so release the generator's memory now.
         self._thread.submit(self._steps.close).result()
         self._thread.shutdown(wait=False)
         result, self._result = self._result, None
@@ -101,19 +101,19 @@ class Background:
 def low_light_enhancement(
     steps: Generator[Any, None, Any], thread: ThreadPoolExecutor
 ) -> Generator[Any, None, Any]:
-    """Step through in that thread; napari shows this name when it is closed in the middle."""
+    """Run the steps in a thread; napari shows this function's name if it is closed meanwhile."""
     while not isinstance(step := thread.submit(_advance, steps).result(), _End):
         yield step
     return step.result
 
 
 NICENESS = 10
-"""Added to that of the threads that compute: the window's thread goes first."""
+"""Niceness that is added to the computing threads, so that the window's thread has priority."""
 
 
 def _step_back() -> None:
-    """Let other threads go first; those that this one starts, such as OpenMP's, inherit it."""
-    if sys.platform == "linux":  # elsewhere it is whole processes that are nice
+    """Lower the priority of this thread, and of those that it starts, such as OpenMP's."""
+    if sys.platform == "linux":  # on other systems niceness applies to the whole process
         with contextlib.suppress(OSError):
             thread = threading.get_native_id()
             os.setpriority(
@@ -123,7 +123,7 @@ def _step_back() -> None:
 
 @dataclass(frozen=True)
 class _End:
-    """What a generator returned."""
+    """Return value of a generator."""
 
     result: Any
 

@@ -1,4 +1,4 @@
-"""Layers that are shown for a while: the preview, and the image before a result."""
+"""Temporary layers: the preview, and the source in a comparison."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 HELPER = "napari_dcr_helper"
-"""Key in the metadata of such layers; its value is their purpose."""
+"""Key in the metadata of temporary layers; its value is their purpose."""
 
 SETTLE_MS = 150
-"""Time for the canvas to draw without a layer before the next one is removed."""
+"""Time in milliseconds for the canvas to redraw before the next layer is removed."""
 
 
 def is_helper(layer: Any) -> bool:
-    """Whether a layer is shown for a while only, and nothing to enhance."""
+    """Whether a layer is a temporary one, which cannot be enhanced."""
     return HELPER in layer.metadata
 
 
 class HelperLayers:
     """Adds and removes helper layers of a viewer.
 
-    They are removed one at a time: with software OpenGL, napari 0.9.2 ended with a segmentation
-    fault when layers had disappeared between two drawings of the canvas.
+    Layers are removed one at a time, because napari 0.9.2 with software OpenGL crashed when several
+    layers disappeared between two redraws of the canvas.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class HelperLayers:
         viewer.layers.events.removed.connect(self._on_removed)
 
     def add(self, pixels: Any, state: dict[str, Any], purpose: str) -> Image:
-        """Add a layer on top; the selection stays as it is."""
+        """Add a layer on top without changing the selection."""
         metadata = {**state.get("metadata", {}), HELPER: purpose}
         selected = set(self._viewer.layers.selection)
         layer = self._viewer.add_image(pixels, **{**state, "metadata": metadata})
@@ -52,20 +52,20 @@ class HelperLayers:
         return layer
 
     def remove(self, layer: Image | None) -> None:
-        """Remove a layer, now or after those that were removed just before it."""
+        """Remove a layer, immediately or after the layers that are already being removed."""
         if layer is None or layer not in self._viewer.layers:
             return
         if not self._timer.isActive():
             self._viewer.layers.remove(layer)
         elif layer not in self._leaving:
-            layer.name = f"{layer.name} (closing)"  # its name is free for the next one
+            layer.name = f"{layer.name} (closing)"  # so that the next layer can use the name
             self._leaving.append(layer)
 
     def abandon(self) -> None:
-        """Forget the viewer: its window is gone."""
+        """Disconnect from the viewer, whose window has been closed."""
         self._leaving.clear()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        with contextlib.suppress(RuntimeError):  # at the interpreter's end Qt's timer is gone too
+        with contextlib.suppress(RuntimeError):  # at interpreter exit Qt has deleted the timer
             self._timer.stop()
 
     def _on_removed(self, _: object = None) -> None:

@@ -1,4 +1,4 @@
-"""How controls take mouse wheel, clicks and keys: nothing changes that was not meant."""
+"""Handling of mouse wheel, clicks and keys, so that controls do not change by accident."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QComboBox, QLabel, QWidget
 
 PAGE_STEPS = 10
-"""Steps that a slider moves by for a click beside its handle, PageUp or PageDown."""
+"""Number of steps that a slider moves for a click beside its handle, PageUp or PageDown."""
 
 
 class _WheelFilter(QObject):  # type: ignore[misc]
-    """Leaves the wheel to what scrolls, unless the control below it has the focus."""
+    """Passes wheel events to the scroll area, unless the control has the focus."""
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Ignore wheel events of controls without focus, so that their parent gets them."""
+        """Ignore wheel events of controls without focus, so that their parent receives them."""
         if event is None or event.type() != QEvent.Type.Wheel or not isinstance(watched, QWidget):
             return False
         if watched.hasFocus():
@@ -29,12 +29,12 @@ class _DoubleClick(QObject):  # type: ignore[misc]
     """Calls a function when a label is double-clicked."""
 
     def __init__(self, label: QLabel, called: Callable[[], None]) -> None:
-        super().__init__()  # without a parent, which would keep what it calls alive
+        super().__init__()  # a parent would keep the callback alive
         self._called = called
         label.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Notice double clicks."""
+        """React to double clicks."""
         if event is not None and event.type() == QEvent.Type.MouseButtonDblClick:
             self._called()
             return True
@@ -42,11 +42,11 @@ class _DoubleClick(QObject):  # type: ignore[misc]
 
 
 def tame(root: QWidget) -> None:
-    """Let the controls in a widget change only when they have the focus, by visible steps."""
+    """Make the controls in a widget change only with the focus, and by visible steps."""
     wheel = _WheelFilter(root)
     for kind in (QComboBox, QAbstractSlider, QAbstractSpinBox):
         for control in root.findChildren(kind):
-            control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # a wheel gives no focus
+            control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # the wheel must not set the focus
             control.installEventFilter(wheel)
             if isinstance(control, QAbstractSlider):
                 step, span = control.singleStep(), control.maximum() - control.minimum()
@@ -54,12 +54,12 @@ def tame(root: QWidget) -> None:
 
 
 def on_double_click(label: QLabel, called: Callable[[], None]) -> QObject:
-    """Call a function when a label is double-clicked, as long as what is returned is kept."""
+    """Call a function when a label is double-clicked; keep the returned object alive."""
     return _DoubleClick(label, called)
 
 
 def name(widget: QWidget, text: str) -> None:
-    """Name a control, and the controls in it, for screen readers."""
+    """Set the name that screen readers use for a control and the controls in it."""
     widget.setAccessibleName(text)
     for kind in (QComboBox, QAbstractSlider, QAbstractSpinBox):
         for control in widget.findChildren(kind):
@@ -67,7 +67,7 @@ def name(widget: QWidget, text: str) -> None:
 
 
 def wrap_tooltips(root: QWidget) -> None:
-    """Let long tooltips break into lines, which Qt does for rich text only."""
+    """Convert tooltips to rich text, because Qt only wraps the lines of rich text."""
     for widget in [root, *root.findChildren(QWidget)]:
         text = widget.toolTip()
         if text and not text.startswith("<"):

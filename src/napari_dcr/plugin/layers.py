@@ -1,4 +1,4 @@
-"""Layers in and out: what an enhancement needs of a layer, what its result keeps."""
+"""Create result layers that keep position, appearance and metadata of their source layer."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ RECORD = "napari_dcr"
 """Key of the record in a result's metadata."""
 
 SAMPLED = 1_000_000
-"""Pixels that contrast limits are found from."""
+"""Number of pixels from which contrast limits are determined."""
 
 
 def region_translate(layer: Image, region: Region) -> NDArray[np.float64]:
-    """The ``translate`` that puts a layer of a region's array in its place."""
+    """Value of ``translate`` for a layer that shows a region of another layer's array."""
     origin = [part.start for part in region[: layer.ndim]]
     world = np.asarray(layer.data_to_world(origin))
     return np.asarray(layer.affine.inverse(world))
 
 
 def kept_state(layer: Image, region: Region | None = None) -> dict[str, Any]:
-    """Where and how a layer is shown, as arguments for one made from it."""
+    """Position and appearance of a layer, as arguments for a layer that is derived from it."""
     _, state, _ = layer.as_layer_data_tuple()
     kept = {key: state[key] for key in (*SPATIAL, *APPEARANCE) if key in state}
     kept["rgb"] = state["rgb"]
@@ -62,7 +62,7 @@ def kept_state(layer: Image, region: Region | None = None) -> dict[str, Any]:
         origin = [part.start for part in region[: layer.ndim]]
         planes = [kept["plane"]] if "plane" in kept else []
         for plane in planes + list(kept.get("experimental_clipping_planes", ())):
-            # In pixels of the array, along the axes that a 3D view shows.
+            # Positions are in pixels of the array, along the axes that a 3D view shows.
             behind = len(plane["position"]) - len(origin)
             start = [0] * max(0, behind) + origin[max(0, -behind) :]
             plane["position"] = tuple(np.subtract(plane["position"], start).tolist())
@@ -70,15 +70,15 @@ def kept_state(layer: Image, region: Region | None = None) -> dict[str, Any]:
 
 
 def takes_limits(rgb: bool, dtype: np.dtype[Any]) -> bool:
-    """Whether napari draws an image by its contrast limits: all but colours of 8 bits."""
+    """Whether napari applies contrast limits to an image: to all except 8-bit colour."""
     return not rgb or dtype != np.uint8
 
 
 def matching_limits(record: dict[str, Any], limits: Sequence[float]) -> tuple[float, float]:
-    """Contrast limits of a source that show it as those of its result show the result.
+    """Contrast limits of a source that correspond to those of its result.
 
-    The same ones, unless the result has a dtype of its own, onto whose full range the
-    source's black and white point were mapped.
+    They are the same limits, unless the source's black and white point were mapped to the full
+    range of another dtype.
     """
     low, high = (float(limit) for limit in limits)
     if record["options"]["output"] == "same" or "noise" in record:
@@ -96,11 +96,11 @@ def _black_and_white(record: dict[str, Any]) -> tuple[float, float]:
 def result_limits(
     record: dict[str, Any], pixels: Any, shown: tuple[float, float]
 ) -> tuple[float, float]:
-    """Contrast limits that show a result as bright as it is: the range it has.
+    """Contrast limits for a result.
 
-    The black and white point that were used; for another dtype, its full range. Where
-    intensities are kept, black to the brightest pixels but for a thousandth: there the
-    limits alone make it bright. Of what is not in memory, those of its source.
+    For display models these are the black and white point of the run, or the full range of another
+    dtype.  Models that keep intensities do not brighten, so the limits range from black to the
+    99.9 percentile of the result; if it is not in memory, the limits of its source are used.
     """
     if "noise" in record:
         if not isinstance(pixels, np.ndarray):
@@ -117,12 +117,12 @@ def result_limits(
 
 
 def widened(limits: Sequence[float], needed: Sequence[float]) -> tuple[float, float]:
-    """The range of a slider of contrast limits, so that it takes other limits too."""
+    """Extend the range of a contrast slider so that it includes the needed limits."""
     return min(limits[0], needed[0]), max(limits[1], needed[1])
 
 
 def result_name(layer: Image, record: dict[str, Any]) -> str:
-    """Name of a result: the model and depth that made it, and which part of its source it is."""
+    """Name of a result layer, with model, depth and the part of the source that it shows."""
     what = [Path(record["model"]).stem, f"depth {record['depth']}"]
     cut = False
     spans = record.get("region", [])
@@ -139,7 +139,7 @@ def result_name(layer: Image, record: dict[str, Any]) -> str:
 def result_layer(
     layer: Image, enhancement: Enhancement, region: Region | None = None
 ) -> tuple[Any, dict[str, Any], str]:
-    """Layer data tuple of a result: where and how its source is shown, with its own limits."""
+    """Layer data tuple of a result, with the source's appearance and its own contrast limits."""
     record = {
         **enhancement.record,
         "source": {
@@ -160,7 +160,7 @@ def result_layer(
 
 
 def side_layers(layer: Image, enhancement: Enhancement) -> list[tuple[Any, dict[str, Any], str]]:
-    """Layer data tuples of residual, uncertainty and defects, as far as there are any."""
+    """Layer data tuples of the residual, the uncertainty and the defects, if they were requested."""
     made = []
     for name, pixels in (
         ("residual", enhancement.residual),
@@ -190,10 +190,10 @@ def side_layers(layer: Image, enhancement: Enhancement) -> list[tuple[Any, dict[
 def defect_pixels(
     enhancement: Enhancement, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.float32], float]:
-    """What was subtracted from each pixel of an image of this shape, and the largest of it.
+    """Correction that was subtracted from each pixel, and its largest absolute value.
 
-    Colours are averaged; hot pixels have the largest value. Frames that share their
-    defects share the memory.
+    Colours are averaged, and hot pixels have the largest value.  Frames with the same defects
+    share memory.
     """
     from napari_dcr.engine.groups import groups
 
@@ -225,7 +225,7 @@ def defect_pixels(
 
 
 def stage_name(depth: int, counts: bool = False) -> str:
-    """What a depth of the cascade gives."""
+    """Name of a depth of the cascade."""
     if depth == 0:
         return "image" if counts else "tone curve"
     return f"sub-U-Net {depth}"
@@ -234,7 +234,7 @@ def stage_name(depth: int, counts: bool = False) -> str:
 def stages_layer(
     layer: Image, enhancement: Enhancement, region: Region | None = None
 ) -> tuple[Any, dict[str, Any], str]:
-    """Layer data tuple of the cascade's outputs, a stage axis in front."""
+    """Layer data tuple of the outputs of all stages, along a new first axis."""
     data, kept, kind = result_layer(layer, enhancement, region)
     ndim = layer.ndim
 
@@ -257,7 +257,7 @@ def stages_layer(
 
 
 def shear_matrix(shear: NDArray[Any], ndim: int) -> NDArray[np.float64]:
-    """A layer's ``shear``, whose upper triangle it is, as a matrix."""
+    """Convert a layer's ``shear``, which may hold only the upper triangle, to a matrix."""
     if shear.ndim == 2:
         return shear
     matrix = np.eye(ndim)

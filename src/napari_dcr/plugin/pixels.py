@@ -1,4 +1,4 @@
-"""The pixels of a layer, whatever kind of array it holds."""
+"""Access to the pixels of a layer, for every type of array that napari shows."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 BLOCK = 2048
-"""Side of the blocks that arrays without chunks are read in."""
+"""Side in pixels of the blocks in which arrays without chunks are read."""
 
 
 def layer_shape(layer: Image) -> tuple[int, ...]:
-    """Shape of a layer's array, colours included; of a multiscale layer the finest level's."""
+    """Shape of a layer's array, including colours; for a multiscale layer, of the finest level."""
     data = layer.data[0] if layer.multiscale else layer.data
     return tuple(int(n) for n in data.shape)
 
 
 def layer_levels(layer: Image) -> list[Any]:
-    """The arrays of a layer, finest first: NumPy, dask or zarr arrays."""
+    """Arrays of a layer as NumPy, dask or zarr arrays, the finest level first."""
     return [_as_array(level) for level in (layer.data if layer.multiscale else [layer.data])]
 
 
 def layer_pixels(layer: Image) -> Any:
-    """The array to enhance: a multiscale layer's finest level."""
+    """Array to enhance; for a multiscale layer, the finest level."""
     return _as_array(layer.data[0] if layer.multiscale else layer.data)
 
 
 def is_lazy(pixels: Any) -> bool:
-    """Whether an array is read when it is looked at."""
+    """Whether an array is read only when its pixels are accessed."""
     return is_dask(pixels) or is_zarr(pixels)
 
 
 def to_enhance(pixels: Any) -> Any:
-    """An array as `enhance` takes it so that the result is lazy where the layer is."""
+    """Convert an array for `enhance` so that a lazy layer gives a lazy result."""
     if is_zarr(pixels):
         import dask.array
 
-        pixels = ome_zarr.anchored(pixels)  # read later, maybe from another working folder
-        # dask would name it after its path alone, and take what it knows of other pixels for it.
+        pixels = ome_zarr.anchored(pixels)  # it is read later, possibly from another directory
+        # dask would derive the name from the path alone, and reuse results of earlier pixels.
         stamp = ome_zarr.files_stamp(pixels) or uuid.uuid4().hex
         return dask.array.from_zarr(pixels, name=f"layer-{stamp}")
     return pixels
 
 
 def _as_array(data: Any) -> Any:
-    """An array that napari shows as one that is read window by window.
+    """Convert any array that napari shows to one that can be read window by window.
 
-    xarray.DataArray gives what it holds; arrays in memory, such as tensors, become NumPy
-    arrays without a copy where they can; all others, such as tensorstore and HDF5, become
-    dask arrays that read what is asked for.
+    An xarray.DataArray is replaced by the array that it holds.  Arrays in memory, such as
+    tensors, become NumPy arrays, if possible without a copy.  All others, such as tensorstore and
+    HDF5, become dask arrays that read only the requested windows.
 
     Raises
     ------
     MemoryError
-        If it has to be read as a whole and does not fit into memory.
+        If the array can only be read as a whole and does not fit into memory.
     """
     if isinstance(data, np.ndarray) or is_lazy(data):
         return data
@@ -75,14 +75,14 @@ def _as_array(data: Any) -> Any:
         return _in_memory(data)
     import dask.array
 
-    # Under a name of its own: the same store may hold other pixels next time.
+    # The name is unique, because the same store may hold other pixels the next time.
     name = f"layer-{uuid.uuid4().hex}"
     return dask.array.from_array(_Windows(data), chunks or _blocks(data.shape), name)
 
 
 def _blocks(shape: Sequence[int]) -> tuple[int, ...]:
-    """Blocks of one plane each, for arrays that do not say what they are stored in."""
-    within = 3 if shape[-1] in (3, 4) else 2  # colours stay together
+    """Blocks within one plane, for arrays that do not report their chunks."""
+    within = 3 if shape[-1] in (3, 4) else 2  # blocks include all colours
     return tuple(
         min(int(n), BLOCK) if axis >= len(shape) - within else 1 for axis, n in enumerate(shape)
     )
@@ -101,8 +101,8 @@ def _in_memory(data: Any) -> Any:
 
 
 def _dtype(data: Any) -> np.dtype[Any]:
-    """The NumPy dtype of an array of another library."""
-    dtype = getattr(data.dtype, "numpy_dtype", data.dtype)  # tensorstore has dtypes of its own
+    """NumPy dtype of an array of another library."""
+    dtype = getattr(data.dtype, "numpy_dtype", data.dtype)  # tensorstore has its own dtypes
     try:
         return np.dtype(dtype)
     except TypeError:  # so has torch

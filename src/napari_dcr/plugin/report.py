@@ -1,4 +1,4 @@
-"""A small panel with a result's report: what became of the intensities."""
+"""Panel that shows the report of a result."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from napari_dcr.image.quality import KEPT, REMOVED
 WARNING, CHECK = unicodedata.lookup("WARNING SIGN"), unicodedata.lookup("CHECK MARK")
 
 WHITENESS = 0.75
-"""Ratio of variances below which noise is called correlated; `napari_dcr.network.weights` has it too."""
+"""Smallest whiteness of noise that counts as white; the same as in `napari_dcr.network.weights`."""
 
 MARGIN = 6
-"""Pixels around the plot."""
+"""Margin of the plot in pixels."""
 
 
 class MeansPlot(QWidget):  # type: ignore[misc]
-    """Block means, result against input, with the line on which nothing has changed."""
+    """Plot of block means of the result against those of the input, with the identity line."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,16 +35,16 @@ class MeansPlot(QWidget):  # type: ignore[misc]
         )
 
     def sizeHint(self) -> QSize:
-        """As wide as there is room."""
+        """Preferred size; the width follows the layout."""
         return QSize(200, 90)
 
     def show_points(self, points: Sequence[Sequence[float]]) -> None:
-        """Draw other means."""
+        """Set the block means and redraw."""
         self._points = [(float(x), float(y)) for x, y in points]
         self.update()
 
     def paintEvent(self, _: QPaintEvent | None) -> None:
-        """Draw line and points in the theme's own colour."""
+        """Draw line and points in the text colour of the theme."""
         if not self._points:
             return
         values = [value for point in self._points for value in point]
@@ -75,7 +75,7 @@ class MeansPlot(QWidget):  # type: ignore[misc]
 
 
 class ReportPanel(QWidget):  # type: ignore[misc]
-    """Verdict on a result, with plot and figures behind it; hidden where there is none."""
+    """Verdict on a result with its plot and figures; hidden without a report."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class ReportPanel(QWidget):  # type: ignore[misc]
         self.details.setVisible(shown)
 
     def show_record(self, record: dict[str, Any] | None) -> None:
-        """Show the reports and warnings that a result's record holds."""
+        """Show the reports and warnings of a result's record."""
         reports = record.get("reports", []) if record else []
         notes = [] if record is None or reports else record.get("warnings", [])
         self.setVisible(bool(reports or notes))
@@ -130,14 +130,14 @@ def _words() -> QLabel:
 
 
 def is_white(noise: dict[str, Any]) -> bool:
-    """Whether noise is independent from pixel to pixel, as far as its estimate tells."""
+    """Whether noise is independent from pixel to pixel according to its estimate."""
     return bool(noise.get("whiteness", 1.0) >= WHITENESS)
 
 
 def verdict(
     channel: int, report: dict[str, Any], channels: int, noise: dict[str, Any] | None = None
 ) -> str:
-    """Whether intensities were kept and noise was removed, then the warnings, one a line.
+    """Sentence on whether intensities were kept and noise was removed, then one line per warning.
 
     Examples
     --------
@@ -155,7 +155,7 @@ def verdict(
         sentence, good = "Left as it is.", False
     else:
         noise = noise or {}
-        # The finest detail says nothing of noise that is correlated between pixels.
+        # The finest detail does not measure noise that is correlated between pixels.
         binned = max(noise.get("binning", (1, 1))) > 1
         removed = binned or (is_white(noise) and after <= REMOVED * before)
         what = "noise removed" if removed else "little noise was removed"
@@ -173,7 +173,7 @@ def verdict(
 
 
 def _for_the_window(note: str) -> str:
-    """A warning in the words of the widget, as a sentence."""
+    """Rephrase a warning as a sentence with the labels of the widget."""
     note = note.replace("take output='float32'", "choose the data type float32 under Advanced")
     return note[:1].upper() + note[1:] + ("" if note.endswith((".", "?")) else ".")
 
@@ -191,7 +191,7 @@ def summary(
     """
     text = f"slope {report['slope']:.3f}, total {100 * report['total_ratio']:.1f} %"
     if is_white(noise or {}) and not np.isnan(report["noise_before"]):
-        # Where noise is correlated, the finest detail is the least of it.
+        # Correlated noise has its least power in the finest detail, so it is not shown.
         text += (
             f"; finest noise {report['noise_before']:.2g} before, {report['noise_after']:.2g} after"
             " (standard deviation, image units)"

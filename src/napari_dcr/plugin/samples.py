@@ -13,7 +13,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 def _sample(name: str, layer_name: str) -> list[LayerData]:
     with resources.as_file(resources.files("napari_dcr.plugin") / "sample_data" / name) as path:
         picture = formats.read(path)
-    # Shown as dim as it is: automatic limits would hide that.
+    # Fixed contrast limits show how dim the image is; automatic limits would hide that.
     arguments: dict[str, Any] = {"name": layer_name, "rgb": picture.axes.endswith("s")}
     if not arguments["rgb"]:
         arguments["contrast_limits"] = (0, 255)

@@ -1,4 +1,4 @@
-"""Where a layer's result is saved, and what its file says about place and units."""
+"""Path and calibration (scale, units, position) of the file that a layer's result is saved to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def unused_path(folder: Path, name: str) -> Path:
-    """Path of an OME-Zarr image named after a layer, at which nothing exists yet."""
+    """Path of an OME-Zarr image that is named after a layer and does not exist yet."""
     name = re.sub(r"[^\w .()-]+", "_", name)
     numbered = itertools.chain([name], (f"{name} {number}" for number in itertools.count(2)))
     paths = (folder / f"{name}.ome.zarr" for name in numbered)
@@ -30,13 +30,13 @@ def unused_path(folder: Path, name: str) -> Path:
 def layer_calibration(layer: Image, axes: str) -> Calibration:
     """Size, unit and position of a layer's pixels.
 
-    Rotation, shear and affine transforms have no place in it: see `is_placed_by_axes`.
+    It does not include rotation, shear and affine transforms, see `is_placed_by_axes`.
 
     Parameters
     ----------
     layer : Image
     axes : str
-        A letter per axis of its array.
+        One letter per axis of the layer's array.
     """
     spatial = axes[: layer.ndim]
     return Calibration(
@@ -54,7 +54,7 @@ def layer_calibration(layer: Image, axes: str) -> Calibration:
 
 
 def placed(opened: Opened, layer: Image, axes: str) -> Opened:
-    """A layer's image, of which the layer says where it lies, unless only its file does."""
+    """Add a layer's calibration to its image, unless only the layer's file is calibrated."""
     if opened.pyramid is not None and not is_calibrated(layer):
         return opened
     if not is_placed_by_axes(layer):
@@ -69,7 +69,7 @@ def placed(opened: Opened, layer: Image, axes: str) -> Opened:
 
 
 def is_calibrated(layer: Image) -> bool:
-    """Whether a layer has a scale, a position or units of its own."""
+    """Whether a layer has a scale, a position or units."""
     return bool(
         np.any(np.asarray(layer.scale) != 1)
         or np.any(layer.translate)
@@ -78,7 +78,7 @@ def is_calibrated(layer: Image) -> bool:
 
 
 def is_placed_by_axes(layer: Image) -> bool:
-    """Whether scale and position say all about a layer's place: it is not rotated or sheared."""
+    """Whether scale and position define a layer's place completely, without rotation or shear."""
     identity = np.eye(layer.ndim)
     shear = np.asarray(layer.shear)
     straight = np.allclose(shear, identity) if shear.ndim == 2 else not np.any(shear)

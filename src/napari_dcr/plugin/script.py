@@ -1,4 +1,4 @@
-"""A result's record as a Python call."""
+"""Convert the record of a result to Python code that reproduces it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from typing import Any
 from napari_dcr.options import Options
 
 FIRST = ("model", "depth", "axes")
-"""Arguments that are always written out."""
+"""Arguments that the code always includes."""
 
 SIDES = ("residual", "uncertainty")
-"""What a call can return beside the image."""
+"""Names of further results that a call can return."""
 
 READABLE = {".tif", ".tiff", ".png", ".jpg", ".jpeg"}
 
 
 def as_python(record: dict[str, Any]) -> str:
-    """Lines of Python that make a result layer's array again.
+    """Python code that reproduces a result layer's array.
 
-    Where its source was read from a file they run in any script, else in
-    napari's console.
+    The code runs in any script if the source was read from a file, otherwise in napari's console.
 
     Parameters
     ----------
     record : dict
-        From the layer's metadata.
+        Record of the result, from the layer's metadata.
 
     Examples
     --------
@@ -53,7 +52,7 @@ def as_python(record: dict[str, Any]) -> str:
     else:
         level = "[0]" * source["multiscale"]
         lines += ["", f"image = viewer.layers[{source['layer']!r}].data{level}"]
-    # What "auto" was resolved to, so that another machine or version does the same.
+    # Use the resolved values of "auto", so that other machines and versions do the same.
     resolved = {
         key: record[key] for key in ("model", "depth", "axes", "precision") if key in record
     }

@@ -1,4 +1,4 @@
-"""Controls that give way where the window is low: they scroll, what is below them stays."""
+"""Scroll area for the controls, so that the widget also fits into low windows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QStyle, QWidget
 
 LEAST = 160
-"""Pixels of height that are always left to see."""
+"""Smallest height in pixels."""
 
 
 class Scrolling(QScrollArea):  # type: ignore[misc]
-    """As high as what is in it where there is room, and scrolled where there is not.
+    """Scroll area that is as high as its content if the window has enough room.
 
     Parameters
     ----------
@@ -28,31 +28,31 @@ class Scrolling(QScrollArea):  # type: ignore[misc]
         self.setWidget(content)
 
     def sizeHint(self) -> QSize:
-        """All of the content: its words take more lines where it is narrow."""
+        """Size of the content; in a narrow widget its texts need more lines."""
         content, hint = self.widget(), self.widget().sizeHint()
         if content.hasHeightForWidth():
-            # Beside the bar, or a bar that is there once would be needed because it is there.
+            # Subtract the bar's width; otherwise a bar, once shown, would always stay needed.
             bar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
             hint.setHeight(content.heightForWidth(self.width() - bar))
         return self._size(hint)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Ask for another height where lines break elsewhere."""
+        """Update the height, because line breaks may have changed."""
         super().resizeEvent(event)
         self.updateGeometry()
 
     def minimumSizeHint(self) -> QSize:
-        """The content's width, so that nothing has to be scrolled sideways."""
+        """Minimum size with the full width of the content, so that it never scrolls sideways."""
         least = self.widget().minimumSizeHint()
         return self._size(QSize(least.width(), min(LEAST, least.height())))
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Ask for another height when the content does."""
+        """Update the height when the content changes its own."""
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return bool(super().eventFilter(watched, event))
 
     def _size(self, content: QSize) -> QSize:
-        """With what is drawn around it: a scroll bar, and the line of napari's style."""
+        """Add the size of the scroll bar and the frame to the size of the content."""
         viewport = self.viewport()
         return content + (self.size() - viewport.size() if viewport is not None else QSize())

@@ -1,4 +1,4 @@
-"""What is remembered between sessions, in napari's plugin settings (0.9 or later)."""
+"""Settings that are remembered between sessions in napari's plugin settings (0.9 or later)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 PLUGIN = "napari-dcr"
 
 SECTIONS = ("auto", "photo", "microscopy")
-"""Models with settings of their own in the manifest; all other weights share one section."""
+"""Models with a separate section in the manifest; all other weights share one section."""
 
 GENERAL = ("model", "device")
 
 
 def _section(name: str) -> Any | None:
-    """One section of the plugin's settings, or None where napari has none."""
+    """Section of the plugin's settings, or None if napari has no such settings."""
     try:
         from napari.settings import get_plugin_settings
 
@@ -23,20 +23,20 @@ def _section(name: str) -> Any | None:
 
 
 def section_of(model: str) -> str:
-    """Section for a model."""
+    """Name of the section for a model."""
     return model if model in SECTIONS else "own"
 
 
 def load(section: str, names: tuple[str, ...]) -> dict[str, Any]:
-    """Remembered values by name; empty where nothing can be remembered."""
-    found = _section(section)
-    return {} if found is None else {name: getattr(found, name) for name in names}
+    """Remembered values by name; empty if napari has no plugin settings."""
+    stored = _section(section)
+    return {} if stored is None else {name: getattr(stored, name) for name in names}
 
 
 def save(section: str, values: dict[str, Any]) -> None:
-    """Remember values; without napari's settings there is nothing to do."""
-    found = _section(section)
-    if found is not None:
+    """Remember values, if napari has plugin settings."""
+    stored = _section(section)
+    if stored is not None:
         for name, value in values.items():
-            if getattr(found, name) != value:
-                setattr(found, name, value)
+            if getattr(stored, name) != value:
+                setattr(stored, name, value)

@@ -1,4 +1,4 @@
-"""The part of a layer's array that the viewer shows."""
+"""Find the part of a layer's array that the viewer shows."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def shown_region(
 ) -> Region | None:
     """Find the part of a layer's array that the viewer shows.
 
-    Along displayed axes it is what is on screen, or the whole axis; in a 3D view always the
-    whole axis, because a volume is seen through. Along the other axes it is the plane that the
-    sliders are at, or all planes of a thick slice where the layer projects them.
+    Along displayed axes this is the visible range or the whole axis; in a 3D view it is always
+    the whole axis, because a volume is transparent.  Along the other axes it is the plane at the
+    position of the slider, or all planes of a thick slice if the layer projects them.
 
     Parameters
     ----------
     layer : Image
     dims : Dims
-        Of the viewer; its positions are in the viewer's units.
+        Dims of the viewer; its positions are in the viewer's units.
     visible : bool
-        Only what is on screen, rather than all of the slice.
+        Restrict the region to the visible part of the slice.
     view : ndarray, shape (2, displayed axes), optional
-        Corners of the canvas in the viewer's units, see `canvas_corners`. Needed where these
-        units are not the layer's.
+        Corners of the canvas in the viewer's units, see `canvas_corners`.  Required if these
+        units differ from the layer's.
 
     Returns
     -------
@@ -55,13 +55,13 @@ def shown_region(
 
 
 def canvas_corners(viewer: ViewerModel) -> NDArray[np.float64] | None:
-    """Corners of a 2D canvas in the viewer's units, (2, 2); None where napari does not tell.
+    """Corners of a 2D canvas in the viewer's units, shape (2, 2); None if napari does not know.
 
     Notes
     -----
-    ``layer.corner_pixels`` of napari 0.9 is found as if these were the layer's units.
+    napari 0.9 computes ``layer.corner_pixels`` as if the viewer's units were the layer's.
     """
-    scene = getattr(viewer, "scene", viewer)  # napari 0.9 has moved the camera there
+    scene = getattr(viewer, "scene", viewer)  # napari 0.9 has moved the camera to the scene
     size = getattr(getattr(viewer, "canvas", None), "size", None)
     if size is None or viewer.dims.ndisplay != 2:
         return None
@@ -76,8 +76,8 @@ def _shape(layer: Image) -> tuple[int, ...]:
 
 
 def units_factor(layer: Image, dims: Dims) -> NDArray[np.float64]:
-    """Layer units per viewer unit, for each axis of the layer."""
-    units = getattr(dims, "units", None)  # napari before 0.9 mixes the numbers as they are
+    """Number of layer units per viewer unit, for each axis of the layer."""
+    units = getattr(dims, "units", None)  # napari before 0.9 does not convert units
     if units is None or len(units) < layer.ndim:
         return np.ones(layer.ndim)
     pairs = zip(units[len(units) - layer.ndim :], layer.units, strict=True)
@@ -85,12 +85,12 @@ def units_factor(layer: Image, dims: Dims) -> NDArray[np.float64]:
 
 
 def _planes(layer: Image, dims: Dims, stepped: list[int]) -> list[slice]:
-    """Planes that napari takes along the axes that are not displayed."""
+    """Planes that napari shows along the axes that are not displayed."""
 
     def to_data(values: Any) -> NDArray[np.float64]:
         world = np.zeros(layer.ndim)
         own = np.asarray(values, float)[dims.ndim - layer.ndim :] * units_factor(layer, dims)
-        # As napari does: where one is along displayed axes does not move the slice.
+        # As in napari, positions along displayed axes do not move the slice.
         world[stepped] = own[stepped]
         return np.asarray(layer.world_to_data(world), float)
 
@@ -115,12 +115,12 @@ def _planes(layer: Image, dims: Dims, stepped: list[int]) -> list[slice]:
 def _on_screen(
     layer: Image, dims: Dims, displayed: list[int], view: NDArray[np.float64] | None
 ) -> dict[int, slice]:
-    """What is on screen along the displayed axes, empty where that is nothing."""
+    """Visible range along each displayed axis; empty if nothing of it is visible."""
     shape = _shape(layer)
     axes, factor = displayed, units_factor(layer, dims)
     known = view is not None and [a + dims.ndim - layer.ndim for a in axes] == list(dims.displayed)
     if view is None or not known or np.allclose(factor[axes], 1):
-        # Of a multiscale layer the corners are those of the level on screen.
+        # For a multiscale layer, the corners belong to the level on screen.
         zoom = (
             layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(layer.ndim)
         )

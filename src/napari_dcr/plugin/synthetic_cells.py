@@ -1,4 +1,4 @@
-"""A synthetic fluorescence recording with a known truth and a known camera."""
+"""Synthetic fluorescence recording with a known scene and a known camera."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ def photons(seed: int = 0) -> NDArray[np.float32]:
     Parameters
     ----------
     seed : int
-        Of the scene.
+        Seed of the random scene.
 
     Returns
     -------
     ndarray, shape (2, planes, y, x)
+        Expected number of photons.
 
     Examples
     --------
@@ -64,7 +65,7 @@ def photons(seed: int = 0) -> NDArray[np.float32]:
 
 
 def recording(seed: int = 0) -> NDArray[np.uint16]:
-    """The scene as a camera with shot noise and readout noise records it."""
+    """Recording of the scene by a camera with shot noise and readout noise."""
     rng = np.random.default_rng(seed + 1)
     expected = photons(seed)
     electrons = rng.poisson(expected) + rng.normal(0, READ_NOISE, expected.shape)
@@ -85,7 +86,7 @@ def _filament(
     channel: NDArray[np.float32], centre: NDArray[np.float64], angle: float, radius: float,
     depth: float, rng: np.random.Generator,
 ) -> None:  # fmt: skip
-    """Add a bent line that leaves a nucleus, a Gaussian of 1.6 pixels across."""
+    """Add a curved line that starts at a nucleus, with a Gaussian profile of sigma 1.6 pixels."""
     place = centre + radius * np.array([np.sin(angle), np.cos(angle)])
     planes = np.arange(PLANES)[:, None, None]
     for step in range(90):
