@@ -48,8 +48,8 @@ def test_axes_are_found(
         ((5, 6), {"axes": "zy"}, "axes", "y and x"),
         ((3, 2, 5, 6), {"axes": "scyx"}, "axes", "not both"),
         ((2, 5, 6), {"axes": "syx"}, "axes", "3 .RGB. or 4"),
-        ((2, 5, 6), {"axes": "cyx", "rgb": True}, "rgb", "one of the two"),
-        ((2, 5, 6), {"axes": "cyx", "channel_axis": 1}, "channel_axis", "one of the two"),
+        ((2, 5, 6), {"axes": "cyx", "rgb": True}, "rgb", "only one of them"),
+        ((2, 5, 6), {"axes": "cyx", "channel_axis": 1}, "channel_axis", "only one of them"),
     ],
 )
 def test_axes_that_do_not_fit_are_refused(
