@@ -87,12 +87,12 @@ class RegionEnhancer:
     Examples
     --------
     >>> import numpy as np
-    >>> from napari_dcr.enhancement import drain
+    >>> from napari_dcr.enhancement import run_to_completion
     >>> from napari_dcr.io.formats import open_image
     >>> dim = np.full((300, 400), 900, np.uint16)
     >>> region = (slice(100, 120), slice(200, 240))
     >>> enhancer = RegionEnhancer(open_image(dim))
-    >>> drain(enhancer.steps(Options(depth=1), region)).image.shape
+    >>> run_to_completion(enhancer.steps(Options(depth=1), region)).image.shape
     (20, 40)
     """
 
