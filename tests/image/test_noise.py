@@ -104,6 +104,18 @@ def test_padding_has_no_noise_and_does_not_count(
     _agrees(estimate_noise(image.astype(dtype)), LEVELS[1:], 0.25)
 
 
+def test_blocks_that_are_left_out_are_counted() -> None:
+    image = np.random.default_rng(3).normal(100, 5, (128, 128)).astype(np.float32)
+    assert estimate_noise(image).left_out == 0
+    assert not estimate_noise(image).describe_blocks()
+    image[:40] = 0
+    found = estimate_noise(image)
+    assert 80 <= found.left_out <= 80 + 16  # five rows of blocks, and at most the one beside them
+    assert str(found.left_out) in found.describe_blocks()
+    assert found.to_dict()["left_out"] == found.left_out
+    assert estimate_noise(np.zeros((16, 16))).left_out == 4
+
+
 def test_a_black_frame_among_others_does_not_count() -> None:
     frames = [np.rint(_recording(_light(96, seed), seed)).astype(np.uint16) for seed in range(6)]
     alone = estimate_noise(frames)

@@ -88,9 +88,13 @@ def assess_result(
         notes = [*doubts, *model.doubts(shared.noise, level)]
         report = assess(
             windows, shared.noise.model, black, notes, source.dtype,
-            shared.noise.neighbour_correlation(), bits,
+            shared.noise.neighbour_correlation(), bits, shared.noise.saturated,
         ).in_unit(1 / unit)  # fmt: skip
-        report = replace(report, correlation=shared.noise.describe_correlation())
+        report = replace(
+            report,
+            correlation=shared.noise.describe_correlation(),
+            left_out=shared.noise.describe_blocks(),
+        )
         if shared.defects is not None:
             report = replace(report, corrected=shared.defects.describe())
         reports.append(report)

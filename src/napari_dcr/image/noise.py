@@ -189,6 +189,9 @@ class NoiseEstimate:
         camera or a resampling has blurred it.
     blocks : int
         Blocks of 8 x 8 pixels that went into it; 0 for an image of a single value.
+    left_out : int
+        Blocks that tell nothing of the noise, as they have a single value or lie beside such an
+        area: padding, masks, a black level that was clipped.
     correlation_length : (float, float)
         Pixels along y and x over which the noise is correlated: the sum of its
         autocorrelation function, 1 for white noise.
@@ -214,6 +217,7 @@ class NoiseEstimate:
     binning: tuple[int, int]
     binned: NoiseModel
     is_given: bool = False
+    left_out: int = 0
 
     def with_model(self, model: NoiseModel, level: float) -> NoiseEstimate:
         """Take a model that is known instead; only the correlation stays as it was found.
@@ -234,6 +238,16 @@ class NoiseEstimate:
     def is_white(self) -> bool:
         """Whether it is independent from pixel to pixel."""
         return self.correlation_length == (1.0, 1.0) or self.whiteness >= WHITE
+
+    @property
+    def slow(self) -> NoiseModel:
+        """Noise of single pixels as it counts for denoising: with the power of its slow variations.
+
+        For white noise that is its variance.
+        """
+        return (
+            self.binned if self.is_white else self.model.scaled(math.prod(self.correlation_length))
+        )
 
     def neighbour_correlation(self) -> float:
         """Correlation with the next pixel, the mean of both axes."""
@@ -259,6 +273,24 @@ class NoiseEstimate:
         if self.binning == (1, 1):
             return f"{found}; processed pixel by pixel, as averaging would take away detail"
         return f"{found}; processed at {self.binning[0]} x {self.binning[1]}"
+
+    def describe_blocks(self) -> str:
+        """Say how many blocks the estimate left out; empty where it left out none.
+
+        Examples
+        --------
+        >>> model = NoiseModel(0.0, 0.0, 4.0)
+        >>> noise = NoiseEstimate(
+        ...     model, 0, 0, 1.0, 960, (1.0, 1.0), 0.0, (1, 1), model, left_out=64)
+        >>> noise.describe_blocks()
+        'noise estimated without 64 blocks of 8 x 8 pixels that have a single value or lie beside such an area'
+        """
+        if not self.left_out or self.is_given:
+            return ""
+        return (
+            f"noise estimated without {self.left_out} block{'s' if self.left_out > 1 else ''} of"
+            " 8 x 8 pixels that have a single value or lie beside such an area"
+        )
 
     @property
     def read_noise(self) -> float:
@@ -288,6 +320,8 @@ class NoiseEstimate:
             "saturated": self.saturated,
             "binning": list(self.binning),
             "is_given": self.is_given,
+            "blocks": self.blocks,
+            "left_out": self.left_out,
         }
 
 
@@ -347,7 +381,9 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
     varied = own[(own["low"] < own["high"]) & np.isfinite(power_at(own, 1, 1))]
     if not len(varied):
         model = NoiseModel(0.0, float(np.median(own["mean"])), floor**2)
-        return NoiseEstimate(model, 0.0, 0.0, 1.0, 0, (1.0, 1.0), 0.0, (1, 1), model)
+        return NoiseEstimate(
+            model, 0.0, 0.0, 1.0, 0, (1.0, 1.0), 0.0, (1, 1), model, left_out=len(own)
+        )
     saturated = float((_saturated_share(own) * own["pixels"]).sum() / own["pixels"].sum())
     varied = _undisturbed(varied, own[own["low"] == own["high"]]["low"])
     levels = _levels(varied, _saturated_share(varied))
@@ -374,7 +410,7 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
             binning, binned = found
     return NoiseEstimate(
         model, fine.gain_error, fine.dark_error, whiteness, int(levels.blocks.sum()), lengths,
-        saturated, binning, binned,
+        saturated, binning, binned, left_out=len(own) - len(varied),
     )  # fmt: skip
 
 
