@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -17,14 +18,20 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import napari_dcr
-from napari_dcr.image.noise import NoiseModel
+from napari_dcr.image.noise import NoiseModel, estimate_noise
 from napari_dcr.image.thumbnail import Thumbnail
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import sample_weights
 from napari_dcr.network.variance_stabilization import Counts
 from napari_dcr.training.forward.cells import cultured_scene
-from napari_dcr.training.forward.instruments import Emccd, Pmt, Scmos, sample_camera
+from napari_dcr.training.forward.instruments import (
+    Emccd,
+    Pmt,
+    Scmos,
+    sample_camera,
+    sample_readout,
+)
 from napari_dcr.training.forward.structures import Scene, real_scene, synthetic_scene
 from napari_dcr.training.loop import Trainer, draw_symmetries
 from napari_dcr.training.losses import ms_ssim
@@ -33,10 +40,23 @@ INTERVAL = 0.6827
 """Share of pixels whose error is meant to lie within the deviation given for it."""
 
 
+@functools.lru_cache(maxsize=1)
 def load_grey(path: Path) -> NDArray[Any]:
     """Read an image as (h, w): green light of a colour picture, the grey of all others."""
     pixels = np.asarray(PILImage.open(path))
     return pixels if pixels.ndim == 2 else pixels[..., 1]
+
+
+CROPS, TOGETHER = 2, 8
+"""Crops of a recording, as making it takes longer than cutting it; and recordings that take turns."""
+
+
+class _Recording(NamedTuple):
+    values: NDArray[Any]
+    expected: NDArray[np.float32]
+    told: NoiseModel
+    correlation: tuple[float, float]
+    thumbnail: NDArray[np.float64]
 
 
 class MicroscopyPairs(Dataset[dict[str, Tensor]]):
@@ -45,7 +65,7 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
     Parameters
     ----------
     files : sequence of Path
-        Real images, two scenes of each.
+        Real images, one scene of each; a file may be given several times.
     synthetic, cultured : int
         Synthetic scenes: of any kind, and of adherent cells.
     size, crop : int
@@ -67,20 +87,44 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
         seed: int,
     ) -> None:
         self.crop, self.length, self.seed = crop, length, seed
-        count = synthetic + cultured + 2 * len(files)
+        count = synthetic + cultured + len(files)
         rngs = (np.random.default_rng((seed, 7, i)) for i in range(count))
         scenes: list[Scene] = [synthetic_scene(size, next(rngs)) for _ in range(synthetic)]
         scenes += [cultured_scene(size, next(rngs)) for _ in range(cultured)]
-        for path in files:
-            picture = load_grey(path)
-            scenes += [real_scene(picture, size, next(rngs)) for _ in range(2)]
+        scenes += [real_scene(load_grey(path), size, next(rngs)) for path in files]
         self.scenes: list[NDArray[np.float16]] = [scene.astype(np.float16) for scene in scenes]
+        self._recordings: dict[int, _Recording] = {}
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, index))
+        turn, number = divmod(index, TOGETHER)
+        number += turn // CROPS * TOGETHER
+        if number not in self._recordings:
+            recent = list(self._recordings.items())[1 - TOGETHER :]
+            self._recordings = {**dict(recent), number: self._record(number)}
+        last = self._recordings[number]
+        shape = height, width = last.values.shape
+        unit, black = np.float32(last.told.unit), np.float32(last.told.offset)
+        # Of two places the fuller one: large parts of many scenes are empty.
+        places = 2 * rng.integers(0, [(n - self.crop) // 2 + 1 for n in shape], (2, 2))
+        windows = [np.s_[top : top + self.crop, left : left + self.crop] for top, left in places]
+        fuller = int(np.argmax([last.expected[window].mean() for window in windows]))
+        window, (top, left) = windows[fuller], (int(n) for n in places[fuller])
+        return {
+            "thumbnail": torch.from_numpy((last.thumbnail - black) / unit).float(),
+            "input": torch.from_numpy((last.values[window] - black) / unit)[None].float(),
+            "target": torch.from_numpy((last.expected[window] - black) / unit)[None].float(),
+            "curvature": torch.tensor(last.told.curvature).float(),
+            "correlation": torch.tensor(last.correlation).float(),
+            "rows": sample_weights(top, top + self.crop, height, 16),
+            "columns": sample_weights(left, left + self.crop, width, 16),
+        }
+
+    def _record(self, number: int) -> _Recording:
+        rng = np.random.default_rng((self.seed, 1, number))
         scene: Scene = self.scenes[int(rng.integers(len(self.scenes)))].astype(np.float32)
         scene = np.rot90(scene, int(rng.integers(4)))
         if rng.random() < 0.5:
@@ -89,57 +133,27 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
             scene = np.float32(1.02) - np.minimum(scene, np.float32(1))
         if rng.random() < 0.02:
             scene = np.full_like(scene, scene.mean())
-        dim = rng.random() < 0.85
-        peak = float(np.exp(rng.uniform(0.7, 6) if dim else rng.uniform(6, 11)))
-        ground = peak * float(np.exp(rng.uniform(np.log(0.003), np.log(0.7))))
+        low, high = ((-1, 0.7), (0.7, 6), (6, 11))[int(rng.choice(3, p=[0.08, 0.8, 0.12]))]
+        peak = float(np.exp(rng.uniform(low, high)))
+        ground = peak * float(np.exp(rng.uniform(np.log(0.001), np.log(0.7))))
         photons = np.ascontiguousarray(scene * np.float32(peak) + np.float32(ground))
+        values, expected = sample_readout(rng).record(sample_camera(rng), photons, rng)
 
-        camera = sample_camera(rng)
-        noise = camera.noise
-        per_photon = noise.photon or noise.gain
-        # Of two places the fuller one: large parts of many scenes are empty.
-        places = 2 * rng.integers(0, [(n - self.crop) // 2 + 1 for n in scene.shape], (2, 2))
-        windows = [np.s_[top : top + self.crop, left : left + self.crop] for top, left in places]
-        fuller = int(np.argmax([scene[window].mean() for window in windows]))
-        window, (top, left) = windows[fuller], (int(n) for n in places[fuller])
-        values = camera.expose(photons[window], rng)
-        expected = np.minimum(noise.offset + per_photon * photons, np.float32(2**16 - 1))
-        # Some files were stretched to 8 bits, as for display.
-        factor = 1.0
-        if rng.random() < 0.3:
-            low, high = np.quantile(values, [0, 0.999])
-            factor = 255 / max(float(high - low), 1.0)
-            values = np.clip(np.rint((values - low) * np.float32(factor)), 0, 255)
-            noise = NoiseModel(noise.gain * factor, (noise.offset - low) * factor,
-                               noise.dark * factor**2 + 1 / 12)  # fmt: skip
-            # Nothing of the image says by how much the brightest were clipped.
-            expected = np.minimum((expected - low) * np.float32(factor), np.float32(255))
-        # The reference is somewhere between the camera's dark and the darkest of the scene.
-        darkest = float(expected.min())
-        noise = noise.at(noise.offset + rng.uniform() * max(darkest - noise.offset, 0))
-        # Estimates from an image are not exact.
+        # The noise is what the engine would find in the file, unless that is far off.
+        found = estimate_noise(values)
+        told = found.slow
+        error = float(np.mean((values - expected) ** 2))
+        usual = float(np.mean(found.model.deviation(expected) ** 2))
+        if error > 2 * usual:
+            told = told.scaled(error / usual)
         told = NoiseModel(
-            noise.gain * np.exp(0.1 * rng.standard_normal()),
-            noise.offset + 0.2 * noise.unit * rng.standard_normal(),
-            noise.dark * np.exp(0.15 * rng.standard_normal()),
+            told.gain * np.exp(0.06 * rng.standard_normal()),
+            told.offset + 0.1 * told.unit * rng.standard_normal(),
+            told.dark * np.exp(0.1 * rng.standard_normal()),
         )
-        unit, black = np.float32(told.unit), np.float32(told.offset)
-        height, width = scene.shape
-        thumbnail = Thumbnail(1, height, width)
-        thumbnail.add(expected[None].astype(np.float32), 0, 0)
-        averaged = thumbnail.mean
-        variance = noise.dark + noise.gain * np.maximum(averaged - noise.offset, 0)
-        averaged = averaged + np.sqrt(variance * 64**2 / scene.size) * rng.standard_normal(
-            averaged.shape
-        )
-        return {
-            "thumbnail": torch.from_numpy((averaged - black) / unit).float(),
-            "input": torch.from_numpy((values - black) / unit)[None].float(),
-            "target": torch.from_numpy((expected[window] - black) / unit)[None].float(),
-            "curvature": torch.tensor(told.curvature).float(),
-            "rows": sample_weights(top, top + self.crop, height, 16),
-            "columns": sample_weights(left, left + self.crop, width, 16),
-        }
+        thumbnail = Thumbnail(1, *scene.shape)
+        thumbnail.add(values[None].astype(np.float32), 0, 0)
+        return _Recording(values, expected, told, found.correlation_length, thumbnail.mean)
 
 
 @dataclass(frozen=True)
@@ -153,7 +167,7 @@ class CountsWeights:
     blocks : float
         Squared error of the means of 16 x 16 pixels: sums stay what they are.
     structure : float
-        1 - SSIM.
+        1 - SSIM, where the regional part of the detail modules is on.
     interval : float
         Pinball loss of the error's deviation.
     """
@@ -164,11 +178,15 @@ class CountsWeights:
     interval: float = 0.2
 
 
-def counts_loss(picture: Tensor, target: Tensor, counts: Counts, terms: CountsWeights) -> Tensor:
+def counts_loss(
+    picture: Tensor, target: Tensor, counts: Counts, terms: CountsWeights, detail: bool = True
+) -> Tensor:
     """Loss of one exit of the cascade, in counts.
 
     Squared errors, whose minimum is the conditional mean: intensities are not bent.
     They are weighed by what is known without the truth, or that mean would move.
+    With ``detail``, structural similarity counts too: where structure is uncertain the result
+    has more contrast than that mean.
 
     Parameters
     ----------
@@ -178,6 +196,8 @@ def counts_loss(picture: Tensor, target: Tensor, counts: Counts, terms: CountsWe
         Expected counts.
     counts : Counts
     terms : CountsWeights
+    detail : bool
+        Whether the regional part of the detail modules is on.
     """
     estimate, deviation = picture.chunk(2, 1)
     noise = counts.deviation(estimate.detach())
@@ -187,7 +207,7 @@ def counts_loss(picture: Tensor, target: Tensor, counts: Counts, terms: CountsWe
     loss = (relative**2).mean() + terms.even * ((error / level) ** 2).mean()
     blocks = F.avg_pool2d(error, 16) / F.avg_pool2d(noise, 16)
     loss = loss + terms.blocks * (blocks**2).mean()
-    if terms.structure:
+    if detail and terms.structure:
         low = target.amin((1, 2, 3), keepdim=True)
         span = (target.amax((1, 2, 3), keepdim=True) - low).clamp(min=1)
         loss = loss + terms.structure * (
@@ -252,15 +272,22 @@ class MicroscopyTrainer(Trainer):
         """All pairs of the run."""
         config = self.config
         return MicroscopyPairs(
-            config.files(self.data), config.data["synthetic"], config.data["cultured"],
+            self._files(), config.data["synthetic"], config.data["cultured"],
             config.data["size"], config.crop, config.length * config.batch, config.seed,
         )  # fmt: skip
+
+    def _files(self) -> list[Path]:
+        """Real images, each as often as scenes are taken from it: ``parts`` for each folder."""
+        files = self.config.files(self.data)
+        parts = self.config.data.get("parts", {})
+        often = [parts.get(path.parent.name, 2) for path in files]
+        return [path for path, n in zip(files, often, strict=True) for _ in range(n)]
 
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
         """Loss of one exit at random and of the last one."""
         shallow, last, detail = self.draw_exits(rng)
         conditioning = self.network.condition(
-            batch["thumbnail"], batch["curvature"], draw_symmetries(rng)
+            batch["thumbnail"], batch["curvature"], draw_symmetries(rng), batch["correlation"]
         )
         counts = conditioning.tone
         assert isinstance(counts, Counts)
@@ -270,6 +297,6 @@ class MicroscopyTrainer(Trainer):
                 batch["input"], conditioning, place, last, detail, exits=(shallow, last)
             )
         return {
-            "early": counts_loss(early.float(), batch["target"], counts, self.loss),
-            "final": counts_loss(final.float(), batch["target"], counts, self.loss),
+            "early": counts_loss(early.float(), batch["target"], counts, self.loss, detail),
+            "final": counts_loss(final.float(), batch["target"], counts, self.loss, detail),
         }

@@ -51,9 +51,10 @@ class PartialCascade(Cascade):
         thumbnail: Tensor,
         curvature: Tensor | None = None,
         symmetries: Sequence[int] = SYMMETRIES,
+        correlation: Tensor | None = None,
     ) -> Conditioning:
         """Condition, with what is missing replaced by what says nothing."""
-        whole = super().condition(thumbnail, curvature, symmetries)
+        whole = super().condition(thumbnail, curvature, symmetries, correlation)
         tone = whole.tone if self.curve else _neutral(thumbnail)
         if not self.transform:
             tone = PixelTone(*tone)

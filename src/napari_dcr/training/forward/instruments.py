@@ -1,16 +1,18 @@
-"""Cameras of microscopes: what they record of an expected number of photons.
+"""Cameras of microscopes and what happens to an image before it is saved.
 
-Each turns photons per pixel (an expectation, any shape that ends in y, x) into the
+Each camera turns photons per pixel (an expectation, any shape that ends in y, x) into the
 numbers of an image file, and says by `noise` how their variance grows with their mean.
+A `Readout` is what follows: averages, resampling, a subtracted black level, 8 bits.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_dcr.image.noise import NoiseModel
 
@@ -219,4 +221,184 @@ def sample_camera(rng: np.random.Generator) -> Camera:
         dark=float(np.exp(rng.uniform(np.log(0.001), np.log(0.1)))),
         lines=float(rng.choice([0, 0, 0.02])),
         bits=16,
+    )
+
+
+class Recorded(NamedTuple):
+    """A recording and what it would be on average.
+
+    Attributes
+    ----------
+    values : ndarray, shape (h, w), uint8 or uint16
+        What is in the file.
+    expected : ndarray, shape (h, w), float32
+        Mean of what is in such files, clipped values included: the mean of many recordings.
+    """
+
+    values: NDArray[Any]
+    expected: NDArray[np.float32]
+
+
+LEVELS, DRAWS = 48, 384
+"""Levels at which the mean of clipped values is found, and draws for each."""
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What happens between a camera and the file.
+
+    Attributes
+    ----------
+    exposures : int
+        Lines or frames that are averaged.
+    blur : tuple of float
+        Standard deviations, along y and x in pixels, of the Gaussian by which image and noise
+        are smoothed alike: slow electronics, resampling, filters. 0 is none.
+    enlarged : float
+        Factor by which the recording is enlarged, by splines of ``order``; 1 is not at all.
+    order : {1, 3}
+    fall_off : float
+        Part of the gain that is missing in the corners of the field.
+    line_offsets : float
+        Standard deviation of the offsets of rows or columns, in standard deviations of the
+        darkest pixels' noise: what a correction leaves.
+    columns : bool
+        Whether these are columns.
+    hot : float
+        Share of pixels that are too bright by a few standard deviations of their noise.
+    black : float or None
+        Share of the pixels that a subtracted black level clips at 0; None subtracts nothing.
+    bits : int
+        16, or 8 for a stretch to 8 bits with rounding and, where the camera has fewer levels, gaps.
+    saturated : float
+        Share of the pixels that the stretch saturates.
+    """
+
+    exposures: int = 1
+    blur: tuple[float, float] = (0.0, 0.0)
+    enlarged: float = 1.0
+    order: Literal[1, 3] = 1
+    fall_off: float = 0.0
+    line_offsets: float = 0.0
+    columns: bool = False
+    hot: float = 0.0
+    black: float | None = None
+    bits: int = 16
+    saturated: float = 0.001
+
+    def record(self, camera: Camera, photons: Photons, rng: np.random.Generator) -> Recorded:
+        """Record an image of the shape of ``photons``; an enlarged one shows a part of them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> flat = np.full((64, 64), 20.0)
+        >>> file = Readout(bits=8).record(Scmos(), flat, np.random.default_rng(0))
+        >>> file.values.dtype, file.values.shape
+        (dtype('uint8'), (64, 64))
+        """
+        shape = photons.shape
+        if self.enlarged > 1:
+            height, width = (int(np.ceil(n / self.enlarged)) for n in shape)
+            photons = photons[:height, :width]
+        noise = camera.noise
+        expected = noise.offset + (noise.photon or noise.gain) * photons
+        values: NDArray[Any] = self._average(camera, photons, rng)
+        if self.fall_off:
+            y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in photons.shape)
+            gain = 1 - self.fall_off * (y[:, None] ** 2 + x**2) / 2
+            values = noise.offset + gain * (values - noise.offset)
+            expected = noise.offset + gain * (expected - noise.offset)
+        values, expected = self._resampled(values, shape), self._resampled(expected, shape)
+        darkest = np.sqrt(self._variance(camera, float(expected.min())))
+        if self.line_offsets:
+            line = (1, shape[1]) if self.columns else (shape[0], 1)
+            values = values + self.line_offsets * darkest * rng.standard_normal(line, np.float32)
+        if self.hot:
+            where = rng.random(shape, np.float32) < self.hot
+            sizes = np.sqrt(self._variance(camera, expected[where]))
+            values[where] += rng.uniform(1, 6, sizes.shape) * sizes
+        low, high = 0.0, 65535.0
+        if self.bits == 8:
+            low, high = (float(q) for q in np.quantile(values, [0, 1 - self.saturated]))
+        if self.black is not None:
+            low = float(np.quantile(values, self.black))
+        high = max(high, low + 4.0)
+        expected = expected + self._moved_by_clipping(camera, expected, low, high, rng)
+        factor = 255 / (high - low) if self.bits == 8 else 1.0
+        values = np.rint((np.clip(values, low, high) - low) * factor)
+        return Recorded(
+            values.astype(np.uint8 if self.bits == 8 else np.uint16),
+            ((expected - low) * factor).astype(np.float32),
+        )
+
+    def _average(
+        self, camera: Camera, photons: Photons, rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        exposures = [camera.expose(photons, rng) for _ in range(self.exposures)]
+        return np.asarray(np.mean(exposures, 0), np.float32)
+
+    def _resampled(self, image: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        if max(self.blur) > 0:
+            image = ndimage.gaussian_filter(image, self.blur)
+        if self.enlarged > 1:
+            # Samples are as far apart as the factor says, wherever the shape ends.
+            places = [(np.arange(n) + 0.5) / self.enlarged - 0.5 for n in shape]
+            grid = np.stack(np.meshgrid(*places, indexing="ij"))
+            image = ndimage.map_coordinates(image, grid, order=self.order, mode="nearest")
+        return image.astype(np.float32)
+
+    @property
+    def _kept(self) -> float:
+        """Part of the variance that blurs leave; enlargement changes it little."""
+        kept = 1.0
+        for width in self.blur:
+            kernel = ndimage.gaussian_filter1d(np.eye(1, 33, 16)[0], width) if width else [1.0]
+            kept *= float(np.sum(np.square(kernel)))
+        return kept
+
+    def _variance(self, camera: Camera, level: Any) -> Any:
+        return self._kept * camera.noise.deviation(level) ** 2 / self.exposures
+
+    def _moved_by_clipping(
+        self, camera: Camera, expected: NDArray[Any], low: float, high: float, rng: Any
+    ) -> NDArray[Any]:
+        """By how much clipping at ``low`` and ``high`` moves the mean of pixels.
+
+        By draws at some levels; where nothing is clipped it is exactly 0.
+        """
+        noise = camera.noise
+        levels = np.quantile(expected, np.linspace(0, 1, LEVELS))
+        photons = np.maximum(levels - noise.offset, 0) / (noise.photon or noise.gain)
+        light = np.repeat(photons[:, None], DRAWS, 1)
+        drawn = self._average(camera, light, rng)
+        drawn = levels[:, None] + (drawn - levels[:, None]) * np.sqrt(self._kept)
+        moved = (np.clip(drawn, low, high) - drawn).mean(1)
+        return np.interp(expected, levels, moved)
+
+
+def sample_readout(rng: np.random.Generator) -> Readout:
+    """Draw what files of laboratories have gone through: often nothing, often several things."""
+    blur, enlarged = (0.0, 0.0), 1.0
+    correlated = rng.choice(4, p=[0.72, 0.06, 0.13, 0.09])
+    width = float(np.exp(rng.uniform(np.log(0.45), np.log(2.0))))
+    if correlated == 1:  # along the lines of a scan, sometimes along the columns
+        blur = (0.0, width) if rng.random() < 0.7 else (width, 0.0)
+    elif correlated == 2:
+        blur = (width, width * float(rng.uniform(0.8, 1.25)))
+    elif correlated == 3:
+        enlarged = float(rng.choice([1.5, 2.0]))
+    narrow, many = rng.random() < 0.45, rng.random() < 0.25
+    return Readout(
+        exposures=int(rng.choice([1, 2, 4], p=[0.88, 0.08, 0.04])),
+        blur=blur,
+        enlarged=enlarged,
+        order=1 if rng.random() < 0.5 else 3,
+        fall_off=float(rng.uniform(0.1, 0.6)) * (rng.random() < 0.06),
+        line_offsets=float(rng.uniform(0.02, 0.15)) * (rng.random() < 0.12),
+        columns=bool(rng.random() < 0.5),
+        hot=float(np.exp(rng.uniform(np.log(1e-4), np.log(2e-3)))) * (rng.random() < 0.1),
+        black=float(rng.uniform(0.0, 0.95)) if rng.random() < 0.25 else None,
+        bits=8 if narrow else 16,
+        saturated=float(np.exp(rng.uniform(np.log(0.004), np.log(0.15)))) if many else 0.001,
     )

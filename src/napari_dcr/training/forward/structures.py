@@ -244,6 +244,9 @@ def real_scene(picture: NDArray[np.uint8] | NDArray[np.uint16], size: int, rng: 
     """
     largest = min(3.0, max(1.0, min(picture.shape) / size))
     factor = rng.uniform(min(1.5, largest), largest)
+    side = int(np.ceil(size * factor)) + 2
+    top, left = (int(rng.integers(0, max(n - side, 0) + 1)) for n in picture.shape)
+    picture = picture[top : top + side, left : left + side]
     # The less it is reduced, the more of its own noise has to be blurred away.
     pixels = ndimage.gaussian_filter(picture.astype(np.float32), 1.6 / factor)
     height, width = (round(n / factor) for n in pixels.shape)
