@@ -288,7 +288,7 @@ def _output_file(given: str, argument: str, suffixes: tuple[str, ...]) -> Path:
     if suffixes and path.suffix.lower() not in suffixes:
         raise ValueError(f"{argument}: got {given}; allowed are {' and '.join(suffixes)} files")
     if not suffixes and (path.suffix or path.is_file()):
-        raise ValueError(f"{argument}: got {given} for several images; give a folder")
+        raise ValueError(f"{argument}: got {given} for several images; pass a folder")
     return path
 
 

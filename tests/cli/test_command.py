@@ -78,7 +78,7 @@ def test_options_reach_enhance(folder: Path, tmp_path: Path, dim_rgb: NDArray[np
     [
         (["nowhere.png", "-o", "out.png"], "nowhere.png does not exist"),
         (["a.png", "-o", "a.png"], "is the input file itself"),
-        (["a.png", "-o", "taken.png"], "exists; give --overwrite"),
+        (["a.png", "-o", "taken.png"], "exists; add --overwrite"),
         (["a.png", "deeper/a.png", "-o", "out"], "would both be written to"),
         (["deeper", "-o", "out", "--strength", "3"], "strength: got 3.0; allowed are numbers"),
         (["a.png", "-o", "out.jpg", "--output", "uint16"], "holds uint8, not uint16"),
@@ -313,7 +313,7 @@ def test_what_stands_beside_results_of_several_images(
             "--uncertainty: got u.png; allowed are .tif",
         ),
         (["--report", "r.txt"], "--report: got r.txt; allowed are .json"),
-        (["--report", "taken.json"], "taken.json exists; give --overwrite"),
+        (["--report", "taken.json"], "taken.json exists; add --overwrite"),
     ],
 )
 def test_arguments_are_checked_before_any_bar(

@@ -210,7 +210,7 @@ def test_another_image_is_refused(tmp_path: Path, image: Path) -> None:
 
 def test_without_resume_nothing_is_overwritten(tmp_path: Path, image: Path) -> None:
     stop_after(image, tmp_path / "out.zarr", 5)
-    with pytest.raises(ValueError, match="^out: .*out.zarr exists; remove it, or give resume=True"):
+    with pytest.raises(ValueError, match="^out: .*out.zarr exists; remove it, or pass resume=True"):
         napari_dcr.enhance(image, out=tmp_path / "out.zarr", **FAST)
 
 
@@ -223,7 +223,7 @@ def test_what_was_not_begun_by_a_run_is_not_gone_on_with(tmp_path: Path, image: 
     with pytest.raises(ValueError, match="^out: .* the image itself"):
         napari_dcr.enhance(image, out=image, resume=True, **FAST)
     for out in (tmp_path / "in.ome.zarr", tmp_path / "group.ome.zarr"):
-        with pytest.raises(ValueError, match="^resume: .* was not begun by such a run"):
+        with pytest.raises(ValueError, match="^resume: .* does not hold an interrupted run"):
             napari_dcr.enhance(image, out=out, resume=True, **FAST)
     assert contents(image) == before
 

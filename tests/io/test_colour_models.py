@@ -156,7 +156,7 @@ def test_colours_in_which_intensities_are_shown_are_kept(tmp_path: Path, kind: s
         colormap=green,
         **how,  # type: ignore[arg-type]
     )
-    with pytest.warns(napari_dcr.InputWarning, match="palette is taken as the colours"):
+    with pytest.warns(napari_dcr.InputWarning, match="palette is interpreted as display colours"):
         result, *files = three_ways(tmp_path / "a.tif")
     assert np.array_equal(result, enhanced(scene))
     for path in files:

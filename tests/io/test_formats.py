@@ -112,9 +112,9 @@ def test_what_is_not_there_or_does_not_fit_is_named(
     refused("^image: got the path 'a.xyz'; allowed are those of a .zarr or .tif", "a.xyz")
     refused("^out: .*plain.zarr exists", stack, out=tmp_path / "plain.zarr")
     refused("^out: got the path 'a.png'; allowed are those of a .zarr or .tif", stack, out="a.png")
-    refused("^resume: got True; it takes an out that is a .zarr", stack, resume=True)
+    refused("^resume: got True; allowed with an out that is a .zarr", stack, resume=True)
     wrong = zarr.create_array(tmp_path / "w.zarr", shape=(2, 300, 420), dtype="uint8")
-    refused("^out: got shape .* and dtype uint8; needed are .* uint16", stack, out=wrong)
+    refused("^out: got shape .* and dtype uint8; allowed are .* uint16", stack, out=wrong)
     closed = zarr.open(tmp_path / "plain.zarr" / "a", mode="r")
     refused("^out: got a read-only array", stack, out=closed)
     refused("^out: got the image itself", wrong, out=wrong)
@@ -123,7 +123,7 @@ def test_what_is_not_there_or_does_not_fit_is_named(
     huge = zarr.create_array(
         zarr.storage.MemoryStore(), shape=(10**6, 10**6), dtype="uint16", chunks=(4096, 4096)
     )
-    with pytest.raises(MemoryError, match=r"^out: the result needs .* give the path of a \.zarr"):
+    with pytest.raises(MemoryError, match=r"^out: the result needs .* pass the path of a \.zarr"):
         napari_dcr.enhance(huge, **FAST)
 
 

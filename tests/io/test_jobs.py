@@ -55,7 +55,7 @@ def test_results_within_the_folder_are_no_inputs(tmp_path: Path) -> None:
     jobs, _ = find_jobs([str(tmp_path)], str(tmp_path / "out"))
     assert [j.source.name for j in jobs] == ["a.png", "b.zarr"]
     outputs = [Output(j.target, "OUT", "the result") for j in jobs]
-    with pytest.raises(ValueError, match=r"out/a\.png exists; give --overwrite"):
+    with pytest.raises(ValueError, match=r"out/a\.png exists; add --overwrite"):
         check_outputs(outputs, (), overwrite=False, resume=False)
 
 
@@ -64,9 +64,9 @@ def test_results_within_the_folder_are_no_inputs(tmp_path: Path) -> None:
     [
         (["a.png"], "o.bmp", r"\.bmp is not written; allowed are \.tif"),
         (["a.png"], "o.xyz", r"\.xyz is not written"),
-        (["a.png", "b.tif"], "both.png", "got both.png for several images; give a folder"),
-        (["."], "all.tif", "got all.tif for several images; give a folder"),
-        (["a.png", "b.tif"], "both.zarr", "got both.zarr for several images; give a folder"),
+        (["a.png", "b.tif"], "both.png", "got both.png for several images; pass a folder"),
+        (["."], "all.tif", "got all.tif for several images; pass a folder"),
+        (["a.png", "b.tif"], "both.zarr", "got both.zarr for several images; pass a folder"),
         (["s3://bucket/a.tif"], "o.tif", "IN: got the URL 's3://bucket/a.tif'"),
         (["a.png"], "https://host/o.tif", "OUT: got the URL 'https://host/o.tif'"),
         (["none.png"], "o.png", "IN: none.png does not exist"),
@@ -177,7 +177,7 @@ def test_the_root_of_bioformats2raw_names_its_images(tmp_path: Path, layout: str
             {"version": "0.4", "axes": [{"name": "y"}, {"name": "x"}], "datasets": [{"path": "0"}]}
         ]
         image.update_attributes({"multiscales": multiscales})
-    with pytest.raises(ValueError, match=r"holds images 0, 1, 10; give one: .*x\.zarr/0$"):
+    with pytest.raises(ValueError, match=r"holds images 0, 1, 10; pass one: .*x\.zarr/0$"):
         napari_dcr.enhance(tmp_path / "x.zarr", **FAST)
     assert napari_dcr.enhance(tmp_path / "x.zarr" / "1", **FAST).shape == (40, 56)
 
@@ -185,7 +185,7 @@ def test_the_root_of_bioformats2raw_names_its_images(tmp_path: Path, layout: str
 def test_a_plate_names_a_field(tmp_path: Path) -> None:
     root = zarr.open_group(tmp_path / "p.zarr", mode="w")
     root.update_attributes({"ome": {"version": "0.5", "plate": {"wells": [{"path": "B/3"}]}}})
-    with pytest.raises(ValueError, match=r"is a plate; give a field .*p\.zarr/B/3/0$"):
+    with pytest.raises(ValueError, match=r"is a plate; pass a field .*p\.zarr/B/3/0$"):
         napari_dcr.enhance(tmp_path / "p.zarr", **FAST)
 
 

@@ -135,7 +135,7 @@ KINDS: list[tuple[str, Writer, str]] = [
     ("two kinds.tif", two_kinds, "holds 2 images of different kinds"),
     ("integers.tif", tiff(SCENE.astype(np.int32)), "got dtype int32"),
     ("complex.tif", tiff(SCENE.astype(np.complex64)), "got dtype complex64"),
-    ("raw root.zarr", bioformats2raw, "holds images 0; give one"),
+    ("raw root.zarr", bioformats2raw, "holds images 0; pass one"),
     ("zip.zarr", zipped, "is a zip, not a folder"),
     ("empty.zarr", lambda p: p.mkdir(), "cannot be opened as zarr"),
     ("empty.png", lambda p: p.write_bytes(b""), "cannot be read as an image"),

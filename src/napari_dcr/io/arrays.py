@@ -1,4 +1,4 @@
-"""Arrays in and out: NumPy, dask and zarr arrays as sources, an array in memory as a sink."""
+"""Arrays as images: open NumPy, dask and zarr arrays, and write results to an array in memory."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from napari_dcr.io.files import check_array, warnings_of
 def open_array(image: Any) -> Opened:
     """Open an ndarray, a dask array, a zarr array or an OME-Zarr group.
 
-    Of a group the finest level is taken.
+    For a group, the finest level is used.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none of these, or if the group is not a multiscale image.
+    If the image is none of these, or if the group is not a multiscale image.
     """
     if isinstance(image, np.ndarray):
         if not isinstance(image, (np.ma.MaskedArray, np.memmap)):
-            image = image.view(np.ndarray)  # of other subclasses the arithmetic is not ours
+            image = image.view(np.ndarray)  # other subclasses may redefine arithmetic
         return Opened(image, None, lambda: _content(image))
     if is_dask(image):
         if any(np.isnan(n) for n in image.shape):
@@ -38,7 +38,7 @@ def open_array(image: Any) -> Opened:
                 f"image: got a dask array of shape {image.shape} with chunks of unknown size;"
                 " call compute_chunk_sizes() on it first"
             )
-        # A name may be that of a path, whose pixels change: no fingerprint.
+        # Names of dask arrays may come from a path whose pixels can change, so they are no fingerprint.
         return Opened(image, None, lambda: None)
     if is_zarr(image):
         array, axes, pyramid = ome_zarr.find_image(image)
@@ -54,7 +54,7 @@ def open_array(image: Any) -> Opened:
 
 
 def _content(array: NDArray[Any]) -> str | None:
-    """Digest of an array in memory: many times faster than what it saves."""
+    """Digest of an array in memory; computing it is much faster than the survey that it may save."""
     if isinstance(array, np.memmap):
         return None
     digest = hashlib.sha256(f"{array.shape} {array.dtype.str}".encode())
@@ -71,29 +71,31 @@ def _content(array: NDArray[Any]) -> str | None:
 
 
 def masked_like(image: Any, result: Any) -> Any:
-    """A result in memory with the mask of the image that it was made from, if that has one."""
+    """Add the mask of the source image, if it has one, to a result in memory."""
     if not (isinstance(image, np.ma.MaskedArray) and isinstance(result, np.ndarray)):
         return result
     mask = np.ma.getmaskarray(image)
-    if isinstance(result, np.ma.MaskedArray):  # given by the caller
+    if isinstance(result, np.ma.MaskedArray):  # the caller has passed this array
         result.mask = mask
         return result
     masked = np.ma.MaskedArray(result, mask.copy())
     if result.dtype == image.dtype:
-        with np.errstate(over="ignore"):  # NumPy's own default, 1e20, is beyond float16
+        with np.errstate(
+            over="ignore"
+        ):  # NumPy's default fill value, 1e20, exceeds the range of float16
             masked.fill_value = image.fill_value
     return masked
 
 
 class ArraySink:
-    """An array in memory, or mapped to it.
+    """Sink that writes to an array in memory or to a memory map.
 
     Parameters
     ----------
     layout : Layout
     dtype : dtype
     out : ndarray, optional
-        A new one if None.
+    Array to write to; a new one if None.
     """
 
     unit: Size = (1, 1)
@@ -111,26 +113,26 @@ class ArraySink:
             if size > free:
                 raise MemoryError(
                     f"out: the result needs {size / 2**30:.1f} GiB as an array and"
-                    f" {free / 2**30:.1f} GiB are free; give the path of a .zarr to write to"
+                    f" {free / 2**30:.1f} GiB are free; pass the path of a .zarr to write to"
                 )
             self.result = np.empty(self._layout.shape, self._dtype)
         return self.result
 
     def finish(self, record: dict[str, Any]) -> Iterator[str]:
-        """Nothing is left to do."""
+        """Do nothing, because the array is already complete."""
         yield from ()
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because no file is open."""
 
 
 def check_out(out: Any, image: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Check that an array in memory can take the result.
+    """Check that the result can be written to an array in memory.
 
     Raises
     ------
     TypeError, ValueError
-        If it cannot.
+    If the array has another shape or dtype, is read-only, or shares memory with the image.
     """
     if not isinstance(out, np.ndarray):
         raise TypeError(

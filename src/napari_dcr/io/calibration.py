@@ -1,4 +1,4 @@
-"""Calibration: the size of a pixel along each axis, and what the channels are, in no format's words."""
+"""Calibration: pixel sizes along each axis, and channels, independent of the file format."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SPACE, TIME = "xyz", "t"
 
 
 def unit_named(text: str) -> str:
-    """A unit's name in OME-Zarr, whatever another format calls it; empty if it is not known."""
+    """Convert the name of a unit to that in OME-Zarr; empty for an unknown unit."""
     text = text.strip()
     for name, others in UNITS.items():
         if text in (name, *others):
@@ -46,7 +46,7 @@ def unit_named(text: str) -> str:
 
 @dataclass(frozen=True)
 class Channel:
-    """What a channel is called, and the colour that it is shown in, as ``"RRGGBB"``."""
+    """Name of a channel, and the colour in which it is displayed, as ``"RRGGBB"``."""
 
     name: str = ""
     colour: str = ""
@@ -54,21 +54,21 @@ class Channel:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Size of a pixel, and channels.
+    """Pixel sizes, positions and channels of an image.
 
     Attributes
     ----------
     sizes : dict
         Distance between neighbouring pixels by axis letter.
     units : dict
-        Of these sizes, by axis letter, as OME-Zarr calls them.
+    Units of these sizes by axis letter, with their OME-Zarr names.
     origin : dict
-        Place of the first pixel by axis letter.
+    Position of the first pixel by axis letter.
     channels : tuple of Channel
     name : str
-        Of the image.
+    Name of the image.
     bits : int
-        That a sample was recorded with, where they are fewer than those of its dtype; else 0.
+        Number of bits that samples were recorded with, if fewer than those of the dtype; else 0.
     """
 
     sizes: dict[str, float] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class Calibration:
 
     @classmethod
     def of_imagej(cls, values: dict[str, Any], resolution: tuple[float, float]) -> Calibration:
-        """From ImageJ's metadata, and pixels per unit along x and y."""
+        """Calibration from ImageJ's metadata and the pixels per unit along x and y."""
         sizes: dict[str, float] = {}
         units: dict[str, str] = {}
         unit = unit_named(str(values.get("unit", "")))
@@ -105,7 +105,7 @@ class Calibration:
 
     @classmethod
     def of_ome_xml(cls, xml: str) -> Calibration:
-        """From OME-XML: of its first image."""
+        """Calibration of the first image of OME-XML."""
         try:
             root = ElementTree.fromstring(xml)
         except ElementTree.ParseError:
@@ -138,7 +138,7 @@ class Calibration:
     def of_ngff(
         cls, axes: str, multiscale: dict[str, Any], level: str, omero: dict[str, Any] | None
     ) -> Calibration:
-        """From OME-Zarr's metadata of a multiscale image: of one of its levels."""
+        """Calibration of one level of an OME-Zarr multiscale image."""
         scale, shift = [1.0] * len(axes), [0.0] * len(axes)
         entries = [e for e in multiscale["datasets"] if str(e["path"]) == level]
         changes = [c for e in entries for c in e.get("coordinateTransformations", [])]
@@ -168,7 +168,7 @@ class Calibration:
         )
 
     def to_ome(self, dtype: np.dtype[Any]) -> dict[str, Any]:
-        """As tifffile takes it for OME-XML of pixels of a dtype."""
+        """Metadata arguments from which tifffile writes OME-XML for pixels of a dtype."""
         values: dict[str, Any] = {}
         for axis in SPACE:
             if axis in self.sizes:
@@ -190,7 +190,7 @@ class Calibration:
         return values
 
     def to_ngff(self, axes: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """As OME-Zarr writes it: metadata of a multiscale image of one level, and omero."""
+        """OME-Zarr metadata of a multiscale image with one level, including omero."""
         kinds = {"t": "time", "c": "channel", "s": "channel", **dict.fromkeys(SPACE, "space")}
         described = []
         for axis in axes:
@@ -227,6 +227,6 @@ def _tag(element: Any) -> str:
 
 
 def _signed(colour: str) -> int:
-    """RRGGBB as OME-XML's signed RGBA."""
+    """Convert RRGGBB to the signed RGBA of OME-XML."""
     value = int(colour + "FF", 16)
     return value - 2**32 if value >= 2**31 else value

@@ -1,7 +1,7 @@
-"""Colour models of TIFF: what a page's samples are, and grey, red, green and blue from them.
+"""Colour models of TIFF, and their conversion to grey or RGB.
 
-TIFF 6.0 (Adobe 1992): bilevel and grey, section 4; palettes, 5; associated alpha, 18; CMYK, 16;
-YCbCr, 20 and 21; CIE L*a*b*, 23.
+Sources are the sections of TIFF 6.0 (Adobe 1992): bilevel and grey 4, palettes 5, CMYK 16,
+associated alpha 18, YCbCr 20 and 21, CIE L*a*b* 23.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR, CIELAB, ICCLAB = (
 COMPONENTS = {
     WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, SEPARATED: 4, YCBCR: 3, CIELAB: 3, ICCLAB: 3,
 }  # fmt: skip
-"""Samples that a colour consists of, for each model that can be read."""
+"""Number of samples per colour, for each model that can be read."""
 
 NAMES = {
     WHITE_IS_ZERO: "min-is-white", PALETTE: "palette", SEPARATED: "CMYK", YCBCR: "YCbCr",
@@ -38,12 +38,12 @@ NAMES = {
 
 OTHERS = {4: "transparency mask", 10: "ITU L*a*b*", 32803: "colour filter array (camera raw)", 32844: "LogL",
           32845: "LogLuv", 34892: "linear raw", 51177: "depth map"}  # fmt: skip
-"""Models that are refused."""
+"""Models that are not supported."""
 
 DECODED_TO_RGB = (6, 7, 33003, 34712, 34892, 50001)
-"""Compressions (JPEG, JPEG 2000, WebP) whose decoders turn YCbCr into RGB by themselves."""
+"""Compressions (JPEG, JPEG 2000, WebP) whose decoders convert YCbCr to RGB."""
 
-# CIE D50 to linear sRGB, the white point adapted by Bradford's method (ICC.1:2010, annex E).
+# CIE D50 to linear sRGB, with the white point adapted by Bradford's method (ICC.1:2010, annex E).
 _D50 = np.array([0.96422, 1.0, 0.82521])
 _XYZ_TO_SRGB = np.array(
     [
@@ -56,23 +56,23 @@ _XYZ_TO_SRGB = np.array(
 
 @dataclass(frozen=True)
 class ColourModel:
-    """How the samples of a page become grey or RGB, with their alpha and further samples.
+    """Conversion of the samples of a page to grey or RGB, with alpha and further samples.
 
     Attributes
     ----------
     samples : str
-        What the samples are after conversion, as `napari_dcr.image.axes.Layout` takes it;
-        empty for grey alone.
+    Meaning of the samples after conversion, see `napari_dcr.image.axes.Layout`; empty for
+        grey without further samples.
     dtype : dtype
-        After conversion.
+    Dtype after conversion.
     components : int
-        Samples before conversion that make up the colour.
+        Number of samples that make up the colour before conversion.
     convert : callable or None
-        Turns colours (components, ...) into (1 or 3, ...); None if nothing is to be done.
+    Converts colours (components, ...) to (1 or 3, ...); None if no conversion is needed.
     name : str
-        Of the model that is converted; empty if none is.
+    Name of the converted model; empty without conversion.
     extend : callable or None
-        Brings the further samples to the same dtype.
+    Converts the further samples to the same dtype.
     """
 
     samples: str
@@ -84,7 +84,7 @@ class ColourModel:
 
     @property
     def count(self) -> int:
-        """Samples of a pixel after conversion."""
+        """Number of samples per pixel after conversion."""
         return len(self.samples) or 1
 
     def apply(self, pixels: Pixels, axis: int | None) -> Pixels:
@@ -93,10 +93,10 @@ class ColourModel:
         Parameters
         ----------
         pixels : ndarray
-            As they were decoded.
+        Decoded pixels.
         axis : int or None
-            Of the samples; None if there is one of each pixel. If more come out they are
-            put at the end.
+            Axis of the samples; None if each pixel has one sample.  Without a sample axis, several
+            converted samples become the last axis.
         """
         if self.convert is None:
             return pixels
@@ -112,19 +112,19 @@ class ColourModel:
 
 
 def model_of(page: Any, is_display_map: bool) -> ColourModel:
-    """The colour model of a TIFF page.
+    """Determine the colour model of a TIFF page.
 
     Parameters
     ----------
     page : tifffile.TiffPage
     is_display_map : bool
-        Whether a palette only says in which colours intensities are shown, as in ImageJ
-        and OME files: then the intensities are the image.
+    Whether a palette only defines the display colours of intensities, as in ImageJ and OME
+        files; the image then consists of the intensities.
 
     Raises
     ------
     ValueError
-        For a model that cannot be converted; the message names it.
+    If the model cannot be converted; the message names it.
     """
     kind = int(page.photometric)
     if kind not in COMPONENTS:
@@ -151,12 +151,12 @@ def model_of(page: Any, is_display_map: bool) -> ColourModel:
     )
     samples = colours + extras
     samples = "" if samples == "y" else samples
-    # Pictures of fewer bits than their dtype fill its range; counts of a camera stay counts.
+    # Pictures with fewer bits than their dtype are scaled to its range; camera counts are not.
     full = dtype if dtype.kind != "b" else np.dtype(np.uint8)
     widened = dtype.kind in "ub" and bits < 8 * full.itemsize and (bits < 8 or kind not in (0, 1))
     extend = _widen(bits, full) if widened else None
     top = 2**bits - 1 if dtype.kind in "ub" else None
-    # Read now: the file is closed when pixels are converted.
+    # Read now, because the file is closed when pixels are converted.
     palette = np.asarray(page.colormap if kind == PALETTE else (), np.uint16)
     coding = _YCbCr.of(page, np.iinfo(full).max) if kind == YCBCR else None
 
@@ -184,7 +184,7 @@ def model_of(page: Any, is_display_map: bool) -> ColourModel:
 
 
 def is_subsampled(page: Any) -> bool:
-    """Whether chroma is stored at fewer places than luma, and not as JPEG, which tifffile decodes."""
+    """Whether chroma is subsampled without JPEG, whose subsampled chroma tifffile decodes."""
     return (
         int(page.photometric) == YCBCR
         and int(page.compression) not in DECODED_TO_RGB
@@ -202,7 +202,7 @@ def _value(page: Any, name: str, default: Any) -> Any:
 
 
 def _widen(bits: int, dtype: np.dtype[Any]) -> Callable[[Pixels], Pixels]:
-    """Scaling of integers of some bits to the full range of a dtype."""
+    """Create a function that scales integers of some bits to the full range of a dtype."""
     own, full = 2**bits - 1, np.iinfo(dtype).max
 
     def widen(planes: Pixels) -> Pixels:
@@ -212,7 +212,7 @@ def _widen(bits: int, dtype: np.dtype[Any]) -> Callable[[Pixels], Pixels]:
 
 
 def _look_up(planes: Pixels, table: Pixels) -> Pixels:
-    """Colours of a palette; 8 bits of them, as viewers show, where indices have no more."""
+    """Colours of a palette, as 8 bits like in viewers if the indices have at most 8 bits."""
     if table.shape[1] <= 256:
         table = (table >> 8).astype(np.uint8)
     index = np.minimum(planes[0].astype(np.intp), table.shape[1] - 1)
@@ -225,7 +225,7 @@ def _rounded(planes: Pixels, dtype: np.dtype[Any]) -> Pixels:
 
 
 def _from_cmyk(planes: Pixels) -> Pixels:
-    """Light that four inks leave: (1 - ink) (1 - black), as viewers without profiles show it."""
+    """Convert CMYK to RGB by (1 - ink) (1 - black), like viewers without colour profiles."""
     top = np.float32(np.iinfo(planes.dtype).max)
     left = top - planes.astype(np.float32)
     return _rounded(left[:3] * left[3:] / top, planes.dtype)
@@ -233,14 +233,14 @@ def _from_cmyk(planes: Pixels) -> Pixels:
 
 @dataclass(frozen=True)
 class _YCbCr:
-    """Luma and colour differences, TIFF 6.0 section 21.
+    """Conversion from luma and colour differences to RGB (TIFF 6.0, section 21).
 
     Attributes
     ----------
     lumas : tuple of float
-        Parts of red, green and blue in the luma.
+    Weights of red, green and blue in the luma.
     low, scale : tuple of float
-        Of Y, Cb and Cr: the code of 0, and what a step of the code counts.
+    Code of 0, and step of one code, for Y, Cb and Cr.
     """
 
     lumas: tuple[float, ...]
@@ -254,7 +254,7 @@ class _YCbCr:
         default = (0, top, middle, top, middle, top)
         limits = _ratios(_value(page, "ReferenceBlackWhite", None), default)
         low, high = limits[::2], limits[1::2]
-        if top > 255 and high[0] <= 255:  # libraries write the limits of 8 bits in any case
+        if top > 255 and high[0] <= 255:  # libraries write the limits of 8 bits for every bit depth
             low, high = default[::2], default[1::2]
         ranges = (top, top - middle, top - middle)
         scale = tuple(n / ((h - b) or 1) for n, b, h in zip(ranges, low, high, strict=True))
@@ -272,7 +272,7 @@ class _YCbCr:
 
 
 def _ratios(value: Any, default: tuple[float, ...]) -> tuple[float, ...]:
-    """Values of a tag of fractions, which come as numerators and denominators in turn."""
+    """Values of a tag of fractions, which alternates numerators and denominators."""
     if value is None:
         return default
     flat = [float(v) for v in value]
@@ -282,7 +282,7 @@ def _ratios(value: Any, default: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _from_lab(planes: Pixels, signed: bool) -> Pixels:
-    """SRGB from CIE L*a*b* of the white point D50."""
+    """Convert CIE L*a*b* with the white point D50 to sRGB."""
     bits = 8 * planes.dtype.itemsize
     top, unit = 2**bits - 1, 2 ** (bits - 8)
     lightness = planes[0].astype(np.float32) * np.float32(100 / top)

@@ -1,4 +1,4 @@
-"""CZI, the format of Zeiss' microscopes and slide scanners; any region of a plane is read."""
+"""CZI, the format of Zeiss microscopes and slide scanners, read by region."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ AXES = "TCZHVIRB"
 def open_czi(path: Path, scene: int | str | None = None) -> Opened:
     """Open a CZI without reading its pixels.
 
-    Pixels that no tile covers, and planes that are not stored, are masked: they are no signal.
+    Pixels that no tile covers and planes that are not stored are masked, because they are no signal.
 
     Raises
     ------
     ValueError
-        If it holds several scenes and none is chosen, or pixels that are not read.
+    If it holds several scenes and none is chosen, or pixels of an unsupported type.
     """
     czi = import_optional("pylibCZIrw.czi", "microscopes")
     reader = czi.CziReader(str(path))
@@ -41,7 +41,7 @@ def open_czi(path: Path, scene: int | str | None = None) -> Opened:
 
 
 def _opened(path: Path, reader: Any, scene: int | str | None) -> Opened:
-    """Describe what an open file holds."""
+    """Describe the image in an open file."""
     box = {a: (int(first), int(n)) for a, (first, n) in reader.total_bounding_box.items()}
     unknown = {a for a, (_, n) in box.items() if a not in AXES + "XY" and n > 1}
     if unknown:
@@ -87,7 +87,7 @@ def _opened(path: Path, reader: Any, scene: int | str | None) -> Opened:
         if gone.all():
             return np.ma.MaskedArray(np.zeros(shape, dtype), np.ones(shape, np.bool_))
         pixels = np.asarray(reader.read(roi=roi, plane=plane, scene=number))
-        # Stored as blue, green, red.
+        # Colours are stored as blue, green, red.
         pixels = pixels[..., ::-1] if samples > 1 else pixels[..., 0]
         if not gone.any():
             return pixels
@@ -108,14 +108,14 @@ def _opened(path: Path, reader: Any, scene: int | str | None) -> Opened:
 
 
 def _find(tree: Any, *names: str) -> Any:
-    """What is below some names in nested dictionaries; None if a name is missing."""
+    """Look up names in nested dictionaries; None if one is missing."""
     for name in names:
         tree = tree.get(name) if isinstance(tree, dict) else None
     return tree
 
 
 def _listed(value: Any) -> list[Any]:
-    """One or several entries as a list."""
+    """Convert one or several entries to a list."""
     return [] if value is None else value if isinstance(value, list) else [value]
 
 

@@ -1,4 +1,4 @@
-"""What the families of image files share: a picture with its metadata, and writing it atomically."""
+"""Tools that all file formats share: pictures with metadata, atomic writing, optional packages."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from napari_dcr.io.metadata import Metadata
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as it stands in a file.
+    """An image with the metadata of its file.
 
     Attributes
     ----------
     pixels : ndarray
     axes : str
-        A letter per axis, as `napari_dcr.enhance` takes it.
+    One letter per axis, as in the option ``axes``.
     metadata : Metadata
-        What the file says beside the pixels, for `write`.
+    Metadata of the file, for `write`.
     samples : str
-        What the samples of a pixel are; see `napari_dcr.image.axes.Layout`.
+    Meaning of the samples of a pixel; see `napari_dcr.image.axes.Layout`.
     notes : tuple of str
-        What was left out or taken for something, to be told to the user.
+    Messages for the user about parts of the file that were omitted or interpreted.
     doubt : str
-        What speaks against the axes, for a user who has not given them.
+    Reason to doubt the axes, for users who have not passed axes themselves.
     """
 
     pixels: NDArray[Any]
@@ -47,12 +47,12 @@ class Picture:
 
     @property
     def layout(self) -> Layout:
-        """Shape, axes and samples."""
+        """Layout of the axes and samples."""
         return Layout(tuple(self.pixels.shape), self.axes, self.samples)
 
 
 def warnings_of(path: Path, notes: tuple[str, ...]) -> InputWarnings:
-    """Warn of what was left out of a file or taken for something."""
+    """Warnings about parts of a file that were omitted or interpreted."""
     found = InputWarnings()
     for note in notes:
         found.add(f"{path.name}: {note}")
@@ -60,9 +60,9 @@ def warnings_of(path: Path, notes: tuple[str, ...]) -> InputWarnings:
 
 
 def partial_path(path: Path) -> Path:
-    """Where a file is written: beside its place, as a rename is atomic only within a file system.
+    """Temporary path in the same folder, because a rename is atomic only within a file system.
 
-    The name is a hidden one, which no search of a folder finds.
+    The name is hidden, so that searches of the folder do not find it.
     """
     return path.with_name(f".{secrets.token_hex(4)}.partial.{path.name}")
 
@@ -71,7 +71,7 @@ def partial_path(path: Path) -> Path:
 def replaced_when_complete(path: Path) -> Iterator[Path]:
     """Context manager that gives a temporary path and moves it to ``path`` once it is complete.
 
-    A killed process leaves no half file under the final name.
+    If the process is killed, no incomplete file remains under the final name.
     """
     partial = partial_path(path)
     try:
@@ -87,17 +87,17 @@ def check_holds(path: Path, dtype: np.dtype[Any], dtypes: tuple[str, ...]) -> No
     Raises
     ------
     ValueError
-        If ``dtypes`` names some and ``dtype`` is not among them.
+    If ``dtypes`` is not empty and does not contain ``dtype``.
     """
     if dtypes and dtype.name not in dtypes:
         raise ValueError(
             f"{path}: {path.suffix.lower()} holds {' or '.join(dtypes)}, not {dtype.name};"
-            " write .tif, or ask for another output dtype"
+            " write .tif, or choose another output dtype"
         )
 
 
 def check_array(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Say if an array is not what the result goes into.
+    """Check that an array has the shape and dtype of the result, and is writeable.
 
     Raises
     ------
@@ -105,30 +105,30 @@ def check_array(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """
     if tuple(out.shape) != tuple(shape) or out.dtype != dtype:
         raise ValueError(
-            f"out: got shape {tuple(out.shape)} and dtype {out.dtype}; needed are {tuple(shape)} and {dtype}"
+            f"out: got shape {tuple(out.shape)} and dtype {out.dtype}; allowed are {tuple(shape)} and {dtype}"
         )
     if getattr(out, "read_only", False):
         raise ValueError("out: got a read-only array; it must be writeable")
 
 
 class NotInstalled(ValueError):
-    """A package that a format needs is not installed."""
+    """Error for a package that a format needs and that is not installed."""
 
 
 def import_optional(module: str, extra: str) -> Any:
-    """Import a package that only some formats need.
+    """Import an optional package that a format needs.
 
     Parameters
     ----------
     module : str
         Name of the module.
     extra : str
-        The extra of this package that installs it.
+    Name of the extra of this package that installs the module.
 
     Raises
     ------
     NotInstalled
-        If it is not installed; the message says what to install.
+    If the module is not installed; the message names the command to install it.
     """
     try:
         return importlib.import_module(module)
@@ -140,7 +140,7 @@ def import_optional(module: str, extra: str) -> Any:
 
 
 def import_zarr() -> Any:
-    """The zarr package.
+    """Import the zarr package.
 
     Raises
     ------
@@ -151,13 +151,13 @@ def import_zarr() -> Any:
 
 
 def stamp_of(path: Path, *others: object) -> str:
-    """Name, size and time of a file, which change when its pixels do.
+    """Stamp of a file from its name, size and time, which changes when the file is written.
 
     Parameters
     ----------
     path : Path
     *others : object
-        What else tells an image from the others of the file, such as the number of a scene.
+    Further values that identify the image within the file, such as the number of a scene.
     """
     status = path.stat()
     return " ".join(map(str, (path, status.st_size, status.st_mtime_ns, *others)))

@@ -1,4 +1,4 @@
-"""The table of formats: which one reads and writes what, chosen by suffix."""
+"""The table of file formats, and functions that choose a format by the suffix of a path."""
 
 from __future__ import annotations
 
@@ -56,25 +56,24 @@ class Format:
     suffixes : tuple of str
         Lower case, with the dot.
     read : callable or None
-        Reads a file whole; by default what ``open`` gives is read.
+    Reads a whole file; by default the array that ``open`` returns is read.
     write : callable or None
-        Writes a picture to a path; None for a format that is only read.
+    Writes a picture to a path; None for formats that are only read.
     dtypes : tuple of str
-        Names of the dtypes that the format holds; empty for all of them.
+    Names of the dtypes that the format can store; empty for all dtypes.
     check : callable or None
-        Says why an image of some axes and samples cannot be written; None if all can.
+    Raises an error for axes and samples that cannot be written; None if all can.
     open : callable or None
-        Opens a file to be read by region; None for a format that is always read whole.
-        Where the format ``has_scenes`` it takes the scene, too, or None.
+    Opens a file for reading by region; None for formats that are always read as a whole.
+        If the format ``has_scenes``, it also takes the scene, or None.
     has_scenes : bool
-        Whether a file holds several images, of which one is chosen.
+    Whether a file may hold several images, one of which is chosen.
     sink : callable or None
-        Creates the sink that writes a file by region.
+    Creates the sink that writes a file by region; None for formats that are written as a whole.
     becomes : str
-        Suffix of the results in a folder, for a format that is only read.
+    Suffix of results in a folder, for formats that are only read.
     begins : tuple of (int, bytes)
-        Where suffixes are those of other kinds of files too: a place in the file, and the
-        bytes that are there in a file of this format.
+    Offset and bytes that identify files of this format, if other formats share its suffix.
     """
 
     suffixes: tuple[str, ...]
@@ -118,7 +117,7 @@ FITS_PACKED = Format(
 SER = Format((".ser",), open=ser.open_ser, becomes=".fits", begins=(0, ser.MAGIC))
 
 _STACK = ".ome.tif"
-"""What stacks of instruments become."""
+"""Suffix of results of formats that hold stacks of instruments."""
 
 ND2 = Format((".nd2",), open=nd2.open_nd2, has_scenes=True, becomes=_STACK)
 CZI = Format((".czi",), open=czi.open_czi, has_scenes=True, becomes=_STACK)
@@ -157,45 +156,45 @@ FORMATS = {
     )
     for suffix in form.suffixes
 }
-"""The format of each suffix."""
+"""Format of each suffix."""
 
 SUFFIXES = tuple(FORMATS)
-"""What is read."""
+"""Suffixes of formats that are read."""
 
 WRITTEN = tuple(suffix for suffix, form in FORMATS.items() if form.write)
-"""What is written."""
+"""Suffixes of formats that are written."""
 
 ZARR = ".zarr"
 
 _URL = re.compile(
     r"[a-z][a-z0-9+.-]+:[:/\\]|(file|memory|s3|gs|gcs|https?|ftp|az|abfs):", re.IGNORECASE
 )
-"""Schemes of two letters or more, also of URLs that `Path` made ``scheme:/rest`` of; one is a drive."""
+"""Pattern of URLs, also of those that `Path` has shortened to ``scheme:/rest``; one letter is a drive."""
 
 
 def local_path(value: str | Path, argument: str) -> Path:
-    """The absolute path that is meant: the working folder may change while a run goes on.
+    """Convert a path to an absolute one, because the working directory may change during a run.
 
     Raises
     ------
     ValueError
-        For a URL.
+    If the path is a URL.
     """
     if _URL.match(str(value)):
         raise ValueError(
             f"{argument}: got the URL {str(value)!r}; allowed are paths of local files. Of a zarr"
-            " elsewhere, give the array that zarr.open() returns for it"
+            " elsewhere, pass the array that zarr.open() returns for it"
         )
     return Path(value).absolute()
 
 
 def format_of(path: Path, *, written: bool = False) -> Format:
-    """The format that a path's suffix names.
+    """Format of a path, by its suffix.
 
     Raises
     ------
     ValueError
-        If there is none, or if it is not ``written`` though it should be.
+    If no format has the suffix, or if ``written`` is set and the format is only read.
     """
     allowed = WRITTEN if written else SUFFIXES
     suffix = suffix_of(path)
@@ -205,13 +204,13 @@ def format_of(path: Path, *, written: bool = False) -> Format:
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix that names a path's format, in lower case; ``.fits.gz`` is one."""
+    """Suffix that determines the format of a path, in lower case, such as ``.fits.gz``."""
     both = "".join(path.suffixes[-2:]).lower()
     return both if both in FORMATS else path.suffix.lower()
 
 
 def read(path: str | Path) -> Picture:
-    """Read an image file whole.
+    """Read a whole image file.
 
     Raises
     ------
@@ -227,9 +226,9 @@ def read(path: str | Path) -> Picture:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Context manager that names the file in errors of any kind."""
+    """Context manager that adds the name of the file to errors of any type."""
     if path.is_dir():
-        raise ValueError(f"{path}: is a folder; give a file")
+        raise ValueError(f"{path}: is a folder; pass a file")
     try:
         yield
     except (FileNotFoundError, MemoryError):
@@ -237,26 +236,28 @@ def _naming(path: Path) -> Iterator[None]:
     except NotInstalled as error:
         raise NotInstalled(f"{path}: {error}") from error
     except ValueError as error:
-        if str(error).startswith(f"{path}: "):  # an array of it has named it already
+        if str(error).startswith(f"{path}: "):  # the message already names the file
             raise
         raise _unreadable(path, error) from error
     except Exception as error:
-        # The libraries raise exceptions of any kind for a damaged file.
+        # Libraries raise any type of exception for a damaged file.
         raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
-    reason = " ".join(str(error).split()) or type(error).__name__  # some are of several lines
+    reason = (
+        " ".join(str(error).split()) or type(error).__name__
+    )  # some messages have several lines
     return ValueError(f"{path}: cannot be read as an image: {reason}")
 
 
 def write(path: str | Path, picture: Picture) -> None:
-    """Write an image file, atomically: a killed process leaves no half file.
+    """Write an image file atomically.
 
     Raises
     ------
     ValueError
-        If the format cannot hold the pixels.
+    If the format cannot store the pixels.
     """
     path = _behind_link(local_path(path, "out"))
     _check_folder(path)
@@ -267,13 +268,13 @@ def write(path: str | Path, picture: Picture) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    """Refuse an output file without a folder; zarr creates its own."""
+    """Raise an error if the folder of an output file is missing; zarr creates its folder itself."""
     if path.suffix.lower() != ZARR and not path.parent.is_dir():
         raise ValueError(f"out: got {path}, but there is no folder {path.parent}; create it first")
 
 
 def _behind_link(path: Path) -> Path:
-    """The file that a symbolic link points to: it is replaced, not the link."""
+    """Target of a symbolic link, so that the file is replaced and not the link."""
     return path.resolve() if path.is_symlink() else path
 
 
@@ -283,7 +284,7 @@ def check_can_hold(path: Path, dtype: np.dtype[Any], layout: Layout) -> None:
     Raises
     ------
     ValueError
-        If it does not.
+    If the format does not support them.
     """
     form = format_of(path, written=True)
     check_holds(path, dtype, form.dtypes)
@@ -298,7 +299,7 @@ def is_large(path: Path, times: int = 1) -> bool:
     ----------
     path : Path
     times : int
-        How many files of this size are loaded at once.
+    Number of files of this size that are loaded at the same time.
     """
     suffix = suffix_of(path)
     if suffix in TIFF.suffixes:
@@ -308,20 +309,20 @@ def is_large(path: Path, times: int = 1) -> bool:
         return False
     try:
         array = _open(path, form, None).array
-    except ValueError:  # reading it will say what is wrong
+    except ValueError:  # an error is raised when the file is read
         return False
     size = int(np.prod(array.shape, dtype=np.int64)) * array.dtype.itemsize
     return times * size > free_memory("cpu") // 4
 
 
 def becomes(path: Path) -> str:
-    """Suffix of the result of a file whose own format is not written."""
+    """Suffix of the result of a file whose format is not written."""
     form = FORMATS.get(suffix_of(path))
     return Format.becomes if form is None else form.becomes
 
 
 def other_kind(path: Path) -> str:
-    """Say if a file shares its suffix with a format but is of another kind; empty if it is not."""
+    """Reason why a file is not of the format that its suffix names; empty if it is."""
     form = FORMATS.get(suffix_of(path))
     place, expected = (0, b"") if form is None else form.begins
     if not expected:
@@ -334,20 +335,20 @@ def other_kind(path: Path) -> str:
 
 
 def is_in_zarr(path: Path) -> bool:
-    """Whether a path is that of a zarr, or of something in one."""
+    """Whether a path belongs to a zarr, or to something inside one."""
     return any(part.lower().endswith(ZARR) for part in path.parts)
 
 
 def other_files(path: Path) -> list[Path]:
-    """All files of the image that a file belongs to; itself alone if it is the only one.
+    """All files of the image that a file belongs to.
 
     Raises
     ------
     ValueError
-        If one of them is missing.
+    If a file of the image is missing.
     """
     if suffix_of(path) == ".oif":
-        return [path, path.with_name(f"{path.name}.files")]  # the folder of its planes
+        return [path, path.with_name(f"{path.name}.files")]  # the folder that holds its planes
     return tiff.other_files(path) if path.suffix.lower() in TIFF.suffixes else [path]
 
 
@@ -374,7 +375,7 @@ def open_whole(path: Path, scene: int | str | None = None) -> Opened:
 
 
 def _open(path: Path, form: Format, scene: int | str | None) -> Opened:
-    """Open a file, by region as far as that is possible."""
+    """Open a file, for reading by region if its format allows it."""
     _check_scene(path, form, scene)
     with _naming(path):
         _check_not_empty(path)
@@ -384,7 +385,7 @@ def _open(path: Path, form: Format, scene: int | str | None) -> Opened:
         opened = form.open(path, scene) if form.has_scenes else form.open(path)
     if isinstance(opened.array, np.ndarray):
         return opened
-    # What decodes a region of a damaged file raises exceptions of any kind, too.
+    # Decoders also raise any type of exception for a region of a damaged file.
     return replace(opened, array=Guarded(opened.array, lambda: _naming(path)))
 
 
@@ -394,7 +395,7 @@ def _check_not_empty(path: Path) -> None:
 
 
 def _check_scene(path: Path, form: Format, scene: int | str | None) -> None:
-    """Refuse the choice of a scene where a file holds one image."""
+    """Raise an error if a scene is chosen although the file holds one image."""
     if scene is not None and not form.has_scenes:
         raise ValueError(
             f"scene: got {scene!r} for {path.name}; {path.suffix} files hold one image"
@@ -402,7 +403,7 @@ def _check_scene(path: Path, form: Format, scene: int | str | None) -> None:
 
 
 def layout_of(opened: Opened, axes: str | None) -> Layout:
-    """Axes of an image: those that are given, or else the file's own."""
+    """Layout of an image with the given axes, or with those that the file defines."""
     shape = tuple(int(n) for n in opened.array.shape)
     return Layout.resolve(shape, axes or opened.axes, samples=opened.samples)
 
@@ -414,32 +415,32 @@ def open_image(
     as_one: str = "t",
     axes: str | None = None,
 ) -> Opened:
-    """Open an array, a group or a path without reading its pixels, as far as that is possible.
+    """Open an array, a group or a path, if possible without reading its pixels.
 
     Parameters
     ----------
     image : array, group, path, or list of paths
         See `napari_dcr.enhance`. Several paths are opened as one recording.
     out : optional
-        What the result is written to: pixels are turned upright for a zarr, which does
-        not hold an orientation.
+    Destination of the result.  For a zarr, which cannot store an orientation, pixels are
+        turned upright.
     scene : int or str, optional
-        Which image of a file that holds several, by its number from 0 or by its name.
+    Image to open from a file that holds several, by its number from 0 or by its name.
     as_one : str
         Letter of the axis along which several files are joined.
     axes : str, optional
-        A letter per axis of each of several files; by default as the files say.
+    One letter per axis of each of several files; by default as the files define them.
 
     Returns
     -------
     Opened
-        Its ``array`` is indexed with one slice per axis and reads the pixels that are asked
-        for; ``axes`` has a letter for each axis. `napari_dcr.enhance` takes it as an image.
+    Opened image, which `napari_dcr.enhance` accepts.  Its ``array`` is indexed with one slice
+        per axis and reads only the requested pixels; ``axes`` has one letter for each axis.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none of these, or the file cannot be read.
+    If the image is none of these, or the file cannot be read.
 
     Examples
     --------
@@ -455,7 +456,7 @@ def open_image(
         outs = out if _is_paths(out) else [out] * len(places)
         if len(outs) != len(places):
             raise ValueError(
-                f"out: got {len(outs)} paths for {len(places)} files; give one or as many"
+                f"out: got {len(outs)} paths for {len(places)}files; pass one path, or one for each file"
             )
         for place in places:
             _check_not_input(place, out)
@@ -469,7 +470,9 @@ def open_image(
     _check_not_input(path, out)
     if is_in_zarr(path):
         if scene is not None:
-            raise ValueError(f"scene: got {scene!r} for a {ZARR}; give the path of the image in it")
+            raise ValueError(
+                f"scene: got {scene!r} for a {ZARR}; pass the path of an image inside it"
+            )
         return open_array(ome_zarr.open_path(path))
     if suffix_of(path) not in SUFFIXES:
         raise ValueError(
@@ -504,7 +507,7 @@ def _is_paths(value: Any) -> bool:
 
 
 def _check_not_input(path: Path, out: Any) -> None:
-    """Refuse to write over a file that is read."""
+    """Raise an error if the output is the image itself."""
     if _is_paths(out):
         for each in out:
             _check_not_input(path, each)
@@ -522,7 +525,7 @@ def _check_not_input(path: Path, out: Any) -> None:
 
 
 def _opened(path: Path, picture: Picture) -> Opened:
-    """A picture that has been read whole."""
+    """Opened image of a picture that has been read as a whole."""
     stamp = stamp_of(path)
     return Opened(
         picture.pixels, picture.axes, lambda: stamp, metadata=picture.metadata,
@@ -536,7 +539,7 @@ def _is_zarr_path(out: Any) -> bool:
 
 
 def _upright(opened: Opened) -> Opened:
-    """An image turned as its file's orientation asks for."""
+    """Opened image, turned upright as its orientation tag requires."""
     metadata, axes = opened.metadata, opened.axes
     if not isinstance(metadata, Metadata) or metadata.orientation == 1 or axes is None:
         return opened
@@ -565,14 +568,14 @@ def create_sink(
         The input image.
     layout : Layout
     dtype : dtype
-        Of the result.
+    Dtype of the result.
     resume : bool
-        Whether to continue an interrupted run.
+        Whether to resume an interrupted run.
 
     Raises
     ------
     TypeError, ValueError
-        If ``out`` cannot take the result.
+    If the result cannot be written to ``out``.
     """
     if _is_paths(out):
         joined = opened.array
@@ -609,14 +612,14 @@ def create_sink(
         allowed = ZARR if resume else " or ".join((ZARR, *streamed))
         raise ValueError(f"out: got the path {str(out)!r}; allowed are those of a {allowed}")
     if resume:
-        raise ValueError("resume: got True; it takes an out that is a .zarr or a zarr array")
+        raise ValueError("resume: got True; allowed with an out that is a .zarr or a zarr array")
     if out is not None:
         check_out(out, opened.array, layout.shape, dtype)
     return ArraySink(layout, dtype, out)
 
 
 def _metadata_of(opened: Opened) -> Metadata:
-    """What is kept beside the pixels, in no format's words."""
+    """Metadata of an image, independent of its file format."""
     if isinstance(opened.metadata, Metadata):
         return opened.metadata
     if opened.pyramid is not None and opened.axes is not None:

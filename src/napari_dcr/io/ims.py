@@ -1,4 +1,4 @@
-"""IMS, the format of Imaris (5.5 and later), which is HDF5; any region is read."""
+"""IMS, the HDF5 format of Imaris (5.5 and later), read by region."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PIXELS = "DataSet/ResolutionLevel 0/TimePoint {t}/Channel {c}/Data"
 
 
 def open_ims(path: Path) -> Opened:
-    """Open an IMS without reading its pixels: its finest level, without the padding of chunks.
+    """Open the finest level of an IMS, without its chunk padding and without reading its pixels.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def open_ims(path: Path) -> Opened:
 
 
 def _opened(path: Path, file: Any) -> Opened:
-    """Describe what an open file holds."""
+    """Describe the image in an open file."""
     described = file.get("DataSetInfo/Image")
     if described is None or PIXELS.format(t=0, c=0) not in file:
         raise ValueError("it is HDF5, but not of Imaris")
@@ -61,7 +61,7 @@ def _opened(path: Path, file: Any) -> Opened:
 
 
 def _text(group: Any, name: str) -> str:
-    """An attribute, which Imaris stores as an array of single characters."""
+    """Read an attribute, which Imaris stores as an array of single characters."""
     value = group.attrs.get(name, b"")
     return b"".join(np.asarray(value, "S").ravel().tolist()).decode("utf-8", "replace")
 

@@ -1,4 +1,4 @@
-"""Which file becomes which: inputs found in folders, and the paths of their results."""
+"""Jobs of a batch: find input files in folders, and name the paths of their results."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from napari_dcr.io.formats import local_path
 
 @dataclass(frozen=True)
 class Job:
-    """An image to enhance, and the path of its result.
+    """Image to enhance, and the path of its result.
 
     Attributes
     ----------
     source, target : Path
     files : tuple of Path
-        All files and folders that the image is read from.
+    All files and folders of the image.
     sources : tuple of Path
-        Files that are enhanced as one recording, of which ``source`` is the first; none for
-        an image by itself.
+    Files that are enhanced as one recording, starting with ``source``; empty for a single
+        image.
     targets : tuple of Path
-        Results of each of these, in the folder ``target``; none if they have one result.
+    Result of each of these files, in the folder ``target``; empty if they have one result.
     """
 
     source: Path
@@ -36,27 +36,27 @@ class Job:
 
     @property
     def results(self) -> tuple[Path, ...]:
-        """All paths that are written."""
+        """All paths that the job writes."""
         return self.targets or (self.target,)
 
     @property
     def name(self) -> str:
-        """The job in a few words."""
+        """Short description of the job."""
         others = len(self.sources) - 1
         return f"{self.source.name} and {others} more" if others > 0 else self.source.name
 
 
 @dataclass(frozen=True)
 class Output:
-    """A file or zarr that a run will write.
+    """File or zarr that a run will write.
 
     Attributes
     ----------
     path : Path
     argument : str
-        That asked for it.
+    Argument that requested it.
     content : str
-        What is written, as a message names it.
+    Description of the content, for messages.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class Output:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file that was found and is not enhanced by itself, and why."""
+    """File that was found but is not enhanced, with the reason."""
 
     path: Path
     reason: str
@@ -77,26 +77,26 @@ def find_jobs(
 ) -> tuple[list[Job], list[LeftOut]]:
     """Find the images in files and folders, and name their results.
 
-    Hidden files and folders are left out, and so are the further files of an image that
-    is spread over several.
+    Hidden files and folders are skipped, and so are further files of an image that is stored in
+    several files.
 
     Parameters
     ----------
     inputs : sequence of str
         Paths of files, folders and zarr images.
     output : str
-        Path of a file for one image, else of a folder, below which results lie as their
-        sources do below theirs.
+    Path of a file for one image, or of a folder.  In a folder, results have the same relative
+        paths as their sources.
     beside : sequence of Path
-        Folders of further outputs, in which no input is searched for either.
+    Folders of further outputs, which are not searched for inputs either.
     as_one : bool
-        Whether all images are one recording, in the order of their paths with numbers by
-        value. Its result is one file, or one for each image if ``output`` is a folder.
+    Whether all images form one recording, sorted by path with numbers in numerical order.  The
+        result is one file, or one file for each image if ``output`` is a folder.
 
     Raises
     ------
     ValueError
-        If an input is missing or none is an image, or if ``output`` does not fit.
+    If an input is missing, no input is an image, or ``output`` is not allowed.
     """
     out = local_path(output, "OUT")
     paths = [local_path(text, "IN") for text in inputs]
@@ -112,7 +112,7 @@ def find_jobs(
     for source, relative in _sources(paths, results, left_out):
         try:
             files = formats.other_files(source)
-        except ValueError:  # an incomplete image says so when it is read
+        except ValueError:  # an incomplete image raises an error when it is read
             files = [source]
         if not single:
             if taken.get(source, source) != source:
@@ -122,7 +122,7 @@ def find_jobs(
             taken.update(dict.fromkeys(files, source))
         target = out if to_file else out / relative
         if target.suffix.lower() not in (*formats.WRITTEN, formats.ZARR) and not to_file:
-            # The format is read and not written.
+            # The format can be read but not written.
             suffix, becomes = formats.suffix_of(source), formats.becomes(source)
             target = target.with_name(target.name[: -len(suffix)] + becomes)
         jobs.append(Job(source, target, (source, *files)))
@@ -161,16 +161,16 @@ def _is_folder(path: Path) -> bool:
 
 
 _SUFFIX = re.compile(r"\.(?=[0-9]*[a-z])[a-z0-9]{1,5}", re.IGNORECASE)
-"""What looks like the suffix of a file rather than the end of a folder's name."""
+"""Suffix of a path that looks like that of a file, and not like the end of a folder's name."""
 
 
 def _is_file(given: str, out: Path, single: bool) -> bool:
-    """Whether the output is a file or zarr; else a folder.
+    """Whether the output is a file or zarr, and not a folder.
 
     Raises
     ------
     ValueError
-        For a suffix that is not written, and for one file for several images.
+    If the suffix cannot be written, or if one file is given for several images.
     """
     suffix = out.suffix.lower()
     known = suffix in formats.WRITTEN or suffix == formats.ZARR
@@ -179,7 +179,7 @@ def _is_file(given: str, out: Path, single: bool) -> bool:
     if known and single:
         return True
     if known:
-        raise ValueError(f"OUT: got {given} for several images; give a folder")
+        raise ValueError(f"OUT: got {given}for several images; pass a folder")
     if _SUFFIX.fullmatch(suffix):
         raise ValueError(
             f"OUT: got {given}; {suffix} is not written; allowed are {', '.join(formats.WRITTEN)},"
@@ -191,7 +191,7 @@ def _is_file(given: str, out: Path, single: bool) -> bool:
 def _sources(
     paths: Sequence[Path], results: set[Path], left_out: list[LeftOut]
 ) -> Iterator[tuple[Path, Path]]:
-    """Images, and their paths below what was given."""
+    """Images, and their paths relative to the given folder."""
     for path in paths:
         if not _is_folder(path):
             yield path, Path(path.name)
@@ -200,7 +200,7 @@ def _sources(
             here = Path(folder)
             shown = sorted(name for name in folders if not name.startswith("."))
             zarrs = [name for name in shown if name.lower().endswith(formats.ZARR)]
-            # The planes of an OIF are in a folder that is named after it.
+            # The planes of an OIF are in a folder named after the file.
             planes = {f"{name}.files" for name in files if name.lower().endswith(".oif")}
             folders[:] = [
                 name
@@ -224,16 +224,16 @@ def _is_image(name: str) -> bool:
 
 
 def place_beside(target: Path, given: Path, out: Path) -> Path:
-    """Path of what is written beside a result.
+    """Path of a further output of a job.
 
     Parameters
     ----------
     target : Path
-        Of the result.
+    Path of the result.
     given : Path
         A file, or a folder, which has no suffix.
     out : Path
-        What the result lies below, or is.
+        Path of the result, or of the folder that contains it.
     """
     if given.suffix:
         return given
@@ -244,9 +244,9 @@ def place_beside(target: Path, given: Path, out: Path) -> Path:
 def check_outputs(
     outputs: Sequence[Output], inputs: Iterable[Path], overwrite: bool, resume: bool
 ) -> None:
-    """Check that outputs overwrite neither inputs nor each other, nor unasked what exists.
+    """Check that outputs overwrite neither inputs, nor each other, nor existing files.
 
-    Links are followed: what counts is the file that would be written.
+    Symbolic links are followed, because the file that they point to would be written.
 
     Parameters
     ----------
@@ -255,14 +255,14 @@ def check_outputs(
     inputs : iterable of Path
         All files and folders that will be read.
     overwrite : bool
-        Whether files that exist may be replaced.
+    Whether existing files may be replaced.
     resume : bool
-        Whether a zarr that exists is continued.
+        Whether an existing zarr is resumed.
 
     Raises
     ------
     ValueError
-        If one would.
+    If an output would overwrite one of these.
     """
     read = {path.resolve() for path in inputs}
     around_read = {folder for path in read for folder in path.parents}
@@ -294,10 +294,10 @@ def check_outputs(
 
 
 def _check_existing(output: Output, overwrite: bool, resume: bool, holds_input: bool) -> None:
-    """Say if an output would replace what exists."""
+    """Raise an error if an output would replace an existing file."""
     path, argument = output.path, output.argument
     if resume and argument == "OUT" and not formats.is_in_zarr(path):
-        raise ValueError(f"OUT: got {path}; --resume takes a .zarr")
+        raise ValueError(f"OUT: got {path}; --resume requires a .zarr")
     blocked = next((p for p in path.parents if p.exists() and not p.is_dir()), None)
     if blocked is not None:
         raise ValueError(f"{argument}: got {path}, but {blocked} is a file, not a folder")
@@ -307,8 +307,8 @@ def _check_existing(output: Output, overwrite: bool, resume: bool, holds_input: 
         if holds_input:
             raise ValueError(f"{argument}: {path} holds an input; inputs are never changed")
         if not resume:
-            raise ValueError(f"{argument}: {path} exists; give --resume to continue it")
+            raise ValueError(f"{argument}: {path}exists; add --resume to continue it")
     elif path.is_dir():
-        raise ValueError(f"{argument}: {path} is a folder; give the path of a file")
+        raise ValueError(f"{argument}: {path}is a folder; pass the path of a file")
     elif not overwrite:
-        raise ValueError(f"{argument}: {path} exists; give --overwrite to replace it")
+        raise ValueError(f"{argument}: {path}exists; add --overwrite to replace it")

@@ -1,4 +1,4 @@
-"""LIF, LOF and XLEF, the formats of Leica's microscopes; frames are read one by one."""
+"""LIF, LOF and XLEF, the formats of Leica microscopes, read frame by frame."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ LETTERS = {"T": "t", "C": "c", "Z": "z", "λ": "l", "Λ": "e", "M": "m", "A": "a
 """Letters of leading axes: ``l`` is the emission's wavelength, ``e`` the excitation's."""
 
 COLOURS = {"red": "FF0000", "green": "00FF00", "blue": "0000FF", "cyan": "00FFFF", "magenta": "FF00FF", "yellow": "FFFF00", "gray": "FFFFFF", "grey": "FFFFFF"}  # fmt: skip
-"""Of the names of Leica's lookup tables."""
+"""Colours of channels by the name of Leica's lookup table."""
 
 
 def open_lif(path: Path, scene: int | str | None = None) -> Opened:
     """Open an image of a LIF without reading its pixels.
 
-    Rows and columns of the picture are the two axes that were scanned, whatever their names.
+    The rows and columns of the picture are the two scanned axes, whatever their names.
 
     Raises
     ------
     ValueError
-        If it holds several images and none is chosen, or one without rows and columns.
+    If it holds several images and none is chosen, or if the image has no rows and columns.
     """
     liffile = import_optional("liffile", "microscopes")
     file = liffile.LifFile(path)
@@ -38,7 +38,7 @@ def open_lif(path: Path, scene: int | str | None = None) -> Opened:
 
 
 def _opened(path: Path, file: Any, scene: int | str | None) -> Opened:
-    """Describe what an open file holds."""
+    """Describe the image in an open file."""
     images = list(file.images)
     if not images:
         raise ValueError("it holds no image")
@@ -92,12 +92,12 @@ def _twice(images: list[Any], image: Any) -> bool:
 
 
 def _split(dims: list[str], name: str) -> tuple[list[str], list[str]]:
-    """Leading axes, and those of a frame.
+    """Split the axes into leading axes and those of a frame.
 
     Raises
     ------
     ValueError
-        If an axis is not known.
+    If an axis is unknown.
     """
     inner = [a for a in dims if a != "S"]
     leading, frame = inner[:-2], inner[-2:]
@@ -111,7 +111,7 @@ def _calibration(image: Any, leading: list[str], rows: str, columns: str) -> Cal
     steps: dict[str, float] = {}
     units: dict[str, str] = {}
     for axis, letter in {**{a: LETTERS[a] for a in leading}, rows: "y", columns: "x"}.items():
-        # Wavelengths are in metres too, but are no lengths.
+        # Wavelengths are in metres too, but they are not pixel sizes.
         if axis in "XYZ" and axis in image.coords:
             factor, unit = 1e6, "micrometer"
         elif axis == "T" and axis in image.coords:

@@ -1,4 +1,4 @@
-"""What a file says beside its pixels, in a form that every format can be written from."""
+"""Metadata of image files, in a form that every format can be written from."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from napari_dcr.io.tags import Tag, Tags
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says beside its pixels.
+    """Metadata of an image file, independent of its format.
 
     Attributes
     ----------
     tags : dict
-        Of TIFF and EXIF, of the first page: orientation, resolution, profile, camera, place.
+    TIFF and EXIF tags of the first page: orientation, resolution, profile, camera, location.
     pages : dict
-        The same by number of page, for further pages.
+    Tags of further pages, by number of page.
     exif : bytes
-        The EXIF block as it was read, where there was one.
+    The EXIF block as read; empty if there was none.
     chunks : tuple of (bytes, bytes)
-        Of PNG, ancillary ones: type and content.
+    Ancillary chunks of a PNG: type and content.
     calibration : Calibration
     imagej : dict, optional
-        ImageJ's own metadata, as tifffile gives them.
+    ImageJ's metadata as tifffile returns them.
     ome : str, optional
         OME-XML.
     shaped : bool
-        Whether the axes stand in the description as tifffile writes them.
+    Whether the description holds the axes in the form that tifffile writes.
     display_map : ndarray, optional
-        Colours (3, 256) that intensities are shown in.
+    Lookup table (3, 256) with the colours in which intensities are displayed.
     native : optional
-        What only the file's own format can hold, for a result in the same format.
+    Metadata that only the same format can store, for results in that format.
     """
 
     tags: Tags = field(default_factory=dict)
@@ -52,12 +52,12 @@ class Metadata:
 
     @property
     def orientation(self) -> int:
-        """How viewers turn the pixels; 1 to 8, as EXIF counts."""
+        """EXIF Orientation, 1 to 8, by which viewers turn the pixels."""
         return _orientation(self.tags)
 
     @property
     def orientations(self) -> set[int]:
-        """Those of all pages."""
+        """Orientations of all pages."""
         return {self.orientation, *map(_orientation, self.pages.values())}
 
     @property
@@ -72,7 +72,7 @@ class Metadata:
 
     @property
     def resolution(self) -> tuple[float, float, int] | None:
-        """Pixels per unit along x and y, and the unit: 1 none, 2 inch, 3 centimetre."""
+        """Pixels per unit along x and y, and the unit: 1 for none, 2 for inch, 3 for centimetre."""
         x, y = self.tags.get(t.X_RESOLUTION), self.tags.get(t.Y_RESOLUTION)
         if not x or not y or not x.count or not y.count:
             return None
@@ -81,7 +81,7 @@ class Metadata:
 
     @property
     def nodata(self) -> float | None:
-        """Value of pixels that hold nothing, where GDAL's tag names one."""
+        """No-data value from GDAL's tag, or None."""
         tag = self.tags.get(t.GDAL_NODATA)
         try:
             return None if tag is None else float(tag.text)
@@ -89,15 +89,15 @@ class Metadata:
             return None
 
     def without(self, *codes: int) -> Metadata:
-        """The same without some tags of the first page."""
+        """Copy without some tags of the first page."""
         return replace(self, tags={k: v for k, v in self.tags.items() if k not in codes})
 
     def upright(self) -> Metadata:
-        """The same for pixels that have been turned as the orientation asks for."""
+        """Copy for pixels that have been turned upright."""
         return replace(self.without(t.ORIENTATION), exif=b"")
 
     def with_resolution(self, x: float, y: float, unit: int) -> Metadata:
-        """The same with another resolution."""
+        """Copy with another resolution."""
         new = {
             t.X_RESOLUTION: t.rational_tag(x),
             t.Y_RESOLUTION: t.rational_tag(y),
@@ -106,7 +106,7 @@ class Metadata:
         return replace(self, tags={**self.tags, **new})
 
     def exif_tags(self) -> Tags:
-        """The tags that an EXIF block holds."""
+        """Tags for an EXIF block."""
         return {k: v for k, v in self.tags.items() if k in _IN_EXIF}
 
 
@@ -121,7 +121,7 @@ _IN_EXIF = frozenset(
      t.RESOLUTION_UNIT, t.SOFTWARE, t.DATE_TIME, t.ARTIST, 316, 318, 319, t.COPYRIGHT, t.EXIF, t.GPS,
      40091, 40092, 40093, 40094, 40095)
 )  # fmt: skip
-"""Tags of a page that EXIF has too."""
+"""Tags of a page that also exist in EXIF."""
 
 _STRUCTURE = frozenset(
     (254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288,
@@ -130,7 +130,7 @@ _STRUCTURE = frozenset(
      521, 529, 530, 531, 532, 559, 32781, 32995, 32996, 32997, 32998, 33421, 33422,
      33628, 33629, 33630, 33631, 34412, 37439, 37724, 50674, 50838, 50839)
 )  # fmt: skip
-"""Tags that say how pixels are stored, or hold other pixels: those belong to the old file."""
+"""Tags that describe the storage of pixels or hold other pixels, which belong to the old file."""
 
 _DNG = range(50706, 51123)
 
@@ -138,7 +138,7 @@ _STATISTICS = re.compile(rb'\s*<Item name="STATISTICS_[^>]*>[^<]*</Item>')
 
 
 def _without_statistics(tag: Tag) -> Tag:
-    """GDAL's items without the statistics of the old pixels."""
+    """Items of GDAL's metadata without the statistics of the old pixels."""
     return replace(tag, data=_STATISTICS.sub(b"", tag.data))
 
 
@@ -147,7 +147,7 @@ _CHANGED: dict[int, Callable[[Tag], Tag]] = {t.GDAL_METADATA: _without_statistic
 
 
 def kept_tags(tags: Tags) -> Tags:
-    """The tags of a page that are true of its enhanced pixels too."""
+    """Tags of a page that remain true for its enhanced pixels."""
     return {
         code: _CHANGED[code](tag) if code in _CHANGED else tag
         for code, tag in tags.items()

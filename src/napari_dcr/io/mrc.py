@@ -1,4 +1,4 @@
-"""MRC, the format of electron microscopes; mapped into memory."""
+"""MRC, the format of electron microscopes, read through a memory map."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ MAGIC = b"MAP "
 """At byte 208."""
 
 DELTAVISION = 96
-"""Byte at which DeltaVision's files, of a similar layout, have their identifier."""
+"""Offset of the identifier of DeltaVision files, which have a similar layout."""
 
 IMOD = (1146047817).to_bytes(4, "little")
-"""IMOD's stamp, at byte 152; the flags after it say whether mode 0 is signed."""
+"""IMOD's stamp at byte 152; the flags after it define whether mode 0 is signed."""
 
 
 def open_mrc(path: Path) -> Opened:
     """Open an MRC without reading its pixels.
 
-    Mode 0 is signed by the standard. Files that IMOD wrote say so, or that it is not.
+    Mode 0 is signed in the standard; files that IMOD wrote define whether it is.
 
     Raises
     ------
     ValueError
-        If it is none, or one of another kind.
+    If the file is no MRC, or holds no image.
     """
     mrcfile = import_optional("mrcfile", "microscopes")
     with path.open("rb") as file:
         head = file.read(1024)
     if head[DELTAVISION : DELTAVISION + 2] in (b"\xa0\xc0", b"\xc0\xa0"):
         raise ValueError("it is a DeltaVision file, which is not read; save it as OME-TIFF")
-    # Opened once to check it, as the memory map of a cut-off file says less.
+    # Open it once for its checks, because errors of memory maps say less about truncated files.
     data: Any = mrcfile.mmap(path, mode="r", permissive=False)
     header, pixels = data.header, data.data
     if pixels is None:

@@ -1,4 +1,4 @@
-"""ND2, the format of Nikon's microscopes; frames are read one by one."""
+"""ND2, the format of Nikon microscopes, read frame by frame."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_dcr.io.stacks import chosen, closed_on_error, mean_step, stack
 def open_nd2(path: Path, scene: int | str | None = None) -> Opened:
     """Open an ND2 without reading its pixels.
 
-    Positions of the stage are an axis ``p``, unless a scene chooses one of them.
+    Stage positions form an axis ``p``, unless a scene chooses one of them.
     """
     nd2 = import_optional("nd2", "microscopes")
     file = nd2.ND2File(path)
@@ -27,7 +27,7 @@ def open_nd2(path: Path, scene: int | str | None = None) -> Opened:
 
 
 def _opened(path: Path, file: Any, scene: int | str | None) -> Opened:
-    """Describe what an open file holds."""
+    """Describe the image in an open file."""
     sizes = {str(letter): int(n) for letter, n in file.sizes.items()}
     unknown = set(sizes) - set("TPZCYXS")
     if unknown:
@@ -48,7 +48,7 @@ def _opened(path: Path, file: Any, scene: int | str | None) -> Opened:
         if has_channels and "C" not in looped:
             frame = frame.reshape(sizes["C"], *frame.shape[-3 if "S" in sizes else -2 :])[full["C"]]
         window = frame[rows, columns]
-        # The library gives zeros for frames that were never recorded.
+        # The library returns zeros for frames that were never recorded.
         return window if number < stored else np.ma.MaskedArray(window, np.ones(window.shape, np.bool_))  # fmt: skip
 
     leading = {a.lower(): n for a, n in sizes.items() if a not in "YXS"}
@@ -78,14 +78,14 @@ def _calibration(file: Any, sizes: dict[str, int], frames: dict[Any, int]) -> Ca
     units: dict[str, str] = {}
     try:
         channels = getattr(file.metadata, "channels", None) or []
-    except Exception:  # nd2 raises errors of any kind for metadata that it does not know
+    except Exception:  # nd2 raises any type of exception for unknown metadata
         channels = []
     if channels:
         known = channels[0].volume.axesCalibrated
         for axis, size, is_known in zip("xyz", file.voxel_size(), known, strict=True):
             if is_known and size > 0 and axis.upper() in sizes:
                 steps[axis], units[axis] = float(size), "micrometer"
-    # The loop may state a period of 0; the frames have their times.
+    # The loop may state a period of 0, so use the times of the frames.
     if sizes.get("T", 1) > 1:
         ends = [min((n for k, n in frames.items() if ("T", t) in k), default=None) for t in (0, sizes["T"] - 1)]  # fmt: skip
         try:

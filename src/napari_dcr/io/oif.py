@@ -1,4 +1,4 @@
-"""OIF and OIB, the formats of Olympus' FluoView; planes are read one by one."""
+"""OIF and OIB, the formats of Olympus FluoView, read plane by plane."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LETTERS = {"T": "t", "C": "c", "Z": "z", "L": "l", "A": "a", "P": "p"}
 """Letters of leading axes."""
 
 LAST_SECTOR = 0xFFFFFFFA
-"""Numbers of sectors of a compound file are below; the others mark ends and free sectors."""
+"""Limit of sector numbers in a compound file; larger values mark ends and free sectors."""
 
 AXES = 9
 """Axes that the settings file describes."""
@@ -31,7 +31,7 @@ def open_oif(path: Path) -> Opened:
     Raises
     ------
     ValueError
-        If it holds no image, or not all of its planes.
+    If it holds no image, or if planes are missing.
     """
     oiffile = import_optional("oiffile", "microscopes")
     if path.suffix.lower() == ".oib":
@@ -42,7 +42,7 @@ def open_oif(path: Path) -> Opened:
 
 
 def _opened(path: Path, file: Any) -> Opened:
-    """Describe what an open file holds."""
+    """Describe the image in an open file."""
     if not file.series:
         raise ValueError("it holds no image")
     series = file.series[0]
@@ -66,7 +66,7 @@ def _opened(path: Path, file: Any) -> Opened:
 
     first = plane((0,) * len(letters))
     if first.ndim != 2 or min(first.shape) < 2:
-        raise ValueError(f"its planes have the shape {first.shape}; needed are rows and columns")
+        raise ValueError(f"its planes have the shape {first.shape}; allowed are rows and columns")
     settings = dict(file.mainfile)
     order = str(settings.get("Axis Parameter Common", {}).get("AxisOrder", "XY"))
     notes = []
@@ -86,7 +86,7 @@ def _opened(path: Path, file: Any) -> Opened:
 
 
 def _check_chains(path: Path) -> None:
-    """Say if an OIB is damaged: oiffile would follow a circular chain of sectors for ever."""
+    """Raise an error if the sectors of an OIB form a loop, in which oiffile would not end."""
     size = path.stat().st_size
     with path.open("rb") as file:
         header = file.read(512)
@@ -109,7 +109,7 @@ def _check_chains(path: Path) -> None:
 
 
 def _check_complete(path: Path) -> None:
-    """Say if the file of a plane is cut off."""
+    """Raise an error if the file of a plane is truncated."""
     size = path.stat().st_size
     with tifffile.TiffFile(path) as file:
         page = file.pages.first

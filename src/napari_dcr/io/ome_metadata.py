@@ -1,4 +1,4 @@
-"""OME-Zarr metadata: what axes a multiscale image has and where its levels are.
+"""OME-Zarr metadata: axes, levels, versions and display settings of multiscale images.
 
 Next-generation file format, versions 0.1 to 0.5: https://ngff.openmicroscopy.org
 """
@@ -11,27 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 VERSION = "0.5"
-"""Of images that are made from something else than an OME-Zarr image."""
+"""Version of images whose source is not an OME-Zarr image."""
 
 WRITTEN = ("0.4", "0.5")
-"""Versions that are written: 0.4 on zarr 2, 0.5 on zarr 3. An older one becomes 0.4."""
+"""Versions that can be written: 0.4 on zarr 2 and 0.5 on zarr 3; older ones become 0.4."""
 
 _TYPES = {"time": "t", "channel": "c"}
 
 
 def find_multiscale(attributes: dict[str, Any]) -> dict[str, Any] | None:
-    """First multiscale image in a group's attributes, or None if there is none."""
+    """First multiscale image in the attributes of a group, or None."""
     images = attributes.get("ome", attributes).get("multiscales")
     return dict(images[0]) if images else None
 
 
 def namespace(attributes: dict[str, Any]) -> dict[str, Any]:
-    """The part of a group's attributes that is OME-Zarr's: all of them up to 0.4."""
+    """Part of a group's attributes that OME-Zarr defines; up to version 0.4 these are all."""
     return dict(attributes.get("ome", attributes))
 
 
 def version_of(multiscale: dict[str, Any] | None, attributes: dict[str, Any]) -> str:
-    """The version that a multiscale image is written in, as the next one that is written here."""
+    """Version in which a multiscale image is written: its own, or the next one that is supported."""
     own = attributes.get("ome")
     if own is not None:
         return str(own.get("version", VERSION)) if own.get("version") in WRITTEN else VERSION
@@ -41,7 +41,7 @@ def version_of(multiscale: dict[str, Any] | None, attributes: dict[str, Any]) ->
 def attributes(
     version: str, image: dict[str, Any], omero: dict[str, Any] | None, own: dict[str, Any]
 ) -> dict[str, Any]:
-    """Attributes of a group.
+    """Compose the attributes of a group.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ def attributes(
     image : dict
         Metadata of the multiscale image, from `describe_pyramid`.
     omero : dict, optional
-        How channels are called and shown.
+    Names and display settings of channels.
     own : dict
-        The source's attributes, of which all that is not OME-Zarr's is taken along.
+    Attributes of the source; those that OME-Zarr does not define are copied.
     """
     others = {k: v for k, v in own.items() if k not in _OME_KEYS}
     shown = {"omero": omero} if omero else {}
@@ -65,16 +65,16 @@ _OME_KEYS = ("ome", "multiscales", "omero", "labels", "image-label", "bioformats
 
 
 def shown(omero: dict[str, Any], pixels: NDArray[Any], axes: str) -> dict[str, Any]:
-    """How channels are shown, with limits of display that fit their enhanced pixels.
+    """Display settings of channels, with limits that suit their enhanced pixels.
 
     Parameters
     ----------
     omero : dict
-        Of the source.
+    Display settings of the source.
     pixels : ndarray
-        Of the coarsest level.
+        Pixels of the coarsest level.
     axes : str
-        A letter per axis of ``pixels``.
+        One letter per axis of ``pixels``.
     """
     channels = []
     for number, channel in enumerate(omero.get("channels", [])):
@@ -94,9 +94,9 @@ def shown(omero: dict[str, Any], pixels: NDArray[Any], axes: str) -> dict[str, A
 
 
 def letters(multiscale: dict[str, Any], ndim: int) -> str | None:
-    """A letter per axis, or None if the metadata does not tell."""
+    """One letter per axis, or None if the metadata do not define the axes."""
     named = multiscale.get("axes")
-    if named is None:  # 0.1 and 0.2: always these
+    if named is None:  # versions 0.1 and 0.2 always have these axes
         return "tczyx" if ndim == 5 else None
     found = []
     for axis in named:
@@ -107,33 +107,32 @@ def letters(multiscale: dict[str, Any], ndim: int) -> str | None:
 
 
 def letters_of(names: Any) -> str | None:
-    """Axis names as letters, provided that each is a letter of its own and y and x are among them."""
+    """Convert axis names to letters, if all are different letters that include y and x."""
     names = [str(n).lower() for n in names]
     usable = all(len(n) == 1 and n.isalpha() for n in names) and {"y", "x"} <= set(names)
     return "".join(names) if usable and len(set(names)) == len(names) else None
 
 
 def level_paths(multiscale: dict[str, Any]) -> list[str]:
-    """Paths of the levels within the group, finest first."""
+    """Paths of the levels in the group, the finest first."""
     return [str(level["path"]) for level in multiscale["datasets"]]
 
 
 def describe_pyramid(
     axes: str, steps: list[tuple[int, ...]], template: dict[str, Any] | None, level: str
 ) -> dict[str, Any]:
-    """Metadata of a multiscale image.
+    """Compose the metadata of a multiscale image.
 
     Parameters
     ----------
     axes : str
-        A letter per axis.
+    One letter per axis.
     steps : list of tuple of int
-        Pixels of the finest level per pixel, for each level and axis.
+        Number of pixels of the finest level per pixel, for each level and axis.
     template : dict, optional
-        Multiscale metadata of the image that it was made from: names, units and
-        scale are kept.
+    Multiscale metadata of the source image, whose names, units and scale are kept.
     level : str
-        Path of the level of that image that it was made from.
+    Path of the source level in the source image.
     """
     base_scale, base_shift = [1.0] * len(axes), [0.0] * len(axes)
     described: list[Any] = [_describe_axis(a) for a in axes]
@@ -149,7 +148,7 @@ def describe_pyramid(
     datasets = []
     for number, step in enumerate(steps):
         scale = [s * n for s, n in zip(base_scale, step, strict=True)]
-        # The centre of a pixel of a coarse level lies between those it is the mean of.
+        # The centre of a coarse pixel lies between the centres of the pixels that it averages.
         shift = [t + s * (n - 1) / 2 for t, s, n in zip(base_shift, base_scale, step, strict=True)]
         changes: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
         if any(shift):

@@ -1,4 +1,4 @@
-"""OME-TIFF: images that are spread over several files, and their XML.
+"""OME-TIFF: images that are stored in several files, and their XML.
 
 OME Data Model and File Formats 6.3, "OME-TIFF specification", sections on multi-file sets and
 on binary-only files.
@@ -21,16 +21,16 @@ HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
 _TYPES = {"float32": "float", "float64": "double"}
 
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
-"""Dtypes that OME-XML knows."""
+"""Dtypes that OME-XML defines."""
 
 
 def is_named(path: Path) -> bool:
-    """Whether a path has a name that asks for an OME-TIFF."""
+    """Whether a path has the suffix of an OME-TIFF."""
     return path.name.lower().endswith(NAMES)
 
 
 def external_xml(path: Path, xml: str) -> str | None:
-    """The XML of a file that only holds pixels, from the file that it names; else None.
+    """XML for a file without metadata of its own, from the companion file that it names.
 
     Raises
     ------
@@ -56,12 +56,12 @@ def external_xml(path: Path, xml: str) -> str | None:
 
 
 def files_of(path: Path, xml: str) -> list[Path]:
-    """The files that an image is spread over, in the order in which its XML names them.
+    """Files in which an image is stored, in the order of its XML.
 
     Raises
     ------
     ValueError
-        If one is missing; the message names it.
+    If a file is missing; the message names it.
     """
     root = _parsed(xml)
     if root is None:
@@ -72,7 +72,7 @@ def files_of(path: Path, xml: str) -> list[Path]:
         if _tag(element) != "UUID" or "FileName" not in element.attrib:
             continue
         name = element.attrib["FileName"]
-        # A file that was renamed still knows itself by its identifier.
+        # A renamed file is recognised by its identifier.
         mine = own is not None and element.text == own and not (path.parent / name).is_file()
         place = path if mine or name.lower() == path.name.lower() else path.parent / name
         if place not in found:
@@ -85,16 +85,16 @@ def files_of(path: Path, xml: str) -> list[Path]:
 
 
 def described_as_one(xml: str, dtype: np.dtype[Any]) -> str:
-    """XML for a file that holds all planes in order, of another pixel type."""
+    """Adapt XML to a file that holds all planes in order, with another pixel type."""
     name = _TYPES.get(dtype.name, dtype.name)
     with suppress(ElementTree.ParseError):
-        # One form of all that XML may be written in: quotes, spaces, references to characters.
+        # Normalise the variants of XML: quotes, spaces and character references.
         xml = HEAD + ElementTree.canonicalize(xml, with_comments=True)
     rest = r'(?:[^>"]|"[^"]*")*?'  # of a tag
     xml = re.sub(rf'(<(?:\w+:)?Pixels\b{rest}\sType=")[^"]*(")', rf"\g<1>{name}\g<2>", xml)
     xml = re.sub(rf'(<(?:\w+:)?Pixels\b{rest}\sBigEndian=")[^"]*(")', r"\g<1>false\g<2>", xml)
     xml = re.sub(r'\sSignificantBits="\d+"', "", xml)
-    # The identifier is that of the old file.
+    # The identifier belongs to the old file.
     xml = re.sub(rf'(<(?:\w+:)?OME\b{rest})\sUUID="[^"]*"', r"\g<1>", xml)
     block = re.compile(r"<((?:\w+:)?)TiffData\b(?:[^>]*/>|[^>]*>.*?</\1TiffData>)\s*", re.DOTALL)
     first = block.search(xml)

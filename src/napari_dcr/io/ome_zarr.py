@@ -1,4 +1,4 @@
-"""Zarr: opening arrays and OME-Zarr images, creating them, and their pyramids."""
+"""Open and create zarr arrays and OME-Zarr images with their pyramids."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.files import check_array, import_zarr
 
 SMALLEST_LEVEL = 512
-"""A pyramid ends where both sides are at most so long."""
+"""Largest side in pixels of the coarsest level of a pyramid."""
 
 LARGEST_CHUNK = 1024
-"""Rows and columns of the chunks of arrays that are created."""
+"""Rows and columns of the chunks of new arrays."""
 
 
 def open_path(path: Path) -> Any:
-    """Open what is at a path, for reading.
+    """Open the zarr array or group at a path for reading.
 
     Raises
     ------
     ValueError
-        If it is no zarr array or group.
+    If there is no zarr array or group at the path.
     """
     zarr = import_zarr()
     file = next((p for p in (path, *path.parents) if p.is_file()), None)
     if file is not None:
         kind = "a zip" if zipfile.is_zipfile(file) else "a file"
         raise ValueError(
-            f"image: {file} is {kind}, not a folder; unpack it, or give the array that"
+            f"image: {file} is {kind}, not a folder; unpack it, or pass the array that"
             " zarr.open(zarr.storage.ZipStore(...)) returns"
         )
     try:
@@ -52,22 +52,22 @@ def open_path(path: Path) -> Any:
 
 
 def find_image(node: Any) -> tuple[Any, str | None, dict[str, Any] | None]:
-    """The array of a zarr array or OME-Zarr group.
+    """Array of a zarr array or OME-Zarr group.
 
     Returns
     -------
     array : zarr.Array
-        Of a group, the finest level.
+    The array; for a group, the finest level.
     axes : str or None
-        A letter per axis, where the metadata tells.
+    One letter per axis, if the metadata define them.
     pyramid : dict or None
-        Metadata of the multiscale image that it belongs to, and as ``"level"``
-        its path therein.
+    Metadata of the multiscale image that the array belongs to, with the path of its level as
+        ``"level"``.
 
     Raises
     ------
     ValueError
-        If a group is not a multiscale image.
+    If the group is not a multiscale image.
     """
     zarr = import_zarr()
     node = anchored(node)
@@ -90,7 +90,7 @@ def find_image(node: Any) -> tuple[Any, str | None, dict[str, Any] | None]:
 
 
 def anchored(node: Any) -> Any:
-    """The same array or group by an absolute path: the working folder may change."""
+    """Reopen an array or group by its absolute path, because the working directory may change."""
     zarr = import_zarr()
     root = getattr(node.store, "root", None)
     if not isinstance(root, Path) or root.is_absolute():
@@ -101,13 +101,13 @@ def anchored(node: Any) -> Any:
 
 
 def path_of(node: Any) -> Path:
-    """A node's path, or where it is in its store."""
+    """Path of a node, or its position in its store."""
     root = getattr(node.store, "root", None)
     return Path(str(node.store_path)) if root is None else Path(root) / node.path
 
 
 def _what_is_in(group: Any) -> str:
-    """What a group that is no image holds, and what to give instead."""
+    """Describe the content of a group that is no image, and what to pass instead."""
     place = path_of(group)
     attributes = dict(group.attrs)
     own = {**attributes, **attributes.get("ome", {})}
@@ -116,14 +116,14 @@ def _what_is_in(group: Any) -> str:
             (n for n, g in group.groups() if ome.find_multiscale(dict(g.attrs))), key=_natural
         )
         if names:
-            return f"holds images {', '.join(names)}; give one: {place}/{names[0]}"
+            return f"holds images {', '.join(names)}; pass one: {place}/{names[0]}"
     if "plate" in own:
         wells = own["plate"].get("wells") or [{"path": "A/1"}]
-        return f"is a plate; give a field of one of its wells: {place}/{wells[0]['path']}/0"
+        return f"is a plate; pass a field of one of its wells: {place}/{wells[0]['path']}/0"
     if "well" in own:
-        return f"is a well; give one of its fields: {place}/{own['well']['images'][0]['path']}"
+        return f"is a well; pass one of its fields: {place}/{own['well']['images'][0]['path']}"
     arrays = ", ".join(group.array_keys())
-    return f"is not a multiscale image; give one of its arrays: {arrays or 'it has none'}"
+    return f"is not a multiscale image; pass one of its arrays: {arrays or 'it has none'}"
 
 
 def _natural(name: str) -> tuple[int, str]:
@@ -131,7 +131,7 @@ def _natural(name: str) -> tuple[int, str]:
 
 
 def described(axes: str, calibration: Calibration) -> dict[str, Any] | None:
-    """Metadata of a multiscale image from another format's; None where there are none."""
+    """Convert metadata of another format to those of a multiscale image; None if there are none."""
     if not calibration:
         return None
     image, omero = calibration.to_ngff(axes)
@@ -139,7 +139,7 @@ def described(axes: str, calibration: Calibration) -> dict[str, Any] | None:
 
 
 def calibration_of(axes: str, pyramid: dict[str, Any]) -> Calibration:
-    """Size of a pixel and channels, from `find_image`."""
+    """Calibration from the metadata that `find_image` returns."""
     omero = pyramid.get("omero")
     if "group" in pyramid:
         omero = ome.namespace(dict(pyramid["group"].attrs)).get("omero")
@@ -147,11 +147,11 @@ def calibration_of(axes: str, pyramid: dict[str, Any]) -> Calibration:
 
 
 def _parent_image(array: Any) -> tuple[Any, dict[str, Any] | None, str]:
-    """The group and multiscale image that an array is a level of."""
+    """Group and multiscale image that an array is a level of."""
     zarr = import_zarr()
     place, _, name = array.path.rpartition("/")
     store = array.store
-    if not array.path:  # opened by its own path
+    if not array.path:  # the array was opened by its path
         root = getattr(store, "root", None)
         if root is None or not hasattr(zarr.storage, "LocalStore"):
             return None, None, ""
@@ -166,14 +166,14 @@ def _parent_image(array: Any) -> tuple[Any, dict[str, Any] | None, str]:
 
 
 def labels_folder(group: Any) -> Path | None:
-    """Folder of the label images of an OME-Zarr image, where there is one."""
+    """Folder of the label images of an OME-Zarr image, or None."""
     root = getattr(group.store, "root", None)
     folder = None if root is None else Path(root) / group.path / "labels"
     return folder if folder is not None and folder.is_dir() else None
 
 
 def left_out(group: Any) -> tuple[str, ...]:
-    """What of an OME-Zarr image is not taken along, or is written in another way."""
+    """Messages about parts of an OME-Zarr image that are omitted or written differently."""
     own = dict(group.attrs)
     found = []
     images = ome.namespace(own).get("multiscales", [])
@@ -186,12 +186,12 @@ def left_out(group: Any) -> tuple[str, ...]:
     if version not in (None, *ome.WRITTEN):
         found.append(f"its OME-Zarr version {version} is written as 0.4")
     if "labels" in set(group.group_keys()) and labels_folder(group) is None:
-        found.append("its labels are not taken along from a store that is no folder")
+        found.append("its labels are not copied, because its store is not a folder")
     return tuple(found)
 
 
 def files_stamp(array: Any) -> str | None:
-    """Names, sizes and times of an array's files, where it is in a folder."""
+    """Digest of names, sizes and times of an array's files, if it is stored in a folder."""
     root = getattr(array.store, "root", None)
     if root is None:
         return None
@@ -205,13 +205,13 @@ def files_stamp(array: Any) -> str | None:
 
 
 def stored_stamp(array: Any, region: tuple[int | slice, ...]) -> int:
-    """Checksum of the chunks (or shards) that are stored of a region.
+    """Checksum of the stored chunks, or shards, of a region.
 
     Parameters
     ----------
     array : zarr.Array
     region : tuple of int or slice
-        Whole chunks.
+    Region that consists of whole chunks.
     """
     root = getattr(array.store, "root", None)
     if root is None:
@@ -223,13 +223,13 @@ def stored_stamp(array: Any, region: tuple[int | slice, ...]) -> int:
     stamp = 0
     for place in itertools.product(*places):
         path = Path(root) / array.path / array.metadata.encode_chunk_key(place)
-        # A chunk of nothing but the fill value is not stored.
+        # A chunk that only contains the fill value is not stored.
         stamp = zlib.crc32(path.read_bytes() if path.exists() else b"none", stamp)
     return stamp
 
 
 def remove_leftovers(array: Any) -> None:
-    """Remove what a killed process had not yet moved to its place."""
+    """Remove temporary files of a killed process."""
     root = getattr(array.store, "root", None)
     if root is not None:
         for path in (Path(root) / array.path).rglob("*.partial"):
@@ -237,7 +237,7 @@ def remove_leftovers(array: Any) -> None:
 
 
 def write_unit(array: Any, layout: Layout) -> tuple[int, int]:
-    """Rows and columns that are written at once: a shard, or a chunk where there are none."""
+    """Rows and columns that are written at once: those of a shard, or of a chunk without shards."""
     unit = array.shards or array.chunks
     return unit[layout.axes.index("y")], unit[layout.axes.index("x")]
 
@@ -276,12 +276,12 @@ def create_array(
 def build_pyramid(group: Any, layout: Layout) -> Iterator[str]:
     """Add coarser levels to a group that holds level 0, each the 2 x 2 mean of the one before.
 
-    Streamed, chunk by chunk.  Yields what it is at, so that the caller may stop.
+    The levels are streamed chunk by chunk, and the caller can stop after every message.
 
     Yields
     ------
     str
-        For people.
+    Progress message.
     """
     number, fine = 0, layout
     while max(fine.height, fine.width) > SMALLEST_LEVEL:
@@ -293,7 +293,7 @@ def build_pyramid(group: Any, layout: Layout) -> Iterator[str]:
         source = group[str(number - 1)]
         chunk = tuple(source.chunks[fine.axes.index(a)] for a in "yx")
         if str(number) in group:
-            del group[str(number)]  # begun by a run that was stopped
+            del group[str(number)]  # left by an interrupted run
         target = create_array(
             group, str(number), coarse, source.dtype, chunk, zarr_format=group.metadata.zarr_format
         )
@@ -313,7 +313,7 @@ def build_pyramid(group: Any, layout: Layout) -> Iterator[str]:
 
 
 def halve(window: NDArray[Any], axes: str) -> NDArray[Any]:
-    """2 x 2 mean over y and x; the last row or column of an odd length stands for itself."""
+    """Mean over 2 x 2 pixels; the last row or column of an odd length is averaged alone."""
     mean: Any = window.astype(np.float64 if window.dtype == np.float64 else np.float32)
     for letter in "yx":
         axis = axes.index(letter)
@@ -329,7 +329,7 @@ def halve(window: NDArray[Any], axes: str) -> NDArray[Any]:
 
 
 def level_steps(layout: Layout) -> list[tuple[int, ...]]:
-    """Pixels of the finest level per pixel of each level that `build_pyramid` makes."""
+    """Number of pixels of the finest level per pixel of each level that `build_pyramid` creates."""
     steps, side = [1], max(layout.height, layout.width)
     while side > SMALLEST_LEVEL:
         side = -(-side // 2)
@@ -338,7 +338,7 @@ def level_steps(layout: Layout) -> list[tuple[int, ...]]:
 
 
 class ZarrSink:
-    """A zarr array: one that there is, or a new one at a path.
+    """Sink that writes to an existing zarr array, or to a new one at a path.
 
     Parameters
     ----------
@@ -346,11 +346,11 @@ class ZarrSink:
     dtype : dtype
     out : zarr.Array or Path
     pyramid : dict, optional
-        Of the multiscale image that the source belongs to.
+    Metadata of the multiscale image that the source belongs to.
     multiscale : bool
         Whether to create an OME-Zarr image with all its levels.
     resume : bool
-        Go on with the run that ``out`` holds, if it holds one.
+    Resume the interrupted run that ``out`` holds, if any.
     """
 
     def __init__(
@@ -381,33 +381,33 @@ class ZarrSink:
                 self.part = tuple(recorded["part"])
 
     def _find(self) -> Any:
-        """The array of an earlier run, or None."""
+        """Array of an interrupted run, or None."""
         if not self._out.exists():
             return None
         if not self._resume:
             raise ValueError(
-                f"out: {self._out} exists; remove it, or give resume=True to go on with it"
+                f"out: {self._out} exists; remove it, or pass resume=True to resume an interrupted run"
             )
         zarr = import_zarr()
         try:
             node = zarr.open(store=str(self._out), mode="r+")
-        except FileNotFoundError:  # killed before the first metadata were written
+        except FileNotFoundError:  # the process was killed before it wrote the first metadata
             return None
         array = node
         if isinstance(node, zarr.Group):
             self._group, array = node, node.get("0")
             if array is None and not node.attrs and not list(node.keys()):
-                return None  # killed before the array was created
+                return None  # the process was killed before it created the array
         begun_by_us = array is not None and KEY in array.attrs
         if not begun_by_us or isinstance(node, zarr.Group) != self._multiscale:
             raise ValueError(
-                f"resume: {self._out} was not begun by such a run, and is not written to;"
-                " write elsewhere"
+                f"resume: {self._out} does not hold an interrupted run, and is not written to;"
+                " write to another path"
             )
         return array
 
     def open(self, part: Size, identity: dict[str, Any], parts: int) -> Any:
-        """The array; created if there is none."""
+        """Open the array, or create it."""
         if self._array is None:
             chunk = _divisor(part[0]), _divisor(part[1])
             if self._multiscale:
@@ -418,7 +418,7 @@ class ZarrSink:
                 place, name = self._group, "0"
             else:
                 place, name = self._out, None
-            # With the attribute from the first moment on: by it the array is known as ours.
+            # Set the attribute together with the array, because it marks the array as ours.
             self._array = create_array(
                 place, name, self._layout, self._dtype, chunk, {KEY: {}},
                 self._zarr_format if self._multiscale else 3,
@@ -440,7 +440,7 @@ class ZarrSink:
         self.record.finish(record)
 
     def _attributes(self) -> dict[str, Any]:
-        """Attributes of the group: the image's own, and the source's."""
+        """Attributes of the group: those of the image, and further ones of the source."""
         pyramid, steps = self._pyramid, level_steps(self._layout)
         level = "" if pyramid is None else str(pyramid["level"])
         template = {
@@ -457,7 +457,7 @@ class ZarrSink:
         return ome.attributes(self._version, image, omero, own)
 
     def _copy_labels(self) -> Iterator[str]:
-        """Take the source's labels along as they are, where both are folders of one kind."""
+        """Copy the source's labels, if both stores are folders of the same zarr format."""
         source = self._source
         if source is None or not isinstance(self._out, Path):
             return
@@ -469,17 +469,17 @@ class ZarrSink:
 
     @property
     def result(self) -> Any:
-        """The group, of an OME-Zarr image; else the array."""
+        """Group of an OME-Zarr image, otherwise the array."""
         return self._array if self._group is None else self._group
 
     def close(self) -> None:
-        """Write down what is finished."""
+        """Save the record of finished parts."""
         if self.record is not None:
             self.record.save()
 
 
 def _divisor(size: int) -> int:
-    """Rows or columns of a chunk, of which some make up a part."""
+    """Rows or columns of a chunk, which divide those of a part."""
     while size > LARGEST_CHUNK and size % 2 == 0:
         size //= 2
     return size

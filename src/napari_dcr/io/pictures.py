@@ -1,4 +1,4 @@
-"""PNG, JPEG, BMP and WebP: read with Pillow, and PNG and JPEG written with their metadata.
+"""Read PNG, JPEG, BMP and WebP with Pillow, and write PNG and JPEG with their metadata.
 
 Portable Network Graphics (PNG) Specification, third edition (W3C 2025); JFIF 1.02.
 """
@@ -34,25 +34,25 @@ INCH = 0.0254
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _KEPT_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # fmt: skip
-"""Chunks that are true of the enhanced pixels too."""
+"""PNG chunks that remain true for the enhanced pixels."""
 
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 
 _KEYWORDS = {
     "Author": t.ARTIST, "Description": t.DESCRIPTION, "Copyright": t.COPYRIGHT, "Software": t.SOFTWARE,
 }  # fmt: skip
-"""Keywords of PNG's texts, and the tags that mean the same."""
+"""Keywords of PNG texts, and the corresponding tags."""
 
 _TEXTS = frozenset(_KEYWORDS.values())
 
 _SEGMENT = 65533
-"""Bytes that a segment of a JPEG holds."""
+"""Largest number of bytes in a segment of a JPEG."""
 
 _XMP_SEGMENT = _SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0")
 
 
 def read_picture(path: Path) -> Picture:
-    """Read a PNG, JPEG, BMP or WebP file; of several pictures in it the first."""
+    """Read the first picture of a PNG, JPEG, BMP or WebP file."""
     with PILImage.open(path) as file:
         frames = int(getattr(file, "n_frames", 1))
         mode, profile = file.mode, file.info.get("icc_profile")
@@ -61,8 +61,8 @@ def read_picture(path: Path) -> Picture:
         if file.format == "PNG":
             content = path.read_bytes()
             chunks = tuple(_chunks(content))
-            # Pillow compares the transparent grey of 2 and 4 bits with pixels that it has
-            # widened to 8, and knows no grey of 1 or 16 bits with alpha.
+            # Pillow compares the transparent grey of 2 and 4 bits with pixels that it has already
+            # widened to 8, and does not support grey of 1 or 16 bits with alpha.
             if content[24] == 16 or (content[25] == 0 and "transparency" in file.info):
                 pixels = imagecodecs.png_decode(content)
                 if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -85,7 +85,7 @@ def read_picture(path: Path) -> Picture:
 
 
 def _plain(file: Any) -> Any:
-    """Grey or RGB, with alpha where there is some."""
+    """Convert a picture to grey or RGB, with alpha if it has any."""
     transparent = "transparency" in file.info
     target = {
         "1": "L", "P": "RGBA" if transparent else "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB",
@@ -98,7 +98,7 @@ def _plain(file: Any) -> Any:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Chunks of a PNG: type and content."""
+    """Read the chunks of a PNG: type and content."""
     place = len(_SIGNATURE)
     while place + 8 <= len(content):
         size, kind = struct.unpack(">I4s", content[place : place + 8])
@@ -107,7 +107,7 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _tags_of_chunks(chunks: tuple[tuple[bytes, bytes], ...]) -> Tags:
-    """What a PNG's chunks say, as tags."""
+    """Convert the chunks of a PNG to tags."""
     tags: Tags = {}
     for kind, content in chunks:
         if kind == b"pHYs" and len(content) == 9:
@@ -124,7 +124,7 @@ def _tags_of_chunks(chunks: tuple[tuple[bytes, bytes], ...]) -> Tags:
 
 
 def _text(kind: bytes, content: bytes) -> tuple[str, str]:
-    """Keyword and text of a chunk; an empty text where it cannot be read."""
+    """Keyword and text of a chunk; the text is empty if it cannot be read."""
     keyword, _, rest = content.partition(b"\0")
     coding = "latin-1"
     try:
@@ -141,7 +141,7 @@ def _text(kind: bytes, content: bytes) -> tuple[str, str]:
 
 
 def _tags_of_info(info: dict[Any, Any]) -> Tags:
-    """What JPEG, BMP and WebP say outside of EXIF, as tags."""
+    """Convert metadata of JPEG, BMP and WebP outside EXIF to tags."""
     tags: Tags = {}
     if "jfif_density" in info:
         units = {0: 1, 1: 2, 2: 3}
@@ -167,7 +167,7 @@ def _resolution_tags(x: float, y: float, unit: int) -> Tags:
 
 
 def exif_block(metadata: Metadata) -> bytes:
-    """An EXIF block without a prefix; that of the source where there was one."""
+    """EXIF block without prefix, based on that of the source if it had one."""
     if metadata.exif:
         block = t.without_thumbnail(metadata.exif).removeprefix(b"Exif\0\0")
         known = t.from_exif(block)
@@ -194,7 +194,7 @@ def write_png(path: Path, picture: Picture) -> None:
 
 
 def _png_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
-    """Chunks that stand before the pixels."""
+    """Chunks that precede the pixels."""
     if metadata.chunks:
         yield from metadata.chunks
         return
@@ -244,30 +244,30 @@ def write_jpeg(path: Path, picture: Picture) -> None:
 
 
 def left_out(path: Path, what: str) -> None:
-    """Warn of what a file cannot hold."""
+    """Issue a warning about metadata that a file cannot store."""
     warn(
         f"{path.name.rpartition('.partial.')[2]}: left out its {what}; write .png or .tif to keep it"
     )
 
 
 def check_png(path: Path, axes: str, samples: str) -> None:
-    """Check that a PNG can hold an image of some axes and samples.
+    """Check that a PNG can store an image with the given axes and samples.
 
     Raises
     ------
     ValueError
-        If it cannot.
+    If it cannot be stored.
     """
     check_layout(path, axes, samples, ("", "ya", "rgb", "rgba"))
 
 
 def check_jpeg(path: Path, axes: str, samples: str) -> None:
-    """Check that a JPEG can hold an image of some axes and samples.
+    """Check that a JPEG can store an image with the given axes and samples.
 
     Raises
     ------
     ValueError
-        If it cannot.
+    If it cannot be stored.
     """
     if "a" in samples.lower():
         raise ValueError(f"{path}: JPEG holds no alpha; write .png or .tif")
@@ -275,12 +275,12 @@ def check_jpeg(path: Path, axes: str, samples: str) -> None:
 
 
 def check_layout(path: Path, axes: str, samples: str, allowed: tuple[str, ...]) -> None:
-    """Check that an image is one picture with some of the allowed samples.
+    """Check that an image is a single picture with allowed samples.
 
     Raises
     ------
     ValueError
-        If it is not.
+    If it is not a single picture, or has other samples.
     """
     if sorted(axes) not in (["x", "y"], ["s", "x", "y"]):
         raise ValueError(f"{path}: {path.suffix} holds one picture, not axes {axes!r}; write .tif")
@@ -292,7 +292,7 @@ def check_layout(path: Path, axes: str, samples: str, allowed: tuple[str, ...]) 
 
 
 def flat_colours(picture: Picture) -> NDArray[Any]:
-    """One picture's pixels, samples last, alpha not multiplied into the colours."""
+    """Pixels of one picture, with the samples last and without colours multiplied by alpha."""
     axes = picture.axes
     planes = picture.pixels.transpose([axes.index(a) for a in "syx" if a in axes])
     if picture.samples.endswith("A"):

@@ -1,7 +1,7 @@
-"""SER: recordings of planets, written by capture programs.
+"""SER: recordings of planets by capture programs.
 
-Layout: a header of 178 bytes, the frames, and a time for each of them. The header's flag for
-the byte order means the opposite of what the format's description says, in all programs.
+A file consists of a header of 178 bytes, the frames, and one time per frame.  In all programs, the
+header's flag for the byte order means the opposite of the format's description.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.views import Planes
 
 HEADER = struct.Struct("<14s7i40s40s40s2q")
-"""Identifier, camera, colour, byte order, width, height, bits, frames, three names, two times."""
+"""Header: identifier, camera, colour, byte order, width, height, bits, frames, 3 names, 2 times."""
 
 MAGIC = b"LUCAM-RECORDER"
 
@@ -32,13 +32,13 @@ RGB, BGR = 100, 101
 MOSAICS = {8: "RGGB", 9: "GRBG", 10: "GBRG", 11: "BGGR", 16: "CYYM", 17: "YCMY", 18: "YMCY", 19: "MYYC"}  # fmt: skip
 
 SECOND = 10_000_000
-"""Units of the times in a second."""
+"""Number of time units per second."""
 
 EPOCH = 621355968000000000
-"""Midnight of 1 January 1970 in these units, which count from year 1."""
+"""Start of 1 January 1970 in these units, which are counted from year 1."""
 
 KEYWORDS = ("OBSERVER", "INSTRUME", "TELESCOP")
-"""What the header's three names are called in FITS."""
+"""FITS keywords for the three names in the header."""
 
 
 def open_ser(path: Path) -> Opened:
@@ -47,7 +47,7 @@ def open_ser(path: Path) -> Opened:
     Raises
     ------
     ValueError
-        If it is no SER recording, or is cut off.
+    If the file is no SER recording, or is truncated.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -111,8 +111,8 @@ def open_ser(path: Path) -> Opened:
 def _is_big_endian(frames: NDArray[Any], flag: bool, bits: int) -> bool:
     """Whether 16-bit values are big-endian, as flag 1 says in practice.
 
-    The pixels decide where they can: values are within the bits that the header names, and
-    neighbours are alike only in the right order of bytes.
+    If possible the pixels decide: only in the right byte order are values within the bits that the
+    header names, and neighbours similar.
     """
     little = np.asarray(frames[0, : min(256, frames.shape[1])])
     big = little.view(">u2")

@@ -1,4 +1,4 @@
-"""SIF, the format of Andor's cameras; mapped into memory."""
+"""SIF, the format of Andor cameras, read through a memory map."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MAGIC = b"Andor Technology Multi-Channel File"
 
 
 def open_sif(path: Path) -> Opened:
-    """Open a SIF without reading its pixels. Rows are as they are stored; Solis shows y upwards.
+    """Open a SIF without reading its pixels; rows keep their stored order, Solis shows y upwards.
 
     Raises
     ------
     ValueError
-        If it holds spectra, or fewer frames than it says.
+    If it holds spectra, or fewer frames than its header announces.
     """
     sif_parser = import_optional("sif_parser", "microscopes")
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Planes of a file of an instrument as one array with named axes."""
+"""Arrange the planes of an instrument's file as one array with named axes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_dcr.io.views import Planes
 
 Read = Callable[[dict[str, int], slice, slice], NDArray[Any]]
-"""Reads rows and columns of the plane at an index along each leading axis, by letter."""
+"""Function that reads rows and columns of a plane, which is given by its index per leading axis."""
 
 
 def stack(
@@ -31,19 +31,19 @@ def stack(
     sizes : dict
         Lengths of the leading axes by letter.
     plane : tuple of int
-        Rows, columns, and colours where there are some.
+    Number of rows, columns and, for colour images, colours.
     dtype : dtype
     read : callable
     by_region : bool
-        Whether a part of a plane is read without the rest of it.
+    Whether part of a plane can be read without reading all of it.
     close : callable, optional
-        Closes the file, when nothing refers to the array any more.
+    Closes the file when the array is no longer referenced.
 
     Returns
     -------
     array : Planes
     axes : str
-        In the order of OME-Zarr: time, others, channels, z, y, x.
+    Letters of the axes in the order of OME-Zarr: time, others, channels, z, y, x.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def stack(
 
 @contextmanager
 def closed_on_error(close: Callable[[], Any]) -> Iterator[None]:
-    """Context manager that closes a file if what it holds cannot be opened."""
+    """Context manager that closes a file if its content cannot be opened."""
     try:
         yield
     except BaseException:
@@ -77,12 +77,12 @@ def closed_on_error(close: Callable[[], Any]) -> Iterator[None]:
 
 
 def chosen(names: list[str], scene: int | str | None) -> int:
-    """The number of the image that a scene means.
+    """Number of the image that a scene refers to.
 
     Raises
     ------
     ValueError
-        If there is none such, or several and none was chosen.
+    If there is no such image, or if there are several and none was chosen.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def chosen(names: list[str], scene: int | str | None) -> int:
 
 
 def mean_step(values: Any) -> float:
-    """Mean distance between neighbours, to 12 digits; 0 where there is one value or none.
+    """Mean distance between neighbours, to 12 digits; 0 for fewer than two values.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def mean_step(values: Any) -> float:
 
 
 def rounded(value: float) -> float:
-    """The value without what binary arithmetic adds to decimal numbers: 12 digits.
+    """Round a value to 12 digits, to remove errors of binary arithmetic.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Tag directories of TIFF and EXIF, read and written with their values as they stand.
+"""Read and write tag directories of TIFF and EXIF without changing their values.
 
-A TIFF page and an EXIF block are the same structure: a directory of numbered tags, some of
-which are directories themselves. What one holds can therefore be given to the other.
+TIFF pages and EXIF blocks have the same structure: a directory of numbered tags, some of which
+are directories themselves.  Tags can therefore be copied from one to the other.
 
 TIFF 6.0 (Adobe 1992), section 2; BigTIFF (Aware Systems 2007); EXIF 2.3 (CIPA DC-008), section 4.6.
 """
@@ -25,29 +25,29 @@ XMP, ICC_PROFILE, GDAL_METADATA, GDAL_NODATA = 700, 34675, 42112, 42113
 EXIF, GPS, INTEROPERABILITY = 34665, 34853, 40965
 
 DIRECTORIES = (EXIF, GPS, INTEROPERABILITY)
-"""Tags whose value is the place of another directory."""
+"""Tags whose value is the offset of another directory."""
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # fmt: skip
-"""Bytes per value of each type of tag."""
+"""Number of bytes per value of each tag type."""
 
 _UNITS = {5: 4, 10: 4}
-"""Bytes that are turned over together, where that is not the whole value."""
+"""Number of bytes that are swapped together, if it is not the size of a value."""
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 
 
 @dataclass(frozen=True)
 class Tag:
-    """A tag's value.
+    """Value of a tag.
 
     Attributes
     ----------
     type : int
-        Of TIFF: 2 is ASCII, 3 SHORT, 4 LONG, 5 RATIONAL.
+    TIFF type: 2 is ASCII, 3 SHORT, 4 LONG, 5 RATIONAL.
     data : bytes
-        The values, little-endian.
+    The values in little-endian byte order.
     directory : dict, optional
-        The directory that the tag points to, instead of a value.
+    Directory that the tag points to, instead of a value.
     """
 
     type: int
@@ -56,12 +56,12 @@ class Tag:
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """Number of values."""
         return len(self.data) // SIZES[self.type]
 
     @property
     def text(self) -> str:
-        """The value of an ASCII tag."""
+        """Value of an ASCII tag."""
         text = self.data.split(b"\0")[0]
         try:
             return text.decode()
@@ -70,7 +70,7 @@ class Tag:
 
     @property
     def numbers(self) -> list[float]:
-        """The values as numbers."""
+        """Values as numbers."""
         if self.type in _UNITS:
             pairs = np.frombuffer(self.data, "<u4" if self.type == RATIONAL else "<i4")
             return [float(a) / float(b) if b else 0.0 for a, b in pairs.reshape(-1, 2)]
@@ -79,21 +79,21 @@ class Tag:
 
 
 Tags = dict[int, Tag]
-"""A directory: tags by number."""
+"""Directory: tags by number."""
 
 
 def text_tag(text: str) -> Tag:
-    """An ASCII tag; UTF-8 where ASCII does not hold the text."""
+    """Create an ASCII tag; other characters are encoded as UTF-8."""
     return Tag(ASCII, text.encode() + b"\0")
 
 
 def short_tag(*values: int) -> Tag:
-    """A tag of 16-bit integers."""
+    """Create a tag of 16-bit integers."""
     return Tag(SHORT, struct.pack(f"<{len(values)}H", *values))
 
 
 def rational_tag(value: float) -> Tag:
-    """A tag of one fraction, as exact as 32 bits allow."""
+    """Create a tag of one fraction, as exact as 32 bits allow."""
     fraction = Fraction(value).limit_denominator(10**6)
     if fraction.numerator >= 2**32:
         fraction = Fraction(int(min(value, 2**32 - 1)))
@@ -102,7 +102,7 @@ def rational_tag(value: float) -> Tag:
 
 @dataclass(frozen=True)
 class _Form:
-    """Byte order and kind of a file: classic TIFF, or BigTIFF."""
+    """Byte order and kind of a file: classic TIFF or BigTIFF."""
 
     order: str
     big: bool
@@ -118,12 +118,12 @@ class _Form:
 
     @property
     def first(self) -> int:
-        """Place of the first directory's offset."""
+        """Position of the offset of the first directory."""
         return 8 if self.big else 4
 
     @property
     def field(self) -> int:
-        """Bytes of an offset, and of a value that needs none."""
+        """Number of bytes of an offset, which is also the size of values stored in place of one."""
         return 8 if self.big else 4
 
     @property
@@ -141,7 +141,7 @@ class _Form:
         return int(struct.unpack(self.order + kind, file.read(size))[0])
 
     def turned(self, kind: int, data: bytes) -> bytes:
-        """Values from or to little-endian."""
+        """Convert values from or to little-endian byte order."""
         size = _UNITS.get(kind, SIZES[kind])
         if self.order == "<" or size == 1:
             return data
@@ -149,7 +149,7 @@ class _Form:
 
 
 def _entries(file: IO[bytes], offset: int, form: _Form) -> tuple[list[bytes], int]:
-    """The entries of a directory as they stand, and the place of the next one's offset."""
+    """Raw entries of a directory, and the position of the next directory's offset."""
     file.seek(offset)
     count = form.number_of_entries(file)
     data = file.read(count * form.entry)
@@ -158,18 +158,18 @@ def _entries(file: IO[bytes], offset: int, form: _Form) -> tuple[list[bytes], in
 
 
 def read_tags(file: IO[bytes], offset: int, form: Any = None, start: int = 0) -> Tags:
-    """Read a directory and those that it points to; damaged tags are left out.
+    """Read a directory and all directories that it points to; damaged tags are omitted.
 
     Parameters
     ----------
     file : binary file
         A TIFF, or an EXIF block.
     offset : int
-        Of the directory, from ``start``.
+    Offset of the directory, relative to ``start``.
     form : optional
-        Byte order and kind; read from the file's head if not given.
+    Byte order and kind; by default read from the header of the file.
     start : int
-        Where the TIFF or block begins in the file.
+    Position in the file at which the TIFF or block begins.
     """
     form = form or _Form.read(file, start)
     tags: Tags = {}
@@ -196,7 +196,7 @@ def read_tags(file: IO[bytes], offset: int, form: Any = None, start: int = 0) ->
             file.seek(start + form.offset(value))
             data = file.read(size)
         if len(data) == size:
-            # Of several descriptions the first is the file's own, others are libraries'.
+            # Of several descriptions, the first is the file's; libraries add the others.
             tags.setdefault(code, Tag(kind, form.turned(kind, data)))
     return tags
 
@@ -205,20 +205,20 @@ def _write_directory(
     file: IO[bytes], tags: Mapping[int, Tag], kept: Iterable[bytes], following: int, form: _Form,
     start: int = 0,
 ) -> int:  # fmt: skip
-    """Write a directory at the file's end; returns its offset.
+    """Write a directory at the end of a file; returns its offset.
 
     Parameters
     ----------
     file : binary file
     tags : dict
-        To write.
+    Tags to write.
     kept : iterable of bytes
-        Entries to write as they are.
+        Raw entries to write unchanged.
     following : int
         Offset of the next directory.
     form : _Form
     start : int
-        What offsets count from.
+    Position in the file to which offsets are relative.
     """
     coded = [(struct.unpack(form.order + "H", e[:2])[0], e) for e in kept]
     entries = [(code, entry) for code, entry in coded if code not in tags]
@@ -247,15 +247,15 @@ def _write_directory(
 
 
 def _replace_directory(file: IO[bytes], place: int, tags: Mapping[int, Tag], form: _Form) -> int:
-    """Write a directory anew with further tags; returns the place of the next one's offset.
+    """Replace a directory by one with further tags; returns the position of the next offset.
 
     Parameters
     ----------
     file : binary file
     place : int
-        Of the directory's offset.
+    Position of the offset of the directory.
     tags : dict
-        To add or replace.
+        Tags to add or replace.
     form : _Form
     """
     file.seek(place)
@@ -269,13 +269,13 @@ def _replace_directory(file: IO[bytes], place: int, tags: Mapping[int, Tag], for
 
 
 def graft(path: Path, pages: Mapping[int, Tags]) -> None:
-    """Add tags to pages of a TIFF, or replace them; pixels stay where they are.
+    """Add or replace tags of the pages of a TIFF, without moving its pixels.
 
     Parameters
     ----------
     path : Path
     pages : dict
-        Tags by number of page. Pages that the file does not have are left out.
+    Tags by number of page; pages that the file does not have are ignored.
     """
     if not any(pages.values()):
         return
@@ -295,7 +295,7 @@ def graft(path: Path, pages: Mapping[int, Tags]) -> None:
 
 
 def to_exif(tags: Tags) -> bytes:
-    """An EXIF block, beginning with its byte order; empty if there are no tags."""
+    """Create an EXIF block that starts with its byte order; empty without tags."""
     if not tags:
         return b""
     block = io.BytesIO(b"II*\0" + bytes(4))
@@ -307,20 +307,20 @@ def to_exif(tags: Tags) -> bytes:
 
 
 def with_tags(block: bytes, tags: Tags) -> bytes:
-    """An EXIF block with further tags in its first directory; the rest stays at its offset."""
+    """Add tags to the first directory of an EXIF block; all other data keep their offsets."""
     if not tags:
         return block
     file = io.BytesIO(block)
     try:
         form = _Form.read(file)
         _replace_directory(file, form.first, tags, form)
-    except (ValueError, struct.error):  # a damaged block is kept as it is
+    except (ValueError, struct.error):  # a damaged block is not changed
         return block
     return file.getvalue()
 
 
 def from_exif(block: bytes) -> Tags:
-    """The tags of an EXIF block, with or without ``Exif`` in front; none if it is damaged."""
+    """Tags of an EXIF block, with or without the prefix ``Exif``; empty if it is damaged."""
     block = block.removeprefix(b"Exif\0\0")
     file = io.BytesIO(block)
     try:
@@ -331,9 +331,9 @@ def from_exif(block: bytes) -> Tags:
 
 
 def without_thumbnail(block: bytes) -> bytes:
-    """An EXIF block that no longer leads to its thumbnail, which shows the old picture.
+    """Remove the reference of an EXIF block to its thumbnail, which shows the old picture.
 
-    Everything else stays at its offset: makers' notes hold offsets that nobody can correct.
+    All other data keep their offsets, because maker notes contain offsets that cannot be corrected.
     """
     prefix = b"Exif\0\0" if block.startswith(b"Exif\0\0") else b""
     body = bytearray(block.removeprefix(prefix))

@@ -1,4 +1,4 @@
-"""TIFF in and out, with its metadata; also by region, for files that do not fit into memory."""
+"""Read and write TIFF with its metadata, also by region for files that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ TIFF_TILE = 512
 """Rows and columns of the tiles of TIFFs that are written by region."""
 
 CLASSIC_BYTES = 2**31
-"""Largest image that is written as classic TIFF, whose offsets end at 4 GB."""
+"""Largest image in bytes that is written as classic TIFF, whose offsets are limited to 4 GB."""
 
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 
 _OF_OLD_INTENSITIES = ("min", "max", "Ranges", "ImageJ")
-"""What ImageJ's metadata say of the old intensities, and the version, which tifffile writes."""
+"""Items of ImageJ's metadata that describe the old intensities, and those that tifffile writes."""
 
 _OF_OTHER_COLOURS = (t.ICC_PROFILE, 318, 319)
-"""Tags that describe inks or L*a*b*, not the RGB that was made from them."""
+"""Tags that describe inks or L*a*b*, and not the RGB converted from them."""
 
 
 @dataclass(frozen=True)
 class _Header:
-    """What a TIFF says of its image.
+    """Description of the image in a TIFF.
 
     Attributes
     ----------
     axes : str
-        A letter per axis, after conversion of its colours.
+    One letter per axis, after conversion of the colours.
     axis : int or None
-        Of the samples before conversion.
+    Axis of the samples before conversion.
     model : ColourModel
     metadata : Metadata
     notes : tuple of str
-        What the user must be told.
+    Messages for the user.
     doubt : str
-        What speaks against the axes.
+    Reason to doubt the axes.
     files : list of Path
-        That the image is spread over.
+    Files in which the image is stored.
     """
 
     axes: str
@@ -70,7 +70,7 @@ class _Header:
 
 
 def _opened(path: Path) -> tifffile.TiffFile:
-    """Open a file, with the metadata that a companion file holds."""
+    """Open a file, with metadata from a companion file if it names one."""
     file = tifffile.TiffFile(path)
     if file.is_ome and file.ome_metadata:
         xml = ome_tiff.external_xml(path, file.ome_metadata)
@@ -81,17 +81,17 @@ def _opened(path: Path) -> tifffile.TiffFile:
 
 
 def other_files(path: Path) -> list[Path]:
-    """The files that an image is spread over; itself alone if it cannot be read.
+    """Files in which an image is stored; only the file itself if it cannot be read.
 
     Raises
     ------
     ValueError
-        If one of them is missing.
+    If one of these files is missing.
     """
     try:
         with tifffile.TiffFile(path) as file:
             own = file.ome_metadata if file.is_ome else None
-    except Exception:  # tifffile raises exceptions of any kind for a damaged file
+    except Exception:  # tifffile raises any type of exception for a damaged file
         return [path]
     if not own:
         return [path]
@@ -99,13 +99,13 @@ def other_files(path: Path) -> list[Path]:
 
 
 def is_large(path: Path, times: int = 1) -> bool:
-    """Whether a TIFF file is too large to be loaded whole, as many times as it is needed."""
+    """Whether a TIFF file is too large to be loaded as a whole, including its result."""
     try:
         with _opened(path) as file:
             size = sum(series.nbytes for series in file.series)
-    except Exception:  # of any kind for a damaged file; reading it will say what is wrong
+    except Exception:  # any type, for a damaged file; an error is raised when it is read
         return False
-    # The file, its result and as much again for everything else.
+    # Memory for the file, its result and as much again for everything else.
     return times * size > psutil.virtual_memory().available // 4
 
 
@@ -159,10 +159,10 @@ def _stored_dtype(file: Any, series: Any) -> np.dtype[Any]:
 
 
 def _decoded(path: Path, file: Any) -> Any:
-    """All pixels of the image."""
+    """Read all pixels of the image."""
     if not colour_models.is_subsampled(file.series[0].keyframe):
         return file.series[0].asarray()
-    try:  # what tifffile does not decode, Pillow gives as RGB
+    try:  # Pillow returns RGB for files that tifffile cannot decode
         with PILImage.open(path) as picture:
             if getattr(picture, "n_frames", 1) != 1:
                 raise ValueError("it holds several pages")
@@ -174,12 +174,12 @@ def _decoded(path: Path, file: Any) -> Any:
 
 
 def _header(path: Path, file: Any) -> _Header:
-    """What a file says of its image.
+    """Describe the image in a file.
 
     Raises
     ------
     ValueError
-        If it holds several images, or one that cannot be read.
+    If the file holds several images, or one that cannot be read.
     """
     files = [path]
     if file.is_ome and file.ome_metadata:
@@ -199,7 +199,7 @@ def _header(path: Path, file: Any) -> _Header:
     model = colour_models.model_of(page, known)
     notes = []
     if page.photometric == colour_models.PALETTE and known:
-        notes.append("its palette is taken as the colours in which intensities are shown, and kept")
+        notes.append("its palette is interpreted as display colours of the intensities, and kept")
     axis = axes.index("s") if "s" in axes else None
     if axis is not None and "c" in axes:
         axes = axes.replace("c", _free_letter(axes))
@@ -238,7 +238,7 @@ def _header(path: Path, file: Any) -> _Header:
 
 
 def _converted_nodata(tag: t.Tag, model: ColourModel, page: Any) -> t.Tag | None:
-    """GDAL's no-data value, converted as the pixels are; None where no grey is made of it."""
+    """GDAL's no-data value, converted like the pixels; None if the result is not grey."""
     assert model.convert is not None
     try:
         value = float(tag.text)
@@ -253,19 +253,19 @@ def _converted_nodata(tag: t.Tag, model: ColourModel, page: Any) -> t.Tag | None
 
 
 def _check_companions(files: list[Path]) -> None:
-    """Name the file of a set that cannot be opened, which tifffile's errors do not."""
+    """Raise an error that names the damaged file of a set, unlike tifffile's errors."""
     for path in files:
         try:
             with tifffile.TiffFile(path) as file:
-                if not len(file.pages):  # follows the chain of its pages
+                if not len(file.pages):  # reads the chain of its pages
                     raise ValueError("it holds no picture")
-        except Exception as error:  # of any kind for a damaged file
+        except Exception as error:  # any type, for a damaged file
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(f"its companion {path.name} is damaged: {reason}") from error
 
 
 def _check_complete(page: Any, number: int, path: Path) -> None:
-    """Refuse a page that goes on past the end of its file: decoders invent what is missing.
+    """Raise an error if a page extends past the end of its file; decoders would invent the rest.
 
     Raises
     ------
@@ -273,7 +273,7 @@ def _check_complete(page: Any, number: int, path: Path) -> None:
     """
     size = page.parent.filehandle.size
     room = page.keyframe.nbytes if int(page.keyframe.compression) == 1 else size
-    # Uncompressed segments may count more bytes than they have pixels for.
+    # Uncompressed segments may have larger byte counts than their pixels need.
     end = max(
         (offset + min(count, room)
          for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False) if count),
@@ -289,7 +289,7 @@ def _check_complete(page: Any, number: int, path: Path) -> None:
 
 
 def _names_axes(file: Any) -> bool:
-    """Whether the description of a file that tifffile wrote says what its axes are."""
+    """Whether the axes are in the description of a file that tifffile wrote."""
     return bool(file.is_shaped and "axes" in (file.shaped_metadata or ({},))[0])
 
 
@@ -313,7 +313,7 @@ def _metadata(path: Path, file: Any, model: ColourModel) -> Metadata:
                 pages[number].pop(t.DESCRIPTION, None)
     metadata = Metadata(
         tags,
-        # A page without an Orientation has another one than a first page that names it.
+        # A page without Orientation differs from a first page that has one.
         {n: each for n, each in pages.items() if each or t.ORIENTATION in tags},
         shaped=bool(file.is_shaped),
     )
@@ -335,12 +335,12 @@ def _metadata(path: Path, file: Any, model: ColourModel) -> Metadata:
 
 
 def _is_own(page: Any, tags: Tags) -> bool:
-    """Whether the description is the one in which tifffile keeps shape and axes."""
+    """Whether the description is tifffile's record of shape and axes."""
     return t.DESCRIPTION in tags and tags[t.DESCRIPTION].text.startswith('{"shape":')
 
 
 def _page_tags(page: Any) -> Tags:
-    """Tags of a page that are true of the result too."""
+    """Tags of a page that remain true for the result."""
     handle = page.parent.filehandle
     closed = handle.closed
     if closed:
@@ -354,12 +354,12 @@ def _page_tags(page: Any) -> Tags:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How a TIFF is written.
+    """Plan for writing a TIFF.
 
     Attributes
     ----------
     arguments : dict
-        Of `tifffile.imwrite`.
+    Arguments of `tifffile.imwrite`.
     tags : dict
         Tags to add, by number of page.
     """
@@ -369,22 +369,23 @@ class _Plan:
 
     @property
     def is_imagej(self) -> bool:
-        """Whether it is ImageJ's kind, whose planes lie together uncompressed."""
+        """Whether the TIFF is of ImageJ's kind, with contiguous uncompressed planes."""
         return bool(self.arguments.get("imagej"))
 
 
 def _plan(path: Path, layout: Layout, dtype: np.dtype[Any], kept: Metadata, size: int) -> _Plan:
-    """Choose the kind of TIFF and what is written beside the pixels.
+    """Choose the kind of TIFF and the metadata to write.
 
     Parameters
     ----------
     path : Path
-        Of the result.
+    Path of the result.
     layout : Layout
     dtype : dtype
     kept : Metadata
+        Metadata of the source.
     size : int
-        Bytes of pixels.
+        Number of bytes of the pixels.
     """
     axes, samples = layout.axes, layout.samples
     arguments: dict[str, Any] = {
@@ -441,8 +442,8 @@ def _fits_ome(axes: str) -> bool:
 def write_tiff(path: Path, picture: Picture) -> None:
     """Write a TIFF file.
 
-    The kind is the source's own (ImageJ, OME-TIFF, or plain); calibration that comes from
-    another format is written as OME-XML.
+    The kind is that of the source (ImageJ, OME-TIFF or plain); calibration from another format is
+    written as OME-XML.
     """
     pixels = picture.pixels
     plan = _plan(path, picture.layout, pixels.dtype, picture.metadata, pixels.nbytes)
@@ -451,9 +452,9 @@ def write_tiff(path: Path, picture: Picture) -> None:
 
 
 class TiffSink:
-    """A TIFF that is written by region and put in its place when it is complete.
+    """Sink that writes a TIFF by region and moves it to its path when it is complete.
 
-    It is a tiled BigTIFF, or of ImageJ's kind where the source is.
+    The file is a tiled BigTIFF, or of ImageJ's kind if the source is.
 
     Parameters
     ----------
@@ -461,7 +462,7 @@ class TiffSink:
     dtype : dtype
     path : Path
     metadata : Metadata
-        What the file that it was made from keeps beside its pixels.
+    Metadata of the source file.
     """
 
     part: tuple[int, int] | None = None
@@ -479,7 +480,7 @@ class TiffSink:
         self._close: Callable[[], None] | None = None
 
     def open(self, part: tuple[int, int], identity: dict[str, Any], parts: int) -> Any:
-        """The file's pixels as an array."""
+        """Pixels of the file as an array."""
         shape, arguments = self._layout.shape, self._plan.arguments
         if self._plan.is_imagej:
             tifffile.imwrite(self._partial, shape=shape, dtype=self._dtype, **arguments)
@@ -499,7 +500,7 @@ class TiffSink:
         return zarr.open(store, mode="r+")
 
     def finish(self, record: dict[str, Any]) -> Iterator[str]:
-        """Add the metadata and put the file in its place."""
+        """Add the metadata and move the file to its path."""
         assert self._close is not None
         self._close()
         t.graft(self._partial, self._plan.tags)
@@ -507,7 +508,7 @@ class TiffSink:
         yield from ()
 
     def close(self) -> None:
-        """Remove what is not complete."""
+        """Remove the file if it is not complete."""
         if self._close is not None:
             self._close()
         self._partial.unlink(missing_ok=True)

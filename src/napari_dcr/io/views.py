@@ -1,4 +1,4 @@
-"""Arrays that are read or changed when they are asked for: converted colours, turned pictures, planes of files."""
+"""Lazy array views: converted colours, turned pictures, and planes that are read from files."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 TOGETHER = 1 << 20
-"""Pixels that are read together from an array that has no chunks of its own."""
+"""Side in pixels of the blocks in which arrays without chunks are read."""
 
 REGION = 512
-"""Rows and columns that are read at once from a plane of which a part can be read."""
+"""Side in pixels of the blocks in which planes are read that can be read in part."""
 
 
 class Converted:
-    """An array whose windows are read from another one and converted.
+    """View of an array that converts its windows when they are read.
 
     Parameters
     ----------
     array : array
-        Indexed with one slice per axis.
+    Array that is indexed with one slice per axis.
     axis : int or None
-        Of the samples, which are always read together; None if there is none.
+    Axis of the samples, which are always read together; None if there is none.
     count : int
-        Samples after conversion; the axis is added at the end where there was none and
-        there is more than one.
+    Number of samples after conversion.  If it is larger than 1 and the array has no sample
+        axis, one is added at the end.
     dtype : dtype
-        After conversion.
+    Dtype after conversion.
     convert : callable
-        Takes pixels.
+    Converts pixels.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Converted:
         self.ndim = len(shape)
 
     def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        """Read a window; one slice per axis."""
+        """Read a window, given by one slice per axis."""
         outer, samples = list(index), slice(None)
         if self._added:
             samples = outer.pop()
@@ -71,14 +71,14 @@ class Converted:
 
 
 class Guarded:
-    """An array of a file, whose errors are those of one kind that names the file.
+    """View of a file's array that turns errors into a ValueError that names the file.
 
     Parameters
     ----------
     array : array
-        Indexed with one slice per axis.
+    Array that is indexed with one slice per axis.
     guard : callable
-        Returns a context manager within which windows are read.
+    Returns the context manager in which windows are read.
     """
 
     def __init__(self, array: Any, guard: Callable[[], AbstractContextManager[None]]) -> None:
@@ -92,27 +92,27 @@ class Guarded:
             return np.asanyarray(self._array[index])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """Read everything."""
+        """Read the whole array."""
         return np.asarray(self[(slice(None),) * self.ndim], dtype)
 
 
 class Upright:
-    """An array whose y and x axes are turned as an EXIF Orientation asks for.
+    """View of an array that is turned as its EXIF Orientation requires.
 
     Parameters
     ----------
     array : array
-        Indexed with one slice per axis.
+    Array that is indexed with one slice per axis.
     axes : str
-        A letter per axis.
+    One letter per axis.
     orientation : int
-        1 to 8.
+        EXIF Orientation, 1 to 8.
     """
 
     def __init__(self, array: Any, axes: str, orientation: int) -> None:
         self._array = array
         self._y, self._x = axes.index("y"), axes.index("x")
-        # Of the stored picture: turned over in y, in x, and then y and x exchanged.
+        # Order of operations on the stored picture: flip y, flip x, then exchange y and x.
         self._over_y, self._over_x = orientation in (3, 4, 6, 7), orientation in (2, 3, 7, 8)
         self._exchanged = orientation >= 5
         self.dtype, self.ndim = np.dtype(array.dtype), len(array.shape)
@@ -127,7 +127,7 @@ class Upright:
         return tuple(swapped)
 
     def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        """Read a window; one slice per axis."""
+        """Read a window, given by one slice per axis."""
         inner = list(self._swapped(index))
         steps = [slice(None)] * self.ndim
         for axis, over in ((self._y, self._over_y), (self._x, self._over_x)):
@@ -141,7 +141,7 @@ class Upright:
 
 
 def chunks_of(array: Any) -> tuple[int, ...]:
-    """Chunks that an array is best read in: its own, or what lies together in a file."""
+    """Chunks in which an array is read best: its own, or blocks that are contiguous in the file."""
     chunks = getattr(array, "chunks", None)
     if chunks is not None:
         return tuple(int(n) for n in chunks)
@@ -153,25 +153,25 @@ def chunks_of(array: Any) -> tuple[int, ...]:
 
 
 def turned(pixels: NDArray[Any], axes: str, orientation: int) -> NDArray[Any]:
-    """Pixels as an EXIF Orientation asks for them to be shown."""
+    """Turn pixels as an EXIF Orientation requires."""
     return Upright(pixels, axes, orientation)[(slice(None),) * pixels.ndim]
 
 
 class Planes:
-    """An array whose planes are read from a file one by one, when they are asked for.
+    """Lazy array whose planes are read from a file one by one.
 
     Parameters
     ----------
     shape : tuple of int
-        Leading axes, y, x, and one of colours where ``samples`` is more than 1.
+    Lengths of the leading axes, y, x, and of a colour axis if ``samples`` is more than 1.
     dtype : dtype
     read : callable
-        Takes the indices along the leading axes and the rows and columns that are asked for;
-        returns these pixels, masked where the file holds none.
+    Takes the indices along the leading axes and the requested rows and columns; returns
+        these pixels, masked where the file has none.
     samples : int
-        Colours of a pixel.
+    Number of colours of a pixel.
     by_region : bool
-        Whether a part of a plane is read without the rest of it.
+    Whether part of a plane can be read without reading all of it.
     """
 
     def __init__(
@@ -187,11 +187,11 @@ class Planes:
         inner = shape[self.ndim - self._inner :]
         plane = [min(n, REGION) for n in inner] if by_region else list(inner)
         self.chunks = (*([1] * (self.ndim - self._inner)), *plane)
-        # Few of the libraries allow several threads to read a file at once.
+        # Few libraries allow several threads to read a file at the same time.
         self._lock = threading.Lock()
 
     def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        """Read a window; one slice per axis."""
+        """Read a window, given by one slice per axis."""
         outer = self.ndim - self._inner
         spans = [range(*i.indices(n)) for i, n in zip(index, self.shape, strict=True)]
         window = np.ma.empty([len(span) for span in spans], self.dtype)
@@ -202,7 +202,7 @@ class Planes:
                 with self._lock:
                     plane = self._read(where, rows, columns)
             except Exception as error:
-                # The libraries raise exceptions of any kind for a damaged file.
+                # Libraries raise any type of exception for a damaged file.
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise ValueError(f"image: plane {where} cannot be read: {reason}") from error
             colours: tuple[Any, ...] = (slice(None), slice(None), *index[outer + 2 :])
@@ -210,5 +210,5 @@ class Planes:
         return window if np.ma.is_masked(window) else np.ma.getdata(window)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """Read everything."""
+        """Read the whole array."""
         return np.asarray(self[(slice(None),) * self.ndim], dtype)

@@ -1,4 +1,4 @@
-"""``python -m napari_dcr.training CONFIG``: make weights from a config file."""
+"""``python -m napari_dcr.training CONFIG``: train weights from a config file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from napari_dcr.training.microscopy import MicroscopyTrainer
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train, resume where a checkpoint is found, and export when done."""
+    """Train, resuming from a checkpoint if there is one, and export the weights."""
     parser = argparse.ArgumentParser(prog="python -m napari_dcr.training", description=__doc__)
-    parser.add_argument("config", type=Path, help="TOML file, or the name of one shipped here")
+    parser.add_argument("config", type=Path, help="TOML file, or photo or microscopy")
     parser.add_argument(
         "--data", type=Path, default=os.environ.get("NAPARI_DCR_DATA", "data"), help="data folder"
     )
@@ -26,7 +26,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=1, help="loader processes")
     parser.add_argument("--out", type=Path, help="weights file (default: in the run folder)")
     parser.add_argument("--start", type=Path, help="weights file that a new run starts from")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="stop after this many minutes"
+    )
     options = parser.parse_args(arguments)
     path = options.config
     if not path.exists():

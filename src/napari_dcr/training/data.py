@@ -1,4 +1,4 @@
-"""Pairs to train on: crops with the thumbnail of the whole image they come from."""
+"""Training pairs: crops of pictures, with the thumbnail of the whole picture."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def image_files(folder: str | Path, suffixes: Collection[str] = SUFFIXES) -> lis
 def load_radiance(path: Path) -> Pixels:
     """Read a Radiance or OpenEXR picture: (h, w, 3) float32 of linear light.
 
-    What is negative, which colour-space conversions leave, is 0.
+    Negative values, which result from colour-space conversions, become 0.
     """
     if path.suffix.lower() == ".hdr":
         import imagecodecs
@@ -68,7 +68,7 @@ def thumbnail_of(picture: Pixels) -> Tensor:
 
 
 class PhotoPairs(Dataset[dict[str, Tensor]]):
-    """Endless, seeded pairs; item ``i`` is the same on every machine.
+    """Seeded training pairs; item ``i`` is the same on every machine.
 
     Parameters
     ----------
@@ -81,11 +81,11 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
     seed : int
         Seed of the whole series.
     phases : mapping of int to Conditions
-        What shots are drawn from, from which item on; the defaults from item 0.
+        Conditions from which shots are drawn, by the first item that they apply to.
     shares : sequence of float, optional
-        How often each of the files is taken, in any unit; all alike if not given.
+        Relative frequency of each file; equal if not given.
     drawn : float
-        Share of drawings (`napari_dcr.training.forward.graphics`).
+        Share of items that are drawings (`napari_dcr.training.forward.graphics`).
     longest : int
         Photographs are reduced to at most this many pixels a side.
     """
@@ -123,7 +123,7 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
             photograph = np.repeat((photograph @ LUMA)[..., None], 3, -1)
         y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
         x = ((np.arange(width, dtype=np.float32) + 0.5) / width)[None]
-        # The thumbnail sees the whole image; every third pixel is enough for its means.
+        # The thumbnail covers the whole image, and every third pixel is enough for its means.
         coarse, everywhere = photograph[::3, ::3], (y[::3], x[:, ::3])
         scene = Scene(coarse, shot, kind)
         dim = scene.expose(coarse, *everywhere, rng, jpeg=False)
@@ -148,8 +148,8 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
             return draw(rng, height, width).astype(np.float32) / 255, "graphics"
         pixels = self.pictures[int(rng.choice(len(self.pictures), p=self.shares))]
         pixels = self._part(pixels, rng)
-        # Reduced and never enlarged, by filters that leave detail at the pixel's scale:
-        # where only noise is that fine, it is what the network learns to take fine detail for.
+        # Pictures are reduced by sharp filters and never enlarged. Otherwise only noise would have
+        # detail at the scale of a pixel, and the network would learn to remove such detail.
         scale = min(rng.uniform(0.42, 1.0), MOST / min(pixels.shape[:2]))
         height, width = (max(self.crop + 2, round(n * scale)) for n in pixels.shape[:2])
         kind: Kind = "photograph"
@@ -171,7 +171,7 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
         return np.ascontiguousarray(out), kind
 
     def _part(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
-        """From a large picture any part down to 420 pixels, from a small one nearly all of it."""
+        """Random part of a picture: down to 420 pixels a side, nearly all of a small picture."""
         height, width = pixels.shape[:2]
         short = min(height, width)
         least = min(max(420, self.crop + 2) / short, 0.85)
@@ -182,7 +182,7 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
 
 
 def _reduced(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Reduce (h, w, 3) floats, by a filter that does not ring at lamps."""
+    """Reduce (h, w, 3) floats with a filter that does not ring around lamps."""
     planes = (np.ascontiguousarray(p) for p in pixels.transpose(2, 0, 1))
     size = (width, height)
     resized = [PILImage.fromarray(p).resize(size, PILImage.Resampling.BILINEAR) for p in planes]

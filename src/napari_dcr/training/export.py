@@ -1,4 +1,4 @@
-"""From a finished run to a weights file with its card."""
+"""Export of a finished training run to a weights file."""
 
 from __future__ import annotations
 

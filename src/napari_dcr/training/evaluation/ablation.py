@@ -1,8 +1,8 @@
-"""``python -m napari_dcr.training.evaluation.ablation``: what each part of the network is worth.
+"""``python -m napari_dcr.training.evaluation.ablation``: measure what each network part contributes.
 
-Every row is trained on the same pairs, in the same order, for the same small
-number of steps, and scored on the same pictures: real pairs, and photographs
-that were held out of training, taken four stops too dark.
+Every variant is trained on the same pairs, in the same order, for the same small number of steps.
+All are scored on the same pictures: real pairs, and photographs that were held out of training,
+rendered four stops too dark.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from napari_dcr.training.losses import exit_loss
 
 
 class PixelTone(Tone):
-    """A tone whose maps are gains and biases of pixels, not of their blocks' coefficients."""
+    """Tone curve whose maps are gains and biases of pixels instead of block coefficients."""
 
     @staticmethod
     def _change(folded: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class PixelTone(Tone):
 
 
 class PartialCascade(Cascade):
-    """A cascade that makes no use of some of its parts."""
+    """Cascade in which some parts can be disabled."""
 
     curve = grid = transform = True
 
@@ -53,8 +53,8 @@ class PartialCascade(Cascade):
         symmetries: Sequence[int] = SYMMETRIES,
         correlation: Tensor | None = None,
     ) -> Conditioning:
-        """Condition, with what is missing replaced by what says nothing."""
-        whole = super().condition(thumbnail, curvature, symmetries, correlation)
+        """Compute the conditioning, with disabled parts replaced by neutral ones."""
+        whole = super().condition(thumbnail, curvature, symmetries)
         tone = whole.tone if self.curve else _neutral(thumbnail)
         if not self.transform:
             tone = PixelTone(*tone)
@@ -62,7 +62,7 @@ class PartialCascade(Cascade):
 
 
 def _neutral(thumbnail: Tensor) -> Tone:
-    """Give the tone that changes nothing."""
+    """Tone curve that changes nothing."""
     count, channels = thumbnail.shape[:2]
     curve = torch.linspace(0, 1, TABLE_SIZE, device=thumbnail.device).expand(count, -1)
     black = thumbnail.new_zeros(count, channels, 1, 1)
@@ -72,13 +72,12 @@ def _neutral(thumbnail: Tensor) -> Tone:
 
 
 class CascadeTrainer(Trainer):
-    """Train the cascade with some of its parts.
+    """Trainer of a cascade in which some parts are disabled.
 
     Attributes
     ----------
     curve, grid, transform : bool
-        Whether the tone curve and the feature grid of the whole image are used, and the
-        transform of blocks.
+        Whether the tone curve, the feature grid and the transform of blocks are used.
     """
 
     curve = grid = transform = True
@@ -90,13 +89,13 @@ class CascadeTrainer(Trainer):
         return network
 
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
-        """As for the whole network, without the curve's where there is none."""
+        """Losses of the whole network, without that of the curve if the curve is disabled."""
         losses = super().losses(batch, rng)
         return losses if self.curve else {k: v for k, v in losses.items() if k != "curve"}
 
 
 class ClassicTrainer(Trainer):
-    """Train the cascade of 2019, with a loss on its output alone."""
+    """Trainer of the cascade of 2019, with a loss on its final output only."""
 
     SHARES: ClassVar[dict[str, float]] = {"final": 1.0}
 
@@ -113,7 +112,7 @@ class ClassicTrainer(Trainer):
 
 @dataclass(frozen=True)
 class Variant:
-    """A row: a network, how it is trained, and the settings it is scored at."""
+    """Row of the ablation: a network, its training, and the settings to score."""
 
     trainer: type[Trainer]
     detail_dropout: float = 1.0
@@ -139,7 +138,7 @@ VARIANTS = {
 def restore(
     network: nn.Module, picture: metrics.Picture, depth: int, detail: bool
 ) -> metrics.Picture:
-    """Run a network on a whole (h, w, 3) picture, padded to what its strides divide."""
+    """Run a network on a whole (h, w, 3) picture, padded to a multiple of its stride."""
     x = torch.from_numpy(picture.transpose(2, 0, 1).copy()).float()[None] / 255
     height, width = picture.shape[:2]
     padded = F.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate")
@@ -164,14 +163,14 @@ def real_pairs(folder: Path) -> Iterator[tuple[metrics.Picture, metrics.Picture]
 def synthetic_pairs(
     files: list[Path], ev: float = 4.0
 ) -> Iterator[tuple[metrics.Picture, metrics.Picture]]:
-    """Photographs taken ``ev`` stops too dark, seeded by their place in the list."""
+    """Photographs rendered ``ev`` stops too dark, seeded by their position in the list."""
     for seed, path in enumerate(files):
         dim, truth = dim_rendition(load_rgb(path, 640).astype(np.float32) / 255, ev, seed)
         yield metrics.to_8_bits(dim), metrics.to_8_bits(truth)
 
 
 def trained(variant: Variant, config: TrainingConfig, data: Path, run: Path) -> nn.Module:
-    """Train a row, or load it if it is trained already; gives its averaged network."""
+    """Train a variant, or load it if it has been trained before; returns its averaged network."""
     config = dataclasses.replace(config, detail_dropout=variant.detail_dropout)
     parts = {name: getattr(variant, name) for name in ("curve", "grid", "transform")}
     make = type("Row", (variant.trainer,), parts)
@@ -182,7 +181,7 @@ def trained(variant: Variant, config: TrainingConfig, data: Path, run: Path) -> 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train every row that is not trained yet, score all, print the table."""
+    """Train the variants that are not trained yet, score all of them, and print the tables."""
     parser = argparse.ArgumentParser(
         prog="python -m napari_dcr.training.evaluation.ablation", description=__doc__.split("\n")[0]
     )

@@ -1,4 +1,4 @@
-"""How the low-light data sets lie in their folders.
+"""Find the pictures and truths of low-light data sets in their folders.
 
 | layout | folder | pictures | truth |
 |---|---|---|---|
@@ -8,7 +8,7 @@
 | SICE | numbered folders of exposures and ``Label`` | the darkest of each | ``Label`` |
 | single pictures (LIME, DICM, MEF, NPE, VV) | images | all | none |
 
-Upper and lower case in the names of folders do not matter.
+The names of folders may be in upper or lower case.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ class Case:
     Attributes
     ----------
     name : str
-        Of the picture below its data set, such as ``"22.png"``, ``"12/1.JPG"``.
+        Path of the picture relative to its data set, such as ``"22.png"`` or ``"12/1.JPG"``.
     low : Path
+        Path of the dim picture.
     truth : Path or None
+        Path of the reference picture.
     """
 
     name: str
@@ -40,21 +42,21 @@ class Case:
 
 
 def find_cases(folder: str | Path, exposures: int = 1) -> list[Case]:
-    """Find the pictures of a data set, and their truths where there are any.
+    """Find the pictures of a data set, and their truths if it has any.
 
     Parameters
     ----------
     folder : str or Path
-        A data set laid out in one of the ways of this module.
+        Data set in one of the layouts that this module lists.
     exposures : int
-        How many of a SICE scene's exposures are taken, darkest mean luma first.
-        1 and 2 are our reading of the "Cai-1E" and "Cai-2E" of Lu & Zhang 2020,
-        who do not say which exposures these are.
+        Number of exposures to use from each SICE scene, those with the lowest mean luma first.
+        We assume that 1 and 2 are the "Cai-1E" and "Cai-2E" of Lu & Zhang 2020, who do not
+        state which exposures these are.
 
     Raises
     ------
     ValueError
-        If the layout is none of these, a folder is empty, or a picture has no partner.
+        If the layout is unknown, a folder is empty, or a picture has no partner.
     """
     if exposures < 1:
         raise ValueError(f"exposures: got {exposures}; allowed are integers from 1")
@@ -93,12 +95,12 @@ def _filled(folder: Path) -> list[Path]:
 def _pairs(low: Path, high: Path) -> list[Case]:
     lows, truths = _filled(low), _filled(high)
     found = partners(lows, truths, high)
-    partners(truths, lows, low)  # a truth that is left over means that a part of the set is missing
+    partners(truths, lows, low)  # a truth without a picture means that files are missing
     return [Case(a.name, a, b) for a, b in zip(lows, found, strict=True)]
 
 
 def _exposures(folder: Path, label: Path, count: int) -> list[Case]:
-    """SICE: folder ``12`` holds the exposures of the scene whose truth is ``Label/12.*``."""
+    """Find the cases of SICE: ``12/`` holds the exposures of the scene with truth ``Label/12.*``."""
     scenes = [path for path in sorted(folder.iterdir()) if path.is_dir() and path != label]
     if not scenes:
         raise ValueError(f"folder: {folder} has no folders of exposures beside {label.name}")
@@ -113,17 +115,17 @@ def _exposures(folder: Path, label: Path, count: int) -> list[Case]:
 
 
 def _mean_luma(path: Path) -> float:
-    # An eighth of SICE's 6000 pixels is enough to tell exposures apart.
+    # An eighth of SICE's 6000 pixels is enough to rank exposures.
     return float((load_rgb(path, 640) @ LUMA).mean())
 
 
 def partners(wanted: Sequence[Path], candidates: Sequence[Path], folder: Path) -> list[Path]:
-    """Find the partner of each of ``wanted`` among files of another folder.
+    """Find the partner of each of ``wanted`` among the files of another folder.
 
-    By equal names; else by names without their suffix; else by the last number
-    in the name (``low00690.png`` and ``normal00690.png``, ``1.bmp`` and
-    ``LIME01_Ours.png``).  One rule has to serve the whole folder, with every
-    name found once.
+    Files are matched by equal names, otherwise by names without suffix, otherwise by the last
+    number in the name (``low00690.png`` and ``normal00690.png``, ``1.bmp`` and
+    ``LIME01_Ours.png``).  The same rule must apply to the whole folder, with exactly one partner
+    for each name.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """``python -m napari_dcr.training.evaluation.evaluate``: score weights, and other methods' pictures.
 
 The folder is a data set in one of the layouts of `napari_dcr.training.evaluation.datasets`,
-with truths or without.  A row for the input, for every model and setting, and
-for every folder of ready-made pictures; all by the same functions.
+with or without truths.  The table has a row for the input, for every model and setting, and for
+every folder of another method's results; the same functions score all of them.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from napari_dcr.training.evaluation.datasets import Case, find_cases, partners
 from napari_dcr.training.evaluation.niqe import niqe
 
 Method = Callable[[metrics.Picture, Case], metrics.Picture]
-"""From a dim picture, and where it lies, to a result of the same shape."""
+"""Function of a dim picture and its case that returns a result of the same shape."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A metric's place in tables: title, decimals, whether a plus sign is written."""
+    """Format of a metric in tables: title, number of decimals, and whether to write a plus sign."""
 
     title: str
     decimals: int
     signed: bool = False
 
     def text(self, value: float) -> str:
-        """Write a value; a dash where the metric is not defined for a picture."""
+        """Format a value; a dash if the metric is not defined for a picture."""
         return "-" if np.isnan(value) else f"{value:{'+' * self.signed}.{self.decimals}f}"
 
 
@@ -62,7 +62,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Score:
-    """What one method reached on one picture; values by the keys of `COLUMNS`."""
+    """Scores of one method on one picture, by the keys of `COLUMNS`."""
 
     method: str
     image: str
@@ -83,14 +83,14 @@ AGAINST_TRUTH: dict[str, Callable[[metrics.Picture, metrics.Picture], float]] = 
 
 
 def against_truth(result: metrics.Picture, truth: metrics.Picture) -> dict[str, float]:
-    """All metrics that need a truth; NaN where a picture is too small for one."""
+    """Compute all metrics that need a truth; NaN if the picture is too small for a metric."""
     return {key: _defined(metric, result, truth) for key, metric in AGAINST_TRUTH.items()}
 
 
 def score(
     result: metrics.Picture, low: metrics.Picture, truth: metrics.Picture | None
 ) -> dict[str, float]:
-    """All metrics that a picture has; NaN where it is too small for one."""
+    """Compute all metrics of a picture; NaN if it is too small for a metric."""
     return {
         **({} if truth is None else against_truth(result, truth)),
         "niqe": _defined(niqe, result),
@@ -103,12 +103,12 @@ def score(
 def _defined(metric: Callable[..., float], *pictures: metrics.Picture) -> float:
     try:
         return metric(*pictures)
-    except ValueError:  # a picture too small
+    except ValueError:  # the picture is too small
         return float("nan")
 
 
 def cascade(model: str | Path, depth: int, detail: bool, device: str = "auto") -> Method:
-    """Enhancing with a model, in the exact precision."""
+    """Method that enhances with a model in fp32."""
     enhance = functools.partial(
         napari_dcr.enhance, model=model, depth=depth, detail=detail, device=device, precision="fp32"
     )
@@ -121,7 +121,7 @@ def cascades(
     details: Sequence[bool] = (True,),
     device: str = "auto",
 ) -> dict[str, Method]:
-    """Methods by name for a model's depths (the full one if not given) and detail settings."""
+    """Methods by name for depths (full depth if not given) and detail settings of a model."""
     stages = weights.load(model).network.stages
     depths = [stages] if depths is None else depths
     too_deep = [depth for depth in depths if not 0 <= depth <= stages]
@@ -143,25 +143,26 @@ def setting(name: str, depth: int, detail: bool) -> str:
 
 
 def ready_made(folder: Path, cases: Sequence[Case], shrink: int = 1) -> Method:
-    """Pictures that another method made, found by the rules of `partners`.
+    """Method that returns pictures which another method made, found by `partners`.
 
     Raises
     ------
     ValueError
-        If one is missing; when it is asked for, if it has another shape than its input.
+        If a picture is missing; when the method is called, if a picture does not have the shape
+        of its input.
     """
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for parent in sorted({Path(case.name).parent for case in cases}):
         wanted = [Path(case.name) for case in cases if Path(case.name).parent == parent]
         files = image_files(folder / parent) if (folder / parent).is_dir() else []
         names = [str(name) for name in wanted]
-        found |= zip(names, partners(wanted, files, folder / parent), strict=True)
+        paths |= zip(names, partners(wanted, files, folder / parent), strict=True)
 
     def method(low: metrics.Picture, case: Case) -> metrics.Picture:
-        result = load(found[str(Path(case.name))], shrink)
+        result = load(paths[str(Path(case.name))], shrink)
         if result.shape != low.shape:
             raise ValueError(
-                f"compare: {found[str(Path(case.name))]} has shape {result.shape}; its input has {low.shape}"
+                f"compare: {paths[str(Path(case.name))]} has shape {result.shape}; its input has {low.shape}"
             )
         return result
 
@@ -181,7 +182,7 @@ def evaluate(cases: Iterable[Case], methods: dict[str, Method], shrink: int = 1)
     Raises
     ------
     ValueError
-        If a truth has another shape than its picture.
+        If a truth does not have the shape of its picture.
     """
     methods = {"input": lambda low, _: low, **methods}
     for case in cases:
@@ -198,17 +199,17 @@ def evaluate(cases: Iterable[Case], methods: dict[str, Method], shrink: int = 1)
 def contact_sheet(
     cases: Iterable[Case], methods: dict[str, Method], shrink: int = 1, height: int = 300
 ) -> PILImage.Image:
-    """Place results side by side: a row for each picture, a titled column for each method.
+    """Make a sheet with one row for each picture and one titled column for each method.
 
     Parameters
     ----------
     cases : iterable of Case
     methods : dict of str to Method
-        In the order of the columns, between the input and the truth, where there is one.
+        Methods in the order of their columns, between the input and the truth.
     shrink : int
         See `load`.
     height : int
-        Of a picture on the sheet, in pixels.
+        Height of a picture on the sheet, in pixels.
     """
     methods = {"input": lambda low, _: low, **methods}
     rows, titles = [], list(methods)
@@ -234,9 +235,9 @@ def contact_sheet(
 
 
 def table(scores: Sequence[Score]) -> str:
-    """Means over the images as a Markdown table, a row for each method.
+    """Format the means over all images as a Markdown table with one row for each method.
 
-    A metric that is not defined for one of the pictures has no mean.
+    A metric that is not defined for every picture has no mean.
     """
     keys = [key for key in COLUMNS if key in scores[0].values]
     rows = []
@@ -248,13 +249,13 @@ def table(scores: Sequence[Score]) -> str:
 
 
 def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a Markdown table."""
+    """Format a Markdown table."""
     lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, str | float]]) -> None:
-    """Write rows with the same keys."""
+    """Write rows with the same keys to a CSV file."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()

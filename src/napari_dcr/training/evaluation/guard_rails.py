@@ -329,7 +329,7 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     if not wanted:
         parser.error(
-            "nothing to measure: give --wellit, --dim, --colours, --clean, --slider or --drawn"
+            "nothing to measure: pass --wellit, --dim, --colours, --clean, --slider or --drawn"
         )
     try:
         findings = [check(enhance, folder) for check, folder in wanted]

@@ -1,7 +1,7 @@
-"""Adherent cells in culture under a microscope, what most fluorescence images show.
+"""Synthetic adherent cells in culture under a microscope, as in most fluorescence images.
 
-Flat and wide, with threads along a common flow, winding mitochondria around the nucleus,
-membranes that stand up at the outline, vesicles, and dye that has bound nowhere.
+The cells are flat and wide, with fibres along a common direction, winding mitochondria around the
+nucleus, membranes that rise at the outline, vesicles, and unbound dye.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from napari_dcr.training.forward.structures import (
 
 
 class Cell:
-    """An adherent cell in culture, larger than the field or not, flat but for its nucleus.
+    """Adherent cell in culture, flat except for its nucleus; it may be larger than the field.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class Cell:
         thin = self._threads(count, steps, likely, rng.uniform(0.06, 0.3), rng.uniform(0, 0.5), rng)
         width = rng.uniform(0.7, 2.2)
         thick = ndimage.gaussian_filter(thin, width)
-        # Threads are full: they do not grow brighter where many are drawn over each other.
+        # Saturate, so that threads do not become brighter where many of them overlap.
         level = float(np.quantile(thick[thick > 1e-3 * thick.max()], 0.5)) if thick.any() else 1.0
         return (thick / (thick + rng.uniform(1, 6) * level)).astype(np.float32)
 
@@ -113,7 +113,7 @@ class Cell:
         return splat(self.shape, y, x, weight)
 
     def membrane(self, rng: Rng) -> Scene:
-        """The outline where it stands up, ruffles beside it, and folds on top."""
+        """Membrane: the raised outline, ruffles beside it, and folds on top."""
         width = rng.uniform(1, 6)
         rim = np.exp(-((self.edge / width) ** 2))
         rim = rim * np.exp(rng.uniform(0.5, 1.5) * fractal(self.shape, 2, rng))
@@ -122,14 +122,14 @@ class Cell:
         return ((rim + folds * self.inside) / 3).astype(np.float32)
 
     def vesicles(self, rng: Rng) -> Scene:
-        """Spots all over the cell, few or so many that they make a grain."""
+        """Vesicles: spots all over the cell, from a few to so many that they look like grain."""
         count = int(np.exp(rng.uniform(np.log(30), np.log(20000))))
         y, x = self.places(count, self.thickness * (1 - 0.7 * self.nucleus), rng)
         spots = splat(self.shape, y, x, rng.lognormal(0, rng.uniform(0.1, 1), count))
         return ndimage.gaussian_filter(spots, rng.uniform(0.3, 1.5))
 
     def cytosol(self, rng: Rng) -> Scene:
-        """What fills the cell; the nucleus is brighter or darker."""
+        """Cytosol that fills the cell, with a brighter or darker nucleus."""
         grain = np.exp(rng.uniform(0, 0.35) * fractal(self.shape, rng.uniform(0.9, 1.8), rng))
         nucleus = 1 + rng.uniform(-0.8, 0.8) * self.nucleus
         return (self.thickness * grain * nucleus).astype(np.float32)

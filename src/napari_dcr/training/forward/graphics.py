@@ -63,7 +63,7 @@ def _page(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float
 
 
 def _slide(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
-    """Figures of any colour on a white or black ground."""
+    """Draw figures of any colour on a white or black background."""
     ground = rng.uniform(240, 256) if rng.random() < 0.7 else rng.uniform(0, 16)
     picture = PILImage.fromarray(np.uint8(np.clip(_even(ground, height, width), 0, 255)))
     pen = ImageDraw.Draw(picture)
@@ -78,7 +78,7 @@ def _slide(rng: np.random.Generator, height: int, width: int) -> NDArray[np.floa
 
 
 def _mask(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
-    """Two levels, mostly black and white."""
+    """Draw a mask of two levels, mostly black and white."""
     blobs = ndimage.gaussian_filter(rng.standard_normal((height, width)), rng.uniform(2, 24))
     inside = blobs > np.quantile(blobs, rng.uniform(0.15, 0.92))
     low, high = (0, 255) if rng.random() < 0.7 else (rng.uniform(0, 60), rng.uniform(180, 256))
@@ -86,7 +86,7 @@ def _mask(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float
 
 
 def _specimen(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
-    """Faint structures on an even bright ground: phase contrast, brightfield."""
+    """Draw faint structures on an even bright background, as in phase contrast and brightfield."""
     structure = ndimage.gaussian_filter(rng.standard_normal((height, width)), rng.uniform(1, 8))
     structure *= rng.uniform(4, 25) / structure.std()
     return np.repeat((rng.uniform(110, 235) + structure)[..., None], 3, -1)

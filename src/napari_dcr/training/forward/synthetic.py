@@ -1,4 +1,4 @@
-"""Seeded dim renditions of clean photographs: a test set that anyone can make again."""
+"""Seeded dim renditions of clean photographs, as a reproducible test set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_dcr.training.forward.camera import LightField, Scene, Shot
 
 
 def dim_rendition(photograph: Pixels, ev: float, seed: int) -> tuple[Pixels, Pixels]:
-    """Take a photograph ``ev`` stops too dark, under even light.
+    """Render a photograph ``ev`` stops too dark, under even light.
 
     Parameters
     ----------
@@ -20,27 +20,28 @@ def dim_rendition(photograph: Pixels, ev: float, seed: int) -> tuple[Pixels, Pix
     ev : float
         Stops below a normal exposure.
     seed : int
-        Of everything random.
+        Seed of all random numbers.
 
     Returns
     -------
     dim, print : ndarray, shape (h, w, 3)
-        The 8-bit camera picture, and what a good photographer would print, in [0, 1].
+        The 8-bit camera picture and its target print, in [0, 1].
     """
     scene, place, rng = _evenly_lit(photograph, ev, seed)
     return scene.expose(photograph, *place, rng), scene.print(photograph, *place)
 
 
 def dim_stack(photograph: Pixels, ev: float, seed: int, frames: int) -> Pixels:
-    """Take the picture of `dim_rendition` again and again: only the noise differs.
+    """Render the picture of `dim_rendition` several times, with different noise.
 
-    Rows and columns have no noise of their own, which would change the mean of a frame.
+    There is no row or column noise, because it would change the mean of a frame.
 
     Parameters
     ----------
     photograph, ev, seed
         See `dim_rendition`.
     frames : int
+        Number of renditions.
 
     Returns
     -------
@@ -55,7 +56,7 @@ def dim_stack(photograph: Pixels, ev: float, seed: int, frames: int) -> Pixels:
 def _evenly_lit(
     photograph: Pixels, ev: float, seed: int
 ) -> tuple[Scene, tuple[Pixels, Pixels], np.random.Generator]:
-    """Set up scene, relative positions of its pixels, and what its noise is drawn from."""
+    """Set up the scene, the relative positions of its pixels, and the random generator."""
     rng = np.random.default_rng(seed)
     even = LightField("even", 0.0, (0.5, 0.5), 1.0, 0.0)
     shot = dataclasses.replace(
