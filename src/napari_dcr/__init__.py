@@ -1,4 +1,4 @@
-"""Brighten and clean low-light images with the Deep Cascade Residual CNN.
+"""Brighten and denoise low-light images with the Deep Cascade Residual CNN.
 
 Examples
 --------
@@ -67,7 +67,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Torch takes seconds to import and napari reads this module at its start.
+    # Importing torch takes seconds, and napari imports this module when it starts.
     if name not in _HOMES:
         raise AttributeError(f"module 'napari_dcr' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""A batch: image files that are enhanced one after the other, for the shell and the window."""
+"""Batches: enhance image files one after the other, for the shell and the window."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from napari_dcr.network import weights
 
 @dataclass(frozen=True)
 class Started:
-    """An image is opened."""
+    """Event: the batch starts to enhance an image."""
 
     job: Job
 
 
 @dataclass(frozen=True)
 class Stepped:
-    """An image has come a step further."""
+    """Event: progress of an image."""
 
     job: Job
     progress: Progress
@@ -39,7 +39,7 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Finished:
-    """An image has its result."""
+    """Event: an image has been enhanced."""
 
     job: Job
     enhancement: Enhancement
@@ -47,7 +47,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """An image could not be enhanced; those after it are."""
+    """Event: an image could not be enhanced; the images after it still are."""
 
     job: Job
     error: Exception
@@ -57,44 +57,44 @@ Event = Started | Stepped | Finished | Failed
 
 
 class Batch:
-    """Image files to enhance, and where their results go.
+    """Image files to enhance, and the paths of their results.
 
     Parameters
     ----------
     inputs : sequence of str
         Paths of files, folders and zarr images.
     output : str
-        Path of a file for one image, else of a folder.
+    Path of a file for one image, or of a folder.
     options : Options
     residual, uncertainty : str, optional
-        Path of a ``.tif`` for one image, else of a folder, to write these to.
+    Path of a ``.tif`` for one image, or of a folder, to write these results to.
     report : str, optional
-        Path of a ``.json`` that says what became of every image.
+    Path of a ``.json`` file for the records of all images.
     overwrite : bool
-        Whether files that exist may be replaced.
+    Whether existing files may be replaced.
     resume : bool
-        Whether to continue results in a zarr that were not completed.
+    Whether to resume interrupted results in a zarr.
     scene : int or str, optional
-        Which image of files that hold several.
+    Image to use from files that hold several.
     as_one : str, optional
-        Axis along which all images are joined to one recording; each by itself if None.
+    Axis along which all images are joined to one recording; None enhances each separately.
 
     Attributes
     ----------
     jobs : list of Job
         All images that will be enhanced.
     left_out : list of LeftOut
-        Files that were found and will not be.
+    Files that were found but will not be enhanced.
     entries : list of dict
-        What became of the images so far, in plain values.
+    Record or error of each processed image, as plain values.
     failed : int
-        How many of them failed.
+    Number of images that failed.
 
     Raises
     ------
     ValueError
-        If an argument does not fit, or an output would overwrite what it must not; before
-        any image is read.
+    If an argument is not allowed, or an output would overwrite a file; raised before any image
+        is read.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Batch:
         self._check_model()
 
     def _check_outputs(self, overwrite: bool) -> None:
-        """Check all that will be written against all that is read, and against each other."""
+        """Check that no output overwrites an input or another output."""
         outputs = [
             Output(target, "OUT", f"the result of {source}")
             for job in self.jobs
@@ -156,7 +156,7 @@ class Batch:
         check_outputs(outputs, inputs + [p for p in given if p.is_file()], overwrite, self._resume)
 
     def _check_model(self) -> None:
-        """Check what only the model and the device can tell."""
+        """Check the options that depend on the model and the device."""
         model = weights.load(self._options.model)
         depth_of(self._options, model)
         find_device(self._options.device)
@@ -168,7 +168,7 @@ class Batch:
                 )
 
     def steps(self) -> Generator[Event, None, None]:
-        """Enhance the images one by one; the report is written at the end, however it comes."""
+        """Enhance the images one by one, then write the report, also after failures."""
         with self._reported():
             for job in self.jobs:
                 yield Started(job)
@@ -185,7 +185,7 @@ class Batch:
                 del done
 
     def is_incomplete(self, job: Job) -> bool:
-        """Whether an image that is not finished has a zarr that can be continued."""
+        """Whether an unfinished image has a zarr that can be resumed."""
         return not job.targets and formats.is_in_zarr(job.target) and job.target.exists()
 
     def _enhance(self, job: Job) -> Generator[Stepped, None, Enhancement]:
@@ -212,7 +212,7 @@ class Batch:
         return any(formats.is_large(path, len(sources)) for path in sources)
 
     def _open(self, job: Job, out: Any) -> tuple[Opened, Options]:
-        """Open an image or a recording, of which each file has the axes that are given."""
+        """Open an image, or several files as a recording, with the given axes."""
         if not job.sources:
             return formats.open_image(job.source, out, self._scene), self._options
         axes = self._options.axes
@@ -252,10 +252,10 @@ class Batch:
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
-        """Context manager that writes what became of every image, unless it is interrupted."""
+        """Context manager that writes the report, unless the batch is interrupted."""
         yield
         if self._report is not None:
-            place = self._report.resolve()  # of a link, the file that it points to is replaced
+            place = self._report.resolve()  # replace the target of a symbolic link, not the link
             with _folder_of(place), replaced_when_complete(place) as partial:
                 partial.write_text(json.dumps(self.entries, indent=1) + "\n", "utf-8")
 
@@ -263,7 +263,7 @@ class Batch:
 def _told(
     job: Job, steps: Generator[Progress, None, Enhancement]
 ) -> Generator[Stepped, None, Enhancement]:
-    """The steps of an image, as those of a batch."""
+    """Convert the steps of an image to those of a batch."""
     try:
         while True:
             try:
@@ -277,12 +277,12 @@ def _told(
 
 
 def _output_file(given: str, argument: str, suffixes: tuple[str, ...]) -> Path:
-    """The path of a further output: a file with one of some suffixes, or a folder if there are none.
+    """Path of a further output: a file with one of the suffixes, or a folder without suffixes.
 
     Raises
     ------
     ValueError
-        If its suffix is another one.
+    If the path has another suffix.
     """
     path = formats.local_path(given, argument)
     if suffixes and path.suffix.lower() not in suffixes:
@@ -293,13 +293,13 @@ def _output_file(given: str, argument: str, suffixes: tuple[str, ...]) -> Path:
 
 
 def _paths(job: Job, outputs: dict[str, tuple[Path, ...]]) -> dict[str, Any]:
-    """Paths as a record has them: one by itself, several as a list."""
+    """Paths in the form of a record: a single one as text, several as a list."""
     paths = {"input": job.sources or (job.source,), **outputs}
     return {k: str(v[0]) if len(v) == 1 else [str(p) for p in v] for k, v in paths.items()}
 
 
 def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    """A record as JSON writes it: numbers that are not finite become null."""
+    """Convert a record for JSON: numbers that are not finite become null."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
@@ -323,5 +323,5 @@ def _folder_of(target: Path) -> Iterator[None]:
         yield
     finally:
         for folder in missing:
-            with suppress(OSError):  # not empty
+            with suppress(OSError):  # the folder is not empty
                 folder.rmdir()

@@ -22,15 +22,15 @@ EXAMPLES = """examples:
 def parser(
     commands_by_name: Mapping[str, Callable[[argparse.Namespace], int]],
 ) -> argparse.ArgumentParser:
-    """Make the parser of the command line.
+    """Create the parser of the command line.
 
     Parameters
     ----------
     commands_by_name : mapping
-        What each command runs; a result of the parser has it as ``run``.
+    Function of each command; the parsed arguments hold it as ``run``.
     """
     parser = argparse.ArgumentParser(
-        prog="napari-dcr", description="Brighten and clean low-light images."
+        prog="napari-dcr", description="Brighten and denoise low-light images."
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -22,7 +22,7 @@ from napari_dcr.version import __version__
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end."""
+    """The process has received SIGTERM."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: int = options.run(options)
             sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has gone; nothing may be written to it at exit either.
+        # The reader has closed the pipe, so nothing may be written to it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
     except (ValueError, TypeError, OSError, MemoryError) as error:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Context manager within which SIGINT and SIGTERM raise, once: cleaning up is not interrupted."""
+    """Context manager in which the first SIGINT or SIGTERM raises; cleaning up is not interrupted."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -64,7 +64,7 @@ def _stopped_by_signals() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    # Shells let what they start in the background ignore SIGINT; that is left so.
+    # Shells make background processes ignore SIGINT, which is respected here.
     asked = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
     before = {s: signal.getsignal(s) for s in asked}
     for each in asked:

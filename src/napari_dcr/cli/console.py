@@ -1,4 +1,4 @@
-"""What the shell shows of a run: progress, a line for each file, warnings, records."""
+"""Output of the shell command: progress, a line for each file, warnings and records."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from napari_dcr.engine.result import Progress
 from napari_dcr.io.jobs import Job
 
 LINE_AFTER = 30.0
-"""Seconds between two lines of progress where there is no terminal."""
+"""Seconds between two lines of progress without a terminal."""
 
 
 class Console:
-    """Shows the steps of a batch on standard error; to be used as a context manager.
+    """Context manager that shows the steps of a batch on standard error.
 
-    A terminal has progress bars. A log has a plain line every 30 seconds.
+    A terminal shows progress bars, a log gets a plain line every 30 seconds.
 
     Parameters
     ----------
@@ -98,25 +98,25 @@ class Console:
         _say(str(event.error) if len(self._batch.jobs) == 1 else f"{name}: {reason}")
 
     def _show_failures(self) -> None:
-        """Say at the end, where it is seen, which files failed and why."""
+        """List the failed files with their reasons at the end of the output."""
         _say(f"{len(self._failures)} of {len(self._batch.jobs)} files failed:")
         width = max(len(name) for name, _ in self._failures)
         for name, reason in self._failures:
             print(f"  {name:{width}}  {reason}", file=sys.stderr)
 
     def _tell_if_incomplete(self) -> None:
-        """Say how to continue a zarr that was not completed."""
+        """Print how to resume an incomplete zarr."""
         if self._job is not None and self._batch.is_incomplete(self._job):
             _say(f"{short(self._job.target)} is not complete; --resume continues it")
 
 
 class ProgressLines:
-    """Shows how far an image is by a line now and then, for logs.
+    """Prints the progress of an image as occasional lines, for logs.
 
     Parameters
     ----------
     name : str
-        Of the image.
+    Name of the image.
     """
 
     def __init__(self, name: str) -> None:
@@ -124,7 +124,7 @@ class ProgressLines:
         self._started = self._shown = time.monotonic()
 
     def __call__(self, step: Progress) -> None:
-        """Show a step, if the last line was long ago."""
+        """Print a step if the interval since the last line has passed."""
         now = time.monotonic()
         if now - self._shown < LINE_AFTER:
             return
@@ -148,11 +148,11 @@ def show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int,
     file: TextIO | None = None, line: str | None = None,
 ) -> None:  # fmt: skip
-    """Show a warning in the form of the errors."""
+    """Print a warning in the format of error messages."""
     _say(f"warning: {message}")
 
 
 def short(path: Path) -> str:
-    """A path as it is shown: from the working folder on, if it lies in it."""
+    """Path for display: relative to the working directory if it is inside it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,1 +1,1 @@
-"""napari's side: the widget, layers in and out, sample data."""
+"""The napari plugin: the widget, its commands, result layers and sample data."""

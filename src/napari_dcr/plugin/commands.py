@@ -17,7 +17,7 @@ TITLE = "Enhance a low-light image"
 
 
 def open_widget(viewer: Viewer) -> EnhanceWidget:
-    """Return the docked widget of a viewer; it is docked if it is not."""
+    """Return the widget of a viewer, and dock it if necessary."""
     from napari_dcr.plugin.widget import EnhanceWidget
 
     widget = EnhanceWidget.of(viewer)
@@ -37,7 +37,7 @@ def open_command() -> None:
 
 
 def run() -> None:
-    """Run the widget as it is set."""
+    """Run with the widget's settings."""
     viewer = current_viewer()
     if viewer is not None:
         open_widget(viewer).ask_and_start()
@@ -65,7 +65,7 @@ def _existing() -> EnhanceWidget | None:
 
 
 def enhance_again() -> None:
-    """Enhance the selected layers as the widget is set, as it was last time."""
+    """Enhance the selected layers with the widget's settings, which are those of the last time."""
     _enhance(None)
 
 

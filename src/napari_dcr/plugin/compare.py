@@ -1,4 +1,4 @@
-"""Before and after in one place, at the same contrast limits."""
+"""Comparison of source and result in one place, with the same contrast limits."""
 
 from __future__ import annotations
 
@@ -27,29 +27,28 @@ if TYPE_CHECKING:
 
 
 LINE = "#ffd54a"
-"""Colour of the line around the image before: seen on dark and on bright."""
+"""Colour of the frame around the source, which is visible on dark and on bright images."""
 
 REACH = 8
-"""Pixels of the screen within which the divider is taken hold of."""
+"""Distance in screen pixels within which the divider can be dragged."""
 
 
 class Comparison:
-    """Shows the source over its result, up to a line that can be moved.
+    """Shows the source over the left part of its result, up to a divider that can be dragged.
 
-    The source layer is not touched: a layer of its own shows the same array
-    (no copy), in the result's contrast limits.  Automatic limits would make a
-    dim image look like its enhancement.
+    The source layer is not changed.  A second layer shows its array, without a copy, in the contrast
+    limits of the result, because automatic limits would make a dim image look like its enhancement.
 
     Parameters
     ----------
     viewer : Viewer
     helpers : HelperLayers
-        Of that viewer.
+    Temporary layers of the viewer.
 
     Attributes
     ----------
     dragged : Signal(float)
-        Share of the width that the divider was dragged to in the canvas.
+    Emitted with the share of the width to which the divider was dragged.
     """
 
     dragged = Signal(float)
@@ -63,7 +62,7 @@ class Comparison:
 
     @property
     def layer(self) -> Image | None:
-        """The layer that shows the source, while there is one."""
+        """Layer that shows the source, or None."""
         return self._before
 
     def show(self, source: Image, result: Image, share: float) -> None:
@@ -74,7 +73,7 @@ class Comparison:
         if pixels is None:
             self.hide()
             return
-        if self._before not in self._viewer.layers:  # deleted by hand
+        if self._before not in self._viewer.layers:  # the user has deleted it
             self._before = None
         before = self._before
         if source is not self._source or (
@@ -91,7 +90,7 @@ class Comparison:
                 state["contrast_limits"] = matching_limits(record, result.contrast_limits)
             state["name"] = f"{source.name} [before]"
             self._before = before = self._helpers.add(pixels, state, "before")
-            # Its right side is the divider.
+            # The right side of the frame is the divider.
             before.bounding_box.points = False
             before.bounding_box.line_thickness = 1.5
             before.bounding_box.line_color = LINE
@@ -108,7 +107,7 @@ class Comparison:
             layers.move(layers.index(before), len(layers))
 
     def hide(self) -> None:
-        """Take the source away again."""
+        """Remove the layer that shows the source."""
         self._follow(None)
         callbacks = self._viewer.mouse_drag_callbacks
         if self._drag in callbacks:
@@ -117,7 +116,7 @@ class Comparison:
         self._helpers.remove(before)
 
     def _drag(self, viewer: Viewer, event: Any) -> Generator[None, None, None]:
-        """Move the divider with the mouse when it was pressed on it."""
+        """Move the divider with the mouse if the button was pressed on it."""
         result, share = self._result, self._share_at(event.position)
         if result is None or share is None or viewer.dims.ndisplay != 2:
             return
@@ -139,7 +138,7 @@ class Comparison:
             camera.mouse_pan = pan
 
     def _share_at(self, position: Any) -> float | None:
-        """Share of the result's width that is left of a position of the viewer."""
+        """Share of the result's width to the left of a position in the viewer."""
         result = self._result
         if result is None:
             return None
@@ -151,7 +150,7 @@ class Comparison:
         return (place + 0.5) / layer_shape(result)[axis]
 
     def _follow(self, result: Image | None) -> None:
-        """Keep to the contrast limits of another result."""
+        """Follow the contrast limits of another result."""
         if self._result is not None:
             self._result.events.contrast_limits.disconnect(self._share_limits)
         if result is not None:
@@ -168,12 +167,12 @@ class Comparison:
 
 
 def _region(record: dict[str, Any]) -> Region | None:
-    """The part of its source that a result was made from; None for all of it."""
+    """Region of the source that a result was computed from; None for all of it."""
     return tuple(slice(*span) for span in record["region"]) if "region" in record else None
 
 
 def _left_part(source: Image, record: dict[str, Any], share: float) -> Any:
-    """The left ``share`` of what a result was made from, or None if that is nothing."""
+    """Left ``share`` of the source region of a result, or None if it is empty."""
     axis = record["axes"].index("x")
     part = _region(record)
     levels = layer_levels(source) if part is None else [layer_pixels(source)]
@@ -184,7 +183,7 @@ def _left_part(source: Image, record: dict[str, Any], share: float) -> Any:
         return None
     shown = []
     for level in levels:
-        # Of coarser levels the same part; one pixel at least.
+        # Take the same part of coarser levels, at least one pixel.
         zoom = level.shape[axis] / levels[0].shape[axis]
         region[axis] = slice(start, start + max(1, round(width * zoom)))
         whole = [slice(None)] * len(region) if part is None else region

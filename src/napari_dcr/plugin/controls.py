@@ -1,4 +1,4 @@
-"""The controls: what to enhance and how, in the order of thought."""
+"""The controls of the widget: what to enhance, and how."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ PERSISTED = (
     "depth", "detail", "strength", "exposure", "denoise", "colour_alike", "denoise_colour",
     "saturation",
 )  # fmt: skip
-"""What is remembered per model."""
+"""Names of the controls whose values are remembered for each model."""
 
 
 class Controls:
-    """Everything that is chosen before a run.
+    """All settings of a run.
 
     Parameters
     ----------
     images : callable
         Returns the layers that can be enhanced.
     viewer_labels : callable
-        Returns what the viewer's sliders are called.
+    Returns the axis labels of the viewer's sliders.
 
     Attributes
     ----------
     native : QWidget
-        With a row for each of them.
+    Widget with one row for each control.
     """
 
     def __init__(
@@ -277,7 +277,7 @@ class Controls:
 
     @property
     def settings(self) -> list[Widget]:
-        """Controls that say how, not where: what a preview follows."""
+        """Controls that determine the enhancement but not the region; the preview follows them."""
         return [
             self.axes, self.model, self.weights, self.depth, self.detail, self.strength,
             self.exposure, self.denoise, self.colour_alike, self.denoise_colour, self.saturation,
@@ -287,33 +287,33 @@ class Controls:
 
     @property
     def chosen_model(self) -> str:
-        """What ``model=`` takes."""
+        """Value of the option ``model``."""
         return str(self.weights.value) if self.model.value == OWN_FILE else self.model.value
 
     @property
     def chosen_defects(self) -> str:
-        """What ``defects=`` takes."""
+        """Value of the option ``defects``."""
         own = self.defects.value == OWN_FILE
         return str(self.defects_file.value) if own else self.defects.value
 
     @property
     def chosen_noise(self) -> Any:
-        """What ``noise=`` takes."""
+        """Value of the option ``noise``."""
         text = self.noise.value.strip()
         return parse_noise(text) if text and self.noise.enabled else None
 
     @property
     def chosen_folder(self) -> Path | None:
-        """Where results of whole layers are written; None keeps them in memory."""
+        """Folder that results of whole layers are written to; None keeps them in memory."""
         return self.folder.value if self.folder.enabled else None
 
     def options(self, layer: Image) -> Options:
-        """What the controls say, for a layer.
+        """Options for a layer from the values of the controls.
 
         Raises
         ------
         ValueError
-            If they say something that cannot be.
+        If the values of the controls are not allowed.
         """
         axes = self.axes_of(layer).letters
         input_range: Any = self.input_range.value
@@ -342,12 +342,12 @@ class Controls:
         )
 
     def offer(self, devices: dict[str, str], stages: int) -> None:
-        """Fill in what only PyTorch can tell.
+        """Set the choices that require PyTorch.
 
         Parameters
         ----------
         devices : dict of str
-            What they are, by name; the one that "auto" takes first.
+        Description of each device by name; the device that "auto" selects comes first.
         stages : int
             Largest depth.
         """
@@ -358,17 +358,17 @@ class Controls:
         self._show_stage()
 
     def refresh_images(self) -> None:
-        """Layers came, went or got another name."""
+        """React to layers that were added, removed or renamed."""
         before = self.image.value
         with self.image.changed.blocked():
             self.image.reset_choices()
-            if before in self.image.choices:  # under another name it was not found again
+            if before in self.image.choices:  # it was not found again under its new name
                 self.image.value = before
         if self.image.value is not before:
             self.image.changed.emit(self.image.value)
 
     def axes_of(self, layer: Image) -> Axes:
-        """Axes of a layer: as they were corrected, or as they are found."""
+        """Axes of a layer: the user's correction, or those that were found."""
         corrected = self._corrected.get(layer)
         if corrected is not None:
             return Axes(corrected, False)
@@ -405,7 +405,7 @@ class Controls:
         return self._axes_fit
 
     def doubt(self, layer: Image) -> str | None:
-        """What should be asked about a layer's axes before it is enhanced."""
+        """Question about a layer's axes that the user should answer before a run, or None."""
         return doubt(layer_shape(layer), self.axes_of(layer))
 
     def _show_shape(self) -> None:
@@ -438,7 +438,7 @@ class Controls:
         self._show_row(self.defects_file, shown)
 
     def _show_colour(self, _: object = None) -> None:
-        """Offer what there is of colour: nothing where intensities are kept."""
+        """Show the colour controls, unless the model keeps intensities."""
         has_colour = not self._keeps_intensities
         for control in (self.colour_alike, self.saturation):
             self._show_row(control, has_colour)
@@ -481,7 +481,7 @@ class Controls:
         self.show_advanced(not self._advanced_shown)
 
     def show_advanced(self, shown: bool) -> None:
-        """Unfold or fold what is rarely needed."""
+        """Show or hide the advanced controls."""
         self._advanced_shown = shown
         for control in self._advanced:
             self._show_row(control, shown)
@@ -489,7 +489,7 @@ class Controls:
         self._mark_advanced()
 
     def _mark_advanced(self, _: object = None) -> None:
-        """Name what differs from its default while it is folded away."""
+        """Name hidden controls that differ from their defaults on the button."""
         shown = self._advanced_shown
         triangle = "DOWN" if shown else "RIGHT"
         self.more.text = (
@@ -506,7 +506,7 @@ class Controls:
 
     @property
     def _resettable(self) -> list[Widget]:
-        """Controls that have a default."""
+        """Controls with a default."""
         ours = [c for c in self.settings if c not in (self.axes, self.weights, self.defects_file)]
         rest = [c for c in self._advanced if c is not self.defects_file]
         return list(dict.fromkeys([*ours, self.extent, *rest]))
@@ -521,11 +521,11 @@ class Controls:
         control.value = min(default, control.max) if control is self.depth else default
 
     def persisted(self) -> dict[str, Any]:
-        """What is remembered for the chosen model."""
+        """Values to remember for the chosen model."""
         return {name: getattr(self, name).value for name in PERSISTED}
 
     def restore(self, values: dict[str, Any]) -> None:
-        """Set what was remembered, as far as it can still be set."""
+        """Set remembered values, except those that are no longer allowed."""
         for name, value in values.items():
             control = getattr(self, name)
             if isinstance(control, ComboBox):
@@ -538,12 +538,12 @@ class Controls:
 
 
 def _stepped(slider: FloatSlider) -> float:
-    """A slider's value, rounded to its step: what is done is what is shown."""
+    """Value of a slider rounded to its step, as it is displayed."""
     return float(round(round(slider.value / slider.step) * slider.step, 6))
 
 
 def _note(name: str) -> Label:
-    """A line that explains the control above it, as wide as the dock lets it be."""
+    """Create a line that explains the control above it, with the width of the dock."""
     note = Label(name=name, value="")
     note.native.setWordWrap(True)
     note.native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -552,6 +552,6 @@ def _note(name: str) -> Label:
 
 
 def _let_shrink(box: ComboBox) -> None:
-    """A long name must not widen the dock."""
+    """Let a control shrink, so that a long name does not widen the dock."""
     box.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     box.native.setMinimumWidth(80)

@@ -1,4 +1,4 @@
-"""The live preview: what is on screen, enhanced while the controls are moved."""
+"""The live preview: enhance the visible region while the user moves the controls or the view."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
     from napari_dcr.plugin.helper_layers import HelperLayers
 
 PACE = 0.2
-"""Seconds between two looks at a preview that fills in: each takes all of it to the screen anew."""
+"""Seconds between two updates of a growing preview, because each redraws all of it."""
 
 DELAY_MS = 60
-"""Quiet time after a change before it is followed."""
+"""Time in milliseconds without further changes before a change is processed."""
 
 LARGEST = 16_000_000
-"""Pixels on screen up to which there is a preview."""
+"""Largest number of visible pixels for a preview."""
 
 CORE = 512
-"""Side of a preview's tiles in pixels: small ones can be given up sooner."""
+"""Side in pixels of the preview's tiles; small ones can be cancelled sooner."""
 
 
 class Preview:
-    """Keeps a layer with the enhanced view above its source.
+    """Shows the enhanced view as a layer above its source.
 
-    Everything of napari's happens in the GUI thread; the enhancement in another
-    that is told to stop as soon as something has changed.
+    All access to napari happens in the GUI thread.  A worker thread enhances, and is stopped as soon
+    as something has changed.
 
     Parameters
     ----------
@@ -59,11 +59,11 @@ class Preview:
     Attributes
     ----------
     told : Signal(str)
-        How it is going, for people.
+    Emitted with a description of the state.
     updated : Signal()
-        There is something new in the layer.
+    Emitted when the layer shows new pixels.
     closed : Signal()
-        The user has deleted the layer.
+    Emitted when the user has deleted the layer.
     """
 
     told = Signal(str)
@@ -96,26 +96,26 @@ class Preview:
 
     @property
     def is_on(self) -> bool:
-        """Whether there is one."""
+        """Whether the preview is switched on."""
         return self._on
 
     @property
     def busy(self) -> bool:
-        """Whether it is still catching up."""
+        """Whether the preview is still being computed."""
         return self._background is not None or self._timer.isActive()
 
     @property
     def layer(self) -> Image | None:
-        """The layer that shows it."""
+        """Layer that shows the preview, or None."""
         return self._layer
 
     @property
     def source(self) -> Image | None:
-        """The layer it is made from."""
+        """Layer that is previewed, or None."""
         return self._source
 
     def switch(self, on: bool) -> None:
-        """Begin, or take everything away."""
+        """Switch the preview on, or off and remove its layer."""
         if on == self._on:
             return
         self._on, self._held = on, False
@@ -138,7 +138,7 @@ class Preview:
             self._enhancer = self._pixels = self._filling = None
 
     def _watch(self, source: Image | None) -> None:
-        """Notice when the pixels of a layer change, whether replaced or written in place."""
+        """React to changed pixels of a layer, whether they were replaced or written in place."""
         if source is self._watched:
             return
         for layer, connect in ((self._watched, False), (source, True)):
@@ -155,12 +155,12 @@ class Preview:
         if source is None:
             return
         place, self._place = self._place, _place(source, self._viewer.dims)
-        if place == self._place:  # else the layer only shows another slice or level
+        if place == self._place:  # otherwise the layer only shows another slice or level
             self._changed = True
             self.refresh()
 
     def hold(self, on: bool) -> None:
-        """Leave the layer as it is while something else computes; then follow again."""
+        """Pause the preview while something else is computing, or resume it."""
         if self._on and on != self._held:
             self._held = on
             if on:
@@ -169,16 +169,16 @@ class Preview:
                 self.refresh()
 
     def refresh(self, _: object = None) -> None:
-        """Something has changed: follow it when it has come to rest."""
+        """Update the preview once there are no further changes."""
         if self._on and not self._held:
             if self._background is not None:
                 self._background.cancel()
             self._timer.start()
 
     def abandon(self) -> None:
-        """Stop, and touch nothing: the window is gone."""
+        """Stop without touching the viewer, because its window has been closed."""
         self._on = False
-        with contextlib.suppress(RuntimeError):  # at the interpreter's end Qt's timer is gone too
+        with contextlib.suppress(RuntimeError):  # at interpreter exit Qt has deleted the timer
             self._timer.stop()
         if self._background is not None:
             self._background.abandon()
@@ -194,7 +194,9 @@ class Preview:
             self._background = None
 
     def _follow(self) -> None:
-        if self._background is not None:  # told to stop; it comes back here when it has
+        if (
+            self._background is not None
+        ):  # stopping; this method is called again when it has stopped
             self._stale = True
             return
         try:
@@ -269,7 +271,7 @@ class Preview:
         layer = self._layer
         if layer is not None and layer in self._viewer.layers and layer.data.dtype == data.dtype:
             layer.metadata = {**layer.metadata, **state["metadata"]}
-            # Each of these takes the picture to the screen: only those that are needed.
+            # Each of these assignments redraws the picture, so only make those that are needed.
             if layer.data is data:
                 layer.refresh(extent=False)
             else:
@@ -301,7 +303,7 @@ class Preview:
 
 
 def _place(source: Image, dims: Dims) -> object:
-    """What decides which pixels of a layer napari has taken to the screen."""
+    """State of the viewer that determines which pixels of a layer are visible."""
     seen: object = None
     if source.multiscale:
         seen = source.data_level, np.asarray(source.corner_pixels).tolist()
@@ -312,7 +314,7 @@ def _place(source: Image, dims: Dims) -> object:
 def _work(
     enhancer: RegionEnhancer | None, source: Image, options: Options, region: Region, *, check: bool
 ) -> Generator[Any, None, Enhancement | Failure]:
-    """Run in the worker's thread; hands out the enhancer first, to be kept."""
+    """Enhance in the worker thread; first yields the enhancer, which the caller keeps."""
     try:
         from napari_dcr.engine.region_run import RegionEnhancer
         from napari_dcr.io.formats import open_image

@@ -1,4 +1,4 @@
-"""Runs in a thread: their jobs, progress, cancelling, errors."""
+"""Runs in a worker thread, with progress, cancelling and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 TICKS = 1000
-"""Of a progress bar."""
+"""Number of steps of the progress bar."""
 
 DLL_ADVICE = (
     "PyTorch could not be loaded ({error}). On Windows, start napari with"
@@ -49,11 +49,11 @@ class Job:
     layer : Image
     options : Options
     region : tuple of slice, optional
-        Part of its array; all if None.
+    Region of the layer's array; the whole array if None.
     stages : bool
-        All outputs of the cascade, rather than the last.
+    Whether to return the outputs of all stages instead of the last one.
     folder : Path, optional
-        Where to write the result of a whole layer; in memory if None.
+    Folder to write the result of a whole layer to; in memory if None.
     """
 
     layer: Image
@@ -65,7 +65,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Step:
-    """How far a job is; ``done`` and ``total`` in pixels."""
+    """Progress of a job; ``done`` and ``total`` are in pixels."""
 
     job: int
     done: int
@@ -75,7 +75,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Product:
-    """A finished job."""
+    """Result of a finished job."""
 
     job: Job
     enhancement: Enhancement
@@ -83,14 +83,14 @@ class Product:
 
 @dataclass(frozen=True)
 class Failed:
-    """A job that ended with an error; those after it go on."""
+    """Error of a failed job; the jobs after it still run."""
 
     job: Job
     error: Exception
 
 
 def work(jobs: Sequence[Job]) -> Generator[Step | Product | Failed, None, Failure | None]:
-    """Do jobs one after the other, in the worker's thread."""
+    """Run jobs one after the other, in the worker thread."""
     try:
         from napari_dcr.engine import devices
 
@@ -105,7 +105,7 @@ def work(jobs: Sequence[Job]) -> Generator[Step | Product | Failed, None, Failur
                 yield Product(job, enhancement)
                 del enhancement
         finally:
-            # Caches of the allocator would stay taken until the process ends.
+            # Otherwise the allocator's caches would stay allocated until the process ends.
             with contextlib.suppress(ValueError):
                 devices.release_memory(devices.find_device(jobs[0].options.device))
     except Exception as error:
@@ -128,13 +128,13 @@ def _do(number: int, job: Job) -> Generator[Step, None, Enhancement]:
         return (yield from _save(number, job, job.folder))
     if not (layer.multiscale and is_lazy(pixels)):
         return (yield from _tell(number, enhance_steps(to_enhance(pixels), options)))
-    # Zoomed out, napari reads a coarse level; to make one from the finest would take all of it.
+    # napari reads a coarse level when zoomed out; deriving it would need the whole finest level.
     levels = [to_enhance(level) for level in layer_levels(layer)]
     return (yield from _tell(number, enhance_pyramid_steps(levels, options)))
 
 
 def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancement]:
-    """Write the result to an OME-Zarr image; its levels, to be read when they are looked at."""
+    """Write the result to an OME-Zarr image; returns its levels as lazy arrays."""
     import dask.array
 
     from napari_dcr.enhancement import enhance_steps
@@ -147,7 +147,7 @@ def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancem
     opened = placed(open_image(pixels), layer, job.options.axes or layer_axes(layer))
     try:
         saved = yield from _tell(number, enhance_steps(opened, job.options, path))
-    except BaseException:  # cancelled, too
+    except BaseException:  # also after a cancellation
         shutil.rmtree(path, ignore_errors=True)
         raise
     multiscale = ome.find_multiscale(dict(saved.image.attrs))
@@ -158,7 +158,7 @@ def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancem
 
 
 def _tell(number: int, steps: Generator[Any, None, Enhancement]) -> Generator[Step, None, Any]:
-    """The steps of a job, as those of a run."""
+    """Convert the steps of a job to those of a run."""
     with contextlib.closing(steps):
         while True:
             try:
@@ -169,7 +169,7 @@ def _tell(number: int, steps: Generator[Any, None, Enhancement]) -> Generator[St
 
 
 def explain(error: BaseException) -> str:
-    """An error in one readable line, with what to do."""
+    """Describe an error in one line, with advice on what to do."""
     if isinstance(error, MemoryError):
         return f"{error}. Choose the extent 'view' or a smaller window under Advanced."
     if isinstance(error, (ValueError, TypeError)):
@@ -182,31 +182,31 @@ def explain(error: BaseException) -> str:
 
 
 class _Activity(cancelable_progress):  # type: ignore[misc]
-    """A bar in napari's activity dock that can be cancelled there."""
+    """Progress bar in napari's activity dock, with a cancel button."""
 
     def __init__(self, cancelled: Callable[[], None]) -> None:
         self._cancelled = cancelled
         super().__init__(total=TICKS, desc="Low light DCR", leave=False)
 
     def cancel(self) -> None:
-        """Ask the run to stop."""
+        """Request that the run stops."""
         super().cancel()
         self._cancelled()
 
 
 class Run:
-    """A run of one or several jobs off the GUI thread.
+    """Run of one or several jobs outside the GUI thread.
 
     Attributes
     ----------
     progressed : Signal(float, str)
-        Share done, and what is going on.
+    Finished share between 0 and 1, and a description of the current step.
     produced : Signal(Product)
-        A job has its result.
+    Emitted with the result of each job.
     ended : Signal(str)
-        ``"done"``, ``"cancelled"`` or ``"failed"``; nothing comes after it.
+    Emitted last, with ``"done"``, ``"cancelled"`` or ``"failed"``.
     failed : Signal(str, str)
-        A layer's name, what went wrong with it, and what to do.
+    Emitted with the name of a layer, and a description of its error with advice.
     """
 
     progressed = Signal(float, str)
@@ -219,7 +219,7 @@ class Run:
         self._started = time.perf_counter()
         self._background = Background(work(self.jobs), self._on_step, self._on_end)
         self._failures = 0
-        # For napari's activity dock; only made and changed in the GUI thread.
+        # napari's activity dock may only be changed in the GUI thread.
         self._activity = _Activity(self.cancel)
 
     def start(self) -> None:
@@ -227,23 +227,23 @@ class Run:
         self._background.start()
 
     def cancel(self) -> None:
-        """Ask it to stop; it does after the current tile."""
+        """Request a stop after the current tile."""
         self._background.cancel()
 
     def abandon(self) -> None:
-        """Stop, and tell nobody: the window is gone."""
+        """Stop without emitting signals, because the window has been closed."""
         self._background.abandon()
         with contextlib.suppress(RuntimeError):
             self._activity.close()
 
     @property
     def cancelling(self) -> bool:
-        """Whether it was asked to stop."""
+        """Whether a stop has been requested."""
         return self._background.cancelled
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread is still working."""
+        """Whether the worker thread is still running."""
         return self._background.is_alive
 
     def _on_step(self, event: Step | Product | Failed) -> None:
@@ -254,10 +254,10 @@ class Run:
             self._failures += 1
             self.failed.emit(event.job.layer.name, explain(event.error))
             return
-        # Every layer is an equal share: how large those to come are is not known yet.
+        # Every layer counts equally, because the sizes of the following ones are not known yet.
         share = (event.job + event.done / event.total) / len(self.jobs)
         self.progressed.emit(share, self._describe(event, share))
-        # Last: napari's bar lets events in, among them the steps after this one.
+        # This comes last, because napari's bar processes events, which may include further steps.
         self._activity.update(round(TICKS * share) - self._activity.n)
 
     def _on_end(self, result: Failure | None) -> None:

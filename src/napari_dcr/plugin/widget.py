@@ -1,4 +1,4 @@
-"""The dock widget: choose, preview, run, compare, hand over."""
+"""The dock widget: choose an image and settings, preview, run, compare, and copy as code."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ if TYPE_CHECKING:
 LOADING = "Loading PyTorch..."
 
 LOAD_AFTER_MS = 100
-"""Time for the widget to be drawn."""
+"""Delay in milliseconds that lets the widget be drawn first."""
 
 
 class EnhanceWidget(Container):  # type: ignore[misc]
     """Dock widget that enhances image layers off the GUI thread; one for each viewer.
 
-    Making it again gives the one that there is, which leaves the dock that it was in: menu,
-    commands and napari's API name their docks differently.
+    Creating it again returns the existing widget and moves it to the new dock, because menu, commands
+    and napari's API use docks with different names.
 
     Parameters
     ----------
     napari_viewer : napari.viewer.Viewer
-        Given by napari; results are added to it.
+    Viewer that napari passes; results are added to it.
     """
 
     _open: ClassVar[list[EnhanceWidget]] = []
@@ -87,14 +87,14 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         if self in self._open:
             return
         self._open.append(self)
-        # Layers are compared here; those that napari's proxy gives out are never the same.
+        # Layers are compared by identity, which napari's proxy objects do not preserve.
         self._viewer = viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._run: Run | None = None
         self._failures: list[tuple[str, str]] = []
         self._asked: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
         self._done = ""
-        self._last: dict[str, Any] | None = None  # record of the newest result, stages included
-        self._results: list[tuple[Image, Image]] = []  # source and result, the last one last
+        self._last: dict[str, Any] | None = None  # record of the newest result, including stages
+        self._results: list[tuple[Image, Image]] = []  # pairs of source and result, the newest last
         self._started = 0.0
         self.controls = Controls(self._images, lambda: viewer.dims.axis_labels)
         self.preview = CheckBox(
@@ -151,7 +151,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._comparison = Comparison(viewer, self._helpers)
         self._connect()
         self._restore()
-        # Torch takes seconds to import: not in the window's thread, nor before the widget is drawn.
+        # Importing torch takes seconds, so do it in a thread and after the widget has been drawn.
         self._loader = Background(_find_choices(), lambda _: None, self._show_choices)
         self._drawn = QTimer(self.native)
         self._drawn.setSingleShot(True)
@@ -192,7 +192,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         input_devices.name(self.bar.native, "Progress")
         self.native.destroyed.connect(self._abandon)
 
-    # What there is
+    # Layers and choices
 
     def _images(self) -> list[Image]:
         return [x for x in self._viewer.layers if isinstance(x, Image) and not is_helper(x)]
@@ -200,7 +200,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     def _on_layers(self, event: Any) -> None:
         layer = getattr(event, "value", None)
         if isinstance(layer, Layer) and is_helper(layer):
-            return  # of our own making, or the preview's own affair
+            return  # caused by this widget, or handled by the preview
         self.controls.refresh_images()
         layers = self._viewer.layers
         self._results = [pair for pair in self._results if all(x in layers for x in pair)]
@@ -216,7 +216,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
 
     @property
     def targets(self) -> list[Image]:
-        """Layers that a run takes: the selected ones if the chosen one is among them, else that."""
+        """Layers to run on: the selected ones if they include the chosen layer, otherwise that layer."""
         chosen = self.controls.image.value
         if chosen is None:
             return []
@@ -226,11 +226,11 @@ class EnhanceWidget(Container):  # type: ignore[misc]
 
     @property
     def running(self) -> bool:
-        """Whether a run is under way."""
+        """Whether a run is in progress."""
         return self._run is not None
 
     def _show_report(self, _: object = None) -> None:
-        """Show what became of the selected result, else of the chosen image's newest one."""
+        """Show the report of the selected result, or of the newest result of the chosen image."""
         active, chosen = self._viewer.layers.selection.active, self.controls.image.value
         records = [
             layer.metadata[RECORD]
@@ -243,7 +243,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     # Running
 
     def ask_and_start(self) -> None:
-        """Enhance, once doubtful axes have been asked about."""
+        """Enhance, after a question if the axes are doubtful."""
         for layer in self.targets:
             question, axes = self.controls.doubt(layer), self.controls.axes_of(layer).letters
             if question is not None and self._asked.get(layer) != axes:
@@ -313,7 +313,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         if not jobs:
             return
         self._failures, self._done = [], ""
-        self._preview.hold(True)  # it would compute beside the run
+        self._preview.hold(True)  # it would compute at the same time as the run
         self._started = time.perf_counter()
         self._run = Run(jobs)
         self._run.progressed.connect(self._show_progress)
@@ -326,14 +326,14 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._run.start()
 
     def stop(self) -> None:
-        """Ask the run to stop; it does after the current tile."""
+        """Request that the run stops after the current tile."""
         if self._run is not None:
             self._run.cancel()
             self.cancel.enabled = False
             self.status.value = "Cancelling after this tile..."
 
     def _show_progress(self, share: float, text: str) -> None:
-        # Without an end until the first pixels are done: the image is being looked at.
+        # The bar has no end until the first pixels are done, while the image is being surveyed.
         self.bar.native.setMaximum(TICKS if share else 0)
         self.bar.value = round(TICKS * share)
         self.status.value = text
@@ -350,7 +350,9 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         if not job.stages and job.layer in self._viewer.layers:
             self._results.append((job.layer, result))
         if job.layer is self._preview.source:
-            self.preview.value = False  # the result is there; what shows before goes over to it
+            self.preview.value = (
+                False  # the result exists now, so the comparison switches from the preview to it
+            )
         self._last = record = result.metadata[RECORD]
         seconds = f"{time.perf_counter() - self._started:.1f} s"
         self.status.tooltip = f"On {record['device']}, in {record['precision']}."
@@ -389,7 +391,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         show_error(f"napari-dcr: {name}: {text}" if name else f"napari-dcr: {text}")
 
     def _show_failures(self, jobs: int) -> None:
-        """Say in the status line which layers failed, and why."""
+        """Show in the status line which layers failed, and why."""
         if not self._failures:
             return
         if jobs == 1:
@@ -419,7 +421,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
 
     @property
     def _nothing(self) -> str:
-        """Why there is nothing to enhance."""
+        """Message that explains why no image can be enhanced."""
         if any(isinstance(layer, Labels) for layer in self._viewer.layers):
             return "No image layer (labels cannot be enhanced)."
         return "Open an image to begin."
@@ -435,7 +437,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
             self.status.value = text
 
     def _pair(self) -> tuple[Image, Image] | None:
-        """Source and result to compare: those of the preview, or the last of the chosen layer."""
+        """Source and result to compare: those of the preview, or the newest ones of the chosen layer."""
         if self._preview.layer is not None and self._preview.source is not None:
             return self._preview.source, self._preview.layer
         chosen = self.controls.image.value
@@ -451,10 +453,10 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self.compare.enabled = pair is not None
         self.wipe.enabled = pair is not None and self.compare.value
 
-    # Handing over
+    # Copying as code
 
     def copy_as_python(self) -> None:
-        """Put the call that makes the last result on the clipboard."""
+        """Copy the Python call that reproduces the last result to the clipboard."""
         if self._last is not None:
             code = as_python(self._last)
             QApplication.clipboard().setText(code)
@@ -487,7 +489,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     def _remember(self) -> None:
         controls = self.controls
         general = {name: getattr(controls, name).value for name in settings.GENERAL}
-        if controls.model.value == OWN_FILE:  # the file may be gone next time
+        if controls.model.value == OWN_FILE:  # the file may not exist the next time
             del general["model"]
         settings.save("general", general)
         settings.save(settings.section_of(controls.model.value), controls.persisted())
@@ -507,11 +509,11 @@ class EnhanceWidget(Container):  # type: ignore[misc]
             self._show_readiness()
 
     def _on_closed(self) -> None:
-        """The dock was closed: a run goes on, a preview that nobody can switch off does not."""
+        """React to the closed dock: a run continues, but the preview is switched off."""
         self.preview.value = self.compare.value = False
 
     def _abandon(self) -> None:
-        """Stop what is going on when the viewer closes: there is nobody to show it to."""
+        """Stop the run and the preview when the viewer closes."""
         if self in self._open:
             self._open.remove(self)
         layers = self._viewer.layers
@@ -536,11 +538,11 @@ def _row(*widgets: Widget) -> QHBoxLayout:
 
 
 Choices = tuple[dict[str, str], int]
-"""Devices, and the deepest cascade; see `Controls.offer`."""
+"""Choices that require PyTorch: devices and the deepest cascade, see `Controls.offer`."""
 
 
 def _find_choices() -> Generator[None, None, Choices | Failure]:
-    """What there is to choose from; run in a thread."""
+    """Find the choices that require PyTorch; runs in a thread."""
     yield
     try:
         from napari_dcr.engine.devices import list_devices

@@ -37,20 +37,21 @@ class TrainingConfig:
     name : str
         Name of the weights.
     seed, steps, batch, crop : int
-        ``crop`` is in pixels.
+    Random seed, number of steps, batch size, and side of a crop in pixels.
     learning_rate, final_learning_rate, warmup, weight_decay, clip, ema : float
-        AdamW with linear warm-up (steps) and cosine decay; gradient norm; decay of the average.
+    Settings of AdamW with linear warm-up (in steps) and cosine decay, largest gradient norm,
+        and decay of the moving average of the weights.
     detail_dropout : float
         Share of steps with the regional part switched off.
     frozen : list of str
-        Parts of the network, such as ``global_net``, that stay as they are.
+    Parts of the network, such as ``global_net``, that are not trained.
     network, loss, data : dict
-        `CascadeConfig`, `LossWeights`, and the folders with photographs.
+    Values of `CascadeConfig` and `LossWeights`, and the folders with photographs.
     phases : list of dict
-        `Conditions` and the step ``from_step`` from which they hold: first learn to
-        restore, then to put up with bad cameras.  One with ``steps`` and
-        ``learning_rate`` makes the run that long and begins the cosine anew, from that
-        rate (warm restart, Loshchilov and Hutter 2017).
+    `Conditions`, each with the step ``from_step`` at which it starts.  Later phases may
+        simulate worse cameras.  A phase with ``steps`` and ``learning_rate`` extends the run to
+        that many steps and restarts the cosine decay from that rate (warm restart, Loshchilov
+        and Hutter 2017).
     """
 
     name: str
@@ -83,11 +84,11 @@ class TrainingConfig:
 
     @property
     def length(self) -> int:
-        """Steps of the whole run."""
+        """Number of steps of the whole run."""
         return max([self.steps, *(p.get("steps", 0) for p in self.phases)])
 
     def conditions(self) -> dict[int, Conditions]:
-        """What shots are drawn from, by the first item it holds for."""
+        """Conditions from which shots are drawn, by the first item that they apply to."""
         result: dict[int, Conditions] = {}
         for phase in self.phases:
             values: dict[str, Any] = {
@@ -100,11 +101,11 @@ class TrainingConfig:
         return result
 
     def files(self, root: Path, held_out: bool = False) -> list[Path]:
-        """Photographs to train on, or those held out."""
+        """Photographs to train on, or those that are held out."""
         return [path for files in self._files(root, held_out) for path in files]
 
     def shares(self, root: Path) -> list[float]:
-        """How often each file is to be seen: folders by their ``shares``, or files all alike."""
+        """Relative frequency of each file, from the ``shares`` of the folders, or equal for all files."""
         groups = self._files(root)
         folders = self.data.get("shares") or [len(files) for files in groups]
         return [
@@ -122,7 +123,7 @@ class TrainingConfig:
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Linear warm-up, then half a cosine, and another for each phase that restarts it."""
+    """Learning rate: linear warm-up, then half a cosine, restarted by phases that ask for it."""
     start, end, high = config.warmup, config.steps, config.learning_rate
     if step < start:
         return high * (step + 1) / start
@@ -135,7 +136,7 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 
 
 def draw_symmetries(rng: np.random.Generator) -> list[int]:
-    """Two of the symmetries that the global net averages over; all would take too long."""
+    """Draw two of the symmetries that the global net averages over; all would take too long."""
     return [int(k) for k in rng.permutation(len(SYMMETRIES))[:2]]
 
 
@@ -152,14 +153,14 @@ class Trainer:
     device : str
         Torch device.
     start : Path or None
-        Weights file of the same network that a new run starts from.
+    Weights file of the same network from which a new run starts.
     """
 
     SHARES: ClassVar[dict[str, float]] = {"curve": 1.0, "early": 0.3, "final": 1.0}
-    """Of the losses in what is minimised."""
+    """Weights of the losses in the minimised sum."""
 
     WEIGHTS: ClassVar[type[Any]] = LossWeights
-    """Of the terms of a loss, from the config."""
+    """Class of the weights of a loss's terms, which the config holds."""
 
     def __init__(
         self,
@@ -192,16 +193,16 @@ class Trainer:
             self._resume()
 
     def build(self) -> Cascade:
-        """Make the network to train."""
+        """Create the network to train."""
         return self.config.cascade()
 
     def finished(self) -> Cascade:
-        """The network to export: the average, on the CPU."""
+        """Network to export: the moving average, on the CPU."""
         return self.average.cpu()
 
     @property
     def checkpoint(self) -> Path:
-        """Where the run is kept."""
+        """Path of the checkpoint."""
         return self.run_folder / "checkpoint.pt"
 
     def _resume(self) -> None:
@@ -238,7 +239,7 @@ class Trainer:
         )
 
     def batches(self, workers: int) -> Iterator[dict[str, Tensor]]:
-        """Batches from the current step on; the same ones whether resumed or not."""
+        """Batches from the current step on, identical for resumed and uninterrupted runs."""
         batch = self.config.batch
         rest = Subset(self.pairs(), range(self.step * batch, self.config.length * batch))
         loader = DataLoader(
@@ -247,7 +248,7 @@ class Trainer:
         yield from loader
 
     def autocast(self) -> torch.autocast:
-        """Mixed precision, where this device has it in hardware."""
+        """Mixed precision, if the device has it in hardware."""
         has = hardware_precision(self.device) != "fp32"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=has)
 
@@ -283,7 +284,7 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
-        if torch.isfinite(norm):  # a batch that overflows teaches nothing
+        if torch.isfinite(norm):  # a batch whose gradient overflows is skipped
             self.optimiser.step()
         decay = min(config.ema, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
@@ -293,7 +294,7 @@ class Trainer:
         return {k: v.item() for k, v in losses.items()}
 
     def train(self, workers: int = 1, minutes: float = math.inf, log_every: int = 100) -> None:
-        """Train to the last step, or for so many minutes; checkpoint every three minutes."""
+        """Train to the last step, or for a number of minutes, with a checkpoint every three minutes."""
         started = saved = time.monotonic()
         spent = self.seconds
         history: list[dict[str, float]] = []
@@ -316,7 +317,7 @@ class Trainer:
 
 
 def commit() -> str:
-    """The commit that trains, for the card."""
+    """Commit of the training code, for the card."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty"],

@@ -1,4 +1,4 @@
-"""Losses: what a good exit of the cascade is."""
+"""Losses of the photo model."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class LossWeights:
     Attributes
     ----------
     gt_mean : float
-        Share of the pixel term that ignores the crop's mean brightness (Liao et
-        al. 2025, "GT-mean loss"): the local net is to spend itself on noise and
-        detail, the curve owns brightness.
+    Share of the pixel term that ignores the crop's mean brightness (Liao et al. 2025,
+        "GT-mean loss"), because the curve determines the brightness, and the local net should
+        learn noise and detail.
     structure, similarity, spectrum, chroma, edges : float
         1 - MS-SSIM of luma, 1 - SSIM of all channels, amplitude spectrum of luma,
         chroma, Laplacian of luma.
@@ -31,7 +31,7 @@ class LossWeights:
     squared : float
         Of the squared error, which is all that counts where the regional part is off.
     smoothness : float
-        Bend of the tone curve.
+    Weight of the bending of the tone curve.
     """
 
     gt_mean: float = 0.5
@@ -46,12 +46,12 @@ class LossWeights:
 
 
 def charbonnier(a: Tensor, b: Tensor) -> Tensor:
-    """Smooth L1 (Charbonnier et al. 1994), epsilon 1e-3."""
+    """Smooth L1 loss (Charbonnier et al. 1994) with epsilon 1e-3."""
     return torch.sqrt((a - b) ** 2 + 1e-6).mean()
 
 
 def luma(rgb: Tensor) -> Tensor:
-    """Rec. 601 luma (B, 1, H, W) of (B, 3, H, W), or the one channel there is."""
+    """Rec. 601 luma (B, 1, H, W) of (B, 3, H, W); a single channel is returned unchanged."""
     if rgb.shape[1] == 1:
         return rgb
     weights = torch.tensor(LUMA, dtype=rgb.dtype, device=rgb.device)
@@ -61,7 +61,7 @@ def luma(rgb: Tensor) -> Tensor:
 def _band(size: int, step: int, device: torch.device) -> Tensor:
     """Build the 11-tap Gaussian at every ``step``-th place as a banded (n, size) matrix.
 
-    Far faster than a one-channel convolution, above all backwards.
+    This is much faster than a convolution of one channel, above all in the backward pass.
     """
     offset = torch.arange(size, device=device) - torch.arange(size - 10, device=device)[:, None] - 5
     band = torch.exp(-0.5 * (offset / 1.5) ** 2) * (offset.abs() <= 5)
@@ -78,7 +78,7 @@ def ms_ssim(a: Tensor, b: Tensor, scales: int = 4) -> Tensor:
     result = torch.ones((), device=a.device)
     for scale in range(scales):
         moments = torch.cat([a, b, a * a, b * b, a * b])
-        # At full resolution every other place is enough for a mean.
+        # At full resolution every other position is enough for a mean.
         rows, columns = (_band(n, 1 if scale else 2, a.device) for n in moments.shape[2:])
         blurred = rows @ moments @ columns.T
         mu_a, mu_b, aa, bb, ab = blurred.chunk(5)
@@ -132,7 +132,7 @@ def exit_loss(output: Tensor, target: Tensor, weights: LossWeights, detail: bool
 
 
 def _bend(curve: Tensor) -> Tensor:
-    """Mean squared change of the log slope between 64 points of the curve's range."""
+    """Bending of the curve: mean squared change of its log slope between 64 points."""
     points = curve[..., :: (curve.shape[-1] - 1) // 64]
     return ((points.diff(dim=-1) + 1e-3).log().diff(dim=-1) ** 2).mean()
 
@@ -159,7 +159,7 @@ def curve_loss(
     whole = tone.picture(tone.base(dim), dim)
     loss = charbonnier(whole, batch["target_thumbnail"])
     loss = loss + 0.5 * charbonnier(F.avg_pool2d(base, 8), F.avg_pool2d(batch["target"], 8))
-    # Blacks and whites make the contrast that a mean over pixels would trade away.
+    # Sorted values weight blacks and whites, whose contrast a mean over pixels would neglect.
     mine, theirs = (luma(t).flatten(1) for t in (whole, batch["target_thumbnail"]))
     loss = loss + 0.5 * charbonnier(mine.sort(1).values, theirs.sort(1).values)
     return loss + weights.smoothness * _bend(tone.curve)

@@ -1,8 +1,7 @@
 """Metrics of photographs, with the conventions of the low-light literature.
 
-Pictures are (h, w, 3) uint8: results are rounded to 8 bits before scoring, as
-their truth is.  Luma is that of Rec. 601.  How natural a picture looks without
-a truth is in `napari_dcr.training.evaluation.niqe`.
+Pictures are (h, w, 3) uint8; results are rounded to 8 bits before scoring, like their truth.  Luma is
+that of Rec. 601.  `napari_dcr.training.evaluation.niqe` scores pictures without a truth.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ MS_SSIM_SIDE = 11 * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
 """Shortest side for MS-SSIM: at the coarsest scale the window still has its 11 pixels."""
 
 BLOWN = 250
-"""A channel at or above this counts as blown."""
+"""Value from which a channel counts as blown out."""
 
 
 def _luma(picture: Picture) -> Values:
@@ -47,7 +46,7 @@ def to_8_bits(pixels: Values) -> Picture:
 def psnr(result: Picture, truth: Picture) -> float:
     """Peak signal-to-noise ratio in dB over all pixels and channels, peak 255.
 
-    Infinite for equal pictures.
+    It is infinite for equal pictures.
     """
     with np.errstate(divide="ignore"):
         return float(peak_signal_noise_ratio(truth, result, data_range=255))
@@ -56,7 +55,7 @@ def psnr(result: Picture, truth: Picture) -> float:
 def match_mean(result: Picture, truth: Picture) -> Picture:
     """Scale a result to the truth's mean luma: "GT-mean", as KinD (Zhang et al. 2019) scores.
 
-    The truth's brightness leaks into the score: report it second, and named.
+    This uses the truth's brightness, so report such a score in second place and by its name.
     """
     ratio = _luma(truth).mean() / max(_luma(result).mean(), 1e-6)
     return np.clip(np.rint(result * ratio), 0, 255).astype(np.uint8)
@@ -105,7 +104,7 @@ def ms_ssim(result: Picture, truth: Picture) -> float:
     product = 1.0
     *fine, coarsest = MS_SSIM_WEIGHTS
     for weight in fine:
-        # With K1 beyond all values the luminance term is 1: contrast and structure remain.
+        # A K1 above all values makes the luminance term 1, so that contrast and structure remain.
         product *= max(_ssim(a, b, K1=1e6), 0.0) ** weight
         a, b = _halved(a), _halved(b)
     return float(product * max(_ssim(a, b), 0.0) ** coarsest)
@@ -132,18 +131,18 @@ def _halved(grey: Values) -> Values:
 
 
 def ciede2000(result: Picture, truth: Picture) -> float:
-    """Mean colour difference CIEDE2000 (D65, 2 degree observer); about 1 is just visible."""
+    """Mean colour difference CIEDE2000 (D65, 2 degree observer); about 1 is just noticeable."""
     return float(deltaE_ciede2000(rgb2lab(truth), rgb2lab(result)).mean())
 
 
 def ciede2000_hue(result: Picture, truth: Picture) -> float:
-    """Mean of the hue term |dH' / (kH SH)| of CIEDE2000: casts, without light and chroma."""
+    """Mean of the hue term |dH' / (kH SH)| of CIEDE2000, which measures colour casts."""
     _, _, hue, _ = ciede2000_terms(rgb2lab(truth), rgb2lab(result))
     return float(np.abs(hue).mean())
 
 
 def ciede2000_terms(lab1: Values, lab2: Values) -> tuple[Values, Values, Values, Values]:
-    """Take the CIEDE2000 difference apart.
+    """Split the CIEDE2000 difference into its terms.
 
     Sharma, Wu & Dalal, "The CIEDE2000 color-difference formula", 2005, equations
     2 to 21, kL = kC = kH = 1.
@@ -168,7 +167,7 @@ def ciede2000_terms(lab1: Values, lab2: Values) -> tuple[Values, Values, Values,
     hue2 = np.degrees(np.arctan2(b2, stretch * a2)) % 360
     coloured = chroma1 * chroma2 != 0
     turn = np.where(coloured, hue2 - hue1 - 360 * np.round((hue2 - hue1) / 360), 0)
-    # The mean hue lies on the shorter way round; a grey has no hue, and the other's counts.
+    # Average hues along the shorter arc; a grey has no hue, so the other colour's hue is used.
     hue = np.where(coloured, (hue1 + turn / 2) % 360, hue1 + hue2)
     lightness, chroma = (light1 + light2) / 2, (chroma1 + chroma2) / 2
 
@@ -199,7 +198,7 @@ def chroma(picture: Picture) -> float:
 
 
 def chroma_ratio(result: Picture, truth: Picture) -> float:
-    """Root mean square of CIELAB chroma, result over truth: above 1 where it is more colourful."""
+    """Ratio of the root mean squares of CIELAB chroma, result over truth; above 1 is more colourful."""
     mine, theirs = (float(np.square(rgb2lab(p)[..., 1:]).sum(-1).mean()) for p in (result, truth))
     return float(np.sqrt(mine / theirs)) if theirs else float("nan")
 
@@ -211,10 +210,10 @@ def lightness_levels(picture: Picture) -> tuple[float, float]:
 
 
 def texture_gain(result: Picture, truth: Picture) -> float:
-    """Share of the truth's fine luma texture that a result shows: 1 for all of it.
+    """Share of the truth's fine luma texture that a result keeps; 1 for all of it.
 
-    The regression of the result on the truth in the band between Gaussians of 0.5 and 2
-    pixels, so that noise counts for nothing.
+    This is the regression of the result on the truth in the band between Gaussians of 0.5 and 2
+    pixels, in which noise does not count.
     """
     mine, theirs = (
         ndimage.gaussian_filter(_luma(p), 0.5) - ndimage.gaussian_filter(_luma(p), 2)
@@ -224,7 +223,7 @@ def texture_gain(result: Picture, truth: Picture) -> float:
 
 
 def lightness_order_error(result: Picture, low: Picture) -> float:
-    """Lightness order error (LOE) of Wang et al. 2013: whether brighter stays brighter.
+    """Lightness order error (LOE) of Wang et al. 2013: how often the order of lightness changes.
 
     Lightness is the largest of R, G and B, reduced to 50 pixels on the shorter
     side (bicubic with antialiasing).  For every pixel the others are counted
