@@ -139,7 +139,6 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
         photons = np.ascontiguousarray(scene * np.float32(peak) + np.float32(ground))
         values, expected = sample_readout(rng).record(sample_camera(rng), photons, rng)
 
-<<<<<<< HEAD
         # The noise is what the engine would find in the file, unless that is far off.
         found = estimate_noise(values)
         told = found.slow
@@ -147,32 +146,6 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
         usual = float(np.mean(found.model.deviation(expected) ** 2))
         if error > 2 * usual:
             told = told.scaled(error / usual)
-=======
-        camera = sample_camera(rng)
-        noise = camera.noise
-        per_photon = noise.photon or noise.gain
-        # Of two positions take the one with more signal, because large parts of many scenes are empty.
-        places = 2 * rng.integers(0, [(n - self.crop) // 2 + 1 for n in scene.shape], (2, 2))
-        windows = [np.s_[top : top + self.crop, left : left + self.crop] for top, left in places]
-        fuller = int(np.argmax([scene[window].mean() for window in windows]))
-        window, (top, left) = windows[fuller], (int(n) for n in places[fuller])
-        values = camera.expose(photons[window], rng)
-        expected = np.minimum(noise.offset + per_photon * photons, np.float32(2**16 - 1))
-        # Some files are stretched to 8 bits, as for display.
-        factor = 1.0
-        if rng.random() < 0.3:
-            low, high = np.quantile(values, [0, 0.999])
-            factor = 255 / max(float(high - low), 1.0)
-            values = np.clip(np.rint((values - low) * np.float32(factor)), 0, 255)
-            noise = NoiseModel(noise.gain * factor, (noise.offset - low) * factor,
-                               noise.dark * factor**2 + 1 / 12)  # fmt: skip
-            # Nothing of the image says by how much the brightest were clipped.
-            expected = np.minimum((expected - low) * np.float32(factor), np.float32(255))
-        # The reference is somewhere between the camera's dark and the darkest of the scene.
-        darkest = float(expected.min())
-        noise = noise.at(noise.offset + rng.uniform() * max(darkest - noise.offset, 0))
-        # Estimates of the noise from an image are not exact.
->>>>>>> 973bceb (plugin, shell and training: docstrings and comments in plain words)
         told = NoiseModel(
             told.gain * np.exp(0.06 * rng.standard_normal()),
             told.offset + 0.1 * told.unit * rng.standard_normal(),

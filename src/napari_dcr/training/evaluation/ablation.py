@@ -54,7 +54,7 @@ class PartialCascade(Cascade):
         correlation: Tensor | None = None,
     ) -> Conditioning:
         """Compute the conditioning, with disabled parts replaced by neutral ones."""
-        whole = super().condition(thumbnail, curvature, symmetries)
+        whole = super().condition(thumbnail, curvature, symmetries, correlation)
         tone = whole.tone if self.curve else _neutral(thumbnail)
         if not self.transform:
             tone = PixelTone(*tone)
