@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,46 +13,7 @@ from napari_dcr.image.noise import NoiseModel
 Frames = NDArray[Any] | Sequence[NDArray[Any]]
 
 
-@dataclass(frozen=True, eq=False)
-class PixelMaps:
-    """What differs from pixel to pixel of a camera, such as an sCMOS.
-
-    Attributes
-    ----------
-    offset : ndarray, shape (h, w)
-        Mean of the dark frames.
-    dark : ndarray, shape (h, w)
-        Variance of the dark frames from one to the next.
-    """
-
-    offset: NDArray[np.float32]
-    dark: NDArray[np.float32]
-
-    def correct(self, image: NDArray[Any]) -> NDArray[np.float32]:
-        """Give every pixel of an image ``(..., h, w)`` the same offset, the mean of all."""
-        if image.shape[-2:] != self.offset.shape:
-            raise ValueError(
-                f"image: got frames of {image.shape[-2:]} pixels; allowed are those of the"
-                f" calibration, {self.offset.shape}"
-            )
-        return image.astype(np.float32) - (self.offset - self.offset.mean(dtype=np.float64))
-
-
-@overload
-def calibrate_noise(
-    dark_frames: Frames, flat_frames: Frames, *, return_maps: Literal[False] = False
-) -> NoiseModel: ...
-
-
-@overload
-def calibrate_noise(
-    dark_frames: Frames, flat_frames: Frames, *, return_maps: Literal[True]
-) -> tuple[NoiseModel, PixelMaps]: ...
-
-
-def calibrate_noise(
-    dark_frames: Frames, flat_frames: Frames, *, return_maps: bool = False
-) -> NoiseModel | tuple[NoiseModel, PixelMaps]:
+def calibrate_noise(dark_frames: Frames, flat_frames: Frames) -> NoiseModel:
     """Measure a camera's gain, offset and read noise from frames of a still scene.
 
     The offset and the dark variance are the mean and the variance of the dark frames over
@@ -68,13 +28,12 @@ def calibrate_noise(
     flat_frames : ndarray, shape (n, h, w), or a sequence of them
         At least two frames of a still scene, in the camera's own units; several stacks at
         several light levels may be given. Best are 10 to 100 frames at half of saturation.
-    return_maps : bool
-        Return the `PixelMaps` of the camera too.
 
     Returns
     -------
-    NoiseModel, or a tuple of NoiseModel and PixelMaps
-        What ``noise=`` takes.
+    NoiseModel
+        Value for ``noise=``. `napari_dcr.Defects.from_frames` measures the offset of each pixel
+        from the same frames.
 
     Raises
     ------
@@ -117,10 +76,7 @@ def calibrate_noise(
             "flat_frames: got frames that vary no more than dark_frames; give the camera's own"
             " numbers, lit and not saturated"
         )
-    model = NoiseModel(excess / signal, float(offset_map.mean()), float(dark_map.mean()))
-    if not return_maps:
-        return model
-    return model, PixelMaps(offset_map.astype(np.float32), dark_map.astype(np.float32))
+    return NoiseModel(excess / signal, float(offset_map.mean()), float(dark_map.mean()))
 
 
 def _stack(frames: Frames, name: str) -> NDArray[np.float64]:
