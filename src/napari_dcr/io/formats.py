@@ -456,7 +456,7 @@ def open_image(
         outs = out if _is_paths(out) else [out] * len(places)
         if len(outs) != len(places):
             raise ValueError(
-                f"out: got {len(outs)} paths for {len(places)}files; pass one path, or one for each file"
+                f"out: got {len(outs)} paths for {len(places)} files; pass one path, or one for each file"
             )
         for place in places:
             _check_not_input(place, out)

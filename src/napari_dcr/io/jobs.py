@@ -179,7 +179,7 @@ def _is_file(given: str, out: Path, single: bool) -> bool:
     if known and single:
         return True
     if known:
-        raise ValueError(f"OUT: got {given}for several images; pass a folder")
+        raise ValueError(f"OUT: got {given} for several images; pass a folder")
     if _SUFFIX.fullmatch(suffix):
         raise ValueError(
             f"OUT: got {given}; {suffix} is not written; allowed are {', '.join(formats.WRITTEN)},"
@@ -307,8 +307,8 @@ def _check_existing(output: Output, overwrite: bool, resume: bool, holds_input: 
         if holds_input:
             raise ValueError(f"{argument}: {path} holds an input; inputs are never changed")
         if not resume:
-            raise ValueError(f"{argument}: {path}exists; add --resume to continue it")
+            raise ValueError(f"{argument}: {path} exists; add --resume to continue it")
     elif path.is_dir():
-        raise ValueError(f"{argument}: {path}is a folder; pass the path of a file")
+        raise ValueError(f"{argument}: {path} is a folder; pass the path of a file")
     elif not overwrite:
-        raise ValueError(f"{argument}: {path}exists; add --overwrite to replace it")
+        raise ValueError(f"{argument}: {path} exists; add --overwrite to replace it")
