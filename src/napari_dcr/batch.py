@@ -64,36 +64,36 @@ class Batch:
     inputs : sequence of str
         Paths of files, folders and zarr images.
     output : str
-    Path of a file for one image, or of a folder.
+        Path of a file for one image, or of a folder.
     options : Options
     residual, uncertainty : str, optional
-    Path of a ``.tif`` for one image, or of a folder, to write these results to.
+        Path of a ``.tif`` for one image, or of a folder, to write these results to.
     report : str, optional
-    Path of a ``.json`` file for the records of all images.
+        Path of a ``.json`` file for the records of all images.
     overwrite : bool
-    Whether existing files may be replaced.
+        Whether existing files may be replaced.
     resume : bool
-    Whether to resume interrupted results in a zarr.
+        Whether to resume interrupted results in a zarr.
     scene : int or str, optional
-    Image to use from files that hold several.
+        Image to use from files that hold several.
     as_one : str, optional
-    Axis along which all images are joined to one recording; None enhances each separately.
+        Axis along which all images are joined to one recording; None enhances each separately.
 
     Attributes
     ----------
     jobs : list of Job
         All images that will be enhanced.
     left_out : list of LeftOut
-    Files that were found but will not be enhanced.
+        Files that were found but will not be enhanced.
     entries : list of dict
-    Record or error of each processed image, as plain values.
+        Record or error of each processed image, as plain values.
     failed : int
-    Number of images that failed.
+        Number of images that failed.
 
     Raises
     ------
     ValueError
-    If an argument is not allowed, or an output would overwrite a file; raised before any image
+        If an argument is not allowed, or an output would overwrite a file; raised before any image
         is read.
     """
 
@@ -282,7 +282,7 @@ def _output_file(given: str, argument: str, suffixes: tuple[str, ...]) -> Path:
     Raises
     ------
     ValueError
-    If the path has another suffix.
+        If the path has another suffix.
     """
     path = formats.local_path(given, argument)
     if suffixes and path.suffix.lower() not in suffixes:

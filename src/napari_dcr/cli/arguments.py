@@ -27,7 +27,7 @@ def parser(
     Parameters
     ----------
     commands_by_name : mapping
-    Function of each command; the parsed arguments hold it as ``run``.
+        Function of each command; the parsed arguments hold it as ``run``.
     """
     parser = argparse.ArgumentParser(
         prog="napari-dcr", description="Brighten and denoise low-light images."

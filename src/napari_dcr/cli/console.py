@@ -116,7 +116,7 @@ class ProgressLines:
     Parameters
     ----------
     name : str
-    Name of the image.
+        Name of the image.
     """
 
     def __init__(self, name: str) -> None:

@@ -26,7 +26,7 @@ def open_array(image: Any) -> Opened:
     Raises
     ------
     TypeError, ValueError
-    If the image is none of these, or if the group is not a multiscale image.
+        If the image is none of these, or if the group is not a multiscale image.
     """
     if isinstance(image, np.ndarray):
         if not isinstance(image, (np.ma.MaskedArray, np.memmap)):
@@ -95,7 +95,7 @@ class ArraySink:
     layout : Layout
     dtype : dtype
     out : ndarray, optional
-    Array to write to; a new one if None.
+        Array to write to; a new one if None.
     """
 
     unit: Size = (1, 1)
@@ -132,7 +132,7 @@ def check_out(out: Any, image: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
     Raises
     ------
     TypeError, ValueError
-    If the array has another shape or dtype, is read-only, or shares memory with the image.
+        If the array has another shape or dtype, is read-only, or shares memory with the image.
     """
     if not isinstance(out, np.ndarray):
         raise TypeError(

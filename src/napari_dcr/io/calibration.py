@@ -61,12 +61,12 @@ class Calibration:
     sizes : dict
         Distance between neighbouring pixels by axis letter.
     units : dict
-    Units of these sizes by axis letter, with their OME-Zarr names.
+        Units of these sizes by axis letter, with their OME-Zarr names.
     origin : dict
-    Position of the first pixel by axis letter.
+        Position of the first pixel by axis letter.
     channels : tuple of Channel
     name : str
-    Name of the image.
+        Name of the image.
     bits : int
         Number of bits that samples were recorded with, if fewer than those of the dtype; else 0.
     """

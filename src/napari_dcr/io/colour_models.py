@@ -61,18 +61,18 @@ class ColourModel:
     Attributes
     ----------
     samples : str
-    Meaning of the samples after conversion, see `napari_dcr.image.axes.Layout`; empty for
+        Meaning of the samples after conversion, see `napari_dcr.image.axes.Layout`; empty for
         grey without further samples.
     dtype : dtype
-    Dtype after conversion.
+        Dtype after conversion.
     components : int
         Number of samples that make up the colour before conversion.
     convert : callable or None
-    Converts colours (components, ...) to (1 or 3, ...); None if no conversion is needed.
+        Converts colours (components, ...) to (1 or 3, ...); None if no conversion is needed.
     name : str
-    Name of the converted model; empty without conversion.
+        Name of the converted model; empty without conversion.
     extend : callable or None
-    Converts the further samples to the same dtype.
+        Converts the further samples to the same dtype.
     """
 
     samples: str
@@ -93,7 +93,7 @@ class ColourModel:
         Parameters
         ----------
         pixels : ndarray
-        Decoded pixels.
+            Decoded pixels.
         axis : int or None
             Axis of the samples; None if each pixel has one sample.  Without a sample axis, several
             converted samples become the last axis.
@@ -118,13 +118,13 @@ def model_of(page: Any, is_display_map: bool) -> ColourModel:
     ----------
     page : tifffile.TiffPage
     is_display_map : bool
-    Whether a palette only defines the display colours of intensities, as in ImageJ and OME
+        Whether a palette only defines the display colours of intensities, as in ImageJ and OME
         files; the image then consists of the intensities.
 
     Raises
     ------
     ValueError
-    If the model cannot be converted; the message names it.
+        If the model cannot be converted; the message names it.
     """
     kind = int(page.photometric)
     if kind not in COMPONENTS:
@@ -238,9 +238,9 @@ class _YCbCr:
     Attributes
     ----------
     lumas : tuple of float
-    Weights of red, green and blue in the luma.
+        Weights of red, green and blue in the luma.
     low, scale : tuple of float
-    Code of 0, and step of one code, for Y, Cb and Cr.
+        Code of 0, and step of one code, for Y, Cb and Cr.
     """
 
     lumas: tuple[float, ...]

@@ -32,7 +32,7 @@ def open_czi(path: Path, scene: int | str | None = None) -> Opened:
     Raises
     ------
     ValueError
-    If it holds several scenes and none is chosen, or pixels of an unsupported type.
+        If it holds several scenes and none is chosen, or pixels of an unsupported type.
     """
     czi = import_optional("pylibCZIrw.czi", "microscopes")
     reader = czi.CziReader(str(path))

@@ -27,15 +27,15 @@ class Picture:
     ----------
     pixels : ndarray
     axes : str
-    One letter per axis, as in the option ``axes``.
+        One letter per axis, as in the option ``axes``.
     metadata : Metadata
-    Metadata of the file, for `write`.
+        Metadata of the file, for `write`.
     samples : str
-    Meaning of the samples of a pixel; see `napari_dcr.image.axes.Layout`.
+        Meaning of the samples of a pixel; see `napari_dcr.image.axes.Layout`.
     notes : tuple of str
-    Messages for the user about parts of the file that were omitted or interpreted.
+        Messages for the user about parts of the file that were omitted or interpreted.
     doubt : str
-    Reason to doubt the axes, for users who have not passed axes themselves.
+        Reason to doubt the axes, for users who have not passed axes themselves.
     """
 
     pixels: NDArray[Any]
@@ -87,7 +87,7 @@ def check_holds(path: Path, dtype: np.dtype[Any], dtypes: tuple[str, ...]) -> No
     Raises
     ------
     ValueError
-    If ``dtypes`` is not empty and does not contain ``dtype``.
+        If ``dtypes`` is not empty and does not contain ``dtype``.
     """
     if dtypes and dtype.name not in dtypes:
         raise ValueError(
@@ -123,12 +123,12 @@ def import_optional(module: str, extra: str) -> Any:
     module : str
         Name of the module.
     extra : str
-    Name of the extra of this package that installs the module.
+        Name of the extra of this package that installs the module.
 
     Raises
     ------
     NotInstalled
-    If the module is not installed; the message names the command to install it.
+        If the module is not installed; the message names the command to install it.
     """
     try:
         return importlib.import_module(module)
@@ -157,7 +157,7 @@ def stamp_of(path: Path, *others: object) -> str:
     ----------
     path : Path
     *others : object
-    Further values that identify the image within the file, such as the number of a scene.
+        Further values that identify the image within the file, such as the number of a scene.
     """
     status = path.stat()
     return " ".join(map(str, (path, status.st_size, status.st_mtime_ns, *others)))

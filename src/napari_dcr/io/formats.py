@@ -56,24 +56,24 @@ class Format:
     suffixes : tuple of str
         Lower case, with the dot.
     read : callable or None
-    Reads a whole file; by default the array that ``open`` returns is read.
+        Reads a whole file; by default the array that ``open`` returns is read.
     write : callable or None
-    Writes a picture to a path; None for formats that are only read.
+        Writes a picture to a path; None for formats that are only read.
     dtypes : tuple of str
-    Names of the dtypes that the format can store; empty for all dtypes.
+        Names of the dtypes that the format can store; empty for all dtypes.
     check : callable or None
-    Raises an error for axes and samples that cannot be written; None if all can.
+        Raises an error for axes and samples that cannot be written; None if all can.
     open : callable or None
-    Opens a file for reading by region; None for formats that are always read as a whole.
+        Opens a file for reading by region; None for formats that are always read as a whole.
         If the format ``has_scenes``, it also takes the scene, or None.
     has_scenes : bool
-    Whether a file may hold several images, one of which is chosen.
+        Whether a file may hold several images, one of which is chosen.
     sink : callable or None
-    Creates the sink that writes a file by region; None for formats that are written as a whole.
+        Creates the sink that writes a file by region; None for formats that are written as a whole.
     becomes : str
-    Suffix of results in a folder, for formats that are only read.
+        Suffix of results in a folder, for formats that are only read.
     begins : tuple of (int, bytes)
-    Offset and bytes that identify files of this format, if other formats share its suffix.
+        Offset and bytes that identify files of this format, if other formats share its suffix.
     """
 
     suffixes: tuple[str, ...]
@@ -178,7 +178,7 @@ def local_path(value: str | Path, argument: str) -> Path:
     Raises
     ------
     ValueError
-    If the path is a URL.
+        If the path is a URL.
     """
     if _URL.match(str(value)):
         raise ValueError(
@@ -194,7 +194,7 @@ def format_of(path: Path, *, written: bool = False) -> Format:
     Raises
     ------
     ValueError
-    If no format has the suffix, or if ``written`` is set and the format is only read.
+        If no format has the suffix, or if ``written`` is set and the format is only read.
     """
     allowed = WRITTEN if written else SUFFIXES
     suffix = suffix_of(path)
@@ -257,7 +257,7 @@ def write(path: str | Path, picture: Picture) -> None:
     Raises
     ------
     ValueError
-    If the format cannot store the pixels.
+        If the format cannot store the pixels.
     """
     path = _behind_link(local_path(path, "out"))
     _check_folder(path)
@@ -284,7 +284,7 @@ def check_can_hold(path: Path, dtype: np.dtype[Any], layout: Layout) -> None:
     Raises
     ------
     ValueError
-    If the format does not support them.
+        If the format does not support them.
     """
     form = format_of(path, written=True)
     check_holds(path, dtype, form.dtypes)
@@ -299,7 +299,7 @@ def is_large(path: Path, times: int = 1) -> bool:
     ----------
     path : Path
     times : int
-    Number of files of this size that are loaded at the same time.
+        Number of files of this size that are loaded at the same time.
     """
     suffix = suffix_of(path)
     if suffix in TIFF.suffixes:
@@ -345,7 +345,7 @@ def other_files(path: Path) -> list[Path]:
     Raises
     ------
     ValueError
-    If a file of the image is missing.
+        If a file of the image is missing.
     """
     if suffix_of(path) == ".oif":
         return [path, path.with_name(f"{path.name}.files")]  # the folder that holds its planes
@@ -422,25 +422,25 @@ def open_image(
     image : array, group, path, or list of paths
         See `napari_dcr.enhance`. Several paths are opened as one recording.
     out : optional
-    Destination of the result.  For a zarr, which cannot store an orientation, pixels are
+        Destination of the result.  For a zarr, which cannot store an orientation, pixels are
         turned upright.
     scene : int or str, optional
-    Image to open from a file that holds several, by its number from 0 or by its name.
+        Image to open from a file that holds several, by its number from 0 or by its name.
     as_one : str
         Letter of the axis along which several files are joined.
     axes : str, optional
-    One letter per axis of each of several files; by default as the files define them.
+        One letter per axis of each of several files; by default as the files define them.
 
     Returns
     -------
     Opened
-    Opened image, which `napari_dcr.enhance` accepts.  Its ``array`` is indexed with one slice
+        Opened image, which `napari_dcr.enhance` accepts.  Its ``array`` is indexed with one slice
         per axis and reads only the requested pixels; ``axes`` has one letter for each axis.
 
     Raises
     ------
     TypeError, ValueError
-    If the image is none of these, or the file cannot be read.
+        If the image is none of these, or the file cannot be read.
 
     Examples
     --------
@@ -568,14 +568,14 @@ def create_sink(
         The input image.
     layout : Layout
     dtype : dtype
-    Dtype of the result.
+        Dtype of the result.
     resume : bool
         Whether to resume an interrupted run.
 
     Raises
     ------
     TypeError, ValueError
-    If the result cannot be written to ``out``.
+        If the result cannot be written to ``out``.
     """
     if _is_paths(out):
         joined = opened.array

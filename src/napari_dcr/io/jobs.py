@@ -20,12 +20,12 @@ class Job:
     ----------
     source, target : Path
     files : tuple of Path
-    All files and folders of the image.
+        All files and folders of the image.
     sources : tuple of Path
-    Files that are enhanced as one recording, starting with ``source``; empty for a single
+        Files that are enhanced as one recording, starting with ``source``; empty for a single
         image.
     targets : tuple of Path
-    Result of each of these files, in the folder ``target``; empty if they have one result.
+        Result of each of these files, in the folder ``target``; empty if they have one result.
     """
 
     source: Path
@@ -54,9 +54,9 @@ class Output:
     ----------
     path : Path
     argument : str
-    Argument that requested it.
+        Argument that requested it.
     content : str
-    Description of the content, for messages.
+        Description of the content, for messages.
     """
 
     path: Path
@@ -85,18 +85,18 @@ def find_jobs(
     inputs : sequence of str
         Paths of files, folders and zarr images.
     output : str
-    Path of a file for one image, or of a folder.  In a folder, results have the same relative
+        Path of a file for one image, or of a folder.  In a folder, results have the same relative
         paths as their sources.
     beside : sequence of Path
-    Folders of further outputs, which are not searched for inputs either.
+        Folders of further outputs, which are not searched for inputs either.
     as_one : bool
-    Whether all images form one recording, sorted by path with numbers in numerical order.  The
+        Whether all images form one recording, sorted by path with numbers in numerical order.  The
         result is one file, or one file for each image if ``output`` is a folder.
 
     Raises
     ------
     ValueError
-    If an input is missing, no input is an image, or ``output`` is not allowed.
+        If an input is missing, no input is an image, or ``output`` is not allowed.
     """
     out = local_path(output, "OUT")
     paths = [local_path(text, "IN") for text in inputs]
@@ -170,7 +170,7 @@ def _is_file(given: str, out: Path, single: bool) -> bool:
     Raises
     ------
     ValueError
-    If the suffix cannot be written, or if one file is given for several images.
+        If the suffix cannot be written, or if one file is given for several images.
     """
     suffix = out.suffix.lower()
     known = suffix in formats.WRITTEN or suffix == formats.ZARR
@@ -229,7 +229,7 @@ def place_beside(target: Path, given: Path, out: Path) -> Path:
     Parameters
     ----------
     target : Path
-    Path of the result.
+        Path of the result.
     given : Path
         A file, or a folder, which has no suffix.
     out : Path
@@ -255,14 +255,14 @@ def check_outputs(
     inputs : iterable of Path
         All files and folders that will be read.
     overwrite : bool
-    Whether existing files may be replaced.
+        Whether existing files may be replaced.
     resume : bool
         Whether an existing zarr is resumed.
 
     Raises
     ------
     ValueError
-    If an output would overwrite one of these.
+        If an output would overwrite one of these.
     """
     read = {path.resolve() for path in inputs}
     around_read = {folder for path in read for folder in path.parents}

@@ -29,7 +29,7 @@ def open_lif(path: Path, scene: int | str | None = None) -> Opened:
     Raises
     ------
     ValueError
-    If it holds several images and none is chosen, or if the image has no rows and columns.
+        If it holds several images and none is chosen, or if the image has no rows and columns.
     """
     liffile = import_optional("liffile", "microscopes")
     file = liffile.LifFile(path)
@@ -97,7 +97,7 @@ def _split(dims: list[str], name: str) -> tuple[list[str], list[str]]:
     Raises
     ------
     ValueError
-    If an axis is unknown.
+        If an axis is unknown.
     """
     inner = [a for a in dims if a != "S"]
     leading, frame = inner[:-2], inner[-2:]

@@ -19,24 +19,24 @@ class Metadata:
     Attributes
     ----------
     tags : dict
-    TIFF and EXIF tags of the first page: orientation, resolution, profile, camera, location.
+        TIFF and EXIF tags of the first page: orientation, resolution, profile, camera, location.
     pages : dict
-    Tags of further pages, by number of page.
+        Tags of further pages, by number of page.
     exif : bytes
-    The EXIF block as read; empty if there was none.
+        The EXIF block as read; empty if there was none.
     chunks : tuple of (bytes, bytes)
-    Ancillary chunks of a PNG: type and content.
+        Ancillary chunks of a PNG: type and content.
     calibration : Calibration
     imagej : dict, optional
-    ImageJ's metadata as tifffile returns them.
+        ImageJ's metadata as tifffile returns them.
     ome : str, optional
         OME-XML.
     shaped : bool
-    Whether the description holds the axes in the form that tifffile writes.
+        Whether the description holds the axes in the form that tifffile writes.
     display_map : ndarray, optional
-    Lookup table (3, 256) with the colours in which intensities are displayed.
+        Lookup table (3, 256) with the colours in which intensities are displayed.
     native : optional
-    Metadata that only the same format can store, for results in that format.
+        Metadata that only the same format can store, for results in that format.
     """
 
     tags: Tags = field(default_factory=dict)

@@ -32,7 +32,7 @@ def open_mrc(path: Path) -> Opened:
     Raises
     ------
     ValueError
-    If the file is no MRC, or holds no image.
+        If the file is no MRC, or holds no image.
     """
     mrcfile = import_optional("mrcfile", "microscopes")
     with path.open("rb") as file:

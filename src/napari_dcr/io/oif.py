@@ -31,7 +31,7 @@ def open_oif(path: Path) -> Opened:
     Raises
     ------
     ValueError
-    If it holds no image, or if planes are missing.
+        If it holds no image, or if planes are missing.
     """
     oiffile = import_optional("oiffile", "microscopes")
     if path.suffix.lower() == ".oib":

@@ -50,9 +50,9 @@ def attributes(
     image : dict
         Metadata of the multiscale image, from `describe_pyramid`.
     omero : dict, optional
-    Names and display settings of channels.
+        Names and display settings of channels.
     own : dict
-    Attributes of the source; those that OME-Zarr does not define are copied.
+        Attributes of the source; those that OME-Zarr does not define are copied.
     """
     others = {k: v for k, v in own.items() if k not in _OME_KEYS}
     shown = {"omero": omero} if omero else {}
@@ -70,7 +70,7 @@ def shown(omero: dict[str, Any], pixels: NDArray[Any], axes: str) -> dict[str, A
     Parameters
     ----------
     omero : dict
-    Display settings of the source.
+        Display settings of the source.
     pixels : ndarray
         Pixels of the coarsest level.
     axes : str
@@ -126,13 +126,13 @@ def describe_pyramid(
     Parameters
     ----------
     axes : str
-    One letter per axis.
+        One letter per axis.
     steps : list of tuple of int
         Number of pixels of the finest level per pixel, for each level and axis.
     template : dict, optional
-    Multiscale metadata of the source image, whose names, units and scale are kept.
+        Multiscale metadata of the source image, whose names, units and scale are kept.
     level : str
-    Path of the source level in the source image.
+        Path of the source level in the source image.
     """
     base_scale, base_shift = [1.0] * len(axes), [0.0] * len(axes)
     described: list[Any] = [_describe_axis(a) for a in axes]

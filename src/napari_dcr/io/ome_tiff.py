@@ -61,7 +61,7 @@ def files_of(path: Path, xml: str) -> list[Path]:
     Raises
     ------
     ValueError
-    If a file is missing; the message names it.
+        If a file is missing; the message names it.
     """
     root = _parsed(xml)
     if root is None:

@@ -35,7 +35,7 @@ def open_path(path: Path) -> Any:
     Raises
     ------
     ValueError
-    If there is no zarr array or group at the path.
+        If there is no zarr array or group at the path.
     """
     zarr = import_zarr()
     file = next((p for p in (path, *path.parents) if p.is_file()), None)
@@ -57,17 +57,17 @@ def find_image(node: Any) -> tuple[Any, str | None, dict[str, Any] | None]:
     Returns
     -------
     array : zarr.Array
-    The array; for a group, the finest level.
+        The array; for a group, the finest level.
     axes : str or None
-    One letter per axis, if the metadata define them.
+        One letter per axis, if the metadata define them.
     pyramid : dict or None
-    Metadata of the multiscale image that the array belongs to, with the path of its level as
+        Metadata of the multiscale image that the array belongs to, with the path of its level as
         ``"level"``.
 
     Raises
     ------
     ValueError
-    If the group is not a multiscale image.
+        If the group is not a multiscale image.
     """
     zarr = import_zarr()
     node = anchored(node)
@@ -211,7 +211,7 @@ def stored_stamp(array: Any, region: tuple[int | slice, ...]) -> int:
     ----------
     array : zarr.Array
     region : tuple of int or slice
-    Region that consists of whole chunks.
+        Region that consists of whole chunks.
     """
     root = getattr(array.store, "root", None)
     if root is None:
@@ -281,7 +281,7 @@ def build_pyramid(group: Any, layout: Layout) -> Iterator[str]:
     Yields
     ------
     str
-    Progress message.
+        Progress message.
     """
     number, fine = 0, layout
     while max(fine.height, fine.width) > SMALLEST_LEVEL:
@@ -346,11 +346,11 @@ class ZarrSink:
     dtype : dtype
     out : zarr.Array or Path
     pyramid : dict, optional
-    Metadata of the multiscale image that the source belongs to.
+        Metadata of the multiscale image that the source belongs to.
     multiscale : bool
         Whether to create an OME-Zarr image with all its levels.
     resume : bool
-    Resume the interrupted run that ``out`` holds, if any.
+        Resume the interrupted run that ``out`` holds, if any.
     """
 
     def __init__(

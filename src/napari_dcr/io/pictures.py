@@ -256,7 +256,7 @@ def check_png(path: Path, axes: str, samples: str) -> None:
     Raises
     ------
     ValueError
-    If it cannot be stored.
+        If it cannot be stored.
     """
     check_layout(path, axes, samples, ("", "ya", "rgb", "rgba"))
 
@@ -267,7 +267,7 @@ def check_jpeg(path: Path, axes: str, samples: str) -> None:
     Raises
     ------
     ValueError
-    If it cannot be stored.
+        If it cannot be stored.
     """
     if "a" in samples.lower():
         raise ValueError(f"{path}: JPEG holds no alpha; write .png or .tif")
@@ -280,7 +280,7 @@ def check_layout(path: Path, axes: str, samples: str, allowed: tuple[str, ...]) 
     Raises
     ------
     ValueError
-    If it is not a single picture, or has other samples.
+        If it is not a single picture, or has other samples.
     """
     if sorted(axes) not in (["x", "y"], ["s", "x", "y"]):
         raise ValueError(f"{path}: {path.suffix} holds one picture, not axes {axes!r}; write .tif")

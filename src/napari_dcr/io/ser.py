@@ -47,7 +47,7 @@ def open_ser(path: Path) -> Opened:
     Raises
     ------
     ValueError
-    If the file is no SER recording, or is truncated.
+        If the file is no SER recording, or is truncated.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

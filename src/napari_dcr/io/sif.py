@@ -23,7 +23,7 @@ def open_sif(path: Path) -> Opened:
     Raises
     ------
     ValueError
-    If it holds spectra, or fewer frames than its header announces.
+        If it holds spectra, or fewer frames than its header announces.
     """
     sif_parser = import_optional("sif_parser", "microscopes")
     with path.open("rb") as file:

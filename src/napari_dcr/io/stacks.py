@@ -31,19 +31,19 @@ def stack(
     sizes : dict
         Lengths of the leading axes by letter.
     plane : tuple of int
-    Number of rows, columns and, for colour images, colours.
+        Number of rows, columns and, for colour images, colours.
     dtype : dtype
     read : callable
     by_region : bool
-    Whether part of a plane can be read without reading all of it.
+        Whether part of a plane can be read without reading all of it.
     close : callable, optional
-    Closes the file when the array is no longer referenced.
+        Closes the file when the array is no longer referenced.
 
     Returns
     -------
     array : Planes
     axes : str
-    Letters of the axes in the order of OME-Zarr: time, others, channels, z, y, x.
+        Letters of the axes in the order of OME-Zarr: time, others, channels, z, y, x.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def chosen(names: list[str], scene: int | str | None) -> int:
     Raises
     ------
     ValueError
-    If there is no such image, or if there are several and none was chosen.
+        If there is no such image, or if there are several and none was chosen.
 
     Examples
     --------

@@ -43,11 +43,11 @@ class Tag:
     Attributes
     ----------
     type : int
-    TIFF type: 2 is ASCII, 3 SHORT, 4 LONG, 5 RATIONAL.
+        TIFF type: 2 is ASCII, 3 SHORT, 4 LONG, 5 RATIONAL.
     data : bytes
-    The values in little-endian byte order.
+        The values in little-endian byte order.
     directory : dict, optional
-    Directory that the tag points to, instead of a value.
+        Directory that the tag points to, instead of a value.
     """
 
     type: int
@@ -165,11 +165,11 @@ def read_tags(file: IO[bytes], offset: int, form: Any = None, start: int = 0) ->
     file : binary file
         A TIFF, or an EXIF block.
     offset : int
-    Offset of the directory, relative to ``start``.
+        Offset of the directory, relative to ``start``.
     form : optional
-    Byte order and kind; by default read from the header of the file.
+        Byte order and kind; by default read from the header of the file.
     start : int
-    Position in the file at which the TIFF or block begins.
+        Position in the file at which the TIFF or block begins.
     """
     form = form or _Form.read(file, start)
     tags: Tags = {}
@@ -211,14 +211,14 @@ def _write_directory(
     ----------
     file : binary file
     tags : dict
-    Tags to write.
+        Tags to write.
     kept : iterable of bytes
         Raw entries to write unchanged.
     following : int
         Offset of the next directory.
     form : _Form
     start : int
-    Position in the file to which offsets are relative.
+        Position in the file to which offsets are relative.
     """
     coded = [(struct.unpack(form.order + "H", e[:2])[0], e) for e in kept]
     entries = [(code, entry) for code, entry in coded if code not in tags]
@@ -253,7 +253,7 @@ def _replace_directory(file: IO[bytes], place: int, tags: Mapping[int, Tag], for
     ----------
     file : binary file
     place : int
-    Position of the offset of the directory.
+        Position of the offset of the directory.
     tags : dict
         Tags to add or replace.
     form : _Form
@@ -275,7 +275,7 @@ def graft(path: Path, pages: Mapping[int, Tags]) -> None:
     ----------
     path : Path
     pages : dict
-    Tags by number of page; pages that the file does not have are ignored.
+        Tags by number of page; pages that the file does not have are ignored.
     """
     if not any(pages.values()):
         return

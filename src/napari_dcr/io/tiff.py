@@ -47,17 +47,17 @@ class _Header:
     Attributes
     ----------
     axes : str
-    One letter per axis, after conversion of the colours.
+        One letter per axis, after conversion of the colours.
     axis : int or None
-    Axis of the samples before conversion.
+        Axis of the samples before conversion.
     model : ColourModel
     metadata : Metadata
     notes : tuple of str
-    Messages for the user.
+        Messages for the user.
     doubt : str
-    Reason to doubt the axes.
+        Reason to doubt the axes.
     files : list of Path
-    Files in which the image is stored.
+        Files in which the image is stored.
     """
 
     axes: str
@@ -86,7 +86,7 @@ def other_files(path: Path) -> list[Path]:
     Raises
     ------
     ValueError
-    If one of these files is missing.
+        If one of these files is missing.
     """
     try:
         with tifffile.TiffFile(path) as file:
@@ -179,7 +179,7 @@ def _header(path: Path, file: Any) -> _Header:
     Raises
     ------
     ValueError
-    If the file holds several images, or one that cannot be read.
+        If the file holds several images, or one that cannot be read.
     """
     files = [path]
     if file.is_ome and file.ome_metadata:
@@ -359,7 +359,7 @@ class _Plan:
     Attributes
     ----------
     arguments : dict
-    Arguments of `tifffile.imwrite`.
+        Arguments of `tifffile.imwrite`.
     tags : dict
         Tags to add, by number of page.
     """
@@ -379,7 +379,7 @@ def _plan(path: Path, layout: Layout, dtype: np.dtype[Any], kept: Metadata, size
     Parameters
     ----------
     path : Path
-    Path of the result.
+        Path of the result.
     layout : Layout
     dtype : dtype
     kept : Metadata
@@ -462,7 +462,7 @@ class TiffSink:
     dtype : dtype
     path : Path
     metadata : Metadata
-    Metadata of the source file.
+        Metadata of the source file.
     """
 
     part: tuple[int, int] | None = None

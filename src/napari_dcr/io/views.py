@@ -24,16 +24,16 @@ class Converted:
     Parameters
     ----------
     array : array
-    Array that is indexed with one slice per axis.
+        Array that is indexed with one slice per axis.
     axis : int or None
-    Axis of the samples, which are always read together; None if there is none.
+        Axis of the samples, which are always read together; None if there is none.
     count : int
-    Number of samples after conversion.  If it is larger than 1 and the array has no sample
+        Number of samples after conversion.  If it is larger than 1 and the array has no sample
         axis, one is added at the end.
     dtype : dtype
-    Dtype after conversion.
+        Dtype after conversion.
     convert : callable
-    Converts pixels.
+        Converts pixels.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class Guarded:
     Parameters
     ----------
     array : array
-    Array that is indexed with one slice per axis.
+        Array that is indexed with one slice per axis.
     guard : callable
-    Returns the context manager in which windows are read.
+        Returns the context manager in which windows are read.
     """
 
     def __init__(self, array: Any, guard: Callable[[], AbstractContextManager[None]]) -> None:
@@ -102,9 +102,9 @@ class Upright:
     Parameters
     ----------
     array : array
-    Array that is indexed with one slice per axis.
+        Array that is indexed with one slice per axis.
     axes : str
-    One letter per axis.
+        One letter per axis.
     orientation : int
         EXIF Orientation, 1 to 8.
     """
@@ -163,15 +163,15 @@ class Planes:
     Parameters
     ----------
     shape : tuple of int
-    Lengths of the leading axes, y, x, and of a colour axis if ``samples`` is more than 1.
+        Lengths of the leading axes, y, x, and of a colour axis if ``samples`` is more than 1.
     dtype : dtype
     read : callable
-    Takes the indices along the leading axes and the requested rows and columns; returns
+        Takes the indices along the leading axes and the requested rows and columns; returns
         these pixels, masked where the file has none.
     samples : int
-    Number of colours of a pixel.
+        Number of colours of a pixel.
     by_region : bool
-    Whether part of a plane can be read without reading all of it.
+        Whether part of a plane can be read without reading all of it.
     """
 
     def __init__(

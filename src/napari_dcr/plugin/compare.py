@@ -43,12 +43,12 @@ class Comparison:
     ----------
     viewer : Viewer
     helpers : HelperLayers
-    Temporary layers of the viewer.
+        Temporary layers of the viewer.
 
     Attributes
     ----------
     dragged : Signal(float)
-    Emitted with the share of the width to which the divider was dragged.
+        Emitted with the share of the width to which the divider was dragged.
     """
 
     dragged = Signal(float)

@@ -59,12 +59,12 @@ class Controls:
     images : callable
         Returns the layers that can be enhanced.
     viewer_labels : callable
-    Returns the axis labels of the viewer's sliders.
+        Returns the axis labels of the viewer's sliders.
 
     Attributes
     ----------
     native : QWidget
-    Widget with one row for each control.
+        Widget with one row for each control.
     """
 
     def __init__(
@@ -313,7 +313,7 @@ class Controls:
         Raises
         ------
         ValueError
-        If the values of the controls are not allowed.
+            If the values of the controls are not allowed.
         """
         axes = self.axes_of(layer).letters
         input_range: Any = self.input_range.value
@@ -347,7 +347,7 @@ class Controls:
         Parameters
         ----------
         devices : dict of str
-        Description of each device by name; the device that "auto" selects comes first.
+            Description of each device by name; the device that "auto" selects comes first.
         stages : int
             Largest depth.
         """

@@ -59,11 +59,11 @@ class Preview:
     Attributes
     ----------
     told : Signal(str)
-    Emitted with a description of the state.
+        Emitted with a description of the state.
     updated : Signal()
-    Emitted when the layer shows new pixels.
+        Emitted when the layer shows new pixels.
     closed : Signal()
-    Emitted when the user has deleted the layer.
+        Emitted when the user has deleted the layer.
     """
 
     told = Signal(str)

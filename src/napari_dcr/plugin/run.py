@@ -49,11 +49,11 @@ class Job:
     layer : Image
     options : Options
     region : tuple of slice, optional
-    Region of the layer's array; the whole array if None.
+        Region of the layer's array; the whole array if None.
     stages : bool
-    Whether to return the outputs of all stages instead of the last one.
+        Whether to return the outputs of all stages instead of the last one.
     folder : Path, optional
-    Folder to write the result of a whole layer to; in memory if None.
+        Folder to write the result of a whole layer to; in memory if None.
     """
 
     layer: Image
@@ -200,13 +200,13 @@ class Run:
     Attributes
     ----------
     progressed : Signal(float, str)
-    Finished share between 0 and 1, and a description of the current step.
+        Finished share between 0 and 1, and a description of the current step.
     produced : Signal(Product)
-    Emitted with the result of each job.
+        Emitted with the result of each job.
     ended : Signal(str)
-    Emitted last, with ``"done"``, ``"cancelled"`` or ``"failed"``.
+        Emitted last, with ``"done"``, ``"cancelled"`` or ``"failed"``.
     failed : Signal(str, str)
-    Emitted with the name of a layer, and a description of its error with advice.
+        Emitted with the name of a layer, and a description of its error with advice.
     """
 
     progressed = Signal(float, str)

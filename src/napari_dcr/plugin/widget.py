@@ -63,7 +63,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     Parameters
     ----------
     napari_viewer : napari.viewer.Viewer
-    Viewer that napari passes; results are added to it.
+        Viewer that napari passes; results are added to it.
     """
 
     _open: ClassVar[list[EnhanceWidget]] = []

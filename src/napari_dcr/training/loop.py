@@ -37,18 +37,18 @@ class TrainingConfig:
     name : str
         Name of the weights.
     seed, steps, batch, crop : int
-    Random seed, number of steps, batch size, and side of a crop in pixels.
+        Random seed, number of steps, batch size, and side of a crop in pixels.
     learning_rate, final_learning_rate, warmup, weight_decay, clip, ema : float
-    Settings of AdamW with linear warm-up (in steps) and cosine decay, largest gradient norm,
+        Settings of AdamW with linear warm-up (in steps) and cosine decay, largest gradient norm,
         and decay of the moving average of the weights.
     detail_dropout : float
         Share of steps with the regional part switched off.
     frozen : list of str
-    Parts of the network, such as ``global_net``, that are not trained.
+        Parts of the network, such as ``global_net``, that are not trained.
     network, loss, data : dict
-    Values of `CascadeConfig` and `LossWeights`, and the folders with photographs.
+        Values of `CascadeConfig` and `LossWeights`, and the folders with photographs.
     phases : list of dict
-    `Conditions`, each with the step ``from_step`` at which it starts.  Later phases may
+        `Conditions`, each with the step ``from_step`` at which it starts.  Later phases may
         simulate worse cameras.  A phase with ``steps`` and ``learning_rate`` extends the run to
         that many steps and restarts the cosine decay from that rate (warm restart, Loshchilov
         and Hutter 2017).
@@ -153,7 +153,7 @@ class Trainer:
     device : str
         Torch device.
     start : Path or None
-    Weights file of the same network from which a new run starts.
+        Weights file of the same network from which a new run starts.
     """
 
     SHARES: ClassVar[dict[str, float]] = {"curve": 1.0, "early": 0.3, "final": 1.0}

@@ -19,7 +19,7 @@ class LossWeights:
     Attributes
     ----------
     gt_mean : float
-    Share of the pixel term that ignores the crop's mean brightness (Liao et al. 2025,
+        Share of the pixel term that ignores the crop's mean brightness (Liao et al. 2025,
         "GT-mean loss"), because the curve determines the brightness, and the local net should
         learn noise and detail.
     structure, similarity, spectrum, chroma, edges : float
@@ -31,7 +31,7 @@ class LossWeights:
     squared : float
         Of the squared error, which is all that counts where the regional part is off.
     smoothness : float
-    Weight of the bending of the tone curve.
+        Weight of the bending of the tone curve.
     """
 
     gt_mean: float = 0.5
