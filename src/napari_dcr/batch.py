@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,12 +13,21 @@ from typing import Any
 import numpy as np
 
 from napari_dcr.engine.devices import find_device
+from napari_dcr.engine.progress_bar import duration
 from napari_dcr.engine.setup import depth_of
 from napari_dcr.engine.sources import Opened
 from napari_dcr.enhancement import Enhancement, Options, Progress, enhance_steps
 from napari_dcr.io import formats
 from napari_dcr.io.files import Picture, replaced_when_complete
-from napari_dcr.io.jobs import Job, Output, check_outputs, find_jobs, place_beside
+from napari_dcr.io.jobs import (
+    SHELL,
+    Job,
+    Output,
+    Wording,
+    check_outputs,
+    find_jobs,
+    place_beside,
+)
 from napari_dcr.io.recordings import pieces
 from napari_dcr.network import weights
 
@@ -78,6 +88,10 @@ class Batch:
         Image to use from files that hold several.
     as_one : str, optional
         Axis along which all images are joined to one recording; None enhances each separately.
+    wording : Wording
+        Names of the arguments in messages.
+    keep_unfinished : bool
+        Whether to keep an incomplete zarr, so that it can be resumed.
 
     Attributes
     ----------
@@ -87,6 +101,8 @@ class Batch:
         Files that were found but will not be enhanced.
     entries : list of dict
         Record or error of each processed image, as plain values.
+    outcomes : list of str
+        Outcome of each processed image in one line, as text; warnings follow on further lines.
     failed : int
         Number of images that failed.
 
@@ -110,16 +126,20 @@ class Batch:
         resume: bool = False,
         scene: int | str | None = None,
         as_one: str | None = None,
+        wording: Wording = SHELL,
+        keep_unfinished: bool = True,
     ) -> None:
         given = {"residual": residual, "uncertainty": uncertainty}
         beside = {name: path for name, path in given.items() if path is not None}
         folders = [formats.local_path(path, f"--{name}") for name, path in beside.items()]
-        self.jobs, self.left_out = find_jobs(inputs, output, folders, as_one is not None)
+        self.jobs, self.left_out = find_jobs(inputs, output, folders, as_one is not None, wording)
         self.entries: list[dict[str, Any]] = []
+        self.outcomes: list[str] = []
         self.failed = 0
         self._resume, self._scene, self._as_one = resume, scene, as_one or "t"
         self._report = None if report is None else _output_file(report, "--report", (".json",))
-        self._base = formats.local_path(output, "OUT")
+        self._wording, self._keep_unfinished = wording, keep_unfinished
+        self._base = formats.local_path(output, wording.output)
         for name in ("model", "defects"):
             formats.local_path(getattr(options, name), f"--{name}")
         single = sum(len(job.results) for job in self.jobs) == 1
@@ -136,7 +156,7 @@ class Batch:
     def _check_outputs(self, overwrite: bool) -> None:
         """Check that no output overwrites an input or another output."""
         outputs = [
-            Output(target, "OUT", f"the result of {source}")
+            Output(target, self._wording.output, f"the result of {source}")
             for job in self.jobs
             for source, target in zip(job.sources or (job.source,), job.results, strict=False)
         ]
@@ -153,7 +173,8 @@ class Batch:
         own = (self._options.model, self._options.defects)
         given = [Path(value) for value in own if isinstance(value, str)]
         inputs = [file for job in self.jobs for file in job.files]
-        check_outputs(outputs, inputs + [p for p in given if p.is_file()], overwrite, self._resume)
+        inputs += [path for path in given if path.is_file()]
+        check_outputs(outputs, inputs, overwrite, self._resume, self._wording)
 
     def _check_model(self) -> None:
         """Check the options that depend on the model and the device."""
@@ -178,9 +199,11 @@ class Batch:
                     # One damaged file of a folder must not stop the others.
                     self.failed += 1
                     self.entries.append({**_paths(job, {}), "error": str(error)})
+                    self.outcomes.append(f"Failed: {reason_of(job, error)}")
                     yield Failed(job, error)
                     continue
                 self.entries.append({**_paths(job, {"output": job.results}), **_plain(done.record)})
+                self.outcomes.append(_outcome(done))
                 yield Finished(job, done)
                 del done
 
@@ -202,7 +225,19 @@ class Batch:
             out = list(job.targets) or job.target
             opened, options = self._open(job, out)
             steps = enhance_steps(opened, options, out, self._resume)
+            folders.enter_context(self._removed_if_unfinished(job))
             return (yield from _told(job, steps))
+
+    @contextmanager
+    def _removed_if_unfinished(self, job: Job) -> Iterator[None]:
+        """Context manager that leaves no zarr that was not completed, unless it should stay."""
+        try:
+            yield
+        except BaseException:  # cancelled, too
+            for target in () if self._keep_unfinished else job.results:
+                if formats.is_in_zarr(target):
+                    shutil.rmtree(target, ignore_errors=True)
+            raise
 
     def _is_streamed(self, job: Job) -> bool:
         """Whether an image is read and written tile by tile."""
@@ -258,6 +293,25 @@ class Batch:
             place = self._report.resolve()  # replace the target of a symbolic link, not the link
             with _folder_of(place), replaced_when_complete(place) as partial:
                 partial.write_text(json.dumps(self.entries, indent=1) + "\n", "utf-8")
+
+
+def reason_of(job: Job, error: Exception) -> str:
+    """Why an image could not be enhanced, without its path."""
+    return str(error).removeprefix(f"{job.source}: ")
+
+
+def _outcome(done: Enhancement) -> str:
+    """What became of an image, for people; what its warnings say follows in lines of their own."""
+    warnings = done.record["warnings"]
+    parts = [f"Done in {duration(done.record['seconds'])}"]
+    verdicts = [report.verdict.splitlines()[0] for report in done.reports]
+    if len(verdicts) > 1:
+        verdicts = [f"channel {number}: {text}" for number, text in enumerate(verdicts, 1)]
+    parts += verdicts
+    if warnings:
+        others = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
+        parts.append(f"warning: {warnings[0]}{others}")
+    return "\n".join(["; ".join(parts), *warnings])
 
 
 def _told(

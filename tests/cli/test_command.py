@@ -357,7 +357,7 @@ def test_help_has_examples_and_no_none(capsys: pytest.CaptureFixture[str]) -> No
         assert word in text
     documented = napari_dcr.enhance.__doc__ or ""
     assert "See `Options`" not in documented
-    assert "Brightens the enhanced image, in stops" in documented
+    assert "exposure : float" in documented
 
 
 def test_a_bar_of_megapixels(

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from napari_dcr.batch import Batch, Event, Failed, Finished, Started
+from napari_dcr.batch import Batch, Event, Failed, Finished, Started, reason_of
 from napari_dcr.engine.progress_bar import ProgressBar, duration
 from napari_dcr.engine.result import Progress
 from napari_dcr.io.jobs import Job
@@ -93,7 +93,7 @@ class Console:
 
     def _show_failure(self, event: Failed) -> None:
         name = short(event.job.source)
-        reason = str(event.error).removeprefix(f"{event.job.source}: ")
+        reason = reason_of(event.job, event.error)
         self._failures.append((name, reason))
         _say(str(event.error) if len(self._batch.jobs) == 1 else f"{name}: {reason}")
 

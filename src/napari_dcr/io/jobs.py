@@ -65,6 +65,27 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Wording:
+    """What messages call the arguments, and what they tell to do.
+
+    Attributes
+    ----------
+    inputs, output : str
+        Names of the arguments.
+    overwrite, resume : str
+        How to replace what exists, and how to continue an unfinished zarr.
+    """
+
+    inputs: str = "IN"
+    output: str = "OUT"
+    overwrite: str = "add --overwrite to replace it"
+    resume: str = "add --resume to continue it"
+
+
+SHELL = Wording()
+
+
+@dataclass(frozen=True)
 class LeftOut:
     """File that was found but is not enhanced, with the reason."""
 
@@ -73,7 +94,11 @@ class LeftOut:
 
 
 def find_jobs(
-    inputs: Sequence[str], output: str, beside: Sequence[Path] = (), as_one: bool = False
+    inputs: Sequence[str],
+    output: str,
+    beside: Sequence[Path] = (),
+    as_one: bool = False,
+    wording: Wording = SHELL,
 ) -> tuple[list[Job], list[LeftOut]]:
     """Find the images in files and folders, and name their results.
 
@@ -92,19 +117,20 @@ def find_jobs(
     as_one : bool
         Whether all images form one recording, sorted by path with numbers in numerical order.  The
         result is one file, or one file for each image if ``output`` is a folder.
+    wording : Wording
 
     Raises
     ------
     ValueError
         If an input is missing, no input is an image, or ``output`` is not allowed.
     """
-    out = local_path(output, "OUT")
-    paths = [local_path(text, "IN") for text in inputs]
+    out = local_path(output, wording.output)
+    paths = [local_path(text, wording.inputs) for text in inputs]
     for text, path in zip(inputs, paths, strict=True):
         if not path.exists():
-            raise ValueError(f"IN: {text} does not exist")
+            raise ValueError(f"{wording.inputs}: {text} does not exist")
     single = len(paths) == 1 and not _is_folder(paths[0])
-    to_file = _is_file(output, out, single or as_one)
+    to_file = _is_file(output, out, single or as_one, wording)
     left_out: list[LeftOut] = []
     jobs: list[Job] = []
     taken: dict[Path, Path] = {}
@@ -139,7 +165,7 @@ def find_jobs(
         ]
     if not jobs:
         raise ValueError(
-            f"IN: no {', '.join(formats.SUFFIXES)} or {formats.ZARR} in {', '.join(inputs)}"
+            f"{wording.inputs}: no {', '.join(formats.SUFFIXES)} or {formats.ZARR} in {', '.join(inputs)}"
         )
     return jobs, left_out
 
@@ -164,8 +190,8 @@ _SUFFIX = re.compile(r"\.(?=[0-9]*[a-z])[a-z0-9]{1,5}", re.IGNORECASE)
 """Suffix of a path that looks like that of a file, and not like the end of a folder's name."""
 
 
-def _is_file(given: str, out: Path, single: bool) -> bool:
-    """Whether the output is a file or zarr, and not a folder.
+def _is_file(given: str, out: Path, single: bool, wording: Wording) -> bool:
+    """Whether the output is a file or zarr; else a folder.
 
     Raises
     ------
@@ -179,10 +205,10 @@ def _is_file(given: str, out: Path, single: bool) -> bool:
     if known and single:
         return True
     if known:
-        raise ValueError(f"OUT: got {given} for several images; pass a folder")
+        raise ValueError(f"{wording.output}: got {given} for several images; pass a folder")
     if _SUFFIX.fullmatch(suffix):
         raise ValueError(
-            f"OUT: got {given}; {suffix} is not written; allowed are {', '.join(formats.WRITTEN)},"
+            f"{wording.output}: got {given}; {suffix} is not written; allowed are {', '.join(formats.WRITTEN)},"
             f" {formats.ZARR}, or a folder, whose name may end with {os.sep}"
         )
     return False
@@ -242,7 +268,11 @@ def place_beside(target: Path, given: Path, out: Path) -> Path:
 
 
 def check_outputs(
-    outputs: Sequence[Output], inputs: Iterable[Path], overwrite: bool, resume: bool
+    outputs: Sequence[Output],
+    inputs: Iterable[Path],
+    overwrite: bool,
+    resume: bool,
+    wording: Wording = SHELL,
 ) -> None:
     """Check that outputs overwrite neither inputs, nor each other, nor existing files.
 
@@ -257,7 +287,8 @@ def check_outputs(
     overwrite : bool
         Whether existing files may be replaced.
     resume : bool
-        Whether an existing zarr is resumed.
+        Whether a zarr that exists is continued.
+    wording : Wording
 
     Raises
     ------
@@ -284,7 +315,7 @@ def check_outputs(
                 f" written to {path}"
             )
         written[place] = output
-        _check_existing(output, overwrite, resume, place in around_read)
+        _check_existing(output, overwrite, resume, place in around_read, wording)
     for place, output in written.items():
         if outer := next((folder for folder in place.parents if folder in written), None):
             raise ValueError(
@@ -293,11 +324,13 @@ def check_outputs(
             )
 
 
-def _check_existing(output: Output, overwrite: bool, resume: bool, holds_input: bool) -> None:
-    """Raise an error if an output would replace an existing file."""
+def _check_existing(
+    output: Output, overwrite: bool, resume: bool, holds_input: bool, wording: Wording
+) -> None:
+    """Say if an output would replace what exists."""
     path, argument = output.path, output.argument
-    if resume and argument == "OUT" and not formats.is_in_zarr(path):
-        raise ValueError(f"OUT: got {path}; --resume requires a .zarr")
+    if resume and argument == wording.output and not formats.is_in_zarr(path):
+        raise ValueError(f"{argument}: got {path}; --resume requires a .zarr")
     blocked = next((p for p in path.parents if p.exists() and not p.is_dir()), None)
     if blocked is not None:
         raise ValueError(f"{argument}: got {path}, but {blocked} is a file, not a folder")
@@ -307,8 +340,8 @@ def _check_existing(output: Output, overwrite: bool, resume: bool, holds_input: 
         if holds_input:
             raise ValueError(f"{argument}: {path} holds an input; inputs are never changed")
         if not resume:
-            raise ValueError(f"{argument}: {path} exists; add --resume to continue it")
+            raise ValueError(f"{argument}: {path} exists; {wording.resume}")
     elif path.is_dir():
         raise ValueError(f"{argument}: {path} is a folder; pass the path of a file")
     elif not overwrite:
-        raise ValueError(f"{argument}: {path} exists; add --overwrite to replace it")
+        raise ValueError(f"{argument}: {path} exists; {wording.overwrite}")

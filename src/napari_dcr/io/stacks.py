@@ -76,6 +76,20 @@ def closed_on_error(close: Callable[[], Any]) -> Iterator[None]:
         raise
 
 
+class SeveralScenes(ValueError):
+    """A file holds several images and none was chosen.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the images; empty where they have none.
+    """
+
+    def __init__(self, message: str, names: list[str]) -> None:
+        super().__init__(message)
+        self.names = names
+
+
 def chosen(names: list[str], scene: int | str | None) -> int:
     """Number of the image that a scene refers to.
 
@@ -93,7 +107,7 @@ def chosen(names: list[str], scene: int | str | None) -> int:
     if scene is None:
         if len(names) == 1:
             return 0
-        raise ValueError(f"it holds {len(names)} images; choose one by scene: {listed}")
+        raise SeveralScenes(f"it holds {len(names)} images; choose one by scene: {listed}", names)
     if isinstance(scene, int) and 0 <= scene < len(names):
         return scene
     if isinstance(scene, str) and names.count(scene) == 1:

@@ -50,6 +50,13 @@ def cancel() -> None:
         widget.stop()
 
 
+def enhance_files() -> None:
+    """Show the window that enhances files and folders."""
+    viewer = current_viewer()
+    if viewer is not None:
+        open_widget(viewer).show_files()
+
+
 def compare() -> None:
     """Show or hide the comparison of before and after."""
     widget = _existing()

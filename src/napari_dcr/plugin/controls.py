@@ -307,17 +307,21 @@ class Controls:
         """Folder that results of whole layers are written to; None keeps them in memory."""
         return self.folder.value if self.folder.enabled else None
 
-    def options(self, layer: Image) -> Options:
-        """Options for a layer from the values of the controls.
+    def options(self, layer: Image | None) -> Options:
+        """Options from the values of the controls, for a layer, or for files if it is None.
 
         Raises
         ------
         ValueError
             If the values of the controls are not allowed.
         """
-        axes = self.axes_of(layer).letters
+        axes = None if layer is None else self.axes_of(layer).letters
         input_range: Any = self.input_range.value
         if input_range == LAYER_LIMITS:
+            if layer is None:
+                raise ValueError(
+                    f"input range: got {LAYER_LIMITS!r}, which files have not; allowed are auto and dtype"
+                )
             input_range = tuple(float(limit) for limit in layer.contrast_limits)
         return Options(
             model=self.chosen_model,

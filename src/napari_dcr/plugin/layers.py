@@ -36,6 +36,9 @@ APPEARANCE = (
     "custom_interpolation_kernel_2d",
 )
 
+FILE = "napari_dcr_file"
+"""Key, in a layer's metadata, of the paths, scene and index that it was read from by our reader."""
+
 RECORD = "napari_dcr"
 """Key of the record in a result's metadata."""
 
@@ -146,6 +149,7 @@ def result_layer(
             "layer": layer.name,
             "path": None if layer.source.path is None else str(layer.source.path),
             "multiscale": bool(layer.multiscale),
+            "file": layer.metadata.get(FILE),
         },
     }
     kept = kept_state(layer, region)

@@ -45,13 +45,13 @@ def as_python(record: dict[str, Any]) -> str:
     # viewer.add_image(result, name='street (again)')
     """
     source, staged = record["source"], "stages" in record
-    lines = ["import numpy as np", ""] * staged + ["import napari_dcr"]
-    path = source["path"]
-    if path is not None and Path(path).suffix.lower() in READABLE:
-        lines += ["from napari_dcr.io import formats", "", f"image = formats.read({path!r}).pixels"]
+    opened = _opened(source)
+    lines = ["import numpy as np", ""] * (staged or opened is not None) + ["import napari_dcr", ""]
+    if opened is not None:
+        lines.append(f"image = np.asarray({opened}")
     else:
         level = "[0]" * source["multiscale"]
-        lines += ["", f"image = viewer.layers[{source['layer']!r}].data{level}"]
+        lines.append(f"image = viewer.layers[{source['layer']!r}].data{level}")
     # Use the resolved values of "auto", so that other machines and versions do the same.
     resolved = {
         key: record[key] for key in ("model", "depth", "axes", "precision") if key in record
@@ -83,6 +83,20 @@ def as_python(record: dict[str, Any]) -> str:
         lines.append(f"result = result[{':, ' * staged}{region}]")
     lines.append(f"# viewer.add_image(result, name={source['layer'] + ' (again)'!r})")
     return "\n".join(lines) + "\n"
+
+
+def _opened(source: dict[str, Any]) -> str | None:
+    """The call that opens the file of a layer and takes its pixels; None if it has no such file."""
+    file = source.get("file")
+    if file is not None:
+        paths, scene = file["paths"], file["scene"]
+        image = repr(paths[0] if len(paths) == 1 else paths)
+        image += "" if scene is None else f", scene={scene}"
+        return f"napari_dcr.open_image({image}).array){file['index']}"
+    path = source["path"]
+    if path is None or Path(path).suffix.lower() not in READABLE:
+        return None
+    return f"napari_dcr.open_image({path!r}).array)"
 
 
 def _plain(value: Any) -> Any:

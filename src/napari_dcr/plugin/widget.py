@@ -29,6 +29,7 @@ from napari_dcr.plugin.background import Background, Failure
 from napari_dcr.plugin.compare import Comparison
 from napari_dcr.plugin.controls import OWN_FILE, PERSISTED, WARNING, Controls
 from napari_dcr.plugin.docking import DockKeeper
+from napari_dcr.plugin.files import FilesWindow
 from napari_dcr.plugin.helper_layers import HelperLayers, is_helper
 from napari_dcr.plugin.layers import (
     RECORD,
@@ -129,6 +130,11 @@ class EnhanceWidget(Container):  # type: ignore[misc]
             name="repeat", text="Apply to...", enabled=False,
             tooltip="Enhance another layer with the settings of the last result.",
         )  # fmt: skip
+        self.files = PushButton(
+            name="files", text="Enhance files...",
+            tooltip="Enhance files or all images of a folder with these settings, without opening them.",
+        )  # fmt: skip
+        self._files_window: FilesWindow | None = None
         super().__init__(name="enhance", labels=False)
         self.dock_keeper = DockKeeper(self.native, self._on_closed)
         column = self.native.layout()
@@ -140,6 +146,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self.report = ReportPanel()
         column.addWidget(self.report)
         column.addLayout(_row(self.stages, self.copy, self.repeat))
+        column.addWidget(self.files.native)
         self.status.native.setWordWrap(True)
         self.status.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._menu = QMenu(self.repeat.native)
@@ -165,6 +172,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self.cancel.clicked.connect(self.stop)
         self.stages.clicked.connect(self.show_stages)
         self.copy.clicked.connect(self.copy_as_python)
+        self.files.clicked.connect(self.show_files)
         self.preview.changed.connect(self._preview.switch)
         self._preview.told.connect(self._show_preview_state)
         self._preview.closed.connect(lambda: setattr(self.preview, "value", False))
@@ -476,6 +484,16 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         if not others:
             self._menu.addAction("no other image").setEnabled(False)
 
+    def show_files(self) -> FilesWindow:
+        """Show the window that enhances files with these settings."""
+        if self._files_window is None:
+            parent = self._viewer.window._qt_window
+            self._files_window = FilesWindow(parent, lambda: self.controls.options(None))
+        self._files_window.show()
+        self._files_window.raise_()
+        self._files_window.activateWindow()
+        return self._files_window
+
     # Remembering
 
     def _restore(self) -> None:
@@ -528,6 +546,8 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._helpers.abandon()
         if self._run is not None:
             self._run.abandon()
+        if self._files_window is not None:
+            self._files_window.abandon()
 
 
 def _row(*widgets: Widget) -> QHBoxLayout:
