@@ -64,6 +64,31 @@ def test_frames_with_the_same_offsets_are_looked_at_together() -> None:
         assert error < relative_error(alone[0, 0, 0], offsets[:, 0])
 
 
+def test_both_directions_are_known_as_well_as_each_alone() -> None:
+    rng = np.random.default_rng(6)
+    columns, rows = rng.normal(0, 8, SIZE), rng.normal(0, 8, SIZE)
+    shot = recorded(rng, 1)[0].astype(np.float64)
+    both = find_defects(shot + columns + rows[:, None])
+    assert both.columns is not None
+    assert both.rows is not None
+    alone = find_defects(shot + columns).columns, find_defects(shot + rows[:, None]).rows
+    for found, single, true in zip((both.columns, both.rows), alone, (columns, rows), strict=True):
+        assert single is not None
+        error = relative_error(found[0, 0, 0], true)
+        assert error < max(0.05, 1.3 * relative_error(single[0, 0, 0], true))
+
+
+def test_noise_of_many_frames_averages_out() -> None:
+    rng = np.random.default_rng(7)
+    offsets = np.rint(rng.normal(0, 3, SIZE))  # whole counts, as photons are here
+    stack = recorded(rng, 16, offsets)
+    alone, together = (find_defects(images).columns for images in (stack[0], stack))
+    assert alone is not None
+    assert together is not None
+    errors = [relative_error(found[0, 0, 0], offsets) for found in (alone, together)]
+    assert errors[1] < 0.4 * errors[0]
+
+
 def test_row_noise_of_every_frame_is_found_out() -> None:
     rng = np.random.default_rng(3)
     offsets = rng.normal(0, 6, (6, SIZE, 1))

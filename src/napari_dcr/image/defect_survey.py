@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,22 +17,10 @@ from napari_dcr.image.hot_pixels import (
     is_strong,
     significant,
 )
-from napari_dcr.image.line_offsets import LineOffsets, find_line_offsets
+from napari_dcr.image.line_survey import LineSurvey, Table, patch_size, patch_sums
 from napari_dcr.image.missing import missing
 from napari_dcr.image.noise import NoiseModel
 from napari_dcr.image.thumbnail import bin_weights
-
-PATCHES = 128
-"""Most patches that a line is cut into; half as many where lines are many."""
-
-MANY = 4096
-"""Pixels a side from which lines are many."""
-
-SMALLEST_PATCH = 4
-"""Pixels of a line in a patch, at least."""
-
-FRAME_PATCHES = 32
-"""Patches of a line of a single frame of a stack."""
 
 COLOUR_SIGNIFICANCE = 20.0
 """Standard deviations that a hot pixel of a colour picture needs: its noise is not known."""
@@ -43,8 +30,6 @@ SPOILED = 5e-5
 
 MOST_CANDIDATES = 1 << 20
 """Candidates of all frames of a stack that are kept."""
-
-Table = NDArray[np.float64]
 
 
 class BlockDefects(NamedTuple):
@@ -76,15 +61,6 @@ class BlockDefects(NamedTuple):
         return int(inside.sum()) > SPOILED * (rows.stop - rows.start) * (
             columns.stop - columns.start
         )
-
-
-def patch_size(length: int, lines: int) -> int:
-    """Pixels of a line of ``length`` in a patch: a power of two, which blocks are multiples of."""
-    most = PATCHES if lines <= MANY else PATCHES // 2
-    size = SMALLEST_PATCH
-    while length > most * size:
-        size *= 2
-    return size
 
 
 def look_for_defects(
@@ -131,20 +107,12 @@ def look_for_defects(
         BlockDefects(
             row,
             column,
-            _patch_sums(filled, patch_size(height, width)),
-            _patch_sums(filled.transpose(0, 2, 1), patch_size(width, height)),
+            patch_sums(filled, patch_size(height, width)),
+            patch_sums(filled.transpose(0, 2, 1), patch_size(width, height)),
             np.concatenate(found),
         ),
         filled,
     )
-
-
-def _patch_sums(pixels: NDArray[Any], size: int) -> Table:
-    """Sums of ``size`` rows (c, h, w) each; an incomplete patch at the end is left out."""
-    channels, height, width = pixels.shape
-    patches = height // size
-    cut = pixels[:, : patches * size].reshape(channels, patches, size, width)
-    return cut.sum(2).astype(np.float64)
 
 
 class DefectSurvey:
@@ -169,70 +137,22 @@ class DefectSurvey:
         self, channels: int, height: int, width: int, integer: bool, frames: int = 1
     ) -> None:
         self._channels, self._size, self._integer = channels, (height, width), integer
-        self._single = frames == 1
-        self._patches = patch_size(height, width), patch_size(width, height)
         self._frames = 0
-        self._sums = self._empty()
-        self._frame = self._empty()
+        self._lines = LineSurvey(channels, self._size, integer, frames)
         self._candidates: list[NDArray[Any]] = []
         self.hot_values: NDArray[np.float64] = np.empty(0)
-        self._of_frames: list[list[NDArray[np.float64] | None]] = []
-
-    def _empty(self) -> list[Table]:
-        """Sums over patches of columns, then of rows, for each channel."""
-        sizes = self._size
-        return [
-            np.zeros((self._channels, sizes[axis] // self._patches[axis], sizes[1 - axis]))
-            for axis in (0, 1)
-        ]
 
     def add(self, block: BlockDefects) -> None:
         """Count the next block of the frame."""
-        for axis, sums in enumerate((block.columns, block.rows)):
-            across, along = (block.row, block.column)[:: 1 if axis == 0 else -1]
-            first = across // self._patches[axis]
-            _, patches, lines = sums.shape
-            self._frame[axis][:, first : first + patches, along : along + lines] = sums
+        self._lines.add(block.row, block.column, block.columns, block.rows)
         self._candidates.append(block.candidates)
 
     def end_frame(self) -> None:
         """All blocks of a frame were added."""
         self._frames += 1
-        if self._single:
-            self._sums = self._frame
-            return
-        for sums, own in zip(self._sums, self._frame, strict=True):
-            sums += own
-        self._of_frames.append([self._lines(axis, self._frame, 1, True) for axis in (0, 1)])
-        self._frame = self._empty()
+        self._lines.end_frame()
         if sum(map(len, self._candidates)) > MOST_CANDIDATES:
             self._candidates = [self._repeated(np.concatenate(self._candidates))[0]]
-
-    def _lines(
-        self, axis: int, sums: list[Table], frames: int, quick: bool = False
-    ) -> NDArray[np.float64] | None:
-        """Offsets (c, p, n) of columns (axis 0) or rows (axis 1); None where there are none."""
-        patch = self._patches[axis]
-        tables = sums[axis] / (patch * frames)
-        if self._integer and not tables.all():
-            tables = np.where(tables == 0, np.nan, tables)  # clipped to black
-        if quick:
-            patches = tables.shape[1]
-            many = max(1, patches // FRAME_PATCHES)
-            kept = patches // many * many
-            tables = tables[:, :kept].reshape(len(tables), -1, many, tables.shape[2]).mean(2)
-            patch *= many
-        whole = _offsets(list(tables), patch)
-        if whole is not None:
-            return whole[:, None]
-        middle = tables.shape[1] // 2
-        if quick or tables.shape[1] % 2:
-            return None
-        # Two rows of amplifiers: either half has its own offsets.
-        halves = [_offsets(list(part), patch) for part in (tables[:, :middle], tables[:, middle:])]
-        if halves[0] is None or halves[1] is None:
-            return None
-        return np.stack([halves[0], halves[1]], 1)
 
     def _repeated(self, candidates: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
         """Candidates at places that occur in at least half of the frames, and their places' numbers."""
@@ -255,30 +175,11 @@ class DefectSurvey:
         """
         if not self._frames:
             return Defects(*self._size, self._channels)
-        lines: list[NDArray[np.float64] | None] = []
-        for axis in (0, 1):
-            fixed = self._lines(axis, self._sums, self._frames)
-            lines.append(self._moving(axis, fixed) if self._frames > 1 else None)
-            if lines[axis] is None and fixed is not None:
-                lines[axis] = fixed[None]
+        columns, rows = self._lines.finish()
         hot, excess = self._hot(noise, unit)
         return Defects(
-            *self._size, self._channels, columns=lines[0], rows=lines[1], hot=hot, excess=excess
+            *self._size, self._channels, columns=columns, rows=rows, hot=hot, excess=excess
         )
-
-    def _moving(self, axis: int, fixed: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-        """Offsets (f, c, p, n) of every frame, if they change from frame to frame; else None."""
-        own = [frame[axis] for frame in self._of_frames]
-        found = [lines for lines in own if lines is not None]
-        if 2 * len(found) < self._frames:
-            return None
-        power = float(np.mean([np.mean(np.square(lines)) for lines in found]))
-        constant = 0.0 if fixed is None else float(np.mean(np.square(fixed)))
-        # What is the same in every frame is better known from all of them together.
-        if power < 1.5 * constant:
-            return None
-        shape = found[0].shape
-        return np.stack([np.zeros(shape, np.float32) if f is None else f for f in own])
 
     def _hot(
         self, noise: NoiseModel | None, unit: float
@@ -311,28 +212,6 @@ class DefectSurvey:
             excess = np.bincount(number, excess) / self._frames
             places = places[first]
         return places.astype(np.int32), excess
-
-
-def _offsets(tables: list[Table], patch: int) -> Table | None:
-    """Offsets (c, n) of the lines of one or three channels; None if there are none."""
-    if len(tables) == 1:
-        found = find_line_offsets(tables[0], patch)
-        return None if found is None else found.values[None]
-    common, *own = (find_line_offsets(table, patch) for table in _common_and_own(tables))
-    if common is None and all(line is None for line in own):
-        return None
-
-    def values(line: LineOffsets | None) -> Any:
-        return 0.0 if line is None else line.values
-
-    lines = tables[0].shape[1]
-    return np.stack([np.broadcast_to(values(common) + values(line), lines) for line in own])
-
-
-def _common_and_own(tables: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    """Mean of the tables of several channels, then what each differs from it by."""
-    mean: NDArray[np.float64] = np.mean(tables, 0)
-    return [mean, *(table - mean for table in tables)]
 
 
 def find_defects(image: NDArray[Any], noise: NoiseModel | None = None) -> Defects:

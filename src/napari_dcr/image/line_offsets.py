@@ -26,6 +26,15 @@ SIGNIFICANCE = 6.0
 WHITE = 3.0
 """Largest ratio between the variances that the three finest widths see: 1 for independent offsets."""
 
+ISOTROPY = 4.0
+"""Variance that a unit of the scene's power along the lines adds to a difference across them."""
+
+DOUBT = 16.0
+"""Squared error that a unit of that power adds to a mean of differences."""
+
+BEYOND = 3.0
+"""Variances of the noise that the scene's power must exceed to count."""
+
 FEWEST = 32
 """Fewest lines, and fewest patches times four, from which offsets are estimated."""
 
@@ -51,17 +60,19 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     The scene is unknown, so only differences between neighbouring columns count, taken
     where the scene is flat. For groups of 1, 2, 4 .. 64 columns, the mean of a group minus
     that of its neighbour (an undecimated Haar transform) is averaged over the patches of
-    rows, each weighted by the inverse of the local variance of that difference: noise of
-    bright regions and edges count little. Offsets are independent from column to column
-    with one variance, that is their prior; whatever varies more at some width than such
-    offsets would is taken for the scene. The estimate is the maximum a posteriori of all
-    widths together, so every component is shrunk by its own standard error.
+    rows, each weighted by the inverse of its variance: that of these differences nearby, and
+    the power of the scene's differences of the same width along the columns, which offsets
+    of columns do not enter. Noise of bright regions and structures count little. Offsets are
+    independent from column to column with one variance, which is their prior. The estimate
+    is the maximum a posteriori of all widths together, so every component is shrunk by its
+    own standard error.
 
     Parameters
     ----------
     table : ndarray, shape (p, n)
         Means of the pixels of n columns over p patches of rows; NaN for those that do
-        not count.
+        not count.  Offsets of rows, where there are any, should be corrected: they are
+        taken for structure of the scene along the columns.
     patch : int
         Rows in a patch.
 
@@ -97,40 +108,34 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     if not _halves_agree(seen):
         return None
     lags = [lag for lag in LAGS if lag <= lines // 6]
-    observations, variances = [], []
-    for lag in lags:
-        difference, error = _observe(seen, lag, patch)
-        # The scene's larger structures are alike in neighbouring patches, which hides errors.
-        error = np.maximum(_running_mean(error, max(4, lag)), 0.5 * np.median(error))
-        error *= 1 + (lag - 1) / 3
-        observations.append((difference, error))
-        variances.append((_spread(difference) - float(np.median(error))) * lag / 2)
+    noise = _flat_variance(seen)
+    levels = [_observe(seen, lag, patch, noise) for lag in lags]
+    variances = [
+        (_spread(level.difference) - float(np.median(level.scatter * (1 + (lag - 1) / 3))))
+        * lag
+        / 2
+        for lag, level in zip(lags, levels, strict=True)
+    ]
     uncertain = [1.6 * math.sqrt(4 * lag / lines) for lag in lags]
     variance = min(
         v * (1 + u)
         for v, u in zip(variances, uncertain, strict=True)
         if u < 0.6 or v is variances[0]
     )
-    noise = float(np.median(observations[0][1])) / 2
-    if not variance > SIGNIFICANCE * noise or max(variances[:3]) > WHITE * min(variances[:3]):
+    error = float(np.median(levels[0].scatter)) / 2
+    if not variance > SIGNIFICANCE * error or max(variances[:3]) > WHITE * min(variances[:3]):
         return None
-    weights = []
-    for lag, doubt, (difference, squared) in zip(lags, uncertain, observations, strict=True):
-        expected = 2 * variance / lag
-        tolerated = 1 + (3 * doubt if lag < 8 else 0)
-        scene = _spread(difference) - expected * tolerated - float(np.median(squared))
-        squared = squared + max(0.0, scene)
+    weighted = []
+    for lag, level in zip(lags, levels, strict=True):
+        squared = level.scatter * (1 + (lag - 1) / 10) + DOUBT * level.structure
         # A wall is no offset: what is beyond three standard deviations counts less and less.
-        squared = squared + np.maximum(0, difference**2 - 9 * (expected + squared))
-        weights.append(1 / (2 * lag * squared))  # the transform is redundant 2 lag times
-    values = _solve(
-        [(lag, w, d) for lag, w, (d, _) in zip(lags, weights, observations, strict=True)],
-        variance,
-        lines,
-    )
+        squared += np.maximum(0, level.difference**2 - 9 * (2 * variance / lag + squared))
+        # The transform is redundant 2 lag times.
+        weighted.append((lag, 1 / (2 * lag * squared), level.difference))
+    values = _solve(weighted, variance, lines)
     if _is_periodic(values):
         return None
-    return LineOffsets(unit * (values - values.mean()), unit * math.sqrt(noise))
+    return LineOffsets(unit * (values - values.mean()), unit * math.sqrt(error))
 
 
 def _is_periodic(values: Floats) -> bool:
@@ -153,6 +158,28 @@ class _Table:
         bad = self._bad
         valid = None if bad is None else bad[:, 2 * lag :] - bad[:, : -2 * lag] == 0
         return _differences(self._sums, lag), valid
+
+    def slopes(self, lag: int, patches: int) -> tuple[Floats, NDArray[np.bool_] | None]:
+        """Differences along the lines, where `differences` are: of blocks of ``2 lag`` lines.
+
+        Parameters
+        ----------
+        lag : int
+        patches : int
+            Patches in a block.
+        """
+
+        def blocks(sums: Floats) -> Floats:
+            return _cumulated((sums[:, 2 * lag :] - sums[:, : -2 * lag]).T)
+
+        found = _differences(blocks(self._sums), patches).T / (2 * lag)
+        around = (patches - 1, patches), (0, 0)
+        found = np.pad(found, around, "edge")
+        if self._bad is None:
+            return found, None
+        bad = blocks(self._bad)
+        valid = (bad[:, 2 * patches :] == bad[:, : -2 * patches]).T
+        return found, np.pad(valid, around, "edge")
 
 
 def _halves_agree(table: _Table) -> bool:
@@ -183,10 +210,29 @@ def _agreement(table: _Table, lag: int, quickly: bool = False) -> float:
     return math.sin(math.pi / 2 * float(np.mean(halves[0] * halves[1])))
 
 
-def _observe(table: _Table, lag: int, patch: int) -> tuple[Floats, Floats]:
-    """Weighted mean over the patches of the differences at a lag, and its squared error."""
+class _Level(NamedTuple):
+    """What the differences at one lag say.
+
+    Attributes
+    ----------
+    difference : ndarray
+        Weighted mean over the patches.
+    scatter : ndarray
+        Its squared error by the scatter of groups of patches.
+    structure : ndarray
+        Its squared error by structures of the scene that are as long as they are wide.
+    """
+
+    difference: Floats
+    scatter: Floats
+    structure: Floats
+
+
+def _observe(table: _Table, lag: int, patch: int, noise: float) -> _Level:
+    """Measure the differences at a lag; ``noise`` is `_flat_variance`."""
     values, valid = table.differences(lag)
     patches = len(values)
+    slope = _slope_power(table, lag, patch, noise, patches)
     centre = _median(values, valid)
     for _ in range(3):
         squared = (values - centre) ** 2
@@ -198,7 +244,7 @@ def _observe(table: _Table, lag: int, patch: int) -> tuple[Floats, Floats]:
             if valid is None
             else np.where(valid, np.minimum(squared, cap), cap)
         )
-        local = _running_mean(_running_mean(local, max(8, lag)).T, 2).T
+        local = _smoothed(local, 2, max(8, lag)) + ISOTROPY * slope
         local += np.quantile(local, 0.1) + 1e-30
         weight = 1 / local
         if valid is not None:
@@ -207,12 +253,47 @@ def _observe(table: _Table, lag: int, patch: int) -> tuple[Floats, Floats]:
         weight *= np.minimum(1, 9 * local / (squared + 1e-30)) ** 2
         total = weight.sum(0) + 1e-30
         centre = (weight * values).sum(0) / total
+    seen = total > 1e-20
+
+    def error(parts: Floats) -> Floats:
+        return np.where(seen, (parts**2).sum(0) / total**2, 1e30)
+
     # Groups are at least twice as high as the lag is wide: structures are as long as they are wide.
     groups = int(np.clip(round(patches * patch / (2 * lag)), 3, min(GROUPS, patches)))
     edges = np.arange(groups) * patches // groups
-    parts = np.add.reduceat(weight * (values - centre), edges, axis=0)
-    error = (parts**2).sum(0) / total**2 * groups / (groups - 1)
-    return centre, np.where(total > 1e-20, error, 1e30)
+    scatter = error(np.add.reduceat(weight * (values - centre), edges, axis=0))
+    scatter = _running_mean(scatter * groups / (groups - 1), max(4, lag))
+    # Within a structure all patches err alike.
+    groups = int(np.clip(round(patches * patch / lag), 1, patches))
+    edges = np.arange(groups) * patches // groups
+    structure = error(np.add.reduceat(weight * np.sqrt(slope), edges, axis=0))
+    return _Level(
+        centre,
+        # The scene's larger structures are alike in neighbouring patches, which hides errors.
+        np.maximum(scatter, 0.5 * np.median(scatter)),
+        _running_mean(structure, max(4, lag)),
+    )
+
+
+def _flat_variance(table: _Table) -> float:
+    """Variance of the differences of single patches at lag 1 where the scene is flat."""
+    values, valid = table.differences(1)
+    squared = (values - _median(values, valid)) ** 2
+    if valid is not None:
+        squared = np.where(valid, squared, np.nanmax(squared[valid]))
+    return float(np.quantile(_smoothed(squared, 2, 8), 0.1))
+
+
+def _slope_power(table: _Table, lag: int, patch: int, noise: float, patches: int) -> Floats:
+    """Power of the scene's differences along the lines at a lag, (patches, places), beyond noise."""
+    high = max(1, min(lag // patch, patches // 3))
+    slopes, valid = table.slopes(lag, high)
+    power = slopes**2 - BEYOND * noise / (2 * high * lag)
+    if valid is None:
+        return np.maximum(_smoothed(power, high, max(4, lag // 2)), 0)
+    share = _smoothed(valid.astype(np.float64), high, max(4, lag // 2))
+    power = _smoothed(np.where(valid, power, 0), high, max(4, lag // 2))
+    return np.maximum(power / np.maximum(share, 1e-9), 0)
 
 
 def _solve(levels: list[tuple[int, Floats, Floats]], variance: float, lines: int) -> Floats:
@@ -280,6 +361,11 @@ def _running_mean(values: Floats, radius: int) -> Floats:
     sums = _cumulated(values)
     found: Floats = (sums[..., high] - sums[..., low]) / (high - low)
     return found
+
+
+def _smoothed(values: Floats, patches: int, lines: int) -> Floats:
+    """Mean over these numbers of patches and lines to either side."""
+    return _running_mean(_running_mean(values, lines).T, patches).T
 
 
 def _median(values: Floats, valid: NDArray[np.bool_] | None) -> Floats:

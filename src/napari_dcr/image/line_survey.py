@@ -1,0 +1,200 @@
+"""Summing up the lines of a sensor over blocks and frames, and estimating their offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.image.line_offsets import LineOffsets, find_line_offsets
+
+PATCHES = 128
+"""Most patches that a line is cut into; half as many where lines are many."""
+
+MANY = 4096
+"""Pixels a side from which lines are many."""
+
+SMALLEST_PATCH = 4
+"""Pixels of a line in a patch, at least."""
+
+FRAME_PATCHES = 32
+"""Patches of a line of a single frame of a stack."""
+
+ROUNDS = 3
+"""Times that columns and rows are estimated in turn, where both have offsets."""
+
+
+Table = NDArray[np.float64]
+
+
+def patch_size(length: int, lines: int) -> int:
+    """Pixels of a line of ``length`` in a patch: a power of two, which blocks are multiples of."""
+    most = PATCHES if lines <= MANY else PATCHES // 2
+    size = SMALLEST_PATCH
+    while length > most * size:
+        size *= 2
+    return size
+
+
+def patch_sums(pixels: NDArray[Any], size: int) -> Table:
+    """Sums of ``size`` rows (c, h, w) each; an incomplete patch at the end is left out."""
+    channels, height, width = pixels.shape
+    patches = height // size
+    cut = pixels[:, : patches * size].reshape(channels, patches, size, width)
+    return cut.sum(2).astype(np.float64)
+
+
+class LineSurvey:
+    """Sums of columns and rows over patches, of a plane or all frames of a stack.
+
+    Parameters
+    ----------
+    channels : int
+    size : (int, int)
+        Height and width of each plane.
+    integer : bool
+        Whether the pixels are integers.
+    frames : int
+        How many planes there will be.
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int], integer: bool, frames: int) -> None:
+        self._channels, self._size, self._integer = channels, size, integer
+        self._single = frames == 1
+        height, width = size
+        self._patches = patch_size(height, width), patch_size(width, height)
+        self._frames = 0
+        self._sums, self._frame = self._empty(), self._empty()
+        self._of_frames: list[list[Table | None]] = []
+
+    def _empty(self) -> list[Table]:
+        """Sums over patches of columns, then of rows, for each channel."""
+        sizes = self._size
+        return [
+            np.zeros((self._channels, sizes[axis] // self._patches[axis], sizes[1 - axis]))
+            for axis in (0, 1)
+        ]
+
+    def add(self, row: int, column: int, columns: Table, rows: Table) -> None:
+        """Count the sums of a block of the frame, whose first pixel is at ``row``, ``column``."""
+        for axis, sums in enumerate((columns, rows)):
+            across, along = (row, column)[:: 1 if axis == 0 else -1]
+            first = across // self._patches[axis]
+            _, patches, lines = sums.shape
+            self._frame[axis][:, first : first + patches, along : along + lines] = sums
+
+    def end_frame(self) -> None:
+        """All blocks of a frame were added."""
+        self._frames += 1
+        if self._single:
+            self._sums = self._frame
+            return
+        for sums, own in zip(self._sums, self._frame, strict=True):
+            sums += own
+        self._of_frames.append([self._lines(axis, self._frame, 1, True) for axis in (0, 1)])
+        self._frame = self._empty()
+
+    def finish(self) -> tuple[Table | None, Table | None]:
+        """Offsets (f, c, p, n) of columns and of rows; None where there are none."""
+        found: list[Table | None] = []
+        for axis, fixed in enumerate(self._both_lines()):
+            found.append(self._moving(axis, fixed) if self._frames > 1 else None)
+            if found[axis] is None and fixed is not None:
+                found[axis] = fixed[None]
+        return found[0], found[1]
+
+    def _both_lines(self) -> list[NDArray[np.float64] | None]:
+        """Offsets (c, p, n) of columns and of rows that all frames share."""
+        found: list[NDArray[np.float64] | None] = [None, None]
+        for number in range(ROUNDS):
+            # Offsets of rows look like structure along the columns, and the other way round.
+            crossing = found[1], found[0]
+            new = [
+                self._lines(axis, self._sums, self._frames, crossing=self._patch_means(axis, lines))
+                for axis, lines in enumerate(crossing)
+            ]
+            if number and any(lines is None for lines in new):
+                break
+            found = new
+            if any(lines is None for lines in found):
+                break
+        return found
+
+    def _patch_means(self, axis: int, crossing: NDArray[np.float64] | None) -> Table | None:
+        """Means (c, patches) of offsets (c, p, n) of crossing lines over the patches of an axis."""
+        if crossing is None:
+            return None
+        patch = self._patches[axis]
+        means = crossing.mean(1)[:, : crossing.shape[2] // patch * patch]
+        return means.reshape(len(means), -1, patch).mean(2)
+
+    def _lines(
+        self,
+        axis: int,
+        sums: list[Table],
+        frames: int,
+        quick: bool = False,
+        crossing: Table | None = None,
+    ) -> NDArray[np.float64] | None:
+        """Offsets (c, p, n) of columns (axis 0) or rows (axis 1); None where there are none."""
+        patch = self._patches[axis]
+        tables = sums[axis] / (patch * frames)
+        if self._integer and not tables.all():
+            tables = np.where(tables == 0, np.nan, tables)  # clipped to black
+        if crossing is not None:
+            tables = tables - crossing[:, :, None]
+        if quick:
+            patches = tables.shape[1]
+            many = max(1, patches // FRAME_PATCHES)
+            kept = patches // many * many
+            tables = tables[:, :kept].reshape(len(tables), -1, many, tables.shape[2]).mean(2)
+            patch *= many
+        whole = _offsets(list(tables), patch)
+        if whole is not None:
+            return whole[:, None]
+        middle = tables.shape[1] // 2
+        if quick or tables.shape[1] % 2:
+            return None
+        # Two rows of amplifiers: either half has its own offsets.
+        halves = [_offsets(list(part), patch) for part in (tables[:, :middle], tables[:, middle:])]
+        if halves[0] is None or halves[1] is None:
+            return None
+        return np.stack([halves[0], halves[1]], 1)
+
+    def _moving(self, axis: int, fixed: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+        """Offsets (f, c, p, n) of every frame, if they change from frame to frame; else None."""
+        own = [frame[axis] for frame in self._of_frames]
+        found = [lines for lines in own if lines is not None]
+        if 2 * len(found) < self._frames:
+            return None
+        power = float(np.mean([np.mean(np.square(lines)) for lines in found]))
+        constant = 0.0 if fixed is None else float(np.mean(np.square(fixed)))
+        # What is the same in every frame is better known from all of them together.
+        if power < 1.5 * constant:
+            return None
+        shape = found[0].shape
+        return np.stack([np.zeros(shape, np.float32) if f is None else f for f in own])
+
+
+def _offsets(tables: list[Table], patch: int) -> Table | None:
+    """Offsets (c, n) of the lines of one or three channels; None if there are none."""
+    if len(tables) == 1:
+        found = find_line_offsets(tables[0], patch)
+        return None if found is None else found.values[None]
+    common, *own = (find_line_offsets(table, patch) for table in _common_and_own(tables))
+    if common is None and all(line is None for line in own):
+        return None
+
+    def values(line: LineOffsets | None) -> Any:
+        return 0.0 if line is None else line.values
+
+    lines = tables[0].shape[1]
+    return np.stack([np.broadcast_to(values(common) + values(line), lines) for line in own])
+
+
+def _common_and_own(tables: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Mean of the tables of several channels, then what each differs from it by."""
+    mean: NDArray[np.float64] = np.mean(tables, 0)
+    return [mean, *(table - mean for table in tables)]
