@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_dcr.network.global_net import GlobalNet
 from tests.conftest import COUNTS, lively_cascade
 
 
@@ -38,17 +37,3 @@ def test_a_turned_or_mirrored_image_is_conditioned_alike(channels: int, symmetry
         assert torch.equal(one, two)
     assert torch.equal(turned(upright.grid), other.grid)
     assert upright.grid.std() > 0
-
-
-def test_a_network_is_told_the_correlation_and_starts_without_effect() -> None:
-    torch.manual_seed(0)
-    net = GlobalNet(1, 4, curve=False, correlation=True)
-    thumbnail, lengths = torch.rand(2, 1, 64, 64), torch.tensor([[1.0, 1.0], [3.0, 1.0]])
-    _, start = net(thumbnail, correlation=lengths)
-    assert net.grid_correlation is not None
-    torch.nn.init.normal_(net.grid_correlation.weight)
-    _, told = net(thumbnail, correlation=lengths)
-    assert torch.equal(told[0], start[0])  # white noise
-    assert not torch.allclose(told[1], start[1])
-    with pytest.raises(TypeError, match="correlation: got None"):
-        net(thumbnail)

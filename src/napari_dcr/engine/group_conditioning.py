@@ -141,7 +141,7 @@ def condition_group(
             if given is not None:
                 usual = float(np.median(survey.noise["mean"]))
                 noise = noise.with_model(given.in_unit(unit), usual)
-            model = noise.slow if network.config.correlation else noise.binned
+            model = noise.binned
         if input_range != "auto":
             model = model.at(find_scale(input_range, dtype, None, grey).black / unit)
         scale = Scale(unit * model.offset, unit * (model.offset + model.unit))
@@ -159,11 +159,8 @@ def condition_group(
         curvatures = None
         if curvature is not None:
             curvatures = torch.tensor([curvature], dtype=torch.float32, device=device)
-        lengths = torch.tensor([noise.correlation_length if noise else (1.0, 1.0)], device=device)
-        conditioning = network.condition(
-            torch.from_numpy(batch)[None].to(device), curvatures, correlation=lengths
-        )
-    if noise is not None and not network.config.correlation:
+        conditioning = network.condition(torch.from_numpy(batch)[None].to(device), curvatures)
+    if noise is not None:
         conditioning = conditioning._replace(binning=noise.binning)
     is_grey = not grey and survey.is_grey
     if light == 0 or len(left_alone) == len(survey.extremes):

@@ -239,16 +239,6 @@ class NoiseEstimate:
         """Whether it is independent from pixel to pixel."""
         return self.correlation_length == (1.0, 1.0) or self.whiteness >= WHITE
 
-    @property
-    def slow(self) -> NoiseModel:
-        """Noise of single pixels as it counts for denoising: with the power of its slow variations.
-
-        For white noise that is its variance.
-        """
-        return (
-            self.binned if self.is_white else self.model.scaled(math.prod(self.correlation_length))
-        )
-
     def neighbour_correlation(self) -> float:
         """Correlation with the next pixel, the mean of both axes."""
         if self.is_white:

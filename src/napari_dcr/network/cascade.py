@@ -46,8 +46,6 @@ class CascadeConfig:
     base : {"curve", "counts"}
         Input of the cascade: the image after the learned `Tone` curve, or the image itself in
         variance-stabilised `Counts`.
-    correlation : bool
-        Whether the network is told over how many pixels the noise is correlated.
     """
 
     channels: int = 3
@@ -55,7 +53,6 @@ class CascadeConfig:
     widths: tuple[int, int, int] = (16, 32, 64)
     grid_channels: int = 16
     base: Literal["curve", "counts"] = "curve"
-    correlation: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a weights file's header."""
@@ -79,7 +76,7 @@ class Cascade(nn.Module):
         width = config.widths[0]
         folded = config.channels * FOLD**2
         self.global_net = GlobalNet(
-            config.channels, config.grid_channels, config.base == "curve", config.correlation
+            config.channels, config.grid_channels, curve=config.base == "curve"
         )
         self.front = nn.Conv2d(2 * folded, width, 3, padding=1)
         self.details = nn.ModuleList(
@@ -139,7 +136,6 @@ class Cascade(nn.Module):
         thumbnail: Tensor,
         curvature: Tensor | None = None,
         symmetries: Sequence[int] = SYMMETRIES,
-        correlation: Tensor | None = None,
     ) -> Conditioning:
         """Run the global net on thumbnails.
 
@@ -151,9 +147,6 @@ class Cascade(nn.Module):
             Curvature of the `Counts`; required if they are the base.
         symmetries : sequence of int
             Indices of the `SYMMETRIES` that the net averages over.
-        correlation : Tensor, shape (B, 2), optional
-            Correlation length of the noise along y and x, in pixels; required by a network
-            with ``correlation``.
         """
         if self.config.base == "curve":
             tone, grid = self.global_net(thumbnail, symmetries)
@@ -161,7 +154,7 @@ class Cascade(nn.Module):
         if curvature is None:
             raise TypeError("curvature: got None; required for a network with the base 'counts'")
         noise = Counts(curvature.to(thumbnail)[:, None, None, None])
-        _, grid = self.global_net(noise.base(thumbnail), symmetries, correlation)
+        _, grid = self.global_net(noise.base(thumbnail), symmetries)
         return Conditioning(noise, grid)
 
     def window_weights(

@@ -49,9 +49,7 @@ class GlobalNet(nn.Module):
 
     quantiles: Tensor
 
-    def __init__(
-        self, channels: int, grid_channels: int, curve: bool = True, correlation: bool = False
-    ) -> None:
+    def __init__(self, channels: int, grid_channels: int, curve: bool = True) -> None:
         super().__init__()
         self.decoder = ToneDecoder(channels) if curve else None
         self.register_buffer(
@@ -73,15 +71,9 @@ class GlobalNet(nn.Module):
                 nn.init.zeros_(parameter)
         self.grid_local = nn.Conv2d(64, grid_channels, 1)
         self.grid_global = nn.Linear(64, grid_channels)
-        self.grid_correlation = nn.Linear(2, grid_channels, bias=False) if correlation else None
-        if self.grid_correlation:
-            nn.init.zeros_(self.grid_correlation.weight)
 
     def forward(
-        self,
-        thumbnail: Tensor,
-        symmetries: Sequence[int] = SYMMETRIES,
-        correlation: Tensor | None = None,
+        self, thumbnail: Tensor, symmetries: Sequence[int] = SYMMETRIES
     ) -> tuple[Tone | None, Tensor]:
         """Give an image's tone curve, if there is to be one, and its feature grid.
 
@@ -94,9 +86,6 @@ class GlobalNet(nn.Module):
             Area mean of the whole image, in [0, 1] or about it.
         symmetries : sequence of int
             Indices of the `SYMMETRIES` to average over; training draws two, to save time.
-        correlation : Tensor, shape (B, 2), optional
-            Correlation length of the noise along y and x, in pixels, at least 1; required by a
-            network with ``correlation``.
         """
         thumbnail = thumbnail.to(self.grid_global.weight.dtype)
         level = _mean(thumbnail.flatten(1), 1).clamp(0.004, 1)
@@ -121,12 +110,7 @@ class GlobalNet(nn.Module):
             torch.stack([_turned_back(x, k) for x, k in zip(local, symmetries, strict=True)]), 0
         )
         tone = self.decoder(self.tone_head(summary), level) if self.decoder else None
-        everywhere = self.grid_global(summary)
-        if self.grid_correlation:
-            if correlation is None:
-                raise TypeError("correlation: got None; this network needs that of the noise")
-            everywhere = everywhere + self.grid_correlation(correlation.log2())
-        return tone, F.leaky_relu(local + everywhere[:, :, None, None], 0.1)
+        return tone, F.leaky_relu(local + self.grid_global(summary)[:, :, None, None], 0.1)
 
 
 def _turned(x: Tensor, symmetry: int) -> Tensor:

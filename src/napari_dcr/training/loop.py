@@ -175,10 +175,7 @@ class Trainer:
         self.device = torch.device(device)
         self.network = self.build().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if start:
-            known = weights.load(start).network.state_dict()
-            # A network that was not told the correlation starts with weights of 0 for it.
-            told = {k: v for k, v in self.network.state_dict().items() if "correlation" in k}
-            self.network.load_state_dict({**told, **known})
+            self.network.load_state_dict(weights.load(start).network.state_dict())
         for part in config.frozen:
             self.network.get_submodule(part).requires_grad_(False)
         self.average = copy.deepcopy(self.network).requires_grad_(False)

@@ -21,6 +21,7 @@ import napari_dcr
 from napari_dcr.image.noise import NoiseModel, estimate_noise
 from napari_dcr.image.thumbnail import Thumbnail
 from napari_dcr.network import weights
+from napari_dcr.network.binning import local_means
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import sample_weights
 from napari_dcr.network.variance_stabilization import Counts
@@ -55,7 +56,6 @@ class _Recording(NamedTuple):
     values: NDArray[Any]
     expected: NDArray[np.float32]
     told: NoiseModel
-    correlation: tuple[float, float]
     thumbnail: NDArray[np.float64]
 
 
@@ -118,7 +118,6 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
             "input": torch.from_numpy((last.values[window] - black) / unit)[None].float(),
             "target": torch.from_numpy((last.expected[window] - black) / unit)[None].float(),
             "curvature": torch.tensor(last.told.curvature).float(),
-            "correlation": torch.tensor(last.correlation).float(),
             "rows": sample_weights(top, top + self.crop, height, 16),
             "columns": sample_weights(left, left + self.crop, width, 16),
         }
@@ -136,12 +135,19 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
         low, high = ((-1, 0.7), (0.7, 6), (6, 11))[int(rng.choice(3, p=[0.08, 0.8, 0.12]))]
         peak = float(np.exp(rng.uniform(low, high)))
         ground = peak * float(np.exp(rng.uniform(np.log(0.001), np.log(0.7))))
+        readout = sample_readout(rng)
+        if readout.is_correlated:  # averages over up to 5 x 5 pixels have to leave a crop
+            scene = np.pad(
+                scene, [(0, max(0, 5 * self.crop - n)) for n in scene.shape], "symmetric"
+            )
         photons = np.ascontiguousarray(scene * np.float32(peak) + np.float32(ground))
-        values, expected = sample_readout(rng).record(sample_camera(rng), photons, rng)
+        values, expected = readout.record(sample_camera(rng), photons, rng)
 
         # The noise is what the engine would find in the file, unless that is far off.
         found = estimate_noise(values)
-        told = found.slow
+        told, binning = found.binned, found.binning
+        if any(n // side < self.crop for n, side in zip(values.shape, binning, strict=True)):
+            told, binning = found.model, (1, 1)
         error = float(np.mean((values - expected) ** 2))
         usual = float(np.mean(found.model.deviation(expected) ** 2))
         if error > 2 * usual:
@@ -151,9 +157,16 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
             told.offset + 0.1 * told.unit * rng.standard_normal(),
             told.dark * np.exp(0.1 * rng.standard_normal()),
         )
+        pixels = values.astype(np.float32)
         thumbnail = Thumbnail(1, *scene.shape)
-        thumbnail.add(values[None].astype(np.float32), 0, 0)
-        return _Recording(values, expected, told, found.correlation_length, thumbnail.mean)
+        thumbnail.add(pixels[None], 0, 0)
+        # As the engine does: averages, every n-th of them, whose noise is nearly white.
+        down, across = binning
+        means = local_means(torch.from_numpy(pixels)[None, None], binning)[0, 0].numpy()
+        y, x = rng.integers(0, binning)
+        return _Recording(
+            means[y::down, x::across], expected[y::down, x::across], told, thumbnail.mean
+        )
 
 
 @dataclass(frozen=True)
@@ -287,7 +300,7 @@ class MicroscopyTrainer(Trainer):
         """Loss of one exit at random and of the last one."""
         shallow, last, detail = self.draw_exits(rng)
         conditioning = self.network.condition(
-            batch["thumbnail"], batch["curvature"], draw_symmetries(rng), batch["correlation"]
+            batch["thumbnail"], batch["curvature"], draw_symmetries(rng)
         )
         counts = conditioning.tone
         assert isinstance(counts, Counts)

@@ -51,10 +51,9 @@ class PartialCascade(Cascade):
         thumbnail: Tensor,
         curvature: Tensor | None = None,
         symmetries: Sequence[int] = SYMMETRIES,
-        correlation: Tensor | None = None,
     ) -> Conditioning:
         """Compute the conditioning, with disabled parts replaced by neutral ones."""
-        whole = super().condition(thumbnail, curvature, symmetries, correlation)
+        whole = super().condition(thumbnail, curvature, symmetries)
         tone = whole.tone if self.curve else _neutral(thumbnail)
         if not self.transform:
             tone = PixelTone(*tone)

@@ -332,6 +332,11 @@ class Readout:
             ((expected - low) * factor).astype(np.float32),
         )
 
+    @property
+    def is_correlated(self) -> bool:
+        """Whether the noise of neighbouring pixels is correlated."""
+        return max(self.blur) > 0 or self.enlarged > 1
+
     def _average(
         self, camera: Camera, photons: Photons, rng: np.random.Generator
     ) -> NDArray[np.float32]:
@@ -380,7 +385,7 @@ class Readout:
 def sample_readout(rng: np.random.Generator) -> Readout:
     """Draw what files of laboratories have gone through: often nothing, often several things."""
     blur, enlarged = (0.0, 0.0), 1.0
-    correlated = rng.choice(4, p=[0.72, 0.06, 0.13, 0.09])
+    correlated = rng.choice(4, p=[0.82, 0.04, 0.08, 0.06])
     width = float(np.exp(rng.uniform(np.log(0.45), np.log(2.0))))
     if correlated == 1:  # along the lines of a scan, sometimes along the columns
         blur = (0.0, width) if rng.random() < 0.7 else (width, 0.0)
