@@ -43,6 +43,7 @@ def enhance(
     denoise: float = Options.denoise,
     denoise_colour: float | None = Options.denoise_colour,
     saturation: float = Options.saturation,
+    denoise_first: str = Options.denoise_first,
     defects: str | Path | Defects = Options.defects,
     noise: NoiseModel | None = Options.noise,
     axes: str | None = Options.axes,
@@ -145,7 +146,7 @@ def enhance(
     options = Options(
         model=model, depth=depth, detail=detail, strength=strength, exposure=exposure,
         denoise=denoise, denoise_colour=denoise_colour, saturation=saturation,
-        defects=defects, noise=noise,
+        denoise_first=denoise_first, defects=defects, noise=noise,
         axes=axes, channel_axis=channel_axis, rgb=rgb, input_range=input_range,
         nodata=nodata, link_frames=link_frames, output=output, tile=tile, device=device, precision=precision,
         return_report=return_report, return_residual=return_residual,

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 
 from napari_dcr.io import formats
-from napari_dcr.options import PRECISIONS, Options, parse_noise
+from napari_dcr.options import DENOISE_FIRST, PRECISIONS, Options, parse_noise
 from napari_dcr.version import __version__
 
 EXAMPLES = """examples:
@@ -93,6 +93,11 @@ def parser(
     add(
         "--saturation", type=float, default=Options.saturation,
         help="strength of the colours, from 0 (grey) to 2 (photo only; default: 1)",
+    )  # fmt: skip
+    add(
+        "--denoise-first", choices=DENOISE_FIRST, default=Options.denoise_first,
+        help="remove white noise before brightening (photo only): auto does so for noisy grey"
+        " frames, on always and up to ten times slower (default: auto)",
     )  # fmt: skip
     add(
         "--defects", default=Options.defects, metavar="WHICH",

@@ -84,9 +84,10 @@ class Console:
     def _show_result(self, event: Finished) -> None:
         job, reports = event.job, event.enhancement.reports
         if not self._quiet:
-            axes = event.enhancement.record["axes"]
+            record = event.enhancement.record
+            how = f"axes {record['axes']}" + ", denoised first" * ("denoise_first" in record)
             source = job.name if job.sources else short(job.source)
-            print(f"{source} (axes {axes}) -> {short(job.target)}", file=sys.stderr)
+            print(f"{source} ({how}) -> {short(job.target)}", file=sys.stderr)
         for number, report in enumerate(reports):
             channel = f" channel {number + 1}" if len(reports) > 1 else ""
             print(f"{job.name}{channel}: {report.verdict}", file=sys.stderr)

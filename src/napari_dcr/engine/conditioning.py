@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine.doubts import describe_doubts, find_padding
 from napari_dcr.engine.group_conditioning import GroupConditioning, condition_group
 from napari_dcr.engine.groups import Group
+from napari_dcr.engine.noise_first import is_noisy, noise_stage
 from napari_dcr.engine.planes import ArrayPlane, read_plane
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import MarkedSource, Opened, Region, Source, compute_dask, is_dask
@@ -61,8 +62,13 @@ class ImageConditioning:
         return known is None or known == self._opened.fingerprint()
 
     def condition(
-        self, group: Group, layout: Layout, setup: Setup, input_range: InputRange
-    ) -> Iterator[GroupConditioning | None]:
+        self,
+        group: Group,
+        layout: Layout,
+        setup: Setup,
+        input_range: InputRange,
+        quiet: bool = False,
+    ) -> Generator[GroupConditioning | None, None, None]:
         """Survey a group of planes and compute its conditioning.
 
         Parameters
@@ -72,6 +78,8 @@ class ImageConditioning:
         setup : Setup
         input_range : str or tuple of float
             See `Options`.
+        quiet : bool
+            Give no warnings: the planes are those of a noise stage.
 
         Yields
         ------
@@ -90,6 +98,8 @@ class ImageConditioning:
             input_range,
             setup.defects_key,
             setup.noise,
+            setup.denoise_first,
+            quiet,
         )
         if key not in self._known:
             survey = yield from self._survey(group, layout, setup, input_range)
@@ -141,6 +151,12 @@ class ImageConditioning:
                 defects,
                 setup.noise,
             )._replace(padding=padding)
+            wanted = setup.denoise_first == "on" or (
+                setup.denoise_first == "auto" and is_noisy(survey, shared, self._dtype)
+            )
+            if wanted and shared.light and len(shared.left_alone) < len(survey.extremes):
+                shared = yield from self._with_noise_stage(shared, group, layout, setup)
+                self._known[key] = shared
             doubts = list(describe_doubts(survey, shared, self._dtype, group, layout))
             if setup.noise is not None and survey.noise is not None and len(survey.noise):
                 estimate = fit_noise(survey.noise, self._dtype.kind in "iu")
@@ -148,7 +164,7 @@ class ImageConditioning:
                 doubts += filter(
                     None, [describe_disagreement(given, estimate, survey.noise, survey.unit)]
                 )
-            for message in doubts:
+            for message in [] if quiet else doubts:
                 self._opened.warnings.add(message, group.channel)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
@@ -165,8 +181,42 @@ class ImageConditioning:
         for shared in self._finest.condition(group, finest, setup, input_range):
             # Missing pixels are recognised in each level.  Defects are not corrected in coarser
             # levels, because their pixels are means of several columns and rows.
-            left_alone = {} if shared is None or reduced else shared.left_alone
-            yield shared and shared._replace(left_alone=left_alone, defects=None)
+            if shared is None:
+                yield None
+                continue
+            left_alone = {} if reduced else shared.left_alone
+            shared = shared._replace(left_alone=left_alone, defects=None)
+            if shared.conditioning.noise is not None:
+                # Noise averages out: each level has its own.
+                shared = yield from self._with_noise_stage(shared, group, layout, setup)
+            yield shared
+
+    def _with_noise_stage(
+        self, shared: GroupConditioning, group: Group, layout: Layout, setup: Setup
+    ) -> Generator[None, None, GroupConditioning]:
+        """Add the noise stage, whose network looks at each colour of the planes by itself."""
+        assert setup.noise_stage is not None
+        stage = setup.noise_stage()
+        apart = stage.arrange(layout)
+        # Of a grey image that is stored as colour, the first sample tells all.
+        first = apart.channel_of(layout, group.channel)
+        count = 1 if shared.is_grey else layout.band(group.channel).colours
+        found = []
+        for channel in range(first, first + count):
+            own = None
+            for own in self.condition(replace(group, channel=channel), apart, stage, "auto", True):
+                if own is None:
+                    yield
+            assert own is not None
+            found.append(own)
+        noise = noise_stage(shared, found, stage.runner.device)
+        if noise is None:
+            self._opened.warnings.add(
+                "the noise of the image cannot be estimated, so it is not denoised first", group.channel,
+            )  # fmt: skip
+        conditioning = shared.conditioning._replace(noise=noise)
+        estimates = tuple(own.noise_in_own_units() for own in found) if noise else ()
+        return shared._replace(conditioning=conditioning, denoise_first=estimates)
 
     def plane(
         self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup, shared: GroupConditioning,
@@ -198,6 +248,7 @@ class ImageConditioning:
         request = survey_request(
             layout, colours, self._dtype, input_range, setup.model.is_quantitative,
             setup.defects != "off" and ceiling == np.inf, len(frames),
+            setup.denoise_first != "off",
         )  # fmt: skip
         request = replace(request, ceiling=ceiling, padding=padding)
         # Surveys that search for defects exclude hot pixels from noise and range.
@@ -230,6 +281,7 @@ def survey_request(
     counts: bool,
     defects: bool = False,
     frames: int = 1,
+    noise: bool = False,
 ) -> SurveyRequest:
     """Request for the survey of a group of planes, with the measurements that the model needs."""
     grey = colours == 1
@@ -239,7 +291,7 @@ def survey_request(
         layout.width,
         dtype,
         not counts and needs_histogram(input_range, dtype, grey),
-        counts,
+        counts or noise,
         defects=defects,
         frames=frames,
     )

@@ -15,7 +15,7 @@ from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import InputRange, Scale, find_scale
 from napari_dcr.image.noise import NoiseEstimate, NoiseModel, fit_noise
 from napari_dcr.network.cascade import Cascade
-from napari_dcr.network.global_net import Conditioning
+from napari_dcr.network.global_net import Conditioning, Route
 from napari_dcr.network.isolation import isolated
 
 NO_LIGHT, SOME_LIGHT = 1 / 255, 2 / 255
@@ -57,6 +57,8 @@ class GroupConditioning(NamedTuple):
         Sensor defects of this channel; None if there are none.
     padding : tuple of float
         Values of solid areas far from all other values; these pixels are treated as missing.
+    denoise_first : tuple of NoiseEstimate or None
+        Noise of each colour, in the image's units, that the noise stage removes; empty without one.
     """
 
     scale: Scale
@@ -69,11 +71,12 @@ class GroupConditioning(NamedTuple):
     light: float = 1.0
     defects: Defects | None = None
     padding: tuple[float, ...] = ()
+    denoise_first: tuple[NoiseEstimate | None, ...] = ()
 
     @property
-    def binning(self) -> tuple[int, int]:
-        """Number of pixels along y and x that are averaged before the network sees them."""
-        return self.conditioning.binning
+    def route(self) -> Route:
+        """Networks and binnings that windows go through."""
+        return self.conditioning.route
 
     def defects_of(self, number: int) -> Defects | None:
         """Defects to correct in the plane at a position in the group, or None."""
@@ -83,10 +86,11 @@ class GroupConditioning(NamedTuple):
         """Rendering of the plane at a position in the group, derived from the image's rendering."""
         if number in self.left_alone:
             return LeftAlone(rendering)
-        if isinstance(rendering, Display) and (self.is_grey or self.light < 1):
+        if isinstance(rendering, Display):
             return replace(
-                rendering, is_grey=self.is_grey, strength=self.light * rendering.strength
-            )
+                rendering, is_grey=self.is_grey, strength=self.light * rendering.strength,
+                clips=self.conditioning.noise is None,
+            )  # fmt: skip
         return rendering
 
     def noise_in_own_units(self) -> NoiseEstimate | None:

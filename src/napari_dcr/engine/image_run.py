@@ -26,7 +26,9 @@ from napari_dcr.engine.sources import Opened, lost_dask_threads
 from napari_dcr.engine.tiles import Grid, Size, Tile
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
+from napari_dcr.image.noise import NoiseEstimate
 from napari_dcr.image.quality import Report
+from napari_dcr.network.global_net import PLAIN, Route
 from napari_dcr.options import Options
 from napari_dcr.version import __version__
 
@@ -79,6 +81,7 @@ class Run:
         self.ranges: list[list[float]] = []
         self.noise: list[dict[str, Any]] = []
         self.defects: list[Defects] = []
+        self._denoise_first: list[tuple[NoiseEstimate | None, ...]] = []
         self._links: dict[int, GroupConditioning] = {}
         self._defective: dict[Group, GroupConditioning] = {}
         self._grid = setup.runner.grid(layout.height, layout.width)
@@ -88,26 +91,27 @@ class Run:
         """Record of the run, as plain values."""
         return describe_run(
             self._options, self._setup, self._layout, self.ranges, self.noise, self.defects,
-            self._opened.warnings,
+            self._opened.warnings, self._denoise_first,
         )  # fmt: skip
 
     def lazy_result(self) -> Generator[Progress, None, Any]:
         """Survey a dask array; returns the result as a dask array."""
+        shared = []
+        for group in groups(self._layout, self._options.link_frames):
+            shared.append((yield from self._condition(group)))
         job = Job(
-            self._setup.spec,
+            self._setup.spec_for(group.route for group in shared),
             self._layout,
             self._setup.model.network.config.channels,
             self._setup.rendering,
             self._options.link_frames,
             self._opened.nodata,
         )
-        shared = []
-        for group in groups(self._layout, self._options.link_frames):
-            shared.append((yield from self._condition(group)))
-        widest = max((group.binning for group in shared), key=max)
+        grids = (self._grid_for(group.route) for group in shared)
+        widest = max(grids, key=lambda grid: (grid.halo, grid.stride))
         if lost_dask_threads():
             self._opened.warnings.add(FORKED)
-        return lazy_array(self._opened.array, job, shared, self._grid_at(widest))
+        return lazy_array(self._opened.array, job, shared, widest)
 
     def write_to(self, sink: Sink) -> Iterator[Progress]:
         """Enhance all planes into a sink."""
@@ -117,20 +121,20 @@ class Run:
         identity = _identity(self._options, self._setup, layout)
         target = sink.open(size, identity, layout.planes * len(cores))
         finished = sink.record
-        # If finished parts are not recorded, each binning may use its own best size of parts.
+        # If finished parts are not recorded, each route may use its own best size of parts.
         fixed = None if finished is None and sink.part is None and sink.unit == (1, 1) else size
         planes = itertools.count()
         for bundle in _bundles(layout, self._options.link_frames, runner.batch_pixels):
-            parts: dict[tuple[int, int], list[Iterator[Part]]] = {}
+            parts: dict[Route, list[Iterator[Part]]] = {}
             for group in bundle:
                 shared = yield from self._condition(group)
                 if finished is not None:
                     finished.check_source(group.number(layout), shared.digest)
                 own = cores
-                if shared.binning != (1, 1):
-                    grid = self._grid_at(shared.binning)
+                if shared.route != PLAIN:
+                    grid = self._grid_for(shared.route)
                     own = grid.cut(runner.part_size(grid, sink.unit, fixed))
-                parts.setdefault(shared.binning, []).extend(
+                parts.setdefault(shared.route, []).extend(
                     self._parts(shared, frame, group.channel, target, own, next(planes), finished)
                     for frame in group.frames(layout)
                 )
@@ -141,7 +145,9 @@ class Run:
                     self._done += event.pixels
                     plane = event.part.plane
                     assert isinstance(plane, ArrayPlane)
-                    message = where = layout.place(plane.frame, plane.channel) or "enhancing"
+                    place = layout.place(plane.frame, plane.channel) or "enhancing"
+                    first = ", noise removed first" if event.part.conditioning.noise else ""
+                    message = where = place + first
                 elif isinstance(event, MemoryBackOff):
                     less = f"tiles of {event.core} pixels" if event.core else "one frame at a time"
                     message = f"out of memory: continuing with {less}"
@@ -150,16 +156,16 @@ class Run:
         for message in sink.finish(self.record):
             yield Progress(self._total, self._total, message)
 
-    def _grid_at(self, binning: tuple[int, int]) -> Grid:
-        return self._setup.runner.grid(self._layout.height, self._layout.width, binning)
+    def _grid_for(self, route: Route) -> Grid:
+        return self._setup.runner.grid(self._layout.height, self._layout.width, route)
 
     def _run_parts(
-        self, parts: dict[tuple[int, int], list[Iterator[Part]]], unit: Size, size: Size | None
+        self, parts: dict[Route, list[Iterator[Part]]], unit: Size, size: Size | None
     ) -> Iterator[TileDone | MemoryBackOff | None]:
-        """Run the parts, one binning after the other."""
+        """Run the parts, one route after the other."""
         runner = self._setup.runner
-        for binning, some in parts.items():
-            grid = self._grid_at(binning)
+        for route, some in parts.items():
+            grid = self._grid_for(route)
             runner.part_size(grid, unit, size)  # also sets the runner's largest tile
             yield from runner.run(grid, itertools.chain.from_iterable(some))
 
@@ -233,6 +239,7 @@ class Run:
             self._links[group.channel] = shared
         if (noise := shared.noise_in_own_units()) is not None:
             self.noise.append(noise.to_dict())
+        self._denoise_first.append(shared.denoise_first)
         self.defects.append(shared.defects or Defects(self._layout.height, self._layout.width))
         if shared.defects is not None:
             self._defective[group] = shared
@@ -268,6 +275,7 @@ def _identity(options: Options, setup: Setup, layout: Layout) -> dict[str, Any]:
         "axes": layout.axes,
         "sha256": spec.sha256,
         "defects": setup.defects_key,
+        "denoise_first": setup.denoise_first_key,
         "depth": spec.depth,
         "detail": spec.detail,
         "precision": spec.precision,

@@ -25,7 +25,6 @@ from napari_dcr.engine.sources import MarkedSource, Region
 from napari_dcr.engine.tiles import Grid
 from napari_dcr.image.axes import Layout
 from napari_dcr.network import weights
-from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.isolation import isolated
 
 SMALLEST_BLOCK = 1024
@@ -76,7 +75,7 @@ class Job:
         )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _runner(spec: RunnerSpec) -> TileRunner:
     """Load weights once per process."""
     with isolated():
@@ -92,8 +91,9 @@ def _new_runner(spec: RunnerSpec) -> TileRunner:
         )
     device = devices.find_device(spec.device)
     return TileRunner(
-        model.network, device, spec.precision, spec.depth, spec.detail, spec.tile, spec.with_base
-    )
+        model.network, device, spec.precision, spec.depth, spec.detail, spec.tile, spec.with_base,
+        functools.partial(_runner, spec.noise_stage) if spec.noise_stage else None,
+    )  # fmt: skip
 
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -154,17 +154,17 @@ def enhance_block(
             (frame, channel, shared[job.group(frame, channel)])
             for frame, channel in _planes(layout, core)
         ]
-        for binning in dict.fromkeys(group.binning for _, _, group in planes):
-            grid = runner.grid(layout.height, layout.width, binning)
+        for route in dict.fromkeys(group.route for _, _, group in planes):
+            grid = runner.grid(layout.height, layout.width, route)
             tiles = grid.split(grid.tile(axes["y"], axes["x"]), runner.part_size(grid))
             parts = (
                 Part(
                     job.plane(frame, channel, group, source, target),
-                    _on(runner, group.conditioning),
+                    group.conditioning.to(runner.device),
                     part,
                 )
                 for frame, channel, group in planes
-                if group.binning == binning
+                if group.route == route
                 for part in tiles
             )
             for _ in runner.run(grid, parts):
@@ -182,15 +182,6 @@ def _planes(layout: Layout, core: Box) -> Iterator[tuple[tuple[int, ...], int]]:
     for channel in range(*spans.get("c", (0, layout.channels))):
         for frame in itertools.product(*frames):
             yield frame, channel
-
-
-def _on(runner: TileRunner, conditioning: Conditioning) -> Conditioning:
-    """Copy a conditioning to a worker's device."""
-    return Conditioning(
-        type(conditioning.tone)(*(field.to(runner.device) for field in conditioning.tone)),
-        conditioning.grid.to(runner.device),
-        conditioning.binning,
-    )
 
 
 def _spans(sizes: Iterable[int]) -> list[tuple[int, int]]:

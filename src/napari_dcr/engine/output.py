@@ -17,6 +17,9 @@ from napari_dcr.network.global_net import LUMA
 BAND = 1 << 16
 """Number of pixels that are converted at a time."""
 
+BEYOND = 1e4
+"""Most display values that pixels are handed to a noise stage as."""
+
 LARGEST = np.float32(1e12)
 """Largest input of a counts model, in standard deviations of the dark noise."""
 
@@ -81,6 +84,9 @@ class Display:
         colour differences from luma.
     saturation : float
         Factor for the colour differences from luma in the result.
+    clips : bool
+        Whether the network's input is clipped to [0, 1]. A noise stage needs the values beyond:
+        noise that is clipped at black no longer has mean 0.
     """
 
     strength: float
@@ -91,6 +97,7 @@ class Display:
     denoise: float = 1.0
     denoise_colour: float = 1.0
     saturation: float = 1.0
+    clips: bool = True
 
     @property
     def needs_base(self) -> bool:
@@ -98,9 +105,10 @@ class Display:
         return min(self.denoise, self.denoise_colour) < 1
 
     def to_working(self, own: NDArray[Any], scale: Scale, out: NDArray[np.float32]) -> None:
-        """Fill (C, h, w) with colours in [0, 1]; grey is repeated in every channel."""
+        """Fill (C, h, w) with display values; grey is repeated in every channel."""
+        low, high = (0, 1) if self.clips else (-BEYOND, BEYOND)
         for band in _bands(own):
-            np.clip(_scaled(own[band], scale), 0, 1, out=out[band])
+            np.clip(_scaled(own[band], scale), low, high, out=out[band])
 
     def render(
         self,

@@ -33,8 +33,8 @@ from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import check_dtype
-from napari_dcr.network.binning import enhance_binned
-from napari_dcr.network.global_net import Conditioning
+from napari_dcr.image.noise import NoiseEstimate
+from napari_dcr.network.global_net import PLAIN, Conditioning
 from napari_dcr.network.isolation import isolated
 from napari_dcr.options import Options
 
@@ -159,6 +159,7 @@ class RegionEnhancer:
         tasks = []
         noise: list[dict[str, Any]] = []
         defects: dict[str, Defects] = {}
+        denoised: list[tuple[NoiseEstimate | None, ...]] = []
         for frame, channel in places:
             group = Group.of(frame, channel, options.link_frames)
             for shared in self._conditioning.condition(group, layout, setup, options.input_range):
@@ -168,6 +169,8 @@ class RegionEnhancer:
             estimate = shared.noise_in_own_units()
             if estimate is not None and estimate.to_dict() not in noise:
                 noise.append(estimate.to_dict())
+            if shared.denoise_first not in denoised:
+                denoised.append(shared.denoise_first)
             if shared.defects is not None:
                 defects[shared.defects.sha256] = shared.defects
             plane = self._conditioning.plane(frame, channel, layout, setup, shared)
@@ -191,6 +194,7 @@ class RegionEnhancer:
                 noise,
                 list(defects.values()),
                 self._opened.warnings,
+                denoised,
             ),
             "region": [[s.start, s.stop] for s in region],
             "device": str(setup.runner.device),
@@ -200,7 +204,7 @@ class RegionEnhancer:
             seconds = round(time.perf_counter() - started, 3)
             return Enhancement(image, {**record, "depth": depth, "seconds": seconds})
 
-        jobs = [(task, task.at_binning(tile)) for task in tasks for tile in tiles]
+        jobs = [(task, task.on_route(tile)) for task in tasks for tile in tiles]
         if coarse_first and not stages and any(self._known(*job, depth) is None for job in jobs):
             for task, tile in jobs:
                 _render(self._pictures_of(task, tile, 0), task.plane, tile, region, outputs)
@@ -268,12 +272,12 @@ class PlaneTask:
         """Black and white point."""
         return self.plane.scale.black, self.plane.scale.white
 
-    def at_binning(self, tile: Tile) -> Tile:
-        """Tile with the same core, and with the window that the plane's binning needs."""
-        binning = self.conditioning.binning
-        if binning == (1, 1):
+    def on_route(self, tile: Tile) -> Tile:
+        """Tile with the same core, and with the window that the plane's route needs."""
+        route = self.conditioning.route
+        if route == PLAIN:
             return tile
-        grid = self.setup.runner.grid(self.plane.layout.height, self.plane.layout.width, binning)
+        grid = self.setup.runner.grid(self.plane.layout.height, self.plane.layout.width, route)
         return grid.tile(tile.core_rows, tile.core_columns)
 
     @property
@@ -283,6 +287,7 @@ class PlaneTask:
         return (
             spec.sha256, self.setup.runner.device, spec.precision, spec.detail, plane.layout.axes,
             self.group, plane.frame, self.range, self.setup.defects_key, self.setup.noise,
+            self.conditioning.route,
         )  # fmt: skip
 
 
@@ -304,10 +309,7 @@ def _run(task: PlaneTask, tile: Tile, depth: int) -> NDArray[np.float32]:
             )
             window = torch.from_numpy(working)[None].to(runner.device)
             weighed = place[0].to(runner.device), place[1].to(runner.device)
-            pictures = enhance_binned(
-                runner.local, window, task.conditioning, weighed, depth, runner.detail,
-                exits=range(depth + 1),
-            )  # fmt: skip
+            pictures = runner.enhance(window, task.conditioning, weighed, depth, range(depth + 1))
             crop = (0, slice(None), *tile.crop)
             return torch.stack([picture[crop] for picture in pictures]).cpu().numpy()
     except (MemoryError, RuntimeError) as error:

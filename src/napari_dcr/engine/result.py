@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine.setup import Setup
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
+from napari_dcr.image.noise import NoiseEstimate
 from napari_dcr.image.quality import Report
 from napari_dcr.options import Options
 from napari_dcr.version import __version__
@@ -71,6 +72,7 @@ def describe_run(
     noise: list[dict[str, Any]],
     defects: list[Defects],
     warnings: Iterable[str],
+    denoise_first: Sequence[tuple[NoiseEstimate | None, ...]] = (),
 ) -> dict[str, Any]:
     """Record of a run's options, model and estimates, as plain values.
 
@@ -87,9 +89,17 @@ def describe_run(
         Corrected sensor defects of each group of planes.
     warnings : iterable of str
         Warnings about the input, see `InputWarning`.
+    denoise_first : sequence
+        For each group of planes, the noise of each colour that the noise stage removes; empty
+        without a noise stage.
     """
     spec = setup.spec
     corrected = [d.to_dict() for d in defects if not d.is_empty]
+    stage = {}
+    if any(denoise_first) and setup.noise_stage is not None:
+        first = setup.noise_stage().spec
+        removed = [[each and each.to_dict() for each in group] for group in denoise_first]
+        stage = {"denoise_first": {"model": first.model, "sha256": first.sha256, "noise": removed}}
     return {
         "options": options.to_dict(),
         "model": setup.model.name,
@@ -99,6 +109,7 @@ def describe_run(
         "ranges": ranges,
         **({"noise": noise} if noise else {}),
         **({"defects": corrected} if corrected else {}),
+        **stage,
         "version": __version__,
         "precision": spec.precision,
         "warnings": list(warnings),

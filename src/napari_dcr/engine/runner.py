@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from napari_dcr.engine import allocator, devices
+from napari_dcr.engine.networks import Networks
 from napari_dcr.engine.parts import Part, TileQueue, TileTask
 from napari_dcr.engine.tiles import Grid, Size, round_up
 from napari_dcr.engine.transfer import transfer_for
-from napari_dcr.network.binning import enhance_binned
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.isolation import isolated
@@ -39,9 +39,6 @@ LARGE_BYTES = 1e9
 """Largest memory of one window of a larger image, in bytes.
 
 Together with the windows that are read and written meanwhile the run then needs 1.5 GB."""
-
-BINNED_BYTES = 40
-"""Bytes per pixel of a binned window: its values, its local means and the network's results."""
 
 BATCH_PIXELS = {"cuda": 1 << 22, "mps": 1 << 20, "cpu": 0}
 """Largest batch in pixels, by device type.
@@ -100,31 +97,17 @@ class Loaded(NamedTuple):
     upload: Any
 
 
-class TileRunner:
-    """A network on a device, ready to enhance planes.
+class TileRunner(Networks):
+    """Networks on a device, ready to enhance planes.
 
     Parameters
     ----------
-    network : Cascade
-        Network in evaluation mode; it is moved to the device and converted once.
-    device : torch.device
-    precision : {"fp32", "bf16", "fp16"}
-        Precision of the convolutions.  The tone curve and the final combination always use fp32.
-    depth : int
-        Number of sub-U-Nets to run.
-    detail : bool
-        Whether to run the regional part of the detail modules.
+    network, device, precision, depth, detail, noise
+        See `Networks`.
     tile : int, optional
         Side of a core in pixels; chosen from free memory if None.
     with_base : bool
         Also return the result of depth 0, which renderings need to keep part of the noise.
-
-    Attributes
-    ----------
-    network : Cascade
-        The network on its device, in float32.
-    local : Cascade
-        The same network, with the convolutions over pixels in ``precision``.
     """
 
     def __init__(
@@ -136,24 +119,15 @@ class TileRunner:
         detail: bool,
         tile: int | None = None,
         with_base: bool = False,
+        noise: Callable[[], Networks] | None = None,
     ) -> None:
-        self.device, self.precision = device, precision
-        self.depth, self.detail = depth, detail
+        super().__init__(network, device, precision, depth, detail, noise)
         self.exits = (0, depth) if with_base else (depth,)
-        self.network = network.placed_on(device)
-        self.local = self.network.with_precision(devices.torch_dtype(precision))
         self._fixed_tile = tile
         self._limit = self._found = sys.maxsize
         self.batch_pixels = BATCH_PIXELS.get(device.type, 0)
         self._transfer = transfer_for(device)
         self._window_bytes = 0.0
-
-    def grid(self, height: int, width: int, binning: tuple[int, int] = (1, 1)) -> Grid:
-        """Tile grid of planes of this size, for a binning along (y, x)."""
-        most = max(binning)
-        halo = self.network.receptive_field(self.depth)
-        halo = most * halo + most // 2 if halo else 0
-        return Grid(height, width, halo, most * self.network.stride, binning)
 
     def part_size(self, grid: Grid, unit: Size = (1, 1), part: Size | None = None) -> Size:
         """Rows and columns of the parts that are written at once.
@@ -175,11 +149,8 @@ class TileRunner:
         """
         step = grid.stride
         # Half of what is free is left to the rest of the process and to the system.
-        phases = math.prod(grid.binning)
-        most = phases * AUTOMATIC_PIXELS[self.precision]
-        needed = devices.bytes_per_pixel(self.network, self.precision) / phases
-        if phases > 1:
-            needed += BINNED_BYTES
+        most = math.prod(grid.route.binning) * AUTOMATIC_PIXELS[self.precision]
+        needed = self.bytes_per_pixel(grid.route)
         fitting = int(devices.free_memory(self.device) // 2 / needed)
         pixels = min(most, fitting)
         if grid.height * grid.width > 2 * pixels:
@@ -358,7 +329,9 @@ class TileRunner:
         size = grid.height, grid.width
         with isolated():
             weights = [
-                self.network.window_weights(tile.rows, tile.columns, size, binning=grid.binning)
+                self.network.window_weights(
+                    tile.rows, tile.columns, size, binning=grid.route.binning
+                )
                 for _, tile in batch
             ]
         beside = [torch.cat(axis) for axis in zip(*weights, strict=True)]
@@ -393,12 +366,9 @@ class TileRunner:
             if tables is not None:
                 windows = torch.stack([t[w.int()] for t, w in zip(tables, windows, strict=True)])
                 windows = windows.expand(-1, self.network.config.channels, -1, -1)
-            conditioning = _together([part.conditioning for part, _ in batch])
-            exits = enhance_binned(
-                self.local, windows, conditioning, (rows, columns), self.depth, self.detail,
-                self.exits,
-            )  # fmt: skip
-            pictures = exits[0] if len(exits) == 1 else torch.cat(list(exits), 1)
+            conditioning = Conditioning.batch([part.conditioning for part, _ in batch])
+            exits = self.enhance(windows, conditioning, (rows, columns), self.depth, self.exits)
+            pictures = exits[0] if len(exits) == 1 else torch.cat(exits, 1)
             return [
                 picture[(slice(None), *tile.crop)]
                 for picture, (_, tile) in zip(pictures, batch, strict=True)
@@ -413,15 +383,3 @@ class TileRunner:
         """Convert a finished tile and add it to its part."""
         task.part.put(task.tile, self._render(task, own, picture))
         return True
-
-
-def _together(conditionings: list[Conditioning]) -> Conditioning:
-    """Concatenate the conditionings of a batch."""
-    if len(conditionings) == 1:
-        return conditionings[0]
-    tones = zip(*(c.tone for c in conditionings), strict=True)
-    return Conditioning(
-        type(conditionings[0].tone)(*(torch.cat(field) for field in tones)),
-        torch.cat([c.grid for c in conditionings]),
-        conditionings[0].binning,
-    )

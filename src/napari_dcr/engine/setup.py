@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,12 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.noise import NoiseModel
 from napari_dcr.network import weights
+from napari_dcr.network.global_net import Route
 from napari_dcr.network.isolation import isolated
 from napari_dcr.options import Options
+
+NOISE_MODEL = "microscopy"
+"""Weights of the noise stage."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class RunnerSpec:
         Name or path of the weights, and the checksum that they must have.
     device, precision, depth, detail, tile, with_base
         See `TileRunner`; ``device`` is a name as in ``Options`` and is resolved on the worker.
+    noise_stage : RunnerSpec, optional
+        Spec of the noise stage, if there is one.
     """
 
     model: str
@@ -40,6 +48,7 @@ class RunnerSpec:
     detail: bool
     tile: int | None
     with_base: bool = False
+    noise_stage: RunnerSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,11 @@ class Setup:
         Estimate the sensor defects, ignore them, or correct the given ones.
     noise : NoiseModel, optional
         Noise model of the camera, if the user has given one.
+    denoise_first : {"auto", "on", "off"}
+        Whether a noise stage precedes the model; "off" where it cannot.
+    noise_stage : callable, optional
+        Returns the setup of the noise stage. It loads weights, so it is called only when an
+        image needs it.
     """
 
     model: weights.Model
@@ -66,6 +80,8 @@ class Setup:
     link_frames: bool
     defects: Defects | str = "off"
     noise: NoiseModel | None = None
+    denoise_first: str = "off"
+    noise_stage: Callable[[], Setup] | None = None
 
     @property
     def defects_key(self) -> str:
@@ -81,7 +97,7 @@ class Setup:
     @classmethod
     def _resolve(cls, options: Options, out_dtype: np.dtype[Any]) -> Setup:
         model = weights.load(options.model)
-        _check_colour(options, model)
+        _check_applies(options, model)
         if options.noise is not None and not model.is_quantitative:
             raise ValueError(
                 f"noise: got {options.noise!r} with the model {model.name!r}; allowed with models"
@@ -92,6 +108,13 @@ class Setup:
         precision = precision_of(options, device, out_dtype)
         tile = None if options.tile == "auto" else options.tile
         rendering = rendering_of(options, model, out_dtype, options.return_uncertainty)
+        # Depth 0 only brightens.
+        denoise_first = "off" if model.is_quantitative or depth == 0 else options.denoise_first
+        noise_stage = None
+        if denoise_first != "off":
+            noise_stage = functools.cache(
+                functools.partial(cls._of_noise_stage, options, out_dtype)
+            )
         with_base = rendering.needs_base and depth > 0
         # A lazy result loads the weights later, possibly from another working directory.
         is_file = str(options.model).endswith(".safetensors")
@@ -103,22 +126,59 @@ class Setup:
         return cls(
             model,
             spec,
-            TileRunner(model.network, device, precision, depth, options.detail, tile, with_base),
+            TileRunner(
+                model.network, device, precision, depth, options.detail, tile, with_base,
+                noise_stage and (lambda: noise_stage().runner),
+            ),
             rendering,
             options.link_frames,
             load_defects(options.defects),
             options.noise,
-        )
+            denoise_first,
+            noise_stage,
+        )  # fmt: skip
+
+    @classmethod
+    def _of_noise_stage(cls, options: Options, out_dtype: np.dtype[Any]) -> Setup:
+        """Resolve the noise stage: all of it, whatever is done to the picture afterwards."""
+        whole = Options(
+            model=NOISE_MODEL, defects=options.defects, link_frames=options.link_frames,
+            tile=options.tile, device=options.device, precision=options.precision,
+        )  # fmt: skip
+        return cls.resolve(whole, out_dtype)
+
+    @property
+    def denoise_first_key(self) -> str:
+        """What the pixels of a result depend on of the noise stage, as text."""
+        if self.noise_stage is None:
+            return "off"
+        return f"{self.denoise_first} {weights.load(NOISE_MODEL).sha256}"
+
+    def spec_for(self, routes: Iterable[Route]) -> RunnerSpec:
+        """The spec of a runner for windows of some routes."""
+        if self.noise_stage is None or not any(route.noise for route in routes):
+            return self.spec
+        return replace(self.spec, noise_stage=self.noise_stage().spec)
 
     def arrange(self, layout: Layout) -> Layout:
         """Layout for the model: models that keep intensities process colours one by one."""
         return layout.with_colours_apart() if self.model.is_quantitative else layout
 
 
-def _check_colour(options: Options, model: weights.Model) -> None:
-    """Refuse colour options that would have no effect with the model."""
+def _check_applies(options: Options, model: weights.Model) -> None:
+    """Refuse options that would have no effect."""
+    if options.denoise_first == "on" and options.depth == 0:
+        raise ValueError(
+            "denoise_first: got 'on' with depth 0, which only brightens; allowed are 'auto' and"
+            " 'off', or a larger depth"
+        )
     if not model.is_quantitative:
         return
+    if options.denoise_first == "on":
+        raise ValueError(
+            f"denoise_first: got 'on' with the model {model.name!r}, which removes nothing but"
+            " noise; allowed are 'auto' and 'off'"
+        )
     for name, neutral in (("denoise_colour", None), ("saturation", 1.0)):
         if (value := getattr(options, name)) != neutral:
             raise ValueError(

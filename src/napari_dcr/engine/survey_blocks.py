@@ -181,7 +181,8 @@ class SurveyRequest:
         unit, noise, clean_noise, defects = 1.0, None, None, None
         if self.defects:
             defects, clean = look_for_defects(pixels, row, column, (self.height, self.width))
-        if self.noise:
+        is_grey = _is_grey(own)
+        if self.noise and is_grey:
             ends = tuple(replace(end, solid=_solid(pixels[0], end)) for end in ends)
             place = _fullest_window(pixels[0])
             middle = pixels[0][place]
@@ -192,7 +193,7 @@ class SurveyRequest:
             if defects is not None and defects.touches(*place):
                 clean_noise = block_statistics(clean[0][place] / unit)
         return Block(
-            thumbnail, histogram, digest.digest(), values.size, ends, _is_grey(own),
+            thumbnail, histogram, digest.digest(), values.size, ends, is_grey,
             _one_colour(own), unit, noise, clean_noise, defects,
         )  # fmt: skip
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.network.global_net import PLAIN, Route
+
 Size = tuple[int, int]
 """Rows and columns, or start and stop."""
 
@@ -73,15 +75,15 @@ class Grid:
         Width in pixels of the border around a core that its result depends on.
     stride : int
         Window origins are multiples of this number of pixels.
-    binning : (int, int)
-        Number of pixels along y and x that are averaged before the network sees them.
+    route : Route
+        Networks and binnings that the windows go through.
     """
 
     height: int
     width: int
     halo: int
     stride: int
-    binning: tuple[int, int] = (1, 1)
+    route: Route = PLAIN
 
     def tile(self, core_rows: Size, core_columns: Size) -> Tile:
         """Tile with the given core.

@@ -229,6 +229,20 @@ class Layout:
         """Layout in which each colour is a separate channel; alpha stays alpha."""
         return replace(self, samples=self.samples.replace("rgb", "yyy"))
 
+    def channel_of(self, other: Layout, channel: int) -> int:
+        """The channel that begins with the first sample of a channel of another layout of the same array.
+
+        Examples
+        --------
+        >>> together = Layout((8, 9, 4), "yxs", "yrgb")
+        >>> together.with_colours_apart().channel_of(together, 1)
+        1
+        """
+        if "s" not in self.axes:
+            return channel
+        start = other.band(channel).start
+        return [band.start for band in self.bands].index(start)
+
     @property
     def channels(self) -> int:
         """Number of independent channels: the length of the channel axis, or the number of bands."""

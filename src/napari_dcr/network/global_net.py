@@ -19,6 +19,43 @@ SYMMETRIES = tuple(range(8))
 """Indices of the symmetries of the square: four quarter turns, then the same four mirrored."""
 
 
+class Route(NamedTuple):
+    """Networks and binnings that a window goes through; windows of one batch share them.
+
+    Attributes
+    ----------
+    binning : (int, int)
+        See `Conditioning`.
+    noise : tuple of (int, int) or None
+        Binning at which the noise stage treats each colour, None for colours that it leaves
+        alone; empty without a noise stage.
+    """
+
+    binning: tuple[int, int] = (1, 1)
+    noise: tuple[tuple[int, int] | None, ...] = ()
+
+
+PLAIN = Route()
+"""One network, pixel by pixel."""
+
+
+class NoiseStage(NamedTuple):
+    """How the noise of a picture is removed before the picture is enhanced.
+
+    Attributes
+    ----------
+    factor, offset : Tensor, shape (B, n, 1, 1)
+        ``factor * x + offset`` turns display values of each of n colours into what the noise
+        network takes.
+    colours : tuple of Conditioning or None
+        Of the noise network, for each colour; None for one that has no noise.
+    """
+
+    factor: Tensor
+    offset: Tensor
+    colours: tuple[Conditioning | None, ...]
+
+
 class Conditioning(NamedTuple):
     """Per-image conditioning shared by all tiles of the image.
 
@@ -31,11 +68,57 @@ class Conditioning(NamedTuple):
     binning : (int, int)
         Number of pixels along y and x to average so that the noise of the means is nearly white,
         see `napari_dcr.network.binning`.
+    noise : NoiseStage, optional
+        Removes the noise first; see `napari_dcr.network.noise_stage`.
     """
 
     tone: Tone | Counts
     grid: Tensor
     binning: tuple[int, int] = (1, 1)
+    noise: NoiseStage | None = None
+
+    @property
+    def route(self) -> Route:
+        """Networks and binnings that windows go through."""
+        if self.noise is None:
+            return Route(self.binning)
+        return Route(self.binning, tuple(c and c.binning for c in self.noise.colours))
+
+    def to(self, device: torch.device) -> Conditioning:
+        """Copy to a device."""
+        tone = type(self.tone)(*(field.to(device) for field in self.tone))
+        noise = self.noise and NoiseStage(
+            self.noise.factor.to(device),
+            self.noise.offset.to(device),
+            tuple(colour and colour.to(device) for colour in self.noise.colours),
+        )
+        return Conditioning(tone, self.grid.to(device), self.binning, noise)
+
+    @classmethod
+    def batch(cls, parts: Sequence[Conditioning]) -> Conditioning:
+        """Put windows of one route together."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        tones = zip(*(part.tone for part in parts), strict=True)
+        stages = [part.noise for part in parts if part.noise is not None]
+        noise = None
+        if stages:
+            colours = (
+                [colour for colour in of_one if colour is not None]
+                for of_one in zip(*(stage.colours for stage in stages), strict=True)
+            )
+            noise = NoiseStage(
+                torch.cat([stage.factor for stage in stages]),
+                torch.cat([stage.offset for stage in stages]),
+                tuple(cls.batch(of_one) if of_one else None for of_one in colours),
+            )
+        return cls(
+            type(first.tone)(*(torch.cat(field) for field in tones)),
+            torch.cat([part.grid for part in parts]),
+            first.binning,
+            noise,
+        )
 
 
 class GlobalNet(nn.Module):

@@ -1,0 +1,105 @@
+"""A network on a device, with the network of its noise stage: halos, memory, and windows through both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+
+from napari_dcr.engine import devices
+from napari_dcr.engine.tiles import Grid, Size
+from napari_dcr.network.cascade import Cascade
+from napari_dcr.network.global_net import PLAIN, Conditioning, Route
+from napari_dcr.network.noise_stage import enhance_window
+
+BINNED_BYTES = 40
+"""Bytes per pixel of a window that is binned, for itself, its means and its pictures."""
+
+NOISE_BYTES = 40
+"""Bytes per pixel of a window with a noise stage, for its colours before and after it."""
+
+
+class Networks:
+    """A network on a device, and what removes noise before it.
+
+    Parameters
+    ----------
+    network : Cascade
+        In evaluation mode; it is moved and converted once.
+    device : torch.device
+    precision : {"fp32", "bf16", "fp16"}
+        Of the convolutions.  Curve and final combination are always fp32.
+    depth : int
+        Sub-U-Nets to run.
+    detail : bool
+        Regional part of the detail modules.
+    noise : callable, optional
+        Gives the networks of the noise stage; called when the first window needs it.
+
+    Attributes
+    ----------
+    network : Cascade
+        On its device, in float32.
+    local : Cascade
+        The same, with the convolutions over pixels in ``precision``.
+    """
+
+    def __init__(
+        self,
+        network: Cascade,
+        device: torch.device,
+        precision: devices.Precision,
+        depth: int,
+        detail: bool,
+        noise: Callable[[], Networks] | None = None,
+    ) -> None:
+        self.device, self.precision = device, precision
+        self.depth, self.detail = depth, detail
+        self.network = network.placed_on(device)
+        self.local = self.network.with_precision(devices.torch_dtype(precision))
+        self._find_noise = noise
+
+    def grid(self, height: int, width: int, route: Route = PLAIN) -> Grid:
+        """How planes of this size are cut whose windows go through some networks."""
+        halo, stride = self._reach(route.binning)
+        if self.depth and route.noise:
+            stages = [self._noise._reach(binning) for binning in route.noise if binning]
+            halo += max((reach for reach, _ in stages), default=0)
+            stride = math.lcm(stride, *(step for _, step in stages))
+        return Grid(height, width, halo, stride, route)
+
+    def _reach(self, binning: tuple[int, int]) -> Size:
+        """Halo and stride of the network at a binning."""
+        most = max(binning)
+        halo = self.network.receptive_field(self.depth)
+        return most * halo + most // 2 if halo else 0, most * self.network.stride
+
+    @property
+    def _noise(self) -> Networks:
+        assert self._find_noise is not None
+        return self._find_noise()
+
+    def enhance(
+        self,
+        windows: torch.Tensor,
+        conditioning: Conditioning,
+        weights: tuple[torch.Tensor, torch.Tensor],
+        depth: int,
+        exits: Sequence[int],
+    ) -> list[torch.Tensor]:
+        """Send windows of one shape and route through the networks; returns the pictures of ``exits``."""
+        noise_network = self._noise.local if conditioning.noise else None
+        pictures = enhance_window(
+            self.local, noise_network, windows, conditioning, weights, depth, self.detail, exits
+        )
+        return list(pictures)
+
+    def bytes_per_pixel(self, route: Route) -> float:
+        """Peak working memory per pixel of a window; with a noise stage, that of the larger network."""
+        phases = math.prod(route.binning)
+        needed = devices.bytes_per_pixel(self.network, self.precision) / phases
+        if phases > 1:
+            needed += BINNED_BYTES
+        noise = [self._noise.bytes_per_pixel(Route(b)) + NOISE_BYTES for b in route.noise if b]
+        return max([needed, *noise])

@@ -1,0 +1,83 @@
+"""The noise stage: a second network removes noise before the picture is enhanced.
+
+Pixels are scaled to the units of the noise network, whose input is an image with linear
+intensities (`napari_dcr.network.variance_stabilization`), cleaned one colour at a time, and
+scaled back. The picture of depth 0, which no network cleans, is that of the noisy pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from napari_dcr.network.binning import enhance_binned
+from napari_dcr.network.global_net import Conditioning, NoiseStage
+
+if TYPE_CHECKING:
+    from napari_dcr.network.cascade import Cascade
+
+
+def enhance_window(
+    network: Cascade,
+    noise_network: Cascade | None,
+    x: Tensor,
+    conditioning: Conditioning,
+    weights: tuple[Tensor, Tensor],
+    depth: int,
+    detail: bool = True,
+    exits: Sequence[int] | None = None,
+) -> Tensor | list[Tensor]:
+    """Enhance a window as its conditioning says: with a noise stage, at a binning, or plainly.
+
+    Parameters
+    ----------
+    network : Cascade
+    noise_network : Cascade, optional
+        Needed where the conditioning has a noise stage.
+    x : Tensor, shape (B, C, H, W)
+        With a noise stage, display values that are not clipped to [0, 1].
+    conditioning, weights, depth, detail, exits
+        See `napari_dcr.network.binning.enhance_binned`.
+    """
+    stage = conditioning.noise
+    if stage is None:
+        return enhance_binned(network, x, conditioning, weights, depth, detail, exits)
+    assert noise_network is not None
+    wanted = [depth] if exits is None else list(exits)
+    results: dict[int, Tensor] = {}
+    if 0 in wanted:
+        noisy = network(x.clamp(0, 1), conditioning, weights, 0)
+        assert isinstance(noisy, Tensor)
+        results[0] = noisy
+    if inner := [d for d in wanted if d]:
+        clean = remove_noise(noise_network, x, stage, weights).clamp(0, 1)
+        pictures = network(clean, conditioning, weights, max(inner), detail, inner)
+        results.update(zip(inner, pictures, strict=True))
+    outputs = [results[d] for d in wanted]
+    return outputs[0] if exits is None else outputs
+
+
+def remove_noise(
+    network: Cascade, x: Tensor, stage: NoiseStage, weights: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Remove the noise of (B, C, H, W) display values.
+
+    A stage for one colour cleans the first channel and gives it to all of them.
+    """
+    counts = x[:, : len(stage.colours)] * stage.factor + stage.offset
+    cleaned = []
+    for own, colour in zip(counts.split(1, 1), stage.colours, strict=True):
+        if colour is None:
+            cleaned.append(own)
+            continue
+        # The middle one of every n weights is that of the n pixels that are averaged.
+        down, across = colour.binning
+        places = weights[0][:, down // 2 :: down], weights[1][:, across // 2 :: across]
+        picture = enhance_binned(network, own, colour, places, network.stages)
+        assert isinstance(picture, Tensor)
+        cleaned.append(picture[:, :1])
+    result = (torch.cat(cleaned, 1) - stage.offset) / stage.factor
+    return result.expand(-1, x.shape[1], -1, -1)
