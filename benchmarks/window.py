@@ -16,7 +16,7 @@ os.environ["NAPARI_CONFIG"] = str(Path(SETTINGS.name) / "settings.yaml")
 import napari
 from qtpy.QtWidgets import QApplication
 
-WIDGET = "napari-dcr", "Enhance a low-light image"
+WIDGET = "napari-dcr", "Enhance"
 
 
 def open_viewer() -> Any:

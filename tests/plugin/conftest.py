@@ -30,7 +30,7 @@ def viewer(plugin: PluginManifest, make_napari_viewer: Callable[..., Any]) -> An
 @pytest.fixture
 def widget(viewer: Any, qtbot: Any) -> EnhanceWidget:
     """The widget docked, its choices found."""
-    _, found = viewer.window.add_plugin_dock_widget(NAME, "Enhance a low-light image")
+    _, found = viewer.window.add_plugin_dock_widget(NAME, "Enhance")
     assert isinstance(found, EnhanceWidget)
     ready(found, qtbot)
     return found

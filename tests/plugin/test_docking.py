@@ -15,7 +15,7 @@ from napari_dcr.plugin.commands import open_widget
 from napari_dcr.plugin.widget import EnhanceWidget
 from tests.plugin.conftest import NAME, finish, ready
 
-TITLE = "Enhance a low-light image"
+TITLE = "Enhance"
 
 
 def docks(widget: EnhanceWidget) -> list[QDockWidget]:

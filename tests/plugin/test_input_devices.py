@@ -12,6 +12,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSlider, QApplication, QComboBox
 
 from napari_dcr.options import Options
+from napari_dcr.plugin.input_devices import KEYS
 from napari_dcr.plugin.widget import EnhanceWidget
 
 
@@ -121,3 +122,23 @@ def test_the_region_is_not_remembered(viewer: Any, widget: EnhanceWidget, qtbot:
     widget.controls.model.value = "photo"
     widget._remember()
     assert settings.load("general", settings.GENERAL) == {"model": "photo", "device": "cpu"}
+
+
+def test_no_key_is_one_of_napari() -> None:
+    from app_model.types import KeyBinding
+    from napari._app_model import get_app_model
+    from napari.utils.shortcuts import default_shortcuts
+    from qtpy.QtGui import QKeySequence
+
+    def spelled(binding: Any) -> str:
+        return str(binding).replace("Enter", "Return")
+
+    theirs = {
+        spelled(KeyBinding.validate(key)) for keys in default_shortcuts.values() for key in keys
+    }
+    theirs |= {spelled(rule.keybinding) for rule in get_app_model().keybindings}
+    ours = {spelled(KeyBinding.validate(key.replace("Return", "Enter"))) for key in KEYS.values()}
+    assert theirs
+    assert len(ours) == len(KEYS)
+    assert not ours & theirs
+    assert all(QKeySequence(key).count() == 1 for key in KEYS.values())

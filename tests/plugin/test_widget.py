@@ -224,3 +224,83 @@ def test_the_guides_order_preview_compare_run(
     widget.preview.value = widget.compare.value = False
     qtbot.waitUntil(lambda: list(viewer.layers) == [source, result])
     qtbot.wait(200)
+
+
+@pytest.mark.gui
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_result_takes_the_place_of_the_last_one_if_asked_to(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, beside: bool
+) -> None:
+    pixels = np.random.default_rng(3).poisson(40, (60, 80)).astype(np.uint16)
+    viewer.add_image(pixels, name="cells")
+    viewer.add_image(pixels, name="others")
+    controls = widget.controls
+    controls.image.value = viewer.layers["cells"]
+    viewer.layers.selection.active = viewer.layers["cells"]
+    controls.model.value = "microscopy"
+    controls.residual.value = beside
+    for depth in (1, 2):
+        controls.image.value = viewer.layers["cells"]
+        controls.depth.value = depth
+        widget.start()
+        finish(widget, qtbot)
+    each = 2 if beside else 1
+    assert len(viewer.layers) == 2 + 2 * each  # a layer more for every run
+    viewer.layers.move(0, len(viewer.layers))
+    controls.image.value = viewer.layers["cells"]
+    controls.replace_last.value = True
+    controls.depth.value = 3
+    at = viewer.layers.index("cells [microscopy, depth 2]")
+    widget.start()
+    finish(widget, qtbot)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2 + 2 * each)
+    names = [layer.name for layer in viewer.layers]
+    assert names[at] == "cells [microscopy, depth 3]"
+    assert "cells [microscopy, depth 1]" in names
+    assert not any("depth 2" in name for name in names)
+
+
+@pytest.mark.gui
+def test_keys_run_compare_and_cancel(viewer: Any, widget: EnhanceWidget, qtbot: Any) -> None:
+    from qtpy.QtCore import Qt
+    from qtpy.QtTest import QTest
+    from qtpy.QtWidgets import QApplication
+
+    window = viewer.window._qt_window
+    window.activateWindow()
+    qtbot.waitUntil(lambda: QApplication.activeWindow() is window)
+    control = Qt.KeyboardModifier.ControlModifier
+    pixels = np.random.default_rng(3).integers(0, 60, (1200, 1200, 3), np.uint8)
+    viewer.add_image(pixels[:80, :90], name="street")
+    QTest.keyClick(window, Qt.Key.Key_Return, control)
+    assert widget.running
+    finish(widget, qtbot)
+    assert len(viewer.layers) == 2
+    QTest.keyClick(window, Qt.Key.Key_B, control)
+    assert widget.compare.value
+    QTest.keyClick(widget.controls.depth.native, Qt.Key.Key_B, control)
+    assert not widget.compare.value
+    viewer.add_image(pixels, name="large")
+    widget.controls.image.value = viewer.layers["large"]
+    QTest.keyClick(window, Qt.Key.Key_Return, control)
+    assert widget.running
+    QTest.keyClick(window, Qt.Key.Key_Period, control)
+    assert widget.status.value.startswith("Cancelling")
+    finish(widget, qtbot)
+    assert widget.status.value == "Cancelled."
+    assert "Ctrl+B" in widget.compare.native.toolTip()
+
+
+@pytest.mark.gui
+def test_a_noisy_grey_frame_says_that_it_was_denoised_first(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any
+) -> None:
+    noisy = np.random.default_rng(0).poisson(8, (120, 150)).astype(np.uint8)
+    viewer.add_image(noisy, name="mouse")
+    for choice, said in (("auto", True), ("off", False)):
+        widget.controls.denoise_first.value = choice
+        widget.start()
+        finish(widget, qtbot)
+        assert ("White noise was removed first." in widget.status.value) is said
+    widget.controls.model.value = "microscopy"
+    assert not widget.controls.denoise_first.native.isVisible()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_dcr.plugin.widget import EnhanceWidget
 
 PLUGIN = "napari-dcr"
-TITLE = "Enhance a low-light image"
+TITLE = "Enhance"
 
 
 def open_widget(viewer: Viewer) -> EnhanceWidget:

@@ -26,9 +26,10 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QSizePolicy, QWidget
 
 from napari_dcr.image.intensity import DTYPES
 from napari_dcr.network import cards
-from napari_dcr.options import PRECISIONS, Options, parse_noise
+from napari_dcr.options import DENOISE_FIRST, PRECISIONS, Options, parse_noise
 from napari_dcr.plugin import input_devices
 from napari_dcr.plugin.axes import Axes, describe, doubt, find_axes
+from napari_dcr.plugin.guide import show_guide
 from napari_dcr.plugin.pixels import layer_shape
 
 OWN_FILE = "own file..."
@@ -45,8 +46,8 @@ DEEPEST = 3
 """Stages offered until the weights have been read."""
 
 PERSISTED = (
-    "depth", "detail", "strength", "exposure", "denoise", "colour_alike", "denoise_colour",
-    "saturation",
+    "depth", "detail", "strength", "exposure", "denoise", "denoise_first", "colour_alike",
+    "denoise_colour", "saturation",
 )  # fmt: skip
 """Names of the controls whose values are remembered for each model."""
 
@@ -124,6 +125,12 @@ class Controls:
             name="denoise", min=0, max=1, step=0.01, value=Options.denoise,
             tooltip="How much of the noise goes: all that the network can take (1), or none (0).",
         )  # fmt: skip
+        self.denoise_first = ComboBox(
+            name="denoise_first", label="denoise first", choices=DENOISE_FIRST,
+            value=Options.denoise_first,
+            tooltip="Remove white noise before the image is brightened: for noisy grey frames (auto),"
+            " always (on, which takes up to ten times longer), or never (off).",
+        )  # fmt: skip
         self.colour_alike = CheckBox(
             name="colour_alike", text="colour noise alike", label="", value=True,
             tooltip="Off, colour noise has a slider of its own: blotches can go and grain can stay.",
@@ -140,6 +147,11 @@ class Controls:
             name="extent", label="region", choices=EXTENTS, value="all",
             tooltip="How much to enhance: 'view' is what is on screen, 'slice' the current slice,"
             " 'all' the whole layer. A place looks the same in each of them.",
+        )  # fmt: skip
+        self.replace_last = CheckBox(
+            name="replace_last", text="replace the last result", label="", value=False,
+            tooltip="Remove the last result of this layer when the new one is there. Off, every run"
+            " adds a layer.",
         )  # fmt: skip
         self.device = ComboBox(
             name="device", choices=["auto"], value=Options.device,
@@ -225,11 +237,13 @@ class Controls:
             name="reset", text="Reset", tooltip="Set all controls below the axes to their defaults."
             " A double click on the name of one control resets that one.",
         )  # fmt: skip
+        self.help = PushButton(name="help", text="?", tooltip="Open the guide to these controls.")
+        self.help.native.setMaximumWidth(2 * self.help.native.sizeHint().height())
         for control in (
             self.image, self.axes, self.shape, self.model, self.weights, self.use, self.depth,
             self.stage, self.detail, self.strength, self.exposure, self.denoise,
-            self.colour_alike, self.denoise_colour, self.saturation, self.extent, self.device,
-            self.memory, self.more, *self._advanced,
+            self.denoise_first, self.colour_alike, self.denoise_colour, self.saturation, self.extent,
+            self.replace_last, self.device, self.memory, self.more, *self._advanced,
         ):  # fmt: skip
             self._add_row(control)
         for box in (self.image, self.device, self.model, self.input_range):
@@ -245,6 +259,7 @@ class Controls:
         self.defects.changed.connect(self._show_defects_file)
         self.more.clicked.connect(self._toggle_advanced)
         self.reset.clicked.connect(self.reset_all)
+        self.help.clicked.connect(lambda _=None: show_guide(self.native))
         self.show_image()
         self._show_use()
         self.show_advanced(False)
@@ -265,6 +280,7 @@ class Controls:
             row = QHBoxLayout()
             row.addWidget(self.more.native, 1)
             row.addWidget(self.reset.native)
+            row.addWidget(self.help.native)
             self._form.addRow(row)
             return
         titled = not isinstance(control, (CheckBox, Label))
@@ -280,7 +296,7 @@ class Controls:
         """Controls that determine the enhancement but not the region; the preview follows them."""
         return [
             self.axes, self.model, self.weights, self.depth, self.detail, self.strength,
-            self.exposure, self.denoise, self.colour_alike, self.denoise_colour, self.saturation,
+            self.exposure, self.denoise, self.denoise_first, self.colour_alike, self.denoise_colour, self.saturation,
             self.device, self.tile, self.precision, self.input_range,
             self.defects, self.defects_file, self.noise, self.link_frames, self.output,
         ]  # fmt: skip
@@ -330,7 +346,7 @@ class Controls:
             strength=_stepped(self.strength),
             exposure=_stepped(self.exposure),
             denoise=_stepped(self.denoise),
-            **self._colour(),
+            **self._of_pictures(),
             axes=axes,
             input_range=input_range,
             defects=self.chosen_defects,
@@ -442,17 +458,19 @@ class Controls:
         self._show_row(self.defects_file, shown)
 
     def _show_colour(self, _: object = None) -> None:
-        """Show the colour controls, unless the model keeps intensities."""
+        """Show the controls of pictures, unless the model keeps intensities."""
         has_colour = not self._keeps_intensities
-        for control in (self.colour_alike, self.saturation):
+        for control in (self.denoise_first, self.colour_alike, self.saturation):
             self._show_row(control, has_colour)
         self._show_row(self.denoise_colour, has_colour and not self.colour_alike.value)
 
-    def _colour(self) -> dict[str, Any]:
+    def _of_pictures(self) -> dict[str, Any]:
         if self._keeps_intensities:
             return {}
         alike = self.colour_alike.value
         return {
+            # Depth 0 only brightens.
+            "denoise_first": self.denoise_first.value if self.depth.value else "auto",
             "denoise_colour": None if alike else _stepped(self.denoise_colour),
             "saturation": _stepped(self.saturation),
         }
@@ -469,6 +487,7 @@ class Controls:
             how = "Light" if depth == 1 else "Medium"
             self.stage.value = f"{how} {verb} ({depth} of {deepest} stages)"
         self.detail.enabled = depth > 0 and not self._keeps_intensities
+        self.denoise_first.enabled = depth > 0
         idle = " (no effect here)" if self._keeps_intensities else ""
         self.detail.text = f"preserve fine detail{idle}"
 
@@ -513,7 +532,7 @@ class Controls:
         """Controls with a default."""
         ours = [c for c in self.settings if c not in (self.axes, self.weights, self.defects_file)]
         rest = [c for c in self._advanced if c is not self.defects_file]
-        return list(dict.fromkeys([*ours, self.extent, *rest]))
+        return list(dict.fromkeys([*ours, self.extent, self.replace_last, *rest]))
 
     def reset_all(self, _: object = None) -> None:
         """Set all controls below the axes to their defaults."""

@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable
 
 from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QComboBox, QLabel, QWidget
 
 PAGE_STEPS = 10
@@ -56,6 +57,23 @@ def tame(root: QWidget) -> None:
 def on_double_click(label: QLabel, called: Callable[[], None]) -> QObject:
     """Call a function when a label is double-clicked; keep the returned object alive."""
     return _DoubleClick(label, called)
+
+
+KEYS = {"run": "Ctrl+Return", "cancel": "Ctrl+.", "compare": "Ctrl+B"}
+"""Keys of the buttons; napari 0.9.2 uses none of them."""
+
+
+def bind_key(window: QWidget, widget: QWidget, key: str, called: Callable[[], None]) -> None:
+    """Let a key press a button anywhere in a window, and say so in the button's tooltip."""
+    sequence = QKeySequence(key)
+    # Of the keyboard's numeric pad, too.
+    also = [QKeySequence("Ctrl+Enter")] if key == "Ctrl+Return" else []
+    for each in [sequence, *also]:
+        shortcut = QShortcut(each, window)
+        shortcut.activated.connect(called)
+        widget.destroyed.connect(shortcut.deleteLater)
+    shown = sequence.toString(QKeySequence.SequenceFormat.NativeText)
+    widget.setToolTip(f"{widget.toolTip()} ({shown})")
 
 
 def name(widget: QWidget, text: str) -> None:

@@ -96,6 +96,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._done = ""
         self._last: dict[str, Any] | None = None  # record of the newest result, including stages
         self._results: list[tuple[Image, Image]] = []  # pairs of source and result, the newest last
+        self._beside: WeakKeyDictionary[Image, list[Image]] = WeakKeyDictionary()
         self._started = 0.0
         self.controls = Controls(self._images, lambda: viewer.dims.axis_labels)
         self.preview = CheckBox(
@@ -194,6 +195,12 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._viewer.dims.events.axis_labels.connect(controls.show_image)
         controls.axes.changed.connect(self._show_readiness_again)
         layers.selection.events.changed.connect(self._show_report)
+        for button, pressed in (
+            (self.run, self._press_run), (self.cancel, self.stop), (self.compare, self._press_compare),
+        ):  # fmt: skip
+            key = input_devices.KEYS[button.name]
+            window = self._viewer.window._qt_window
+            input_devices.bind_key(window, button.native, key, pressed)
         input_devices.tame(self.native)
         input_devices.wrap_tooltips(self.native)
         input_devices.name(self.wipe.native, "Position of the divider")
@@ -333,6 +340,14 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._show_readiness(keep_status=True)
         self._run.start()
 
+    def _press_run(self) -> None:
+        if self.run.enabled:
+            self.ask_and_start()
+
+    def _press_compare(self) -> None:
+        if self.compare.enabled:
+            self.compare.value = not self.compare.value
+
     def stop(self) -> None:
         """Request that the run stops after the current tile."""
         if self._run is not None:
@@ -351,12 +366,15 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         make = stages_layer if job.stages else result_layer
         data, arguments, _ = make(job.layer, product.enhancement, job.region)
         result = self._viewer.add_image(data, **arguments)
-        sides = []
+        sides, beside = [], []
         for pixels, shown, _ in side_layers(job.layer, product.enhancement):
-            self._viewer.add_image(pixels, **shown, visible=False)
+            beside.append(self._viewer.add_image(pixels, **shown, visible=False))
             sides.append(shown["metadata"][RECORD]["quantity"])
         if not job.stages and job.layer in self._viewer.layers:
+            if self.controls.replace_last.value:
+                self._take_place_of_last(job.layer, [result, *beside])
             self._results.append((job.layer, result))
+            self._beside[result] = beside
         if job.layer is self._preview.source:
             self.preview.value = (
                 False  # the result exists now, so the comparison switches from the preview to it
@@ -373,11 +391,24 @@ class EnhanceWidget(Container):  # type: ignore[misc]
             self._done = "Ready: frames are computed as you look at them."
         else:
             self._done = f"Done in {seconds}."
+        if "denoise_first" in record:
+            self._done += " White noise was removed first."
         if sides:
             self._done += f" {' and '.join(sides).capitalize()}: in the layer list, hidden."
         self._viewer.layers.selection.active = result
         self._show_report()
         self._show_comparison()
+
+    def _take_place_of_last(self, source: Image, new: Sequence[Image]) -> None:
+        """Put new layers where the last result of an image was, and remove that."""
+        results = [result for of, result in self._results if of is source]
+        if not results:
+            return
+        last, layers = results[-1], self._viewer.layers
+        for number, layer in enumerate(new):
+            layers.move(layers.index(layer), layers.index(last) + 1 + number)
+        for layer in [last, *self._beside.pop(last, [])]:
+            self._helpers.remove(layer)
 
     def _finish(self, outcome: str) -> None:
         jobs = len(self._run.jobs) if self._run else 0

@@ -1,0 +1,37 @@
+"""The user guide in a window of its own: it comes with the package, so it needs no network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
+
+GUIDE = Path(__file__).with_name("user-guide.md")
+"""A symbolic link to the page of the documentation."""
+
+SIZE = 820, 640
+"""Width and height of the window in pixels."""
+
+
+def guide_text() -> str:
+    """The guide in Markdown, without pictures and without links to pages that are not at hand."""
+    text = re.sub(r"^!\[.*?\]\(.*?\)\n", "", GUIDE.read_text("utf-8"), flags=re.MULTILINE)
+    return re.sub(r"\[([^\]]*)\]\((?!https?:)[^)]*\)", r"\1", text)
+
+
+def show_guide(parent: QWidget) -> QDialog:
+    """Open the guide beside the window of a widget, which stays usable."""
+    dialog = QDialog(parent.window(), Qt.WindowType.Window)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.setWindowTitle("Low light: user guide")
+    page = QTextBrowser(dialog)
+    page.setOpenExternalLinks(True)
+    page.setMarkdown(guide_text())
+    column = QVBoxLayout(dialog)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.addWidget(page)
+    dialog.resize(*SIZE)
+    dialog.show()
+    return dialog

@@ -1,0 +1,31 @@
+"""The user guide that comes with the package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from qtpy.QtWidgets import QTextBrowser
+
+from napari_dcr.plugin.guide import GUIDE, guide_text, show_guide
+from napari_dcr.plugin.widget import EnhanceWidget
+
+
+def test_it_is_the_page_of_the_documentation_without_what_is_not_at_hand() -> None:
+    assert GUIDE.read_text("utf-8").startswith("# User guide")
+    text = guide_text()
+    assert "![" not in text
+    assert "](" not in text.replace("](http", "")
+
+
+@pytest.mark.gui
+def test_the_button_opens_it(widget: EnhanceWidget, qtbot: Any) -> None:
+    dialog = show_guide(widget.native)
+    page = dialog.findChild(QTextBrowser)
+    assert page is not None
+    assert "From top to bottom" in page.toPlainText()
+    dialog.close()
+    widget.controls.help.native.click()
+    shown = [w for w in widget.native.window().findChildren(QTextBrowser) if w.isVisible()]
+    assert len(shown) == 1
+    shown[0].window().close()
