@@ -137,7 +137,7 @@ def test_resume_is_not_for_lazy_results(picture: NDArray[np.float32]) -> None:
 
 def test_other_weights_on_a_worker_are_refused(picture: NDArray[np.float32]) -> None:
     spec = lazy.RunnerSpec("photo", "0" * 64, "cpu", "fp32", 1, True, None)
-    with pytest.raises(ValueError, match="^model: the weights 'photo' of this worker are not"):
+    with pytest.raises(ValueError, match="^model: the weights 'photo' on this worker differ"):
         lazy._runner(spec)
 
 
