@@ -17,7 +17,7 @@ from napari_dcr.engine.progress_bar import duration
 from napari_dcr.engine.setup import depth_of
 from napari_dcr.engine.sources import Opened
 from napari_dcr.enhancement import Enhancement, Options, Progress, enhance_steps
-from napari_dcr.io import formats
+from napari_dcr.io import formats, raw
 from napari_dcr.io.files import Picture, replaced_when_complete
 from napari_dcr.io.jobs import (
     SHELL,
@@ -86,6 +86,8 @@ class Batch:
         Whether to resume interrupted results in a zarr.
     scene : int or str, optional
         Image to use from files that hold several.
+    denoise_only : bool
+        Denoise camera raw files and write them as linear DNG, without brightening them.
     as_one : str, optional
         Axis along which all images are joined to one recording; None enhances each separately.
     wording : Wording
@@ -128,11 +130,18 @@ class Batch:
         as_one: str | None = None,
         wording: Wording = SHELL,
         keep_unfinished: bool = True,
+        denoise_only: bool = False,
     ) -> None:
         given = {"residual": residual, "uncertainty": uncertainty}
         beside = {name: path for name, path in given.items() if path is not None}
         folders = [formats.local_path(path, f"--{name}") for name, path in beside.items()]
-        self.jobs, self.left_out = find_jobs(inputs, output, folders, as_one is not None, wording)
+        becomes = formats.DNG.suffixes[0] if denoise_only else None
+        self.jobs, self.left_out = find_jobs(
+            inputs, output, folders, as_one is not None, wording, becomes
+        )
+        if denoise_only:
+            _check_raw(self.jobs, scene, as_one)
+            scene = raw.PLANES
         self.entries: list[dict[str, Any]] = []
         self.outcomes: list[str] = []
         self.failed = 0
@@ -262,6 +271,8 @@ class Batch:
             opened = replace(opened, array=np.asanyarray(joined[(slice(None),) * joined.ndim]))
         else:
             opened = formats.open_whole(job.source, self._scene)
+            output = formats.fitting_output(job.target, opened, options.output)
+            options = replace(options, output=output)
         layout = formats.layout_of(opened, options.axes)
         dtype = opened.array.dtype if options.output == "same" else np.dtype(options.output)
         whole: tuple[slice | int, ...] = ()
@@ -312,6 +323,30 @@ def _outcome(done: Enhancement) -> str:
         others = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
         parts.append(f"warning: {warnings[0]}{others}")
     return "\n".join(["; ".join(parts), *warnings])
+
+
+def _check_raw(jobs: Sequence[Job], scene: int | str | None, as_one: str | None) -> None:
+    """Refuse what is not denoised alone.
+
+    Raises
+    ------
+    ValueError
+    """
+    for name, value in (("scene", scene), ("as-one", as_one)):
+        if value is not None:
+            raise ValueError(f"--{name}: got {value!r} with --denoise-only; allowed is none")
+    allowed = (*formats.RAW.suffixes, *formats.DNG.suffixes)
+    for job in jobs:
+        if formats.suffix_of(job.source) not in allowed:
+            raise ValueError(
+                f"--denoise-only: got {job.source.name}; allowed are camera raw files,"
+                f" {', '.join(allowed)}. For other images, use --model microscopy, which does not"
+                " brighten them"
+            )
+        if formats.suffix_of(job.target) not in formats.DNG.suffixes:
+            raise ValueError(
+                f"--denoise-only: got {job.target.name} to write to; allowed is a .dng"
+            )
 
 
 def _told(

@@ -16,7 +16,7 @@ from napari_dcr.engine.conditioning import ImageConditioning
 from napari_dcr.engine.image_run import Run
 from napari_dcr.engine.progress_bar import ProgressBar
 from napari_dcr.engine.result import Enhancement, Progress
-from napari_dcr.engine.setup import Setup
+from napari_dcr.engine.setup import Setup, load_defects
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened, is_dask
 from napari_dcr.image.axes import Layout
@@ -278,7 +278,15 @@ def _steps(
 
     total = layout.planes * layout.height * layout.width
     yield Progress(0, total, f"{layout.describe()}: loading the model")
-    setup = Setup.resolve(options, out_dtype)
+    found: list[Defects] = []
+    develop = opened.develop
+    if develop is not None:
+        yield Progress(0, total, f"{layout.describe()}: developing the raw picture")
+        opened, found = develop(load_defects(options.defects))
+    # What was corrected in the sensor's own pixels is not looked for a second time.
+    setup = Setup.resolve(
+        options if develop is None else dataclasses.replace(options, defects="off"), out_dtype
+    )
     layout = setup.arrange(layout)
     _check_extras(options, setup, sink)
     uncertainty = np.empty(layout.shape, np.float32) if options.return_uncertainty else None
@@ -302,10 +310,12 @@ def _steps(
         residual = masked_like(opened.array, run.residual(result))
     seconds = round(time.perf_counter() - started, 3)
     record = {**run.record, "device": str(setup.runner.device), "seconds": seconds}
+    if any(not each.is_empty for each in found):
+        record["defects"] = [each.to_dict() for each in found if not each.is_empty]
     if reports:
         record["reports"] = [report.to_dict() for report in reports]
     uncertainty = masked_like(opened.array, uncertainty)
-    return Enhancement(result, record, reports, residual, uncertainty, run.defects)
+    return Enhancement(result, record, reports, residual, uncertainty, found or run.defects)
 
 
 def _check_extras(options: Options, setup: Setup, sink: Sink | None) -> None:

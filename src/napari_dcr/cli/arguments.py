@@ -87,6 +87,11 @@ def parser(
         help="how much of the noise to remove, from 0 (only brighten) to 1 (default: 1)",
     )  # fmt: skip
     add(
+        "--denoise-only", action="store_true",
+        help="denoise camera raw files in linear light and do not brighten them: writes .dng files"
+        " for your raw developer",
+    )  # fmt: skip
+    add(
         "--denoise-colour", type=float, default=Options.denoise_colour, metavar="DENOISE",
         help="the same for colour noise alone (photo only; default: as --denoise)",
     )  # fmt: skip

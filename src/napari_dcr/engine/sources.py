@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.defects import Defects
 from napari_dcr.image.missing import is_value_of, mark
 from napari_dcr.input_warnings import InputWarnings
 
@@ -204,6 +205,10 @@ class Opened:
     bits : int
         Number of bits that integers were recorded with, so that 4095 counts as saturated in
         12-bit data; 0 if the file does not define it.
+    develop : callable, optional
+        For camera raw, whose picture is made from the recording of the sensor.  It takes the
+        defects to correct ("auto", "off" or `Defects`) and returns the image with its pixels, and
+        the defects of each plane of the sensor.
     """
 
     array: Any
@@ -217,6 +222,7 @@ class Opened:
     warnings: InputWarnings = field(default_factory=InputWarnings)
     measured: bool = False
     bits: int = 0
+    develop: Callable[[Defects | str], tuple[Opened, list[Defects]]] | None = None
 
     def source(self, layout: Layout) -> Source:
         """Source to read tiles from; its windows are masked where pixels are missing."""

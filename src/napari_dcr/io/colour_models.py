@@ -36,7 +36,7 @@ NAMES = {
     CIELAB: "CIE L*a*b*", ICCLAB: "ICC L*a*b*",
 }  # fmt: skip
 
-OTHERS = {4: "transparency mask", 10: "ITU L*a*b*", 32803: "colour filter array (camera raw)", 32844: "LogL",
+OTHERS = {4: "transparency mask", 10: "ITU L*a*b*", 32803: "colour filter array (camera raw; give it the suffix .dng)", 32844: "LogL",
           32845: "LogLuv", 34892: "linear raw", 51177: "depth map"}  # fmt: skip
 """Models that are not supported."""
 

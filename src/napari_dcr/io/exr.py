@@ -6,9 +6,6 @@ above white and below black, and decoded again when the result is written.
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.tone import linear_to_srgb, srgb_to_linear
-from napari_dcr.io.files import Picture, check_holds, import_optional
+from napari_dcr.io.files import Picture, check_holds, import_optional, without_messages
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.pictures import check_layout, flat_colours
 
@@ -136,7 +133,7 @@ def _file(path: Path) -> Iterator[Any]:
     library = import_optional("OpenEXR", "exr")
     if not library.isOpenExrFile(str(path)):
         raise ValueError("it is no OpenEXR file")
-    with _without_messages() as said:
+    with without_messages() as said:
         file = library.File(str(path), separate_channels=True)
     # The library prints what is wrong, and goes on with the parts that it could read.
     if said or not file.parts:
@@ -144,23 +141,6 @@ def _file(path: Path) -> Iterator[Any]:
         raise ValueError(f"it is damaged: {reason}")
     with file:
         yield file
-
-
-@contextmanager
-def _without_messages() -> Iterator[list[str]]:
-    """Context manager that keeps from the terminal what a C library prints; gives its lines."""
-    lines: list[str] = []
-    sys.stderr.flush()
-    before = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield lines
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
-            said.seek(0)
-            lines += said.read().decode("utf-8", "replace").split("\n")[:-1]
 
 
 def _opaque(alpha: NDArray[Any]) -> NDArray[Any]:

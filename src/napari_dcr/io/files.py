@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -137,6 +139,23 @@ def import_optional(module: str, extra: str) -> Any:
             f"{module.partition('.')[0]} is needed for this; install it with"
             f' pip install "napari-dcr[{extra}]"'
         ) from error
+
+
+@contextmanager
+def without_messages() -> Iterator[list[str]]:
+    """Context manager that keeps from the terminal what a C library prints; gives its lines."""
+    lines: list[str] = []
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            said.seek(0)
+            lines += said.read().decode("utf-8", "replace").split("\n")[:-1]
 
 
 def import_zarr() -> Any:

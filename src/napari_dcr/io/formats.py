@@ -29,6 +29,7 @@ from napari_dcr.io import (
     oif,
     ome_zarr,
     pictures,
+    raw,
     ser,
     sif,
     tiff,
@@ -70,6 +71,8 @@ class Format:
         Whether a file may hold several images, one of which is chosen.
     sink : callable or None
         Creates the sink that writes a file by region; None for formats that are written as a whole.
+    is_whole : bool
+        Whether a file is read as a whole although ``open`` returns before its pixels are needed.
     becomes : str
         Suffix of results in a folder, for formats that are only read.
     begins : tuple of (int, bytes)
@@ -84,6 +87,7 @@ class Format:
     open: Callable[..., Opened] | None = None
     has_scenes: bool = False
     sink: Callable[[Layout, np.dtype[Any], Path, Metadata], Sink] | None = None
+    is_whole: bool = False
     becomes: str = ".png"
     begins: tuple[int, bytes] = (0, b"")
 
@@ -105,6 +109,14 @@ HEIC = Format(
 )
 AVIF = Format((".avif",), heif.read_avif, heif.write_avif, heif.DTYPES, heif.check_heif)
 JXL = Format((".jxl",), jxl.read_jxl, jxl.write_jxl, heif.DTYPES, heif.check_heif)
+RAW = Format(
+    (".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2"), open=raw.open_raw, has_scenes=True,
+    is_whole=True, becomes=".tif",
+)  # fmt: skip
+DNG = Format(
+    (".dng",), write=raw.write_dng, check=raw.check_dng, open=raw.open_raw,
+    has_scenes=True, sink=raw.DngSink, is_whole=True, becomes=".tif",
+)  # fmt: skip
 EXR = Format((".exr",), exr.read_exr, exr.write_exr, exr.DTYPES, exr.check_exr)
 FITS = Format(
     (".fits", ".fit", ".fts"), write=fits.write_fits, dtypes=fits.DTYPES, check=fits.check_fits,
@@ -142,6 +154,8 @@ FORMATS = {
         AVIF,
         JXL,
         EXR,
+        RAW,
+        DNG,
         FITS,
         FITS_PACKED,
         SER,
@@ -292,6 +306,23 @@ def check_can_hold(path: Path, dtype: np.dtype[Any], layout: Layout) -> None:
         form.check(path, layout.axes, layout.samples)
 
 
+def fitting_output(path: Path, opened: Opened, output: str) -> str:
+    """The dtype of a result: that of a raw file's print is one that the format holds.
+
+    Parameters
+    ----------
+    path : Path
+        Of the result.
+    opened : Opened
+    output : str
+        As it was asked for.
+    """
+    form = FORMATS.get(suffix_of(path))
+    if output != "same" or opened.develop is None or form is None or not form.dtypes:
+        return output
+    return output if opened.array.dtype.name in form.dtypes else form.dtypes[0]
+
+
 def is_large(path: Path, times: int = 1) -> bool:
     """Whether a file can be read by region and is too large to be loaded whole.
 
@@ -305,7 +336,7 @@ def is_large(path: Path, times: int = 1) -> bool:
     if suffix in TIFF.suffixes:
         return tiff.is_large(path, times)
     form = FORMATS.get(suffix)
-    if form is None or form.open is None:
+    if form is None or form.open is None or form.is_whole:
         return False
     try:
         array = _open(path, form, None).array
@@ -316,8 +347,14 @@ def is_large(path: Path, times: int = 1) -> bool:
 
 
 def becomes(path: Path) -> str:
-    """Suffix of the result of a file whose format is not written."""
-    form = FORMATS.get(suffix_of(path))
+    """Suffix of the result of a file in a folder; empty if it is the suffix of the file.
+
+    The result of a DNG gets another suffix: a DNG is written only without brightening.
+    """
+    suffix = suffix_of(path)
+    form = FORMATS.get(suffix)
+    if suffix == ZARR or (form is not None and form.write is not None and form is not DNG):
+        return ""
     return Format.becomes if form is None else form.becomes
 
 
@@ -368,6 +405,8 @@ def open_whole(path: Path, scene: int | str | None = None) -> Opened:
             picture = form.read(path)
         return _opened(path, picture)
     opened = _open(path, form, scene)
+    if opened.develop is not None:  # its pixels depend on the options
+        return opened
     with _naming(path):
         return replace(
             opened, array=np.asanyarray(opened.array[(slice(None),) * opened.array.ndim])

@@ -99,6 +99,7 @@ def find_jobs(
     beside: Sequence[Path] = (),
     as_one: bool = False,
     wording: Wording = SHELL,
+    becomes: str | None = None,
 ) -> tuple[list[Job], list[LeftOut]]:
     """Find the images in files and folders, and name their results.
 
@@ -118,6 +119,9 @@ def find_jobs(
         Whether all images form one recording, sorted by path with numbers in numerical order.  The
         result is one file, or one file for each image if ``output`` is a folder.
     wording : Wording
+        Names of the arguments in messages.
+    becomes : str, optional
+        Suffix of all results in a folder; by default the suffix of the source, if it is written.
 
     Raises
     ------
@@ -147,10 +151,9 @@ def find_jobs(
                 continue
             taken.update(dict.fromkeys(files, source))
         target = out if to_file else out / relative
-        if target.suffix.lower() not in (*formats.WRITTEN, formats.ZARR) and not to_file:
-            # The format can be read but not written.
-            suffix, becomes = formats.suffix_of(source), formats.becomes(source)
-            target = target.with_name(target.name[: -len(suffix)] + becomes)
+        if not to_file and (new := becomes or formats.becomes(source)):
+            suffix = formats.suffix_of(source)
+            target = target.with_name(target.name[: -len(suffix)] + new)
         jobs.append(Job(source, target, (source, *files)))
     if as_one and jobs:
         jobs.sort(key=lambda job: natural(str(job.source)))

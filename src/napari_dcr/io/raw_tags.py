@@ -1,0 +1,115 @@
+"""EXIF of camera raw files, and what a DNG has to say of the camera's colours.
+
+Most raw files are TIFF files with other first bytes. Canon's CR3 keeps directories in boxes
+(canon_cr3, L. Nolte), Fujifilm's RAF in the JPEG that it contains.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.io import dng
+from napari_dcr.io import tags as t
+from napari_dcr.io.boxes import boxes
+from napari_dcr.io.tags import Tag, Tags
+
+_HEAD = 1 << 22
+"""Bytes in which CR3 and RAF keep what they say of a picture."""
+
+_COLOUR_SPACE, _MAKER_NOTE = 40961, 37500
+
+
+def read(path: Path) -> Tags:
+    """Tags of the camera and of the exposure; none where they cannot be read."""
+    try:
+        return described(_all(path))
+    except (ValueError, struct.error, OSError):
+        return {}
+
+
+def described(tags: Tags) -> Tags:
+    """Tags that are true of a print, too: its colours are those of sRGB.
+
+    Makers' notes are left out: they say how the raw picture is stored.
+    """
+    kept = {code: tag for code, tag in tags.items() if code in _OF_PICTURES}
+    exif = kept.get(t.EXIF)
+    if exif is not None and exif.directory is not None:
+        inner = {k: v for k, v in exif.directory.items() if k != _MAKER_NOTE}
+        kept[t.EXIF] = Tag(t.LONG, b"", {**inner, _COLOUR_SPACE: t.short_tag(1)})
+    return kept
+
+
+_OF_PICTURES = (
+    t.DESCRIPTION, t.MAKE, t.MODEL, t.ORIENTATION, t.SOFTWARE, t.DATE_TIME, t.ARTIST, t.COPYRIGHT,
+    t.EXIF, t.GPS, t.XMP,
+)  # fmt: skip
+
+
+def _all(path: Path) -> Tags:
+    with path.open("rb") as file:
+        head = file.read(16)
+        if head[:2] in (b"II", b"MM"):
+            order = "<" if head[:2] == b"II" else ">"
+            return t.read_tags(file, struct.unpack(order + "I", head[4:8])[0])
+        file.seek(0)
+        content = file.read(_HEAD)
+    if content.startswith(b"FUJIFILM"):
+        place = content.find(b"Exif\0\0")
+        return t.from_exif(content[place:]) if place >= 0 else {}
+    if content[4:8] == b"ftyp":
+        return _of_cr3(content)
+    return {}
+
+
+def _of_cr3(content: bytes) -> Tags:
+    """Directories of the boxes CMT1 (picture), CMT2 (EXIF) and CMT4 (GPS)."""
+    moov = next((c for kind, c in boxes(content) if kind == b"moov"), b"")
+    own = next((c[16:] for kind, c in boxes(moov) if kind == b"uuid"), b"")
+    found = {kind: t.from_exif(c) for kind, c in boxes(own) if kind.startswith(b"CMT")}
+    tags = dict(found.get(b"CMT1", {}))
+    for code, kind in ((t.EXIF, b"CMT2"), (t.GPS, b"CMT4")):
+        if found.get(kind):
+            tags[code] = Tag(t.LONG, b"", found[kind])
+    return tags
+
+
+def for_dng(
+    path: Path, to_camera: NDArray[np.float64] | None, balance: NDArray[np.float64]
+) -> Tags:
+    """Tags that say what a DNG's colours are.
+
+    Parameters
+    ----------
+    path : Path
+        Of the raw file, whose own tags are kept if it is a DNG.
+    to_camera : ndarray, shape (n, 3), or None
+        From XYZ to the camera's colours.
+    balance : ndarray, shape (n,)
+        Factors that make white grey.
+    """
+    own: Tags = {}
+    if path.suffix.lower() == ".dng":
+        own = _all(path)
+    kept = {code: tag for code, tag in own.items() if code in dng.COPIED}
+    tags = read(path)
+    names = [tags[code].text.strip() for code in (t.MAKE, t.MODEL) if code in tags]
+    kept.setdefault(dng.MODEL, t.text_tag(" ".join(names) or "camera"))
+    if len(balance) == 3:
+        kept.setdefault(dng.NEUTRAL, _fractions(balance.min() / balance, False))
+        if dng.COLOUR_MATRIX not in kept and to_camera is not None:
+            kept[dng.COLOUR_MATRIX] = _fractions(to_camera, True)
+            kept[dng.ILLUMINANT] = t.short_tag(dng.D65)
+    return kept
+
+
+def _fractions(values: Any, signed: bool) -> Tag:
+    flat = np.asarray(values, np.float64).ravel()
+    numbers = [n for v in flat for n in (round(float(v) * 1_000_000), 1_000_000)]
+    kind = "i" if signed else "I"
+    return Tag(10 if signed else t.RATIONAL, struct.pack(f"<{len(numbers)}{kind}", *numbers))
