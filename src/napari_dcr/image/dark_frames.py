@@ -1,4 +1,4 @@
-"""Measuring the defects of a sensor from dark frames and evenly lit ones."""
+"""Measure the defects of a sensor from dark frames and evenly lit frames."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def measure_defects(dark: Any, flat: Any = None) -> dict[str, Any]:
     offset = mean - np.median(mean)
     spread = 1.4826 * float(np.median(np.abs(offset))) or float(offset.std()) or 1.0
     hot = np.abs(offset) > HOT_DARK * spread
-    # Of one frame nobody knows which part is noise: only lines and hot pixels are taken.
+    # In a single frame, noise and pixel offsets cannot be separated, so only use lines and hot pixels.
     if len(darks) > 1:
         error = float(np.median(darks.var(0, ddof=1))) / len(darks)
         signal = max(spread**2 - error, 0.0)
@@ -54,7 +54,7 @@ def measure_defects(dark: Any, flat: Any = None) -> dict[str, Any]:
         if not level > 0:
             raise ValueError("flat: got frames that are not brighter than dark")
         dead = np.abs(light / level - 1) > 0.5
-        # An uneven lamp is no gain: only what differs from the neighbouring lines is.
+        # Only differences between neighbouring lines are gains, because the lamp may be uneven.
         logarithm = np.log(np.where(dead | hot, np.nan, np.maximum(light, 1e-6 * level)))
         for name, axis in (("column_gain", 0), ("row_gain", 1)):
             line = _line_median(logarithm, axis)
@@ -73,7 +73,7 @@ def measure_defects(dark: Any, flat: Any = None) -> dict[str, Any]:
 
 
 def _frames(name: str, frames: Any) -> NDArray[np.float64]:
-    """Frames (n, h, w) from one or several."""
+    """Convert one or several frames to (n, h, w)."""
     array = np.asarray(frames)
     if array.ndim == 2:
         array = array[None]
@@ -89,7 +89,7 @@ def _frames(name: str, frames: Any) -> NDArray[np.float64]:
 
 
 def _line_median(image: NDArray[Any], axis: int) -> NDArray[np.float64]:
-    """Median of each column (axis 0) or row (axis 1) without NaN; 0 where there is nothing."""
+    """Median of each column (axis 0) or row (axis 1) without NaN; 0 for lines without values."""
     some = np.isfinite(image).any(axis)
     lines = np.zeros(len(some))
     lines[some] = np.nanmedian(image[:, some] if axis == 0 else image[some], axis)
@@ -97,7 +97,7 @@ def _line_median(image: NDArray[Any], axis: int) -> NDArray[np.float64]:
 
 
 def _smooth(line: NDArray[np.float64], radius: int = 7) -> NDArray[np.float64]:
-    """Running median over ``2 radius + 1`` places."""
+    """Running median over ``2 radius + 1`` values."""
     padded = np.pad(line, radius, "reflect" if len(line) > radius else "edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1)
     found: NDArray[np.float64] = np.median(windows, -1)

@@ -1,4 +1,4 @@
-"""Correcting the pixels of a window for offsets and gains of lines, and filling hot pixels."""
+"""Correct offsets and gains of lines in a window, and fill hot pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MARGIN = 2
-"""Pixels around a window that the filling of hot pixels looks at."""
+"""Width in pixels of the border around a window that filling hot pixels needs."""
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ def subtract_offsets(
     places : (slice, slice)
         Rows and columns of the window in the image.
     length : int
-        Pixels of a line of the image.
+        Number of pixels in a line of the image.
     """
     along, across = places[axis], places[1 - axis]
     part = np.arange(along.start, along.stop) * len(lines) // length
@@ -45,7 +45,7 @@ def subtract_offsets(
 def divide_by_gains(
     own: NDArray[Any], row_gain: Floats | None, column_gain: Floats | None, black: float
 ) -> None:
-    """Divide what lies above the black level by the gains of rows (h,) and columns (w,), in place."""
+    """Divide values above the black level by the gains of rows (h,) and columns (w,), in place."""
     if row_gain is None and column_gain is None:
         return
     own -= black
@@ -66,9 +66,9 @@ def fill_hot_pixels(
     own : ndarray, shape (h, w)
         A window of one channel.
     y, x : ndarray of int, shape (n,)
-        Places of its hot pixels.
+        Rows and columns of its hot pixels.
     lost : ndarray of bool, shape (h, w), or None
-        Missing pixels, which say nothing about their neighbours.
+        Mask of missing pixels, which are not used.
     """
     if not len(y):
         return
@@ -81,7 +81,7 @@ def fill_hot_pixels(
         total, count = np.zeros(len(left)), np.zeros(len(left))
         for dy in range(-radius, radius + 1):
             for dx in range(-radius, radius + 1):
-                # Nearer neighbours count more: the scene is alike there.
+                # Nearer neighbours have more weight, because the scene is more similar there.
                 weight = 1 / max(dy * dy + dx * dx, 1)
                 ny, nx = y[left] + dy, x[left] + dx
                 inside = (ny >= 0) & (ny < height) & (nx >= 0) & (nx < width)
@@ -94,5 +94,5 @@ def fill_hot_pixels(
         left = left[~some]
         if not len(left):
             break
-    filled[left] = own[y[left], x[left]]  # a whole patch of defects: nothing to go by
+    filled[left] = own[y[left], x[left]]  # a whole patch of defects has no good neighbours
     own[y, x] = filled

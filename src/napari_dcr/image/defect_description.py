@@ -1,4 +1,4 @@
-"""Describing the defects of a sensor to people and in records."""
+"""Describe the defects of a sensor in words and in records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GAINS = ("column_gain", "row_gain")
 
 
 def describe_defects(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Say in words what the arrays of `napari_dcr.Defects` hold.
+    """Describe the arrays of `napari_dcr.Defects` in words.
 
     Examples
     --------

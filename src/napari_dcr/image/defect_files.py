@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = 1
-"""Of the files that `write_defects` writes."""
+"""Format of the files that `write_defects` writes."""
 
 ARRAYS = ("columns", "rows", "offset", "column_gain", "row_gain", "hot", "excess")
-"""Names of the arrays that such a file may have."""
+"""Names of the arrays that a file may contain."""
 
 
 def write_defects(
@@ -28,7 +28,7 @@ def write_defects(
     Parameters
     ----------
     path : str or Path
-        Must end in ``.npz``.
+        Path that ends in ``.npz``.
     size : (int, int, int)
         Height, width and channels.
     black : float
@@ -55,13 +55,13 @@ def write_defects(
 
 
 def read_defects(path: str | Path) -> dict[str, Any]:
-    """Read the attributes of `napari_dcr.Defects` from a file; nothing is unpickled.
+    """Read the attributes of `napari_dcr.Defects` from a file, without pickle.
 
     Raises
     ------
     FileNotFoundError
     ValueError
-        If the file is another one.
+        If it is another kind of file.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

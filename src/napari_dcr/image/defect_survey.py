@@ -1,4 +1,4 @@
-"""Finding the defects of a sensor in the images themselves, block by block."""
+"""Find the defects of a sensor in its images, block by block."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from napari_dcr.image.noise import NoiseModel
 from napari_dcr.image.thumbnail import bin_weights
 
 COLOUR_SIGNIFICANCE = 20.0
-"""Standard deviations that a hot pixel of a colour picture needs: its noise is not known."""
+"""Height in standard deviations that a hot pixel needs in colour pictures, whose noise is unknown."""
 
 SPOILED = 5e-5
 """Share of hot pixels in a window from which its noise is estimated without them."""
 
 MOST_CANDIDATES = 1 << 20
-"""Candidates of all frames of a stack that are kept."""
+"""Largest number of candidates to keep for all frames of a stack."""
 
 
 class BlockDefects(NamedTuple):
-    """What one block says about defects.
+    """Measurements of one block for the search for defects.
 
     Attributes
     ----------
     row, column : int
-        Place of its first pixel.
+        Position of the first pixel.
     columns : ndarray, shape (c, patches, w)
         Sums of each column over the patches of rows.
     rows : ndarray, shape (c, patches, h)
         Sums of each row over the patches of columns.
     candidates : ndarray of `CANDIDATE`
-        In coordinates of the plane.
+        Candidates for hot pixels, in coordinates of the plane.
     """
 
     row: int
@@ -54,7 +54,7 @@ class BlockDefects(NamedTuple):
     candidates: NDArray[Any]
 
     def touches(self, rows: slice, columns: slice) -> bool:
-        """Whether there are so many strong candidates in a window that its noise looks stronger."""
+        """Whether a window has enough strong candidates to affect its noise estimate."""
         strong = self.candidates[is_strong(self.candidates)]
         y, x = strong["y"] - self.row, strong["x"] - self.column
         inside = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
@@ -72,7 +72,7 @@ def look_for_defects(
     ----------
     pixels : ndarray, shape (c, h, w)
     row, column : int
-        Place of its first pixel: multiples of its usual side, a power of two.
+        Position of the first pixel: multiples of the regular block side, which is a power of two.
     size : (int, int)
         Height and width of the plane.
 
@@ -80,8 +80,8 @@ def look_for_defects(
     -------
     BlockDefects
     ndarray, shape (c, h, w)
-        The pixels, in floating point, without strong candidates for hot pixels; NaN where
-        they are missing or integers are saturated.
+        Pixels as floats with strong candidates for hot pixels removed; NaN for missing pixels and
+        saturated integers.
     """
     gone, pixels = missing(pixels), np.ma.getdata(pixels)
     limits = np.iinfo(pixels.dtype) if pixels.dtype.kind in "iu" else None
@@ -92,7 +92,7 @@ def look_for_defects(
         filled[gone] = np.nan
     found = []
     for channel, plane in enumerate(pixels):
-        # Missing pixels are NaN, which nothing stands out from.
+        # Missing pixels are NaN, so that no pixel stands out from them.
         candidates = find_candidates(plane if gone is None else filled[channel])
         fill_candidates(filled[channel], candidates)
         candidates["channel"] = channel
@@ -101,7 +101,7 @@ def look_for_defects(
         found.append(candidates)
     height, width = size
     if limits is not None and pixels.max() == limits.max:
-        # Where pixels are clipped, lines look alike that are not.
+        # Clipped pixels hide the differences between lines.
         filled[pixels == limits.max] = np.nan
     return (
         BlockDefects(
@@ -116,21 +116,21 @@ def look_for_defects(
 
 
 class DefectSurvey:
-    """Adds up what blocks say about the defects of the sensor that took a plane or a stack.
+    """Accumulates the measurements of blocks, and finds the defects of a plane or stack.
 
     Parameters
     ----------
     channels, height, width : int
-        Of each plane.
+        Number of samples and size in pixels of each plane.
     integer : bool
         Whether the pixels are integers.
     frames : int
-        How many planes there will be.
+        Number of planes.
 
     Attributes
     ----------
     hot_values : ndarray
-        Values of hot pixels, of all frames; known once it is finished.
+        Values of hot pixels in all frames; available after `finish`.
     """
 
     def __init__(
@@ -143,19 +143,19 @@ class DefectSurvey:
         self.hot_values: NDArray[np.float64] = np.empty(0)
 
     def add(self, block: BlockDefects) -> None:
-        """Count the next block of the frame."""
+        """Add the measurements of the next block of the frame."""
         self._lines.add(block.row, block.column, block.columns, block.rows)
         self._candidates.append(block.candidates)
 
     def end_frame(self) -> None:
-        """All blocks of a frame were added."""
+        """Finish a frame after all of its blocks have been added."""
         self._frames += 1
         self._lines.end_frame()
         if sum(map(len, self._candidates)) > MOST_CANDIDATES:
             self._candidates = [self._repeated(np.concatenate(self._candidates))[0]]
 
     def _repeated(self, candidates: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-        """Candidates at places that occur in at least half of the frames, and their places' numbers."""
+        """Candidates at positions that occur in at least half of the frames, with position numbers."""
         key = (
             candidates["channel"].astype(np.int64) * self._size[0] + candidates["y"]
         ) * self._size[1] + candidates["x"]
@@ -164,14 +164,14 @@ class DefectSurvey:
         return candidates[often], number[often]
 
     def finish(self, noise: NoiseModel | None, unit: float = 1.0) -> Defects:
-        """What was found.
+        """Return the defects that were found.
 
         Parameters
         ----------
         noise : NoiseModel, optional
-            Of the image, where it is known.
+            Noise of the image, if known.
         unit : float
-            The image's units in one of the noise's.
+            Number of image units in one unit of the noise.
         """
         if not self._frames:
             return Defects(*self._size, self._channels)
@@ -184,7 +184,7 @@ class DefectSurvey:
     def _hot(
         self, noise: NoiseModel | None, unit: float
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """Channel, row and column of hot and dead pixels, and how far they stand out."""
+        """Channel, row and column of hot and dead pixels, and their height."""
         empty = np.empty((0, 3), np.int32), np.empty(0)
         candidates = np.concatenate([np.empty(0, CANDIDATE), *self._candidates])
         if not len(candidates):
@@ -208,20 +208,20 @@ class DefectSurvey:
         excess = unit * candidates["excess"]
         if several:
             _, first, number = np.unique(number, return_index=True, return_inverse=True)
-            # A frame in which it did not stand out counts as none.
+            # Frames in which the pixel does not stand out count as 0.
             excess = np.bincount(number, excess) / self._frames
             places = places[first]
         return places.astype(np.int32), excess
 
 
 def find_defects(image: NDArray[Any], noise: NoiseModel | None = None) -> Defects:
-    """Find the defects of the sensor that took an image, or a stack of frames.
+    """Find the defects of a sensor in an image or a stack of frames.
 
     Parameters
     ----------
     image : ndarray, shape (h, w) or (frames, h, w)
     noise : NoiseModel, optional
-        Its noise, where it is known.
+        Noise of the image, if known.
 
     Examples
     --------
@@ -241,14 +241,14 @@ def find_defects(image: NDArray[Any], noise: NoiseModel | None = None) -> Defect
 
 
 def without_defects(thumbnail: Table, defects: Defects, most: float = np.inf) -> Table:
-    """Thumbnail (c, 64, 64) of the corrected image, from that of the image as it was recorded.
+    """Derive the thumbnail (c, 64, 64) of the corrected image from that of the recorded image.
 
     Parameters
     ----------
     thumbnail : ndarray
     defects : Defects
     most : float
-        What a hot pixel counted for at most, where the thumbnail is of clipped pixels.
+        Largest value of a hot pixel in the thumbnail, if that was made from clipped pixels.
     """
     height, width = defects.height, defects.width
     rows, columns = bin_weights(0, height, height), bin_weights(0, width, width)
@@ -267,7 +267,7 @@ def without_defects(thumbnail: Table, defects: Defects, most: float = np.inf) ->
 
 
 def _parts(across: Table, lines: NDArray[np.float64]) -> Table:
-    """Offsets (bins, n) of lines at each bin across, from those of the parts (p, n)."""
+    """Convert the offsets of p parts, (p, n), to offsets at each bin along the lines, (bins, n)."""
     length, parts = across.shape[1], len(lines)
     number = np.arange(length) * parts // length
     share = np.stack([across[:, number == part].sum(1) for part in range(parts)], 1)

@@ -1,4 +1,4 @@
-"""Validating the arrays that describe the defects of a sensor."""
+"""Validate the arrays that describe the defects of a sensor."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def checked_lines(
     Parameters
     ----------
     name : str
-        Attribute of `napari_dcr.Defects`; its values are factors if it contains "gain".
+        Name of an attribute of `napari_dcr.Defects`; values are factors if it contains "gain".
     value : array_like
     shape : tuple
         Allowed lengths of the axes; None for any from 1.  The axis of the channels is the
         second of four, or the first.
     channels : int
-        Of the sensor; one entry for all of them is allowed as well.
+        Number of channels of the sensor; one entry for all channels is allowed too.
 
     Raises
     ------
     ValueError
-        If the shape does not fit, values are not finite or factors are not positive.
+        If the shape is wrong, values are not finite, or factors are not positive.
     """
     array = np.ascontiguousarray(value, np.float64)
     fits = array.ndim == len(shape) and all(
@@ -45,7 +45,7 @@ def checked_lines(
 
 
 def checked_places(hot: Any, size: tuple[int, int, int]) -> NDArray[Any]:
-    """Check the places of hot pixels, (n, 3): channel, row and column of each.
+    """Check the positions of hot pixels, (n, 3): channel, row and column of each.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def checked_places(hot: Any, size: tuple[int, int, int]) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If the shape or dtype is another one, or a place lies outside.
+        If the shape or dtype is wrong, or a position is outside the image.
     """
     array = np.asarray(hot)
     if array.ndim != 2 or array.shape[1] != 3 or (array.size and array.dtype.kind not in "iu"):

@@ -1,4 +1,4 @@
-"""Defects of a sensor: offsets of its columns and rows, hot and dead pixels; correcting them."""
+"""Defects of a sensor, and their correction: offsets of columns and rows, hot and dead pixels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from napari_dcr.image.missing import missing
 
 @dataclass(frozen=True, eq=False)
 class Defects:
-    """What a sensor adds to every image, to be taken away before anything else is done.
+    """Defects of a sensor, which are corrected before an image is processed.
 
     A pixel is corrected to ``black + (value - offset - column - row - black) / (column gain *
     row gain)``; hot and dead pixels are replaced by the mean of their neighbours.
@@ -37,9 +37,9 @@ class Defects:
     Attributes
     ----------
     height, width : int
-        Of the images in pixels.
+        Size of the images in pixels.
     channels : int
-        Channels that are told apart; what is given for one holds for every channel.
+        Number of channels; values that are given for a single channel hold for every channel.
     columns : ndarray, shape (f, c, p, width), or None
         Offsets of columns in the image's units: for one frame or every frame, for each
         channel, for all rows or for the p equal parts of the rows that have an amplifier
@@ -55,12 +55,12 @@ class Defects:
     hot : ndarray of int, shape (n, 3)
         Channel, row and column of hot, dead and stuck pixels, in this order.
     excess : ndarray, shape (n,)
-        How far each of them was from its neighbours in the images they were found in.
+        Distance of each of them from its neighbours in the images in which they were found.
 
     Raises
     ------
     ValueError
-        If shapes do not fit one another, or values are not finite.
+        If shapes contradict each other, or values are not finite.
 
     Examples
     --------
@@ -112,18 +112,18 @@ class Defects:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to correct."""
+        """Whether there are no defects to correct."""
         lines = (self.columns, self.rows, self.offset, self.column_gain, self.row_gain)
         return all(x is None for x in lines) and not len(self.hot)
 
     @property
     def margin(self) -> int:
-        """Pixels around a window that are needed to correct it."""
+        """Width in pixels of the border around a window that its correction needs."""
         return MARGIN if len(self.hot) else 0
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Of all that the correction depends on."""
+        """SHA-256 of everything that the correction depends on."""
         digest = hashlib.sha256(
             f"{FORMAT} {self.channels} {self.height} {self.width} {self.black}".encode()
         )
@@ -146,22 +146,22 @@ class Defects:
         Parameters
         ----------
         window : ndarray, shape (s, h, w)
-            In the image's own units.
+            Pixels in the image's own units.
         row, column : int
-            Place of its first pixel in the image.  Hot pixels closer than `MARGIN` to its
-            border are filled exactly only if that is the image's border as well.
+            Position of the first pixel in the image.  Hot pixels closer than `MARGIN` to the border of
+            the window are only filled exactly if it is also the border of the image.
         channel : int
             Channel of the first sample.
         frame : int
-            Number of the frame, where frames have offsets of their own.
+            Number of the frame, if each frame has its own offsets.
         colours : int, optional
-            Samples that are corrected; those that follow, alpha, stay as they are.
+            Number of samples to correct; the samples after them (alpha) are not changed.
 
         Returns
         -------
         ndarray, shape (s, h, w)
-            float64 for float64, float32 for all else.  Saturated pixels of integers,
-            and missing ones (not finite, or masked), stay as they are.
+            Corrected pixels, as float64 for float64 and float32 otherwise.  Saturated integers and
+            missing pixels (not finite, or masked) are not changed.
         """
         samples, height, width = window.shape
         gone, mask = missing(window), np.ma.getmask(window)
@@ -187,7 +187,7 @@ class Defects:
     def _correct_lines(
         self, own: NDArray[Any], places: tuple[slice, slice], channel: int, frame: int
     ) -> None:
-        """Take offsets and gains out of the pixels of one channel, in place."""
+        """Correct offsets and gains in the pixels of one channel, in place."""
         if self.offset is not None:
             own -= _of(self.offset, channel)[places]
         for axis, offsets in enumerate((self.columns, self.rows)):
@@ -203,11 +203,11 @@ class Defects:
     def _hot_within(
         self, row: int, column: int, height: int, width: int, channel: int
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows and columns, in a window, of its hot pixels."""
+        """Rows and columns of the hot pixels in a window."""
         if not len(self.hot):
             return np.empty(0, np.intp), np.empty(0, np.intp)
         own = self._by_channel(channel)
-        # They are in the order of rows.
+        # They are sorted by rows.
         low, high = np.searchsorted(own[:, 0], [row, row + height])
         y, x = (own[low:high] - (row, column)).T
         inside = (x >= 0) & (x < width)
@@ -220,7 +220,7 @@ class Defects:
         return self.hot[low:high, 1:]
 
     def line_means(self, channel: int) -> tuple[Floats, Floats]:
-        """Offsets of columns and of rows of a channel, (p, n) each, on average over frames."""
+        """Offsets of the columns and rows of a channel, (p, n) each, averaged over frames."""
         found = [
             np.zeros((1, size)) if lines is None else _of(lines.mean(0), channel)
             for lines, size in ((self.columns, self.width), (self.rows, self.height))
@@ -228,7 +228,7 @@ class Defects:
         return found[0], found[1]
 
     def check_fits(self, height: int, width: int, channels: int, frames: int) -> None:
-        """Refuse an image that these are not the defects of.
+        """Check that the defects fit the size of an image.
 
         Raises
         ------
@@ -251,7 +251,7 @@ class Defects:
                 )
 
     def for_frame(self, frame: int) -> Defects:
-        """Defects of one frame alone, as its frame 0 and every other."""
+        """Defects of one frame, which then hold for every frame."""
         lines = {
             name: value[frame : frame + 1]
             for name in ("columns", "rows")
@@ -260,9 +260,9 @@ class Defects:
         return replace(self, **lines)
 
     def with_frames(self, places: Sequence[int]) -> Defects:
-        """The same for a stack that has further frames at ``places``, in rising order.
+        """Defects for a stack with further frames at ``places``, in increasing order.
 
-        They get the mean of the others, so that `line_means` stays what it is.
+        These frames get the mean of the others, so that `line_means` does not change.
         """
         lines: dict[str, Any] = {}
         for name in ("columns", "rows"):
@@ -275,9 +275,9 @@ class Defects:
         return replace(self, **lines)
 
     def for_channel(self, channel: int, count: int = 1) -> Defects:
-        """Defects of ``count`` channels from ``channel`` on, as channel 0 and so on.
+        """Defects of ``count`` channels starting at ``channel``, renumbered from 0.
 
-        What is given once holds for every channel.
+        Values that are given for a single channel hold for every channel.
         """
         if self.channels == 1:
             return self
@@ -293,7 +293,7 @@ class Defects:
         return replace(self, **many, channels=count, hot=hot, excess=excess)
 
     def describe(self) -> str:
-        """Say in words what was found.
+        """Describe the defects in words.
 
         Examples
         --------
@@ -303,7 +303,7 @@ class Defects:
         return describe_defects(self._arrays())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a record: root mean squares in the image's units, and counts."""
+        """Summary as plain values, for a record: root mean squares in the image's units, and counts."""
         return {
             **summarise_defects(self._arrays()),
             "hot_pixels": len(self.hot),
@@ -312,7 +312,7 @@ class Defects:
         }
 
     def map(self, channel: int = 0, frame: int = 0) -> Floats:
-        """What is subtracted from each dark pixel, (height, width); NaN for hot pixels."""
+        """Value that is subtracted from each dark pixel, (height, width); NaN for hot pixels."""
         dark = np.full((1, self.height, self.width), self.black)
         found: Floats = self.black - self.correct(dark, 0, 0, channel, frame)[0]
         if len(self.hot):
@@ -340,26 +340,26 @@ class Defects:
 
     @classmethod
     def load(cls, path: str | Path) -> Defects:
-        """Read what `save` wrote; nothing is unpickled.
+        """Load a file that `save` has written; does not use pickle.
 
         Raises
         ------
         FileNotFoundError
         ValueError
-            If the file is another one, or its arrays do not fit one another.
+            If it is another kind of file, or its arrays contradict each other.
         """
         return cls(**read_defects(path))
 
     @classmethod
     def from_frames(cls, dark: Any, flat: Any = None) -> Defects:
-        """Measure the defects of a sensor from frames without light, and evenly lit ones.
+        """Measure the defects of a sensor from dark frames and evenly lit frames.
 
         Parameters
         ----------
         dark : ndarray, shape (n, h, w) or (h, w)
-            Frames of the exposure time and temperature of the images to correct.
+            Dark frames with the exposure time and temperature of the images to correct.
         flat : ndarray, shape (n, h, w) or (h, w), optional
-            Frames of an even, structureless light.
+            Frames of an even light without structure.
 
         Returns
         -------
@@ -371,7 +371,7 @@ class Defects:
         Raises
         ------
         ValueError
-            If shapes do not fit.
+            If shapes contradict each other.
 
         Examples
         --------
@@ -386,6 +386,6 @@ class Defects:
 
 
 def _of(values: Floats, number: int) -> Floats:
-    """Entry of the first axis; a single entry holds for all numbers."""
+    """Entry of the first axis; a single entry holds for all indices."""
     found: Floats = values[0 if len(values) == 1 else number]
     return found

@@ -1,4 +1,4 @@
-"""Hot and dead pixels: single pixels that no optics and no noise explain."""
+"""Hot and dead pixels: single pixels that neither optics nor noise can explain."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from numpy.typing import NDArray
 from napari_dcr.image.noise import NoiseModel
 
 SIGNIFICANCE = 8.5
-"""Standard deviations of the surroundings by which a pixel must leave the range of its neighbours."""
+"""Distance from the range of its neighbours, in standard deviations, that a hot pixel needs."""
 
 REPEATED = 5.0
-"""The same for a pixel that does so in most frames of a stack."""
+"""The same for a pixel that stands out in most frames of a stack."""
 
 WEAKEST = 4.0
-"""Standard deviations from which candidates are kept: their number tells the tail of the noise."""
+"""The same for candidates, whose number measures the tail of the noise."""
 
 OPTICAL = 0.3
 """Share of a point's height that its second brightest neighbour has, at least, through a lens. Of a
 Gaussian with a standard deviation of 0.8 pixels it is 0.46 or more, wherever the point lies."""
 
 STRONG = 6.0
-"""The same for pixels that are left out while the noise and the offsets of lines are estimated."""
+"""The same for pixels that are ignored while noise and line offsets are estimated."""
 
 OPTICAL_AT_BORDER = 0.12
-"""The same for pixels at the border, where a part of the point's neighbours is not in the image."""
+"""The same for pixels at the border, where some neighbours are outside the image."""
 
 MOST = 0.02
 """Largest share of candidates; images with more consist of isolated pixels."""
 
 BAND = 1 << 17
-"""Pixels that are compared at once: intermediate results stay in the processor's cache."""
+"""Number of pixels to compare at a time, so that intermediate results fit the processor's cache."""
 
 SPAN = 128
-"""Columns over which the noise is taken to be alike."""
+"""Number of columns over which the noise is assumed to be constant."""
 
 RING = [(y, x) for y in range(-2, 3) for x in range(-2, 3) if max(abs(y), abs(x)) == 2]
 NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
@@ -64,8 +64,8 @@ surroundings, and its distance from the mean of its neighbours but the two most 
 def find_candidates(plane: NDArray[Any]) -> NDArray[Any]:
     """Find isolated pixels outside the range of all their neighbours but one.
 
-    One neighbour may be as bright: defects come in pairs.  A point of light is left alone,
-    because a lens spreads it over its neighbours (see `OPTICAL`).
+    One neighbour may be as bright, because defects occur in pairs.  Points of light are excluded,
+    because a lens spreads them over several pixels (see `OPTICAL`).
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def find_candidates(plane: NDArray[Any]) -> NDArray[Any]:
     Returns
     -------
     ndarray of `CANDIDATE`
-        In the order of rows; none if a side is shorter than 5 pixels or if there are
-        more than isolated defects can be.
+        Candidates in the order of rows.  The array is empty if a side is shorter than 5 pixels, or if
+        there are too many candidates for isolated defects.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def find_candidates(plane: NDArray[Any]) -> NDArray[Any]:
         return np.empty(0, CANDIDATE)
     if plane.dtype.kind == "i" or plane.dtype == np.float16:  # differences must not overflow
         plane = plane.astype(np.int32 if plane.dtype.kind == "i" else np.float32)
-    # Reflected two pixels from the border: neither a pixel nor a neighbour is there twice.
+    # Reflect two pixels beyond the border, so that neither a pixel nor a neighbour occurs twice.
     padded = np.pad(plane, 1, "edge")
     padded[0], padded[-1] = padded[3], padded[-4]
     padded[:, 0], padded[:, -1] = padded[:, 3], padded[:, -4]
@@ -105,11 +105,11 @@ def find_candidates(plane: NDArray[Any]) -> NDArray[Any]:
 
 
 def _outstanding(padded: NDArray[Any]) -> NDArray[np.intp]:
-    """Rows and columns of pixels far outside the range of their neighbours, without its extremes."""
+    """Rows and columns of pixels far outside the range of their neighbours without the extremes."""
     own = padded[1:-1, 1:-1]
     left, right = padded[1:-1, :-2], padded[1:-1, 2:]
     above, below = padded[:-2, 1:-1], padded[2:, 1:-1]
-    # First a test that takes little time: one of two opposite neighbours may be a defect as well.
+    # A fast first test; one of two opposite neighbours may be a defect too.
     low = np.maximum(np.minimum(left, right), np.minimum(above, below))
     high = np.minimum(np.maximum(left, right), np.maximum(above, below))
     if padded.dtype.kind == "u":  # without negative numbers, and in registers of 8 or 16 bits
@@ -185,13 +185,13 @@ def _around(
 
 
 def fill_candidates(plane: NDArray[Any], candidates: NDArray[Any]) -> None:
-    """Replace the strong candidates by the mean of their neighbours, in place: a float plane (h, w)."""
+    """Replace strong candidates in a float plane (h, w) by the mean of their neighbours, in place."""
     strong = candidates[is_strong(candidates)]
     plane[strong["y"], strong["x"]] -= strong["excess"]
 
 
 def is_strong(candidates: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which candidates noise alone would hardly make."""
+    """Mask of candidates that noise alone would hardly produce."""
     strong: NDArray[np.bool_] = np.abs(candidates["gap"]) > STRONG * candidates["deviation"]
     return strong
 
@@ -202,27 +202,27 @@ def significant(
     least: float,
     needed: float = SIGNIFICANCE,
 ) -> NDArray[np.bool_]:
-    """Which candidates are defects rather than the tail of the noise.
+    """Mask of candidates that are defects and not the tail of the noise.
 
-    Electron multiplication and clipping make noise with a long tail.  Between `WEAKEST`
-    standard deviations and 3 more it falls about exponentially; the height beyond which
-    less than half a pixel of that tail is expected is needed as well.
+    Electron multiplication and clipping produce noise with a long tail, which falls about
+    exponentially between `WEAKEST` and `WEAKEST` + 3 standard deviations.  A defect must therefore
+    also exceed the height above which less than half a pixel of that tail is expected.
 
     Parameters
     ----------
     candidates : ndarray of `CANDIDATE`
-        All of an image.
+        All candidates of an image.
     noise : NoiseModel, optional
-        The image's noise; without it every pixel's surroundings alone tell the noise.
+        Noise of the image; without it the noise is estimated from the surroundings of each pixel.
     least : float
-        Least standard deviation, that of rounding.
+        Smallest standard deviation, which is that of rounding.
     needed : float
-        Least height in standard deviations in any case.
+        Smallest height of a defect in standard deviations.
     """
     deviation = np.maximum(candidates["deviation"], least)
     enough = np.ones(len(candidates), bool)
     if noise is not None:
-        # Surroundings with structure say too much, a few counts too little.
+        # Structure in the surroundings overestimates the noise, a few counts underestimate it.
         deviation = np.maximum(noise.deviation(candidates["level"]), 0.5 * deviation)
         enough = np.abs(candidates["excess"]) > PHOTONS * noise.gain
     height = candidates["gap"] / deviation
@@ -231,7 +231,7 @@ def significant(
         near, far = (
             float(np.sum((own >= low) & (own < low + 1.5))) for low in (WEAKEST, WEAKEST + 1.5)
         )
-        # Few candidates say nothing about the tail: then it is taken for a short one.
+        # Few candidates do not determine the tail, which is then assumed to be short.
         decay = math.log(max((near + 20) / (far + 1), 1.25)) / 1.5
         tail = far / (1 - math.exp(-1.5 * decay))
         limit = WEAKEST + 1.5 + math.log(max(2 * tail, 1.0)) / decay

@@ -1,4 +1,4 @@
-"""Offsets of the columns, or rows, of a sensor: finding them under an unknown scene."""
+"""Estimate the offsets of a sensor's columns or rows below an unknown scene."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ LAGS = (1, 2, 4, 8, 16, 32, 64)
 """Widths in lines of the neighbouring groups of lines whose means are compared."""
 
 GROUPS = 12
-"""Groups of patches whose scatter gives the standard error of a difference."""
+"""Number of groups of patches whose scatter gives the standard error of a difference."""
 
 AGREEMENT = 0.7
 """Least correlation between what the two halves of an image say about the same lines. With true
 offsets of twice their standard error it is 0.67; photographs stay below 0.55."""
 
 SIGNIFICANCE = 6.0
-"""Least variance of the offsets, in variances of their error."""
+"""Smallest variance of the offsets, relative to the variance of their error."""
 
 WHITE = 3.0
 """Largest ratio between the variances that the three finest widths see: 1 for independent offsets."""
@@ -36,18 +36,18 @@ BEYOND = 3.0
 """Variances of the noise that the scene's power must exceed to count."""
 
 FEWEST = 32
-"""Fewest lines, and fewest patches times four, from which offsets are estimated."""
+"""Smallest number of lines, and of patches times four, from which offsets are estimated."""
 
 
 class LineOffsets(NamedTuple):
-    """Offsets of lines, and how well they are known.
+    """Offsets of lines with their standard error.
 
     Attributes
     ----------
     values : ndarray, shape (n,)
-        In the image's units; 0 where they could not be told from the scene.
+        Offsets in the image's units; 0 for offsets that cannot be distinguished from the scene.
     error : float
-        Standard error of differences between neighbouring lines, over the square root of 2.
+        Standard error of differences between neighbouring lines, divided by the square root of 2.
     """
 
     values: Floats
@@ -74,7 +74,7 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
         not count.  Offsets of rows, where there are any, should be corrected: they are
         taken for structure of the scene along the columns.
     patch : int
-        Rows in a patch.
+        Number of rows in a patch.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
 
     Notes
     -----
-    The mean of all offsets cannot be told from the scene's; it is 0 here.
+    The mean of all offsets cannot be distinguished from that of the scene; it is 0 here.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     patches, lines = table.shape
     if lines < FEWEST or 4 * patches < FEWEST or not np.isfinite(table).any():
         return None
-    # Squares of the smallest and largest units of floats would vanish or overflow.
+    # Squares of very small or large units of floats would underflow or overflow.
     unit = float(np.nanmax(table) - np.nanmin(table))
     if not 0 < unit < np.inf:
         return None
@@ -128,7 +128,7 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     weighted = []
     for lag, level in zip(lags, levels, strict=True):
         squared = level.scatter * (1 + (lag - 1) / 10) + DOUBT * level.structure
-        # A wall is no offset: what is beyond three standard deviations counts less and less.
+        # A wall is no offset, so values beyond three standard deviations have less and less weight.
         squared += np.maximum(0, level.difference**2 - 9 * (2 * variance / lag + squared))
         # The transform is redundant 2 lag times.
         weighted.append((lag, 1 / (2 * lag * squared), level.difference))
@@ -139,13 +139,13 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
 
 
 def _is_periodic(values: Floats) -> bool:
-    """Whether one frequency holds more than chance gives it (Fisher 1929, Proc. R. Soc. A 125, 54)."""
+    """Whether one frequency has more power than by chance (Fisher 1929, Proc. R. Soc. A 125, 54)."""
     power = np.abs(np.fft.rfft(values - values.mean()))[1:] ** 2
     return bool(power.max() > (math.log(len(power)) + 12) * power.mean())
 
 
 class _Table:
-    """Cumulated means of patches, from which differences of any lag are taken."""
+    """Cumulative means of patches, from which differences of any lag are computed."""
 
     def __init__(self, table: Floats) -> None:
         finite = np.isfinite(table)
@@ -166,7 +166,7 @@ class _Table:
         ----------
         lag : int
         patches : int
-            Patches in a block.
+            Number of patches in a block.
         """
 
         def blocks(sums: Floats) -> Floats:
@@ -193,7 +193,7 @@ def _agreement(table: _Table, lag: int, quickly: bool = False) -> float:
     """Correlation of what both halves of the patches see at a lag."""
     values, valid = table.differences(lag)
     if quickly:
-        # A clipped mean takes a tenth of the time of a median.
+        # A clipped mean needs a tenth of the time of a median.
         most = 3 * float(np.median(np.abs(values[::8, ::8])))
         values = np.clip(values, -most, most)
         if valid is not None:
@@ -211,16 +211,16 @@ def _agreement(table: _Table, lag: int, quickly: bool = False) -> float:
 
 
 class _Level(NamedTuple):
-    """What the differences at one lag say.
+    """Statistics of the differences at one lag.
 
     Attributes
     ----------
     difference : ndarray
         Weighted mean over the patches.
     scatter : ndarray
-        Its squared error by the scatter of groups of patches.
+        Squared error from the scatter of groups of patches.
     structure : ndarray
-        Its squared error by structures of the scene that are as long as they are wide.
+        Squared error from structures of the scene that are as long as they are wide.
     """
 
     difference: Floats
@@ -258,18 +258,18 @@ def _observe(table: _Table, lag: int, patch: int, noise: float) -> _Level:
     def error(parts: Floats) -> Floats:
         return np.where(seen, (parts**2).sum(0) / total**2, 1e30)
 
-    # Groups are at least twice as high as the lag is wide: structures are as long as they are wide.
+    # Groups are at least twice as high as the lag, because structures are as long as they are wide.
     groups = int(np.clip(round(patches * patch / (2 * lag)), 3, min(GROUPS, patches)))
     edges = np.arange(groups) * patches // groups
     scatter = error(np.add.reduceat(weight * (values - centre), edges, axis=0))
     scatter = _running_mean(scatter * groups / (groups - 1), max(4, lag))
-    # Within a structure all patches err alike.
+    # All patches within a structure have the same error.
     groups = int(np.clip(round(patches * patch / lag), 1, patches))
     edges = np.arange(groups) * patches // groups
     structure = error(np.add.reduceat(weight * np.sqrt(slope), edges, axis=0))
     return _Level(
         centre,
-        # The scene's larger structures are alike in neighbouring patches, which hides errors.
+        # Larger structures are equal in neighbouring patches, which hides their errors.
         np.maximum(scatter, 0.5 * np.median(scatter)),
         _running_mean(structure, max(4, lag)),
     )
@@ -297,13 +297,13 @@ def _slope_power(table: _Table, lag: int, patch: int, noise: float, patches: int
 
 
 def _solve(levels: list[tuple[int, Floats, Floats]], variance: float, lines: int) -> Floats:
-    """Offsets of least weighted squares plus their prior, by conjugate gradients.
+    """Offsets by weighted least squares with a prior, solved by conjugate gradients.
 
     Parameters
     ----------
     levels : list of (lag, weights, differences)
     variance : float
-        Of the prior.
+        Variance of the prior.
     lines : int
     """
 
@@ -332,7 +332,7 @@ def _solve(levels: list[tuple[int, Floats, Floats]], variance: float, lines: int
 
 
 def _cumulated(values: Floats) -> Floats:
-    """Sums of all values before each place, along the last axis; one longer than ``values``."""
+    """Cumulative sums along the last axis, starting at 0; one longer than ``values``."""
     sums = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
     np.cumsum(values, -1, out=sums[..., 1:])
     return sums
@@ -355,7 +355,7 @@ def _transposed(values: Floats, lag: int, lines: int) -> Floats:
 
 
 def _running_mean(values: Floats, radius: int) -> Floats:
-    """Mean over ``2 radius + 1`` places of the last axis; fewer at its ends."""
+    """Running mean over ``2 radius + 1`` values of the last axis; over fewer at its ends."""
     places = np.arange(values.shape[-1])
     low, high = np.maximum(places - radius, 0), np.minimum(places + radius + 1, len(places))
     sums = _cumulated(values)
@@ -364,12 +364,12 @@ def _running_mean(values: Floats, radius: int) -> Floats:
 
 
 def _smoothed(values: Floats, patches: int, lines: int) -> Floats:
-    """Mean over these numbers of patches and lines to either side."""
+    """Running mean over these numbers of patches and lines on both sides."""
     return _running_mean(_running_mean(values, lines).T, patches).T
 
 
 def _median(values: Floats, valid: NDArray[np.bool_] | None) -> Floats:
-    """Median over the first axis of what is valid; 0 where nothing is."""
+    """Median of valid values over the first axis; 0 without valid values."""
     if valid is None:
         found: Floats = np.median(values, 0)
         return found
@@ -380,5 +380,5 @@ def _median(values: Floats, valid: NDArray[np.bool_] | None) -> Floats:
 
 
 def _spread(values: Floats) -> float:
-    """Variance from the median absolute deviation: a few strong lines do not count."""
+    """Variance from the median absolute deviation, which ignores a few strong lines."""
     return float((1.4826 * np.median(np.abs(values - np.median(values)))) ** 2)

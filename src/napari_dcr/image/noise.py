@@ -1,4 +1,4 @@
-"""Noise of instruments: how the variance of pixels grows with their mean, and finding it."""
+"""Noise of instruments: the noise model, and its estimate from an image."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from napari_dcr.image.noise_blocks import (
 )
 
 LEVELS = 16
-"""Most equally filled levels that the variance is taken at; the brightest are divided further."""
+"""Largest number of equally filled levels; the brightest ones are divided further."""
 
 WIDTH = 4.0
-"""Least width of a level in standard errors of a block's mean."""
+"""Smallest width of a level, in standard errors of a block's mean."""
 
 FLAT = 2.5 * 0.128
 """Roughness of nearly all blocks that hold white noise alone, in units of its variance; it is
 0.128 on average."""
 
 ENOUGH = 24
-"""Blocks that a level has at least."""
+"""Smallest number of blocks in a level."""
 
 TOLERANCE = 0.1
-"""Part of its variance by which a level may lie beside the line, as no model is perfect."""
+"""Share of its variance by which a level may deviate from the line, because no model is perfect."""
 
 WHITE = 0.5
-"""Whiteness below which pixels are averaged before the network sees them."""
+"""Whiteness below which pixels are averaged for the network."""
 
 MILD = 0.75
-"""Whiteness from which on noise is treated as white, as in training."""
+"""Whiteness from which noise is treated as white, as in training."""
 
 MOST_SLOW = 4.0
-"""Most that slow variations count for more than the finest ones."""
+"""Largest ratio of the power of slow variations to that of the finest ones."""
 
 EVEN = 0.45, 0.8
 """Evenness between which residuals are taken for noise: white and blurred noise have 0.5 to 0.7,
@@ -67,10 +67,10 @@ EDGE = 0.2
 clipped touches more."""
 
 MOST_CONSTANTS = 4
-"""Values of constant areas that are looked at, the most frequent ones."""
+"""Number of values of constant areas to check, starting with the most frequent one."""
 
 MOST_SATURATED = 0.6
-"""Share of saturated pixels beyond which a level says nothing."""
+"""Share of saturated pixels above which a level is ignored."""
 
 PART = 0.3
 """Part of the mean variance that counts with the level's own in `TOLERANCE`: the darkest
@@ -79,23 +79,23 @@ levels do not decide alone, nor do the brightest."""
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """Variance of a pixel of mean ``m``: ``dark + gain * (m - offset)``.
+    """Noise model: the variance of a pixel with mean ``m`` is ``dark + gain * (m - offset)``.
 
-    The Poisson-Gaussian model (Foi et al. 2008, IEEE TIP 17, 1737, eq. 3); below the
-    offset the variance stays ``dark``.
+    This is the Poisson-Gaussian model (Foi et al. 2008, IEEE TIP 17, 1737, eq. 3); below the
+    offset the variance is ``dark``.
 
     Attributes
     ----------
     gain : float
-        Variance per unit of signal: of a camera that adds no noise when it
-        multiplies, its units (ADU) per photo-electron.
+        Variance per unit of signal.  For a camera without multiplication noise this is the number
+        of units (ADU) per photo-electron.
     offset : float
-        Level that ``dark`` is meant for.
+        Level at which the variance is ``dark``.
     dark : float
-        Variance there: of the read noise, and of a background that is above the
-        camera's own offset.
+        Variance at the offset: that of the read noise, and of a background if the offset is above
+        that of the camera.
     photon : float, optional
-        Units per detected photon where they differ from ``gain``.
+        Units per detected photon, if they differ from ``gain``.
     """
 
     gain: float
@@ -105,7 +105,7 @@ class NoiseModel:
 
     @classmethod
     def of_camera(cls, gain: float, offset: float, read_noise: float) -> NoiseModel:
-        """Take what data sheets of cameras say.
+        """Create a model from the figures on data sheets of cameras.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class NoiseModel:
 
     @classmethod
     def parse(cls, text: str) -> NoiseModel:
-        """Read ``"GAIN,OFFSET,READ"``, what `of_camera` takes.
+        """Parse ``"GAIN,OFFSET,READ"``, the arguments of `of_camera`.
 
         Examples
         --------
@@ -137,33 +137,33 @@ class NoiseModel:
         return cls.of_camera(gain, offset, read_noise)
 
     def to_dict(self) -> dict[str, float]:
-        """Plain values, which ``noise=`` takes too."""
+        """Model as plain values, which the option ``noise`` accepts too."""
         return {"gain": self.gain, "offset": self.offset, "dark": self.dark}
 
     def at(self, level: float) -> NoiseModel:
-        """Describe the same noise from another level; below the offset at least a tenth is left."""
+        """Same noise with another offset; below the old offset at least a tenth of ``dark`` remains."""
         dark = max(self.dark + self.gain * (level - self.offset), 0.1 * self.dark)
         return NoiseModel(self.gain, level, dark, self.photon)
 
     def scaled(self, factor: float) -> NoiseModel:
-        """Multiply the variance at every level."""
+        """Model with the variance multiplied at every level."""
         return replace(self, gain=self.gain * factor, dark=self.dark * factor)
 
     def in_unit(self, unit: float) -> NoiseModel:
-        """Describe the same noise of pixels that were divided by ``unit``."""
-        with np.errstate(all="ignore"):  # variances in extreme units are 0 or infinite
+        """Same noise for pixels that are divided by ``unit``."""
+        with np.errstate(all="ignore"):  # variances in extreme units underflow or overflow
             dark = float(np.float64(self.dark) / np.float64(unit) ** 2)
         photon = None if self.photon is None else self.photon / unit
         return NoiseModel(self.gain / unit, self.offset / unit, dark, photon)
 
     def deviation(self, level: NDArray[Any] | float) -> NDArray[Any]:
-        """Deviation of pixels of these means."""
+        """Standard deviation of pixels with these means."""
         above = np.maximum(np.asarray(level) - self.offset, 0)
         return np.sqrt(self.dark + self.gain * above)
 
     @property
     def unit(self) -> float:
-        """Deviation at the offset, with Anscombe's 3/8 of a photon (1948, Biometrika 35, 246)."""
+        """Standard deviation at the offset, with Anscombe's 3/8 photon (1948, Biometrika 35, 246)."""
         return float(np.sqrt(self.dark + 0.375 * self.gain**2))
 
     @property
@@ -174,37 +174,37 @@ class NoiseModel:
 
 @dataclass(frozen=True)
 class NoiseEstimate:
-    """What an image says about its noise.
+    """Estimate of the noise of an image.
 
     Attributes
     ----------
     model : NoiseModel
-        Of single pixels. Its offset is the image's darkest level, which need not be the
-        camera's.
+        Noise of single pixels.  Its offset is the image's darkest level, which may differ from
+        that of the camera.
     gain_error, dark_error : float
         Standard errors of the model's gain and dark variance.
     whiteness : float
-        Variance of the finest residuals over that of residuals at twice their
-        spacing: 1 for noise that is independent from pixel to pixel, less where a
-        camera or a resampling has blurred it.
+        Ratio of the variance of the finest residuals to that of residuals at twice their spacing.
+        It is 1 for noise that is independent from pixel to pixel, and lower for noise that a camera
+        or resampling has blurred.
     blocks : int
-        Blocks of 8 x 8 pixels that went into it; 0 for an image of a single value.
+        Number of blocks of 8 x 8 pixels in the estimate; 0 for an image of a single value.
     left_out : int
         Blocks that tell nothing of the noise, as they have a single value or lie beside such an
         area: padding, masks, a black level that was clipped.
     correlation_length : (float, float)
-        Pixels along y and x over which the noise is correlated: the sum of its
-        autocorrelation function, 1 for white noise.
+        Correlation length along y and x in pixels: the sum of the autocorrelation function, which is
+        1 for white noise.
     saturated : float
-        Share of the pixels that have the largest value, where the values are clipped there.
+        Share of the pixels at the largest value, if values are clipped there.
     binning : (int, int)
-        Pixels along y and x whose means have noise that is nearly white; 1 and 1 for white
-        noise, and where the image has detail that averaging would take away.
+        Number of pixels along y and x whose means have nearly white noise.  It is (1, 1) for white
+        noise, and if averaging would remove detail of the image.
     binned : NoiseModel
-        Noise of those means as it counts for denoising: the power of its slow variations,
-        which for white noise is its variance.
+        Noise of these means for denoising: the power of its slow variations, which equals the
+        variance for white noise.
     is_given : bool
-        Whether the model was given rather than found.
+        Whether the model was given and not estimated.
     """
 
     model: NoiseModel
@@ -220,13 +220,13 @@ class NoiseEstimate:
     left_out: int = 0
 
     def with_model(self, model: NoiseModel, level: float) -> NoiseEstimate:
-        """Take a model that is known instead; only the correlation stays as it was found.
+        """Replace the estimated model by a known one, and keep the estimated correlation.
 
         Parameters
         ----------
         model : NoiseModel
         level : float
-            A usual level of the image, at which binning has its usual effect.
+            Typical level of the image, at which the effect of binning is evaluated.
         """
         left = float((self.binned.deviation(level) / self.model.deviation(level)) ** 2)
         return replace(
@@ -236,18 +236,18 @@ class NoiseEstimate:
 
     @property
     def is_white(self) -> bool:
-        """Whether it is independent from pixel to pixel."""
+        """Whether the noise is independent from pixel to pixel."""
         return self.correlation_length == (1.0, 1.0) or self.whiteness >= WHITE
 
     def neighbour_correlation(self) -> float:
-        """Correlation with the next pixel, the mean of both axes."""
+        """Correlation with the neighbouring pixel, averaged over both axes."""
         if self.is_white:
             return 0.0
         widths = np.array(self.correlation_length) / SUM
         return float(np.where(widths > 1 / SUM, np.exp(-1 / (4 * widths**2)), 0).mean())
 
     def describe_correlation(self) -> str:
-        """Say over how many pixels it is correlated, and what was done; empty for white noise.
+        """Describe the correlation of the noise and how it was handled; empty for white noise.
 
         Examples
         --------
@@ -288,7 +288,7 @@ class NoiseEstimate:
         return float(np.sqrt(self.model.dark))
 
     def in_unit(self, unit: float) -> NoiseEstimate:
-        """Describe the same noise of pixels that were divided by ``unit``."""
+        """Same noise for pixels that are divided by ``unit``."""
         with np.errstate(all="ignore"):
             dark_error = float(np.float64(self.dark_error) / np.float64(unit) ** 2)
         return replace(
@@ -297,7 +297,7 @@ class NoiseEstimate:
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a record."""
+        """Estimate as plain values, for a record."""
         model = self.model
         return {
             "gain": model.gain,
@@ -325,16 +325,16 @@ def estimate_noise(
     each level the flatter half of the blocks counts; a line is fitted through the levels
     (Foi et al. 2008, section III). Where pixels are saturated, the variance and the mean
     that they would have are found from their share (Foi 2009, Signal Processing 89, 2609).
-    Blocks of a single value, such as padding, do not count.
+    Blocks of a single value, such as padding, are ignored.
 
     Parameters
     ----------
     image : ndarray, shape (h, w), or several of them
-        One channel, in its own units; what is not finite is left out. Small images are
-        allowed; their blocks count together.
+        One channel in its own units; pixels that are not finite are ignored.  The blocks of several
+        small images are combined.
     floor : float, optional
-        Least standard deviation to report; that of rounding for integers, else 1e-6 of the
-        range.
+        Smallest standard deviation to report; by default that of rounding for integers, and 1e-6 of
+        the range for floats.
 
     Returns
     -------
@@ -361,7 +361,7 @@ def estimate_noise(
 
 
 def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) -> NoiseEstimate:
-    """Estimate from the rows that `block_statistics` gives; see `estimate_noise`."""
+    """Estimate the noise from the rows of `block_statistics`; see `estimate_noise`."""
     own = table[(table["binning"] == 1).all(1) & np.isfinite(table["mean"])]
     if not len(own):
         raise ValueError("image: got no finite pixels; estimating noise needs some")
@@ -378,14 +378,14 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
     varied = _undisturbed(varied, own[own["low"] == own["high"]]["low"])
     levels = _levels(varied, _saturated_share(varied))
     if integer and levels.variance.any() and levels.variance.min() < floor**2:
-        # Sparse counts, which are whole anyway.
+        # Sparse counts, which are whole numbers anyway.
         floor = 0.1 * math.sqrt(levels.variance.min())
-    # Noise of the blocks' means carries the darkest ones that far below the darkest level.
+    # The noise of block means puts the darkest blocks below the darkest level.
     error = 2.58 * math.sqrt(levels.variance[0]) / SIDE
     darkest = float(np.quantile(varied["mean"], 0.005))
     offset = max(darkest, min(float(levels.mean[0]), darkest + error))
     fine = _fit(levels, offset, floor)
-    # What varies from block to block as noise never does is structure.
+    # Variations from block to block that noise cannot have are structure.
     even = EVEN[0] < float(np.median(levels.evenness)) < EVEN[1]
     whiteness = _ratio(levels, (2, 2)) if even else 1.0
     lengths = _correlation_lengths(levels) if even else (1.0, 1.0)
@@ -411,7 +411,7 @@ DISAGREES = 1.3
 def describe_disagreement(
     given: NoiseModel, found: NoiseEstimate, table: NDArray[Any], unit: float = 1.0
 ) -> str:
-    """Say where the residuals of an image vary otherwise than a model says; empty if nowhere.
+    """Describe where the residuals of an image disagree with a model; empty if they agree.
 
     Parameters
     ----------
@@ -430,7 +430,7 @@ def describe_disagreement(
     for level in np.quantile(means, [0.1, 0.5, 0.95]):
         residual, said = float(found.model.deviation(level)), float(given.deviation(level))
         ratio = residual / max(said, 1e-30)
-        # What the estimate does not know for certain does not count.
+        # Differences within the error of the estimate are ignored.
         error = math.hypot(found.dark_error, found.gain_error * (level - found.model.offset))
         certain = 1 + error / max(residual, 1e-30) ** 2
         if max(ratio, 1 / max(ratio, 1e-30)) > max(worst, DISAGREES * certain):
@@ -444,7 +444,7 @@ def describe_disagreement(
 
 
 def check_noise(value: Any) -> NoiseModel | None:
-    """Check the option ``noise``: None, a model, or its values by name."""
+    """Validate the option ``noise``: None, a model, or its values by name."""
     if value is None:
         return None
     if isinstance(value, dict) and set(value) <= {"gain", "offset", "dark"} and len(value) == 3:
@@ -466,10 +466,10 @@ def check_noise(value: Any) -> NoiseModel | None:
 
 
 def _undisturbed(varied: NDArray[Any], constants: NDArray[np.float64]) -> NDArray[Any]:
-    """Leave out blocks near hot pixels, and those that a constant area reaches into.
+    """Remove blocks near hot pixels, and those that overlap a constant area.
 
-    Padding has no noise, and blocks at its edge have too little, or a step. Not where little
-    would remain: in a sparse image most blocks border on an empty one.
+    Padding has no noise, and blocks at its edge have too little noise, or a step.  Blocks are not
+    removed if few would remain, because in a sparse image most blocks border on an empty one.
 
     Parameters
     ----------
@@ -491,7 +491,7 @@ def _undisturbed(varied: NDArray[Any], constants: NDArray[np.float64]) -> NDArra
 
 
 def _slow_power(whiteness: float, enough: float = 1.0) -> float:
-    """Power of the slow variations of noise over that of its finest ones.
+    """Ratio of the power of slow variations of noise to that of its finest ones.
 
     For noise whose neighbouring pixels have a small correlation r these are the variance
     times (1 + 2 r)^2 and times about (1 - 4/3 r)^2, which is the whiteness.
@@ -500,16 +500,16 @@ def _slow_power(whiteness: float, enough: float = 1.0) -> float:
     ----------
     whiteness : float
     enough : float
-        Whiteness from which on noise is taken as white.
+        Whiteness from which noise is treated as white.
     """
     return min(max((enough / max(whiteness, 1e-3)) ** 2, 1.0), MOST_SLOW)
 
 
 def _with_variance_of_correlated(levels: _Levels, lengths: tuple[float, float]) -> _Levels:
-    """Put the variance of single pixels in place of the power of the finest residuals.
+    """Replace the power of the finest residuals by the variance of single pixels.
 
-    From residuals at spacings of 2 and 4 pixels: the first ones know less of the noise, the
-    second ones more of the image.
+    The variance is derived from residuals at spacings of 2 and 4 pixels.  The former contain less of
+    the noise, the latter more of the image.
     """
     found = []
     for spacing in (2, 4):
@@ -534,9 +534,9 @@ def _whitened(
     lengths: tuple[float, float],
     floor: float,
 ) -> tuple[tuple[int, int], NoiseModel] | None:
-    """Find binning that makes correlated noise nearly white, and the noise that is left.
+    """Find the binning that makes correlated noise nearly white, and the remaining noise.
 
-    None if averaging would take away more of the image than of its noise.
+    The result is None if averaging would remove more of the image than of its noise.
     """
     number = 0 if max(lengths) < LONG else 1
     binning = tuple(BINNINGS[number] if length > SHORT else 1 for length in lengths)
@@ -555,7 +555,7 @@ def _whitened(
     rows = _undisturbed(rows, np.empty(0))
     levels = _levels(rows, np.zeros(len(rows)))
     slow = levels.variance * _slow_power(_ratio(levels, (2, 2)))
-    # By theory; noise with long tails has more, and so have images with structure.
+    # The theoretical value; noise with long tails and images with structure have more.
     least = model.deviation(levels.mean) ** 2 * math.prod(lengths) / math.prod(binning)
     levels = levels._replace(variance=np.clip(slow, least, MOST_SLOW * least))
     left = _fit(levels, model.offset, floor / math.sqrt(math.prod(binning)))
@@ -563,7 +563,7 @@ def _whitened(
 
 
 class _Fit(NamedTuple):
-    """A line through the levels' variances."""
+    """Line through the variances of the levels."""
 
     model: NoiseModel
     gain_error: float
@@ -578,10 +578,10 @@ def _fit(levels: _Levels, offset: float, floor: float) -> _Fit:
 
 
 def _saturated_share(blocks: NDArray[Any]) -> NDArray[np.float64]:
-    """Share of each block's pixels at the largest value of all, if values were clipped there.
+    """Share of each block's pixels at the largest value of the image, if values are clipped there.
 
-    They were if more pixels have it than have the value below it, and that is near: padding
-    may be far above all else.
+    Values are clipped if more pixels have the largest value than the next lower one, and if both
+    values are close; padding may be far above all other values.
     """
     top = blocks["high"].max()
     full = blocks["high"] == top
@@ -598,22 +598,22 @@ def _saturated_share(blocks: NDArray[Any]) -> NDArray[np.float64]:
 
 
 class _Levels(NamedTuple):
-    """The flatter blocks of each level.
+    """Statistics of the flatter blocks of each level.
 
     Attributes
     ----------
     mean, variance : ndarray, shape (n,)
         Corrected for saturated pixels.
     powers : ndarray, shape (n, spacings)
-        Without that of rounding.
+        Powers without that of rounding.
     rounding : float
     blocks : ndarray, shape (n,)
-        How many.
+        Number of blocks.
     roughness : ndarray, shape (n,)
-        Mean of the blocks'.
+        Mean roughness of the blocks.
     evenness : ndarray, shape (n,)
-        Tenth percentile of the powers at a spacing of 2 pixels over their median: noise is
-        much the same in all blocks of a level, structure is not.
+        Tenth percentile of the powers at a spacing of 2 pixels, relative to their median.  Noise is
+        similar in all blocks of a level, structure is not.
     """
 
     mean: NDArray[np.float64]
@@ -625,17 +625,17 @@ class _Levels(NamedTuple):
     evenness: NDArray[np.float64]
 
     def part(self, chosen: NDArray[np.bool_]) -> _Levels:
-        """Some of the levels."""
+        """Select some of the levels."""
         arrays = {name: value[chosen] for name, value in self._asdict().items() if np.ndim(value)}
         return self._replace(**arrays)
 
 
 def _levels(blocks: NDArray[Any], saturated: NDArray[np.float64]) -> _Levels:
-    """Gather blocks by their means, and take the flatter ones of each level."""
+    """Group blocks by their means, and select the flatter ones of each level."""
     rows = []
     for members in _by_level(blocks):
         fine, rough = blocks["power"][members, 0], blocks["roughness"][members]
-        # All that is as flat as noise lets it look, at least the flatter half.
+        # Take all blocks that are as flat as noise alone would be, at least the flatter half.
         flat = members[rough <= max(float(np.median(rough)), FLAT * float(np.median(fine)))]
         flat = flat[_without_hot_pixels(blocks["power"][flat, 0])]
         share = float(saturated[flat].mean())
@@ -670,8 +670,8 @@ def _evenness(blocks: NDArray[Any]) -> float:
 def _by_level(blocks: NDArray[Any]) -> list[NDArray[np.intp]]:
     """Divide blocks into levels that are wider than the noise of a block's mean.
 
-    In narrower ones noise alone would decide which level a block is in, and the variance
-    would seem to grow less with the mean than it does.
+    In narrower levels noise would decide to which level a block belongs, and the variance would
+    appear to grow less with the mean than it does.
     """
     order = np.argsort(blocks["mean"], kind="stable")
     mean, fine = blocks["mean"][order], blocks["power"][order, 0]
@@ -684,7 +684,7 @@ def _by_level(blocks: NDArray[Any]) -> list[NDArray[np.intp]]:
         left = len(order) - stop
         if left < ENOUGH:
             stop = len(order)
-        elif left < least:  # few blocks are bright, and they tell the gain
+        elif left < least:  # few blocks are bright, and they determine the gain
             least = max(ENOUGH, left // 2)
         groups.append(order[start:stop])
         start = stop
@@ -692,13 +692,13 @@ def _by_level(blocks: NDArray[Any]) -> list[NDArray[np.intp]]:
 
 
 def _without_hot_pixels(fine: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which blocks are not spoiled by a hot pixel: a few at most, far above all others."""
+    """Mask of blocks without hot pixels, which are rare and far above all others."""
     usual = fine <= np.quantile(fine, 0.985)
     return np.asarray(usual | (fine <= 4 * fine[usual].mean()))
 
 
 def _column_means(powers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of each column over its finite values; NaN where there are none."""
+    """Mean of each column over its finite values; NaN for columns without any."""
     finite = np.isfinite(powers)
     count = finite.sum(0)
     total = np.where(finite, powers, 0).sum(0)
@@ -716,9 +716,9 @@ def _clipped_normal(share: float) -> tuple[float, float]:
     Returns
     -------
     variance : float
-        What is left of the variance.
+        Remaining variance.
     shift : float
-        By how many of its own standard deviations the mean has fallen.
+        Decrease of the mean in standard deviations.
     """
     if share <= 0:
         return 1.0, 0.0
@@ -731,29 +731,29 @@ def _clipped_normal(share: float) -> tuple[float, float]:
 
 
 def _ratio(levels: _Levels, spacing: tuple[int, int], finest: tuple[int, int] = (1, 1)) -> float:
-    """Power of residuals at a fine spacing over that at another one, at most levels.
+    """Ratio of residual powers at a fine and a coarser spacing, for most levels.
 
-    Structure is coarser than noise and only ever lowers it: the whiter levels have less
-    of it.
+    Structure is coarser than noise and can only lower the ratio, so whiter levels contain less of
+    it.
     """
     fine, wide = (levels.powers[:, SPACINGS.index(s)] for s in (finest, spacing))
-    good = wide > 0.3 * levels.rounding  # of the finer residuals nothing may be seen
+    good = wide > 0.3 * levels.rounding  # rounding may hide the finer residuals
     if not good.any():
         return 1.0
     return max(0.0, float(np.quantile(fine[good] / wide[good], 0.75)))
 
 
 _WIDTHS = np.linspace(0, 6, 241)
-"""Standard deviations, in pixels, of Gaussians that white noise may have been blurred by."""
+"""Standard deviations, in pixels, of the Gaussians that may have blurred white noise."""
 
 
 def _filter_power(spacing: int, widths: NDArray[Any]) -> NDArray[np.float64]:
-    """Power of second differences along one axis of white noise that was blurred.
+    """Power of second differences along one axis for blurred white noise.
 
     Parameters
     ----------
     spacing : int
-        Of the differences, in pixels.
+        Spacing of the differences, in pixels.
     widths : ndarray
         Standard deviations of the Gaussian, in pixels.
     """
@@ -764,14 +764,14 @@ def _filter_power(spacing: int, widths: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _correlation_lengths(levels: _Levels) -> tuple[float, float]:
-    """Pixels along y and x over which noise is correlated, as if blurred by a Gaussian.
+    """Correlation length of noise along y and x in pixels, assuming a Gaussian blur.
 
-    The spacing that tells most is taken: noise that is correlated over many pixels has the
+    The most informative spacing is used, because noise that is correlated over many pixels has the
     same power at 1 and 2 times a small spacing.
     """
     hidden = levels.powers[:, 0] < levels.rounding
     if hidden.mean() > 0.5 and _ratio(levels, (2, 2)) < CORRELATED**2:
-        # Rounding hides the finest residuals, and with them the difference of the axes.
+        # Rounding hides the finest residuals and thus the difference between the axes.
         ratio = math.sqrt(_ratio(levels, (4, 4), (2, 2)))
         length = SUM * _width(ratio, 2, 4)
         return max(1.0, length), max(1.0, length)
@@ -787,9 +787,9 @@ def _correlation_lengths(levels: _Levels) -> tuple[float, float]:
 
 
 def _width(ratio: float, fine: int, wide: int) -> float:
-    """Standard deviation of the Gaussian that gives a ratio of powers at two spacings."""
+    """Standard deviation of the Gaussian that explains a ratio of powers at two spacings."""
     expected = _filter_power(fine, _WIDTHS) / _filter_power(wide, _WIDTHS)
-    # The ratio falls from 1 as the width grows, until both are blind to the noise.
+    # The ratio falls from 1 as the width grows, until neither spacing sees the noise.
     falling = np.minimum.accumulate(expected)
     return float(np.interp(-ratio, -falling, _WIDTHS))
 
@@ -799,11 +799,11 @@ def _line(
 ) -> tuple[float, float, float, float]:
     """Fit intercept and slope, both at least 0, and their standard errors.
 
-    Structure only ever adds to a variance, so levels far above the line count less.
+    Structure can only add to a variance, so levels far above the line have less weight.
     """
-    if not y.any():  # a drawing, rows that are all alike: there is no noise to fit
+    if not y.any():  # a drawing, or equal rows, without any noise to fit
         return 0.0, 0.0, 0.0, 0.0
-    # A block's residuals say its variance to a part of 0.35.
+    # The residuals of a block determine its variance with a relative error of 0.35.
     error = np.hypot(0.35 * y / np.sqrt(count), TOLERANCE * (y + PART * float(y.mean()))) + 1e-300
     certain = 1 / error**2
     weight = certain
@@ -821,7 +821,7 @@ def _line(
 
 
 def _weighted_line(x: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]) -> tuple[float, float]:
-    """Intercept and slope of least weighted squares, both at least 0."""
+    """Intercept and slope by weighted least squares, both at least 0."""
     total = weight.sum()
     centre, middle = (weight * x).sum() / total, (weight * y).sum() / total
     spread = (weight * (x - centre) ** 2).sum()
@@ -834,7 +834,7 @@ def _weighted_line(x: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]) -> tu
 
 
 def block_means(image: NDArray[Any], side: int = 8) -> NDArray[np.float64]:
-    """Means of the complete blocks of ``side`` x ``side`` pixels of an image (h, w)."""
+    """Means of all complete blocks of ``side`` x ``side`` pixels in an image (h, w)."""
     height, width = (n // side for n in image.shape)
     cut = image[: height * side, : width * side].reshape(height, side, width, side)
     means: NDArray[np.float64] = cut.mean((1, 3), dtype=np.float64).ravel()

@@ -1,4 +1,4 @@
-"""Local statistics that the noise of an image is estimated from, block by block."""
+"""Local statistics of blocks, from which the noise of an image is estimated."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ CORRELATED = 0.7
 counts as correlated; 1 for white noise."""
 
 LEAST = 8
-"""Fewest residuals of a block that count."""
+"""Smallest number of residuals in a block that is used."""
 
 
 def power_at(blocks: NDArray[Any], y: int, x: int) -> NDArray[np.float64]:
-    """Residual powers of blocks at a pair of `SPACINGS`."""
+    """Residual powers of blocks at a pair of `SPACINGS`, along y and x."""
     powers: NDArray[np.float64] = blocks["power"][:, SPACINGS.index((y, x))]
     return powers
 
@@ -67,20 +67,20 @@ def power_at(blocks: NDArray[Any], y: int, x: int) -> NDArray[np.float64]:
 def block_statistics(window: NDArray[Any]) -> NDArray[Any]:
     """Measure the blocks of 8 x 8 pixels of a window.
 
-    Where the window's noise is correlated between pixels, blocks of the window averaged
-    over `BINNINGS` pixels are measured too, so that the noise that is left then is known.
+    If the noise is correlated between pixels, blocks of the window averaged over `BINNINGS` pixels
+    are measured too, to know the noise that remains then.
 
     Parameters
     ----------
     window : ndarray, shape (h, w)
-        One channel in its own units; missing pixels are left out.
+        One channel in its own units; missing pixels are ignored.
 
     Returns
     -------
     ndarray, shape (n,), dtype `BLOCKS`
     """
     gone, window = missing(window), np.ma.getdata(window)
-    # Products of whole numbers of 16 bits are exact enough in single precision; floats may
+    # Products of 16-bit integers are accurate enough in single precision; floats may
     # have any unit.
     small = window.dtype.kind in "iu" and window.dtype.itemsize <= 2
     pixels = window.astype(np.float32 if small else np.float64)
@@ -105,7 +105,7 @@ def block_statistics(window: NDArray[Any]) -> NDArray[Any]:
 
 
 def in_unit(blocks: NDArray[Any], factor: float) -> NDArray[Any]:
-    """Statistics of the same blocks with pixels that were multiplied by ``factor``."""
+    """Convert the statistics to those of pixels multiplied by ``factor``."""
     scaled = blocks.copy()
     for name in ("mean", "low", "high", "below"):
         scaled[name] *= factor
@@ -124,7 +124,7 @@ def finest_deviation(blocks: NDArray[Any]) -> float:
 
 
 def correlated_axes(blocks: NDArray[Any]) -> tuple[bool, bool]:
-    """Whether noise is correlated along y and along x, in most of an image's flat blocks."""
+    """Whether noise is correlated along y and along x, in most flat blocks of an image."""
     wide = blocks[np.isfinite(blocks["power"]).all(1) & (power_at(blocks, 1, 1) > 0)]
     if not len(wide):
         return False, False
@@ -134,12 +134,12 @@ def correlated_axes(blocks: NDArray[Any]) -> tuple[bool, bool]:
         powers[SPACINGS.index(spacing)] for spacing in ((1, 1), (2, 1), (1, 2), (2, 2))
     )
     if fine < flat["rounding"].mean() and fine < CORRELATED**2 * both:
-        return True, True  # rounding hides along which axis
+        return True, True  # rounding hides the axis
     return bool(fine < CORRELATED * down), bool(fine < CORRELATED * across)
 
 
 def bin_pixels(pixels: NDArray[Any], binning: tuple[int, ...]) -> NDArray[Any]:
-    """Means over ``binning`` pixels along y and x around each pixel, where they are complete."""
+    """Means over ``binning`` pixels along y and x, for pixels with a complete neighbourhood."""
     for axis, size in enumerate(binning):
         if size > 1:
             length = pixels.shape[axis] - size + 1
@@ -149,7 +149,7 @@ def bin_pixels(pixels: NDArray[Any], binning: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _rounding(pixels: NDArray[Any]) -> float:
-    """Variance that rounding to whole numbers has added."""
+    """Variance added by rounding to whole numbers."""
     finite = pixels[np.isfinite(pixels)]
     return 1 / 12 if bool((finite == np.rint(finite)).all()) else 0.0
 
@@ -157,7 +157,7 @@ def _rounding(pixels: NDArray[Any]) -> float:
 def _detail(
     pixels: NDArray[Any], means: NDArray[Any], binning: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Mean square per block of the difference between pixels and the means around them."""
+    """Mean squared difference between pixels and their local means, per block."""
     top, left = ((n - 1) // 2 for n in binning)
     inner = pixels[top : top + means.shape[0], left : left + means.shape[1]]
     count, total = _block_sums((inner - means) ** 2, (top, left), pixels.shape)
@@ -179,7 +179,7 @@ def _measure(pixels: NDArray[Any], binning: tuple[int, ...]) -> NDArray[Any]:
     _extremes(pixels, table)
     shape = rows, columns
     table["beside_constant"] |= _around((table["low"] == table["high"]).reshape(shape))
-    # One pixel of a block: noise leaves no gap like this, nor do the few values of sparse counts.
+    # A single far pixel in a block; noise and the few values of sparse counts leave no such gap.
     with np.errstate(invalid="ignore"):  # blocks without a pixel
         gap, usual = table["high"] - table["below"], table["below"] - table["low"]
     hot = (table["at_high"] * table["pixels"] < 1.5) & (gap > 2 * usual) & (usual > 0)
@@ -188,17 +188,17 @@ def _measure(pixels: NDArray[Any], binning: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _around(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether it is so in a block or in one of the eight around it."""
+    """Extend a mask of blocks to their eight neighbours."""
     (rows, columns), padded = blocks.shape, np.pad(blocks, 1)
     near = [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
     return np.asarray(np.any(near, 0)).ravel()
 
 
 def _power(pixels: NDArray[Any], y: int, x: int) -> NDArray[np.float64]:
-    """Mean square per block of second differences ``y`` and ``x`` pixels apart along the axes.
+    """Mean squared second differences per block, at ``y`` and ``x`` pixels along the axes.
 
-    Unit gain for white noise (Immerkaer 1996, CVIU 64, 300); blind to planes and to edges
-    along the axes. An axis that is too short takes no part.
+    They are normalised for white noise (Immerkaer 1996, CVIU 64, 300), and insensitive to planes and to
+    edges along the axes.  An axis that is too short is skipped.
     """
     height, width = pixels.shape
     y, x = (s if n > 2 * s else 0 for s, n in ((y, height), (x, width)))
@@ -215,7 +215,7 @@ def _power(pixels: NDArray[Any], y: int, x: int) -> NDArray[np.float64]:
 
 
 def _roughness(pixels: NDArray[Any]) -> NDArray[np.float64]:
-    """Mean squared gradient per block, of means over up to 5 x 5 pixels that lie 4 apart."""
+    """Mean squared gradient per block, of means over up to 5 x 5 pixels at a distance of 4."""
     height, width = pixels.shape
     box = tuple(min(5, (n + 1) // 2) for n in pixels.shape)
     smooth = bin_pixels(pixels, box)
@@ -253,7 +253,7 @@ def _block_sums(
             starts = np.clip(edges - origin[axis], 0, max(part.shape[axis] - 1, 0))
             kind = np.float64 if axis or part is values else np.float32
             part = np.add.reduceat(part, starts, axis, dtype=kind)
-            # What begins beyond the last value has none; reduceat gives it that value.
+            # Blocks that start after the last value are empty, but reduceat returns that value for them.
             beyond = edges - origin[axis] >= values.shape[axis]
             part[(slice(None),) * axis + (beyond,)] = 0
         sums.append(part.astype(np.float64).ravel())
@@ -261,7 +261,7 @@ def _block_sums(
 
 
 def _extremes(pixels: NDArray[Any], table: NDArray[Any]) -> None:
-    """Fill in the least, largest and second largest value of each block, and constant strips."""
+    """Set the smallest, largest and second largest value of each block, and constant strips."""
     height, width = pixels.shape
     rows, columns = -(-height // SIDE), -(-width // SIDE)
     padded = np.pad(

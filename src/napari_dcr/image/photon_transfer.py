@@ -1,4 +1,4 @@
-"""Calibration of a camera's noise from dark and flat frames: the photon transfer curve."""
+"""Calibrate a camera's noise from dark and flat frames with the photon transfer curve."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def calibrate_noise(dark_frames: Frames, flat_frames: Frames) -> NoiseModel:
                 f" dark_frames, {dark.shape[1:]}"
             )
         light = flat - offset_map
-        # Lamps flicker: what all pixels of a frame share is not noise.
+        # Variations that all pixels of a frame share are flicker of the lamp and not noise.
         level = light.mean((1, 2), keepdims=True)
         if float(level.min()) <= 0:
             raise ValueError("flat_frames: got frames no brighter than dark_frames; give lit ones")
@@ -80,7 +80,7 @@ def calibrate_noise(dark_frames: Frames, flat_frames: Frames) -> NoiseModel:
 
 
 def _stack(frames: Frames, name: str) -> NDArray[np.float64]:
-    """Frames of one size as (n, h, w)."""
+    """Validate frames of shape (n, h, w)."""
     stack = np.asarray(frames)
     if stack.ndim != 3 or len(stack) < 2 or not stack.size:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How far a restored image can be trusted: what was kept, and what was taken away."""
+"""Report on a restored image: which intensities were kept, and what was removed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ BLOCK = 16
 """Side in pixels of the blocks whose means are compared."""
 
 POINTS = 400
-"""Most blocks that are kept to be drawn."""
+"""Largest number of block means to keep for the plot."""
 
 WHITE = 0.12
-"""Correlation of a residual with its neighbours that is still taken for that of noise."""
+"""Largest correlation of residuals between neighbouring pixels that still counts as noise."""
 
 FOLLOWS = 0.17
 """Correlation of the residual with the result's structure from which on a warning is given: good
@@ -31,14 +31,14 @@ FULL = 0.005
 saturates 0.1 or 0.2 %."""
 
 KEPT = 0.02
-"""Largest change of slope and sum of intensities that are called kept."""
+"""Largest change of slope and sum for which intensities count as kept."""
 
 REMOVED = 0.7
-"""Largest share of the noise that is left where noise is called removed."""
+"""Largest remaining share of the noise for which it counts as removed."""
 
 
 MANY_ZEROS = 0.05
-"""Share of pixels at 0 from which on the report says what that means."""
+"""Share of pixels at 0 from which the report explains their effect."""
 
 CLIPPED = (
     "where a black level was subtracted and clipped, the result is the mean of what was recorded,"
@@ -48,40 +48,40 @@ CLIPPED = (
 
 @dataclass(frozen=True)
 class Report:
-    """What a restoration did to one channel's intensities.
+    """Report on the intensities of one restored channel.
 
     Attributes
     ----------
     slope, intercept, r_squared : float
-        Of the line through means of 16 x 16 pixels, result against input: 1, 0 (in the
-        image's units) and 1 where intensities were kept.
+        Line through the means of 16 x 16 pixels, result against input: 1, 0 (in the image's units)
+        and 1 if intensities were kept.
     total_ratio : float
-        Sum of the result over that of the input, both above black.
+        Ratio of the sums of result and input, both above black.
     noise_before, noise_after : float
-        Deviation of the finest detail at the median level, in the image's units.
+        Standard deviation of the finest detail at the median level, in the image's units.
     saturated : float
         Share of pixels at the largest value of an integer dtype, or at the value at which the
         image itself was clipped.
     residual_deviation : float
-        Of input minus result, in deviations of the noise: about 1, less where the
-        result followed the noise.
+        Standard deviation of input minus result relative to that of the noise: about 1, and less if
+        the result follows the noise.
     residual_correlation : float
-        Of a residual with its neighbours: 0 for noise that is white; more means that
-        structure was taken away.
+        Correlation of residuals between neighbouring pixels: 0 for white noise, more if structure
+        was removed.
     signal_correlation : float
-        Of the residuals with the result's own structure: below 0 it was exaggerated,
-        above 0 flattened.
+        Correlation of the residuals with the structure of the result: below 0 if structure was
+        exaggerated, above 0 if it was flattened.
     warnings : tuple of str
-        What speaks against trusting the result.
+        Reasons to doubt the result.
     means : tuple of (float, float)
-        Some of the blocks' means, input and result, to be drawn.
+        Means of some blocks in input and result, for a plot.
     corrected : str
-        Defects of the sensor that were corrected; all else is measured without them.
+        Corrected sensor defects; all other values are measured after their correction.
     correlation : str
-        Over how many pixels the noise is correlated, and how the image was processed
-        therefore; empty for white noise.
+        Correlation length of the noise, and how the image was processed because of it; empty for
+        white noise.
     left_out : str
-        What the estimate of the noise left out; empty where it left out nothing.
+        Parts of the image that the noise estimate ignored; empty if it used everything.
     zeros : float
         Share of integer pixels that are 0.
 
@@ -115,7 +115,7 @@ class Report:
 
     @classmethod
     def of_nothing(cls, warnings: Sequence[str]) -> Report:
-        """Report on a channel that was left as it is."""
+        """Report on a channel that is returned unchanged."""
         unknown = float("nan")
         return cls(
             1.0, 0.0, 1.0, 1.0, unknown, unknown, unknown, unknown, unknown, unknown,
@@ -123,7 +123,7 @@ class Report:
         )  # fmt: skip
 
     def in_unit(self, unit: float) -> Report:
-        """The same report on pixels that were divided by ``unit``."""
+        """Convert the report to pixels divided by ``unit``."""
         return replace(
             self,
             intercept=self.intercept / unit,
@@ -133,7 +133,7 @@ class Report:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a record."""
+        """Report as plain values, for a record."""
         return asdict(self) | {
             "warnings": list(self.warnings),
             "means": [list(pair) for pair in self.means],
@@ -187,19 +187,19 @@ def assess(
     windows : sequence of (ndarray, ndarray)
         Input and result, shape (h, w) each, in the input's units.
     noise : NoiseModel
-        Of the input.
+        Noise of the input.
     black : float
         Level above which intensities are summed.
     warnings : sequence of str
-        What is known to speak against the result.
+        Known reasons to doubt the result.
     dtype : dtype, optional
-        That the input was recorded in, if it is another one now.
+        Dtype in which the input was recorded, if it has been converted.
     expected_correlation : float
         Correlation of the noise itself between neighbouring pixels.
     bits : int
-        That integers were recorded with; 0 for all of their dtype's.
+        Number of bits that integers were recorded with; 0 for all bits of their dtype.
     clipped : float
-        Share of pixels that the estimate of the noise found saturated, at whatever value.
+        Share of pixels that the noise estimate found saturated, at any value.
     """
     dtype = dtype or windows[0][0].dtype
     integer = dtype.kind in "iu"
@@ -229,11 +229,11 @@ def assess(
         across, down = centred[:, :-1] * centred[:, 1:], centred[:-1] * centred[1:]
         pairs = [float(products.mean()) if products.size else 0.0 for products in (across, down)]
         neighbours.append((sum(pairs) / 2, power))
-        # Structure of a few pixels: what is left of the result without its own mean around.
+        # Structure of a few pixels: the result minus its local mean.
         detail = (out - _around(out)) / np.maximum(noise.deviation(out), 1e-12)
         with_signal.append((float((centred * detail).mean()), power, float((detail**2).mean())))
     x, y = np.concatenate(means, 1) if means[0].size else np.zeros((2, 1))
-    if (some := np.concatenate(varied)).any():  # padding tells nothing about intensities
+    if (some := np.concatenate(varied)).any():  # padding says nothing about intensities
         x, y = x[some], y[some]
     slope, intercept, r_squared = _regression(x, y)
     correlation = _share(sum(n for n, _ in neighbours), sum(p for _, p in neighbours))
@@ -252,7 +252,7 @@ def assess(
         notes.append("saturated pixels: their intensities are not known")
     ratio = _share(sums[1], sums[0])
     if windows[0][1].dtype.kind in "iu" and abs(ratio - 1) > 0.005:
-        # What is smooth between two whole numbers is rounded the same way everywhere.
+        # Smooth areas between two whole numbers are rounded in the same direction everywhere.
         notes.append("sums were changed by rounding: take output='float32'")
     step = max(1, -(-len(x) // POINTS))
     return Report(
@@ -265,7 +265,7 @@ def assess(
 
 
 def _varied_blocks(image: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which blocks are not of one value, in the order of `block_means`."""
+    """Mask of blocks that do not consist of a single value, in the order of `block_means`."""
     height, width = (n // BLOCK for n in image.shape)
     cut = image[: height * BLOCK, : width * BLOCK].reshape(height, BLOCK, width, BLOCK)
     if not cut.size:
