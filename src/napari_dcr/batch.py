@@ -29,6 +29,7 @@ from napari_dcr.io.jobs import (
     place_beside,
 )
 from napari_dcr.io.recordings import pieces
+from napari_dcr.io.sequence import is_sequence
 from napari_dcr.network import weights
 
 
@@ -94,6 +95,8 @@ class Batch:
         Names of the arguments in messages.
     keep_unfinished : bool
         Whether to keep an incomplete zarr, so that it can be resumed.
+    quality : int, optional
+        Quality of results in .mp4 or .mov, from 0 to 100.
 
     Attributes
     ----------
@@ -131,6 +134,7 @@ class Batch:
         wording: Wording = SHELL,
         keep_unfinished: bool = True,
         denoise_only: bool = False,
+        quality: int | None = None,
     ) -> None:
         given = {"residual": residual, "uncertainty": uncertainty}
         beside = {name: path for name, path in given.items() if path is not None}
@@ -146,6 +150,7 @@ class Batch:
         self.outcomes: list[str] = []
         self.failed = 0
         self._resume, self._scene, self._as_one = resume, scene, as_one or "t"
+        self._quality = quality
         self._report = None if report is None else _output_file(report, "--report", (".json",))
         self._wording, self._keep_unfinished = wording, keep_unfinished
         self._base = formats.local_path(output, wording.output)
@@ -233,7 +238,7 @@ class Batch:
                 )
             out = list(job.targets) or job.target
             opened, options = self._open(job, out)
-            steps = enhance_steps(opened, options, out, self._resume)
+            steps = enhance_steps(opened, options, out, self._resume, quality=self._quality)
             folders.enter_context(self._removed_if_unfinished(job))
             return (yield from _told(job, steps))
 
@@ -251,7 +256,10 @@ class Batch:
     def _is_streamed(self, job: Job) -> bool:
         """Whether an image is read and written tile by tile."""
         sources = job.sources or (job.source,)
-        if any(formats.is_in_zarr(path) for path in (*sources, *job.results)):
+        paths = (*sources, *job.results)
+        if any(formats.is_in_zarr(path) or formats.is_streamed(path) for path in paths):
+            return True
+        if any(map(is_sequence, job.results)):
             return True
         return any(formats.is_large(path, len(sources)) for path in sources)
 

@@ -26,7 +26,7 @@ from napari_dcr.image.noise import NoiseModel
 from napari_dcr.image.quality import Report
 from napari_dcr.io.arrays import ArraySink, masked_like
 from napari_dcr.io.formats import create_sink, open_image
-from napari_dcr.io.tiff import TiffSink
+from napari_dcr.io.ome_zarr import ZarrSink
 from napari_dcr.options import Options
 
 __all__ = ["Enhancement", "Options", "Progress", "Report", "enhance", "enhance_steps"]
@@ -63,6 +63,7 @@ def enhance(
     out: Any = None,
     resume: bool = False,
     scene: int | str | None = None,
+    quality: int | None = None,
     progress: Callable[[Progress], None] | bool | None = None,
 ) -> Any:
     """Brighten and denoise a low-light image.
@@ -104,6 +105,8 @@ def enhance(
         the beginning.  All other arguments must match those of the interrupted run.
     scene : int or str, optional
         Image to read from a file that holds several, by its number from 0 or by its name.
+    quality : int, optional
+        Quality of a result in .mp4 or .mov, from 0 to 100 (default: 70).
     progress : callable or bool, optional
         Function that is called with a `Progress` after each step; if it raises an exception, the
         run stops.  True shows a progress bar in a terminal or notebook.
@@ -155,7 +158,9 @@ def enhance(
     with contextlib.ExitStack() as stack:
         if isinstance(progress, (bool, np.bool_)):
             progress = stack.enter_context(ProgressBar()) if progress else None
-        done = run_to_completion(enhance_steps(image, options, out, resume, scene), progress)
+        done = run_to_completion(
+            enhance_steps(image, options, out, resume, scene, quality), progress
+        )
     result = [done.image]
     if return_report:
         result.append(done.reports[0] if len(done.reports) == 1 else done.reports)
@@ -203,6 +208,7 @@ def enhance_steps(
     out: Any = None,
     resume: bool = False,
     scene: int | str | None = None,
+    quality: int | None = None,
 ) -> Generator[Progress, None, Enhancement]:
     """Run `enhance` step by step, as a generator that returns an `Enhancement`.
 
@@ -220,11 +226,13 @@ def enhance_steps(
         See `enhance`.
     scene : int or str, optional
         See `enhance`.
+    quality : int, optional
+        See `enhance`.
     """
     opened = open_image(image, out, scene, axes=options.axes)
     if isinstance(image, (list, tuple)) and options.axes is not None:
         options = dataclasses.replace(options, axes=None)  # those of each file
-    return (yield from _steps(opened, options, out, resume, None))
+    return (yield from _steps(opened, options, out, resume, None, quality))
 
 
 def enhance_pyramid_steps(
@@ -256,7 +264,12 @@ def enhance_pyramid_steps(
 
 
 def _steps(
-    opened: Opened, options: Options, out: Any, resume: bool, finest: ImageConditioning | None
+    opened: Opened,
+    options: Options,
+    out: Any,
+    resume: bool,
+    finest: ImageConditioning | None,
+    quality: int | None = None,
 ) -> Generator[Progress, None, Enhancement]:
     started = time.perf_counter()
     opened = opened.with_nodata(options.nodata)
@@ -272,7 +285,7 @@ def _steps(
         opened.warnings.add(opened.doubt)
     out_dtype = dtype if options.output == "same" else np.dtype(options.output)
     lazy = out is None and is_dask(opened.array)
-    sink = None if lazy else create_sink(out, opened, layout, out_dtype, resume)
+    sink = None if lazy else create_sink(out, opened, layout, out_dtype, resume, quality)
     if lazy and resume:
         raise ValueError("resume: got True for a lazy result; allowed with a .zarr as out")
 
@@ -333,8 +346,10 @@ def _check_extras(options: Options, setup: Setup, sink: Sink | None) -> None:
                 f"{name}: got True for a result that is not in memory; pass an ndarray as image,"
                 " or a part of the image"
             )
-        if name == "return_report" and isinstance(sink, TiffSink):
-            raise ValueError("return_report: got True with a .tif as out; allowed is a .zarr")
+        if name == "return_report" and not isinstance(sink, (ArraySink, ZarrSink)):
+            raise ValueError(
+                "return_report: got True with a file as out, which is not read back; allowed is a .zarr"
+            )
     if options.return_uncertainty and options.denoise < 1:
         raise ValueError(
             f"return_uncertainty: got True with denoise {options.denoise:g}; allowed with denoise"

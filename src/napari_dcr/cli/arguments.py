@@ -130,6 +130,10 @@ def parser(
         " for one result per file",
     )  # fmt: skip
     add(
+        "--quality", type=int, metavar="PERCENT",
+        help="quality of results in .mp4 and .mov, from 0 to 100 (default: 70); .mkv is without loss",
+    )  # fmt: skip
+    add(
         "--input-range", type=_input_range, default=Options.input_range, metavar="RANGE",
         help="black and white point: auto, dtype, or BLACK,WHITE (default: auto)",
     )  # fmt: skip

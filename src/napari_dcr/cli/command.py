@@ -103,7 +103,7 @@ def _enhance(arguments: argparse.Namespace) -> int:
         arguments.input, arguments.output_path, options,
         residual=arguments.residual, uncertainty=arguments.uncertainty, report=arguments.report,
         overwrite=arguments.overwrite, resume=arguments.resume, scene=arguments.scene,
-        as_one=arguments.as_one, denoise_only=arguments.denoise_only,
+        as_one=arguments.as_one, denoise_only=arguments.denoise_only, quality=arguments.quality,
     )  # fmt: skip
     with Console(batch, arguments.quiet, arguments.json) as console:
         for event in batch.steps():

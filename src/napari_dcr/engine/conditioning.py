@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -124,6 +125,10 @@ class ImageConditioning:
                 )  # fmt: skip
             grey = layout.band(group.channel).colours == 1
             scale = find_scale(input_range, self._dtype, survey.histogram, grey)
+            numbers = self._surveyed(group, layout)
+            count = len(group.frames(layout))
+            if survey.defects is not None and len(numbers) < count:
+                survey = replace(survey, defects=survey.defects.without_moving_lines())
             defects = defects_of(setup.defects, survey, group, layout)
             most = np.inf
             if survey.exact and survey.histogram.largest > 2 * scale.white - scale.black:
@@ -141,7 +146,7 @@ class ImageConditioning:
             if defects is not None:
                 mean = without_defects(survey.thumbnail, defects, most)
                 survey = replace(survey, thumbnail=mean)
-            self._known[key] = shared = condition_group(
+            shared = condition_group(
                 survey,
                 input_range,
                 self._dtype,
@@ -156,7 +161,10 @@ class ImageConditioning:
             )
             if wanted and shared.light and len(shared.left_alone) < len(survey.extremes):
                 shared = yield from self._with_noise_stage(shared, group, layout, setup)
-                self._known[key] = shared
+            if len(numbers) < count:
+                digest = self._digest_of_all(survey.digest)
+                shared = shared.of_all(len(numbers), count, digest)
+            self._known[key] = shared
             doubts = list(describe_doubts(survey, shared, self._dtype, group, layout))
             if setup.noise is not None and survey.noise is not None and len(survey.noise):
                 estimate = fit_noise(survey.noise, self._dtype.kind in "iu")
@@ -235,6 +243,18 @@ class ImageConditioning:
     def _dtype(self) -> np.dtype[Any]:
         return check_dtype(np.dtype(self._opened.array.dtype))
 
+    def _surveyed(self, group: Group, layout: Layout) -> Sequence[int]:
+        """Places of the planes of a group that are surveyed: all, or those of the sample."""
+        sample = self._opened.sample
+        if sample is None or group.frame is not None or len(layout.frame_shape) != 1:
+            return range(len(group.frames(layout)))
+        return sample.numbers
+
+    def _digest_of_all(self, digest: str) -> str:
+        """Digest of a recording of which a sample was surveyed."""
+        assert self._opened.sample is not None
+        return hashlib.sha256(f"{digest} {self._opened.sample.digest}".encode()).hexdigest()
+
     def _survey(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange,
         ceiling: float = np.inf, padding: tuple[float, ...] = (), blank: tuple[int, ...] = (),
@@ -244,7 +264,8 @@ class ImageConditioning:
             # If changes of the image cannot be detected, it is surveyed once for this object.
             self._fingerprint = self._opened.fingerprint() or object()
         colours = layout.band(group.channel).colours
-        frames = [f for n, f in enumerate(group.frames(layout)) if n not in blank]
+        every, numbers = group.frames(layout), self._surveyed(group, layout)
+        frames = [every[n] for place, n in enumerate(numbers) if place not in blank]
         request = survey_request(
             layout, colours, self._dtype, input_range, setup.model.is_quantitative,
             setup.defects != "off" and ceiling == np.inf, len(frames),

@@ -93,6 +93,17 @@ class GroupConditioning(NamedTuple):
             )  # fmt: skip
         return rendering
 
+    def of_all(self, sampled: int, count: int, digest: str) -> GroupConditioning:
+        """What ``sampled`` frames say of all ``count`` frames, whose digest this is.
+
+        A frame that is of one colour does not come back as it is: its neighbours, which were
+        not looked at, would not either, and it would flicker.
+        """
+        whole = {}
+        if len(self.left_alone) == sampled:
+            whole = dict.fromkeys(range(count), next(iter(self.left_alone.values())))
+        return self._replace(left_alone=whole, digest=digest)
+
     def noise_in_own_units(self) -> NoiseEstimate | None:
         """Noise estimate in the image's own units, or None."""
         return self.noise and self.noise.in_unit(1 / self.unit)

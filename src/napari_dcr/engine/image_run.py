@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Generator, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -39,6 +39,28 @@ FORKED = (
 )
 
 DAMAGED = "resume: finished parts of out are missing or damaged; they are computed again"
+
+
+class _Work(NamedTuple):
+    """The planes of a group, and how they are cut.
+
+    Attributes
+    ----------
+    shared : GroupConditioning
+    channel : int
+    frames : list of tuple of int
+        Their places on the stepped axes.
+    cores : list of Tile
+        Of each plane.
+    first : int
+        Number of the first plane among those of all groups.
+    """
+
+    shared: GroupConditioning
+    channel: int
+    frames: list[tuple[int, ...]]
+    cores: list[Tile]
+    first: int
 
 
 class Run:
@@ -123,9 +145,11 @@ class Run:
         finished = sink.record
         # If finished parts are not recorded, each route may use its own best size of parts.
         fixed = None if finished is None and sink.part is None and sink.unit == (1, 1) else size
-        planes = itertools.count()
-        for bundle in _bundles(layout, self._options.link_frames, runner.batch_pixels):
-            parts: dict[Route, list[Iterator[Part]]] = {}
+        planes = 0
+        for bundle in _bundles(
+            layout, self._options.link_frames, runner.batch_pixels, sink.in_order
+        ):
+            work = []
             for group in bundle:
                 shared = yield from self._condition(group)
                 if finished is not None:
@@ -134,12 +158,11 @@ class Run:
                 if shared.route != PLAIN:
                     grid = self._grid_for(shared.route)
                     own = grid.cut(runner.part_size(grid, sink.unit, fixed))
-                parts.setdefault(shared.route, []).extend(
-                    self._parts(shared, frame, group.channel, target, own, next(planes), finished)
-                    for frame in group.frames(layout)
-                )
+                frames = group.frames(layout)
+                work.append(_Work(shared, group.channel, frames, own, planes))
+                planes += len(frames)
             where = "enhancing"
-            for event in self._run_parts(parts, sink.unit, fixed):
+            for event in self._run_work(work, target, finished, sink, fixed):
                 message = where
                 if isinstance(event, TileDone):
                     self._done += event.pixels
@@ -159,15 +182,28 @@ class Run:
     def _grid_for(self, route: Route) -> Grid:
         return self._setup.runner.grid(self._layout.height, self._layout.width, route)
 
-    def _run_parts(
-        self, parts: dict[Route, list[Iterator[Part]]], unit: Size, size: Size | None
-    ) -> Iterator[TileDone | MemoryBackOff | None]:
-        """Run the parts, one route after the other."""
-        runner = self._setup.runner
-        for route, some in parts.items():
-            grid = self._grid_for(route)
-            runner.part_size(grid, unit, size)  # also sets the runner's largest tile
-            yield from runner.run(grid, itertools.chain.from_iterable(some))
+    def _run_work(
+        self, work: list[_Work], target: Any, finished: RunRecord | None, sink: Sink,
+        size: Size | None,
+    ) -> Iterator[TileDone | MemoryBackOff | None]:  # fmt: skip
+        """Run planes of one route after the other; frame by frame where the sink asks for it."""
+        routes = list(dict.fromkeys(some.shared.route for some in work))
+        steps: list[tuple[list[_Work], range]]
+        frames = range(len(work[0].frames))
+        if not sink.in_order:
+            steps = [([w for w in work if w.shared.route == each], frames) for each in routes]
+        elif len(routes) == 1:
+            steps = [(work, frames)]
+        else:
+            steps = [([each], range(n, n + 1)) for n in frames for each in work]
+        for some, places in steps:
+            grid = self._grid_for(some[0].shared.route)
+            self._setup.runner.part_size(grid, sink.unit, size)  # sets the largest tile, too
+            order = ((w, n) for n in places for w in some)
+            if not sink.in_order:
+                order = ((w, n) for w in some for n in places)
+            parts = (self._parts(w, n, target, finished) for w, n in order)
+            yield from self._setup.runner.run(grid, itertools.chain.from_iterable(parts))
 
     def _raise_hot_pixel_uncertainty(self) -> None:
         """Raise the uncertainty of hot pixels."""
@@ -182,20 +218,14 @@ class Run:
                 )
 
     def _parts(
-        self,
-        shared: GroupConditioning,
-        frame: tuple[int, ...],
-        channel: int,
-        target: Any,
-        cores: list[Tile],
-        number: int,
-        finished: RunRecord | None,
+        self, work: _Work, place: int, target: Any, finished: RunRecord | None
     ) -> Iterator[Part]:
         """Parts of a plane, without those that an interrupted run has finished."""
+        shared, frame, channel = work.shared, work.frames[place], work.channel
         plane = self.conditioning.plane(
             frame, channel, self._layout, self._setup, shared, target, self._uncertainty
         )
-        for index, core in enumerate(cores, number * len(cores)):
+        for index, core in enumerate(work.cores, (work.first + place) * len(work.cores)):
             if finished is None:
                 yield Part(plane, shared.conditioning, core)
                 continue
@@ -246,11 +276,26 @@ class Run:
         return shared
 
 
-def _bundles(layout: Layout, link_frames: bool, batch_pixels: int) -> Iterator[list[Group]]:
-    """Collect groups of planes until their pixels fill a batch."""
+def _bundles(
+    layout: Layout, link_frames: bool, batch_pixels: int, in_order: bool
+) -> Iterator[list[Group]]:
+    """Groups that are enhanced together: several if they are small, so that they fill a batch.
+
+    All channels of a frame are in one bundle if they are needed ``in_order`` of the frames.
+    """
+    found = groups(layout, link_frames)
+    if in_order and layout.channels > 1:
+        every = list(found)
+        if link_frames:
+            yield every
+            return
+        count = len(every) // layout.channels
+        for number in range(count):
+            yield every[number::count]
+        return
     bundle: list[Group] = []
     pixels = 0
-    for group in groups(layout, link_frames):
+    for group in found:
         bundle.append(group)
         frames = layout.frame_shape if group.frame is None else ()
         pixels += math.prod(frames) * layout.height * layout.width

@@ -139,7 +139,8 @@ class Display:
         enhanced: NDArray[np.float32],
         base: NDArray[np.float32] | None,
     ) -> NDArray[Any]:
-        grey = len(own) < len(enhanced) or self.is_grey
+        # Of a recording of which a sample was surveyed, another frame may have colours.
+        grey = len(own) < len(enhanced) or (self.is_grey and _is_grey(own))
         picture = np.clip(enhanced, 0, 1)
         if self.needs_base and base is not None:
             picture = self._mixed(picture, np.clip(base, 0, 1), grey)
@@ -314,6 +315,11 @@ class LeftAlone:
     def convert_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
         """Convert alpha to the dtype of the result."""
         return self.rendering.convert_alpha(alpha)
+
+
+def _is_grey(own: NDArray[Any]) -> bool:
+    """Whether the samples of (S, h, w) are equal."""
+    return all(np.array_equal(own[0], other) for other in own[1:])
 
 
 def _light(colours: NDArray[np.float32]) -> NDArray[np.float32]:

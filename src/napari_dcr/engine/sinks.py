@@ -18,10 +18,13 @@ class Sink(Protocol):
         Rows and columns that must be written at once.
     part : tuple of int or None
         Rows and columns that the interrupted run wrote at once, if this run resumes it.
+    in_order : bool
+        Whether the sink takes one frame after the other, with all channels of each.
     """
 
     unit: Size
     part: Size | None
+    in_order: bool
 
     def open(self, part: Size, identity: dict[str, Any], parts: int) -> Any:
         """Open the array to write to; ``part`` rows and columns will be written at once."""

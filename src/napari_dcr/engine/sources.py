@@ -176,6 +176,22 @@ class MarkedSource:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Frames of a recording that stand for all of them in the survey of linked frames.
+
+    Attributes
+    ----------
+    numbers : tuple of int
+        Places on the first axis, in rising order.
+    digest : str
+        Changes when any frame of the recording does.
+    """
+
+    numbers: tuple[int, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
 class Opened:
     """An opened image whose pixels have not been read yet.
 
@@ -209,6 +225,8 @@ class Opened:
         For camera raw, whose picture is made from the recording of the sensor.  It takes the
         defects to correct ("auto", "off" or `Defects`) and returns the image with its pixels, and
         the defects of each plane of the sensor.
+    sample : Sample, optional
+        Frames to survey, if reading all of them would take too long.
     """
 
     array: Any
@@ -223,6 +241,7 @@ class Opened:
     measured: bool = False
     bits: int = 0
     develop: Callable[[Defects | str], tuple[Opened, list[Defects]]] | None = None
+    sample: Sample | None = None
 
     def source(self, layout: Layout) -> Source:
         """Source to read tiles from; its windows are masked where pixels are missing."""

@@ -274,6 +274,15 @@ class Defects:
                 lines[name] = np.stack(own)
         return replace(self, **lines)
 
+    def without_moving_lines(self) -> Defects:
+        """The same with offsets that are equal in every frame: the mean of those that are not."""
+        lines = {
+            name: value.mean(0, keepdims=True)
+            for name in ("columns", "rows")
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(self, **lines)
+
     def for_channel(self, channel: int, count: int = 1) -> Defects:
         """Defects of ``count`` channels starting at ``channel``, renumbered from 0.
 

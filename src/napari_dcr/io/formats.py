@@ -14,7 +14,7 @@ import numpy as np
 from napari_dcr.engine.devices import free_memory
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened, is_zarr
-from napari_dcr.image.axes import Layout
+from napari_dcr.image.axes import Layout, is_integer
 from napari_dcr.io import (
     czi,
     dcimg,
@@ -33,6 +33,8 @@ from napari_dcr.io import (
     ser,
     sif,
     tiff,
+    video,
+    video_sink,
 )
 from napari_dcr.io.arrays import ArraySink, check_out, open_array
 from napari_dcr.io.files import (
@@ -43,8 +45,10 @@ from napari_dcr.io.files import (
     stamp_of,
     warnings_of,
 )
+from napari_dcr.io.frame_sinks import check_frames
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.recordings import Joined, PiecesSink, join, pieces
+from napari_dcr.io.sequence import SequenceSink, is_sequence
 from napari_dcr.io.views import Guarded, Upright
 
 
@@ -77,6 +81,8 @@ class Format:
         Suffix of results in a folder, for formats that are only read.
     begins : tuple of (int, bytes)
         Offset and bytes that identify files of this format, if other formats share its suffix.
+    streamed : bool
+        Whether files are never loaded as a whole, however small they are.
     """
 
     suffixes: tuple[str, ...]
@@ -86,10 +92,11 @@ class Format:
     check: Callable[[Path, str, str], None] | None = None
     open: Callable[..., Opened] | None = None
     has_scenes: bool = False
-    sink: Callable[[Layout, np.dtype[Any], Path, Metadata], Sink] | None = None
+    sink: Callable[..., Sink] | None = None
     is_whole: bool = False
     becomes: str = ".png"
     begins: tuple[int, bytes] = (0, b"")
+    streamed: bool = False
 
 
 TIFF = Format(
@@ -141,6 +148,13 @@ MRC = Format(
 SIF = Format((".sif",), open=sif.open_sif, becomes=_STACK, begins=(0, sif.MAGIC))
 IMS = Format((".ims",), open=ims.open_ims, becomes=_STACK)
 DCIMG = Format((".dcimg",), open=dcimg.open_dcimg, becomes=_STACK)
+VIDEO = Format(
+    (".mp4", ".m4v", ".mov", ".mkv"), dtypes=video_sink.DTYPES, check=check_frames,
+    open=video.open_video, sink=video_sink.VideoSink, streamed=True,
+)  # fmt: skip
+VIDEO_READ = Format(
+    (".avi", ".webm", ".gif", ".y4m"), open=video.open_video, becomes=".mp4", streamed=True
+)
 
 FORMATS = {
     suffix: form
@@ -167,6 +181,8 @@ FORMATS = {
         SIF,
         IMS,
         DCIMG,
+        VIDEO,
+        VIDEO_READ,
     )
     for suffix in form.suffixes
 }
@@ -175,7 +191,7 @@ FORMATS = {
 SUFFIXES = tuple(FORMATS)
 """Suffixes of formats that are read."""
 
-WRITTEN = tuple(suffix for suffix, form in FORMATS.items() if form.write)
+WRITTEN = tuple(suffix for suffix, form in FORMATS.items() if form.write or form.sink)
 """Suffixes of formats that are written."""
 
 ZARR = ".zarr"
@@ -338,12 +354,20 @@ def is_large(path: Path, times: int = 1) -> bool:
     form = FORMATS.get(suffix)
     if form is None or form.open is None or form.is_whole:
         return False
+    if form.streamed:
+        return True
     try:
         array = _open(path, form, None).array
     except ValueError:  # an error is raised when the file is read
         return False
     size = int(np.prod(array.shape, dtype=np.int64)) * array.dtype.itemsize
     return times * size > free_memory("cpu") // 4
+
+
+def is_streamed(path: Path) -> bool:
+    """Whether files of a path's format are never held in memory as a whole."""
+    form = FORMATS.get(suffix_of(path))
+    return form is not None and form.streamed
 
 
 def becomes(path: Path) -> str:
@@ -595,8 +619,9 @@ def _upright(opened: Opened) -> Opened:
 
 
 def create_sink(
-    out: Any, opened: Opened, layout: Layout, dtype: np.dtype[Any], resume: bool
-) -> Sink:
+    out: Any, opened: Opened, layout: Layout, dtype: np.dtype[Any], resume: bool,
+    quality: int | None = None,
+) -> Sink:  # fmt: skip
     """Create the sink that a result is written to.
 
     Parameters
@@ -610,6 +635,8 @@ def create_sink(
         Dtype of the result.
     resume : bool
         Whether to resume an interrupted run.
+    quality : int, optional
+        Of a compressed video, from 0 to 100.
 
     Raises
     ------
@@ -623,12 +650,13 @@ def create_sink(
         if resume:
             raise ValueError("resume: got True with a list as out; allowed with one .zarr")
         sinks = [
-            create_sink(each, member, inner, dtype, False)
+            create_sink(each, member, inner, dtype, False, quality)
             for each, member, (_, inner) in zip(
                 out, joined.members, pieces(joined, layout), strict=True
             )
         ]
         return PiecesSink(sinks, joined)
+    _check_quality(quality, out)
     if is_zarr(out) and hasattr(out, "shape"):
         out = ome_zarr.anchored(out)
         if is_zarr(opened.array) and out.store_path == opened.array.store_path:
@@ -636,6 +664,8 @@ def create_sink(
         return ome_zarr.ZarrSink(layout, dtype, out, None, False, resume)
     if isinstance(out, (str, Path)):
         path = local_path(out, "out")
+        if is_sequence(path) and path.suffix.lower() != ZARR and not resume:
+            return _create_sequence(path, opened, layout, dtype)
         _check_folder(path)
         if path.suffix.lower() == ZARR:
             multiscale = opened.pyramid is not None or path.name.lower().endswith(".ome.zarr")
@@ -646,15 +676,49 @@ def create_sink(
         form = FORMATS.get(suffix_of(path))
         if form is not None and form.sink is not None and not resume:
             check_can_hold(path, dtype, layout)
-            return form.sink(layout, dtype, _behind_link(path), _metadata_of(opened))
+            given = {} if quality is None else {"quality": quality}
+            return form.sink(layout, dtype, _behind_link(path), _metadata_of(opened), **given)
         streamed = [f.suffixes[0] for f in dict.fromkeys(FORMATS.values()) if f.sink]
         allowed = ZARR if resume else " or ".join((ZARR, *streamed))
-        raise ValueError(f"out: got the path {str(out)!r}; allowed are those of a {allowed}")
+        frames = f"; of a recording also a pattern such as frame_%04d{path.suffix}"
+        raise ValueError(
+            f"out: got the path {str(out)!r}; allowed are those of a {allowed}"
+            + frames * (form is not None and form.write is not None and not resume)
+        )
     if resume:
         raise ValueError("resume: got True; allowed with an out that is a .zarr or a zarr array")
     if out is not None:
         check_out(out, opened.array, layout.shape, dtype)
     return ArraySink(layout, dtype, out)
+
+
+def _create_sequence(
+    path: Path, opened: Opened, layout: Layout, dtype: np.dtype[Any]
+) -> SequenceSink:
+    """Create the sink that writes an image for each frame."""
+    form = format_of(path, written=True)
+    _check_folder(path.parent)
+    check_frames(path, layout.axes, layout.samples)
+    if form.write is None:
+        raise ValueError(f"out: got {path.name}; a {path.suffix} holds all frames, give one name")
+    step = next(i for i, axis in enumerate(layout.axes) if axis not in "yxs")
+    shape, axes = list(layout.shape), list(layout.axes)
+    del shape[step], axes[step]
+    check_can_hold(path, dtype, Layout(tuple(shape), "".join(axes), layout.samples))
+    return SequenceSink(layout, dtype, path, _metadata_of(opened), form.write)
+
+
+def _check_quality(quality: int | None, out: Any) -> None:
+    """Raise a ValueError for a quality that is no percentage, or an output that has none."""
+    if quality is None:
+        return
+    if not is_integer(quality) or not 0 <= quality <= 100:
+        raise ValueError(f"quality: got {quality!r}; allowed are 0 to 100")
+    if not isinstance(out, (str, Path)) or Path(out).suffix.lower() not in video_sink.LOSSY:
+        raise ValueError(
+            f"quality: got {quality} for an out that is no {', '.join(video_sink.LOSSY)}; only these"
+            " videos have one"
+        )
 
 
 def _metadata_of(opened: Opened) -> Metadata:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from napari_dcr.io import formats
 from napari_dcr.io.formats import local_path
+from napari_dcr.io.sequence import existing_files, is_sequence
 
 
 @dataclass(frozen=True)
@@ -337,6 +338,13 @@ def _check_existing(
     blocked = next((p for p in path.parents if p.exists() and not p.is_dir()), None)
     if blocked is not None:
         raise ValueError(f"{argument}: got {path}, but {blocked} is a file, not a folder")
+    if is_sequence(path):
+        if not overwrite and (found := existing_files(path)):
+            raise ValueError(
+                f"{argument}: {found[0]} exists, as do {len(found) - 1} more of {path.name};"
+                f" {wording.overwrite}"
+            )
+        return
     if not path.exists():
         return
     if formats.is_in_zarr(path):

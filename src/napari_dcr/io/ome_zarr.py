@@ -353,6 +353,8 @@ class ZarrSink:
         Resume the interrupted run that ``out`` holds, if any.
     """
 
+    in_order = False
+
     def __init__(
         self,
         layout: Layout,

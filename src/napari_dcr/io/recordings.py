@@ -239,6 +239,7 @@ class PiecesSink:
         self._sinks, self._joined = list(sinks), joined
         rows, columns = zip(*(sink.unit for sink in sinks), strict=True)
         self.unit: Size = (math.lcm(*rows), math.lcm(*columns))
+        self.in_order = any(sink.in_order for sink in sinks)
 
     def open(self, part: Size, identity: dict[str, Any], parts: int) -> _Target:
         """All files as one array."""

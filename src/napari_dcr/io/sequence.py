@@ -1,0 +1,89 @@
+"""Sequences of images: one file for each frame, named by a pattern such as ``frame_%04d.png``."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.image.axes import Layout
+from napari_dcr.io import tags as t
+from napari_dcr.io.files import Picture, partial_path
+from napari_dcr.io.frame_sinks import FrameSink
+from napari_dcr.io.metadata import Metadata
+
+NUMBER = re.compile(r"%(0\d+)?d")
+"""Where a name has the number of a frame."""
+
+
+def is_sequence(path: Path) -> bool:
+    """Whether a path names a file for each frame."""
+    return len(NUMBER.findall(path.name)) == 1
+
+
+def existing_files(path: Path) -> list[Path]:
+    """Files that a sequence would replace."""
+    before, _, after = NUMBER.sub("\0", path.name).partition("\0")
+    named = re.compile(re.escape(before) + r"\d+" + re.escape(after))
+    if not path.parent.is_dir():
+        return []
+    return sorted(each for each in path.parent.iterdir() if named.fullmatch(each.name))
+
+
+class SequenceSink(FrameSink):
+    """Images that are written to a hidden folder and put in their places when all are complete.
+
+    Parameters
+    ----------
+    layout : Layout
+    dtype : dtype
+    path : Path
+        Whose name has a number, as ``%04d``.
+    metadata : Metadata
+        Of the image that it is made from.
+    write : callable
+        Writes a picture to a path.
+    """
+
+    def __init__(
+        self, layout: Layout, dtype: np.dtype[Any], path: Path, metadata: Metadata,
+        write: Callable[[Path, Picture], None],
+    ) -> None:  # fmt: skip
+        super().__init__(layout, dtype, path, metadata)
+        self._write_picture = write
+        self._partial = partial_path(path.parent / "frames")
+        self._is_new_folder = not path.parent.exists()
+        kept = {k: v for k, v in metadata.tags.items() if k == t.ORIENTATION}
+        self._kept = Metadata(kept)
+
+    def _begin(self) -> None:
+        self.result.parent.mkdir(exist_ok=True)
+        self._partial.mkdir()
+
+    def _place(self, number: int) -> str:
+        return NUMBER.sub(lambda found: found[0] % number, self.result.name)
+
+    def _write(self, number: int, frame: NDArray[Any]) -> None:
+        pixels = frame[0] if len(frame) == 1 else np.ascontiguousarray(frame.transpose(1, 2, 0))
+        axes = "yx" if len(frame) == 1 else "yxs"
+        picture = Picture(pixels, axes, self._kept, self._layout.samples)
+        self._write_picture(self._partial / self._place(number), picture)
+
+    def _complete(self) -> None:
+        for number in range(self.count):
+            name = self._place(number)
+            os.replace(self._partial / name, self.result.parent / name)
+        self._is_new_folder = False
+
+    def _discard(self) -> None:
+        shutil.rmtree(self._partial, ignore_errors=True)
+        if self._is_new_folder:
+            with suppress(OSError):  # it has other files, or was never made
+                self.result.parent.rmdir()

@@ -1,0 +1,148 @@
+"""Video files that are opened: what they hold, and the image that is made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.engine.sources import Opened
+from napari_dcr.io import tags as t
+from napari_dcr.io.calibration import Calibration
+from napari_dcr.io.files import stamp_of, warnings_of
+from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.video_colours import Colours
+from napari_dcr.io.video_frames import Frames
+from napari_dcr.io.video_index import (
+    decoded_frames,
+    find_index,
+    is_cover,
+    open_container,
+    video_stream,
+)
+
+MATRIX_OF = {
+    1: (1, 0, 0, 1), 2: (-1, 0, 0, 1), 3: (-1, 0, 0, -1), 4: (1, 0, 0, -1),
+    5: (0, 1, 1, 0), 6: (0, 1, -1, 0), 7: (0, -1, -1, 0), 8: (0, -1, 1, 0),
+}  # fmt: skip
+"""Display matrix (a, b, c, d) of each EXIF orientation: x' = a x + c y, y' = b x + d y."""
+
+
+@dataclass(frozen=True, eq=False)
+class VideoInfo:
+    """What a video says beside its pixels, for a result that is a video too.
+
+    Attributes
+    ----------
+    path : Path
+    times : ndarray of int64
+        When each frame is shown, in units of ``time_base``.
+    time_base : Fraction
+        Seconds.
+    last : int
+        How long the last frame is shown.
+    rate : Fraction
+        Frames per second, on average.
+    bits : int
+        Of a sample.
+    matrix, primaries, transfer : int
+        Colours, as H.273 counts them; 2 is unknown.
+    aspect : Fraction
+        Width over height of a pixel.
+    texts, stream_texts : dict
+        Title, date, place and the like; language and the like.
+    """
+
+    path: Path
+    times: NDArray[np.int64]
+    time_base: Fraction
+    last: int
+    rate: Fraction
+    bits: int
+    matrix: int
+    primaries: int
+    transfer: int
+    aspect: Fraction
+    texts: dict[str, str] = field(default_factory=dict)
+    stream_texts: dict[str, str] = field(default_factory=dict)
+
+
+def open_video(path: Path) -> Opened:
+    """Open a video without decoding more than its first frame.
+
+    Frames of AVI are decoded once to count them, unless each is a key frame: there is no
+    other way to know their order.
+
+    Raises
+    ------
+    ValueError
+        If it is no video, is cut off, or has colours that cannot be converted.
+    """
+    notes: list[str] = []
+    with open_container(path) as container:
+        stream = video_stream(container)
+        for other in container.streams:
+            if other.index != stream.index and other.type != "audio" and not is_cover(other):
+                notes.append(f"its further {other.type} stream is left out")
+        index = find_index(path, container, stream, notes)
+        texts, stream_texts = dict(container.metadata), dict(stream.metadata)
+        time_base, aspect = stream.time_base, stream.sample_aspect_ratio or Fraction(1)
+    with open_container(path) as container:
+        stream = video_stream(container)
+        first = next(decoded_frames(container, stream), None)
+        if first is None:
+            raise ValueError("none of its frames can be decoded; it is cut off or damaged")
+        is_mask = stream.metadata.get("alpha_mode") == "1"
+    colours = Colours.of(first, notes)
+    if is_mask or (any(c.is_alpha for c in first.format.components) and _is_transparent(first)):
+        notes.append("its transparency is left out")
+    if first.interlaced_frame:
+        notes.append(
+            "it is interlaced: the two fields of a frame are enhanced as one picture; deinterlace"
+            " it before, if lines of moving edges are torn"
+        )
+    warnings = warnings_of(path, tuple(notes))
+    size = (first.height, first.width) if colours.is_grey else (first.height, first.width, 3)
+    frames = Frames(path, index, size, colours, warnings)
+    count, times = len(index.times), index.times
+    calibration = Calibration(bits=colours.bits if colours.is_grey and colours.bits > 8 else 0)
+    rate = Fraction(25)
+    if count > 1:
+        interval = Fraction(int(times[-1] - times[0]), count - 1) * time_base
+        rate = (1 / interval).limit_denominator(1001000)
+        calibration = Calibration(
+            {"t": float(interval)}, {"t": "second"}, bits=calibration.bits
+        )  # fmt: skip
+    recording = VideoInfo(
+        path, times, time_base, index.last, rate, colours.bits, colours.matrix,
+        first.color_primaries, first.color_trc, aspect, texts, stream_texts,
+    )  # fmt: skip
+    orientation = _orientation(first)
+    found = {} if orientation == 1 else {t.ORIENTATION: t.short_tag(orientation)}
+    return Opened(
+        frames, "tyx" if colours.is_grey else "tyxs", lambda: stamp_of(path),
+        metadata=Metadata(found, calibration=calibration, native=recording),
+        samples="" if colours.is_grey else "rgb", warnings=warnings, bits=calibration.bits,
+        sample=index.sample(),
+    )  # fmt: skip
+
+
+def _is_transparent(frame: Any) -> bool:
+    """Whether a frame has pixels that are not opaque."""
+    alpha = frame.reformat(format="yuva444p").planes[3]
+    values = np.frombuffer(alpha, np.uint8).reshape(frame.height, -1)
+    return bool((values[:, : frame.width] < 255).any())
+
+
+def _orientation(frame: Any) -> int:
+    """EXIF orientation of a frame's display matrix."""
+    for side in frame.side_data:
+        if side.type.name == "DISPLAYMATRIX":
+            values = np.frombuffer(bytes(side), "<i4")
+            turn = tuple(int(v) for v in np.sign(values[[0, 1, 3, 4]]))
+            return next((number for number, m in MATRIX_OF.items() if m == turn), 1)
+    return 1

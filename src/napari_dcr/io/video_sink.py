@@ -1,0 +1,280 @@
+"""Video that is written: H.264 in mp4 and mov, FFV1 without loss in mkv, with the source's times and sound."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.image.axes import Layout
+from napari_dcr.input_warnings import warn
+from napari_dcr.io.files import partial_path
+from napari_dcr.io.frame_sinks import FrameSink
+from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.video import MATRIX_OF, VideoInfo
+from napari_dcr.io.video_colours import BT709, LIMITED, MATRICES, UNTAGGED, WHITE, codes_of
+from napari_dcr.io.video_index import import_av
+
+DTYPES = ("uint8", "uint16")
+"""Dtypes that are written."""
+
+LOSSY = (".mp4", ".m4v", ".mov")
+"""Suffixes of videos that are compressed with loss."""
+
+QUALITY = 70
+"""Of H.264, from 0 to 100, where nobody asks for another; a constant rate factor of 15."""
+
+PRESET = "veryfast"
+"""Of x264: slower ones take the processor from the network and make files a quarter smaller."""
+
+GREY_BITS = (10, 12, 14)
+"""Of FFV1, beside 8 and 16."""
+
+_TECHNICAL = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "rotate", "alpha_mode", "software", "vendor_id", "handler_name")  # fmt: skip
+"""Texts of a container that are true of the old file only."""
+
+
+class VideoSink(FrameSink):
+    """A video that is written frame by frame and put in its place when it is complete.
+
+    Parameters
+    ----------
+    layout : Layout
+    dtype : dtype
+    path : Path
+    metadata : Metadata
+        Of the image that it is made from.
+    quality : int
+        Of H.264, from 0 to 100.
+    """
+
+    def __init__(
+        self, layout: Layout, dtype: np.dtype[Any], path: Path, metadata: Metadata,
+        quality: int = QUALITY,
+    ) -> None:  # fmt: skip
+        super().__init__(layout, dtype, path, metadata)
+        import_av()
+        self._is_lossless = path.suffix.lower() not in LOSSY
+        self._quality = quality
+        native = metadata.native
+        same = isinstance(native, VideoInfo) and len(native.times) == self.count
+        self._source: VideoInfo | None = native if same else None
+        self._is_grey = "s" not in layout.axes
+        self._partial = partial_path(path)
+        self._container: Any = None
+        self._sound: Iterator[Any] = iter(())
+        self._heard: Any = None
+        self._closing = contextlib.ExitStack()
+
+    def _begin(self) -> None:
+        av = import_av()
+        source = self._source
+        self._times, self._time_base, rate = self._clock()
+        options = {} if self._is_lossless else {"movflags": "faststart"}
+        self._container = av.open(f"file:{self._partial}", "w", options=options)
+        codec = "ffv1" if self._is_lossless else "libx264"
+        crf = f"{51 * (100 - self._quality) / 100:.1f}"
+        settings = {} if self._is_lossless else {"crf": crf, "preset": PRESET}
+        stream = self._container.add_stream(codec, rate=rate, options=settings)
+        stream.width, stream.height = self._layout.width, self._layout.height
+        stream.pix_fmt = self._format = self._pixel_format()
+        coder = stream.codec_context
+        coder.time_base, coder.max_b_frames = self._time_base, 0  # else durations are wrong
+        coder.gop_size = max(1, min(250, round(2 * rate)))
+        self._matrix = BT709
+        if source is not None:
+            self._matrix = source.matrix if source.matrix in MATRICES else BT709
+            coder.sample_aspect_ratio = source.aspect
+            if self._is_lossless and source.aspect != 1:
+                warn(
+                    f"out: {self.result.name} cannot say that pixels are {source.aspect} times as wide as"
+                    " they are high; write .mp4 or .mov to keep it"
+                )
+        assumed = UNTAGGED if self._matrix != BT709 else BT709
+        primaries, transfer = (
+            (BT709, BT709) if source is None else (source.primaries, source.transfer)
+        )
+        coder.color_primaries = assumed if primaries == UNTAGGED else primaries
+        coder.color_trc = assumed if transfer == UNTAGGED else transfer
+        if self._format.startswith("yuv"):
+            coder.colorspace, coder.color_range = self._matrix, LIMITED
+        if (orientation := self._metadata.orientation) != 1:
+            a, b, c, d = (value << 16 for value in MATRIX_OF[orientation])
+            stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
+        self._stream = stream
+        if source is not None:
+            self._container.metadata.update(_kept(source.texts))
+            stream.metadata.update(_kept(source.stream_texts))
+            self._add_sound(source)
+        self._container.start_encoding()
+
+    def _clock(self) -> tuple[NDArray[np.int64], Fraction, Fraction]:
+        """When each frame begins and the last one ends, the unit, and frames per second."""
+        source = self._source
+        if source is not None:
+            times = np.append(source.times, source.times[-1] + source.last)
+            return times, source.time_base, source.rate
+        calibration = self._metadata.calibration
+        interval = calibration.sizes.get("t", 0) * _SECONDS.get(calibration.units.get("t", ""), 0)
+        if not 1 / 1000 <= interval <= 1:
+            warn(
+                f"out: {self.result.name} is written with 25 frames per second, as the image says"
+                + (f" that {interval:.4g} s are between frames" if interval else " no frame times")
+            )
+            interval = 1 / 25
+        base = Fraction(1, 90000)
+        times = np.rint(np.arange(self.count + 1) * interval / float(base)).astype(np.int64)
+        return times, base, (1 / Fraction(interval)).limit_denominator(1001)
+
+    @property
+    def _bits(self) -> int:
+        """Of the samples that are enhanced."""
+        if self._dtype == np.uint8:
+            return 8
+        if self._source is not None:
+            return self._source.bits
+        return self._metadata.calibration.bits or 16
+
+    def _pixel_format(self) -> str:
+        """How FFmpeg calls the samples that are written."""
+        bits = self._bits
+        if self._is_lossless:
+            if not self._is_grey:
+                return "bgr0" if self._dtype == np.uint8 else "gbrp16le"
+            if self._dtype == np.uint8:
+                return "gray"
+            return f"gray{bits if bits in GREY_BITS else 16}le"
+        kind = "yuv420p"
+        if self._layout.width % 2 or self._layout.height % 2:
+            kind = "yuv444p"
+            warn(
+                f"out: {self.result.name} has an odd number of rows or columns; its colours are stored"
+                " at full resolution (4:4:4), which some players do not show; crop it, or write .mkv"
+            )
+        return kind if bits <= 8 else f"{kind}10le"
+
+    def _add_sound(self, source: VideoInfo) -> None:
+        """Copy the source's sound, where the container can hold it."""
+        av = import_av()
+        sound = self._closing.enter_context(av.open(f"file:{source.path}"))
+        self._tracks = {}
+        for stream in sound.streams.audio:
+            name = stream.codec_context.name
+            if name not in self._container.supported_codecs:
+                warn(
+                    f"out: {self.result.name} cannot hold the sound of {source.path.name}, which is"
+                    f" {name}; it is left out; write .mkv or .mov to keep it"
+                )
+                continue
+            self._tracks[stream.index] = self._container.add_stream_from_template(stream)
+            self._tracks[stream.index].metadata.update(_kept(dict(stream.metadata)))
+        if self._tracks:
+            streams = [sound.streams[index] for index in self._tracks]
+            self._sound = (p for p in sound.demux(streams) if p.size and p.dts is not None)
+
+    def _copy_sound(self, until: Fraction | None) -> None:
+        """Copy packets of sound that are heard before a time, in seconds; all if None."""
+        while True:
+            packet = self._heard or next(self._sound, None)
+            self._heard = packet
+            if packet is None or (until is not None and packet.dts * packet.time_base > until):
+                return
+            self._heard = None
+            packet.stream = self._tracks[packet.stream.index]
+            self._container.mux(packet)
+
+    def _write(self, number: int, frame: NDArray[Any]) -> None:
+        picture = self._converted(frame)
+        picture.pts, picture.time_base = int(self._times[number]), self._time_base
+        self._mux(self._stream.encode(picture))
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            place = int(np.searchsorted(self._times, packet.pts))
+            packet.duration = int(self._times[place + 1] - self._times[place])
+            self._copy_sound(packet.pts * packet.time_base)
+            self._container.mux(packet)
+
+    def _complete(self) -> None:
+        self._mux(self._stream.encode(None))
+        self._copy_sound(None)
+        self._container.close()
+        self._container = None
+        self._closing.close()
+        os.replace(self._partial, self.result)
+
+    def _discard(self) -> None:
+        if self._container is not None:
+            with contextlib.suppress(Exception):  # nothing of it is kept
+                self._container.close()
+        self._closing.close()
+        self._partial.unlink(missing_ok=True)
+
+    def _converted(self, frame: NDArray[Any]) -> Any:
+        """A frame (samples, h, w) as FFmpeg takes it."""
+        av = import_av()
+        height, width = frame.shape[1:]
+        if self._is_lossless and self._is_grey:
+            picture = av.VideoFrame(width, height, self._format)
+            most = 255 if self._format == "gray" else 2 ** int(self._format[4:-2]) - 1
+            kind = "u1" if most == 255 else "<u2"
+            codes_of(picture.planes[0], width, height, kind)[:] = np.minimum(frame[0], most)
+            return picture
+        if self._format == "bgr0":
+            return av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(frame.transpose(1, 2, 0)), "rgb24"
+            ).reformat(format="bgr0")
+        grey = self._is_grey or all(np.array_equal(frame[0], other) for other in frame[1:])
+        picture = av.VideoFrame(width, height, "gbrp16le")
+        for plane, place in zip(picture.planes, (1, 2, 0), strict=True):
+            samples = frame[0 if len(frame) == 1 else place]
+            codes = codes_of(plane, width, height, "<u2")
+            if self._format == "gbrp16le":
+                codes[:] = samples
+            else:
+                self._scale(samples, codes)
+        if self._format == "gbrp16le":
+            return picture
+        coded = picture.reformat(
+            format=self._format, dst_colorspace=self._matrix, dst_color_range=LIMITED
+        )
+        if grey:  # rounding must not tint it
+            middle = 128 if "10" not in self._format else 512
+            for plane in coded.planes[1:]:
+                codes_of(plane, plane.width, plane.height)[:] = middle
+        coded.colorspace, coded.color_range = self._matrix, LIMITED
+        return coded
+
+    def _scale(self, samples: NDArray[Any], out: NDArray[np.uint16]) -> None:
+        """Scale samples to what FFmpeg's converter takes for white."""
+        white = 255 if samples.dtype == np.uint8 else 65535
+        if self._is_grey and samples.dtype == np.uint16 and self._bits < 16:
+            white = 2**self._bits - 1
+        if white < 65535:
+            table = np.rint(np.arange(white + 1) * (WHITE / white)).astype(np.uint16)
+            out[:] = table[np.minimum(samples, white)]
+            return
+        # samples * 65283 / 65535, rounded to one, in integers, which is many times faster.
+        less = samples >> np.uint16(1)
+        less += np.uint16(65)
+        less //= np.uint16(130)
+        np.subtract(samples, less, out=out)
+
+
+_SECONDS = {"microsecond": 1e-6, "millisecond": 1e-3, "second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}  # fmt: skip
+"""Of units of time."""
+
+
+def _kept(texts: dict[str, str]) -> dict[str, str]:
+    """The texts that are true of the result too."""
+    return {
+        key: text
+        for key, text in texts.items()
+        if key.lower() not in _TECHNICAL and "DURATION" not in key
+    }

@@ -1,0 +1,337 @@
+"""Writing video: colours, tags, times, sound, and results that are never half."""
+
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+import napari_dcr
+from napari_dcr.input_warnings import InputWarning
+from napari_dcr.io import video_sink
+from napari_dcr.options import Options
+
+from .conftest import FAST, shell
+from .videos import codes_of, filled, moving, of_rgb, write
+
+SAME: dict[str, Any] = {"strength": 0, **FAST}
+
+
+def read(path: Path) -> Any:
+    return np.asarray(napari_dcr.open_image(path).array)
+
+
+def seconds(path: Path) -> tuple[list[float], float]:
+    """When frames begin and the last one ends, by FFmpeg alone."""
+    with av.open(str(path)) as file:
+        frames = [(f.pts, f.duration, f.time_base) for f in file.decode(video=0)]
+    times = [float(pts * base) for pts, _, base in frames]
+    return times, times[-1] + float(frames[-1][1] * frames[-1][2])
+
+
+def tags(path: Path) -> tuple[Any, ...]:
+    with av.open(str(path)) as file:
+        f = next(file.decode(video=0))
+        return f.format.name, f.colorspace, f.color_range, f.color_primaries, f.color_trc
+
+
+@pytest.mark.parametrize("matrix", [1, 6, 9])
+@pytest.mark.parametrize(("fmt", "bits"), [("yuv420p", 8), ("yuv420p10le", 10)])
+def test_colours_come_back(tmp_path: Path, fmt: str, bits: int, matrix: int) -> None:
+    rng = np.random.default_rng(matrix)
+    colours = [*rng.random((8, 3)), *(0.05 * rng.random((6, 3))), np.ones(3), np.zeros(3)]
+    frames = [filled(fmt, (32, 32), codes_of(np.array(c), matrix, bits)) for c in colours]
+    known = {"colorspace": matrix, "color_range": 1, "color_primaries": matrix, "color_trc": 1}
+    source = write(tmp_path / "a.mkv", frames, tags=known)
+    out = napari_dcr.enhance(source, out=tmp_path / "b.mp4", **SAME)
+    difference = read(out).astype(float) - read(source)
+    assert np.abs(difference.mean((1, 2))).max() / 257 < (1 if bits == 8 else 0.4)
+    assert np.abs(difference).max() / 257 < (4 if bits == 8 else 1.5)  # one code of colour is 2
+    assert tags(out) == (fmt, matrix, 1, matrix, 1)
+
+
+def test_full_range_becomes_what_is_declared(tmp_path: Path) -> None:
+    colour = np.array([0.7, 0.2, 0.1])
+    codes = codes_of(colour, 1, 8, limited=False)
+    source = write(tmp_path / "a.mkv", [filled("yuv444p", (32, 32), codes)], tags={"colorspace": 1, "color_range": 2})  # fmt: skip
+    out = napari_dcr.enhance(source, out=tmp_path / "b.mp4", **SAME)
+    assert tags(out)[1:3] == (1, 1)
+    assert np.abs((read(out) / 257 - 255 * colour).mean((1, 2))).max() < 1
+
+
+def test_dim_levels_are_kept(tmp_path: Path) -> None:
+    level = np.full((2, 64, 64, 3), round(4.7 * 257), np.uint16)
+    level += np.random.default_rng(0).integers(0, 9, level.shape, np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", level, photometric="rgb", metadata={"axes": "TYXS"})
+    with pytest.warns(InputWarning, match="25 frames per second"):
+        out = napari_dcr.enhance(tmp_path / "a.tif", axes="tyxs", out=tmp_path / "b.mp4", **SAME)
+    assert read(out).mean() / 257 == pytest.approx(level.mean() / 257, abs=0.1)
+
+
+def test_hdr_keeps_its_transfer_and_ten_bits(tmp_path: Path) -> None:
+    known = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": 18}
+    frames = [filled("yuv420p10le", (32, 32), codes_of(np.array([0.3, 0.2, 0.1]), 9, 10))]
+    source = write(tmp_path / "a.mkv", frames, tags=known)
+    with pytest.warns(InputWarning, match="HLG"):
+        out = napari_dcr.enhance(source, out=tmp_path / "b.mp4", **FAST)
+    assert tags(out) == ("yuv420p10le", 9, 1, 9, 18)
+    with pytest.warns(InputWarning, match="HLG"):
+        out = napari_dcr.enhance(source, out=tmp_path / "b.mkv", **FAST)
+    assert tags(out)[3:] == (9, 18)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_grey_of_an_instrument_comes_back_bit_for_bit(tmp_path: Path, bits: int) -> None:
+    fmt = "gray" if bits == 8 else f"gray{bits}le"
+    counts = np.random.default_rng(bits).integers(0, 2**bits, (3, 33, 47))
+    source = write(tmp_path / "a.mkv", [filled(fmt, (33, 47), (plane,)) for plane in counts])
+    out = napari_dcr.enhance(source, out=tmp_path / "b.mkv", **SAME)
+    assert tags(out)[0] == fmt
+    assert np.array_equal(read(out), counts)
+    for name in ("b.zarr", "b.tif"):
+        napari_dcr.enhance(source, out=tmp_path / name, **SAME)
+        assert np.array_equal(napari_dcr.open_image(tmp_path / name).array[:], counts)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_colours_in_mkv_are_without_loss(tmp_path: Path, dtype: str) -> None:
+    limit = np.iinfo(dtype).max
+    pixels = np.random.default_rng(0).integers(0, limit, (3, 33, 47, 3), dtype)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
+    with pytest.warns(InputWarning, match="25 frames per second"):
+        out = napari_dcr.enhance(tmp_path / "a.tif", axes="tyxs", out=tmp_path / "b.mkv", **SAME)
+    expected = pixels if dtype == "uint16" else pixels.astype(np.uint16) * 257
+    assert np.array_equal(read(out), expected)
+
+
+def test_grey_stays_grey_in_mp4(tmp_path: Path) -> None:
+    counts = np.random.default_rng(1).integers(20, 90, (4, 32, 48))
+    source = write(tmp_path / "a.mkv", [filled("gray", (32, 48), (plane,)) for plane in counts])
+    out = napari_dcr.enhance(source, out=tmp_path / "b.mp4", **SAME)
+    pixels = read(out)
+    assert np.ptp(pixels.astype(int), axis=-1).max() == 0
+    assert (pixels[..., 0].mean((1, 2)) / 257) == pytest.approx(counts.mean((1, 2)), abs=0.3)
+    coloured = write(
+        tmp_path / "c.mkv", [filled("yuv420p", (32, 48), (p, 128, 128)) for p in counts]
+    )
+    out = napari_dcr.enhance(coloured, out=tmp_path / "d.mp4", **FAST)
+    assert np.ptp(read(out).astype(int), axis=-1).max() == 0
+
+
+def test_bits_of_a_camera_are_white_in_mp4(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.mkv", [filled("gray12le", (32, 32), (np.full((32, 32), 4095),))])
+    out = napari_dcr.enhance(source, out=tmp_path / "b.mp4", **SAME)
+    assert tags(out)[0] == "yuv420p10le"
+    assert read(out).min() > 65000
+
+
+@pytest.mark.parametrize("name", ["b.mp4", "b.mov", "b.mkv"])
+def test_times_turn_aspect_and_texts_are_kept(tmp_path: Path, name: str) -> None:
+    source = write(
+        tmp_path / "a.mp4", [of_rgb(p, "yuv420p") for p in moving(5)], "libx264",
+        times=[3, 43, 53, 336, 1003], unit=Fraction(1, 1000), last=70, turn=90,
+        aspect=Fraction(4, 3), texts={"title": "Owls", "creation_time": "2026-05-06T19:59:06.000000Z"},
+    )  # fmt: skip
+    if name == "b.mkv":
+        with pytest.warns(InputWarning, match="cannot say that pixels are 4/3 times as wide"):
+            out = napari_dcr.enhance(source, out=tmp_path / name, **FAST)
+    else:
+        out = napari_dcr.enhance(source, out=tmp_path / name, **FAST)
+    before, after = seconds(source), seconds(out)
+    assert after[0] == pytest.approx(before[0], abs=1e-6)
+    assert after[1] == pytest.approx(before[1], abs=2e-3)
+    with av.open(str(out)) as file:
+        assert next(file.decode(video=0)).rotation == 90
+        if name != "b.mkv":
+            assert file.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+        texts = {key.lower(): text for key, text in file.metadata.items()}
+        assert texts["title"] == "Owls"
+        assert texts["creation_time"] == "2026-05-06T19:59:06.000000Z"
+        assert abs(file.duration - 1e6 * before[1]) <= 70e3 + 1e3 * (name == "b.mkv")
+
+
+def test_times_between_milliseconds_are_exact_in_mp4(tmp_path: Path) -> None:
+    frames = [of_rgb(p, "yuv420p") for p in moving(30)]
+    source = write(tmp_path / "a.mp4", frames, "libx264", unit=Fraction(1001, 30000), b_frames=2)
+    out = napari_dcr.enhance(source, out=tmp_path / "b.mp4", **FAST)
+    assert seconds(out)[0] == seconds(source)[0]
+    with av.open(str(source)) as one, av.open(str(out)) as two:
+        assert two.streams.video[0].average_rate == one.streams.video[0].average_rate
+        assert abs(two.duration - one.duration) <= 1e6 / 30
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "out", "kept"),
+    [("a.mp4", "aac", "b.mp4", True), ("a.mp4", "aac", "b.mkv", True), ("a.avi", "pcm_s16le", "b.mkv", True),
+     ("a.avi", "pcm_s16le", "b.mov", True), ("a.avi", "pcm_mulaw", "b.mp4", False)],
+)  # fmt: skip
+def test_sound_is_copied(tmp_path: Path, source: str, codec: str, out: str, kept: bool) -> None:
+    video = {"a.mp4": "libx264", "a.avi": "mjpeg"}[source]
+    fmt = "yuvj420p" if video == "mjpeg" else "yuv420p"
+    path = write(tmp_path / source, [of_rgb(p, fmt) for p in moving(10)], video, sound=codec)
+
+    def packets(of: Path) -> list[tuple[bytes, float]]:
+        with av.open(str(of)) as file:
+            return [(bytes(p), float(p.pts * p.time_base)) for p in file.demux(audio=0) if p.size]
+
+    if not kept:
+        with pytest.warns(InputWarning, match="cannot hold the sound"):
+            napari_dcr.enhance(path, out=tmp_path / out, **FAST)
+        return
+    napari_dcr.enhance(path, out=tmp_path / out, **FAST)
+    before, after = packets(path), packets(tmp_path / out)
+    assert b"".join(p for p, _ in after) == b"".join(p for p, _ in before)
+    if codec == "aac":
+        shift = [b[1] - a[1] for a, b in zip(before, after, strict=True)]
+        assert np.abs(np.array(shift) - shift[0]).max() < 2e-3
+        assert abs(shift[0]) < 0.07  # the encoder's first packet is before 0, which mkv has not
+
+
+def test_odd_sizes_are_not_cropped(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(2, 33, 47)])
+    with pytest.warns(InputWarning, match=r"odd number of rows or columns.*4:4:4"):
+        out = napari_dcr.enhance(source, out=tmp_path / "b.mp4", **SAME)
+    found = read(out)
+    assert found.shape == (2, 33, 47, 3)
+    assert np.abs(found.astype(float) - read(source)).mean() / 257 < 4
+
+
+def test_quality_sets_the_size(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(5)])
+    sizes = []
+    for quality in (30, 70, 95):
+        napari_dcr.enhance(source, out=tmp_path / f"{quality}.mp4", quality=quality, **SAME)
+        sizes.append((tmp_path / f"{quality}.mp4").stat().st_size)
+    assert sizes[0] < sizes[1] < sizes[2]
+    with pytest.raises(ValueError, match="quality: got 101; allowed are 0 to 100"):
+        napari_dcr.enhance(source, out=tmp_path / "x.mp4", quality=101, **SAME)
+
+
+def test_colours_one_by_one_are_written_in_order_of_frames(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(12)])
+    expected = napari_dcr.enhance(source, model="microscopy", **FAST)
+    out = napari_dcr.enhance(source, model="microscopy", out=tmp_path / "b.mkv", **FAST)
+    assert np.array_equal(read(out), expected)
+    out = napari_dcr.enhance(source, model="microscopy", out=tmp_path / "c.mkv", link_frames=False, **FAST)  # fmt: skip
+    assert read(out).shape == expected.shape
+
+
+def test_tiles_of_a_frame_are_put_together(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(3, 150, 210)])
+    out = napari_dcr.enhance(source, out=tmp_path / "b.mkv", tile=64, **FAST)
+    expected = napari_dcr.enhance(source, tile=64, **FAST)
+    assert np.array_equal(read(out), expected)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "axes", "reason"),
+    [(np.zeros((8, 9), "u1"), "yx", "one axis beside"), (np.zeros((2, 3, 8, 9), "u1"), "tzyx", "one axis beside"),
+     (np.zeros((2, 3, 8, 9), "u1"), "tcyx", "one axis beside"), (np.zeros((2, 8, 9, 4), "u1"), "tyxs", "grey or RGB"),
+     (np.zeros((2, 8, 9), "f4"), "tyx", "uint8 or uint16, not float32")],
+)  # fmt: skip
+def test_what_a_video_cannot_hold_is_refused(
+    tmp_path: Path, pixels: NDArray[Any], axes: str, reason: str
+) -> None:
+    for name in ("a.mp4", "a.mkv"):
+        with pytest.raises(ValueError, match=reason):
+            napari_dcr.enhance(pixels, axes=axes, out=tmp_path / name, **FAST)
+    assert not any(tmp_path.iterdir())
+
+
+def test_other_arguments_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(2)])
+    with pytest.raises(ValueError, match="allowed are those of a .zarr"):
+        napari_dcr.enhance(source, out=tmp_path / "b.mp4", resume=True, **FAST)
+    with pytest.raises(ValueError, match="return_report"):
+        napari_dcr.enhance(source, out=tmp_path / "b.mp4", model="microscopy", return_report=True, **FAST)  # fmt: skip
+    with pytest.raises(ValueError, match="the image itself"):
+        napari_dcr.enhance(source, out=source, **FAST)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_a_stopped_or_failed_run_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(20)])
+    for enough in (1, 200_000):
+        steps = napari_dcr.enhance_steps(source, Options(depth=0, device="cpu"), tmp_path / "b.mp4")
+        for step in steps:
+            if step.done >= enough // 10:
+                break
+        steps.close()
+        assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
+
+    def fail(self: Any, number: int, frame: Any) -> None:
+        if number == 3:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(video_sink.VideoSink, "_write", fail)
+    with pytest.raises(OSError, match="No space left"):
+        napari_dcr.enhance(source, out=tmp_path / "b.mp4", **FAST)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
+    assert not any(thread.name == "frames" for thread in threading.enumerate())
+
+
+def test_frames_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(30)])
+    most, gate, write_one = [0], threading.Event(), video_sink.VideoSink._write
+
+    def slow(self: Any, number: int, frame: Any) -> None:
+        gate.wait(0.02)
+        most[0] = max(most[0], len(self._begun) + self._queue.qsize())
+        write_one(self, number, frame)
+
+    monkeypatch.setattr(video_sink.VideoSink, "_write", slow)
+    napari_dcr.enhance(source, out=tmp_path / "b.mp4", **FAST)
+    assert most[0] <= 4
+
+
+def test_brightness_does_not_flicker(tmp_path: Path) -> None:
+    scene = moving(1, level=25)[0].astype(float)
+    rng = np.random.default_rng(0)
+    noisy = [np.clip(np.rint(scene + rng.normal(0, 3, scene.shape)), 0, 255) for _ in range(24)]
+    source = write(tmp_path / "a.mkv", [of_rgb(p.astype(np.uint8), "bgr0") for p in noisy])
+    out = napari_dcr.enhance(source, out=tmp_path / "b.mp4", device="cpu", depth=1)
+    before, after = (read(p).mean((1, 2, 3)) / 257 for p in (source, out))
+    gain = after.mean() / before.mean()
+    assert gain > 1.5
+    assert abs(np.std(after) - gain * np.std(before)) < 0.3
+
+
+def test_the_shell_takes_folders_with_video(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "night").mkdir(parents=True)
+    write(folder / "night" / "a.avi", [of_rgb(p, "yuvj420p") for p in moving(4)], "mjpeg")
+    write(folder / "b.mp4", [of_rgb(p, "yuv420p") for p in moving(4)], "libx264")
+    assert shell(folder, tmp_path / "out") == 0
+    found = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*"))
+    assert found == ["b.mp4", "night/a.mp4"]
+    assert shell(folder / "b.mp4", tmp_path / "stack.tif") == 0
+    assert tifffile.imread(tmp_path / "stack.tif").shape == (4, 48, 64, 3)
+    assert shell(tmp_path / "stack.tif", tmp_path / "again.mp4", "--axes", "tyxs") == 0
+    assert shell(folder / "b.mp4", tmp_path / "b.png") == 1
+
+
+def test_a_sequence_of_images_is_written(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(11)])
+    expected = napari_dcr.enhance(source, **FAST)
+    out = napari_dcr.enhance(source, out=tmp_path / "new" / "frame_%03d.png", **FAST)
+    names = sorted(p.name for p in (tmp_path / "new").iterdir())
+    assert names == [f"frame_{n:03d}.png" for n in range(11)]
+    for number, name in enumerate(names):
+        picture = np.asarray(napari_dcr.open_image(tmp_path / "new" / name).array)
+        assert np.array_equal(picture, expected[number])
+    assert out == tmp_path / "new" / "frame_%03d.png"
+    assert shell(source, tmp_path / "new" / "frame_%03d.png") == 1  # they exist
+    assert shell(source, tmp_path / "new" / "frame_%03d.png", "--overwrite") == 0
+    assert shell(source, tmp_path / "jpg" / "%d.jpg", "--output", "uint8") == 0
+    assert len(list((tmp_path / "jpg").iterdir())) == 11
+    assert shell(source, tmp_path / "jpg" / "x%d.jpg") == 1  # 16 bits
+    assert not any(p.name.startswith((".", "x")) for p in (tmp_path / "jpg").iterdir())
