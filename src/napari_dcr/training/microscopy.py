@@ -38,7 +38,7 @@ from napari_dcr.training.loop import Trainer, draw_symmetries
 from napari_dcr.training.losses import ms_ssim
 
 INTERVAL = 0.6827
-"""Share of pixels whose error is meant to lie within the deviation given for it."""
+"""Share of pixels whose error should lie within the predicted standard error."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -49,7 +49,7 @@ def load_grey(path: Path) -> NDArray[Any]:
 
 
 CROPS, TOGETHER = 2, 8
-"""Crops of a recording, as making it takes longer than cutting it; and recordings that take turns."""
+"""Number of crops per recording, which is slow to simulate, and of recordings that alternate."""
 
 
 class _Recording(NamedTuple):
@@ -60,16 +60,16 @@ class _Recording(NamedTuple):
 
 
 class MicroscopyPairs(Dataset[dict[str, Tensor]]):
-    """Endless, seeded pairs in working units; item ``i`` is the same on every machine.
+    """Seeded training pairs in working units; item ``i`` is the same on every machine.
 
     Parameters
     ----------
     files : sequence of Path
-        Real images, one scene of each; a file may be given several times.
+        Real images, with one scene from each; a file may be listed several times.
     synthetic, cultured : int
-        Synthetic scenes: of any kind, and of adherent cells.
+        Number of synthetic scenes of any kind, and of adherent cells.
     size, crop : int
-        Sides of a scene and of what is trained on at once, in pixels.
+        Sides of a scene and of a training crop, in pixels.
     length : int
         Number of items.
     seed : int
@@ -128,7 +128,7 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
         scene = np.rot90(scene, int(rng.integers(4)))
         if rng.random() < 0.5:
             scene = scene[::-1]
-        if rng.random() < 0.06:  # brightfield: what is dark stands on a bright ground
+        if rng.random() < 0.06:  # brightfield shows dark structures on a bright background
             scene = np.float32(1.02) - np.minimum(scene, np.float32(1))
         if rng.random() < 0.02:
             scene = np.full_like(scene, scene.mean())
@@ -136,14 +136,14 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
         peak = float(np.exp(rng.uniform(low, high)))
         ground = peak * float(np.exp(rng.uniform(np.log(0.001), np.log(0.7))))
         readout = sample_readout(rng)
-        if readout.is_correlated:  # averages over up to 5 x 5 pixels have to leave a crop
+        if readout.is_correlated:  # a crop must remain after averages over up to 5 x 5 pixels
             scene = np.pad(
                 scene, [(0, max(0, 5 * self.crop - n)) for n in scene.shape], "symmetric"
             )
         photons = np.ascontiguousarray(scene * np.float32(peak) + np.float32(ground))
         values, expected = readout.record(sample_camera(rng), photons, rng)
 
-        # The noise is what the engine would find in the file, unless that is far off.
+        # Use the noise that the engine would estimate, unless the estimate is far off.
         found = estimate_noise(values)
         told, binning = found.binned, found.binning
         if any(n // side < self.crop for n, side in zip(values.shape, binning, strict=True)):
@@ -160,7 +160,7 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
         pixels = values.astype(np.float32)
         thumbnail = Thumbnail(1, *scene.shape)
         thumbnail.add(pixels[None], 0, 0)
-        # As the engine does: averages, every n-th of them, whose noise is nearly white.
+        # Like the engine, take every n-th average, so that the noise is nearly white.
         down, across = binning
         means = local_means(torch.from_numpy(pixels)[None, None], binning)[0, 0].numpy()
         y, x = rng.integers(0, binning)
@@ -176,13 +176,13 @@ class CountsWeights:
     Attributes
     ----------
     even : float
-        Squared error in units of the whole crop's noise: bright places count for more.
+        Squared error in units of the whole crop's noise, which gives bright areas more weight.
     blocks : float
-        Squared error of the means of 16 x 16 pixels: sums stay what they are.
+        Squared error of the means of 16 x 16 pixels, which preserves sums.
     structure : float
         1 - SSIM, where the regional part of the detail modules is on.
     interval : float
-        Pinball loss of the error's deviation.
+        Pinball loss of the predicted standard error.
     """
 
     even: float = 0.5
@@ -196,15 +196,15 @@ def counts_loss(
 ) -> Tensor:
     """Loss of one exit of the cascade, in counts.
 
-    Squared errors, whose minimum is the conditional mean: intensities are not bent.
-    They are weighed by what is known without the truth, or that mean would move.
-    With ``detail``, structural similarity counts too: where structure is uncertain the result
-    has more contrast than that mean.
+    The minimum of squared errors is the conditional mean, so that intensities stay linear.  The
+    weights must not depend on the truth, because this would shift the mean.  With ``detail``,
+    structural similarity is added; where structure is uncertain, the result then has more contrast
+    than the mean.
 
     Parameters
     ----------
     picture : Tensor, shape (B, 2, H, W)
-        Estimate and deviation of its error.
+        Estimate and its standard error.
     target : Tensor, shape (B, 1, H, W)
         Expected counts.
     counts : Counts
@@ -226,18 +226,17 @@ def counts_loss(
         loss = loss + terms.structure * (
             1 - ms_ssim((estimate - low) / span, (target - low) / span, scales=1)
         )
-    # Pinball loss of the error's size: its minimum is the quantile (Koenker and Bassett 1978).
+    # The minimum of the pinball loss is the quantile of the error (Koenker and Bassett 1978).
     beyond = relative.detach().abs() - deviation / noise
     pinball = torch.where(beyond > 0, INTERVAL * beyond, (INTERVAL - 1) * beyond)
     return loss + terms.interval * pinball.mean()
 
 
 def interval_factor(model: Path, recordings: int = 30) -> float:
-    """By how much deviations have to be multiplied for 68.27 % of the errors to lie within.
+    """Factor for the predicted standard errors so that 68.27 % of the errors lie within them.
 
-    Measured as a user would see it, noise estimated from the image, on synthetic
-    recordings at 3 to 300 photons, of seeds that nothing else uses; half by typical
-    cameras, half by any.
+    It is measured with noise estimated from the image, as for users, on synthetic recordings of 3 to
+    300 photons with separate seeds; half of them simulate typical cameras, half any camera.
     """
     found = []
     for number in range(recordings):
@@ -258,7 +257,7 @@ def interval_factor(model: Path, recordings: int = 30) -> float:
 
 
 def calibrated(network: Cascade, recordings: int = 30) -> Cascade:
-    """Correct the deviations of a network's errors, in place, by `interval_factor`."""
+    """Scale the standard errors that a network predicts by `interval_factor`, in place."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trained.safetensors"
         weights.save(network, path, {})
@@ -266,19 +265,19 @@ def calibrated(network: Cascade, recordings: int = 30) -> Cascade:
     bias = network.head.bias
     assert bias is not None
     with torch.no_grad():
-        # The second half of the head is the logarithm of the deviation.
+        # The second half of the head predicts the logarithm of the standard error.
         bias[len(bias) // 2 :] += float(np.log(factor))
     return network
 
 
 class MicroscopyTrainer(Trainer):
-    """Train the cascade on counts."""
+    """Trainer of the cascade on counts."""
 
     SHARES: ClassVar[dict[str, float]] = {"early": 0.4, "final": 1.0}
     WEIGHTS: ClassVar[type[Any]] = CountsWeights
 
     def finished(self) -> Cascade:
-        """The average, on the CPU, its intervals calibrated."""
+        """Network to export: the moving average on the CPU, with calibrated standard errors."""
         return calibrated(super().finished())
 
     def pairs(self) -> Dataset[dict[str, Tensor]]:
@@ -290,14 +289,14 @@ class MicroscopyTrainer(Trainer):
         )  # fmt: skip
 
     def _files(self) -> list[Path]:
-        """Real images, each as often as scenes are taken from it: ``parts`` for each folder."""
+        """Real images, repeated for the number of their scenes, which is ``parts`` for each folder."""
         files = self.config.files(self.data)
         parts = self.config.data.get("parts", {})
         often = [parts.get(path.parent.name, 2) for path in files]
         return [path for path, n in zip(files, often, strict=True) for _ in range(n)]
 
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
-        """Loss of one exit at random and of the last one."""
+        """Losses of a random exit and of the last one."""
         shallow, last, detail = self.draw_exits(rng)
         conditioning = self.network.condition(
             batch["thumbnail"], batch["curvature"], draw_symmetries(rng)

@@ -1,8 +1,8 @@
-"""``python -m napari_dcr.training.evaluation.guard_rails``: measure what the weights promise.
+"""``python -m napari_dcr.training.evaluation.guard_rails``: check properties that weights must have.
 
-Scores alone can be bought: by blowing out lamps, by flattening highlights, by
-brightening what is bright already.  Each promise here is a number with a bound;
-the exit status is 1 if one is not kept.
+Scores can be improved at the expense of the pictures: by blowing out lamps, flattening highlights, or
+brightening bright pictures.  Each guard rail is a number with a bound, and the exit status is 1 if one
+of them is not met.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ BLACK, WHITE = 3.0, 94.0
 """CIELAB lightness of a real black and of a real white."""
 
 DEEPEST = 3
-"""Largest depth of the weights that are measured."""
+"""Largest depth of the measured weights."""
 
 _COMPARISONS = {">=": operator.ge, "<": operator.lt, ">": operator.gt}
 
 
 @dataclass(frozen=True)
 class Rail:
-    """A promise, the bound it is held to, and what was seen.
+    """Guard rail: a measure, its bound, and the measured value.
 
     Attributes
     ----------
     promise : str
-        What is measured, with its unit.
+        Description of the measure, with its unit.
     sign : {">=", "<", ">"}
-        How ``seen`` has to compare to ``asked``; NaN never does.
+        Required relation of ``seen`` to ``asked``; NaN never meets it.
     asked, seen : float
     worst : str
-        The pictures that came out worst.
+        The pictures with the worst values.
     """
 
     promise: str
@@ -63,22 +63,22 @@ class Rail:
 
     @property
     def kept(self) -> bool:
-        """Whether the promise is kept."""
+        """Whether the bound is met."""
         return bool(_COMPARISONS[self.sign](self.seen, self.asked))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check measured.
+    """Results of one check.
 
     Attributes
     ----------
     check : str
     values : mapping of str to mapping of str to float
-        For each measure, the value of each picture.
+        Value of each picture, by measure.
     rails : list of Rail
     table : str
-        Markdown for what the rails do not show.
+        Further results as Markdown.
     """
 
     check: str
@@ -88,7 +88,7 @@ class Finding:
 
 
 def check_well_lit(enhance: Enhance, folder: Path) -> Finding:
-    """Well-lit pictures come back as they are: PSNR of the result against the input."""
+    """Check that well-lit pictures hardly change: PSNR of the result against the input."""
     values = {}
     for case, picture in _pictures(folder):
         values[case.name] = metrics.psnr(enhance(picture), picture)
@@ -100,13 +100,13 @@ def check_well_lit(enhance: Enhance, folder: Path) -> Finding:
 
 
 def check_highlights(enhance: Enhance, folder: Path) -> Finding:
-    """What is bright in a dim picture keeps its detail and is not blown."""
+    """Check that bright parts of dim pictures keep their detail and are not blown out."""
     growth, contrast = {}, {}
     for case, picture in _pictures(folder):
         result = enhance(picture)
         growth[case.name] = metrics.blown_share(result) - metrics.blown_share(picture)
         contrast[case.name] = metrics.highlight_contrast(result, picture)
-    # Where the input has no contrast, there is none to keep.
+    # An input without contrast has none to keep.
     had_any = {name: value for name, value in contrast.items() if not np.isnan(value)}
     blown = f"{folder.name}: growth of the share of pixels with a channel >= {metrics.BLOWN}"
     kept = f"{folder.name}: local contrast kept in the input's brightest tenth"
@@ -116,7 +116,7 @@ def check_highlights(enhance: Enhance, folder: Path) -> Finding:
         [
             Rail(f"{blown}, mean, points", "<", 1, _mean(growth)),
             Rail(f"{blown}, most, points", "<", 3, max(growth.values()), _worst(growth, max)),
-            # Noise in a bright sky is contrast too, and taking it away no fault: single
+            # Noise in a bright sky is contrast too, and removing it is correct, so single
             # pictures are named, not judged.
             Rail(f"{kept}, mean", ">=", 0.7, _mean(had_any), _worst(had_any, min)),
         ],
@@ -124,9 +124,9 @@ def check_highlights(enhance: Enhance, folder: Path) -> Finding:
 
 
 def check_synthetic(enhance: Enhance, folder: Path) -> Finding:
-    """Dim renditions of clean photographs, by stops; seeds are the pictures' numbers.
+    """Score dim renditions of clean photographs, by stops; seeds are the numbers of the pictures.
 
-    The dim pictures themselves are scored beside the results.
+    The dim pictures themselves are scored too.
     """
     measures = {
         "psnr": metrics.psnr,
@@ -161,7 +161,7 @@ def check_synthetic(enhance: Enhance, folder: Path) -> Finding:
 
 
 def check_colours(enhance: Enhance, folder: Path) -> Finding:
-    """Results have the colour of the picture, and a real black and white where it has them."""
+    """Check that results keep the colour of the picture, and have a real black and white."""
     colour, black, white = {}, {}, {}
     for case, picture in _pictures(folder):
         result = enhance(picture)
@@ -191,7 +191,7 @@ def check_colours(enhance: Enhance, folder: Path) -> Finding:
 
 
 def check_drawings(enhance: Enhance, _: Path | None = None) -> Finding:
-    """White, black, pages and masks come back as they are, at every depth."""
+    """Check that white, black, pages and masks hardly change, at every depth."""
     page = np.full((240, 320, 3), 252, np.uint8)
     rng = np.random.default_rng(0)
     for y in range(16, 224, 14):
@@ -222,10 +222,10 @@ def check_drawings(enhance: Enhance, _: Path | None = None) -> Finding:
 
 
 def check_grain(enhance: Enhance, _: Path | None = None) -> Finding:
-    """Flat patches come out smooth: deviation of the result, of 255, mean of the channels."""
+    """Check that flat patches become smooth: standard deviation of 255, averaged over channels."""
     rng = np.random.default_rng(0)
     grain = {}
-    # Beside bright ground, as patches are in pictures. Shot noise of 255 electrons at full scale.
+    # Patches next to a bright area, as in pictures, with shot noise of 255 electrons at full scale.
     levels = np.full((256, 256, 3), 20.0)
     levels[:128], levels[:, 192:] = 8, 120
     photons = np.clip(rng.poisson(levels), 0, 255).astype(np.uint8)
@@ -247,7 +247,7 @@ def check_grain(enhance: Enhance, _: Path | None = None) -> Finding:
 
 
 def check_slider(enhance: Enhance, folder: Path) -> Finding:
-    """Each stop of the exposure slider brightens: mean of all values, 0 to 255."""
+    """Check that each stop of the exposure slider brightens: mean of all values, 0 to 255."""
     values: dict[str, dict[str, float]] = {f"brightness at {ev:+.0f} EV": {} for ev in EXPOSURES}
     steps = {}
     for case, picture in _pictures(folder):
@@ -261,7 +261,7 @@ def check_slider(enhance: Enhance, folder: Path) -> Finding:
 
 
 def check_flicker(enhance: Enhance, folder: Path) -> Finding:
-    """A stack of one dim scene under fresh noise keeps its brightness.
+    """Check that a stack of one dim scene with independent noise keeps its brightness.
 
     The first photograph of the folder, 4 stops down; the largest less the smallest
     mean of a frame, over the mean of all.
@@ -297,7 +297,7 @@ def _worst(values: Mapping[str, float], which: Callable[..., float], count: int 
 
 
 def report(findings: Sequence[Finding]) -> str:
-    """Asked and seen, as Markdown."""
+    """Format bounds and measured values as Markdown."""
     rows = [
         [rail.promise, f"{rail.sign} {rail.asked:g}", f"{rail.seen:.2f}",
          "pass" if rail.kept else "FAIL", rail.worst]

@@ -1,8 +1,8 @@
 """``python -m napari_dcr.training.evaluation.microscopy_checks``: how well `microscopy` measures.
 
-A synthetic set with fixed seeds (three cameras, three light levels) in photons and
-unfitted; intensities that are kept; intervals that hold what they say; and, with
-``--pairs``, a folder of real pairs after an affine fit, beside classical filters.
+Synthetic recordings with fixed seeds (three cameras, three light levels) are scored in photons without
+a fit.  Further tables check intensities and intervals.  With ``--pairs``, a folder of real pairs is
+scored after an affine fit, next to classical filters.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from napari_dcr.training.forward.instruments import Camera, Emccd, Pmt, Scmos
 from napari_dcr.training.forward.structures import synthetic_scene
 
 PEAKS = (5, 20, 100)
-"""Photons of the brightest pixels but for a thousandth."""
+"""Photons at the 99.9 percentile of the brightness."""
 
 CAMERAS: dict[str, Camera] = {"sCMOS": Scmos(), "EMCCD": Emccd(), "PMT": Pmt(bits=16)}
 
@@ -47,9 +47,9 @@ class Case:
     camera : str
     peak : float
     values : ndarray, shape (h, w), uint16
-        What the camera recorded.
+        Recorded values.
     expected : ndarray, shape (h, w)
-        What it would have on average.
+        Expectation of the recorded values.
     noise : NoiseModel
     """
 
@@ -66,7 +66,7 @@ class Case:
 
 
 def cases(count: int, size: int = 384) -> Iterator[Case]:
-    """``count`` scenes, each before every camera at every light level."""
+    """Recordings of ``count`` scenes by every camera at every light level."""
     for number in range(count):
         scene = synthetic_scene(size, np.random.default_rng((SEED, number)))
         for which, (name, camera) in enumerate(CAMERAS.items()):
@@ -101,7 +101,7 @@ def anscombe_bm3d(image: Image) -> Image:
 
 
 def methods(model: str, slow: bool) -> dict[str, Callable[[Image], Image]]:
-    """Ours by depth, and what to compare with."""
+    """Our method by depth, and the methods to compare with."""
 
     def ours(depth: int, detail: bool = True) -> Callable[[Image], Image]:
         return lambda image: np.asarray(
@@ -141,7 +141,7 @@ def score_synthetic(model: str, count: int, slow: bool) -> None:
 
 
 def score_intensities(model: str, count: int) -> None:
-    """Print what becomes of intensities, and how often the truth lies in the interval."""
+    """Print the change of intensities, and how often the truth lies in the interval."""
     lines: dict[tuple[str, float], list[list[float]]] = {}
     means: dict[tuple[str, float], list[Image]] = {}
     for case in cases(count):
@@ -172,7 +172,7 @@ def score_intensities(model: str, count: int) -> None:
 
 
 def score_invariants(model: str) -> None:
-    """Print what must hold of any image."""
+    """Print properties that must hold for any image."""
     rng = np.random.default_rng(SEED)
     scene = synthetic_scene(384, rng)
 
@@ -211,11 +211,11 @@ def score_pairs(model: str, folder: Path, slow: bool, every: int = 1, fitted: bo
     ----------
     model : str
     folder : Path
-        With ``noisy`` and ``clean``.
+        Folder with ``noisy`` and ``clean``.
     slow : bool
-        Compare with BM3D.
+        Whether to compare with BM3D.
     every : int
-        Take every so many pairs.
+        Step between the pairs to score.
     fitted : bool
         Score after the best slope and offset of each pair, on float results; else results in
         the input's own dtype as they are.

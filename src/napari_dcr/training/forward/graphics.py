@@ -1,7 +1,7 @@
-"""Drawings: pages, slides, masks and even fields, which no photograph teaches.
+"""Drawings for training: pages, slides, masks and even fields, which photographs do not cover.
 
-They are as bright as they were drawn: white paper is no overexposed wall, and a black frame
-no dark room.
+They keep their brightness, because white paper is not an overexposed wall, and a black frame is not
+a dark room.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Drawing = NDArray[np.uint8]
 
 
 def draw(rng: np.random.Generator, height: int, width: int) -> Drawing:
-    """Draw something of any kind, (height, width, 3)."""
+    """Draw a random picture of any kind, (height, width, 3)."""
     kinds = (_white, _black, _grey, _page, _slide, _mask, _specimen)
     shares = (0.18, 0.17, 0.05, 0.27, 0.12, 0.13, 0.08)
     kind = kinds[int(rng.choice(len(kinds), p=shares))]
@@ -30,12 +30,12 @@ def _even(colour: Any, height: int, width: int) -> NDArray[np.float64]:
 
 
 def _white(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
-    """An even white, sometimes of a paper's tint."""
+    """Draw an even white, sometimes with the tint of paper."""
     return _even(rng.uniform(236, 256) - rng.uniform(0, 4, 3) * (rng.random() < 0.3), height, width)
 
 
 def _black(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
-    """A covered lens."""
+    """Draw the picture of a covered lens."""
     return _even(0, height, width)
 
 
@@ -44,7 +44,7 @@ def _grey(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float
 
 
 def _page(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
-    """Lines of text on paper."""
+    """Draw lines of text on paper."""
     paper = rng.uniform(238, 256) - rng.uniform(0, 12, 3) * (rng.random() < 0.3)
     picture = PILImage.fromarray(np.uint8(np.clip(_even(paper, height, width), 0, 255)))
     pen = ImageDraw.Draw(picture)

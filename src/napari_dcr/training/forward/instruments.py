@@ -1,8 +1,8 @@
-"""Cameras of microscopes and what happens to an image before it is saved.
+"""Simulate the cameras of microscopes, and the processing of images before they are saved.
 
-Each camera turns photons per pixel (an expectation, any shape that ends in y, x) into the
-numbers of an image file, and says by `noise` how their variance grows with their mean.
-A `Readout` is what follows: averages, resampling, a subtracted black level, 8 bits.
+A camera converts expected photons per pixel (of any shape that ends in y, x) to the numbers of an
+image file; its `noise` describes how their variance grows with their mean.  A `Readout` simulates the
+subsequent processing: averages, resampling, a subtracted black level, and conversion to 8 bits.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from scipy import ndimage
 from napari_dcr.image.noise import NoiseModel
 
 Photons = NDArray[Any]
-"""Expected photons per pixel, float."""
+"""Expected photons per pixel, as floats."""
 
 
 class Camera(Protocol):
-    """A camera; all of them are frozen dataclasses."""
+    """Interface of cameras, all of which are frozen dataclasses."""
 
     @property
     def noise(self) -> NoiseModel:
-        """Mean and variance of what is recorded, before it is rounded."""
+        """Noise model of the recorded values before rounding."""
 
     def expose(self, photons: Photons, rng: np.random.Generator) -> NDArray[np.float32]:
         """Record an image in the camera's numbers (ADU)."""
@@ -38,7 +38,7 @@ def _digital(values: NDArray[Any], bits: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Scmos:
-    """Scientific CMOS: every pixel has an amplifier of its own.
+    """Scientific CMOS camera, in which every pixel has its own amplifier.
 
     Offset, gain and read noise differ from pixel to pixel, the latter with a heavy
     tail (Huang et al. 2013, Nature Methods 10, 653; Mandracchia et al. 2020, Nature
@@ -47,21 +47,21 @@ class Scmos:
     Attributes
     ----------
     offset : float
-        Mean of the dark, ADU.
+        Mean without light, in ADU.
     gain : float
         ADU per photo-electron.
     read : float
-        Median read noise, electrons.
+        Median read noise, in electrons.
     tail : float
-        Deviation of its logarithm: 0 for equal pixels.
+        Standard deviation of the logarithm of the read noise; 0 for equal pixels.
     offset_spread : float
-        Deviation of the offset between pixels, ADU.
+        Standard deviation of the offset between pixels, in ADU.
     gain_spread : float
-        The same of the gain, as a share of it.
+        Standard deviation of the gain between pixels, relative to the gain.
     hot : float
         Share of hot pixels.
     bits : int
-        Of the converter.
+        Number of bits of the converter.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class Scmos:
 
     @property
     def noise(self) -> NoiseModel:
-        """Read noise is the mean of the pixels' variances, that of a log-normal variable."""
+        """Noise model; its read noise is the mean variance of the pixels, which is log-normal."""
         read = self.gain**2 * self.read**2 * np.exp(2 * self.tail**2)
         return NoiseModel(self.gain, self.offset, float(read + self.offset_spread**2 + 1 / 12))
 
@@ -102,7 +102,7 @@ class Scmos:
 
 @dataclass(frozen=True)
 class Emccd:
-    """Electron-multiplying CCD: read noise vanishes, the multiplication adds its own.
+    """Electron-multiplying CCD: multiplication makes read noise negligible, and adds noise itself.
 
     A register of gain ``em`` makes a gamma-distributed number of electrons of each
     one that enters (Basden, Haniff and Mackay 2003, MNRAS 345, 985), which doubles
@@ -112,17 +112,17 @@ class Emccd:
     Attributes
     ----------
     offset : float
-        Mean of the dark without spurious charge, ADU.
+        Mean without light and without spurious charge, in ADU.
     em : float
-        Mean electrons out of the register for one that enters.
+        Mean number of output electrons of the register per input electron.
     adu : float
-        Electrons out of the register per ADU.
+        Output electrons of the register per ADU.
     read : float
         Read noise after the register, electrons.
     spurious : float
         Clock-induced electrons per pixel, before the register.
     bits : int
-        Of the converter.
+        Number of bits of the converter.
     """
 
     offset: float = 200.0
@@ -134,7 +134,7 @@ class Emccd:
 
     @property
     def noise(self) -> NoiseModel:
-        """Twice the variance of photons; spurious charge counts as light."""
+        """Noise model with twice the variance of photons; spurious charge counts as light."""
         gain = self.em / self.adu
         dark = (self.read / self.adu) ** 2 + 2 * gain**2 * self.spurious + 1 / 12
         return NoiseModel(2 * gain, self.offset + gain * self.spurious, dark, photon=gain)
@@ -149,7 +149,7 @@ class Emccd:
 
 @dataclass(frozen=True)
 class Pmt:
-    """Photomultiplier of a scanning microscope: no read floor, nothing below 0, lines.
+    """Photomultiplier of a scanning microscope, without read noise, offset or negative values.
 
     Pulse heights vary (variance ``pulse`` of a mean of 1), so the variance is
     ``1 + pulse`` that of photons; dark counts are few; the laser flickers from line
@@ -164,9 +164,9 @@ class Pmt:
     dark : float
         Dark counts per pixel.
     lines : float
-        Deviation of a line's brightness, as a share of it.
+        Standard deviation of the brightness of lines, relative to it.
     bits : int
-        Of the converter.
+        Number of bits of the converter.
     """
 
     gain: float = 12.0
@@ -177,7 +177,7 @@ class Pmt:
 
     @property
     def noise(self) -> NoiseModel:
-        """Dark counts count as light."""
+        """Noise model in which dark counts count as light."""
         gain = self.gain * (1 + self.pulse)
         return NoiseModel(
             gain, self.gain * self.dark, self.gain * gain * self.dark + 1 / 12, photon=self.gain
@@ -196,7 +196,7 @@ class Pmt:
 
 
 def sample_camera(rng: np.random.Generator) -> Camera:
-    """Draw one of the three kinds, with the spread that laboratories have of them."""
+    """Draw a camera of one of the three kinds, with settings as they vary between laboratories."""
     kind = rng.choice(3, p=[0.35, 0.4, 0.25])
     if kind == 0:
         return Scmos(
@@ -225,14 +225,14 @@ def sample_camera(rng: np.random.Generator) -> Camera:
 
 
 class Recorded(NamedTuple):
-    """A recording and what it would be on average.
+    """A recording and its expectation.
 
     Attributes
     ----------
     values : ndarray, shape (h, w), uint8 or uint16
-        What is in the file.
+        Values in the file.
     expected : ndarray, shape (h, w), float32
-        Mean of what is in such files, clipped values included: the mean of many recordings.
+        Mean of many such recordings, including clipped values.
     """
 
     values: NDArray[Any]
@@ -240,36 +240,36 @@ class Recorded(NamedTuple):
 
 
 LEVELS, DRAWS = 48, 384
-"""Levels at which the mean of clipped values is found, and draws for each."""
+"""Number of levels at which the mean of clipped values is simulated, and of draws for each."""
 
 
 @dataclass(frozen=True)
 class Readout:
-    """What happens between a camera and the file.
+    """Processing between a camera and the file.
 
     Attributes
     ----------
     exposures : int
-        Lines or frames that are averaged.
+        Number of lines or frames to average.
     blur : tuple of float
-        Standard deviations, along y and x in pixels, of the Gaussian by which image and noise
-        are smoothed alike: slow electronics, resampling, filters. 0 is none.
+        Standard deviations along y and x, in pixels, of a Gaussian that smooths image and noise, as
+        slow electronics, resampling and filters do; 0 for none.
     enlarged : float
-        Factor by which the recording is enlarged, by splines of ``order``; 1 is not at all.
+        Factor by which the recording is enlarged with splines of ``order``; 1 for none.
     order : {1, 3}
     fall_off : float
-        Part of the gain that is missing in the corners of the field.
+        Relative decrease of the gain in the corners of the field.
     line_offsets : float
-        Standard deviation of the offsets of rows or columns, in standard deviations of the
-        darkest pixels' noise: what a correction leaves.
+        Standard deviation of the offsets of rows or columns that a correction leaves, in standard
+        deviations of the darkest pixels' noise.
     columns : bool
         Whether these are columns.
     hot : float
-        Share of pixels that are too bright by a few standard deviations of their noise.
+        Share of pixels that are a few standard deviations of their noise too bright.
     black : float or None
         Share of the pixels that a subtracted black level clips at 0; None subtracts nothing.
     bits : int
-        16, or 8 for a stretch to 8 bits with rounding and, where the camera has fewer levels, gaps.
+        16, or 8 to stretch to 8 bits with rounding, and with gaps if the camera has fewer levels.
     saturated : float
         Share of the pixels that the stretch saturates.
     """
@@ -287,7 +287,7 @@ class Readout:
     saturated: float = 0.001
 
     def record(self, camera: Camera, photons: Photons, rng: np.random.Generator) -> Recorded:
-        """Record an image of the shape of ``photons``; an enlarged one shows a part of them.
+        """Record an image with the shape of ``photons``; an enlarged one shows only part of the scene.
 
         Examples
         --------
@@ -347,7 +347,7 @@ class Readout:
         if max(self.blur) > 0:
             image = ndimage.gaussian_filter(image, self.blur)
         if self.enlarged > 1:
-            # Samples are as far apart as the factor says, wherever the shape ends.
+            # The spacing of samples follows the factor exactly, independent of the shape.
             places = [(np.arange(n) + 0.5) / self.enlarged - 0.5 for n in shape]
             grid = np.stack(np.meshgrid(*places, indexing="ij"))
             image = ndimage.map_coordinates(image, grid, order=self.order, mode="nearest")
@@ -355,7 +355,7 @@ class Readout:
 
     @property
     def _kept(self) -> float:
-        """Part of the variance that blurs leave; enlargement changes it little."""
+        """Share of the variance that remains after blurring; enlargement changes it little."""
         kept = 1.0
         for width in self.blur:
             kernel = ndimage.gaussian_filter1d(np.eye(1, 33, 16)[0], width) if width else [1.0]
@@ -368,9 +368,9 @@ class Readout:
     def _moved_by_clipping(
         self, camera: Camera, expected: NDArray[Any], low: float, high: float, rng: Any
     ) -> NDArray[Any]:
-        """By how much clipping at ``low`` and ``high`` moves the mean of pixels.
+        """Shift of the mean of pixels by clipping at ``low`` and ``high``.
 
-        By draws at some levels; where nothing is clipped it is exactly 0.
+        The shift is simulated at some levels; it is exactly 0 where nothing is clipped.
         """
         noise = camera.noise
         levels = np.quantile(expected, np.linspace(0, 1, LEVELS))
@@ -383,7 +383,7 @@ class Readout:
 
 
 def sample_readout(rng: np.random.Generator) -> Readout:
-    """Draw what files of laboratories have gone through: often nothing, often several things."""
+    """Draw the processing of a laboratory's files, which often has no steps, and often several."""
     blur, enlarged = (0.0, 0.0), 1.0
     correlated = rng.choice(4, p=[0.82, 0.04, 0.08, 0.06])
     width = float(np.exp(rng.uniform(np.log(0.45), np.log(2.0))))

@@ -1,8 +1,8 @@
-"""Structures under a microscope: clean scenes to put before a camera.
+"""Synthetic structures under a microscope, as clean scenes for simulated cameras.
 
-Filaments, puncta, nuclei, membranes and textures, alone or in cells, through a point
-spread function with haze from above and below the focus; and real images that are
-licensed for any use, reduced until their own noise is gone.
+Filaments, puncta, nuclei, membranes and textures, alone or in cells, are blurred by a point spread
+function, with haze from above and below the focus.  Real images that are licensed for any use are
+reduced until their own noise is negligible.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Rng = np.random.Generator
 
 
 def fractal(shape: tuple[int, int], slope: float, rng: Rng) -> Scene:
-    """Gaussian noise with a spectrum that falls by ``frequency ** -slope``; deviation 1."""
+    """Gaussian noise with a spectrum of ``frequency ** -slope`` and a standard deviation of 1."""
     y, x = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None]
     frequency = np.maximum(np.hypot(y, x), 1 / max(shape))
     spectrum = np.fft.rfft2(rng.standard_normal(shape)) * frequency**-slope
@@ -30,13 +30,13 @@ def fractal(shape: tuple[int, int], slope: float, rng: Rng) -> Scene:
 
 
 def filaments(shape: tuple[int, int], rng: Rng) -> Scene:
-    """Curves that keep their direction for a while, such as microtubules and actin."""
+    """Draw curves with a persistent direction, such as microtubules and actin."""
     count = int(np.exp(rng.uniform(np.log(8), np.log(400))))
     steps = int(rng.uniform(60, 700))
     stiffness = np.exp(rng.uniform(np.log(0.004), np.log(0.12)))
     turns = rng.standard_normal((count, steps)) * stiffness
     direction = rng.uniform(0, 2 * np.pi, (count, 1))
-    if rng.random() < 0.3:  # bundles along one way
+    if rng.random() < 0.3:  # bundles along one direction
         direction = rng.uniform(0, np.pi) + 0.25 * rng.standard_normal((count, 1))
     if rng.random() < 0.4:  # from an organising centre
         start = rng.uniform(0.2, 0.8, (2, 1, 1)) + 0.05 * rng.standard_normal((2, count, 1))
@@ -70,7 +70,7 @@ def splat(
 
 
 def puncta(shape: tuple[int, int], rng: Rng) -> Scene:
-    """Spots below the resolution, alone or in clusters: vesicles, FISH, granules."""
+    """Draw spots below the resolution, alone or in clusters: vesicles, FISH, granules."""
     count = int(np.exp(rng.uniform(np.log(20), np.log(6000))))
     y, x = rng.uniform(0, shape[0], count), rng.uniform(0, shape[1], count)
     if rng.random() < 0.5:
@@ -87,7 +87,7 @@ def blobs(
     radius: float | None = None,
     cover: tuple[float, float] = (0.05, 0.6),
 ) -> Scene:
-    """Bodies with a rugged outline and an inner texture: nuclei, cells, droplets."""
+    """Draw bodies with a rugged outline and an inner texture: nuclei, cells, droplets."""
     radius = radius or float(np.exp(rng.uniform(np.log(5), np.log(60))))
     count = max(1, int(rng.uniform(*cover) * shape[0] * shape[1] / (np.pi * radius**2)))
     out = np.zeros(shape, np.float32)
@@ -118,7 +118,7 @@ def blobs(
 
 
 def membranes(shape: tuple[int, int], rng: Rng) -> Scene:
-    """Outlines between neighbours, as of an epithelium, and their different insides."""
+    """Draw outlines between neighbouring cells with different insides, as in an epithelium."""
     size = np.exp(rng.uniform(np.log(15), np.log(80)))
     count = max(8, int(1.6 * shape[0] * shape[1] / size**2))
     points = rng.uniform(-0.1, 1.1, (count, 2)) * shape
@@ -132,13 +132,13 @@ def membranes(shape: tuple[int, int], rng: Rng) -> Scene:
 
 
 def texture(shape: tuple[int, int], rng: Rng) -> Scene:
-    """Cloudy matter without outlines: cytosol, tissue, out-of-focus light."""
+    """Draw cloudy matter without outlines: cytosol, tissue, out-of-focus light."""
     field = np.exp(rng.uniform(0.3, 1.2) * fractal(shape, rng.uniform(0.7, 2.0), rng))
     return np.minimum(field, np.quantile(field, 0.999)).astype(np.float32)
 
 
 def worms(shape: tuple[int, int], rng: Rng) -> Scene:
-    """Short thick threads: mitochondria, bacteria."""
+    """Draw short thick threads: mitochondria, bacteria."""
     count, steps = int(np.exp(rng.uniform(np.log(20), np.log(600)))), int(rng.uniform(8, 60))
     angle = rng.uniform(0, 2 * np.pi, (count, 1)) + np.cumsum(
         rng.standard_normal((count, steps)) * 0.15, 1
@@ -156,13 +156,13 @@ KINDS: tuple[Callable[[tuple[int, int], Rng], Scene], ...] = (
 
 
 def labelled(part: Scene, rng: Rng) -> Scene:
-    """Let dyes bind here and there: a structure is seen by how many there are of them."""
+    """Replace a structure by randomly bound dyes, whose density shows the structure."""
     density = np.exp(rng.uniform(np.log(0.1), np.log(10)))
     return (rng.poisson(part * density) / density).astype(np.float32)
 
 
 def normal(scene: Scene) -> Scene:
-    """Scale to a largest value of 1, but for a thousandth."""
+    """Scale so that the 99.9 percentile is 1."""
     return (scene / max(float(np.quantile(scene, 0.999)), 1e-6)).astype(np.float32)
 
 
@@ -182,26 +182,26 @@ def synthetic_scene(size: int, rng: Rng) -> Scene:
         if rng.random() < 0.5:
             part = labelled(part, rng)
         scene += part * np.float32(rng.uniform(0.15, 1))
-    if cells is not None and rng.random() < 0.5:  # what has not bound stays in the cytosol
+    if cells is not None and rng.random() < 0.5:  # unbound dye remains in the cytosol
         scene += cells * np.float32(rng.uniform(0.05, 0.5))
     return normal(microscope(scene, rng))
 
 
 def airy(scene: Scene, cutoff: float) -> Scene:
-    """Blur as a perfect lens does, which passes nothing above a frequency.
+    """Blur like a perfect lens, which transmits nothing above a cutoff frequency.
 
     Parameters
     ----------
     scene : ndarray, shape (h, w)
-        Mirrored at its edges.
+        Scene, which is mirrored at its edges.
     cutoff : float
         ``2 NA / wavelength``, in cycles per pixel.
 
     Returns
     -------
     ndarray, shape (h, w)
-        Through the transfer function of a circular pupil under incoherent light
-        (Goodman 2005, Introduction to Fourier Optics, eq. 6-32).
+        Scene filtered by the transfer function of a circular pupil under incoherent light (Goodman
+        2005, Introduction to Fourier Optics, eq. 6-32).
     """
     margin = 32
     light = np.pad(scene, margin, "symmetric")
@@ -215,9 +215,9 @@ def airy(scene: Scene, cutoff: float) -> Scene:
 
 
 def microscope(scene: Scene, rng: Rng) -> Scene:
-    """Blur by a point spread function, and add what lies out of focus."""
+    """Blur by a point spread function, and add out-of-focus light."""
     core = np.exp(rng.uniform(np.log(0.7), np.log(2.6)))
-    # 0.42 / cutoff is the deviation of the Gaussian nearest to an Airy disk
+    # 0.42 / cutoff is the standard deviation of the Gaussian closest to an Airy disk
     # (Zhang, Zerubia and Olivo-Marin 2007, Applied Optics 46, 1819).
     perfect = rng.random() < 0.6
     sharp = airy(scene, 0.42 / core) if perfect else ndimage.gaussian_filter(scene, core)
@@ -233,7 +233,7 @@ def microscope(scene: Scene, rng: Rng) -> Scene:
 
 
 def real_scene(picture: NDArray[np.uint8] | NDArray[np.uint16], size: int, rng: Rng) -> Scene:
-    """Reduce a real image until its noise is gone, and see it through a point spread function.
+    """Reduce a real image until its noise is negligible, and blur it by a point spread function.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def real_scene(picture: NDArray[np.uint8] | NDArray[np.uint16], size: int, rng: 
     side = int(np.ceil(size * factor)) + 2
     top, left = (int(rng.integers(0, max(n - side, 0) + 1)) for n in picture.shape)
     picture = picture[top : top + side, left : left + side]
-    # The less it is reduced, the more of its own noise has to be blurred away.
+    # The less an image is reduced, the more of its own noise must be removed by blurring.
     pixels = ndimage.gaussian_filter(picture.astype(np.float32), 1.6 / factor)
     height, width = (round(n / factor) for n in pixels.shape)
     reduced = PILImage.fromarray(pixels).resize((width, height), PILImage.Resampling.BOX)
