@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image as PILImage
@@ -34,3 +37,18 @@ def test_unusual_modes_become_grey_or_colour(tmp_path: Path, mode: str) -> None:
     picture = formats.read(name)
     assert picture.pixels.dtype == np.uint8
     assert picture.axes == ("yx" if mode == "1" else "yxs")
+
+
+def test_hdr_of_png_is_refused_by_name(tmp_path: Path) -> None:
+    """A dim value of PQ is dark where one of sRGB is not."""
+    path = tmp_path / "in.png"
+    content = imagecodecs.png_encode(np.full((8, 9, 3), 3000, np.uint16))
+    for transfer, name in ((16, "PQ"), (18, "HLG"), (13, "")):
+        body = b"cICP" + bytes((9 if name else 1, transfer, 0, 1))
+        chunk = struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body))
+        path.write_bytes(content[:33] + chunk + content[33:])
+        if name:
+            with pytest.raises(ValueError, match=name):
+                formats.read(path)
+        else:
+            assert formats.read(path).pixels.max() == 3000

@@ -172,6 +172,8 @@ def test_a_mosaic_at_strength_0_comes_back_bit_for_bit(suffix: str, tmp_path: Pa
         assert np.array_equal(plane, own.astype(np.float32) - 512)
     assert shell(path, tmp_path / "planes.tif", "--scene", "mosaic", "--strength", "0", "--defects", "off") == 0  # fmt: skip
     assert np.array_equal(tifffile.imread(tmp_path / "planes.tif"), planes)
+    channels = napari_dcr.open_image(path, scene="mosaic").metadata.calibration.channels
+    assert [each.name for each in channels] == ["red", "green", "green", "blue"]
 
 
 def test_fractions_of_the_black_level_count(tmp_path: Path) -> None:
@@ -257,6 +259,24 @@ def test_a_float_mosaic(tmp_path: Path) -> None:
     mosaic = (dim_mosaic().astype(np.float32) - 512) / 15871
     path = write_dng(tmp_path / "in.dng", mosaic, black=(0.03125,), white=1)
     assert np.array_equal(light_of(path), mosaic - np.float32(0.03125))
+
+
+@pytest.mark.parametrize("how", ["zlib", "lzw", "jpegxl", "jpeg"])
+def test_compressed_mosaics(how: str, tmp_path: Path) -> None:
+    mosaic = dim_mosaic()
+    arguments = {"compressionargs": {"lossless": True}} if how == "jpeg" else {}
+    path = write_dng(tmp_path / "in.dng", mosaic, compression=how, **arguments)
+    assert np.array_equal(light_of(path), mosaic.astype(np.float32) - 512)
+
+
+@pytest.mark.parametrize("how", ["zlib", "jpegxl", "jpeg"])
+def test_compressed_linear_dng_of_8_bits(how: str, tmp_path: Path) -> None:
+    """LibRaw reads those of JPEG as zeros."""
+    y, x = np.mgrid[:64, :96]
+    pixels = np.stack([y + x, 2 * y, 2 * x], -1).astype("u1")
+    path = write_dng(tmp_path / "in.dng", pixels, black=None, white=255, compression=how)
+    most = 8 if how == "jpeg" else 0
+    assert np.abs(raw.read_sensor(path).light - pixels).max() <= most
 
 
 def test_a_linearization_table(tmp_path: Path) -> None:
@@ -437,6 +457,7 @@ DAMAGED = {
     "cut-head.orf": (lambda p: p.write_bytes(b"IIRO\x08\0\0\0"), ""),
     "other-colours.dng": (altered(pattern=np.array([[3, 4], [5, 1]])), "colours"),
     "no-white.dng": (altered(white=100), "level of saturation is not above"),
+    "interleaved.dng": (altered(tags={50975: t.short_tag(2)}), "its rows are interleaved"),
     "no-end.dng": (lambda p: p.write_bytes(write_dng(p, dim_mosaic()).read_bytes()[:5000]), "it is no DNG"),
 }  # fmt: skip
 

@@ -21,6 +21,8 @@ MOSAIC, LINEAR = 32803, 34892
 
 _CFA_PATTERN, _CFA_PLANES, _CFA_SIZE = 33422, 50710, 33421
 _LINEARIZATION, _BLACK_SIZE, _BLACK, _BLACK_H, _BLACK_V, _WHITE = range(50712, 50718)
+_ROW_INTERLEAVE, _COLUMN_INTERLEAVE = 50975, 52547
+
 _ACTIVE_AREA, _OPCODES_2 = 50829, 51009
 
 MODEL, COLOUR_MATRIX, NEUTRAL, ILLUMINANT = 50708, 50721, 50728, 50778
@@ -42,6 +44,8 @@ class DngPage:
     is_mosaic : bool
         Else it has all colours of each pixel.
     is_float : bool
+    is_packed : bool
+        Whether it is compressed in a way that LibRaw does not read in a mosaic.
     pattern : ndarray, shape (p, q), or None
         Colours of a mosaic from the active area's corner on: 0 red, 1 green, 2 blue.
     area : tuple of int
@@ -66,6 +70,7 @@ class DngPage:
 
     is_mosaic: bool
     is_float: bool
+    is_packed: bool
     pattern: NDArray[Any] | None
     area: tuple[int, int, int, int]
     black: NDArray[np.float64]
@@ -165,6 +170,12 @@ def _numbers(page: Any, code: int) -> NDArray[np.float64] | None:
 
 def _described(page: Any, first: Any) -> DngPage:
     is_mosaic = int(page.photometric) == MOSAIC
+    for code, name in ((_ROW_INTERLEAVE, "rows"), (_COLUMN_INTERLEAVE, "columns")):
+        factor = _numbers(page, code)
+        if factor is not None and factor[0] != 1:
+            raise ValueError(
+                f"its {name} are interleaved, which is not supported; convert it with Adobe DNG Converter"
+            )
     samples = 1 if is_mosaic else int(page.samplesperpixel)
     height, width = int(page.imagelength), int(page.imagewidth)
     area = _numbers(page, _ACTIVE_AREA)
@@ -187,7 +198,7 @@ def _described(page: Any, first: Any) -> DngPage:
                 raise ValueError("its sensor has other colours than red, green and blue")
     table = page.tags.get(_LINEARIZATION)
     return DngPage(
-        is_mosaic, page.dtype is not None and np.dtype(page.dtype).kind == "f", pattern,
+        is_mosaic, page.dtype is not None and np.dtype(page.dtype).kind == "f", int(page.compression) not in (1, 7, 34892), pattern,
         (top, left, bottom, right),
         np.broadcast_to(black.reshape(-1) if len(black) == 1 else black.reshape(p, q, samples), (p, q, samples)),
         _numbers(page, _BLACK_V), _numbers(page, _BLACK_H), _numbers(page, _WHITE),

@@ -19,6 +19,7 @@ from PIL import Image as PILImage
 from napari_dcr.image.alpha import to_straight
 from napari_dcr.input_warnings import warn
 from napari_dcr.io import tags as t
+from napari_dcr.io.boxes import check_colours
 from napari_dcr.io.files import Picture, check_holds
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.tags import Tag, Tags
@@ -58,9 +59,12 @@ def read_picture(path: Path) -> Picture:
         mode, profile = file.mode, file.info.get("icc_profile")
         tags: Tags = t.from_exif(file.info.get("exif", b""))
         chunks: tuple[tuple[bytes, bytes], ...] = ()
+        notes: tuple[str, ...] = ()
         if file.format == "PNG":
             content = path.read_bytes()
             chunks = tuple(_chunks(content))
+            coded = dict(chunks).get(b"cICP", b"")
+            notes = check_colours(coded[0], coded[1], bool(profile)) if len(coded) == 4 else ()
             # Pillow compares the transparent grey of 2 and 4 bits with pixels that it has already
             # widened to 8, and does not support grey of 1 or 16 bits with alpha.
             if content[24] == 16 or (content[25] == 0 and "transparency" in file.info):
@@ -77,11 +81,10 @@ def read_picture(path: Path) -> Picture:
             tags[t.ICC_PROFILE] = Tag(t.UNDEFINED, profile)
         exif = file.info.get("exif", b"")
     metadata = Metadata(tags, exif=exif, chunks=tuple(c for c in chunks if c[0] in _KEPT_CHUNKS))
-    notes = (
-        f"it holds {frames} pictures; the first is taken and {frames - 1} are left out",
-    )  # fmt: skip
+    if frames > 1:
+        notes += (f"it holds {frames} pictures; the first is taken and {frames - 1} are left out",)
     samples = {2: "ya", 3: "rgb", 4: "rgba"}[pixels.shape[2]] if pixels.ndim == 3 else ""
-    return Picture(pixels, "yxs"[: pixels.ndim], metadata, samples, notes if frames > 1 else ())
+    return Picture(pixels, "yxs"[: pixels.ndim], metadata, samples, notes)
 
 
 def _plain(file: Any) -> Any:

@@ -24,6 +24,7 @@ from napari_dcr.image.demosaic import demosaic_bands
 from napari_dcr.image.tone import linear_to_srgb
 from napari_dcr.io import dng, raw_tags
 from napari_dcr.io import tags as t
+from napari_dcr.io.calibration import Calibration, Channel
 from napari_dcr.io.files import (
     Picture,
     check_holds,
@@ -44,6 +45,9 @@ DTYPES = ("float32",)
 
 _ORIENTATIONS = {0: 1, 1: 2, 3: 3, 2: 4, 4: 5, 6: 6, 7: 7, 5: 8}
 """EXIF orientations of LibRaw's turns."""
+
+_SHOWN_IN = {"red": "FF0000", "green": "00FF00", "blue": "0000FF"}
+"""Colours of the planes."""
 
 _SRGB_TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
@@ -236,7 +240,12 @@ def _open_planes(path: Path, sensor: Sensor, tags: Any, warnings: Any) -> Opened
             " (X-Trans), which cannot be denoised in planes; write .tif, .png or .jpg"
         )
     planes = np.stack(sensor.planes())
-    metadata = Metadata(tags, native=Origin(path, sensor))
+    names = ["red", "green", "blue"] if len(sensor.balance) > 1 else ["grey"]
+    colours = sensor.pattern.ravel() if sensor.pattern.size > 1 else range(len(planes))
+    channels = tuple(Channel(names[colour], _SHOWN_IN.get(names[colour], "")) for colour in colours)
+    metadata = Metadata(
+        tags, calibration=Calibration(channels=channels), native=Origin(path, sensor)
+    )
     return Opened(
         planes, "cyx", lambda: stamp_of(path, PLANES), metadata=metadata, warnings=warnings,
         measured=True,
@@ -256,13 +265,17 @@ def read_sensor(path: Path) -> Sensor:
         page, number = dng.read_page(path)
     notes: tuple[str, ...] = ()
     factors: NDArray[np.float64] | None
-    if page is not None and (page.is_float or not page.is_mosaic):
+    if page is not None and (page.is_float or page.is_packed or not page.is_mosaic):
         light, pattern, white = _of_page(path, page, number)
     else:
         with _unpacked(path) as (raw, said):
             notes += said
             light, pattern, white = _of_library(raw, page)
             factors, matrix, to_camera = _colours_of_library(raw)
+            if raw.sizes.pixel_aspect != 1:
+                notes += (
+                    f"its pixels are not square ({raw.sizes.pixel_aspect:g}); it is not stretched",
+                )
             orientation = _ORIENTATIONS.get(int(raw.sizes.flip), 1)
     if not white > 0:
         raise ValueError("its level of saturation is not above its level without light")
@@ -352,7 +365,9 @@ def _of_page(path: Path, page: dng.DngPage, number: int) -> tuple[Any, NDArray[A
 
 def _of_library(raw: Any, page: dng.DngPage | None) -> tuple[Any, NDArray[Any], float]:
     """Light of all other files, through LibRaw."""
-    stored, names = raw.raw_image_visible, raw.color_desc.decode()
+    stored, names, sizes = raw.raw_image_visible, raw.color_desc.decode(), raw.sizes
+    if (sizes.iheight, sizes.iwidth) != (sizes.height, sizes.width):
+        raise ValueError("the rows of its sensor run diagonally, which is not supported")
     if stored is None:
         raise ValueError("its sensor is of a kind that is not supported")
     levels = np.asarray(raw.black_level_per_channel, np.float64)
