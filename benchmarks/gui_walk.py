@@ -132,7 +132,7 @@ class Watch:
 
 
 def walk_samples(viewer: Any, widget: Any, watch: Watch) -> None:
-    """Do with each sample what there is to do."""
+    """Preview, run, cancel and compare each sample."""
     controls = widget.controls
     samples = PluginManifest.from_distribution(WIDGET[0]).contributions.sample_data or []
     for sample in samples:

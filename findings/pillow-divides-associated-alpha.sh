@@ -5,7 +5,7 @@
 # Guess before this was run: one rule for grey and for colour: either both are divided, or both stay as they are stored and the mode
 # ("RGBa", "La") says so.
 # Seen: RGB comes as mode "RGBA" and divided, cut off at 255 and with the fraction dropped; grey comes as mode "La", as it is stored. A stored
-# colour of 40 under an alpha of 51 reads as 200, a stored grey of 40 as 40. Whoever reads with Pillow and writes the
+# colour of 40 under an alpha of 51 reads as 200, a stored grey of 40 as 40. A program that reads with Pillow and writes the
 # values back under ExtraSamples 1 makes colours brighter by 255 / alpha each time.
 #
 # Output seen:

@@ -320,7 +320,7 @@ def reason_of(job: Job, error: Exception) -> str:
 
 
 def _outcome(done: Enhancement) -> str:
-    """What became of an image, for people; what its warnings say follows in lines of their own."""
+    """Describe the result of an image; its warnings follow in separate lines."""
     warnings = done.record["warnings"]
     parts = [f"Done in {duration(done.record['seconds'])}"]
     verdicts = [report.verdict.splitlines()[0] for report in done.reports]

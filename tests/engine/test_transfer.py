@@ -1,4 +1,4 @@
-"""The way to a GPU and back, on a device that is not there: order, reuse, what crosses the bus."""
+"""Transfers to and from a simulated GPU: order, reuse of buffers, and transferred dtypes."""
 
 from __future__ import annotations
 

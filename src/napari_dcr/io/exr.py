@@ -135,7 +135,7 @@ def _file(path: Path) -> Iterator[Any]:
         raise ValueError("it is no OpenEXR file")
     with without_messages() as said:
         file = library.File(str(path), separate_channels=True)
-    # The library prints what is wrong, and goes on with the parts that it could read.
+    # The library prints the error, and continues with the parts that it could read.
     if said or not file.parts:
         reason = said[-1].rpartition(": (")[2] if said else "it has no parts"
         raise ValueError(f"it is damaged: {reason}")

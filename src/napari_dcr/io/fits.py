@@ -208,7 +208,7 @@ def _chosen(hdus: Any, numbers: list[int], scene: int | str) -> int:
 
 
 def _check_complete(hdus: Any, number: int) -> None:
-    """Say if the file ends before the pixels do: astropy would give what there is."""
+    """Raise an error if the file ends before its pixels, which astropy would return in part."""
     hdu, fits = hdus[number], _astropy()
     place = hdu.fileinfo()
     size, length = place["file"].size, place["datSpan"]

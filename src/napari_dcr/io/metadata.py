@@ -143,7 +143,7 @@ def _without_statistics(tag: Tag) -> Tag:
 
 
 _CHANGED: dict[int, Callable[[Tag], Tag]] = {t.GDAL_METADATA: _without_statistics}
-"""What becomes of tags that are neither kept nor lost."""
+"""Conversion of tags that are neither copied nor dropped."""
 
 
 def kept_tags(tags: Tags) -> Tags:

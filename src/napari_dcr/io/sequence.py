@@ -85,5 +85,5 @@ class SequenceSink(FrameSink):
     def _discard(self) -> None:
         shutil.rmtree(self._partial, ignore_errors=True)
         if self._is_new_folder:
-            with suppress(OSError):  # it has other files, or was never made
+            with suppress(OSError):  # it has other files, or does not exist
                 self.result.parent.rmdir()

@@ -1,4 +1,4 @@
-"""The global net: compute from the whole image what all of its tiles need."""
+"""The global net: compute the conditioning of all tiles from the whole image."""
 
 from __future__ import annotations
 

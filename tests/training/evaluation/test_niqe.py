@@ -103,7 +103,7 @@ def test_noise_and_blur_raise_it(name: str) -> None:
 
 
 def test_it_stays_what_it_was() -> None:
-    """Values of this implementation: whoever changes one changes all published with it."""
+    """Values of this implementation, which published scores depend on."""
     assert [niqe(picture(name)) for name in PICTURES] == pytest.approx([3.46, 3.79, 4.01], abs=0.01)
 
 

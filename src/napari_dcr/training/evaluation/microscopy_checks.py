@@ -253,7 +253,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", default="microscopy")
     parser.add_argument("--scenes", type=int, default=8)
     parser.add_argument("--pairs", type=Path, help="folder with noisy/ and clean/")
-    parser.add_argument("--every", type=int, default=1, help="take every so many pairs")
+    parser.add_argument("--every", type=int, default=1, help="take every N-th pair")
     parser.add_argument(
         "--no-fit", action="store_true", help="score the pairs' results as they are, unfitted"
     )

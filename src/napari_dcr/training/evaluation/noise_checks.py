@@ -3,7 +3,7 @@
 Synthetic recordings with fixed seeds: clipped, saturated, stretched to 8 bits, sparse, correlated
 along one axis, along both and over many pixels, enlarged. By photon count: the estimated noise
 beside the true one, the best Gaussian blur for each image, and BM3D and ndsafir where they are
-installed; what the estimate says beside the truth; and what becomes of intensities.
+installed; the estimated noise beside the true noise; and the change of intensities.
 """
 
 from __future__ import annotations

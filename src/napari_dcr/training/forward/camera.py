@@ -279,8 +279,8 @@ class Shot:
     grey : bool
         The camera has no colour: one noise for all channels.
     electrons : float
-        Where positive, values as they are stored have shot noise, with so many electrons at
-        full scale: cameras whose files are linear, and pictures of few photons.
+        Number of electrons at full scale if the stored values have shot noise, as in linear files
+        and pictures of few photons; 0 for none.
     """
 
     ev: float

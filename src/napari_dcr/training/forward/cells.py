@@ -122,7 +122,7 @@ class Cell:
         return ((rim + folds * self.inside) / 3).astype(np.float32)
 
     def vesicles(self, rng: Rng) -> Scene:
-        """Vesicles: spots all over the cell, from a few to so many that they look like grain."""
+        """Vesicles: spots all over the cell, from a few up to a dense grain."""
         count = int(np.exp(rng.uniform(np.log(30), np.log(20000))))
         y, x = self.places(count, self.thickness * (1 - 0.7 * self.nucleus), rng)
         spots = splat(self.shape, y, x, rng.lognormal(0, rng.uniform(0.1, 1), count))

@@ -1,0 +1,110 @@
+"""The language of the project: phrases and overlong sentences that no page may contain."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+PHRASES = (
+    "what there is",
+    "what it takes",
+    "so many",
+    "the other side of each",
+    "whoever",
+    "place of its own",
+    "goes the direct way",
+    "what only",
+    "go on with",
+    "goes on with",
+    "gone on with",
+    "hands out",
+    "what nobody",
+    "nobody asked",
+    "the way to",
+    "said once",
+    "is told of",
+    "tells nobody",
+    "for people",
+    "what is at hand",
+    "light is moved",
+    "never made",
+    "what all",
+    "what becomes of",
+    "what became of",
+    "ask yourself",
+    "one door",
+    "what one should",
+)
+"""Phrases that a reader has to guess the meaning of; each of them stood in this project once."""
+
+LONGEST = 40
+"""Most words of a sentence in README and docs."""
+
+SUFFIXES = {".py", ".md", ".toml", ".sh", ".yaml", ".ini"}
+
+
+def pages(*roots: str) -> Iterator[Path]:
+    """Files with text that people read."""
+    for root in roots:
+        path = ROOT / root
+        files = [path] if path.is_file() else sorted(path.rglob("*"))
+        yield from (f for f in files if f.suffix in SUFFIXES and f != Path(__file__))
+
+
+def test_no_phrase_has_to_be_guessed() -> None:
+    found = []
+    words = re.compile("|".join(rf"\b{re.escape(phrase)}\b" for phrase in PHRASES), re.IGNORECASE)
+    roots = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "src", "tests", "benchmarks")
+    for page in pages(*roots, "scripts", "findings", "weights"):
+        for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+            found += [f"{page.relative_to(ROOT)}:{number}: {m[0]}" for m in words.finditer(line)]
+    assert not found, "\n".join(found)
+
+
+def sentences(page: Path) -> Iterator[str]:
+    """Sentences of the prose of a Markdown page, with code and the targets of links left out."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    text = re.sub(r"`[^`]*`(, `[^`]*`)*", "code", re.sub(r"\]\([^)]*\)", "]", text))
+    for block in re.split(r"\n\s*\n|\n[-*|#\d]|\|", text):
+        yield from re.split(r"(?<=[.!?:;])\s+", block.replace("\n", " "))
+
+
+@pytest.mark.parametrize("page", list(pages("README.md", "docs")), ids=lambda p: p.name)
+def test_no_sentence_is_too_long(page: Path) -> None:
+    if page.suffix != ".md":
+        pytest.skip("no prose")
+    found = [s for s in sentences(page) if len(re.findall(r"[A-Za-z]{2,}", s)) > LONGEST]
+    assert not found, "\n".join(found)
+
+
+def public(tree: ast.Module) -> Iterator[tuple[str, str | None]]:
+    """Names of a module that are public, with their docstrings."""
+    yield "module", ast.get_docstring(tree)
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in tree.body:
+        if isinstance(node, kinds) and not node.name.startswith("_"):
+            yield node.name, ast.get_docstring(node)
+            for each in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(each, kinds) and not each.name.startswith("_"):
+                    yield f"{node.name}.{each.name}", ast.get_docstring(each)
+
+
+def test_the_first_line_of_a_docstring_is_a_sentence() -> None:
+    found = []
+    for page in pages("src"):
+        if page.suffix != ".py":
+            continue
+        for name, text in public(ast.parse(page.read_text("utf-8"))):
+            if text is None:
+                continue  # ruff says which ones are missing
+            first = inspect.cleandoc(text).splitlines()[0]
+            if not (first.endswith(".") and (first[0].isupper() or first[0] in '*`"0123456789')):
+                found.append(f"{page.relative_to(ROOT)}: {name}: {first}")
+    assert not found, "\n".join(found)
