@@ -5,7 +5,7 @@
 # Guess before this was run: what `total_bounding_box` names, with the index 0, is a valid filter, and the three agree:
 # the pixels that `read` returns for a plane come from the tiles that are found for the same plane.
 # Seen: for a file whose tiles have H (detector phases), C and Z but no T, the box has T (0, 1); `read` returns the
-# pixels for {"T": 0, "H": h, ...}; the search for the same plane finds 0 tiles, and without T the right one. Whoever
+# pixels for {"T": 0, "H": h, ...}; the search for the same plane finds 0 tiles, and without T the right one. A program that
 # tells gaps from recorded zeros by the tiles takes the whole picture for a gap.
 # The file is made with T and then has T renamed to H in the directory of tiles, as the writer does not write H.
 #
