@@ -107,8 +107,8 @@ def look_for_defects(
         BlockDefects(
             row,
             column,
-            patch_sums(filled, patch_size(height, width)),
-            patch_sums(filled.transpose(0, 2, 1), patch_size(width, height)),
+            patch_sums(filled, patch_size(height, width), 0),
+            patch_sums(filled, patch_size(width, height), 1),
             np.concatenate(found),
         ),
         filled,

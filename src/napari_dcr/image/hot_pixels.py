@@ -95,38 +95,63 @@ def find_candidates(plane: NDArray[Any]) -> NDArray[Any]:
     padded[0], padded[-1] = padded[3], padded[-4]
     padded[:, 0], padded[:, -1] = padded[:, 3], padded[:, -4]
     rows = max(1, BAND // width)
-    places = []
+    places, limits = [], []
     for top in range(0, height, rows):
-        place = _outstanding(padded[top : top + rows + 2])
-        if len(place) > MOST * min(rows, height - top) * width + 8:
-            return np.empty(0, CANDIDATE)
+        band = padded[top : top + rows + 2]
+        usual = _usual_difference(band[1:-1, 1:-1], band[1:-1, 2:])
+        place = _outstanding(band, usual)
+        limits.append(usual[place[:, 1]])
         places.append(place + np.array([top, 0]))
-    return _measured(plane, np.concatenate(places))
+    found = np.concatenate(places)
+    found = found[_leave_the_range(padded, found, np.concatenate(limits))]
+    counts = np.bincount(found[:, 0] // rows, minlength=len(places))
+    allowed = MOST * width * np.minimum(rows, height - rows * np.arange(len(places))) + 8
+    return np.empty(0, CANDIDATE) if (counts > allowed).any() else _measured(plane, found)
 
 
-def _outstanding(padded: NDArray[Any]) -> NDArray[np.intp]:
-    """Rows and columns of pixels far outside the range of their neighbours without the extremes."""
-    own = padded[1:-1, 1:-1]
-    left, right = padded[1:-1, :-2], padded[1:-1, 2:]
+def _outstanding(padded: NDArray[Any], usual: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Rows and columns of pixels that opposite neighbours do not explain: a fast first test."""
+    kind, width = padded.dtype.kind, padded.shape[1] - 2
+    most = np.inf if kind == "f" else np.iinfo(padded.dtype).max
+    limit = np.minimum(usual, most).astype(padded.dtype)
+    own, left, right = padded[1:-1, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
     above, below = padded[:-2, 1:-1], padded[2:, 1:-1]
-    # A fast first test; one of two opposite neighbours may be a defect too.
-    low = np.maximum(np.minimum(left, right), np.minimum(above, below))
-    high = np.minimum(np.maximum(left, right), np.maximum(above, below))
-    if padded.dtype.kind == "u":  # without negative numbers, and in registers of 8 or 16 bits
-        gap = np.maximum(own - np.minimum(own, low), high - np.minimum(own, high))
+    other = np.empty_like(own)
+    # One of two opposite neighbours may be a defect as well.
+    low = np.minimum(left, right)
+    np.maximum(low, np.minimum(above, below, out=other), out=low)
+    high = np.maximum(left, right)
+    np.minimum(high, np.maximum(above, below, out=other), out=high)
+    if kind == "u":  # without negative numbers, and in registers of 8 or 16 bits
+        np.minimum(own, low, out=low)
+        np.subtract(high, np.minimum(own, high, out=other), out=high)
     else:
-        gap = np.maximum(own - low, high - own)
-    usual = _usual_difference(own, right)
-    most = np.inf if gap.dtype.kind == "f" else np.iinfo(gap.dtype).max
-    limit = np.minimum(usual, most).astype(gap.dtype)
-    y, x = np.divmod(np.flatnonzero(gap > limit), own.shape[1])
-    near = np.stack([padded[1 + y + dy, 1 + x + dx] for dy, dx in NEIGHBOURS], 1)
-    near = np.sort(near.astype(np.float64), 1)
-    second, but_one, value = near[:, -2], near[:, 1], own[y, x].astype(np.float64)
+        np.subtract(high, own, out=high)
+    np.maximum(np.subtract(own, low, out=low), high, out=low)
+    y, x = np.divmod(np.flatnonzero(low > limit), width)
+    return np.stack([y, x], 1)
+
+
+def _leave_the_range(
+    padded: NDArray[Any], places: NDArray[np.intp], usual: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which pixels are far outside the range of their neighbours, without its extremes."""
+    y, x = places.T
+    width = padded.shape[1]
+    flat, centre = padded.ravel(), (y + 1) * width + x + 1
+    near = flat[np.add.outer([dy * width + dx for dy, dx in NEIGHBOURS], centre)]
+    near, value = near.astype(np.float64), flat[centre].astype(np.float64)
+    near[np.isnan(near)] = np.inf  # a missing neighbour is one of the two that may be anything
+    highest, second = np.maximum(near[0], near[1]), np.minimum(near[0], near[1])
+    lowest, but_one = second, highest
+    for one in near[2:]:
+        highest, second = np.maximum(highest, one), np.maximum(second, np.minimum(highest, one))
+        lowest, but_one = np.minimum(lowest, one), np.minimum(but_one, np.maximum(lowest, one))
     step = 1.0 if padded.dtype.kind in "iu" else 0.0
-    room = np.maximum(2.5 * np.maximum(second - but_one, step), 0.5 * usual[x])
-    far = np.maximum(value - second, but_one - value) > room
-    return np.stack([y[far], x[far]], 1)
+    with np.errstate(invalid="ignore"):
+        room = np.maximum(2.5 * np.maximum(second - but_one, step), 0.5 * usual)
+        far: NDArray[np.bool_] = np.maximum(value - second, but_one - value) > room
+    return far
 
 
 def _usual_difference(own: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
@@ -134,11 +159,14 @@ def _usual_difference(own: NDArray[Any], right: NDArray[Any]) -> NDArray[np.floa
     width = own.shape[1]
     span = min(SPAN, width)
     count = width // span
-    first, second = (a[::8, : count * span].astype(np.float64) for a in (own, right))
-    sample = np.abs(first - second).reshape(len(first), count, span)[:, :, ::3]
-    sample = sample.transpose(1, 0, 2).reshape(count, -1)
+    first, second = (
+        a[::8, : count * span].reshape(-1, count, span)[:, :, ::3].astype(np.float64)
+        for a in (own, right)
+    )
+    sample = np.abs(first - second).transpose(1, 0, 2).reshape(count, -1)
     # Of the smaller half, which edges do not enter; missing pixels come last.
-    lower = np.sort(sample, 1)[:, : max(1, sample.shape[1] // 2)].mean(1)
+    half = max(1, sample.shape[1] // 2)
+    lower = np.partition(sample, half - 1, 1)[:, :half].mean(1)
     usual = np.repeat(8 * np.nan_to_num(lower), span)
     return np.pad(usual, (0, width - len(usual)), "edge")
 

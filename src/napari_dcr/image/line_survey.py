@@ -38,12 +38,32 @@ def patch_size(length: int, lines: int) -> int:
     return size
 
 
-def patch_sums(pixels: NDArray[Any], size: int) -> Table:
-    """Sums of ``size`` rows (c, h, w) each; an incomplete patch at the end is left out."""
+def patch_sums(pixels: NDArray[Any], size: int, axis: int) -> Table:
+    """Sums over patches of lines; an incomplete patch at the end is left out.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (c, h, w)
+        float32 if they are integers, so that sums are exact; else float64.
+    size : int
+        Pixels in a patch.
+    axis : {0, 1}
+        Axis along which a line runs: 0 for columns, 1 for rows.
+
+    Returns
+    -------
+    ndarray, shape (c, patches, n)
+    """
     channels, height, width = pixels.shape
-    patches = height // size
-    cut = pixels[:, : patches * size].reshape(channels, patches, size, width)
-    return cut.sum(2).astype(np.float64)
+    patches = (height, width)[axis] // size
+    if axis == 0:
+        cut = pixels[:, : patches * size].reshape(channels, patches, size, width)
+        return cut.sum(2).astype(np.float64)
+    cut = pixels[:, :, : patches * size].reshape(channels, height, patches, size)
+    # A product takes a sixth of the time of a sum; where sums are not exact its order is open.
+    exact = pixels.dtype == np.float32
+    sums = cut @ np.ones(size, np.float32) if exact else cut.sum(3)
+    return sums.transpose(0, 2, 1).astype(np.float64)
 
 
 class LineSurvey:
@@ -158,10 +178,9 @@ class LineSurvey:
         if quick or tables.shape[1] % 2:
             return None
         # Two rows of amplifiers: either half has its own offsets.
-        halves = [_offsets(list(part), patch) for part in (tables[:, :middle], tables[:, middle:])]
-        if halves[0] is None or halves[1] is None:
-            return None
-        return np.stack([halves[0], halves[1]], 1)
+        first = _offsets(list(tables[:, :middle]), patch)
+        second = None if first is None else _offsets(list(tables[:, middle:]), patch)
+        return None if first is None or second is None else np.stack([first, second], 1)
 
     def _moving(self, axis: int, fixed: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
         """Offsets (f, c, p, n) of every frame, if they change from frame to frame; else None."""
