@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.image.haar_differences import cumulated, differences, solve
+
 Floats = NDArray[np.float64]
 
 LAGS = (1, 2, 4, 8, 16, 32, 64)
@@ -107,9 +109,8 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     seen = _Table(table / unit)
     if not _halves_agree(seen):
         return None
-    lags = [lag for lag in LAGS if lag <= lines // 6]
-    noise = _flat_variance(seen)
-    levels = [_observe(seen, lag, patch, noise) for lag in lags]
+    found, _ = _observe_all(seen, patch)
+    lags, levels = list(found), list(found.values())
     variances = [
         (_spread(level.difference) - float(np.median(level.scatter * (1 + (lag - 1) / 3))))
         * lag
@@ -132,7 +133,7 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
         squared += np.maximum(0, level.difference**2 - 9 * (2 * variance / lag + squared))
         # The transform is redundant 2 lag times.
         weighted.append((lag, 1 / (2 * lag * squared), level.difference))
-    values = _solve(weighted, variance, lines)
+    values = solve(weighted, variance, lines)
     if _is_periodic(values):
         return None
     return LineOffsets(unit * (values - values.mean()), unit * math.sqrt(error))
@@ -149,15 +150,16 @@ class _Table:
 
     def __init__(self, table: Floats) -> None:
         finite = np.isfinite(table)
-        self._bad = None if finite.all() else _cumulated((~finite).astype(np.float64))
+        self._bad = None if finite.all() else cumulated((~finite).astype(np.float64))
+        self.lines = table.shape[1]
         centre = table[finite][0]
-        self._sums = _cumulated(np.where(finite, table - centre, 0.0))
+        self._sums = cumulated(np.where(finite, table - centre, 0.0))
 
     def differences(self, lag: int) -> tuple[Floats, NDArray[np.bool_] | None]:
         """Means of the next ``lag`` lines minus means of these, and which of them count."""
         bad = self._bad
         valid = None if bad is None else bad[:, 2 * lag :] - bad[:, : -2 * lag] == 0
-        return _differences(self._sums, lag), valid
+        return differences(self._sums, lag), valid
 
     def slopes(self, lag: int, patches: int) -> tuple[Floats, NDArray[np.bool_] | None]:
         """Differences along the lines, where `differences` are: of blocks of ``2 lag`` lines.
@@ -170,9 +172,9 @@ class _Table:
         """
 
         def blocks(sums: Floats) -> Floats:
-            return _cumulated((sums[:, 2 * lag :] - sums[:, : -2 * lag]).T)
+            return cumulated((sums[:, 2 * lag :] - sums[:, : -2 * lag]).T)
 
-        found = _differences(blocks(self._sums), patches).T / (2 * lag)
+        found = differences(blocks(self._sums), patches).T / (2 * lag)
         around = (patches - 1, patches), (0, 0)
         found = np.pad(found, around, "edge")
         if self._bad is None:
@@ -215,7 +217,7 @@ def _correlation(first: Floats, second: Floats) -> float:
     return math.sin(math.pi / 2 * float(np.mean(signs[0] * signs[1])))  # holds for Gaussians
 
 
-class _Level(NamedTuple):
+class Level(NamedTuple):
     """Statistics of the differences at one lag.
 
     Attributes
@@ -233,7 +235,7 @@ class _Level(NamedTuple):
     structure: Floats
 
 
-def _observe(table: _Table, lag: int, patch: int, noise: float) -> _Level:
+def _observe(table: _Table, lag: int, patch: int, noise: float) -> Level:
     """Measure the differences at a lag; ``noise`` is `_flat_variance`."""
     values, valid = table.differences(lag)
     patches = len(values)
@@ -272,12 +274,38 @@ def _observe(table: _Table, lag: int, patch: int, noise: float) -> _Level:
     groups = int(np.clip(round(patches * patch / lag), 1, patches))
     edges = np.arange(groups) * patches // groups
     structure = error(np.add.reduceat(weight * np.sqrt(slope), edges, axis=0))
-    return _Level(
+    return Level(
         centre,
         # Larger structures are equal in neighbouring patches, which hides their errors.
         np.maximum(scatter, 0.5 * np.median(scatter)),
         _running_mean(structure, max(4, lag)),
     )
+
+
+def observe_differences(table: Floats, patch: int) -> tuple[dict[int, Level], float]:
+    """Measure the differences between neighbouring groups of lines at all lags.
+
+    Parameters
+    ----------
+    table : ndarray, shape (p, n)
+        Means of the pixels of n lines over p patches, in a unit of about their range.
+    patch : int
+        Pixels of a line in a patch.
+
+    Returns
+    -------
+    dict of Level
+        By lag; entry ``i`` is of the lines from ``i + lag`` on, less those from ``i`` on.
+    float
+        Variance of the difference of neighbouring lines in a patch where the scene is flat.
+    """
+    return _observe_all(_Table(table), patch)
+
+
+def _observe_all(table: _Table, patch: int) -> tuple[dict[int, Level], float]:
+    noise = _flat_variance(table)
+    lags = [lag for lag in LAGS if lag <= table.lines // 6]
+    return {lag: _observe(table, lag, patch, noise) for lag in lags}, noise
 
 
 def _flat_variance(table: _Table) -> float:
@@ -301,69 +329,11 @@ def _slope_power(table: _Table, lag: int, patch: int, noise: float, patches: int
     return np.maximum(power / np.maximum(share, 1e-9), 0)
 
 
-def _solve(levels: list[tuple[int, Floats, Floats]], variance: float, lines: int) -> Floats:
-    """Offsets by weighted least squares with a prior, solved by conjugate gradients.
-
-    Parameters
-    ----------
-    levels : list of (lag, weights, differences)
-    variance : float
-        Variance of the prior.
-    lines : int
-    """
-
-    def normal(offsets: Floats) -> Floats:
-        sums = _cumulated(offsets)
-        result = offsets / variance
-        for lag, weight, _ in levels:
-            result = result + _transposed(weight * _differences(sums, lag), lag, lines)
-        return result
-
-    residual = np.zeros(lines)
-    for lag, weight, difference in levels:
-        residual += _transposed(weight * difference, lag, lines)
-    offsets, direction = np.zeros(lines), residual.copy()
-    power = start = float(residual @ residual)
-    for _ in range(300):
-        if power <= 1e-10 * start:
-            break
-        image = normal(direction)
-        step = power / float(direction @ image)
-        offsets += step * direction
-        residual -= step * image
-        power, previous = float(residual @ residual), power
-        direction = residual + power / previous * direction
-    return offsets
-
-
-def _cumulated(values: Floats) -> Floats:
-    """Cumulative sums along the last axis, starting at 0; one longer than ``values``."""
-    sums = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
-    np.cumsum(values, -1, out=sums[..., 1:])
-    return sums
-
-
-def _differences(sums: Floats, lag: int) -> Floats:
-    """Means of the next ``lag`` lines minus means of these, from `_cumulated` sums."""
-    found: Floats = (sums[..., 2 * lag :] - 2 * sums[..., lag:-lag] + sums[..., : -2 * lag]) / lag
-    return found
-
-
-def _transposed(values: Floats, lag: int, lines: int) -> Floats:
-    """Transpose of `_differences`."""
-    sums = np.zeros(lines + 1)
-    sums[2 * lag :] += values
-    sums[lag:-lag] -= 2 * values
-    sums[: -2 * lag] += values
-    found: Floats = np.cumsum(sums[:0:-1])[::-1] / lag
-    return found
-
-
 def _running_mean(values: Floats, radius: int) -> Floats:
     """Running mean over ``2 radius + 1`` values of the last axis; over fewer at its ends."""
     places = np.arange(values.shape[-1])
     low, high = np.maximum(places - radius, 0), np.minimum(places + radius + 1, len(places))
-    sums = _cumulated(values)
+    sums = cumulated(values)
     found: Floats = (sums[..., high] - sums[..., low]) / (high - low)
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.image.amplifiers import find_amplifiers
 from napari_dcr.image.line_offsets import LineOffsets, find_line_offsets
 
 PATCHES = 128
@@ -123,7 +124,42 @@ class LineSurvey:
             found.append(self._moving(axis, fixed) if self._frames > 1 else None)
             if found[axis] is None and fixed is not None:
                 found[axis] = fixed[None]
-        return found[0], found[1]
+        return self._with_amplifiers(found)
+
+    def _with_amplifiers(self, found: list[Table | None]) -> tuple[Table | None, Table | None]:
+        """Add the levels of the amplifiers of halves or quadrants to the offsets of lines."""
+        means = [
+            None if lines is None else self._patch_means(1 - axis, lines.mean(0))
+            for axis, lines in enumerate(found)
+        ]
+        tables = []
+        for axis, own in enumerate(found):
+            table = self._tables(axis, self._sums, self._frames, means[1 - axis])
+            if own is not None:
+                parts = own.mean(0)
+                share = np.arange(table.shape[1]) * parts.shape[1] // table.shape[1]
+                table = table - parts[:, share]
+            tables.append(table)
+        levels = [
+            find_amplifiers(columns, rows, self._patches, self._frames)
+            for columns, rows in zip(*tables, strict=True)
+        ]
+        if all(own is None for own in levels):
+            return found[0], found[1]
+        steps = np.stack([np.zeros((2, 2)) if own is None else own for own in levels])
+        height, width = self._size
+        columns, rows = found
+        # What is common to the quadrants of a row is of rows; the rest needs columns in two parts.
+        across = steps.mean(2)
+        of_rows = np.repeat(across, [height - height // 2, height // 2], 1)
+        if np.abs(across).max() > 0:
+            rows = (0 if rows is None else rows) + of_rows[None, :, None]
+        own = steps - across[:, :, None]
+        if np.allclose(own[:, 0], own[:, 1]):
+            own = own[:, :1]
+        of_columns = np.repeat(own, [width - width // 2, width // 2], 2)
+        columns = (0 if columns is None else columns) + of_columns[None]
+        return columns, rows
 
     def _both_lines(self) -> list[NDArray[np.float64] | None]:
         """Offsets (c, p, n) of columns and of rows that all frames share."""
@@ -160,11 +196,7 @@ class LineSurvey:
     ) -> NDArray[np.float64] | None:
         """Offsets (c, p, n) of columns (axis 0) or rows (axis 1); None where there are none."""
         patch = self._patches[axis]
-        tables = sums[axis] / (patch * frames)
-        if self._integer and not tables.all():
-            tables = np.where(tables == 0, np.nan, tables)  # clipped to black
-        if crossing is not None:
-            tables = tables - crossing[:, :, None]
+        tables = self._tables(axis, sums, frames, crossing)
         if quick:
             patches = tables.shape[1]
             many = max(1, patches // FRAME_PATCHES)
@@ -181,6 +213,13 @@ class LineSurvey:
         first = _offsets(list(tables[:, :middle]), patch)
         second = None if first is None else _offsets(list(tables[:, middle:]), patch)
         return None if first is None or second is None else np.stack([first, second], 1)
+
+    def _tables(self, axis: int, sums: list[Table], frames: int, crossing: Table | None) -> Table:
+        """Means (c, patches, n) of lines over patches, without offsets of crossing lines."""
+        tables = sums[axis] / (self._patches[axis] * frames)
+        if self._integer and not tables.all():
+            tables = np.where(tables == 0, np.nan, tables)  # clipped to black
+        return tables if crossing is None else tables - crossing[:, :, None]
 
     def _moving(self, axis: int, fixed: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
         """Offsets (f, c, p, n) of every frame, if they change from frame to frame; else None."""

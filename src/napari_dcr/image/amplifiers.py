@@ -1,0 +1,216 @@
+"""Steps between the amplifiers of a sensor: halves and quadrants with levels of their own."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.image.line_offsets import observe_differences
+
+Floats = NDArray[np.float64]
+
+AROUND = 192
+"""Lines to either side of a boundary that are looked at."""
+
+SIGNIFICANT = 6.0
+"""Least height of a step in standard errors."""
+
+HIGHEST = 3.0
+"""Largest height of a step in standard deviations of a pixel: higher ones are taken for the scene."""
+
+SHARP = 0.6
+"""Least part of a step, beyond error, between the two lines at the boundary. An edge of the scene
+that a lens blurs by 0.6 pixels has as much."""
+
+STRETCHES = 8
+"""Parts of the boundary that are looked at one by one, of which all but one must have the step."""
+
+
+COLUMN_STEPS = (-1.0, 1.0, 0.0, 0.0), (0.0, 0.0, -1.0, 1.0)
+"""Steps across the upper and the lower half of the boundary between left and right, in terms of the
+levels of the top left, top right, bottom left and bottom right."""
+
+ROW_STEPS = (-1.0, 0.0, 1.0, 0.0), (0.0, -1.0, 0.0, 1.0)
+"""Steps across the left and the right half of the boundary between top and bottom."""
+
+
+class Step(NamedTuple):
+    """A difference in level at the middle of a sensor.
+
+    Attributes
+    ----------
+    height : float
+        Level of the second half less that of the first one, in the image's units.
+    error : float
+        Its standard error.
+    is_sure : bool
+        Whether no scene explains it.
+    """
+
+    height: float
+    error: float
+    is_sure: bool
+
+
+def find_step(table: Floats, patch: int, frames: int = 1, at_once: bool = True) -> Step | None:
+    """Measure the step between the left and the right half of a sensor.
+
+    It is sure where it is significant, as high along the whole boundary, and as high between
+    the two lines at the boundary as between wider groups of lines, which edges of a scene
+    are not after a lens.
+
+    Parameters
+    ----------
+    table : ndarray, shape (p, n)
+        Means of the pixels of n columns over p patches of rows, without offsets of columns;
+        NaN for those that do not count.
+    patch : int
+        Rows in a patch.
+    frames : int
+        Frames that the means are of.
+    at_once : bool
+        Give up at once where there can be no step that is sure.
+
+    Returns
+    -------
+    Step or None
+        None where it was given up.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> image = 100 + rng.normal(0, 5, (256, 256))
+    >>> image[:, 128:] += 7
+    >>> step = find_step(image.reshape(64, 4, 256).mean(1), 4)
+    >>> step.is_sure, abs(step.height - 7) < 0.5
+    (True, True)
+    """
+    patches, lines = table.shape
+    if lines % 2 or lines < 64 or patches < 2 * STRETCHES:
+        return None
+    if at_once and not _may_have_step(table):
+        return None
+    middle = min(lines // 2, AROUND)
+    table = table[:, lines // 2 - middle : lines // 2 + middle]
+    unit = float(np.nanmax(table) - np.nanmin(table))
+    if not 0 < unit < np.inf:
+        return None
+    levels, flat = observe_differences(table / unit, patch)
+    pixel = math.sqrt(max(flat, 0) * patch * frames / 2)
+    heights = {lag: level.difference[middle - lag] for lag, level in levels.items()}
+    squared = {
+        lag: level.scatter[middle - lag] * (1 + (lag - 1) / 10) + level.structure[middle - lag]
+        for lag, level in levels.items()
+    }
+    best = min(squared, key=lambda lag: squared[lag])
+    height, error = float(heights[best]), math.sqrt(squared[best])
+    sharp = all(
+        abs(heights[lag] - height) < 3 * math.sqrt(squared[lag] + error**2) for lag in (1, 2, 4)
+    )
+    nearest = float(heights[1]) * np.sign(height)
+    sharp = sharp and nearest > SHARP * abs(height) + 3 * math.sqrt(squared[1])
+    is_sure = bool(
+        sharp
+        and abs(height) > SIGNIFICANT * error
+        and abs(height) < HIGHEST * pixel
+        and _is_everywhere(table[:, middle - 8 : middle + 8] / unit, height)
+    )
+    return Step(unit * height, unit * error, is_sure)
+
+
+def _may_have_step(table: Floats) -> bool:
+    """Whether the lines at the boundary differ by more than chance, a test that takes little time."""
+    middle = table.shape[1] // 2
+    for width in (2, 8):
+        difference = _halves(table[:, middle - width : middle + width])
+        difference = difference[np.isfinite(difference)]
+        if not len(difference):
+            return False
+        centre = float(np.median(difference))
+        spread = 1.4826 * float(np.median(np.abs(difference - centre)))
+        if abs(centre) * math.sqrt(len(difference)) < 3 * spread:
+            return False
+    return True
+
+
+def _is_everywhere(near: Floats, height: float) -> bool:
+    """Whether the stretches of a boundary have the step, (patches, lines) around it."""
+    right = 0
+    for stretch in np.array_split(_halves(near), STRETCHES):
+        some = stretch[np.isfinite(stretch)]
+        if not len(some):
+            return False
+        right += abs(float(np.median(some)) - height) < 0.6 * abs(height)
+    return right >= STRETCHES - 1
+
+
+def _halves(near: Floats) -> Floats:
+    """Mean of the right half less that of the left one, for each patch."""
+    middle = near.shape[1] // 2
+    found: Floats = near[:, middle:].mean(1) - near[:, :middle].mean(1)
+    return found
+
+
+def find_amplifiers(
+    columns: Floats, rows: Floats, patches: tuple[int, int], frames: int = 1
+) -> Floats | None:
+    """Find the levels of the quadrants of a sensor.
+
+    Parameters
+    ----------
+    columns, rows : ndarray, shapes (p, width) and (q, height)
+        Means of the columns over patches of rows, and of the rows over patches of columns,
+        without offsets of lines.
+    patches : (int, int)
+        Pixels of a line in a patch of each of them.
+    frames : int
+        Frames that the means are of.
+
+    Returns
+    -------
+    ndarray, shape (2, 2), or None
+        Levels of the top left, top right, bottom left and bottom right; their mean is 0.
+        None where they do not differ.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> image = 100 + rng.normal(0, 5, (256, 256))
+    >>> image[128:, 128:] += 10
+    >>> levels = find_amplifiers(
+    ...     image.reshape(64, 4, 256).mean(1), image.T.reshape(64, 4, 256).mean(1), (4, 4))
+    >>> np.round(levels, -1).tolist()
+    [[-0.0, -0.0], [-0.0, 10.0]]
+    """
+    equations: list[tuple[list[float], Step]] = []
+    tables = (columns, patches[0], COLUMN_STEPS), (rows, patches[1], ROW_STEPS)
+    for table, patch, signs in tables:
+        step = find_step(table, patch, frames)
+        if step is not None and step.is_sure:
+            equations.append(([(a + b) / 2 for a, b in zip(*signs, strict=True)], step))
+    if not equations:  # a step along one half of a boundary
+        parts = [
+            (part, patch, list(own))
+            for table, patch, signs in tables
+            if len(table) % 2 == 0
+            for part, own in zip(np.array_split(table, 2), signs, strict=True)
+        ]
+        steps = (find_step(part, patch, frames) for part, patch, _ in parts)
+        if any(step is not None and step.is_sure for step in steps):
+            for part, patch, own in parts:
+                step = find_step(part, patch, frames, at_once=False)
+                if step is not None:
+                    equations.append((own, step))
+    if not equations:
+        return None
+    # Small weights keep the levels together that no step separates.
+    typical = max(abs(step.height) for _, step in equations)
+    matrix = [np.array(signs) / step.error for signs, step in equations]
+    values = [step.height / step.error for _, step in equations]
+    matrix.extend(np.eye(4) * 3 / typical)
+    values.extend([0.0] * 4)
+    levels: Floats = np.linalg.lstsq(np.array(matrix), np.array(values), rcond=None)[0]
+    return (levels - levels.mean()).reshape(2, 2)
