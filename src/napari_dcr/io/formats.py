@@ -299,7 +299,7 @@ def write(path: str | Path, picture: Picture) -> None:
 
 def _check_folder(path: Path) -> None:
     """Raise an error if the folder of an output file is missing; zarr creates its folder itself."""
-    if path.suffix.lower() != ZARR and not path.parent.is_dir():
+    if not _is_zarr_path(path) and not path.parent.is_dir():
         raise ValueError(f"out: got {path}, but there is no folder {path.parent}; create it first")
 
 
@@ -598,7 +598,11 @@ def _opened(path: Path, picture: Picture) -> Opened:
 
 
 def _is_zarr_path(out: Any) -> bool:
-    return isinstance(out, (str, Path)) and Path(out).suffix.lower() == ZARR
+    """Whether an output is a zarr, or something without a suffix of its own inside one."""
+    if not isinstance(out, (str, Path)):
+        return False
+    path = Path(out)
+    return path.suffix.lower() == ZARR or (not path.suffix and is_in_zarr(path))
 
 
 def _upright(opened: Opened) -> Opened:
@@ -667,12 +671,14 @@ def create_sink(
         if is_sequence(path) and path.suffix.lower() != ZARR and not resume:
             return _create_sequence(path, opened, layout, dtype)
         _check_folder(path)
-        if path.suffix.lower() == ZARR:
+        if _is_zarr_path(path):
             multiscale = opened.pyramid is not None or path.name.lower().endswith(".ome.zarr")
             pyramid = opened.pyramid
             if pyramid is None and isinstance(opened.metadata, Metadata):
                 pyramid = ome_zarr.described(layout.axes, opened.metadata.calibration)
-            return ome_zarr.ZarrSink(layout, dtype, path, pyramid, multiscale, resume)
+            return ome_zarr.ZarrSink(
+                layout, dtype, path, pyramid, multiscale, resume, like=opened.array
+            )
         form = FORMATS.get(suffix_of(path))
         if form is not None and form.sink is not None and not resume:
             check_can_hold(path, dtype, layout)
