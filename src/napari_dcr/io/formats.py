@@ -138,6 +138,7 @@ SER = Format((".ser",), open=ser.open_ser, becomes=".fits", begins=(0, ser.MAGIC
 _STACK = ".ome.tif"
 """Suffix of results of formats that hold stacks of instruments."""
 
+INSTRUMENT_TIFF = Format((".lsm", ".stk"), tiff.read_tiff, open=tiff.open_tiff, becomes=_STACK)
 ND2 = Format((".nd2",), open=nd2.open_nd2, has_scenes=True, becomes=_STACK)
 CZI = Format((".czi",), open=czi.open_czi, has_scenes=True, becomes=_STACK)
 LIF = Format((".lif", ".lof", ".xlef"), open=lif.open_lif, has_scenes=True, becomes=_STACK)
@@ -173,6 +174,7 @@ FORMATS = {
         FITS,
         FITS_PACKED,
         SER,
+        INSTRUMENT_TIFF,
         ND2,
         CZI,
         LIF,
@@ -593,7 +595,8 @@ def _opened(path: Path, picture: Picture) -> Opened:
     return Opened(
         picture.pixels, picture.axes, lambda: stamp, metadata=picture.metadata,
         samples=picture.samples, doubt=picture.doubt, nodata=picture.metadata.nodata,
-        warnings=warnings_of(path, picture.notes),
+        warnings=warnings_of(path, picture.notes), measured=picture.measured,
+        bits=picture.metadata.calibration.bits,
     )  # fmt: skip
 
 
