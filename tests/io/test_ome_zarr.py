@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaozarrs
 import zarr
 from numpy.typing import NDArray
 
 import napari_dcr
 from napari_dcr.image.axes import Layout
+from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io.arrays import open_array
 from napari_dcr.io.pyramids import build_pyramid, create_array, halve
 from tests.io.conftest import write_ome_zarr
@@ -95,3 +97,12 @@ def test_what_is_sharded_stays_so(axes: str, tmp_path: Path) -> None:
     made = napari_dcr.enhance(tmp_path / "plain.zarr", out=tmp_path / "plain-out.zarr", **FAST)
     assert (made.shards, made.chunks) == ((300, 200), (50, 100))
     assert np.array_equal(made[...], napari_dcr.enhance(pixels[0], **FAST))
+
+
+def test_an_order_of_axes_that_the_standard_does_not_allow_is_named(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).poisson(40, (2, 3, 40, 50)).astype(np.uint16)
+    with pytest.warns(InputWarning, match="axes: zcyx is not an order that OME-Zarr allows"):
+        made = napari_dcr.enhance(pixels, axes="zcyx", out=tmp_path / "a.ome.zarr", **FAST)
+    assert made["0"].shape == pixels.shape
+    with pytest.raises(ValueError, match="not in the required order"):
+        yaozarrs.validate_zarr_store(str(tmp_path / "a.ome.zarr"))

@@ -27,6 +27,7 @@ from napari_dcr.io import (
     mrc,
     nd2,
     oif,
+    ome_metadata,
     ome_zarr,
     pictures,
     raw,
@@ -679,6 +680,12 @@ def create_sink(
             pyramid = opened.pyramid
             if pyramid is None and isinstance(opened.metadata, Metadata):
                 pyramid = ome_zarr.described(layout.axes, opened.metadata.calibration)
+            if multiscale and not ome_metadata.is_allowed(layout.axes.replace("s", "")):
+                opened.warnings.add(
+                    f"axes: {layout.axes} is not an order that OME-Zarr allows (time, one other axis,"
+                    " then z, y, x), so other programs may refuse the result; pass the axes in that"
+                    " order, or write a TIFF"
+                )
             return ome_zarr.ZarrSink(
                 layout, dtype, path, pyramid, multiscale, resume, like=opened.array
             )
