@@ -26,6 +26,7 @@ from napari_dcr.image.noise import NoiseModel
 from napari_dcr.image.quality import Report
 from napari_dcr.io.arrays import ArraySink, masked_like
 from napari_dcr.io.formats import create_sink, open_image
+from napari_dcr.io.frame_sinks import FrameSink
 from napari_dcr.io.ome_zarr import ZarrSink
 from napari_dcr.options import Options
 
@@ -298,8 +299,9 @@ def _steps(
         opened, found = develop(load_defects(options.defects))
     # What was corrected in the sensor's own pixels is not looked for a second time.
     setup = Setup.resolve(
-        options if develop is None else dataclasses.replace(options, defects="off"), out_dtype
-    )
+        options if develop is None else dataclasses.replace(options, defects="off"), out_dtype,
+        sink.bits if isinstance(sink, FrameSink) else None,
+    )  # fmt: skip
     layout = setup.arrange(layout)
     _check_extras(options, setup, sink)
     uncertainty = np.empty(layout.shape, np.float32) if options.return_uncertainty else None

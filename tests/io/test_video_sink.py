@@ -14,6 +14,8 @@ import tifffile
 from numpy.typing import NDArray
 
 import napari_dcr
+from napari_dcr.engine import setup
+from napari_dcr.enhancement import run_to_completion
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import video_sink
 from napari_dcr.options import Options
@@ -335,3 +337,16 @@ def test_a_sequence_of_images_is_written(tmp_path: Path) -> None:
     assert len(list((tmp_path / "jpg").iterdir())) == 11
     assert shell(source, tmp_path / "jpg" / "x%d.jpg") == 1  # 16 bits
     assert not any(p.name.startswith((".", "x")) for p in (tmp_path / "jpg").iterdir())
+
+
+def test_eight_bits_are_computed_as_fast_as_eight_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "fast_precision", lambda device: "bf16")
+    options = Options(depth=0, device="cpu")
+    found = []
+    for fmt, name in (("yuv420p", "b.mp4"), ("yuv420p10le", "c.mp4"), ("yuv420p", "d.mkv")):
+        source = write(tmp_path / "a.mkv", [of_rgb(p, fmt) for p in moving(2)])
+        steps = napari_dcr.enhance_steps(source, options, tmp_path / name)
+        found.append(run_to_completion(steps).record["precision"])
+    assert found == ["bf16", "fp32", "fp32"]

@@ -132,8 +132,9 @@ class ProgressLines:
         self._shown = now
         text = step.message
         if step.done:
-            left = (now - self._started) * (step.total / step.done - 1)
-            text = f"{100 * step.done // step.total} %, {duration(left)} left; {text}"
+            share, seconds = step.done / step.total, now - self._started
+            rate = f"{share * step.frames / seconds:.2g} frames per second, " * bool(step.frames)
+            text = f"{100 * step.done // step.total} %, {rate}{duration(seconds * (1 / share - 1))} left; {text}"
         _say(f"{self._name}: {text}")
 
 

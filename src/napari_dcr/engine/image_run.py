@@ -174,10 +174,15 @@ class Run:
                 elif isinstance(event, MemoryBackOff):
                     less = f"tiles of {event.core} pixels" if event.core else "one frame at a time"
                     message = f"out of memory: continuing with {less}"
-                yield Progress(self._done, self._total, message)
+                yield self._progress(message)
         self._raise_hot_pixel_uncertainty()
         for message in sink.finish(self.record):
-            yield Progress(self._total, self._total, message)
+            self._done = self._total
+            yield self._progress(message)
+
+    def _progress(self, message: str) -> Progress:
+        frames = math.prod(self._layout.frame_shape) if "t" in self._layout.axes else 0
+        return Progress(self._done, self._total, message, frames)
 
     def _grid_for(self, route: Route) -> Grid:
         return self._setup.runner.grid(self._layout.height, self._layout.width, route)
@@ -261,7 +266,7 @@ class Run:
             group, self._layout, self._setup, self._options.input_range
         ):
             if shared is None:
-                yield Progress(self._done, self._total, "Analysing the image...")
+                yield self._progress("Analysing the image...")
         assert shared is not None
         self.ranges.append([shared.scale.black, shared.scale.white])
         known = self._links.get(group.channel)

@@ -9,7 +9,7 @@ from napari_dcr.engine.result import Progress
 
 
 class ProgressBar:
-    """Context manager that shows the steps of a run as a bar in megapixels.
+    """Context manager that shows the steps of a run as a bar, in frames or in megapixels.
 
     The bar appears with the second step, after all arguments have been checked.
 
@@ -34,12 +34,18 @@ class ProgressBar:
         if self._bar is None:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(
-                desc=self._name or None, total=step.total, unit="MP", unit_scale=1e-6, leave=False
-            )
-        self._bar.total = step.total
+            if step.frames:
+                unit: dict[str, Any] = {"unit": "frames", "total": step.frames}
+            else:
+                unit = {"unit": "MP", "unit_scale": 1e-6, "total": step.total}
+            self._bar = tqdm(desc=self._name or None, leave=False, **unit)
+        done = step.done
+        if step.frames:
+            done = step.done * step.frames // step.total
+        else:
+            self._bar.total = step.total
         self._bar.set_postfix_str(step.message, refresh=False)
-        self._bar.update(step.done - self._bar.n)
+        self._bar.update(done - self._bar.n)
 
     def __enter__(self) -> ProgressBar:
         return self

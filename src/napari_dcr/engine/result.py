@@ -27,11 +27,14 @@ class Progress:
         Number of pixels that have been enhanced, and that will be enhanced in total.
     message : str
         Description of the current step, for display.
+    frames : int
+        Number of frames in total, if the image is a recording; otherwise 0.
     """
 
     done: int
     total: int
     message: str
+    frames: int = 0
 
 
 @dataclass(frozen=True)

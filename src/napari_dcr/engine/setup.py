@@ -89,13 +89,22 @@ class Setup:
         return self.defects if isinstance(self.defects, str) else self.defects.sha256
 
     @classmethod
-    def resolve(cls, options: Options, out_dtype: np.dtype[Any]) -> Setup:
-        """Load the model, find the device, choose the precision."""
+    def resolve(cls, options: Options, out_dtype: np.dtype[Any], bits: int | None = None) -> Setup:
+        """Load the model, find the device, choose the precision.
+
+        Parameters
+        ----------
+        options : Options
+        out_dtype : dtype
+            Of the result.
+        bits : int, optional
+            Of the samples that are kept of the result, if they are fewer than those of the dtype.
+        """
         with isolated():
-            return cls._resolve(options, out_dtype)
+            return cls._resolve(options, out_dtype, bits or 8 * out_dtype.itemsize)
 
     @classmethod
-    def _resolve(cls, options: Options, out_dtype: np.dtype[Any]) -> Setup:
+    def _resolve(cls, options: Options, out_dtype: np.dtype[Any], bits: int) -> Setup:
         model = weights.load(options.model)
         _check_applies(options, model)
         if options.noise is not None and not model.is_quantitative:
@@ -105,7 +114,7 @@ class Setup:
             )
         depth = depth_of(options, model)
         device = find_device(options.device)
-        precision = precision_of(options, device, out_dtype)
+        precision = precision_of(options, device, bits)
         tile = None if options.tile == "auto" else options.tile
         rendering = rendering_of(options, model, out_dtype, options.return_uncertainty)
         # Depth 0 only brightens.
@@ -113,7 +122,7 @@ class Setup:
         noise_stage = None
         if denoise_first != "off":
             noise_stage = functools.cache(
-                functools.partial(cls._of_noise_stage, options, out_dtype)
+                functools.partial(cls._of_noise_stage, options, out_dtype, bits)
             )
         with_base = rendering.needs_base and depth > 0
         # A lazy result loads the weights later, possibly from another working directory.
@@ -139,13 +148,13 @@ class Setup:
         )  # fmt: skip
 
     @classmethod
-    def _of_noise_stage(cls, options: Options, out_dtype: np.dtype[Any]) -> Setup:
+    def _of_noise_stage(cls, options: Options, out_dtype: np.dtype[Any], bits: int) -> Setup:
         """Resolve the noise stage: all of it, whatever is done to the picture afterwards."""
         whole = Options(
             model=NOISE_MODEL, defects=options.defects, link_frames=options.link_frames,
             tile=options.tile, device=options.device, precision=options.precision,
         )  # fmt: skip
-        return cls.resolve(whole, out_dtype)
+        return cls.resolve(whole, out_dtype, bits)
 
     @property
     def denoise_first_key(self) -> str:
@@ -203,10 +212,10 @@ def depth_of(options: Options, model: weights.Model) -> int:
     return depth
 
 
-def precision_of(options: Options, device: torch.device, dtype: np.dtype[Any]) -> Precision:
-    """Precision of the convolutions for a result of ``dtype``."""
+def precision_of(options: Options, device: torch.device, bits: int) -> Precision:
+    """Precision of the convolutions for a result of a number of bits."""
     if options.precision == "auto":
-        return fast_precision(device) if dtype == np.uint8 else "fp32"
+        return fast_precision(device) if bits <= 8 else "fp32"
     return options.precision  # type: ignore[return-value]
 
 

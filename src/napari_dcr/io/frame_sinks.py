@@ -74,6 +74,11 @@ class FrameSink(ABC):
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
+    @property
+    def bits(self) -> int:
+        """Bits of a sample that are kept."""
+        return 8 * self._dtype.itemsize
+
     @abstractmethod
     def _begin(self) -> None:
         """Create what is written to."""

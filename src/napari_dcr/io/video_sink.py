@@ -133,7 +133,14 @@ class VideoSink(FrameSink):
         return times, base, (1 / Fraction(interval)).limit_denominator(1001)
 
     @property
-    def _bits(self) -> int:
+    def bits(self) -> int:
+        """Bits of a sample that are kept."""
+        if self._is_lossless:
+            return super().bits
+        return 8 if self._source_bits <= 8 else 10
+
+    @property
+    def _source_bits(self) -> int:
         """Of the samples that are enhanced."""
         if self._dtype == np.uint8:
             return 8
@@ -143,7 +150,7 @@ class VideoSink(FrameSink):
 
     def _pixel_format(self) -> str:
         """How FFmpeg calls the samples that are written."""
-        bits = self._bits
+        bits = self._source_bits
         if self._is_lossless:
             if not self._is_grey:
                 return "bgr0" if self._dtype == np.uint8 else "gbrp16le"
@@ -254,8 +261,8 @@ class VideoSink(FrameSink):
     def _scale(self, samples: NDArray[Any], out: NDArray[np.uint16]) -> None:
         """Scale samples to what FFmpeg's converter takes for white."""
         white = 255 if samples.dtype == np.uint8 else 65535
-        if self._is_grey and samples.dtype == np.uint16 and self._bits < 16:
-            white = 2**self._bits - 1
+        if self._is_grey and samples.dtype == np.uint16 and self._source_bits < 16:
+            white = 2**self._source_bits - 1
         if white < 65535:
             table = np.rint(np.arange(white + 1) * (WHITE / white)).astype(np.uint16)
             out[:] = table[np.minimum(samples, white)]
