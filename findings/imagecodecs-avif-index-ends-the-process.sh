@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# imagecodecs 2026.3.6 (libavif 1.4.0): `avif_decode(data, index=0)` of an AVIF that holds several pictures ends the
+# process with a segmentation fault. A program that wants the first picture of a sequence alone cannot ask for it.
+#
+# Guess before this was run: the picture of that number, as `avif_decode(data)` gives all of them.
+# Seen: a still picture comes back with `index=0`; of a sequence every number ends the process (signal 11), with any
+# number of threads. Without `index` all pictures are decoded. We decode all of them and check beforehand that they fit
+# into memory.
+#
+# Output seen:
+#   all pictures of a sequence: (3, 40, 50, 3)
+#   index=0 of a still picture: (40, 50, 3)
+#   index=0 of a sequence: exit status 139
+set -euo pipefail
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python3 -m venv "$work/venv"
+"$work/venv/bin/pip" install --quiet "imagecodecs==2026.3.6" "numpy==2.4.6"
+cat > "$work/run.py" <<'PYTHON'
+import sys
+
+import imagecodecs
+import numpy as np
+
+pictures = np.random.default_rng(0).integers(0, 255, (3, 40, 50, 3)).astype("u1")
+if sys.argv[1] == "all":
+    print("all pictures of a sequence:", imagecodecs.avif_decode(imagecodecs.avif_encode(pictures)).shape)
+    print("index=0 of a still picture:", imagecodecs.avif_decode(imagecodecs.avif_encode(pictures[0]), index=0).shape)
+else:
+    imagecodecs.avif_decode(imagecodecs.avif_encode(pictures), index=0)
+PYTHON
+{
+    "$work/venv/bin/python" "$work/run.py" all
+    status=0
+    "$work/venv/bin/python" "$work/run.py" first || status=$?
+    echo "index=0 of a sequence: exit status $status"
+} | tee "$work/seen"
+diff "$work/seen" - <<'EXPECTED'
+all pictures of a sequence: (3, 40, 50, 3)
+index=0 of a still picture: (40, 50, 3)
+index=0 of a sequence: exit status 139
+EXPECTED
