@@ -151,7 +151,7 @@ def test_other_primaries_are_named(tmp_path: Path) -> None:
         tmp_path / "in.heic", color_primaries=12, transfer_characteristics=13,
         matrix_coefficients=6, full_range_flag=1,
     )  # fmt: skip
-    with pytest.warns(InputWarning, match="primaries Display P3; they are taken for those of sRGB"):
+    with pytest.warns(InputWarning, match="primaries Display P3; they are treated as sRGB"):
         napari_dcr.open_image(path)
 
 

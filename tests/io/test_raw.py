@@ -76,20 +76,20 @@ def test_colours_are_those_of_the_matrix(tmp_path: Path) -> None:
 def test_what_is_not_stated_is_named(tmp_path: Path) -> None:
     mosaic = dim_mosaic()
     path = write_dng(tmp_path / "a.dng", mosaic, neutral=None)
-    with pytest.warns(InputWarning, match="no white balance; that of daylight is taken"):
+    with pytest.warns(InputWarning, match="no white balance; the one for daylight is used"):
         napari_dcr.open_image(path)
     path = write_dng(tmp_path / "b.dng", mosaic, neutral=None, has_matrix=False)
     with pytest.warns(InputWarning) as told:
         napari_dcr.open_image(path)
     assert [str(w.message).partition(": ")[2] for w in told] == [
         "it states no white balance; none is applied",
-        "it does not say what its colours are; they are taken for those of sRGB",
+        "it has no colour matrix; its colours are treated as sRGB",
     ]
 
 
 def test_a_level_of_saturation_that_is_not_stated_is_named(tmp_path: Path) -> None:
     path = write_dng(tmp_path / "in.dng", dim_mosaic(), white=None)
-    with pytest.warns(InputWarning, match="no level of saturation; 65023 above black is taken"):
+    with pytest.warns(InputWarning, match="no saturation level; 65023 above black is used"):
         napari_dcr.open_image(path)
 
 
@@ -456,7 +456,7 @@ DAMAGED = {
     "cut-head.rw2": (lambda p: p.write_bytes(b"IIU\0\x08\0\0\0"), ""),
     "cut-head.orf": (lambda p: p.write_bytes(b"IIRO\x08\0\0\0"), ""),
     "other-colours.dng": (altered(pattern=np.array([[3, 4], [5, 1]])), "colours"),
-    "no-white.dng": (altered(white=100), "level of saturation is not above"),
+    "no-white.dng": (altered(white=100), "saturation level is not above"),
     "interleaved.dng": (altered(tags={50975: t.short_tag(2)}), "its rows are interleaved"),
     "no-end.dng": (lambda p: p.write_bytes(write_dng(p, dim_mosaic()).read_bytes()[:5000]), "it is no DNG"),
 }  # fmt: skip
@@ -481,6 +481,15 @@ def test_lens_shading_that_is_not_corrected_is_named(tmp_path: Path) -> None:
     path = write_dng(tmp_path / "in.dng", dim_mosaic(), tags={51009: Tag(7, bytes(8))})
     with pytest.warns(InputWarning, match="lens's shading .OpcodeList2. are not applied"):
         napari_dcr.open_image(path)
+
+
+@pytest.mark.parametrize("model", ["FinePix S5Pro", "FinePix F550EXR", "X10"])
+def test_diagonal_sensors_are_refused_by_name(model: str, tmp_path: Path) -> None:
+    tags = {t.MAKE: t.text_tag("FUJIFILM"), t.MODEL: t.text_tag(model)}
+    path = write_dng(tmp_path / "in.raf", dim_mosaic(), tags=tags)
+    with pytest.raises(ValueError, match=f"{model} has diagonal rows"):
+        napari_dcr.open_image(path)
+    raw_tags.check_sensor({**tags, t.MODEL: t.text_tag("X-T5")})
 
 
 def box(kind: bytes, inner: bytes) -> bytes:

@@ -1,9 +1,10 @@
-"""Demosaicing: full colours from a sensor whose pixels see one colour each, in floating point.
+"""Demosaicing in floating point: interpolate the missing colours of a colour filter array.
 
-Every measured sample stays as it is, and values below black stay negative. Bayer patterns:
-Malvar, He and Cutler 2004, "High-quality linear interpolation for demosaicing of Bayer-patterned
-color images", figure 2. Other patterns, such as X-Trans: normalised convolution (Knutsson and
-Westin 1993) of the most frequent colour, then of the other colours' differences from it.
+Measured samples keep their values, and negative values stay negative. Bayer patterns use the
+filters of Malvar, He and Cutler 2004, "High-quality linear interpolation for demosaicing of
+Bayer-patterned color images", figure 2. Other patterns, such as X-Trans, use normalised convolution
+(Knutsson and Westin 1993): first of the most frequent colour, then of the differences of the other
+colours from it.
 """
 
 from __future__ import annotations
@@ -18,21 +19,22 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 BAND = 252
-"""Rows that are demosaiced at once: a multiple of the heights of all patterns."""
+"""Rows that are demosaiced at once; a multiple of the height of every pattern."""
 
 MARGIN = 6
-"""Rows and columns around a pixel that its colours depend on; a multiple of these heights, too."""
+"""Largest distance of pixels that a result depends on; a multiple of the height of every pattern."""
 
 
 def demosaic(mosaic: Floats, pattern: NDArray[Any]) -> Floats:
-    """Interpolate the colours that each pixel lacks.
+    """Interpolate the missing colours of each pixel.
 
     Parameters
     ----------
     mosaic : ndarray of float32, shape (h, w)
-        Balanced to white: colours are alike where the scene is grey.
+        White-balanced pixels, so that all colours are equal where the scene is grey.
     pattern : ndarray of int, shape (p, q)
-        Number of the colour of each pixel, from its upper left corner on, repeated.
+        Colour number of each pixel of the colour filter array, which is repeated from the
+        upper left corner.
 
     Returns
     -------
@@ -49,7 +51,7 @@ def demosaic(mosaic: Floats, pattern: NDArray[Any]) -> Floats:
 
 
 def demosaic_bands(mosaic: Floats, pattern: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
-    """Do what `demosaic` does, a few rows at a time.
+    """Demosaic a few rows at a time; see `demosaic`.
 
     Yields
     ------
@@ -62,7 +64,7 @@ def demosaic_bands(mosaic: Floats, pattern: NDArray[Any]) -> Iterator[tuple[slic
         return
     colours = int(pattern.max()) + 1
     step = _bayer if is_bayer(pattern) else _any_pattern
-    # Mirrored without the line of the mirror itself, so that the pattern goes on.
+    # Reflection without repeating the edge continues the pattern.
     padded = np.pad(mosaic, MARGIN, "reflect" if min(height, width) > MARGIN else "wrap")
     for first in range(0, height, BAND):
         rows = slice(first, min(first + BAND, height))
@@ -71,7 +73,7 @@ def demosaic_bands(mosaic: Floats, pattern: NDArray[Any]) -> Iterator[tuple[slic
 
 
 def is_bayer(pattern: NDArray[Any]) -> bool:
-    """Whether green is every second pixel of a pattern of 2 x 2, and red and blue are the others."""
+    """Whether a pattern is a Bayer pattern: green on one diagonal, red and blue on the other."""
     if pattern.shape != (2, 2):
         return False
     diagonals = sorted([pattern[0, 0], pattern[1, 1]]), sorted([pattern[0, 1], pattern[1, 0]])
@@ -79,7 +81,7 @@ def is_bayer(pattern: NDArray[Any]) -> bool:
 
 
 def _shifted(window: Floats, y: int, x: int) -> Floats:
-    """Pixels that are y rows below and x columns right of those within the margin."""
+    """Pixels inside the margin, shifted by y rows and x columns."""
     height, width = (n - 2 * MARGIN for n in window.shape)
     return window[MARGIN + y : MARGIN + y + height, MARGIN + x : MARGIN + x + width]
 
@@ -94,7 +96,7 @@ def _bayer(window: Floats, pattern: NDArray[Any], colours: int) -> Floats:
     corners = corners + _shifted(window, 1, -1) + _shifted(window, 1, 1)
     eighth = np.float32(1 / 8)
     green = (4 * own + 2 * (beside + above) - beside2 - above2) * eighth
-    # A colour whose neighbours are left and right, above and below, and at the corners.
+    # Filters for colours whose neighbours are in the row, in the column, and at the corners.
     row = (5 * own + 4 * beside - beside2 - corners + np.float32(0.5) * above2) * eighth
     column = (5 * own + 4 * above - above2 - corners + np.float32(0.5) * beside2) * eighth
     corner = (6 * own + 2 * corners - np.float32(1.5) * (beside2 + above2)) * eighth
@@ -119,7 +121,7 @@ def _bayer(window: Floats, pattern: NDArray[Any], colours: int) -> Floats:
 def _any_pattern(window: Floats, pattern: NDArray[Any], colours: int) -> Floats:
     height, width = window.shape
     ph, pw = pattern.shape
-    # The margin is a multiple of the pattern, which begins with the window therefore.
+    # The margin is a multiple of the pattern, so the pattern starts at the window's corner.
     tiled = np.tile(pattern, (-(-height // ph), -(-width // pw)))[:height, :width]
     guide = int(np.bincount(pattern.ravel()).argmax())
     inside = slice(MARGIN, height - MARGIN), slice(MARGIN, width - MARGIN)
@@ -137,7 +139,7 @@ def _any_pattern(window: Floats, pattern: NDArray[Any], colours: int) -> Floats:
 
 
 def _normalised(values: Floats, known: NDArray[np.bool_], radius: int) -> Floats:
-    """Mean of the known values around each pixel, near ones counting more."""
+    """Weighted mean of the known values around each pixel, with a Gaussian kernel."""
     places = np.arange(-radius, radius + 1)
     kernel = np.exp(-(places**2) / (radius / 1.5) ** 2).astype(np.float32)
 

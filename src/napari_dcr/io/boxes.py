@@ -1,4 +1,4 @@
-"""Boxes of the ISO base media file format, in which HEIC, AVIF and JPEG XL lie; coded colours.
+"""Boxes of the ISO base media file format, used by HEIC, AVIF and JPEG XL, and colour codes.
 
 ISO/IEC 14496-12, sections 4.2 and 8.11; ISO/IEC 23008-12, section 6.5; ITU-T H.273, tables 2 and 3.
 """
@@ -9,17 +9,17 @@ import struct
 from collections.abc import Iterator
 
 PRIMARIES = {1: "BT.709", 9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
-"""Names of primaries."""
+"""Names of the primaries of ITU-T H.273."""
 
 UNUSUAL_TRANSFERS = {
     8: "linear light", 9: "a logarithmic curve", 10: "a logarithmic curve",
     16: "PQ (HDR)", 17: "SMPTE ST 428-1 (cinema)", 18: "HLG (HDR)",
 }  # fmt: skip
-"""Curves whose values are no display values of a print; others are near that of sRGB."""
+"""Transfer functions that differ from sRGB so much that the pixels cannot be used as they are."""
 
 
 def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and content of the boxes that lie in a row; a damaged one ends it."""
+    """Yield kind and content of consecutive boxes; stop at a damaged one."""
     end = len(data) if end is None else end
     while start + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, start)
@@ -35,7 +35,7 @@ def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple
 
 
 def properties(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Kind and content of the properties of a file's primary picture."""
+    """Kind and content of each property of the primary picture of a file."""
     meta = next((content[4:] for kind, content in boxes(data) if kind == b"meta"), b"")
     parts = dict(boxes(meta))
     inner = list(boxes(parts.get(b"iprp", b"")))
@@ -69,14 +69,14 @@ def _of(ipma: bytes, item: int) -> list[int]:
 
 
 def check_colours(primaries: int, transfer: int, has_profile: bool) -> tuple[str, ...]:
-    """Notes on coded colours.
+    """Check the colour codes of a picture and return notes for the user.
 
     Parameters
     ----------
     primaries, transfer : int
-        Of ITU-T H.273; 2 where they are not stated.
+        Codes of ITU-T H.273; 2 means that they are not stated.
     has_profile : bool
-        Whether there is an ICC profile, which says more.
+        Whether the picture has an ICC profile, which takes precedence over the primaries.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def check_colours(primaries: int, transfer: int, has_profile: bool) -> tuple[str
     Raises
     ------
     ValueError
-        For a curve whose values are no display values, such as PQ: a dim code is dark there.
+        For transfer functions such as PQ, in which the same code means a different brightness.
 
     Examples
     --------
@@ -104,4 +104,4 @@ def check_colours(primaries: int, transfer: int, has_profile: bool) -> tuple[str
     if has_profile or primaries in (1, 2, 5, 6, 7):
         return ()
     name = PRIMARIES.get(primaries, f"number {primaries} of ITU-T H.273")
-    return (f"its colours have the primaries {name}; they are taken for those of sRGB",)
+    return (f"its colours have the primaries {name}; they are treated as sRGB",)

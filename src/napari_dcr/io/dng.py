@@ -1,4 +1,4 @@
-"""DNG: the tags that say how a raw picture is stored, and linear DNG files of denoised pictures.
+"""DNG: reading the tags of the raw image, and writing linear DNG files.
 
 Digital Negative (DNG) Specification 1.7.1 (Adobe 2023), chapters 2, 4 and 5.
 """
@@ -28,44 +28,45 @@ _ACTIVE_AREA, _OPCODES_2 = 50829, 51009
 MODEL, COLOUR_MATRIX, NEUTRAL, ILLUMINANT = 50708, 50721, 50728, 50778
 
 D65 = 21
-"""Number of the light for which a camera's matrix is wanted."""
+"""Number of the preferred illuminant in the tags CalibrationIlluminant."""
 
 COPIED = (50708, 50721, 50722, 50723, 50724, 50727, 50728, 50729, 50730, 50778, 50779, 50931, 50932,
           50936, 50937, 50938, 50939, 50940, 50941, 50942, 50964, 50965, 50981, 50982, 51022, 51107, 51108, 51109, 51110)  # fmt: skip
-"""Tags that are true of the denoised picture too: camera, matrices, balance, profile, lens."""
+"""Tags copied to the result: camera model, colour matrices, white balance, profile, lens."""
 
 
 @dataclass(frozen=True)
 class DngPage:
-    """What the page of a DNG that holds the raw picture says of it.
+    """Description of the raw image of a DNG file.
 
     Attributes
     ----------
     is_mosaic : bool
-        Else it has all colours of each pixel.
+        True for a colour filter array; False if all colours of each pixel are stored.
     is_float : bool
     is_packed : bool
-        Whether it is compressed in a way that LibRaw does not read in a mosaic.
+        Whether the compression is one that LibRaw does not decode.
     pattern : ndarray, shape (p, q), or None
-        Colours of a mosaic from the active area's corner on: 0 red, 1 green, 2 blue.
+        Colour filter array from the corner of the active area: 0 is red, 1 green, 2 blue.
     area : tuple of int
         Active area: first row, first column, end row, end column.
     black : ndarray, shape (p, q, n)
-        Levels without light from the active area's corner on, repeated, for each sample.
+        Black levels, a pattern that is repeated from the corner of the active area, for each
+        sample.
     rows, columns : ndarray or None
-        What is added to it in each row and column of the active area.
+        Additional black level of each row and column of the active area.
     white : ndarray, shape (n,) or None
-        Level of saturation of each sample.
+        Saturation level of each sample.
     table : ndarray or None
-        Linear values of the stored ones.
+        Table that converts stored values to linear values.
     has_shading : bool
-        Whether there are corrections of the lens's shading.
+        Whether the file has corrections of the lens shading, such as gain maps.
     orientation : int
-        As EXIF counts.
+        EXIF orientation, 1 to 8.
     neutral : ndarray, shape (n,), or None
-        The camera's colours of white, where they are stated.
+        Camera colours of white; None if the file does not state them.
     to_camera : ndarray, shape (n, 3), or None
-        From XYZ to the camera's colours, of the light nearest to D65.
+        Matrix from XYZ to camera colours, for the illuminant D65 if the file has it.
     """
 
     is_mosaic: bool
@@ -84,12 +85,12 @@ class DngPage:
     to_camera: NDArray[np.float64] | None
 
     def black_of(self, top: int, left: int, height: int, width: int) -> NDArray[np.float64]:
-        """Level without light of each pixel of a window, (h, w, n).
+        """Compute the black level of each pixel of a window, as an array (h, w, n).
 
         Parameters
         ----------
         top, left : int
-            Of the window in the stored picture.
+            Position of the window in the stored image.
         height, width : int
         """
         y = np.arange(height) + top - self.area[0]
@@ -108,19 +109,19 @@ def _at(values: NDArray[np.float64], places: NDArray[Any]) -> NDArray[np.float64
 
 
 def read_page(path: Path) -> tuple[DngPage, int]:
-    """What a DNG says of its raw picture, and where `read_pixels` finds it.
+    """Read the description of the raw image, and its number for `read_pixels`.
 
     Raises
     ------
     ValueError
-        If it has none, or the file is cut off: libraries give zeros for what is missing.
+        If the file has no raw image or is truncated.  LibRaw would return zeros for missing tiles.
     """
     with tifffile.TiffFile(path) as file:
         pages = _pages(file)
         found = [n for n, page in enumerate(pages) if int(page.photometric) in (MOSAIC, LINEAR)]
         main = [n for n in found if int(pages[n].subfiletype or 0) == 0] or found
         if not main:
-            raise ValueError("it is no DNG: no page of it holds a raw picture")
+            raise ValueError("it is no DNG: none of its pages holds a raw image")
         number = max(main, key=lambda n: pages[n].imagewidth * pages[n].imagelength)
         page = pages[number]
         _check_complete(page, path.stat().st_size)
@@ -128,14 +129,14 @@ def read_page(path: Path) -> tuple[DngPage, int]:
 
 
 def read_pixels(path: Path, number: int) -> NDArray[Any]:
-    """Pixels of a page, as they are stored."""
+    """Decode the stored pixels of a page."""
     with tifffile.TiffFile(path) as file:
         pixels: NDArray[Any] = _pages(file)[number].asarray()
         return pixels
 
 
 def _pages(file: tifffile.TiffFile) -> list[Any]:
-    """All pages, and those that they point to."""
+    """All pages of a file, including sub-images."""
     pages: list[Any] = []
     for page in file.pages:
         pages.append(page)
@@ -158,7 +159,7 @@ def _check_complete(page: Any, size: int) -> None:
 
 
 def _numbers(page: Any, code: int) -> NDArray[np.float64] | None:
-    """Values of a tag; fractions come as numerators and denominators in turn."""
+    """Values of a tag; fractions are divided."""
     tag = page.tags.get(code)
     if tag is None:
         return None
@@ -208,7 +209,7 @@ def _described(page: Any, first: Any) -> DngPage:
 
 
 def _colours(page: Any, first: Any, samples: int) -> tuple[int, Any, Any]:
-    """Orientation, white and matrix, of the raw page or of the file's first one."""
+    """Orientation, white and matrix: tags of the raw page or of the first page."""
 
     def of_either(code: int) -> NDArray[np.float64] | None:
         own = _numbers(page, code)
@@ -228,7 +229,7 @@ def _colours(page: Any, first: Any, samples: int) -> tuple[int, Any, Any]:
 
 
 PEDESTAL = 512
-"""Level without light in the DNG files that are written: noise below it is not cut off."""
+"""Black level of the DNG files that are written, so that negative noise is not clipped."""
 
 
 def write_linear(path: Path, light: NDArray[np.float32], white: float, tags: Tags) -> float:
@@ -238,16 +239,16 @@ def write_linear(path: Path, light: NDArray[np.float32], white: float, tags: Tag
     ----------
     path : Path
     light : ndarray of float32, shape (h, w, n)
-        The camera's own colours above its level without light, in the sensor's units.
+        Camera colours minus the black level, in the units of the sensor.
     white : float
-        Level of saturation.
+        Saturation level minus the black level.
     tags : dict
         Further tags of the page.
 
     Returns
     -------
     float
-        Steps of the file in one of the sensor's units: values are rounded to half a step.
+        Integer steps of the file for each unit of the sensor.
     """
     steps = (65535 - PEDESTAL) / white
     steps = float(np.floor(steps)) if steps >= 1 else steps

@@ -1,7 +1,7 @@
-"""OpenEXR: pictures of linear light, with values above white.
+"""OpenEXR: pictures in linear light, with values above white.
 
-They are enhanced as display values: linear light is encoded by the curve of sRGB, which goes on
-above white and below black, and decoded again when the result is written.
+Pixels are encoded with the sRGB curve, extended above white and below black, so that they can be
+enhanced like a photograph. Results are decoded to linear light when they are written.
 """
 
 from __future__ import annotations

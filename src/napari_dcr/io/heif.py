@@ -29,23 +29,23 @@ QUALITY = 95
 _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:=["']|>\s*))[2-8]""")
 
 HEIC_BITS = 10
-"""Of a sample of a HEIC that is made from 16 bits."""
+"""Bits of each sample of a HEIC that is written from 16-bit pixels."""
 
 AVIF_BITS = 12
-"""The same of an AVIF, unless it was made from one of 10 bits."""
+"""Bits of each sample of an AVIF that is written from 16-bit pixels, unless the source had 10."""
 
 
 @dataclass(frozen=True)
 class Bits:
-    """Bits of the samples that a picture was read from."""
+    """Number of bits of each sample in the file that a picture was read from."""
 
     bits: int
 
 
 def read_heic(path: Path) -> Picture:
-    """Read the primary picture of a HEIC file, turned as it is to be shown.
+    """Read the primary picture of a HEIC file, rotated for display.
 
-    Samples of 10 and 12 bits fill 16.
+    Samples of 10 and 12 bits are scaled to 16 bits.
     """
     library = import_optional("pillow_heif", "heic")
     file = library.open_heif(path, convert_hdr_to_8bit=False)
@@ -76,7 +76,7 @@ def read_heic(path: Path) -> Picture:
 
 
 def write_heic(path: Path, picture: Picture) -> None:
-    """Write a HEIC file of 8 or 10 bits, turned upright: its readers heed no EXIF orientation."""
+    """Write a HEIC file of 8 or 10 bits, rotated upright, as HEIC readers ignore EXIF Orientation."""
     library = import_optional("pillow_heif", "heic")
     pixels, metadata = upright_picture(path, picture)
     mode = {1: "L", 3: "RGB", 4: "RGBA"}[1 if pixels.ndim == 2 else pixels.shape[2]]
@@ -96,10 +96,11 @@ def write_heic(path: Path, picture: Picture) -> None:
 
 
 def read_avif(path: Path) -> Picture:
-    """Read an AVIF file; of a sequence the first picture.
+    """Read an AVIF file, or the first picture of a sequence.
 
-    imagecodecs reads the pixels, of all bits, and Pillow, which knows 8 bits only, everything
-    else. Neither turns the picture; Pillow says how it is to be turned.
+    imagecodecs decodes the pixels of any bit depth.  Pillow, which decodes 8 bits only, reads the
+    metadata, including the rotation of the container as an EXIF Orientation.  The pixels are not
+    rotated.
     """
     with PILImage.open(path, formats=("AVIF",)) as file:
         frames, info, size = int(getattr(file, "n_frames", 1)), dict(file.info), file.size
@@ -111,7 +112,7 @@ def read_avif(path: Path) -> Picture:
     profile = info.get("icc_profile") or b""
     primaries, transfer = _coded(content, described)
     notes = check_colours(primaries, transfer, bool(profile))
-    # A number of a picture, for the library, ends the process where there are several.
+    # With the argument ``index`` the library crashes on sequences.
     pixels = imagecodecs.avif_decode(content)
     if frames > 1:
         pixels = pixels[0]
@@ -128,7 +129,7 @@ def read_avif(path: Path) -> Picture:
 
 
 def write_avif(path: Path, picture: Picture) -> None:
-    """Write an AVIF file of 8, 10 or 12 bits, turned upright."""
+    """Write an AVIF file of 8, 10 or 12 bits, rotated upright."""
     pixels, metadata = upright_picture(path, picture)
     if pixels.dtype == np.uint8:
         kept: dict[str, Any] = {}
@@ -169,7 +170,7 @@ def check_heif(path: Path, axes: str, samples: str) -> None:
 
 
 def upright_picture(path: Path, picture: Picture) -> tuple[NDArray[Any], Metadata]:
-    """Pixels, samples last, turned as they are to be shown; grey with alpha becomes RGBA."""
+    """Rotate a picture for display; samples are the last axis, and grey with alpha becomes RGBA."""
     check_holds(path, picture.pixels.dtype, DTYPES)
     check_heif(path, picture.axes, picture.layout.samples)
     pixels, metadata = flat_colours(picture), picture.metadata
@@ -182,7 +183,7 @@ def upright_picture(path: Path, picture: Picture) -> tuple[NDArray[Any], Metadat
 
 
 def upright(metadata: Metadata) -> Metadata:
-    """Metadata of pixels that have been turned, with the EXIF block at its place."""
+    """Metadata for pixels that have been rotated; only the Orientation changes."""
     tags = {k: v for k, v in metadata.tags.items() if k != t.ORIENTATION}
     exif = metadata.exif
     if exif and t.ORIENTATION in t.from_exif(exif):
@@ -203,7 +204,7 @@ def _metadata(exif: bytes, profile: bytes, xmp: bytes, is_turned: bool) -> Metad
 
 
 def _check_size(size: tuple[int, int], samples: int, itemsize: int) -> None:
-    """Refuse what does not fit into memory: the size of a dark picture's file says nothing."""
+    """Refuse pictures that do not fit into memory; dark ones can be 2000 times larger than their file."""
     needed = math.prod(size) * samples * itemsize
     if needed > (free := free_memory("cpu")) // 2:
         raise ValueError(
@@ -213,7 +214,7 @@ def _check_size(size: tuple[int, int], samples: int, itemsize: int) -> None:
 
 
 def _bits(content: bytes, described: dict[bytes, bytes]) -> int:
-    """Bits of a sample of an AVIF, by the configuration of its codec."""
+    """Bits of each sample of an AVIF, from the configuration of the codec."""
     configuration = described.get(b"av1C", b"")
     if not configuration and (place := content.find(b"av1C")) >= 0:  # of tiles, or of a sequence
         configuration = content[place + 4 : place + 8]
@@ -223,7 +224,7 @@ def _bits(content: bytes, described: dict[bytes, bytes]) -> int:
 
 
 def _coded(content: bytes, described: dict[bytes, bytes]) -> tuple[int, int]:
-    """Primaries and transfer of an AVIF; 2 where they are not stated."""
+    """Primaries and transfer function of an AVIF; 2 if they are not stated."""
     colours = described.get(b"colr", b"")
     place = content.find(b"colrnclx")
     if colours[:4] != b"nclx" and place >= 0:
@@ -234,14 +235,14 @@ def _coded(content: bytes, described: dict[bytes, bytes]) -> tuple[int, int]:
 
 
 def widen(codes: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Codes of some bits as 16, from black to white."""
+    """Scale codes of fewer bits to 16 bits."""
     top = 2**bits - 1
     widened: NDArray[Any] = ((codes.astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
     return widened
 
 
 def narrow(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
-    """The opposite of `widen`, rounded."""
+    """Scale 16 bits to codes of fewer bits, rounded; the inverse of `widen`."""
     top = 2**bits - 1
     codes: NDArray[Any] = ((pixels.astype(np.uint32) * top + 32767) // 65535).astype(np.uint16)
     return codes

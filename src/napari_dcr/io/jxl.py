@@ -1,4 +1,4 @@
-"""JPEG XL: read and written with imagecodecs, without loss; metadata in boxes of their own.
+"""JPEG XL: read with imagecodecs, and written without loss; metadata are stored in boxes.
 
 ISO/IEC 18181-1:2024, annex D (image header); ISO/IEC 18181-2:2024, section 9 (boxes).
 """
@@ -24,13 +24,13 @@ from napari_dcr.io.pictures import exif_block, left_out
 from napari_dcr.io.tags import Tag, Tags
 
 _LINEAR, _SRGB = 8, 13
-"""Transfer functions."""
+"""Codes of transfer functions."""
 
 
 def read_jxl(path: Path) -> Picture:
-    """Read a JPEG XL file, turned as it is to be shown; of an animation the first picture.
+    """Read a JPEG XL file, or the first picture of an animation, rotated for display.
 
-    Samples of 9 to 15 bits fill 16. Linear light becomes display values.
+    Samples of 9 to 15 bits are scaled to 16 bits.  Linear light is encoded with the sRGB curve.
     """
     content = path.read_bytes()
     parts = list(boxes(content)) if content[4:8] == b"JXL " else []
@@ -38,7 +38,7 @@ def read_jxl(path: Path) -> Picture:
     is_linear = header.transfer == _LINEAR
     notes = check_colours(header.primaries, 13 if is_linear else header.transfer, False)
     if header.has_profile:
-        notes += ("its colour profile is not read; its colours are taken for those of sRGB",)
+        notes += ("its colour profile cannot be read; its colours are treated as sRGB",)
     pixels = imagecodecs.jpegxl_decode(content)
     if header.is_animated:
         frames = len(pixels)
@@ -63,7 +63,7 @@ def read_jxl(path: Path) -> Picture:
 
 
 def write_jxl(path: Path, picture: Picture) -> None:
-    """Write a JPEG XL file without loss, turned upright: its readers heed no EXIF orientation."""
+    """Write a lossless JPEG XL file, rotated upright, as its readers ignore EXIF Orientation."""
     pixels, metadata = upright_picture(path, picture)
     bits = 8 * pixels.dtype.itemsize
     if bits == 16 and isinstance(metadata.native, Bits) and 8 < metadata.native.bits < 16:
@@ -72,7 +72,7 @@ def write_jxl(path: Path, picture: Picture) -> None:
     content = bytes(
         imagecodecs.jpegxl_encode(pixels, lossless=True, bitspersample=bits, usecontainer=True)
     )
-    if bits > 8:  # which the library calls linear light
+    if bits > 8:  # the library labels these as linear light
         content = as_srgb(content)
     if metadata.icc_profile:
         left_out(path, "colour profile")
@@ -84,7 +84,7 @@ def write_jxl(path: Path, picture: Picture) -> None:
 
 
 def _display(pixels: NDArray[Any], colours: int) -> NDArray[Any]:
-    """Display values of linear light: floats of floats, 16 bits of integers."""
+    """Encode linear light with the sRGB curve; integers become 16 bits."""
     top = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
     values = pixels.astype(np.float32) / np.float32(top)
     own = (..., slice(colours)) if colours else ...
@@ -95,9 +95,9 @@ def _display(pixels: NDArray[Any], colours: int) -> NDArray[Any]:
 
 
 def as_srgb(content: bytes) -> bytes:
-    """A file in a container whose transfer function, linear light, is called that of sRGB.
+    """Change the transfer function in the header of a file from linear light to sRGB.
 
-    Both have a code of the same length, so that nothing else moves.
+    Both codes have the same length, so no other bits move.
     """
     place = content.index(b"jxlc") + 4
     header = Header.read(content[place : place + 512])
@@ -167,20 +167,20 @@ class _Reader:
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of a codestream says of its samples and colours.
+    """Samples and colours as described in the header of a codestream.
 
     Attributes
     ----------
     bits : int
-        Of a sample.
+        Bits of each sample.
     is_float : bool
     is_animated : bool
     has_profile : bool
-        Whether an ICC profile says what the colours are.
+        Whether an ICC profile defines the colours.
     primaries, transfer : int
-        As `check_colours` takes them; 2 where they are not stated.
+        Codes for `check_colours`; 2 if they are not stated.
     transfer_at : int
-        Bit, from the end of the signature, at which the transfer function's own bits begin.
+        Position of the bits of the transfer function, counted in bits from the signature.
     """
 
     bits: int = 8

@@ -1,8 +1,9 @@
-"""Camera raw: developed like a print for `photo`, or as the sensor's colour planes, in linear light.
+"""Camera raw files: developed to a print for `photo`, or opened as colour planes in linear light.
 
-LibRaw (rawpy) unpacks the mosaic of most cameras, and tifffile that of float and linear DNG, of
-which LibRaw keeps 14 bits. All else is done here in floating point, as LibRaw cuts off what is
-below the level without light, rounds that level, and takes the brightest pixel for white.
+LibRaw (rawpy) decodes the mosaic of most cameras. tifffile decodes float and linear DNG, of which
+LibRaw would keep 14 bits. Everything else is computed here in floating point, because LibRaw clips
+values below the black level, truncates the black level to an integer, and derives the white point
+from the brightest pixel.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.views import Planes, turned
 
 PRINT, PLANES = "print", "mosaic"
-"""Scenes of a raw file: developed, and as the sensor's planes."""
+"""Names of the two scenes of a raw file: the developed print and the colour planes."""
 
 DTYPES = ("float32",)
-"""Of the planes that a DNG is written from."""
+"""Dtypes of colour planes that a DNG can be written from."""
 
 _ORIENTATIONS = {0: 1, 1: 2, 3: 3, 2: 4, 4: 5, 6: 6, 7: 7, 5: 8}
-"""EXIF orientations of LibRaw's turns."""
+"""EXIF orientation for each value of LibRaw's ``flip``."""
 
 _SHOWN_IN = {"red": "FF0000", "green": "00FF00", "blue": "0000FF"}
-"""Colours of the planes."""
+"""Display colours of the planes, as hexadecimal RGB."""
 
 _SRGB_TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
@@ -57,26 +58,27 @@ _SRGB_TO_XYZ = np.array(
 
 @dataclass(frozen=True)
 class Sensor:
-    """What a sensor recorded, and what is known of it.
+    """Pixels of a sensor, and the calibration that is needed to develop them.
 
     Attributes
     ----------
     light : ndarray of float32, shape (h, w) or (h, w, n)
-        Above the level without light, in the file's units: a mosaic, or all colours.
+        Pixels minus the black level, in the units of the file: a mosaic, or all colours.
     pattern : ndarray of int, shape (p, q)
-        Colour of each pixel of a mosaic: 0 red, 1 green, 2 blue; of (1, 1) for a grey sensor
-        and where each pixel has all colours.
+        Colour filter array: 0 is red, 1 green, 2 blue.  Its shape is (1, 1) for a grey sensor,
+        and for files that store all colours of each pixel.
     white : float
-        Where the least sensitive colour is saturated.
+        Saturation level minus the black level.
     balance : ndarray, shape (n,)
-        Factors that make white grey; the smallest is 1.
+        White balance: one factor for each colour; the smallest factor is 1.
     matrix : ndarray, shape (3, n)
-        From balanced colours to those of sRGB.
+        Colour matrix from white-balanced camera colours to linear sRGB.
     to_camera : ndarray, shape (n, 3), or None
-        From XYZ to the camera's own colours, where it is known.
+        Matrix from XYZ to camera colours without white balance; None if it is unknown.
     orientation : int
-        As EXIF counts.
+        EXIF orientation, 1 to 8.
     notes : tuple of str
+        Warnings for the user.
     """
 
     light: NDArray[np.float32]
@@ -90,11 +92,14 @@ class Sensor:
 
     @property
     def places(self) -> list[tuple[int, int]]:
-        """Rows and columns of the pattern, one for each plane of the sensor."""
+        """Row and column of each pixel of the colour filter array."""
         return [(y, x) for y in range(self.pattern.shape[0]) for x in range(self.pattern.shape[1])]
 
     def planes(self) -> list[NDArray[np.float32]]:
-        """Pixels of each place of the pattern; of the same sizes, if a row or column is left."""
+        """Split the mosaic into one plane for each place of the colour filter array.
+
+        All planes have the same shape; incomplete rows and columns at the end are left out.
+        """
         p, q = self.pattern.shape
         if self.light.ndim == 3:
             return list(np.moveaxis(self.light, 2, 0))
@@ -103,7 +108,7 @@ class Sensor:
         return [cut[y::p, x::q] for y, x in self.places]
 
     def with_planes(self, planes: Any) -> Sensor:
-        """The same with other pixels, which are at the beginning where a row or column is left."""
+        """Return a copy with the pixels of the planes replaced."""
         light = self.light.copy()
         if light.ndim == 3:
             return replace(self, light=np.moveaxis(np.asarray(planes, np.float32), 0, 2))
@@ -113,7 +118,19 @@ class Sensor:
         return replace(self, light=light)
 
     def corrected(self, given: Defects | str) -> tuple[Sensor, list[Defects]]:
-        """Without the sensor's defects, found or given for each of its planes."""
+        """Correct defects of the sensor on each plane.
+
+        Parameters
+        ----------
+        given : Defects, "auto" or "off"
+            Defects to correct; "auto" estimates them from the planes.
+
+        Returns
+        -------
+        Sensor
+        list of Defects
+            Corrected defects of each plane; empty for "off".
+        """
         planes, found = self.planes(), []
         if given == "off":
             return self, []
@@ -128,11 +145,12 @@ class Sensor:
         return self.with_planes(planes), found
 
     def developed(self) -> NDArray[np.uint16]:
-        """A print: balanced, clipped at white, demosaiced, in sRGB of 16 bits, not turned.
+        """Develop a print: apply white balance, clip highlights, demosaic, convert to sRGB.
 
         Returns
         -------
-        ndarray of uint16, shape (h, w, 3), or (h, w) of a grey sensor
+        ndarray of uint16, shape (h, w, 3), or (h, w) for a grey sensor
+            In the orientation in which the sensor was read out.
         """
         height, width = self.light.shape[:2]
         is_grey = len(self.balance) == 1
@@ -145,24 +163,24 @@ class Sensor:
         return result
 
     def linear(self) -> NDArray[np.float32]:
-        """The camera's own colours of each pixel, (h, w, n), in the file's units."""
+        """Demosaic without white balance: camera colours (h, w, n) in the units of the file."""
         result = np.empty((*self.light.shape[:2], len(self.balance)), np.float32)
         factors = self._factors()
         for rows, colours in self._colours(clip=False):
             result[rows] = np.moveaxis(colours, 0, 2) / factors
-        if self.light.ndim == 2:  # what was measured stays to the last bit
+        if self.light.ndim == 2:  # measured samples keep their exact values
             p, q = self.pattern.shape
             for y, x in self.places:
                 result[y::p, x::q, self.pattern[y, x]] = self.light[y::p, x::q]
         return result
 
     def _factors(self) -> NDArray[np.float32]:
-        """What makes the file's units shares of white, balanced."""
+        """Factors that convert units of the file to white-balanced fractions of white."""
         factors: NDArray[np.float32] = (self.balance / self.white).astype(np.float32)
         return factors
 
     def _colours(self, clip: bool) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Rows, and their balanced colours (n, rows, w)."""
+        """Yield bands of rows with their white-balanced colours (n, rows, w)."""
         factors = self._factors()
         if self.light.ndim == 3:
             yield slice(0, len(self.light)), _clipped(np.moveaxis(self.light * factors, 2, 0), clip)
@@ -175,13 +193,13 @@ class Sensor:
 
 
 def _clipped(values: NDArray[np.float32], clip: bool) -> NDArray[np.float32]:
-    """Clipped where the first colour is saturated: beyond, white would get a colour."""
+    """Clip at the level where the first colour saturates, so that white highlights stay white."""
     return np.minimum(values, np.float32(1)) if clip else values
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The raw file that planes were read from.
+    """Raw file that planes were read from.
 
     Attributes
     ----------
@@ -194,11 +212,19 @@ class Origin:
 
 
 def open_raw(path: Path, scene: int | str | None) -> Opened:
-    """Open a raw file: its print, or (scene "mosaic") the sensor's planes in linear light."""
+    """Open a raw file as a print, or as colour planes in linear light.
+
+    Parameters
+    ----------
+    path : Path
+    scene : {None, 0, "print", 1, "mosaic"}
+        0 and None mean the print; 1 means the colour planes.
+    """
     if scene not in (None, 0, 1, PRINT, PLANES):
         raise ValueError(f"scene: got {scene!r}; allowed are 0, {PRINT!r}, and 1, {PLANES!r}")
-    sensor = read_sensor(path)
     tags = raw_tags.read(path)
+    raw_tags.check_sensor(tags)
+    sensor = read_sensor(path)
     warnings = warnings_of(path, sensor.notes)
     if scene in (1, PLANES):
         return _open_planes(path, sensor, tags, warnings)
@@ -253,12 +279,12 @@ def _open_planes(path: Path, sensor: Sensor, tags: Any, warnings: Any) -> Opened
 
 
 def read_sensor(path: Path) -> Sensor:
-    """Read what a sensor recorded, without the level that it has without light.
+    """Read the pixels and the calibration of a raw file.
 
     Raises
     ------
     ValueError
-        If it is no raw file, or of a kind that is not known.
+        If the file is damaged, is not a raw file, or has an unsupported sensor.
     """
     page = None
     if path.suffix.lower() == ".dng":
@@ -278,13 +304,13 @@ def read_sensor(path: Path) -> Sensor:
                 )
             orientation = _ORIENTATIONS.get(int(raw.sizes.flip), 1)
     if not white > 0:
-        raise ValueError("its level of saturation is not above its level without light")
+        raise ValueError("its saturation level is not above its black level")
     if page is not None and (page.white is None or not page.white.min() > 0):
-        notes += (f"it states no level of saturation; {white:g} above black is taken",)
+        notes += (f"it states no saturation level; {white:g} above black is used",)
     colours = light.shape[2] if light.ndim == 3 else int(pattern.max()) + 1
     if colours == 1:
         turn = orientation if page is None else page.orientation
-        return Sensor(light, pattern, white, np.ones(1), np.ones((3, 1)), None, turn)
+        return Sensor(light, pattern, white, np.ones(1), np.ones((3, 1)), None, turn, notes)
     if page is not None:
         orientation, to_camera = page.orientation, page.to_camera
         matrix = None if to_camera is None else matrix_of(to_camera)
@@ -293,13 +319,13 @@ def read_sensor(path: Path) -> Sensor:
             notes += ("its corrections of the lens's shading (OpcodeList2) are not applied",)
     if factors is None and to_camera is not None:
         factors = 1 / (to_camera @ _SRGB_TO_XYZ).sum(1)
-        notes += ("it states no white balance; that of daylight is taken",)
+        notes += ("it states no white balance; the one for daylight is used",)
     if factors is None or not np.isfinite(factors).all() or (factors <= 0).any():
         factors = np.ones(3)
         notes += ("it states no white balance; none is applied",)
     if matrix is None:
         matrix = np.eye(3)
-        notes += ("it does not say what its colours are; they are taken for those of sRGB",)
+        notes += ("it has no colour matrix; its colours are treated as sRGB",)
     return Sensor(
         light, pattern, white, factors / factors.min(), matrix, to_camera, orientation, notes
     )
@@ -307,7 +333,7 @@ def read_sensor(path: Path) -> Sensor:
 
 @contextmanager
 def _unpacked(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """Context manager that gives a file as LibRaw reads it, and what it says of damage."""
+    """Context manager that decodes a file with LibRaw, and gives it with LibRaw's messages."""
     library = import_optional("rawpy", "raw")
     try:
         with without_messages() as said:
@@ -323,16 +349,16 @@ def _unpacked(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
 
 
 def matrix_of(to_camera: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From balanced colours of a camera to linear sRGB; white stays white."""
+    """Compute the matrix from white-balanced camera colours to linear sRGB; it maps white to white."""
     mixed = to_camera @ _SRGB_TO_XYZ
     inverse: NDArray[np.float64] = np.linalg.inv(mixed / mixed.sum(1, keepdims=True))
     return inverse
 
 
 def _colours_of_library(raw: Any) -> tuple[Any, Any, Any]:
-    """Factors of white balance, matrix and its inverse from XYZ; None where they are not known."""
+    """White balance, matrix to sRGB and matrix from XYZ; None for those that are unknown."""
     factors: Any = np.asarray(raw.camera_whitebalance, np.float64)[:3]
-    # 0 means that it is not stated; the library would guess it from the picture.
+    # 0 means "not stated"; LibRaw would then estimate the white balance from the picture.
     if not np.isfinite(factors).all() or (factors <= 0).any():
         factors = None
     to_camera: Any = np.asarray(raw.rgb_xyz_matrix, np.float64)[:3]
@@ -346,7 +372,7 @@ def _colours_of_library(raw: Any) -> tuple[Any, Any, Any]:
 
 
 def _of_page(path: Path, page: dng.DngPage, number: int) -> tuple[Any, NDArray[Any], float]:
-    """Light of a float or linear DNG, through tifffile."""
+    """Pixels minus black level, pattern and white level of a DNG, decoded by tifffile."""
     pixels = dng.read_pixels(path, number)
     top, left, bottom, right = page.area
     pixels = pixels[top:bottom, left:right]
@@ -364,10 +390,8 @@ def _of_page(path: Path, page: dng.DngPage, number: int) -> tuple[Any, NDArray[A
 
 
 def _of_library(raw: Any, page: dng.DngPage | None) -> tuple[Any, NDArray[Any], float]:
-    """Light of all other files, through LibRaw."""
-    stored, names, sizes = raw.raw_image_visible, raw.color_desc.decode(), raw.sizes
-    if (sizes.iheight, sizes.iwidth) != (sizes.height, sizes.width):
-        raise ValueError("the rows of its sensor run diagonally, which is not supported")
+    """Pixels minus black level, pattern and white level, decoded by LibRaw."""
+    stored, names = raw.raw_image_visible, raw.color_desc.decode()
     if stored is None:
         raise ValueError("its sensor is of a kind that is not supported")
     levels = np.asarray(raw.black_level_per_channel, np.float64)
@@ -377,7 +401,7 @@ def _of_library(raw: Any, page: dng.DngPage | None) -> tuple[Any, NDArray[Any], 
         return light, np.zeros((1, 1), int), white
     pattern = raw.raw_pattern
     if pattern is None:
-        raise ValueError("it does not say which colours its pixels see")
+        raise ValueError("it does not state its colour filter array")
     pattern = np.asarray(pattern)
     merged = _merged(pattern, names)
     height, width = stored.shape
@@ -386,24 +410,24 @@ def _of_library(raw: Any, page: dng.DngPage | None) -> tuple[Any, NDArray[Any], 
         level = levels[np.minimum(pattern, 3)]
         black = np.tile(level, (-(-height // p), -(-width // q)))[:height, :width]
     else:
-        # The tags have fractions and lines, of which LibRaw keeps neither.
+        # LibRaw drops fractions and levels of single rows and columns; the tags have them.
         black = page.black_of(raw.sizes.top_margin, raw.sizes.left_margin, height, width)[..., 0]
         white = float(raw.white_level) - float(black.mean())
     return (stored.astype(np.float64) - black).astype(np.float32), merged, white
 
 
 def _merged(pattern: NDArray[Any], names: str) -> NDArray[Any]:
-    """Numbers of red, green and blue: both greens are one; a single colour is number 0."""
+    """Convert LibRaw's pattern, which counts two greens, to 0 red, 1 green, 2 blue."""
     if len(set(pattern.ravel())) == 1:
         return np.zeros((1, 1), int)
     letters = [[names[min(number, len(names) - 1)] for number in row] for row in pattern]
     if others := {letter for row in letters for letter in row} - set("RGB"):
-        raise ValueError(f"its sensor sees the colours {', '.join(sorted(others))}; allowed are red, green and blue")  # fmt: skip
+        raise ValueError(f"its sensor has filters of the colours {', '.join(sorted(others))}; allowed are red, green and blue")  # fmt: skip
     return np.array([["RGB".index(letter) for letter in row] for row in letters])
 
 
 def write_dng(path: Path, picture: Picture) -> None:
-    """Write a linear DNG of denoised planes: the camera's own colours, not brightened."""
+    """Demosaic denoised planes and write them as a linear DNG, without brightening them."""
     origin = picture.metadata.native
     if not isinstance(origin, Origin):
         raise ValueError(_ONLY_RAW.format(path=path))
@@ -422,19 +446,19 @@ _ONLY_RAW = (
 
 
 def check_dng(path: Path, axes: str, samples: str) -> None:
-    """Check that an image is the planes of a sensor.
+    """Check that an image consists of colour planes.
 
     Raises
     ------
     ValueError
-        If it is not.
+        If it does not.
     """
     if axes != "cyx":
         raise ValueError(_ONLY_RAW.format(path=path))
 
 
 class DngSink:
-    """A DNG file that is written when all planes are there.
+    """Sink that collects colour planes in memory and writes them as a DNG file at the end.
 
     Parameters
     ----------
@@ -442,7 +466,7 @@ class DngSink:
     dtype : dtype
     path : Path
     metadata : Metadata
-        Of the planes.
+        Metadata of the planes.
     """
 
     unit = (1, 1)
@@ -461,7 +485,7 @@ class DngSink:
         self._planes: NDArray[Any] | None = None
 
     def open(self, part: tuple[int, int], identity: dict[str, Any], parts: int) -> Any:
-        """An array of the planes."""
+        """Create the array for the planes."""
         self._planes = np.empty(self._layout.shape, self._dtype)
         return self._planes
 
@@ -473,5 +497,5 @@ class DngSink:
         yield from ()
 
     def close(self) -> None:
-        """Forget the planes."""
+        """Release the planes."""
         self._planes = None

@@ -1,4 +1,4 @@
-"""EXIF of camera raw files, and what a DNG has to say of the camera's colours.
+"""EXIF tags of camera raw files, and the colour tags of DNG files that are written.
 
 Most raw files are TIFF files with other first bytes. Canon's CR3 keeps directories in boxes
 (canon_cr3, L. Nolte), Fujifilm's RAF in the JPEG that it contains.
@@ -6,6 +6,7 @@ Most raw files are TIFF files with other first bytes. Canon's CR3 keeps director
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,13 @@ from napari_dcr.io.boxes import boxes
 from napari_dcr.io.tags import Tag, Tags
 
 _HEAD = 1 << 22
-"""Bytes in which CR3 and RAF keep what they say of a picture."""
+"""Bytes at the start of CR3 and RAF files that contain the tags."""
 
 _COLOUR_SPACE, _MAKER_NOTE = 40961, 37500
 
 
 def read(path: Path) -> Tags:
-    """Tags of the camera and of the exposure; none where they cannot be read."""
+    """Read the tags of camera and exposure; empty if they cannot be read."""
     try:
         return described(_all(path))
     except (ValueError, struct.error, OSError):
@@ -33,9 +34,9 @@ def read(path: Path) -> Tags:
 
 
 def described(tags: Tags) -> Tags:
-    """Tags that are true of a print, too: its colours are those of sRGB.
+    """Select the tags that also describe a print in sRGB.
 
-    Makers' notes are left out: they say how the raw picture is stored.
+    Makers' notes are left out, because they describe how the raw image is stored.
     """
     kept = {code: tag for code, tag in tags.items() if code in _OF_PICTURES}
     exif = kept.get(t.EXIF)
@@ -79,19 +80,37 @@ def _of_cr3(content: bytes) -> Tags:
     return tags
 
 
+_DIAGONAL = re.compile(r"FinePix ?[SEF]|EXR|\b(X10|XF1|X-S1)\b")
+"""Fujifilm cameras with SuperCCD and EXR sensors, whose pixels lie on diagonal rows."""
+
+
+def check_sensor(tags: Tags) -> None:
+    """Refuse sensors with diagonal rows.
+
+    Raises
+    ------
+    ValueError
+    """
+    make, model = (tags[code].text if code in tags else "" for code in (t.MAKE, t.MODEL))
+    if make.upper().startswith("FUJI") and _DIAGONAL.search(model):
+        raise ValueError(
+            f"the sensor of {model} has diagonal rows, which are not supported; convert the file with another program"
+        )
+
+
 def for_dng(
     path: Path, to_camera: NDArray[np.float64] | None, balance: NDArray[np.float64]
 ) -> Tags:
-    """Tags that say what a DNG's colours are.
+    """Make the tags that define the colours of a DNG.
 
     Parameters
     ----------
     path : Path
-        Of the raw file, whose own tags are kept if it is a DNG.
+        Path of the raw file; the tags of a DNG are copied.
     to_camera : ndarray, shape (n, 3), or None
-        From XYZ to the camera's colours.
+        Matrix from XYZ to camera colours.
     balance : ndarray, shape (n,)
-        Factors that make white grey.
+        White balance factors.
     """
     own: Tags = {}
     if path.suffix.lower() == ".dng":
