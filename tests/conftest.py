@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaozarrs
 from hypothesis import settings
 from numpy.typing import NDArray
 
+from napari_dcr.io.ome_metadata import is_allowed
+from napari_dcr.io.ome_zarr import ZarrSink
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 
@@ -24,6 +29,26 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 @pytest.fixture(scope="session", autouse=True)
 def _threads() -> None:
     torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _valid_ome_zarr() -> Iterator[None]:
+    """Check every OME-Zarr image that any test writes with the validator of yaozarrs.
+
+    But for axes in an order that the standard does not allow: they are kept as they are stored.
+    """
+    finish = ZarrSink.finish
+
+    def checked(self: ZarrSink, record: dict[str, Any]) -> Iterator[str]:
+        yield from finish(self, record)
+        written = self._group is not None and isinstance(self._out, Path)
+        if written and is_allowed(self._layout.axes):
+            yaozarrs.validate_zarr_store(str(self._out))
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(ZarrSink, "finish", checked)
+    yield
+    patch.undo()
 
 
 def lively_cascade(seed: int = 0, config: CascadeConfig | None = None) -> Cascade:

@@ -146,3 +146,110 @@ def test_any_array(drawn: tuple[Any, NDArray[Any], NDArray[np.bool_], dict[str, 
     if pixels.shape[-1] == 4 and options.get("rgb"):
         assert np.array_equal(got[..., 3], pixels[..., 3], equal_nan=pixels.dtype.kind == "f")
     assert np.isfinite(got[~gone & np.isfinite(pixels)]).all()
+
+
+WAVES = np.add.outer(np.sin(np.arange(150) / 7), np.cos(np.arange(150) / 11))
+"""A scene in [-2, 2]."""
+
+
+@st.composite
+def scenes(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[np.float64], dict[str, Any]]:
+    """A noisy scene of grey or colour, the same without noise, and the options."""
+    options: dict[str, Any] = {
+        "model": draw(st.sampled_from(("photo", "microscopy"))), "depth": 1, "device": "cpu",
+        "precision": "fp32", "defects": "off",
+    }  # fmt: skip
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    height, width = draw(st.integers(90, 150)), draw(st.integers(90, 150))
+    level = draw(st.sampled_from((20.0, 200.0)))
+    light = level * (1.2 + 0.5 * WAVES[:height, :width])
+    if options["model"] == "photo" and draw(st.booleans()):
+        options["rgb"] = True
+        light = light[..., None] * (1.0, 0.8, 0.6)
+    dtype = draw(st.sampled_from(("uint8", "uint16", "float32")))
+    gain = 0.1 if dtype == "uint8" and level > 100 else 1.0
+    counts = (gain * (100 + rng.poisson(light))).astype(dtype)
+    return counts, gain * (100 + light), options
+
+
+def _shape(draw: st.DrawFn, height: int, width: int) -> NDArray[np.bool_]:
+    """An area that covers part of a scene."""
+    y, x = np.mgrid[:height, :width]
+    kind = draw(st.sampled_from(("circle", "corner", "seam", "strips")))
+    if kind == "circle":
+        return np.hypot(y - height / 2, x - width / 2) > draw(st.integers(45, 60))
+    if kind == "corner":
+        return y + draw(st.floats(0.2, 3)) * x < draw(st.integers(30, 70))
+    thickness = draw(st.integers(1, 12))
+    along = draw(st.sampled_from((y, x)))
+    if kind == "seam":
+        return (along >= 40) & (along < 40 + thickness)
+    return along % 61 < thickness
+
+
+def _change(
+    result: NDArray[Any], reference: NDArray[Any], truth: NDArray[Any] | None,
+    near: NDArray[np.bool_] | None = None,
+) -> float:  # fmt: skip
+    """How much a result differs from a reference, in decibels, apart from some pixels.
+
+    That is by how much its error grows, where the truth is known, else how large the difference
+    is beside the picture.
+    """
+    inner = np.zeros(result.shape[:2], bool)
+    inner[12:-12, 12:-12] = True
+    for axis in (0, 1) if near is not None else ():
+        for shift in range(-12, 13):
+            inner &= ~np.roll(near, shift, axis)
+    new, old = result.astype(np.float64)[inner], reference.astype(np.float64)[inner]
+    if truth is None:
+        return float(20 * np.log10(1 + np.sqrt(np.mean((new - old) ** 2) / np.mean(old**2))))
+    squares = (np.mean((values - truth[inner]) ** 2) for values in (new, old))
+    return float(10 * np.log10(np.divide(*squares)))
+
+
+# Padding of any width and value, also within the scene's range, is told by its shape.
+@settings(max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(scenes(), st.data())
+def test_padding_with_a_constant_changes_nothing(
+    drawn: tuple[NDArray[Any], NDArray[np.float64], dict[str, Any]], data: st.DataObject
+) -> None:
+    scene, light, options = drawn
+    truth = light if options["model"] == "microscopy" else None
+    value = scene.dtype.type(data.draw(st.sampled_from((0, 50, 100, 120, 200)), "value"))
+    sides = data.draw(st.tuples(*[st.integers(0, 40)] * 4).filter(any), "sides")
+    top, bottom, left, right = sides
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        reference = napari_dcr.enhance(scene, **options)
+        around = [(top, bottom), (left, right), (0, 0)][: scene.ndim]
+        padded = np.pad(scene, around, constant_values=value)
+        result = napari_dcr.enhance(padded, **options)
+    inside = (slice(top, top + scene.shape[0]), slice(left, left + scene.shape[1]))
+    change = _change(result[inside], reference, truth)
+    assert change < 0.3, change
+    outside = np.ones(padded.shape[:2], bool)
+    outside[inside] = False
+    assert (result[outside] == value).all()
+    assert any("in solid areas" in str(warning.message) for warning in caught)
+
+
+@settings(max_examples=30, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(scenes(), st.data())
+def test_areas_of_a_constant_are_like_those_without_data(
+    drawn: tuple[NDArray[Any], NDArray[np.float64], dict[str, Any]], data: st.DataObject
+) -> None:
+    scene, light, options = drawn
+    truth = light if options["model"] == "microscopy" else None
+    scene = scene.astype(np.float32)
+    area = data.draw(st.composite(_shape)(*scene.shape[:2]), "area")
+    value = data.draw(st.sampled_from((0, 50, 100, 120, 5000)), "value")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", napari_dcr.InputWarning)
+        scene[area] = np.nan
+        reference = napari_dcr.enhance(scene, **options)
+        scene[area] = value
+        result = napari_dcr.enhance(scene, **options)
+    change = _change(result, reference, truth, area)
+    assert change < 0.3, change
+    assert (result[area] == value).mean() > 0.98

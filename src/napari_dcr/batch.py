@@ -28,6 +28,7 @@ from napari_dcr.io.jobs import (
     find_jobs,
     place_beside,
 )
+from napari_dcr.io.plates import copy_around
 from napari_dcr.io.recordings import pieces
 from napari_dcr.io.sequence import is_sequence
 from napari_dcr.network import weights
@@ -189,6 +190,9 @@ class Batch:
         inputs = [file for job in self.jobs for file in job.files]
         inputs += [path for path in given if path.is_file()]
         check_outputs(outputs, inputs, overwrite, self._resume, self._wording)
+        for root in {job.plate[1] for job in self.jobs if job.plate is not None}:
+            if root.exists() and not self._resume:
+                raise ValueError(f"{self._wording.output}: {root} exists; {self._wording.resume}")
 
     def _check_model(self) -> None:
         """Check the options that depend on the model and the device."""
@@ -217,6 +221,8 @@ class Batch:
                     yield Failed(job, error)
                     continue
                 self.entries.append({**_paths(job, {"output": job.results}), **_plain(done.record)})
+                if job.plate is not None:
+                    copy_around(*job.plate)
                 self.outcomes.append(_outcome(done))
                 yield Finished(job, done)
                 del done

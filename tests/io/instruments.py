@@ -250,3 +250,100 @@ def write_dcimg(path: Path, frames: Pixels, version: int = 0x1000000, top: int =
     )
     path.write_bytes(header.ljust(head, b"\0") + body)
     return path
+
+
+def write_lsm(path: Path, pixels: Pixels, bits12: bool = True) -> Path:
+    """Zeiss LSM of t, c, y, x: a page with planar channels and a thumbnail for each time."""
+    count, channels, height, width = pixels.shape
+    values = np.zeros((), tifffile.TIFF.CZ_LSMINFO)
+    values["MagicNumber"], values["StructureSize"] = 67127628, values.nbytes
+    for name, n in (("X", width), ("Y", height), ("Z", 1), ("Channels", channels), ("Time", count)):
+        values[f"Dimension{name}"] = n
+    values["DataType"], values["ScanType"] = 2 if bits12 else 1, 3
+    values["VoxelSizeX"], values["VoxelSizeY"], values["VoxelSizeZ"] = 2e-7, 3e-7, 1e-6
+    with tifffile.TiffWriter(path) as file:
+        for number in range(count):
+            extra = [(34412, 1, values.nbytes, values.tobytes(), True)] if number == 0 else []
+            how: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "separate", "metadata": None}  # fmt: skip
+            file.write(pixels[number], extratags=extra, **how)
+            file.write(np.zeros((channels, 8, 8), np.uint8), subfiletype=1, **how)
+    names = b"".join(struct.pack("<I", 4) + f"Ch{n}".encode() + b"\0" for n in range(channels))
+    colours = bytes([0, 255, 0, 0, 255, 0, 0, 0, 0, 0, 255, 0])[: 4 * channels]
+    size = 24 + len(colours) + len(names)
+    block = struct.pack("<6I", size, channels, channels, 24, 24 + len(colours), 0) + colours + names
+    times = struct.pack("<ii", 8 + 8 * count, count) + np.arange(count, dtype="<f8").tobytes()
+    with tifffile.TiffFile(path) as file:
+        place = file.pages.first.tags[34412].valueoffset
+    data = path.read_bytes()
+    values["OffsetChannelColors"], values["OffsetTimeStamps"] = len(data), len(data) + len(block)
+    head = data[:place] + values.tobytes() + data[place + values.nbytes :]
+    path.write_bytes(head + block + times)
+    return path
+
+
+def write_stk(path: Path, pixels: Pixels, z_step: int = 0) -> Path:
+    """MetaMorph STK of 16 bits: one page, behind whose plane the others lie."""
+    count, height, width = pixels.shape
+    planes = b"".join(
+        struct.pack("<6I", z_step, 1, 2460000, 1000 + 500 * n, 2460000, 0) for n in range(count)
+    )
+    start = 8 + pixels.nbytes
+    unit = struct.pack("<I", 3) + b"um\0"
+    unit_at, fraction_at = start + len(planes), start + len(planes) + len(unit)
+    pairs_at = fraction_at + 8
+    pairs = struct.pack("<10I", 3, 1, 4, fraction_at, 5, fraction_at, 6, unit_at, 0, 0)
+    ifd_at = pairs_at + len(pairs)
+    tags = [
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1),
+        (273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, height * width * 2),
+        (33628, 4, 5, pairs_at), (33629, 5, count, start),
+    ]  # fmt: skip
+    ifd = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *t) for t in tags)
+    path.write_bytes(
+        struct.pack("<2sHI", b"II", 42, ifd_at) + pixels.astype("<u2").tobytes() + planes + unit
+        + struct.pack("<II", 1, 4) + pairs + ifd + b"\0\0\0\0"
+    )  # fmt: skip
+    return path
+
+
+def write_fluoview(path: Path, pixels: Pixels) -> Path:
+    """Olympus FluoView of t, z, y, x."""
+    values = np.zeros((), tifffile.TIFF.MM_HEADER)
+    axes = zip(("X", "Y", "Z", "T"), pixels.shape[::-1], (0.2, 0.2, 1.5, 2.0), (b"um", b"um", b"um", b"s"), strict=True)  # fmt: skip
+    for number, (name, size, step, unit) in enumerate(axes):
+        values["Dimensions"][number] = (name.encode(), size, 0, step, unit)
+    for number in range(4, 10):
+        values["Dimensions"][number] = (b"", 1, 0, 0, b"")
+    tifffile.imwrite(
+        path, pixels.reshape(-1, *pixels.shape[-2:]), photometric="minisblack", metadata=None,
+        extratags=[(34361, 1, values.nbytes, values.tobytes(), True), (34362, 12, 8, (0.0,) * 8, True)],
+    )  # fmt: skip
+    return path
+
+
+def write_scanimage(path: Path, pixels: Pixels) -> Path:
+    """ScanImage of z, t, c, y, x in 16 bits: a BigTIFF with a block of settings behind its header."""
+    frames, channels, height, width = pixels.shape[1:]
+    lines = [
+        f"SI.hChannels.channelSave = [{';'.join(str(n + 1) for n in range(channels))}]",
+        f"SI.hStackManager.framesPerSlice = {frames}",
+        "SI.hStackManager.stackZStepSize = 2.5", "SI.hRoiManager.scanFrameRate = 30",
+    ]  # fmt: skip
+    settings = "\n".join(lines).encode() + b"\0"
+    block = struct.pack("<4I", 0x07030301, 3, len(settings), 0) + settings
+    first, plane, named = 16 + len(block), height * width * 2, b"SI.VERSION"
+    size = 8 + 10 * 20 + 8 + 16  # of a directory, the next one's place and its text
+    body, planes = b"", pixels.reshape(-1, height, width).astype("<u2")
+    for number, each in enumerate(planes):
+        here = first + number * (size + plane)
+        last = number == len(planes) - 1
+        tags = [
+            (256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1),
+            (273, 16, 1, here + size), (277, 3, 1, 1), (278, 4, 1, height), (279, 16, 1, plane),
+            (305, 2, len(named) + 1, here + size - 16),
+        ]  # fmt: skip
+        body += struct.pack("<Q", len(tags)) + b"".join(struct.pack("<HHQQ", *t) for t in tags)
+        body += struct.pack("<Q", 0 if last else here + size + plane) + named.ljust(16, b"\0")
+        body += each.tobytes()
+    path.write_bytes(struct.pack("<2sHHHQ", b"II", 43, 8, 0, first) + block + body)
+    return path

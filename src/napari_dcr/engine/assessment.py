@@ -76,7 +76,9 @@ def assess_result(
             frame = enhanced[index]
             place = frames[frame], channel, rows, columns
             defects = shared.defects_of(numbers[frame])
-            own = read_corrected(source, layout, *place, defects, shared.padding)[0]
+            own = read_corrected(
+                source, layout, *place, defects, shared.padding_of(numbers[frame])
+            )[0]
             got = read_plane(result, layout, *place)[0]
             if unit != 1:
                 own, got = own.astype(np.float64) / unit, got.astype(np.float64) / unit

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.engine.doubts import describe_doubts, find_padding
+from napari_dcr.engine.doubts import describe_doubts
 from napari_dcr.engine.group_conditioning import GroupConditioning, condition_group
 from napari_dcr.engine.groups import Group
 from napari_dcr.engine.noise_first import is_noisy, noise_stage
@@ -22,12 +22,13 @@ from napari_dcr.engine.planes import ArrayPlane, read_plane
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import MarkedSource, Opened, Region, Source, compute_dask, is_dask
 from napari_dcr.engine.survey import REMEMBERED, SURVEYS, Survey, Surveyor
-from napari_dcr.engine.survey_blocks import Block, SurveyRequest
+from napari_dcr.engine.survey_blocks import Block, Extent, SurveyRequest
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defect_survey import without_defects
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import InputRange, check_dtype, find_scale, needs_histogram
 from napari_dcr.image.noise import describe_disagreement, fit_noise
+from napari_dcr.image.padding import Padding
 
 BLOCKS_AT_ONCE = 32
 """Number of blocks of a dask array that are surveyed in one dask computation."""
@@ -109,18 +110,17 @@ class ImageConditioning:
                 seen = yield from self._survey(group, layout, setup, input_range, blank=blank)
                 survey = replace(
                     seen, extremes=survey.extremes, digest=survey.digest, blank=survey.blank,
+                    padding=survey.padding,
                     defects=seen.defects and seen.defects.with_frames(blank),
                 )  # fmt: skip
-            padding: tuple[float, ...] = ()
-            if setup.model.is_quantitative:
-                padding = find_padding(survey, self._opened.bits)
+            padding = {n: kinds for n, kinds in survey.padding.items() if n not in blank}
             if padding:
                 seen = yield from self._survey(
                     group, layout, setup, input_range, padding=padding, blank=blank
                 )
                 survey = replace(
-                    survey, thumbnail=seen.thumbnail, exact=seen.exact, is_grey=seen.is_grey,
-                    unit=seen.unit, noise=seen.noise,
+                    survey, thumbnail=seen.thumbnail, histogram=seen.histogram, exact=seen.exact,
+                    is_grey=seen.is_grey, unit=seen.unit, noise=seen.noise, extent=seen.extent,
                     defects=seen.defects and seen.defects.with_frames(blank),
                 )  # fmt: skip
             grey = layout.band(group.channel).colours == 1
@@ -130,13 +130,17 @@ class ImageConditioning:
             if survey.defects is not None and len(numbers) < count:
                 survey = replace(survey, defects=survey.defects.without_moving_lines())
             defects = defects_of(setup.defects, survey, group, layout)
-            most = np.inf
-            if survey.exact and survey.histogram.largest > 2 * scale.white - scale.black:
-                clipped = yield from self._survey(
-                    group, layout, setup, input_range, scale.white, blank=blank
-                )
-                survey = replace(survey, thumbnail=clipped.thumbnail)
-                most = scale.white - scale.black
+            lamps = survey.exact and survey.histogram.largest > 2 * scale.white - scale.black
+            extent = survey.extent
+            if lamps or extent != ((0, layout.height), (0, layout.width)):
+                # The thumbnail shows what holds data, and lamps as white.
+                ceiling = scale.white if lamps else np.inf
+                seen = yield from self._survey(
+                    group, layout, setup, input_range, padding=padding, blank=blank,
+                    thumbnail_of=(extent, ceiling),
+                )  # fmt: skip
+                survey = replace(survey, thumbnail=seen.thumbnail)
+            most = scale.white - scale.black if lamps else np.inf
             if not np.isfinite(survey.thumbnail).all():
                 least, largest = (end.value for end in survey.fills)
                 raise ValueError(
@@ -144,7 +148,7 @@ class ImageConditioning:
                     " allowed are up to about 1e300. If the largest hold no data, pass nodata="
                 )
             if defects is not None:
-                mean = without_defects(survey.thumbnail, defects, most)
+                mean = without_defects(survey.thumbnail, defects, most, extent)
                 survey = replace(survey, thumbnail=mean)
             shared = condition_group(
                 survey,
@@ -155,7 +159,8 @@ class ImageConditioning:
                 runner.device,
                 defects,
                 setup.noise,
-            )._replace(padding=padding)
+            )
+            shared = shared._replace(padding=padding).showing(extent, layout.height, layout.width)
             wanted = setup.denoise_first == "on" or (
                 setup.denoise_first == "auto" and is_noisy(survey, shared, self._dtype)
             )
@@ -192,8 +197,15 @@ class ImageConditioning:
             if shared is None:
                 yield None
                 continue
-            left_alone = {} if reduced else shared.left_alone
-            shared = shared._replace(left_alone=left_alone, defects=None)
+            left_alone, padding = shared.left_alone, shared.padding
+            if reduced:
+                frames = math.prod(layout.frame_shape)
+                left_alone, padding = {}, dict.fromkeys(range(frames), shared.all_padding())
+            sizes = (finest.height, finest.width), (layout.height, layout.width)
+            padding = {
+                n: tuple(kind.scaled(*sizes) for kind in kinds) for n, kinds in padding.items()
+            }
+            shared = shared._replace(left_alone=left_alone, defects=None, padding=padding)
             if shared.conditioning.noise is not None:
                 # Noise averages out: each level has its own.
                 shared = yield from self._with_noise_stage(shared, group, layout, setup)
@@ -236,7 +248,7 @@ class ImageConditioning:
             self.source(layout), target, layout, frame, channel,
             setup.model.network.config.channels, shared.scale,
             shared.rendering(setup.rendering, number), uncertainty, shared.defects_of(number),
-            shared.padding,
+            shared.padding_of(number),
         )  # fmt: skip
 
     @property
@@ -257,36 +269,56 @@ class ImageConditioning:
 
     def _survey(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange,
-        ceiling: float = np.inf, padding: tuple[float, ...] = (), blank: tuple[int, ...] = (),
+        padding: dict[int, tuple[Padding, ...]] | None = None, blank: tuple[int, ...] = (),
+        thumbnail_of: tuple[Extent, float] | None = None,
     ) -> Generator[None, None, Survey]:  # fmt: skip
-        """Survey a group of planes without the ``blank`` ones, or return the cached survey."""
+        """Survey a group of planes without the ``blank`` ones, or return the cached survey.
+
+        Parameters
+        ----------
+        group, layout, setup, input_range
+            See `condition`.
+        padding : dict, optional
+            Padding to leave out, by the place of a plane; None to search for it.
+        blank : tuple of int
+            Places of planes to leave out.
+        thumbnail_of : (Extent, float), optional
+            Make only a thumbnail, of these rows and columns, with a ceiling.
+        """
         if self._fingerprint is None:
             # If changes of the image cannot be detected, it is surveyed once for this object.
             self._fingerprint = self._opened.fingerprint() or object()
         colours = layout.band(group.channel).colours
         every, numbers = group.frames(layout), self._surveyed(group, layout)
-        frames = [every[n] for place, n in enumerate(numbers) if place not in blank]
+        places = [place for place, _ in enumerate(numbers) if place not in blank]
+        frames = [every[numbers[place]] for place in places]
+        kinds = [padding.get(place, ()) if padding else () for place in places]
         request = survey_request(
             layout, colours, self._dtype, input_range, setup.model.is_quantitative,
-            setup.defects != "off" and ceiling == np.inf, len(frames),
-            setup.denoise_first != "off",
+            setup.defects != "off", len(frames), setup.denoise_first != "off",
         )  # fmt: skip
-        request = replace(request, ceiling=ceiling, padding=padding)
+        request = replace(request, solid=padding is None, bits=self._opened.bits)
+        if thumbnail_of is not None:
+            extent, ceiling = thumbnail_of
+            request = replace(
+                request, histogram=False, noise=False, defects=False, solid=False, ceiling=ceiling,
+                extent=extent,
+            )  # fmt: skip
         # Surveys that search for defects exclude hot pixels from noise and range.
         key = (
-            self._fingerprint, layout, group, self._opened.nodata, ceiling, padding,
-            blank, request.defects,
+            self._fingerprint, layout, group, self._opened.nodata, tuple(kinds), request.solid,
+            thumbnail_of, blank, request.defects,
         )  # fmt: skip
         survey = SURVEYS.get(key, request)
         if survey is None:
             surveyor = Surveyor(request)
             if is_dask(self._opened.array):
-                steps = _survey_lazily(self._opened, layout, surveyor, frames, group.channel)
+                planes = zip(frames, kinds, strict=True)
+                steps = _survey_lazily(self._opened, layout, surveyor, planes, group.channel)
             else:
                 source = self.source(layout)
-                steps = surveyor.add_planes(
-                    _colours(source, layout, frame, group.channel) for frame in frames
-                )
+                readers = (_colours(source, layout, frame, group.channel) for frame in frames)
+                steps = surveyor.add_planes(readers, kinds)
             with contextlib.closing(steps):
                 yield from steps
             survey = surveyor.finish()
@@ -366,7 +398,7 @@ def _colours(
 
 
 def _survey_lazily(
-    opened: Opened, layout: Layout, surveyor: Surveyor, frames: Any, channel: int
+    opened: Opened, layout: Layout, surveyor: Surveyor, planes: Any, channel: int
 ) -> Generator[None, None, None]:
     """Survey planes of a dask array by dask tasks, on the workers that hold its chunks.
 
@@ -377,8 +409,8 @@ def _survey_lazily(
     layout : Layout
     surveyor : Surveyor
         Accumulates the measurements.
-    frames : iterable of tuple of int
-        Indices of the planes on the stepped axes.
+    planes : iterable
+        Index on the stepped axes, and padding, of each plane.
     channel : int
         Index of the channel.
     """
@@ -403,9 +435,10 @@ def _survey_lazily(
             channel,
             rows,
             columns,
+            padding,
             *pixels(frame, rows, columns),
         )
-        for frame in frames
+        for frame, padding in planes
         for rows, columns in surveyor.request.blocks
     )
     while some := list(islice(work, BLOCKS_AT_ONCE)):
@@ -416,9 +449,10 @@ def _survey_lazily(
 
 def _measure(
     request: SurveyRequest, layout: Layout, nodata: float | None, frame: tuple[int, ...], channel: int,
-    rows: slice, columns: slice, pixels: NDArray[Any], origin: tuple[int, ...],
+    rows: slice, columns: slice, padding: tuple[Padding, ...], pixels: NDArray[Any],
+    origin: tuple[int, ...],
 ) -> Block:  # fmt: skip
     """Measure a block of a plane; ``pixels`` is the part of the image that starts at ``origin``."""
     source = MarkedSource(Region(pixels, origin), layout, nodata)
     read = _colours(source, layout, frame, channel)
-    return request.measure(read(rows, columns), rows.start, columns.start)
+    return request.measure(read(rows, columns), rows.start, columns.start, padding)

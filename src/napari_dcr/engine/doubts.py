@@ -14,9 +14,6 @@ from napari_dcr.engine.survey_blocks import Extreme
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.noise import NoiseEstimate
 
-LEAST_GAP = 4
-"""Values of integers that lie between padding and all others."""
-
 FILL = 0.01
 """Share of pixels of one value, far from all others, that is taken for a no-data value."""
 
@@ -63,17 +60,22 @@ def describe_doubts(
             yield f"{name}: there is no light to bring out, less than two levels of 255; left as it is"
     if shared.noise is not None and not _is_noisy(survey, shared.noise, dtype):
         yield f"{name}: no noise was found, so almost nothing is removed"
+    shares: dict[tuple[float, ...], float] = {}
+    for kind in (kind for kinds in shared.padding.values() for kind in kinds):
+        shares[kind.colour] = shares.get(kind.colour, 0) + kind.share / len(frames)
+    for colour, share in shares.items():
+        value = ", ".join(f"{sample:.9g}" for sample in colour)
+        yield (
+            f"nodata: about {share:.2%} of the pixels of {name} have the value {value} in solid"
+            " areas; they are treated as pixels without data and left as they are"
+        )
     for fill in survey.fills:
-        share = f"{fill.count / survey.pixels:.2%}"
-        what = f"nodata: {share} of the pixels of {name} have the value {fill.value:.9g}"
-        if fill.value in shared.padding:
+        far = dtype != np.uint8 and not _has_two_values(survey) and _is_far(fill, survey)
+        if far and (fill.value,) not in shares:
             yield (
-                f"{what}, apart from all others and in solid areas; they are treated as pixels"
-                f" without data, as with nodata={fill.value:.9g}"
-            )
-        elif dtype != np.uint8 and not _has_two_values(survey) and _is_far(fill, survey):
-            yield (
-                f"{what}, far from all others; if they hold no data, pass nodata={fill.value:.9g}"
+                f"nodata: {fill.count / survey.pixels:.2%} of the pixels of {name} have the value"
+                f" {fill.value:.9g}, far from all others; if they hold no data, pass"
+                f" nodata={fill.value:.9g}"
             )
 
 
@@ -90,41 +92,9 @@ def _has_two_values(survey: Survey) -> bool:
     return sum(fill.count for fill in survey.fills) >= survey.pixels
 
 
-def _is_far(fill: Extreme, survey: Survey, gap: float = 0.5) -> bool:
-    """Whether many pixels have a value that is far from all other values.
-
-    Parameters
-    ----------
-    fill : Extreme
-    survey : Survey
-    gap : float
-        Smallest distance to the next value, relative to the 1 % to 99 % range of the others.
-    """
+def _is_far(fill: Extreme, survey: Survey) -> bool:
+    """Whether many pixels have a value that is far from all other values."""
     if not FILL <= fill.count / max(survey.pixels, 1) < 1 or not np.isfinite(fill.next):
         return False
     low, high = survey.histogram.quantiles_without(fill.value, (0.01, 0.99))
-    return abs(fill.value - fill.next) > gap * (high - low)
-
-
-def find_padding(survey: Survey, bits: int = 0) -> tuple[float, ...]:
-    """Find padding: values that fill solid areas and lie apart from all other values.
-
-    Clipped pixels differ from padding because no gap separates them from other values, and sparse
-    counts because they lie between other pixels.  An area at the largest value that ``bits``
-    allows is saturated and not padding.
-    """
-    largest = 2**bits - 1 if bits else None
-    if _has_two_values(survey):
-        return ()
-    return tuple(
-        fill.value
-        for fill in survey.fills
-        if fill.value != largest
-        and fill.solid > 0.3 * fill.count
-        and abs(fill.next - fill.value) >= LEAST_GAP * _resolution(survey)
-        and _is_far(fill, survey, 0.1)
-    )
-
-
-def _resolution(survey: Survey) -> float:
-    return 1.0 if survey.histogram.dtype.kind in "iu" else 0.0
+    return abs(fill.value - fill.next) > 0.5 * (high - low)

@@ -10,10 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from napari_dcr.engine.output import Display, LeftAlone, Rendering
+from napari_dcr.engine.planes import margin_of
 from napari_dcr.engine.survey import Survey
+from napari_dcr.engine.survey_blocks import Extent
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import InputRange, Scale, find_scale
 from napari_dcr.image.noise import NoiseEstimate, NoiseModel, fit_noise
+from napari_dcr.image.padding import Padding
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning, Route
 from napari_dcr.network.isolation import isolated
@@ -55,8 +58,8 @@ class GroupConditioning(NamedTuple):
         Weight of the enhancement between 0 and 1; 0 for images that are black or white.
     defects : Defects or None
         Sensor defects of this channel; None if there are none.
-    padding : tuple of float
-        Values of solid areas far from all other values; these pixels are treated as missing.
+    padding : dict
+        Padding of planes, by their place; these pixels are treated as missing.
     denoise_first : tuple of NoiseEstimate or None
         Noise of each colour, in the image's units, that the noise stage removes; empty without one.
     """
@@ -70,7 +73,7 @@ class GroupConditioning(NamedTuple):
     is_grey: bool = False
     light: float = 1.0
     defects: Defects | None = None
-    padding: tuple[float, ...] = ()
+    padding: dict[int, tuple[Padding, ...]] = {}  # noqa: RUF012
     denoise_first: tuple[NoiseEstimate | None, ...] = ()
 
     @property
@@ -81,6 +84,15 @@ class GroupConditioning(NamedTuple):
     def defects_of(self, number: int) -> Defects | None:
         """Defects to correct in the plane at a position in the group, or None."""
         return None if number in self.left_alone or self.light == 0 else self.defects
+
+    def padding_of(self, number: int) -> tuple[Padding, ...]:
+        """What of a plane is padding, by its place among those that are linked."""
+        return () if number in self.left_alone else self.padding.get(number, ())
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a window of any of the planes that are needed to read it."""
+        return max(margin_of(self.defects, kinds) for kinds in ((), *self.padding.values()))
 
     def rendering(self, rendering: Rendering, number: int) -> Rendering:
         """Rendering of the plane at a position in the group, derived from the image's rendering."""
@@ -97,12 +109,26 @@ class GroupConditioning(NamedTuple):
         """What ``sampled`` frames say of all ``count`` frames, whose digest this is.
 
         A frame that is of one colour does not come back as it is: its neighbours, which were
-        not looked at, would not either, and it would flicker.
+        not looked at, would not either, and it would flicker.  Padding is that of all frames.
         """
-        whole = {}
+        whole, padding = {}, {}
         if len(self.left_alone) == sampled:
             whole = dict.fromkeys(range(count), next(iter(self.left_alone.values())))
-        return self._replace(left_alone=whole, digest=digest)
+        if len(self.padding) == sampled:
+            padding = dict.fromkeys(range(count), self.all_padding())
+        return self._replace(left_alone=whole, digest=digest, padding=padding)
+
+    def all_padding(self) -> tuple[Padding, ...]:
+        """Kinds of padding of all planes together, each once."""
+        return tuple(dict.fromkeys(kind for kinds in self.padding.values() for kind in kinds))
+
+    def showing(self, extent: Extent, height: int, width: int) -> GroupConditioning:
+        """The same for a thumbnail that shows some rows and columns of an image of this size."""
+        rows, columns = (
+            (start / size, stop / size)
+            for (start, stop), size in zip(extent, (height, width), strict=True)
+        )
+        return self._replace(conditioning=self.conditioning._replace(extent=(rows, columns)))
 
     def noise_in_own_units(self) -> NoiseEstimate | None:
         """Noise estimate in the image's own units, or None."""

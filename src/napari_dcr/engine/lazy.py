@@ -24,6 +24,7 @@ from napari_dcr.engine.setup import RunnerSpec
 from napari_dcr.engine.sources import MarkedSource, Region
 from napari_dcr.engine.tiles import Grid
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.missing import REACH
 from napari_dcr.network import weights
 from napari_dcr.network.isolation import isolated
 
@@ -71,7 +72,7 @@ class Job:
         return ArrayPlane(
             source, target, self.layout, frame, channel, self.network_channels, shared.scale,
             shared.rendering(self.rendering, number), defects=shared.defects_of(number),
-            padding=shared.padding,
+            padding=shared.padding_of(number),
         )  # fmt: skip
 
 
@@ -239,7 +240,7 @@ def lazy_array(image: Any, job: Job, shared: list[GroupConditioning], grid: Grid
     # chunks of an earlier result from before the source's pixels changed.
     name = f"enhance-{uuid.uuid4().hex}"
     spans = [_spans(sizes) for sizes in image.chunks]
-    margin = max(0 if group.defects is None else group.defects.margin for group in shared)
+    margin = REACH + max(group.margin for group in shared)
     graph: dict[Any, Any] = {f"{name}-job": _Constant(job)}
     for number, group in enumerate(shared):
         graph[f"{name}-shared", number] = _Constant(group)

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_dcr.engine.tiles import Grid, Size, Tile
+from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 
 
@@ -24,8 +26,10 @@ class Plane(Protocol):
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Read a window in the image's own units."""
 
-    def to_working(self, own: NDArray[Any], out: NDArray[np.float32]) -> None:
-        """Convert a window to the network's input."""
+    def to_working(
+        self, own: NDArray[Any], rows: slice, columns: slice, out: NDArray[np.float32]
+    ) -> None:
+        """Convert a window that was read to the network's input."""
 
     def working_values(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:
         """Table of `to_working` for every value of an unsigned dtype."""
@@ -112,6 +116,13 @@ class TileTask(NamedTuple):
         """Rows and columns of the window."""
         (top, bottom), (left, right) = self.tile.rows, self.tile.columns
         return bottom - top, right - left
+
+    def grid_weights(self, network: Cascade, grid: Grid) -> tuple[Tensor, Tensor]:
+        """Where the window lies in the feature grid of its image."""
+        return network.window_weights(
+            self.tile.rows, self.tile.columns, (grid.height, grid.width), binning=grid.route.binning,
+            extent=self.part.conditioning.extent,
+        )  # fmt: skip
 
 
 class TileQueue:

@@ -13,7 +13,8 @@ from napari_dcr.image.alpha import to_associated, to_straight
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import Scale
-from napari_dcr.image.missing import mark
+from napari_dcr.image.missing import REACH, filled, missing
+from napari_dcr.image.padding import Padding, mark_padding
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class ArrayPlane:
         Array that the rendering's second plane is written to.
     defects : Defects, optional
         Sensor defects to correct while reading.
-    padding : tuple of float
-        Values of pixels that hold no data.
+    padding : tuple of Padding
+        Solid areas that hold no data.
     """
 
     source: Any
@@ -53,7 +54,7 @@ class ArrayPlane:
     rendering: Rendering
     uncertainty: Any = None
     defects: Defects | None = None
-    padding: tuple[float, ...] = ()
+    padding: tuple[Padding, ...] = ()
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Read (S, h, w) in the image's own units, including alpha, with defects corrected."""
@@ -67,15 +68,29 @@ class ArrayPlane:
         """Number of leading samples that are given to the network; alpha is not."""
         return self.layout.band(self.channel).colours
 
-    def to_working(self, own: NDArray[Any], out: NDArray[np.float32]) -> None:
-        """Fill (C, h, w) with the network's input."""
-        self.rendering.to_working(own[: self.colours], self.scale, out)
+    def to_working(
+        self, own: NDArray[Any], rows: slice, columns: slice, out: NDArray[np.float32]
+    ) -> None:
+        """Fill (C, h, w) with the network's input for a window that was read.
+
+        Missing pixels are filled from those around them.
+        """
+        own = own[: self.colours]
+        if missing(own) is not None:
+            wide = [
+                slice(max(0, span.start - REACH), min(size, span.stop + REACH))
+                for span, size in ((rows, self.layout.height), (columns, self.layout.width))
+            ]
+            y, x = rows.start - wide[0].start, columns.start - wide[1].start
+            own = filled(self.read(*wide)[: self.colours])
+            own = own[:, y : y + rows.stop - rows.start, x : x + columns.stop - columns.start]
+        self.rendering.to_working(own, self.scale, out)
 
     def working_values(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:
         """Lookup table of `to_working` for every value of an unsigned dtype."""
         own = np.arange(np.iinfo(dtype).max + 1, dtype=dtype)[None, None]
         working = np.empty((1, *own.shape[1:]), np.float32)
-        self.to_working(own, working)
+        self.rendering.to_working(own, self.scale, working)
         return working[0, 0]
 
     def render(
@@ -140,33 +155,33 @@ def read_corrected(
     rows: slice,
     columns: slice,
     defects: Defects | None,
-    padding: tuple[float, ...] = (),
+    padding: tuple[Padding, ...] = (),
 ) -> NDArray[Any]:
     """Read a window of one plane with sensor defects corrected.
 
-    The result does not depend on the extent of the window.  Pixels whose value is one of
-    ``padding`` are masked.
+    The result does not depend on the extent of the window.  Its ``padding`` is masked.
     """
-
-    def read(rows: slice, columns: slice) -> NDArray[Any]:
-        own = read_plane(source, layout, frame, channel, rows, columns)
-        for value in padding:
-            own = mark(own, 0, layout.band(channel).colours, value)
-        return own
-
-    if defects is None:
-        return read(rows, columns)
+    if defects is None and not padding:
+        return read_plane(source, layout, frame, channel, rows, columns)
+    margin = margin_of(defects, padding)
     wide = [
-        slice(max(0, span.start - defects.margin), min(size, span.stop + defects.margin))
+        slice(max(0, span.start - margin), min(size, span.stop + margin))
         for span, size in ((rows, layout.height), (columns, layout.width))
     ]
-    own = read(*wide)
-    own = defects.correct(
-        own, wide[0].start, wide[1].start, 0, layout.frame_number(frame),
-        layout.band(channel).colours,
-    )  # fmt: skip
+    colours = layout.band(channel).colours
+    own = read_plane(source, layout, frame, channel, *wide)
+    own = mark_padding(own, colours, padding, wide[0].start, wide[1].start)
+    if defects is not None:
+        number = layout.frame_number(frame)
+        own = defects.correct(own, wide[0].start, wide[1].start, 0, number, colours)
     y, x = rows.start - wide[0].start, columns.start - wide[1].start
     return own[:, y : y + rows.stop - rows.start, x : x + columns.stop - columns.start]
+
+
+def margin_of(defects: Defects | None, padding: tuple[Padding, ...]) -> int:
+    """Pixels around a window that `read_corrected` needs."""
+    around = max((kind.margin for kind in padding), default=0)
+    return around + (0 if defects is None else defects.margin)
 
 
 def native(pixels: NDArray[Any]) -> NDArray[Any]:

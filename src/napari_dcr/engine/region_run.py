@@ -296,16 +296,21 @@ def _run(task: PlaneTask, tile: Tile, depth: int) -> NDArray[np.float32]:
     runner, plane = task.setup.runner, task.plane
     height, width = plane.layout.height, plane.layout.width
     (top, bottom), (left, right) = tile.rows, tile.columns
-    own = plane.read(slice(top, min(bottom, height)), slice(left, min(right, width)))
+    rows, columns = slice(top, min(bottom, height)), slice(left, min(right, width))
+    own = plane.read(rows, columns)
     # Complete the last stride of the plane, as for the whole image.
     missing = (0, bottom - top - own.shape[1]), (0, right - left - own.shape[2])
     working = np.empty((plane.network_channels, *own.shape[1:]), np.float32)
-    plane.to_working(own, working)
+    plane.to_working(own, rows, columns, working)
     working = np.pad(working, ((0, 0), *missing), mode="edge")
     try:
         with isolated(runner.device), torch.inference_mode():
             place = runner.network.window_weights(
-                tile.rows, tile.columns, (height, width), binning=task.conditioning.binning
+                tile.rows,
+                tile.columns,
+                (height, width),
+                binning=task.conditioning.binning,
+                extent=task.conditioning.extent,
             )
             window = torch.from_numpy(working)[None].to(runner.device)
             weighed = place[0].to(runner.device), place[1].to(runner.device)

@@ -298,13 +298,14 @@ class TileRunner(Networks):
 
     def _load(self, grid: Grid, batch: list[TileTask]) -> Loaded:
         """Read the windows of tiles of equal shape and start their transfer to the device."""
-        own = [
-            part.plane.read(
+        places = [
+            (
                 slice(tile.rows[0], min(tile.rows[1], grid.height)),
                 slice(tile.columns[0], min(tile.columns[1], grid.width)),
             )
-            for part, tile in batch
+            for _, tile in batch
         ]
+        own = [part.plane.read(*place) for (part, _), place in zip(batch, places, strict=True)]
         dtype = own[0].dtype
         as_it_is = self._transfer.sends_integers and dtype.name in ("uint8", "uint16")
         # Planes whose defects were corrected hold floats.
@@ -316,24 +317,18 @@ class TileRunner(Networks):
         channels = colours if as_it_is else self.network.config.channels
 
         def fill(windows: NDArray[Any]) -> None:
-            for (part, _), values, window in zip(batch, own, windows, strict=True):
+            for (part, _), place, values, window in zip(batch, places, own, windows, strict=True):
                 h, w = values.shape[1:]
                 if as_it_is:
                     window[:, :h, :w] = values[: part.plane.colours]
                 else:
-                    part.plane.to_working(values, window[:, :h, :w])
+                    part.plane.to_working(values, *place, window[:, :h, :w])
                 # Complete the last stride of the plane; no other pixels are ever invented.
                 window[:, h:, :w] = window[:, h - 1 : h, :w]
                 window[:, :, w:] = window[:, :, w - 1 : w]
 
-        size = grid.height, grid.width
         with isolated():
-            weights = [
-                self.network.window_weights(
-                    tile.rows, tile.columns, size, binning=grid.route.binning
-                )
-                for _, tile in batch
-            ]
+            weights = [task.grid_weights(self.network, grid) for task in batch]
         beside = [torch.cat(axis) for axis in zip(*weights, strict=True)]
         if as_it_is:
             tables = [part.plane.working_values(dtype) for part, _ in batch]

@@ -9,19 +9,20 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.engine.survey_blocks import Block, Extreme, SurveyRequest
+from napari_dcr.engine.survey_blocks import Block, Extent, Extreme, SurveyRequest
 from napari_dcr.image.defect_survey import DefectSurvey
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import Histogram
 from napari_dcr.image.noise import fit_noise
 from napari_dcr.image.noise_blocks import BLOCKS, in_unit
-from napari_dcr.image.thumbnail import Thumbnail
+from napari_dcr.image.padding import Padding
+from napari_dcr.image.solid_areas import PlaneAreas
 
 READERS = 2
 """Number of threads that read and measure blocks."""
@@ -69,6 +70,10 @@ class Survey:
         Result of `napari_dcr.image.noise_blocks.block_statistics`; None if not requested.
     defects : Defects or None
         Sensor defects; None if not requested.
+    extent : Extent
+        Rows and columns outside which all pixels of all planes are missing.
+    padding : dict
+        Kinds of padding of planes, by their index; only planes that have some.
     blank : dict
         Reason why a plane says nothing about the others, by its number: all or nearly all of its
         pixels are equal.  Empty if this holds for every plane.
@@ -85,6 +90,8 @@ class Survey:
     unit: float = 1.0
     noise: NDArray[Any] | None = None
     defects: Defects | None = None
+    extent: Extent = ((0, 0), (0, 0))
+    padding: dict[int, tuple[Padding, ...]] = field(default_factory=dict)
     blank: dict[int, str] = field(default_factory=dict)
 
 
@@ -93,18 +100,21 @@ class Surveyor:
 
     Parameters
     ----------
-    subject : SurveyRequest
+    request : SurveyRequest
     """
 
     def __init__(self, request: SurveyRequest) -> None:
         self.request = request
         size = request.channels, request.height, request.width
-        self._thumbnail = Thumbnail(request.channels, request.height, request.width)
+        self._thumbnail = request.new_thumbnail()
         self._histogram = Histogram(request.dtype)
         self._blocks, self._pixels, self._is_grey = 0, 0, True
         self._ends: list[tuple[Extreme, ...]] = []
         self._sizes: list[int] = []  # of planes, in values that are not missing
         self._colours: list[set[tuple[float, ...] | None]] = []
+        self._areas = PlaneAreas(request.height, request.width)
+        self._padding: dict[int, tuple[Padding, ...]] = {}
+        self._extent: Extent | None = None
         # With the plane's number, and the unit.
         self._noise: list[tuple[int, float, NDArray[Any], NDArray[Any]]] = []
         self._defects = (
@@ -128,6 +138,9 @@ class Surveyor:
             self._ends.append(())
             self._sizes.append(0)
             self._colours.append(set())
+            self._areas = PlaneAreas(self.request.height, self.request.width)
+        self._areas.add(block.solid, *self.request.blocks[self._blocks % len(self.request.blocks)])
+        self._extent = _joined(self._extent, block.extent)
         self._blocks += 1
         self._sizes[-1] += block.pixels
         self._colours[-1].add(block.colour)
@@ -143,14 +156,36 @@ class Surveyor:
             if self._rows > NOISE_ROWS and len(self._noise) > 1:
                 self._noise, self._every = self._noise[::2], 2 * self._every
                 self._rows = sum(len(own) for _, _, own, _ in self._noise)
+        ends_plane = self._blocks % len(self.request.blocks) == 0
         if self._defects is not None and block.defects is not None:
             self._defects.add(block.defects)
-            if self._blocks % len(self.request.blocks) == 0:
+            if ends_plane:
                 self._defects.end_frame()
+        if ends_plane and self._ends[-1]:
+            least, largest = self._ends[-1]
+            kinds = self._areas.padding(
+                self.request.dtype, self.request.bits, least.value, largest.value, largest.next
+            )
+            if kinds:
+                self._padding[plane] = kinds
 
-    def add_planes(self, readers: Iterable[Reader]) -> Generator[None, None, None]:
-        """Read and measure planes block by block; yields after each so that the caller can stop."""
-        work = ((read, *block) for read in readers for block in self.request.blocks)
+    def add_planes(
+        self, readers: Iterable[Reader], padding: Iterable[tuple[Padding, ...]] = repeat(())
+    ) -> Generator[None, None, None]:
+        """Read and measure planes block by block; yields after each so that the caller can stop.
+
+        Parameters
+        ----------
+        readers : iterable of callable
+            Reader of each plane.
+        padding : iterable of tuple of Padding
+            Padding of each plane, which is left out.
+        """
+        work = (
+            (read, *block, kinds)
+            for read, kinds in zip(readers, padding)  # noqa: B905 - the second may be endless
+            for block in self.request.blocks
+        )
         ahead: deque[Future[Block]] = deque()
         with ThreadPoolExecutor(READERS, "survey") as pool:
             try:
@@ -162,8 +197,10 @@ class Surveyor:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _measure(self, read: Reader, rows: slice, columns: slice) -> Block:
-        return self.request.measure(read(rows, columns), rows.start, columns.start)
+    def _measure(
+        self, read: Reader, rows: slice, columns: slice, padding: tuple[Padding, ...]
+    ) -> Block:
+        return self.request.measure(read(rows, columns), rows.start, columns.start, padding)
 
     @np.errstate(over="ignore", invalid="ignore")
     def finish(self) -> Survey:
@@ -203,6 +240,8 @@ class Surveyor:
             unit,
             noise,
             defects,
+            self._extent or ((0, self.request.height), (0, self.request.width)),
+            self._padding,
             self._blank(),
         )
 
@@ -231,6 +270,14 @@ class Surveyor:
             blank |= dark
         with_data = sum(map(bool, self._ends))
         return dict(sorted(blank.items())) if len(blank) < with_data else {}
+
+
+def _joined(extent: Extent | None, other: Extent | None) -> Extent | None:
+    """The least extent that holds both."""
+    if extent is None or other is None:
+        return extent or other
+    rows, columns = ((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(extent, other, strict=True))
+    return rows, columns
 
 
 def _merged(ends: tuple[Extreme, ...], others: tuple[Extreme, ...]) -> tuple[Extreme, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from napari_dcr.image.defect_survey import BlockDefects, look_for_defects
 from napari_dcr.image.intensity import Histogram
-from napari_dcr.image.missing import mark, missing
+from napari_dcr.image.missing import missing
 from napari_dcr.image.noise_blocks import block_statistics
+from napari_dcr.image.padding import Colour, Padding, mark_padding
+from napari_dcr.image.solid_areas import BlockAreas, find_solid_areas
 from napari_dcr.image.thumbnail import Thumbnail
 
 BLOCK = 2048
@@ -25,8 +27,8 @@ bit however an image is stored."""
 NOISE_WINDOW = 512
 """Side in pixels of the window in the middle of a block in which the noise is measured."""
 
-SOLID = 9
-"""Side in pixels of squares of one value; only padding, not clipped or sparse counts, fills them."""
+Extent = tuple[tuple[int, int], tuple[int, int]]
+"""Rows and columns, start and stop each."""
 
 SKETCH = 4
 """Step in pixels at which rows and columns are sampled when only outliers are searched for."""
@@ -43,14 +45,11 @@ class Extreme:
         Number of pixels with this value.
     next : float
         Nearest other value, or NaN if too few or all pixels have the extreme value.
-    solid : int
-        Number of these pixels whose surrounding `SOLID` x `SOLID` pixels all have the value.
     """
 
     value: float
     count: int
     next: float
-    solid: int = 0
 
     @classmethod
     def of(cls, values: NDArray[Any], sign: int) -> Extreme:
@@ -68,8 +67,7 @@ class Extreme:
         if other.value == self.value:
             nearest = np.fmax if sign > 0 else np.fmin
             return Extreme(
-                self.value, self.count + other.count, float(nearest(self.next, other.next)),
-                self.solid + other.solid,
+                self.value, self.count + other.count, float(nearest(self.next, other.next))
             )  # fmt: skip
         further, nearer = sorted((self, other), key=lambda e: -sign * e.value)
         nearest = np.fmax if sign > 0 else np.fmin
@@ -102,6 +100,10 @@ class Block:
     clean_noise : ndarray or None
         The same statistics with hot pixels removed.
     defects : BlockDefects or None
+    solid : dict
+        Solid areas, by their value.
+    extent : Extent or None
+        Rows and columns of the plane that hold data; None if all pixels are missing.
     """
 
     thumbnail: Thumbnail
@@ -115,6 +117,8 @@ class Block:
     noise: NDArray[Any] | None
     clean_noise: NDArray[Any] | None
     defects: BlockDefects | None = None
+    solid: dict[Colour, BlockAreas] = field(default_factory=dict)
+    extent: Extent | None = None
 
 
 @dataclass(frozen=True)
@@ -136,8 +140,12 @@ class SurveyRequest:
         Whether to search for sensor defects.
     frames : int
         Number of planes.
-    padding : tuple of float
-        Values of pixels to ignore, found by an earlier survey.
+    solid : bool
+        Whether to look for padding.
+    bits : int
+        Bit depth of the recorded integers; 0 for that of their dtype.
+    extent : Extent, optional
+        Rows and columns that the thumbnail shows; all if None.
     """
 
     channels: int
@@ -149,7 +157,9 @@ class SurveyRequest:
     ceiling: float = np.inf
     defects: bool = False
     frames: int = 1
-    padding: tuple[float, ...] = ()
+    solid: bool = False
+    bits: int = 0
+    extent: Extent | None = None
 
     @property
     def blocks(self) -> list[tuple[slice, slice]]:
@@ -161,13 +171,12 @@ class SurveyRequest:
         ]
 
     @np.errstate(over="ignore", invalid="ignore")  # `ImageConditioning` checks for overflow
-    def measure(self, pixels: NDArray[Any], row: int, column: int) -> Block:
-        """Measure a block (C, h, w) whose first pixel is at ``row``, ``column``."""
-        for value in self.padding:
-            pixels = mark(pixels, 0, len(pixels), value)
-        thumbnail = Thumbnail(self.channels, self.height, self.width)
-        finite = np.isfinite(self.ceiling)
-        thumbnail.add(np.minimum(pixels, self.ceiling) if finite else pixels, row, column)
+    def measure(
+        self, pixels: NDArray[Any], row: int, column: int, padding: tuple[Padding, ...] = ()
+    ) -> Block:
+        """Measure a block (C, h, w) whose first pixel is at ``row``, ``column``, without padding."""
+        pixels = mark_padding(pixels, len(pixels), padding, row, column)
+        thumbnail = self._thumbnail_of(pixels, row, column)
         histogram = Histogram(self.dtype)
         histogram.add(pixels if self.histogram else pixels[:, ::SKETCH, ::SKETCH])
         digest = hashlib.sha256(np.ascontiguousarray(pixels).data)
@@ -175,6 +184,7 @@ class SurveyRequest:
             digest.update(np.ascontiguousarray(np.ma.getmaskarray(pixels)).data)
         gone, own = missing(pixels), np.ma.getdata(pixels)
         values = own if gone is None else own[~gone]
+        solid = find_solid_areas(pixels) if self.solid else {}
         ends: tuple[Extreme, ...] = ()
         if values.size:
             ends = Extreme.of(values, -1), Extreme.of(values, 1)
@@ -183,7 +193,6 @@ class SurveyRequest:
             defects, clean = look_for_defects(pixels, row, column, (self.height, self.width))
         is_grey = _is_grey(own)
         if self.noise and is_grey:
-            ends = tuple(replace(end, solid=_solid(pixels[0], end)) for end in ends)
             place = _fullest_window(pixels[0])
             middle = pixels[0][place]
             if self.dtype.kind == "f":
@@ -194,22 +203,45 @@ class SurveyRequest:
                 clean_noise = block_statistics(clean[0][place] / unit)
         return Block(
             thumbnail, histogram, digest.digest(), values.size, ends, is_grey,
-            _one_colour(own), unit, noise, clean_noise, defects,
+            _one_colour(own), unit, noise, clean_noise, defects, solid,
+            _extent(own.shape[1:], gone, row, column),
         )  # fmt: skip
 
+    def new_thumbnail(self) -> Thumbnail:
+        """One to which nothing has been added."""
+        if self.extent is None:
+            return Thumbnail(self.channels, self.height, self.width)
+        return Thumbnail(self.channels, *(stop - start for start, stop in self.extent))
 
-def _solid(plane: NDArray[Any], end: Extreme) -> int:
-    """Count pixels of a plane (h, w) whose surrounding square has one value throughout."""
-    if end.count < SOLID**2 or min(plane.shape) < SOLID:
-        return 0
-    alike = np.ma.getdata(plane) == end.value
-    for axis in (0, 1):
-        total = np.cumsum(alike, axis, dtype=np.int32)
-        total = np.concatenate([np.zeros_like(total.take([0], axis)), total], axis)
-        first, last = (total.take(range(*span), axis) for span in (
-            (0, total.shape[axis] - SOLID), (SOLID, total.shape[axis])))  # fmt: skip
-        alike = last - first == SOLID
-    return int(np.count_nonzero(alike))
+    def _thumbnail_of(self, pixels: NDArray[Any], row: int, column: int) -> Thumbnail:
+        thumbnail = self.new_thumbnail()
+        whole = (0, self.height), (0, self.width)
+        (top, bottom), (left, right) = self.extent or whole
+        pixels = pixels[
+            :,
+            max(0, top - row) : max(0, bottom - row),
+            max(0, left - column) : max(0, right - column),
+        ]
+        if not pixels.size:
+            return thumbnail
+        if np.isfinite(self.ceiling):
+            pixels = np.minimum(pixels, self.ceiling)
+        thumbnail.add(pixels, max(0, row - top), max(0, column - left))
+        return thumbnail
+
+
+def _extent(
+    shape: tuple[int, ...], gone: NDArray[np.bool_] | None, row: int, column: int
+) -> Extent | None:
+    """Rows and columns of a plane, in a block of a shape at ``row``, ``column``, that hold data."""
+    spans = []
+    for axis, start in enumerate((row, column)):
+        held = np.ones(shape[axis], bool) if gone is None else ~gone.all((0, 2 - axis))
+        places = np.flatnonzero(held)
+        if not len(places):
+            return None
+        spans.append((start + int(places[0]), start + int(places[-1]) + 1))
+    return spans[0], spans[1]
 
 
 def _is_grey(pixels: NDArray[Any]) -> bool:

@@ -20,7 +20,7 @@ from napari_dcr.image.hot_pixels import (
 from napari_dcr.image.line_survey import LineSurvey, Table, patch_size, patch_sums
 from napari_dcr.image.missing import missing
 from napari_dcr.image.noise import NoiseModel
-from napari_dcr.image.thumbnail import bin_weights
+from napari_dcr.image.thumbnail import SIZE, bin_weights
 
 COLOUR_SIGNIFICANCE = 20.0
 """Height in standard deviations that a hot pixel needs in colour pictures, whose noise is unknown."""
@@ -240,7 +240,12 @@ def find_defects(image: NDArray[Any], noise: NoiseModel | None = None) -> Defect
     return survey.finish(noise)
 
 
-def without_defects(thumbnail: Table, defects: Defects, most: float = np.inf) -> Table:
+def without_defects(
+    thumbnail: Table,
+    defects: Defects,
+    most: float = np.inf,
+    extent: tuple[tuple[int, int], tuple[int, int]] | None = None,
+) -> Table:
     """Derive the thumbnail (c, 64, 64) of the corrected image from that of the recorded image.
 
     Parameters
@@ -249,9 +254,14 @@ def without_defects(thumbnail: Table, defects: Defects, most: float = np.inf) ->
     defects : Defects
     most : float
         Largest value of a hot pixel in the thumbnail, if that was made from clipped pixels.
+    extent : ((int, int), (int, int)), optional
+        Rows and columns that the thumbnail shows, start and stop; all if None.
     """
-    height, width = defects.height, defects.width
-    rows, columns = bin_weights(0, height, height), bin_weights(0, width, width)
+    sizes = defects.height, defects.width
+    spans = extent or ((0, sizes[0]), (0, sizes[1]))
+    rows, columns = (np.zeros((SIZE, size)) for size in sizes)
+    for weights, (start, stop) in zip((rows, columns), spans, strict=True):
+        weights[:, start:stop] = bin_weights(0, stop - start, stop - start)
     result = thumbnail.copy()
     for channel in range(len(thumbnail)):
         of_columns, of_rows = defects.line_means(channel)

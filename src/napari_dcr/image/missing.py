@@ -2,8 +2,8 @@
 
 A window of an image is a plain array, or a masked array if a mask, a no-data value or an alpha of
 0 marks pixels as missing.  All code that evaluates pixels calls `missing`, so that all kinds of
-missing pixels are treated alike: statistics ignore them, the network sees black in their place,
-and they are returned unchanged.
+missing pixels are treated alike: statistics ignore them, the network sees means of the pixels
+around them, or black where there are none, and they are returned unchanged.
 """
 
 from __future__ import annotations
@@ -92,6 +92,63 @@ def missing(window: NDArray[Any]) -> NDArray[np.bool_] | None:
         if mask.any():
             gone = mask if gone is None else gone | mask
     return gone
+
+
+NEAR, ROUNDS = 4, 3
+"""Distance in pixels over which missing pixels are filled from others, so many times."""
+
+REACH = NEAR * ROUNDS
+"""Pixels around a window that `filled` needs."""
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def filled(window: NDArray[Any]) -> NDArray[Any]:
+    """Fill missing pixels near others with local means, so that there is no edge between them.
+
+    What is farther than `REACH` pixels from all others stays missing. Sums are always added in
+    the same order, so that they are the same to the last bit wherever the window ends.
+
+    Parameters
+    ----------
+    window : ndarray, shape (C, h, w)
+
+    Examples
+    --------
+    >>> filled(np.array([[[2.0, np.nan, 4.0]]])).data.tolist()
+    [[[2.0, 3.0, 4.0]]]
+    """
+    gone, dtype = missing(window), window.dtype
+    if gone is None:
+        return window
+    held = ~gone
+    values = np.where(held, np.ma.getdata(window), 0).astype(np.float64)
+    for _ in range(ROUNDS):
+        count = _box_sums(held.astype(np.float32))
+        total = _box_sums(values)
+        new = ~held & (count > 0) & np.isfinite(total)
+        mean = total[new] / count[new]
+        values[new] = np.rint(mean) if dtype.kind in "iu" else mean
+        held |= new
+    return np.ma.MaskedArray(values.astype(dtype), ~held)
+
+
+def _box_sums(values: NDArray[Any]) -> NDArray[Any]:
+    """Sums of the pixels at most `NEAR` away along y and x, for each pixel of (C, h, w)."""
+    for axis in (1, 2):
+        width = [(0, 0)] * 3
+        width[axis] = (NEAR, NEAR)
+        sums, have = np.pad(values, width), 1
+        single = sums
+        while have < 2 * NEAR + 1:
+            twice = 2 * have <= 2 * NEAR + 1
+            step = have
+            other = sums if twice else single
+            length = (sums.shape[axis] if twice else single.shape[axis]) - step
+            first = sums[(slice(None),) * axis + (slice(0, length),)]
+            sums = first + other[(slice(None),) * axis + (slice(step, step + length),)]
+            have += have if twice else 1
+        values = sums
+    return values
 
 
 def is_value_of(value: float, dtype: np.dtype[Any]) -> bool:

@@ -65,8 +65,8 @@ def _weighted_rows(values: NDArray[Any], shares: NDArray[np.float64]) -> NDArray
 class Thumbnail:
     """Accumulates the area means of (C, H, W) planes from their windows.
 
-    Missing pixels do not count (see `missing`); a bin with only missing pixels is 0.  Several
-    planes are averaged.
+    Missing pixels do not count (see `missing`); a bin with only missing pixels is filled from the
+    bins around it.  Several planes are averaged.
 
     Pixels are weighted in units of 1/64 of their side.  Sums of integers are therefore integers,
     which float64 represents exactly up to 2^53 (about 390 000 pixels a side for 16 bits), and do
@@ -107,4 +107,19 @@ class Thumbnail:
     @property
     def mean(self) -> NDArray[np.float64]:
         """Thumbnail (C, 64, 64) of all windows that were added."""
-        return self._sum / np.where(self._weight > 0, self._weight, 1)
+        mean = self._sum / np.where(self._weight > 0, self._weight, 1)
+        for values, held in zip(mean, self._weight > 0, strict=True):
+            if held.any() and not held.all():
+                _fill(values, held)
+        return mean
+
+
+def _fill(values: NDArray[np.float64], held: NDArray[np.bool_]) -> None:
+    """Fill the bins that are not held from the held ones around them, from the edges inwards."""
+    while not held.all():
+        padded, known = np.pad(np.where(held, values, 0), 1), np.pad(held, 1)
+        sides = (np.s_[:-2, 1:-1], np.s_[2:, 1:-1], np.s_[1:-1, :-2], np.s_[1:-1, 2:])
+        count = np.sum([known[side] for side in sides], 0)
+        edge = ~held & (count > 0)
+        values[edge] = np.sum([padded[side] for side in sides], 0)[edge] / count[edge]
+        held = held | edge

@@ -38,6 +38,8 @@ class Picture:
         Messages for the user about parts of the file that were omitted or interpreted.
     doubt : str
         Reason to doubt the axes, for users who have not passed axes themselves.
+    measured : bool
+        Whether the file is of an instrument that measures; see `Opened`.
     """
 
     pixels: NDArray[Any]
@@ -46,6 +48,7 @@ class Picture:
     samples: str = ""
     notes: tuple[str, ...] = ()
     doubt: str = ""
+    measured: bool = False
 
     @property
     def layout(self) -> Layout:

@@ -27,6 +27,7 @@ from napari_dcr.io import (
     mrc,
     nd2,
     oif,
+    ome_metadata,
     ome_zarr,
     pictures,
     raw,
@@ -138,6 +139,7 @@ SER = Format((".ser",), open=ser.open_ser, becomes=".fits", begins=(0, ser.MAGIC
 _STACK = ".ome.tif"
 """Suffix of results of formats that hold stacks of instruments."""
 
+INSTRUMENT_TIFF = Format((".lsm", ".stk"), tiff.read_tiff, open=tiff.open_tiff, becomes=_STACK)
 ND2 = Format((".nd2",), open=nd2.open_nd2, has_scenes=True, becomes=_STACK)
 CZI = Format((".czi",), open=czi.open_czi, has_scenes=True, becomes=_STACK)
 LIF = Format((".lif", ".lof", ".xlef"), open=lif.open_lif, has_scenes=True, becomes=_STACK)
@@ -173,6 +175,7 @@ FORMATS = {
         FITS,
         FITS_PACKED,
         SER,
+        INSTRUMENT_TIFF,
         ND2,
         CZI,
         LIF,
@@ -299,7 +302,7 @@ def write(path: str | Path, picture: Picture) -> None:
 
 def _check_folder(path: Path) -> None:
     """Raise an error if the folder of an output file is missing; zarr creates its folder itself."""
-    if path.suffix.lower() != ZARR and not path.parent.is_dir():
+    if not _is_zarr_path(path) and not path.parent.is_dir():
         raise ValueError(f"out: got {path}, but there is no folder {path.parent}; create it first")
 
 
@@ -593,12 +596,17 @@ def _opened(path: Path, picture: Picture) -> Opened:
     return Opened(
         picture.pixels, picture.axes, lambda: stamp, metadata=picture.metadata,
         samples=picture.samples, doubt=picture.doubt, nodata=picture.metadata.nodata,
-        warnings=warnings_of(path, picture.notes),
+        warnings=warnings_of(path, picture.notes), measured=picture.measured,
+        bits=picture.metadata.calibration.bits,
     )  # fmt: skip
 
 
 def _is_zarr_path(out: Any) -> bool:
-    return isinstance(out, (str, Path)) and Path(out).suffix.lower() == ZARR
+    """Whether an output is a zarr, or something without a suffix of its own inside one."""
+    if not isinstance(out, (str, Path)):
+        return False
+    path = Path(out)
+    return path.suffix.lower() == ZARR or (not path.suffix and is_in_zarr(path))
 
 
 def _upright(opened: Opened) -> Opened:
@@ -667,12 +675,20 @@ def create_sink(
         if is_sequence(path) and path.suffix.lower() != ZARR and not resume:
             return _create_sequence(path, opened, layout, dtype)
         _check_folder(path)
-        if path.suffix.lower() == ZARR:
+        if _is_zarr_path(path):
             multiscale = opened.pyramid is not None or path.name.lower().endswith(".ome.zarr")
             pyramid = opened.pyramid
             if pyramid is None and isinstance(opened.metadata, Metadata):
                 pyramid = ome_zarr.described(layout.axes, opened.metadata.calibration)
-            return ome_zarr.ZarrSink(layout, dtype, path, pyramid, multiscale, resume)
+            if multiscale and not ome_metadata.is_allowed(layout.axes.replace("s", "")):
+                opened.warnings.add(
+                    f"axes: {layout.axes} is not an order that OME-Zarr allows (time, one other axis,"
+                    " then z, y, x), so other programs may refuse the result; pass the axes in that"
+                    " order, or write a TIFF"
+                )
+            return ome_zarr.ZarrSink(
+                layout, dtype, path, pyramid, multiscale, resume, like=opened.array
+            )
         form = FORMATS.get(suffix_of(path))
         if form is not None and form.sink is not None and not resume:
             check_can_hold(path, dtype, layout)

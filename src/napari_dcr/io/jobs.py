@@ -10,6 +10,7 @@ from pathlib import Path
 
 from napari_dcr.io import formats
 from napari_dcr.io.formats import local_path
+from napari_dcr.io.plates import fields_of
 from napari_dcr.io.sequence import existing_files, is_sequence
 
 
@@ -27,6 +28,9 @@ class Job:
         image.
     targets : tuple of Path
         Result of each of these files, in the folder ``target``; empty if they have one result.
+    plate : tuple of (Path, Path, str), optional
+        For a field of an OME-Zarr plate or well: the plate, that of the results, and the path of
+        the field below them.
     """
 
     source: Path
@@ -34,6 +38,7 @@ class Job:
     files: tuple[Path, ...] = ()
     sources: tuple[Path, ...] = ()
     targets: tuple[Path, ...] = ()
+    plate: tuple[Path, Path, str] | None = None
 
     @property
     def results(self) -> tuple[Path, ...]:
@@ -152,6 +157,9 @@ def find_jobs(
                 continue
             taken.update(dict.fromkeys(files, source))
         target = out if to_file else out / relative
+        if fields := fields_of(source) if formats.is_in_zarr(source) else []:
+            jobs += _of_plate(source, target, fields, as_one, wording)
+            continue
         if not to_file and (new := becomes or formats.becomes(source)):
             suffix = formats.suffix_of(source)
             target = target.with_name(target.name[: -len(suffix)] + new)
@@ -172,6 +180,22 @@ def find_jobs(
             f"{wording.inputs}: no {', '.join(formats.SUFFIXES)} or {formats.ZARR} in {', '.join(inputs)}"
         )
     return jobs, left_out
+
+
+def _of_plate(
+    source: Path, target: Path, fields: Sequence[str], as_one: bool, wording: Wording
+) -> list[Job]:
+    """One job for each field of an OME-Zarr plate or well."""
+    if as_one:
+        raise ValueError(f"{wording.inputs}: {source} is a plate, whose fields are no recording")
+    if target.suffix.lower() != formats.ZARR:
+        raise ValueError(
+            f"{wording.output}: got {target} for the plate {source.name}; allowed is a {formats.ZARR}"
+        )
+    return [
+        Job(source / field, target / field, (source / field, source), plate=(source, target, field))
+        for field in fields
+    ]
 
 
 def natural(name: str) -> list[tuple[int, str]]:

@@ -5,6 +5,7 @@ Next-generation file format, versions 0.1 to 0.5: https://ngff.openmicroscopy.or
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,17 @@ def letters_of(names: Any) -> str | None:
     names = [str(n).lower() for n in names]
     usable = all(len(n) == 1 and n.isalpha() for n in names) and {"y", "x"} <= set(names)
     return "".join(names) if usable and len(set(names)) == len(names) else None
+
+
+def is_allowed(axes: str) -> bool:
+    """Whether the standard allows axes in this order: time, one other, then z, y, x.
+
+    Examples
+    --------
+    >>> is_allowed("tczyx"), is_allowed("tzcyx")
+    (True, False)
+    """
+    return re.fullmatch("t?[^tzyx]?z?yx", axes) is not None
 
 
 def level_paths(multiscale: dict[str, Any]) -> list[str]:

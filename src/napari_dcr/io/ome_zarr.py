@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_dcr.engine.resume import KEY, RunRecord
 from napari_dcr.engine.tiles import Size
@@ -21,9 +20,7 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.io import ome_metadata as ome
 from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.files import check_array, import_zarr
-
-SMALLEST_LEVEL = 512
-"""Largest side in pixels of the coarsest level of a pyramid."""
+from napari_dcr.io.pyramids import build_pyramid, create_array, level_steps, shards_of
 
 LARGEST_CHUNK = 1024
 """Rows and columns of the chunks of new arrays."""
@@ -119,7 +116,10 @@ def _what_is_in(group: Any) -> str:
             return f"holds images {', '.join(names)}; pass one: {place}/{names[0]}"
     if "plate" in own:
         wells = own["plate"].get("wells") or [{"path": "A/1"}]
-        return f"is a plate; pass a field of one of its wells: {place}/{wells[0]['path']}/0"
+        return (
+            f"is a plate; pass a field of one of its wells: {place}/{wells[0]['path']}/0. The shell"
+            " command takes the plate"
+        )
     if "well" in own:
         return f"is a well; pass one of its fields: {place}/{own['well']['images'][0]['path']}"
     arrays = ", ".join(group.array_keys())
@@ -242,101 +242,6 @@ def write_unit(array: Any, layout: Layout) -> tuple[int, int]:
     return unit[layout.axes.index("y")], unit[layout.axes.index("x")]
 
 
-def create_array(
-    group_or_path: Any,
-    name: str | None,
-    layout: Layout,
-    dtype: np.dtype[Any],
-    chunk: tuple[int, int],
-    attributes: dict[str, Any] | None = None,
-    zarr_format: int = 3,
-) -> Any:
-    """Create an array whose chunks are one plane deep."""
-    zarr = import_zarr()
-    place = {"y": chunk[0], "x": chunk[1], "s": 4}
-    chunks = tuple(min(n, place.get(a, 1)) for n, a in zip(layout.shape, layout.axes, strict=True))
-    where = (
-        {"store": str(group_or_path)}
-        if name is None
-        else {"store": group_or_path.store_path, "name": name}
-    )
-    how: dict[str, Any] = {"dimension_names": tuple(layout.axes)}
-    if zarr_format == 2:
-        how = {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}}
-    return zarr.create_array(
-        **where,
-        shape=layout.shape,
-        dtype=dtype,
-        chunks=chunks,
-        attributes=attributes,
-        **how,
-    )
-
-
-def build_pyramid(group: Any, layout: Layout) -> Iterator[str]:
-    """Add coarser levels to a group that holds level 0, each the 2 x 2 mean of the one before.
-
-    The levels are streamed chunk by chunk, and the caller can stop after every message.
-
-    Yields
-    ------
-    str
-        Progress message.
-    """
-    number, fine = 0, layout
-    while max(fine.height, fine.width) > SMALLEST_LEVEL:
-        number += 1
-        shape = tuple(
-            -(-n // 2) if a in "yx" else n for n, a in zip(fine.shape, fine.axes, strict=True)
-        )
-        coarse = Layout(shape, fine.axes)
-        source = group[str(number - 1)]
-        chunk = tuple(source.chunks[fine.axes.index(a)] for a in "yx")
-        if str(number) in group:
-            del group[str(number)]  # left by an interrupted run
-        target = create_array(
-            group, str(number), coarse, source.dtype, chunk, zarr_format=group.metadata.zarr_format
-        )
-        ranges = [range(0, n, c) for n, c in zip(shape, target.chunks, strict=True)]
-        for corner in itertools.product(*ranges):
-            place = tuple(
-                slice(i, min(i + c, n))
-                for i, c, n in zip(corner, target.chunks, shape, strict=True)
-            )
-            finer = tuple(
-                slice(2 * p.start, min(2 * p.stop, n)) if a in "yx" else p
-                for p, n, a in zip(place, fine.shape, fine.axes, strict=True)
-            )
-            target[place] = halve(source[finer], fine.axes)
-            yield f"building the pyramid, level {number}"
-        fine = coarse
-
-
-def halve(window: NDArray[Any], axes: str) -> NDArray[Any]:
-    """Mean over 2 x 2 pixels; the last row or column of an odd length is averaged alone."""
-    mean: Any = window.astype(np.float64 if window.dtype == np.float64 else np.float32)
-    for letter in "yx":
-        axis = axes.index(letter)
-        even = [slice(None)] * mean.ndim
-        odd = list(even)
-        even[axis], odd[axis] = slice(0, None, 2), slice(1, None, 2)
-        first, second = mean[tuple(even)], mean[tuple(odd)]
-        paired = [slice(None)] * mean.ndim
-        paired[axis] = slice(0, second.shape[axis])
-        first[tuple(paired)] += (second - first[tuple(paired)]) / 2
-        mean = first
-    return np.asarray(mean if window.dtype.kind == "f" else np.rint(mean)).astype(window.dtype)
-
-
-def level_steps(layout: Layout) -> list[tuple[int, ...]]:
-    """Number of pixels of the finest level per pixel of each level that `build_pyramid` creates."""
-    steps, side = [1], max(layout.height, layout.width)
-    while side > SMALLEST_LEVEL:
-        side = -(-side // 2)
-        steps.append(2 * steps[-1])
-    return [tuple(n if a in "yx" else 1 for a in layout.axes) for n in steps]
-
-
 class ZarrSink:
     """Sink that writes to an existing zarr array, or to a new one at a path.
 
@@ -351,6 +256,8 @@ class ZarrSink:
         Whether to create an OME-Zarr image with all its levels.
     resume : bool
         Resume the interrupted run that ``out`` holds, if any.
+    like : array, optional
+        Source: if it is a sharded zarr array, a new array has its chunks and shards.
     """
 
     in_order = False
@@ -363,6 +270,7 @@ class ZarrSink:
         pyramid: dict[str, Any] | None,
         multiscale: bool,
         resume: bool,
+        like: Any = None,
     ) -> None:
         self._layout, self._dtype, self._out, self._resume = layout, dtype, out, resume
         self._pyramid, self._multiscale = pyramid, multiscale
@@ -371,10 +279,15 @@ class ZarrSink:
         self._version = version if version in ome.WRITTEN else ome.VERSION
         self._zarr_format = 2 if self._version == "0.4" else 3
         self._group: Any = None
+        # What is sharded stays so, with one plane in a shard.
+        sharded = shards_of(like, layout.axes) if self._zarr_format == 3 or not multiscale else None
         self._array = self._find() if isinstance(out, Path) else out
         self.record: RunRecord | None = None
         self.unit: Size = (1, 1)
         self.part: Size | None = None
+        self._sharded = sharded if self._array is None else None
+        if self._sharded is not None:
+            self.unit = self._sharded[1]
         if self._array is not None:
             check_array(self._array, layout.shape, dtype)
             self.unit = write_unit(self._array, layout)
@@ -411,7 +324,7 @@ class ZarrSink:
     def open(self, part: Size, identity: dict[str, Any], parts: int) -> Any:
         """Open the array, or create it."""
         if self._array is None:
-            chunk = _divisor(part[0]), _divisor(part[1])
+            chunk, shard = self._sharded or ((_divisor(part[0]), _divisor(part[1])), None)
             if self._multiscale:
                 zarr = import_zarr()
                 self._group = self._group or zarr.open_group(
@@ -423,7 +336,7 @@ class ZarrSink:
             # Set the attribute together with the array, because it marks the array as ours.
             self._array = create_array(
                 place, name, self._layout, self._dtype, chunk, {KEY: {}},
-                self._zarr_format if self._multiscale else 3,
+                self._zarr_format if self._multiscale else 3, shard,
             )  # fmt: skip
         elif self._resume:
             remove_leftovers(self._array)

@@ -16,7 +16,7 @@ from PIL import Image as PILImage
 from napari_dcr.engine.resume import RunRecord
 from napari_dcr.engine.sources import Opened
 from napari_dcr.image.axes import Layout
-from napari_dcr.io import colour_models, ome_tiff
+from napari_dcr.io import colour_models, ome_tiff, tiff_kinds
 from napari_dcr.io import tags as t
 from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.colour_models import ColourModel
@@ -58,6 +58,8 @@ class _Header:
         Reason to doubt the axes.
     files : list of Path
         Files in which the image is stored.
+    measured : bool
+        Whether the file is of a microscope; see `Opened`.
     """
 
     axes: str
@@ -67,6 +69,7 @@ class _Header:
     notes: tuple[str, ...]
     doubt: str
     files: list[Path]
+    measured: bool
 
 
 def _opened(path: Path) -> tifffile.TiffFile:
@@ -115,8 +118,9 @@ def read_tiff(path: Path) -> Picture:
         header = _header(path, file)
         pixels = header.model.apply(_decoded(path, file), header.axis)
     return Picture(
-        pixels, header.axes, header.metadata, header.model.samples, header.notes, header.doubt
-    )
+        pixels, header.axes, header.metadata, header.model.samples, header.notes, header.doubt,
+        header.measured,
+    )  # fmt: skip
 
 
 def open_tiff(path: Path) -> Opened:
@@ -150,7 +154,8 @@ def open_tiff(path: Path) -> Opened:
     return Opened(
         array, header.axes, lambda: stamp, metadata=header.metadata, samples=model.samples,
         doubt=header.doubt, nodata=header.metadata.nodata,
-        warnings=warnings_of(path, header.notes),
+        warnings=warnings_of(path, header.notes), measured=header.measured,
+        bits=header.metadata.calibration.bits,
     )  # fmt: skip
 
 
@@ -185,18 +190,29 @@ def _header(path: Path, file: Any) -> _Header:
     if file.is_ome and file.ome_metadata:
         files = ome_tiff.files_of(path, file.ome_metadata)
         _check_companions([each for each in files if each != path])
-    if len(file.series) != 1:
-        raise ValueError(f"it holds {len(file.series)} images of different kinds; one is allowed")
-    series = file.series[0]
+    images = tiff_kinds.images_of(file)
+    if len(images) != 1:
+        raise ValueError(f"it holds {len(images)} images of different kinds; one is allowed")
+    series = images[0]
     page = series.keyframe
     missing = sum(p is None for p in series.pages)
     if missing:
         raise ValueError(f"{missing} of its {len(series.pages)} planes are missing from the file")
     for number, segmented in enumerate(series.pages):
         _check_complete(segmented, number, path)
+    kept = sum(int(segmented.size) for segmented in series.pages)
+    if tiff_kinds.is_of_instrument(file) and not file.is_stk and kept < series.size:
+        raise ValueError(f"it holds {kept} of {series.size} pixels: it is incomplete")
+    if series.dataoffset is not None and series.dataoffset + series.nbytes > file.filehandle.size:
+        raise ValueError(
+            f"its pixels go on to byte {series.dataoffset + series.nbytes}, past the end of the file"
+            f" at {file.filehandle.size}: it is incomplete"
+        )
     axes = series.axes.lower()
     known = file.is_imagej or file.is_ome
     model = colour_models.model_of(page, known)
+    if file.is_lsm and "c" in axes:  # the samples of a pixel are its channels
+        model = ColourModel("", np.dtype(page.dtype), 1)
     notes = []
     if page.photometric == colour_models.PALETTE and known:
         notes.append("its palette is interpreted as display colours of the intensities, and kept")
@@ -234,7 +250,8 @@ def _header(path: Path, file: Any) -> _Header:
             )
         else:
             metadata = replace(metadata, tags={**metadata.tags, t.GDAL_NODATA: converted})
-    return _Header(axes, axis, model, metadata, tuple(notes), doubt, files)
+    measured = tiff_kinds.is_of_instrument(file)
+    return _Header(axes, axis, model, metadata, tuple(notes), doubt, files, measured)
 
 
 def _converted_nodata(tag: t.Tag, model: ColourModel, page: Any) -> t.Tag | None:
@@ -325,6 +342,8 @@ def _metadata(path: Path, file: Any, model: ColourModel) -> Metadata:
         metadata = replace(metadata, calibration=Calibration.of_ome_xml(xml))
         if whole:
             metadata = replace(metadata, ome=xml)
+    elif tiff_kinds.is_of_instrument(file):
+        metadata = replace(metadata, calibration=tiff_kinds.calibration_of(file))
     elif file.is_imagej:
         density = metadata.resolution or (0.0, 0.0, 1)
         values = dict(file.imagej_metadata or {})

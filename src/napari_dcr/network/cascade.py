@@ -164,6 +164,7 @@ class Cascade(nn.Module):
         size: tuple[int, int],
         cells: int = 16,
         binning: tuple[int, int] = (1, 1),
+        extent: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 1.0), (0.0, 1.0)),
     ) -> tuple[Tensor, Tensor]:
         """Interpolation weights of the grid for a window of an image.
 
@@ -177,10 +178,14 @@ class Cascade(nn.Module):
             Number of grid cells per axis.
         binning : tuple of int
             Step in pixels at which rows and columns of the window are sampled.
+        extent : ((float, float), (float, float))
+            Part of the image that the grid covers; see `Conditioning`.
         """
         return tuple(  # type: ignore[return-value]
-            sample_weights(start // n, stop // n, length / n, cells, FOLD)[None]
-            for (start, stop), length, n in zip((rows, columns), size, binning, strict=True)
+            sample_weights(start // n, stop // n, length / n, cells, FOLD, part)[None]
+            for (start, stop), length, n, part in zip(
+                (rows, columns), size, binning, extent, strict=True
+            )
         )
 
     def forward(

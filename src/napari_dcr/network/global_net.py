@@ -70,12 +70,16 @@ class Conditioning(NamedTuple):
         see `napari_dcr.network.binning`.
     noise : NoiseStage, optional
         Removes the noise first; see `napari_dcr.network.noise_stage`.
+    extent : ((float, float), (float, float))
+        Part of the image's height and width, from 0 to 1, that the thumbnail shows and the grid
+        covers.
     """
 
     tone: Tone | Counts
     grid: Tensor
     binning: tuple[int, int] = (1, 1)
     noise: NoiseStage | None = None
+    extent: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 1.0), (0.0, 1.0))
 
     @property
     def route(self) -> Route:
@@ -92,7 +96,7 @@ class Conditioning(NamedTuple):
             self.noise.offset.to(device),
             tuple(colour and colour.to(device) for colour in self.noise.colours),
         )
-        return Conditioning(tone, self.grid.to(device), self.binning, noise)
+        return Conditioning(tone, self.grid.to(device), self.binning, noise, self.extent)
 
     @classmethod
     def batch(cls, parts: Sequence[Conditioning]) -> Conditioning:
@@ -118,6 +122,7 @@ class Conditioning(NamedTuple):
             torch.cat([part.grid for part in parts]),
             first.binning,
             noise,
+            first.extent,
         )
 
 
@@ -212,7 +217,14 @@ def _mean(x: Tensor, dim: int) -> Tensor:
     return x.sort(dim).values.mean(dim)
 
 
-def sample_weights(start: int, stop: int, size: float, cells: int, step: int = 2) -> Tensor:
+def sample_weights(
+    start: int,
+    stop: int,
+    size: float,
+    cells: int,
+    step: int = 2,
+    extent: tuple[float, float] = (0.0, 1.0),
+) -> Tensor:
     """Bilinear interpolation weights of the grid's cells along one axis of a window.
 
     Sample ``i`` is at the centre of the ``step`` pixels that start at ``start + i * step``.  The
@@ -229,13 +241,16 @@ def sample_weights(start: int, stop: int, size: float, cells: int, step: int = 2
         Number of grid cells along this axis.
     step : int
         Number of pixels per sample.
+    extent : (float, float)
+        Part of the axis that the cells cover.
 
     Returns
     -------
     Tensor, shape ((stop - start) / step, cells)
     """
     centre = torch.arange(start, stop, step, dtype=torch.float64) + step / 2
-    position = (centre / size * cells - 0.5).clamp(0, cells - 1)
+    first, last = extent
+    position = ((centre / size - first) / (last - first) * cells - 0.5).clamp(0, cells - 1)
     distance = (position[:, None] - torch.arange(cells, dtype=torch.float64)).abs()
     return (1 - distance).clamp(min=0).float()
 

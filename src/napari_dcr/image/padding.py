@@ -1,0 +1,128 @@
+"""Padding: solid areas of one value around, between or beside the scene, in which nothing was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Colour = tuple[float, ...]
+"""Value of a pixel in each of its colours."""
+
+
+@dataclass(frozen=True)
+class Padding:
+    """A kind of padding.
+
+    Attributes
+    ----------
+    colour : tuple of float
+        Value of its pixels.
+    share : float
+        Of the plane's pixels, roughly.
+    square, line : int
+        It is all that squares and lines of such pixels cover, of these sides in pixels.
+    frame : ((int, int), (int, int)), optional
+        Or it is all beyond these rows and columns, start and stop.
+    """
+
+    colour: Colour
+    share: float
+    square: int = 0
+    line: int = 0
+    frame: tuple[tuple[int, int], tuple[int, int]] | None = None
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a window that are needed to find padding in it."""
+        return 0 if self.frame else max(self.square, self.line) + 2
+
+    def scaled(self, size: tuple[int, int], new: tuple[int, int]) -> Padding:
+        """The same padding in a level of another size of the image."""
+        if self.frame is None:
+            return self
+        spans = [
+            (start * n // old, -(-stop * n // old))
+            for (start, stop), old, n in zip(self.frame, size, new, strict=True)
+        ]
+        return replace(self, frame=(spans[0], spans[1]))
+
+    def find(self, pixels: NDArray[Any], row: int, column: int) -> NDArray[np.bool_]:
+        """Find the padding of a window (C, h, w) of colours whose first pixel is at a place."""
+        if self.frame is not None:
+            inside = []
+            for first, (start, stop), n in zip(
+                (row, column), self.frame, pixels.shape[1:], strict=True
+            ):
+                place = np.arange(first, first + n)
+                inside.append((place >= start) & (place < stop))
+            return ~np.logical_and.outer(*inside)
+        alike = pixels_of(np.ma.getdata(pixels), self.colour)
+        if not alike.any():
+            return alike
+        solid = opened(alike, (self.square, self.square))
+        for shape in ((1, self.line), (self.line, 1)):
+            solid |= opened(alike, shape)
+        # Squares do not reach into the corners of slanted edges.
+        return alike & widened(solid, 2)
+
+
+def mark_padding(
+    window: NDArray[Any], colours: int, kinds: tuple[Padding, ...], row: int, column: int
+) -> NDArray[Any]:
+    """Mask the padding of a window (S, h, w), of which the first ``colours`` samples tell.
+
+    Its first pixel is at ``row``, ``column`` of the plane.
+    """
+    gone: NDArray[np.bool_] | None = None
+    for kind in kinds:
+        found = kind.find(window[:colours], row, column)
+        gone = found if gone is None else gone | found
+    if gone is None or not gone.any():
+        return window
+    own = np.ma.getmaskarray(window)
+    return np.ma.MaskedArray(np.ma.getdata(window), own | gone)
+
+
+def pixels_of(pixels: NDArray[Any], colour: Colour) -> NDArray[np.bool_]:
+    """Which pixels of (C, h, w) have a colour."""
+    alike: Any = True
+    for plane, value in zip(pixels, colour, strict=True):
+        alike = alike & (plane == plane.dtype.type(value))
+    return np.asarray(alike)
+
+
+def opened(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """What rectangles of a shape cover that lie within a mask; nothing for sides of 0."""
+    if min(shape) == 0 or any(n > size for n, size in zip(shape, mask.shape, strict=True)):
+        return np.zeros_like(mask)
+    for axis, n in enumerate(shape):
+        mask = _combined(mask, n, axis, np.logical_and)
+    for axis, n in enumerate(shape):
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (n - 1, n - 1)
+        mask = _combined(np.pad(mask, pad), n, axis, np.logical_or)
+    return mask
+
+
+def widened(mask: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
+    """Pixels at most ``by`` away from a mask, along the axes and their diagonals."""
+    for axis in (0, 1):
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (by, by)
+        mask = _combined(np.pad(mask, pad), 2 * by + 1, axis, np.logical_or)
+    return mask
+
+
+def _combined(mask: NDArray[np.bool_], n: int, axis: int, both: np.ufunc) -> NDArray[np.bool_]:
+    """Logical and, or or, of ``n`` pixels in a row along an axis, at each place that has so many."""
+    reach = 1
+    while reach < n:  # twice as many pixels with every step
+        step = min(reach, n - reach)
+        ends = (slice(None, -step), slice(step, None))
+        before, after = (mask[(slice(None),) * axis + (end,)] for end in ends)
+        mask = both(before, after)
+        reach += step
+    return mask

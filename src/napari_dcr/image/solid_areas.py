@@ -1,0 +1,388 @@
+"""Solid areas of one value: which of them are padding, and which belong to the scene.
+
+Deskewing, stitching, rotating and masking leave areas of a constant in which nothing was measured.
+What tells them is no value but a shape: all pixels of an area are alike where noise would have
+made them differ; the area ends with a sharp edge, where clipped black or white fades in; and
+beyond the edge pixels vary, which those of a drawing or a page do not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.image.missing import missing
+from napari_dcr.image.padding import Colour, Padding, opened, pixels_of, widened
+
+RUN = 9
+"""Equal pixels in a row from which on an area is looked at: the first, the middle and the last are
+compared before all others."""
+
+MOST_RUNS = 4096
+"""Runs along an axis of a block that are looked at."""
+
+LEAST_RUNS = 3
+"""Runs of one value that a block has at least if it has padding."""
+
+VALUES = 5
+"""Values of a plane that are looked at, those with the longest runs."""
+
+SIDE, WINDOWS = 96, 8
+"""Side of the windows in which edges are looked at, and their number per block and value."""
+
+SQUARE, MOST_SQUARE = 3, 32
+"""Side of the squares that padding consists of; larger ones where the scene has the value often."""
+
+LINE, MOST_LINE = 16, 64
+"""Length of the lines along an axis that padding consists of, too: it may be one pixel thin."""
+
+CHANCE = 1e-7
+"""Most squares, or lines, per pixel that the scene forms by chance."""
+
+NEAR, FAR = (2, 4), (6, 10)
+"""Distances from an area, in pixels, at which pixels are compared with it. What lies nearer may
+be mixed with it, in images that were interpolated."""
+
+SHARP = 0.7
+"""Difference from the area's value near it, in units of that farther away: less where clipped
+values fade in."""
+
+BOTH = 0.05
+"""Share of pixels near an area above its value, and below it, that clipping does not leave."""
+
+RARE = 0.5
+"""Largest share of pixels near an area that have its value."""
+
+THICK, LONG, COMPACT = 17, 48, 0.95
+"""Padding consists of squares and lines of these sides but for this part of it at its edges; areas
+that a JPEG made flat are frayed."""
+
+FLAT, NOISY, DRAWN = 0.6, 0.1, 0.9
+"""Largest share of pixels near an area that equal their neighbour: more in drawings; that of noise,
+beside which values on both sides of the area's tell that it was not clipped; and the least share of
+what is nothing but a drawing."""
+
+GAP = 0.25
+"""Difference between the largest value and the next one, in units of the usual difference between
+areas of the largest value and pixels far from them, up to which the value is that of saturation."""
+
+LEAST_STEP = 4
+"""Least difference of integers between an area and pixels near it."""
+
+INSIDE = 1, 5
+"""Rows, or columns, inside a frame, in which few pixels may have its value."""
+
+FRAMED, FRAMED_BLACK = 0.5, 0.9
+"""Largest share of pixels just inside a frame that have its value; that of the least value of all.
+Of a page more pixels have the colour of its margins."""
+
+
+@dataclass(frozen=True)
+class SolidAreas:
+    """Sums over part of a plane that tell what the solid areas of one value are.
+
+    Attributes
+    ----------
+    runs : int
+        Runs of at least `RUN` equal pixels.
+    count : int
+        Pixels that have the value.
+    near, near_alike, near_flat, near_above : int
+        Pixels at the distances `NEAR` from solid areas; of these those that have the value, that
+        equal their neighbour, and that are above the value.
+    far, far_alike : int
+        The same at the distances `FAR`.
+    solid, thick : int
+        Pixels of solid areas, and those of areas that are squares or lines of some size.
+    near_squares, far_squares : float
+        Sums of the squared differences from the value there.
+    """
+
+    runs: int = 0
+    count: int = 0
+    near: int = 0
+    near_alike: int = 0
+    near_flat: int = 0
+    near_above: int = 0
+    far: int = 0
+    far_alike: int = 0
+    solid: int = 0
+    thick: int = 0
+    near_squares: float = 0.0
+    far_squares: float = 0.0
+
+    def merged(self, other: SolidAreas) -> SolidAreas:
+        """Both parts together."""
+        return SolidAreas(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def sides(self) -> tuple[int, int] | None:
+        """Sides of squares and lines that the scene does not form by chance; None if it may."""
+        share = (self.near_alike + 1) / (self.near + 2)
+        pixels = math.log(CHANCE) / math.log(share)
+        square, line = max(SQUARE, math.ceil(math.sqrt(pixels))), max(LINE, math.ceil(pixels))
+        if square > MOST_SQUARE:
+            return None
+        return square, line if line <= MOST_LINE else 0
+
+    @property
+    def usual_step(self) -> float:
+        """Difference between the areas and pixels at the distances `FAR`."""
+        return math.sqrt(self.far_squares / self.far) if self.far else 0.0
+
+    def are_padding(self, least_step: float, is_saturated: bool) -> bool:
+        """Whether the areas are padding rather than part of the scene.
+
+        Parameters
+        ----------
+        least_step : float
+            Least difference between an area and the pixels around it.
+        is_saturated : bool
+            Whether the value may be that of saturated pixels.
+        """
+        if not (self.near and self.far) or self.near_flat > FLAT * self.near:
+            return False
+        if self.thick < COMPACT * self.solid:
+            return False
+        near, far = math.sqrt(self.near_squares / self.near), self.usual_step
+        if not max(near, far) >= least_step or far == 0:
+            return False
+        above = self.near_above / self.near
+        below = 1 - (self.near_above + self.near_alike) / self.near
+        is_noisy = self.near_flat < NOISY * self.near
+        is_sharp = near >= SHARP * far or (is_noisy and min(above, below) > BOTH)
+        return not is_saturated and self.near_alike < RARE * self.near and is_sharp
+
+
+@dataclass(frozen=True)
+class BlockAreas:
+    """Solid areas of one value in a block of a plane.
+
+    Attributes
+    ----------
+    areas : SolidAreas
+    rows, columns : ndarray of int
+        How many pixels of each row and column have the value.
+    """
+
+    areas: SolidAreas
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+
+def find_solid_areas(pixels: NDArray[Any]) -> dict[Colour, BlockAreas]:
+    """Look for solid areas in a block (C, h, w) of colours; empty for most images."""
+    own, gone = np.ma.getdata(pixels), missing(pixels)
+    runs = _runs(own)
+    if not len(runs):
+        return {}
+    if gone is not None:
+        runs = runs[~gone[0, runs[:, 0], runs[:, 1]]]
+    colours = own[:, runs[:, 0], runs[:, 1]].T
+    found, which, counts = np.unique(colours, axis=0, return_inverse=True, return_counts=True)
+    which = which.ravel()
+    areas: dict[Colour, BlockAreas] = {}
+    for number in np.argsort(-counts, kind="stable")[:VALUES]:
+        if counts[number] < LEAST_RUNS:
+            break
+        colour = tuple(map(float, found[number]))
+        alike = pixels_of(own, colour)
+        total = SolidAreas(int(counts[number]), int(np.count_nonzero(alike)))
+        for place in _windows(runs[which == number], alike):
+            total = total.merged(_edges(own, alike, gone, colour, place))
+        areas[colour] = BlockAreas(total, np.sum(alike, 1), np.sum(alike, 0))
+    return areas
+
+
+class PlaneAreas:
+    """Solid areas of a plane, from those of its blocks.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the plane.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self._shape = height, width
+        self._found: dict[Colour, BlockAreas] = {}
+
+    def add(self, solid: dict[Colour, BlockAreas], rows: slice, columns: slice) -> None:
+        """Add those of a block."""
+        for colour, block in solid.items():
+            if colour not in self._found:
+                counts = (np.zeros(n, np.int64) for n in self._shape)
+                self._found[colour] = BlockAreas(SolidAreas(), *counts)
+            found = self._found[colour]
+            found.rows[rows] += block.rows
+            found.columns[columns] += block.columns
+            self._found[colour] = replace(found, areas=found.areas.merged(block.areas))
+
+    def padding(
+        self, dtype: np.dtype[Any], bits: int, least: float, largest: float, second: float
+    ) -> tuple[Padding, ...]:
+        """Kinds of padding of the plane.
+
+        Parameters
+        ----------
+        dtype : dtype
+        bits : int
+            That integers were recorded with; 0 for all of their dtype's.
+        least, largest, second : float
+            The least and the largest value of the plane, and the next to the largest.
+        """
+        whole = dtype.kind in "iu"
+        limit = 2**bits - 1 if bits else None
+        kinds = []
+        for colour, found in sorted(self._found.items(), key=lambda item: -item[1].areas.count):
+            areas, sides = found.areas, found.areas.sides()
+            if areas.count < max(self._shape) / 2:
+                continue
+            # Between saturated pixels and others there is no gap.
+            near = largest - second <= GAP * areas.usual_step and _may_be_limit(largest, dtype)
+            at_top = all(value in (largest, limit) for value in colour)
+            saturated = at_top and (near or colour[0] == limit)
+            share = areas.count / math.prod(self._shape)
+            if sides and areas.are_padding(LEAST_STEP if whole else 0.0, saturated):
+                kinds.append(Padding(colour, share, *sides))
+                continue
+            rare = FRAMED_BLACK if all(value == least for value in colour) else FRAMED
+            frame = None
+            if areas.near_flat < DRAWN * areas.near:
+                frame = _frame(found.rows, found.columns, rare)
+            if frame is not None and (not saturated or _is_no_sky(frame, self._shape)):
+                kinds.append(Padding(colour, share, frame=frame))
+        return tuple(kinds)
+
+
+def _may_be_limit(value: float, dtype: np.dtype[Any]) -> bool:
+    """Whether values may be clipped there: just below a power of two, or any value of floats."""
+    return dtype.kind == "f" or any(0.9 * 2**n <= value < 2**n for n in (8, 10, 12, 14, 15, 16))
+
+
+def _frame(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], rare: float
+) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Rows and columns within a frame of one value; None if there is no frame.
+
+    Parameters
+    ----------
+    rows, columns : ndarray of int
+        How many pixels of each row and column have the value.
+    rare : float
+        Largest share of such pixels just inside the frame.
+    """
+    shape = len(rows), len(columns)
+    spans = []
+    for counts, length in ((rows, shape[1]), (columns, shape[0])):
+        others = np.flatnonzero(counts < length)
+        if not len(others):
+            return None
+        spans.append([int(others[0]), int(others[-1]) + 1])
+    for axis, counts in enumerate((rows, columns)):
+        beside = spans[1 - axis]
+        inner = beside[1] - beside[0]
+        own = counts - (shape[1 - axis] - inner)  # without the frame's other sides
+        size = shape[axis]
+        start, stop = spans[axis]
+        for side, depth, edge in (
+            (0, start, own[start + INSIDE[0] : start + INSIDE[1]]),
+            (1, size - stop, own[max(0, stop - INSIDE[1]) : stop - INSIDE[0]]),
+        ):
+            share = (float(edge.mean()) if len(edge) else inner) / inner
+            by_chance = inner * math.log(max(share, 1 / inner)) > math.log(CHANCE)
+            if depth and (share > rare or by_chance):
+                spans[axis][side] = (0, size)[side]
+    if spans == [[0, shape[0]], [0, shape[1]]]:
+        return None
+    return (spans[0][0], spans[0][1]), (spans[1][0], spans[1][1])
+
+
+def _is_no_sky(frame: tuple[tuple[int, int], tuple[int, int]], shape: tuple[int, int]) -> bool:
+    """Whether a frame is more than rows at the top, or at the bottom, alone."""
+    (top, bottom), columns = frame
+    return columns != (0, shape[1]) or (top > 0 and bottom < shape[0])
+
+
+def _runs(pixels: NDArray[Any]) -> NDArray[np.intp]:
+    """Places (n, 2) at which runs of equal pixels begin, along rows and along columns."""
+    first, found = pixels[0], []
+    for along in ((RUN // 2, 1), (1, RUN // 2)):
+        some = np.ascontiguousarray(first[:: along[0], :: along[1]])
+        a, b, c = (
+            some[i : i - 2 or None] if along[1] == 1 else some[:, i : i - 2 or None]
+            for i in range(3)
+        )
+        numbers = np.flatnonzero((a == b) & (b == c))
+        numbers = numbers[:: 1 + len(numbers) // MOST_RUNS]
+        places = np.stack(np.divmod(numbers, max(a.shape[1], 1)), 1) * along
+        y, x = places.T
+        alike = np.ones(len(places), bool)
+        for step in range(1, RUN):
+            # Counted at places that are still alike: few are after some steps.
+            left = np.flatnonzero(alike)
+            far = (y[left] + step, x[left]) if along[1] == 1 else (y[left], x[left] + step)
+            same = (pixels[:, far[0], far[1]] == pixels[:, y[left], x[left]]).all(0)
+            alike[left] = same
+        found.append(places[alike])
+    return np.concatenate(found)
+
+
+def _windows(runs: NDArray[np.intp], alike: NDArray[np.bool_]) -> list[tuple[slice, slice]]:
+    """Windows around some of the runs, those that end within the windows first."""
+    height, width = alike.shape
+    reach = SIDE // 2 - FAR[1] - 2
+    inside = np.ones(len(runs), bool)
+    for down, across in ((-reach, 0), (reach, 0), (0, -reach), (0, reach)):
+        y, x = runs[:, 0] + down, runs[:, 1] + across
+        beyond = (y < 0) | (y >= height) | (x < 0) | (x >= width)
+        inside &= beyond | alike[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
+    ends = runs[~inside]
+    chosen = (
+        ends[np.unique(np.linspace(0, len(ends) - 1, WINDOWS).round().astype(int))]
+        if len(ends)
+        else ends
+    )
+    return [
+        (slice(max(0, y - SIDE // 2), y + SIDE // 2), slice(max(0, x - SIDE // 2), x + SIDE // 2))
+        for y, x in chosen.tolist()
+    ]
+
+
+def _edges(
+    own: NDArray[Any],
+    alike: NDArray[np.bool_],
+    gone: NDArray[np.bool_] | None,
+    colour: Colour,
+    place: tuple[slice, slice],
+) -> SolidAreas:
+    """Compare the pixels of a window near solid areas, and farther away, with the areas' value."""
+    alike, own = alike[place], own[(slice(None), *place)]
+    solid = opened(alike, (5, 5)) | opened(alike, (1, LINE)) | opened(alike, (LINE, 1))
+    solid = alike & widened(solid, 2)
+    around = np.pad(alike, THICK, "edge")
+    thick = opened(around, (THICK, THICK)) | opened(around, (1, LONG)) | opened(around, (LONG, 1))
+    thick = solid & widened(thick, 3)[THICK:-THICK, THICK:-THICK]
+    rings = {n: widened(solid, n) for n in {NEAR[0] - 1, NEAR[1], FAR[0] - 1, FAR[1]}}
+    near = rings[NEAR[1]] & ~rings[NEAR[0] - 1]
+    far = rings[FAR[1]] & ~rings[FAR[0] - 1]
+    if gone is not None:
+        near, far = (ring & ~gone[(0, *place)] for ring in (near, far))
+    flat = max(
+        int((near[:, 1:] & (own[:, :, 1:] == own[:, :, :-1]).all(0)).sum()),
+        int((near[1:] & (own[:, 1:] == own[:, :-1]).all(0)).sum()),
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = [p.astype(np.float64) - v for p, v in zip(own, colour, strict=True)]
+        above = np.mean(steps, 0) > 0
+        squares = np.mean([step**2 for step in steps], 0)
+        near_squares, far_squares = float(squares[near].sum()), float(squares[far].sum())
+    return SolidAreas(
+        near=int(near.sum()), near_alike=int((near & alike).sum()),
+        near_flat=flat, near_above=int((near & above).sum()),
+        far=int(far.sum()), far_alike=int((far & alike).sum()),
+        solid=int(solid.sum()), thick=int(thick.sum()), near_squares=near_squares, far_squares=far_squares,
+    )  # fmt: skip

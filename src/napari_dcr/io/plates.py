@@ -1,0 +1,68 @@
+"""Plates of OME-Zarr (high-content screening): their fields, and their metadata around results.
+
+Next-generation file format, versions 0.4 and 0.5, "plate" and "well": https://ngff.openmicroscopy.org
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from napari_dcr.io import ome_metadata as ome
+from napari_dcr.io.files import import_zarr
+
+OME = "OME"
+"""Group in which bioformats2raw keeps OME-XML."""
+
+
+def fields_of(path: Path) -> list[str]:
+    """Paths, below a plate or a well, of all its fields; none for anything else.
+
+    A well that the plate names and that is missing counts as one field, which then cannot be opened.
+    """
+    group = _group(path)
+    own = {} if group is None else ome.namespace(dict(group.attrs))
+    if "well" in own:
+        return [str(image["path"]) for image in own["well"].get("images", [])]
+    fields = []
+    for well in own.get("plate", {}).get("wells", []):
+        inner = _group(path / well["path"])
+        described = None if inner is None else ome.namespace(dict(inner.attrs)).get("well")
+        images = [{"path": "0"}] if described is None else described.get("images", [])
+        fields += [f"{well['path']}/{image['path']}" for image in images]
+    return fields
+
+
+def copy_around(source: Path, target: Path, field: str) -> None:
+    """Create the groups around the result of a field: plate, row and well with their metadata.
+
+    Parameters
+    ----------
+    source, target : Path
+        The plate or well that the field belongs to, and that of the results.
+    field : str
+        Path of the field below these.
+    """
+    zarr = import_zarr()
+    here = Path()
+    for part in ["", *Path(field).parent.parts]:
+        here = here / part
+        group = _group(source / here)
+        if group is None or _group(target / here) is not None:
+            continue
+        made = zarr.open_group(
+            store=str(target / here), mode="a", zarr_format=group.metadata.zarr_format
+        )
+        made.update_attributes(dict(group.attrs))
+    if (source / OME).is_dir() and not (target / OME).exists():
+        shutil.copytree(source / OME, target / OME)
+
+
+def _group(path: Path) -> Any:
+    """The zarr group at a path, or None."""
+    zarr = import_zarr()
+    try:
+        return zarr.open_group(store=str(path), mode="r")
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
