@@ -43,8 +43,9 @@ def save(picture: Image.Image, name: str) -> None:
     print(IMAGES / name, picture.size)
 
 
-def take(viewer: Any, name: str) -> None:
-    """Take a picture of the window."""
+def take(viewer: Any, widget: Any, name: str) -> None:
+    """Take a picture of the window, without the time that this machine took."""
+    widget.status.value = "" if widget.status.value.startswith("Done") else widget.status.value
     pause()
     save(Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)), name)
 
@@ -52,6 +53,7 @@ def take(viewer: Any, name: str) -> None:
 def take_widget(dock: Any, widget: Any, width: int, name: str) -> None:
     """Take a picture of the widget alone, so wide, with everything unfolded."""
     dock.setFloating(True)
+    pause()
     dock.resize(width, widget.native.sizeHint().height() + 60)
     pause()
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
@@ -67,7 +69,7 @@ def photograph(viewer: Any, widget: Any) -> None:
     widget.preview.value = True
     settle(widget)
     widget.compare.value = True
-    take(viewer, "preview.png")
+    take(viewer, widget, "preview.png")
     widget.compare.value = False
     pause()
     widget.preview.value = False
@@ -84,7 +86,7 @@ def photograph(viewer: Any, widget: Any) -> None:
     grid.enabled = True
     grid.shape = (2, 1)
     viewer.reset_view()
-    take(viewer, "window.png")
+    take(viewer, widget, "window.png")
     grid.enabled = False
     animate(viewer, widget)
     clear(viewer)
@@ -122,7 +124,7 @@ def stages(viewer: Any, widget: Any) -> None:
     widget.stages.native.click()
     wait(lambda: not widget.running)
     viewer.dims.set_current_step(0, 2)
-    take(viewer, "stages.png")
+    take(viewer, widget, "stages.png")
     widget.controls.extent.value = "all"
     clear(viewer)
 
@@ -146,7 +148,7 @@ def measured(viewer: Any, widget: Any) -> None:
     grid.enabled = True
     grid.shape = (1, 3)
     viewer.reset_view()
-    take(viewer, "measured.png")
+    take(viewer, widget, "measured.png")
     grid.enabled = False
     controls.residual.value = False
     controls.model.value = "auto"
@@ -185,7 +187,7 @@ def large(viewer: Any, widget: Any) -> None:
         run(widget)
         widget.wipe.value = 0.5
         widget.compare.value = True
-        take(viewer, "large.png")
+        take(viewer, widget, "large.png")
         widget.compare.value = False
         widget.controls.extent.value = "all"
         clear(viewer)

@@ -7,19 +7,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.survey import Survey
-from napari_dcr.image.noise import fit_noise
+from napari_dcr.image.noise import NoiseModel, fit_noise
 from napari_dcr.network.global_net import NoiseStage
 
 NOISY = 0.2
 """Standard deviation of the noise, in units of the mean level above black, from which a noise
-stage is taken. From about a tenth on it helps on average; below a fifth it cost up to 4 dB where
-fine texture was taken for noise, see docs/quality-and-speed.md."""
+stage is taken. From about a tenth on it helps on average, but a few images with fine texture
+lose; see docs/quality-and-speed.md."""
 
 WHITE_ENOUGH = 0.85
 """Least whiteness of the noise: less is texture, or noise that cameras have blurred."""
+
+EVEN = 0.55
+"""Least ratio of the lowest tenth to the median of the noise power in blocks, relative to that of
+the noise model at their level. Noise is the same everywhere and has 0.6 to 0.67; texture is not,
+and is kept by leaving the noise stage out where the two cannot be told apart."""
 
 ROUNDING = 0.5
 """Least standard deviation of the noise of integers that is more than rounding."""
@@ -45,10 +51,22 @@ def is_noisy(survey: Survey, shared: GroupConditioning, dtype: np.dtype[Any]) ->
         return False
     if found.whiteness < WHITE_ENOUGH or found.binning != (1, 1):
         return False
+    if _evenness(survey.noise, found.model) < EVEN:
+        return False
     mean = float(survey.thumbnail.mean())
     deviation = float(found.model.deviation(mean / survey.unit)) * survey.unit
     least = ROUNDING if dtype.kind in "iu" else 0.0
     return deviation > max(least, NOISY * (mean - shared.scale.black))
+
+
+def _evenness(blocks: NDArray[Any], model: NoiseModel) -> float:
+    """Ratio of the lowest tenth to the median of the finest power in blocks, see `EVEN`."""
+    own = blocks[(blocks["binning"] == 1).all(1) & ~blocks["beside_constant"]]
+    if not len(own):
+        return 0.0
+    power = own["power"][:, 0] / model.deviation(own["mean"]) ** 2
+    low, middle = np.quantile(power, [0.1, 0.5])
+    return float(low / middle) if middle > 0 else 0.0
 
 
 def noise_stage(
