@@ -138,10 +138,8 @@ def measured(viewer: Any, widget: Any) -> None:
     viewer.add_image(cells, name="recording", contrast_limits=(low, high))
     controls = widget.controls
     controls.model.value = "microscopy"
-    controls.show_advanced(True)
     controls.residual.value = True
     run(widget)
-    controls.show_advanced(False)
     for layer in viewer.layers:
         layer.visible = True
     grid = viewer.canvas.grid

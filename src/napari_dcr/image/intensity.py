@@ -30,7 +30,12 @@ def check_dtype(dtype: np.dtype[Any], argument: str = "image") -> np.dtype[Any]:
         If the dtype is not one of `DTYPES`, such as bool, complex and 32- or 64-bit integers.
     """
     if dtype.name not in DTYPES:
-        hint = "; a mask has no intensities to enhance" if dtype.kind == "b" else ""
+        hints = {
+            "b": "; this is a mask, choose an image of intensities",
+            "i": "; convert it, for example with image.astype('uint16')",
+            "u": "; convert it, for example with image.astype('uint16')",
+        }
+        hint = hints.get(dtype.kind, "")
         raise TypeError(
             f"{argument}: got dtype {dtype.name}; allowed are {', '.join(DTYPES)}{hint}"
         )

@@ -222,7 +222,7 @@ class Controls:
         self.defect_map = CheckBox(
             name="defect_map", text="defects layer", label="", value=False,
             tooltip="Add a layer with what is subtracted from each pixel as a defect of the sensor;"
-            " hot and dead pixels are brightest. For the extent 'all'.",
+            " hot and dead pixels are brightest. For the region 'all'.",
         )  # fmt: skip
         self.native = QWidget()
         self._form = QFormLayout(self.native)
@@ -230,8 +230,7 @@ class Controls:
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._advanced: list[Widget] = [
             self.tile, self.precision, self.input_range, self.defects, self.defects_file,
-            self.noise, self.link_frames, self.output, self.folder, self.residual, self.uncertainty,
-            self.defect_map,
+            self.noise, self.link_frames, self.output, self.folder, self.defect_map,
         ]  # fmt: skip
         self.reset = PushButton(
             name="reset", text="Reset", tooltip="Set all controls below the axes to their defaults."
@@ -243,7 +242,7 @@ class Controls:
             self.image, self.axes, self.shape, self.model, self.weights, self.use, self.depth,
             self.stage, self.detail, self.strength, self.exposure, self.denoise,
             self.denoise_first, self.colour_alike, self.denoise_colour, self.saturation, self.extent,
-            self.replace_last, self.device, self.memory, self.more, *self._advanced,
+            self.residual, self.uncertainty, self.replace_last, self.device, self.memory, self.more, *self._advanced,
         ):  # fmt: skip
             self._add_row(control)
         for box in (self.image, self.device, self.model, self.input_range):
@@ -462,6 +461,8 @@ class Controls:
         has_colour = not self._keeps_intensities
         for control in (self.denoise_first, self.colour_alike, self.saturation):
             self._show_row(control, has_colour)
+        for control in (self.residual, self.uncertainty):
+            self._show_row(control, not has_colour)
         self._show_row(self.denoise_colour, has_colour and not self.colour_alike.value)
 
     def _of_pictures(self) -> dict[str, Any]:
@@ -532,7 +533,8 @@ class Controls:
         """Controls with a default."""
         ours = [c for c in self.settings if c not in (self.axes, self.weights, self.defects_file)]
         rest = [c for c in self._advanced if c is not self.defects_file]
-        return list(dict.fromkeys([*ours, self.extent, self.replace_last, *rest]))
+        shown = [self.extent, self.residual, self.uncertainty, self.replace_last]
+        return list(dict.fromkeys([*ours, *shown, *rest]))
 
     def reset_all(self, _: object = None) -> None:
         """Set all controls below the axes to their defaults."""

@@ -171,7 +171,7 @@ def _tell(number: int, steps: Generator[Any, None, Enhancement]) -> Generator[St
 def explain(error: BaseException) -> str:
     """Describe an error in one line, with advice on what to do."""
     if isinstance(error, MemoryError):
-        return f"{error}. Choose the extent 'view' or a smaller window under Advanced."
+        return f"{error}. Choose the region 'view', or smaller tiles under Advanced."
     if isinstance(error, (ValueError, TypeError)):
         return str(error)
     if isinstance(error, OSError) and "torch" in str(error):
