@@ -250,10 +250,10 @@ def test_a_result_takes_the_place_of_the_last_one_if_asked_to(
     controls.image.value = viewer.layers["cells"]
     controls.replace_last.value = True
     controls.depth.value = 3
-    at = viewer.layers.index("cells [microscopy, depth 2]")
+    at = [layer.name for layer in viewer.layers].index("cells [microscopy, depth 2]")
     widget.start()
     finish(widget, qtbot)
-    qtbot.waitUntil(lambda: len(viewer.layers) == 2 + 2 * each)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2 + 2 * each, timeout=60_000)
     names = [layer.name for layer in viewer.layers]
     assert names[at] == "cells [microscopy, depth 3]"
     assert "cells [microscopy, depth 1]" in names
@@ -268,7 +268,7 @@ def test_keys_run_compare_and_cancel(viewer: Any, widget: EnhanceWidget, qtbot: 
 
     window = viewer.window._qt_window
     window.activateWindow()
-    qtbot.waitUntil(lambda: QApplication.activeWindow() is window)
+    qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=60_000)
     control = Qt.KeyboardModifier.ControlModifier
     pixels = np.random.default_rng(3).integers(0, 60, (1200, 1200, 3), np.uint8)
     viewer.add_image(pixels[:80, :90], name="street")

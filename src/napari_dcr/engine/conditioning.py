@@ -307,7 +307,7 @@ class ImageConditioning:
         # Surveys that search for defects exclude hot pixels from noise and range.
         key = (
             self._fingerprint, layout, group, self._opened.nodata, tuple(kinds), request.solid,
-            thumbnail_of, blank, request.defects,
+            thumbnail_of, blank, request.defects, request.measured,
         )  # fmt: skip
         survey = SURVEYS.get(key, request)
         if survey is None:
@@ -347,6 +347,8 @@ def survey_request(
         counts or noise,
         defects=defects,
         frames=frames,
+        # Hot pixels of a picture do not depend on whether its noise was looked at.
+        measured=counts,
     )
 
 

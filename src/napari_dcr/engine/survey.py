@@ -220,7 +220,7 @@ class Surveyor:
             clean_noise = np.concatenate([empty, *(in_unit(own, u) for u, _, own in found)])
         if self._defects is not None:
             model = None
-            if clean_noise is not None and len(clean_noise):
+            if self.request.measured and clean_noise is not None and len(clean_noise):
                 model = fit_noise(clean_noise, self.request.dtype.kind in "iu").model
             defects = self._defects.finish(model, unit)
             if len(defects.hot):

@@ -146,6 +146,8 @@ class SurveyRequest:
         Bit depth of the recorded integers; 0 for that of their dtype.
     extent : Extent, optional
         Rows and columns that the thumbnail shows; all if None.
+    measured : bool
+        Whether the search for hot pixels uses the noise that was measured.
     """
 
     channels: int
@@ -160,6 +162,7 @@ class SurveyRequest:
     solid: bool = False
     bits: int = 0
     extent: Extent | None = None
+    measured: bool = False
 
     @property
     def blocks(self) -> list[tuple[slice, slice]]:
