@@ -17,6 +17,7 @@ from napari_dcr.engine import runner
 from napari_dcr.plugin.commands import enhance_files
 from napari_dcr.plugin.files import FilesWindow
 from napari_dcr.plugin.widget import EnhanceWidget
+from tests.io.instruments import write_lif
 
 pytestmark = pytest.mark.gui
 
@@ -87,6 +88,20 @@ def test_settings_are_those_of_the_widget(
     finish(window, qtbot)
     expected = napari_dcr.enhance(dim_rgb, depth=0, strength=0.5, device="cpu")
     assert np.array_equal(np.asarray(PILImage.open(tmp_path / "out" / "a.png")), expected)
+
+
+def test_a_scene_of_files_that_hold_several(
+    window: FilesWindow, qtbot: Any, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).poisson(40, (2, 40, 56)).astype(np.uint8)
+    images = [{"name": n, "pixels": p, "dims": "YX", "steps": {}} for n, p in zip("ab", pixels, strict=True)]  # fmt: skip
+    window.add([str(write_lif(tmp_path / "two.lif", images))])
+    finish(window, qtbot)
+    assert "choose one by scene: 0 (a), 1 (b)" in outcomes(window)["two.lif"]
+    window.scene.setText("b")
+    finish(window, qtbot)
+    assert outcomes(window)["two.lif"].startswith("Done in ")
+    assert tifffile.imread(tmp_path / "out" / "two.ome.tif").shape == (40, 56)
 
 
 def test_all_as_one_recording(window: FilesWindow, qtbot: Any, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 
 from napari_dcr.io import formats
+from napari_dcr.io.jobs import parse_scene
 from napari_dcr.options import DENOISE_FIRST, PRECISIONS, Options, parse_noise
 from napari_dcr.version import __version__
 
@@ -120,7 +121,7 @@ def parser(
         " as tyx (default: as the file says)",
     )  # fmt: skip
     add(
-        "--scene", type=_scene, metavar="SCENE",
+        "--scene", type=parse_scene, metavar="SCENE",
         help="image to take from files that hold several, by its number from 0 or its name",
     )  # fmt: skip
     add(
@@ -180,10 +181,6 @@ def parser(
         )  # fmt: skip
     add("-q", "--quiet", action="store_true", help="show errors and warnings only")
     return parser
-
-
-def _scene(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
 
 
 def _input_range(text: str) -> str | tuple[float, float]:

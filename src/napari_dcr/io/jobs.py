@@ -198,6 +198,11 @@ def _of_plate(
     ]
 
 
+def parse_scene(text: str) -> int | str | None:
+    """Scene that a text names: a number, a name, or None if it is empty."""
+    return int(text) if text.isdecimal() else text or None
+
+
 def natural(name: str) -> list[tuple[int, str]]:
     """Key that sorts numbers in names by their value.
 

@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 
 from napari_dcr.engine.progress_bar import duration
 from napari_dcr.io import formats
-from napari_dcr.io.jobs import Wording
+from napari_dcr.io.jobs import Wording, parse_scene
 from napari_dcr.options import Options
 from napari_dcr.plugin.background import Background, Failure
 from napari_dcr.plugin.run import TICKS, explain
@@ -91,6 +91,13 @@ class FilesWindow(QWidget):  # type: ignore[misc]
         )
         self.axes.setAccessibleName("Axes of the files")
         self.axes.setMaximumWidth(130)
+        self.scene = QLineEdit()
+        self.scene.setPlaceholderText("number or name")
+        self.scene.setToolTip(
+            "Which image to take from files that hold several, by its number from 0 or its name."
+        )
+        self.scene.setAccessibleName("Scene of files that hold several images")
+        self.scene.setMaximumWidth(130)
         self.as_one = QCheckBox("All are one recording")
         self.as_one.setToolTip(
             "<p>Join the files along time, in the order of their names, and find noise, defects and tone"
@@ -109,7 +116,17 @@ class FilesWindow(QWidget):  # type: ignore[misc]
         column.addLayout(_row(self.add_files, self.add_folder, self.clear, None))
         column.addWidget(self.list, 1)
         column.addLayout(_row(QLabel("Save in"), self.folder, self.browse))
-        column.addLayout(_row(QLabel("Axes"), self.axes, self.as_one, self.replace, None))
+        column.addLayout(
+            _row(
+                QLabel("Axes"),
+                self.axes,
+                QLabel("Scene"),
+                self.scene,
+                self.as_one,
+                self.replace,
+                None,
+            )
+        )
         column.addWidget(self.settings)
         column.addWidget(self.bar)
         last = _row(self.status, self.run, self.cancel)
@@ -192,7 +209,7 @@ class FilesWindow(QWidget):  # type: ignore[misc]
             return
         arguments = {
             "overwrite": self.replace.isChecked(), "wording": WORDING, "keep_unfinished": False,
-            "as_one": "t" if self.as_one.isChecked() else None,
+            "scene": parse_scene(self.scene.text().strip()), "as_one": "t" if self.as_one.isChecked() else None,
         }  # fmt: skip
         # The separator says that it is a folder, whatever its name ends with.
         folder = self.folder.text().rstrip("/\\") + "/"
@@ -298,7 +315,7 @@ class FilesWindow(QWidget):  # type: ignore[misc]
     def _show_readiness(self) -> None:
         idle = not self.running
         for control in (
-            self.add_files, self.add_folder, self.clear, self.folder, self.browse, self.axes,
+            self.add_files, self.add_folder, self.clear, self.folder, self.browse, self.axes, self.scene,
             self.as_one, self.replace,
         ):  # fmt: skip
             control.setEnabled(idle)
