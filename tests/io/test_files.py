@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import tifffile
 
-from napari_dcr.io import formats
+from napari_dcr.io import files, formats
 from napari_dcr.io.files import Picture
 from tests.io.conftest import random
+from tests.io.dng_files import dim_mosaic, write_dng
 
 
 def test_a_failed_write_leaves_the_old_file(
@@ -29,3 +30,20 @@ def test_a_failed_write_leaves_the_old_file(
         formats.write(path, Picture(random((5, 5)), "yx"))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif", ".jxl", ".exr", ".dng"])
+def test_pictures_that_do_not_fit_into_memory_are_refused(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size of a file does not show how large its pixels are."""
+    path = tmp_path / f"in{suffix}"
+    if suffix == ".dng":
+        write_dng(path, dim_mosaic(40, 60))
+    else:
+        dtype = "float32" if suffix == ".exr" else "uint8"
+        formats.write(path, Picture(random((40, 60, 3), dtype), "yxs", samples="rgb"))
+    assert formats.open_whole(path).array.shape == (40, 60, 3)
+    monkeypatch.setattr(files, "free_memory", lambda device: 10_000)
+    with pytest.raises(ValueError, match="its 40 x 60 pixels need 0.0 GiB of memory; allowed is"):
+        formats.open_whole(path)

@@ -178,12 +178,14 @@ def test_headers(
     expected = (True, 1, 13) if profile else (False, primaries, transfer)
     assert (found.has_profile, found.primaries, found.transfer) == expected
     assert (found.bits, found.is_float, found.is_animated) == (10, False, animated)
+    assert found.size == (4001, 6001)
 
 
 @pytest.mark.parametrize("distance", [0.0, 1.0])
 def test_headers_of_the_encoder(distance: float) -> None:
-    content = imagecodecs.jpegxl_encode(dim_colour(40, 50), distance=distance)
-    assert jxl.Header.read(content) == jxl.Header()
+    for size in ((40, 50), (40, 48), (64, 64), (33, 44), (300, 400), (512, 1024), (17, 1000)):
+        content = imagecodecs.jpegxl_encode(dim_colour(*size), distance=distance)
+        assert jxl.Header.read(content) == jxl.Header(size=size)
 
 
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])

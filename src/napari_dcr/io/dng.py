@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_dcr.io import tags as t
+from napari_dcr.io.files import check_memory
 from napari_dcr.io.tags import Tag, Tags
 
 MOSAIC, LINEAR = 32803, 34892
@@ -125,6 +126,8 @@ def read_page(path: Path) -> tuple[DngPage, int]:
         number = max(main, key=lambda n: pages[n].imagewidth * pages[n].imagelength)
         page = pages[number]
         _check_complete(page, path.stat().st_size)
+        # The pixels as they are stored, as floats, and demosaiced.
+        check_memory((page.imagelength, page.imagewidth), 24)
         return _described(page, pages[0]), number
 
 

@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.tone import linear_to_srgb, srgb_to_linear
-from napari_dcr.io.files import Picture, check_holds, import_optional, without_messages
+from napari_dcr.io.files import (
+    Picture,
+    check_holds,
+    check_memory,
+    import_optional,
+    without_messages,
+)
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.pictures import check_layout, flat_colours
 
@@ -134,6 +140,11 @@ def _file(path: Path) -> Iterator[Any]:
     if not library.isOpenExrFile(str(path)):
         raise ValueError("it is no OpenEXR file")
     with without_messages() as said:
+        with library.File(str(path), header_only=True) as head:
+            for part in head.parts:
+                low, high = part.header["dataWindow"]
+                width, height = (int(b) - int(a) + 1 for a, b in zip(low, high, strict=True))
+                check_memory((height, width), 4 * len(part.channels or part.header["channels"]))
         file = library.File(str(path), separate_channels=True)
     # The library prints the error, and continues with the parts that it could read.
     if said or not file.parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import secrets
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.engine.devices import free_memory
 from napari_dcr.image.axes import Layout
 from napari_dcr.input_warnings import InputWarnings
 from napari_dcr.io.metadata import Metadata
@@ -98,6 +100,29 @@ def check_holds(path: Path, dtype: np.dtype[Any], dtypes: tuple[str, ...]) -> No
         raise ValueError(
             f"{path}: {path.suffix.lower()} holds {' or '.join(dtypes)}, not {dtype.name};"
             " write .tif, or choose another output dtype"
+        )
+
+
+def check_memory(shape: tuple[int, ...], pixel_bytes: int) -> None:
+    """Refuse pictures that do not fit into memory: dark ones can be 2000 times as large as their file.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    pixel_bytes : int
+        Bytes of each pixel.
+
+    Raises
+    ------
+    ValueError
+        If the pixels need more than half of the free memory.
+    """
+    needed = math.prod(shape) * pixel_bytes
+    if needed > (free := free_memory("cpu")) // 2:
+        raise ValueError(
+            f"its {' x '.join(map(str, shape))} pixels need {needed / 2**30:.1f} GiB of memory;"
+            f" allowed is half of the {free / 2**30:.1f} GiB that are free"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from napari_dcr.engine.devices import free_memory
 from napari_dcr.io import tags as t
 from napari_dcr.io.boxes import check_colours, properties
-from napari_dcr.io.files import Picture, check_holds, import_optional
+from napari_dcr.io.files import Picture, check_holds, check_memory, import_optional
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.pictures import check_layout, exif_block, flat_colours, left_out
 from napari_dcr.io.tags import Tag, Tags
@@ -51,7 +49,7 @@ def read_heic(path: Path) -> Picture:
     file = library.open_heif(path, convert_hdr_to_8bit=False)
     image = file[file.primary_index]
     info = image.info
-    _check_size(image.size, 4, 2 if ";16" in image.mode else 1)
+    check_memory(image.size[::-1], 8 if ";16" in image.mode else 4)
     nclx = info.get("nclx_profile") or {}
     profile = info.get("icc_profile") or b""
     notes = check_colours(
@@ -108,7 +106,7 @@ def read_avif(path: Path) -> Picture:
     content = path.read_bytes()
     described = dict(reversed(properties(content)))
     bits = _bits(content, described)
-    _check_size(size, 4 * frames, 1 if bits == 8 else 2)
+    check_memory(size[::-1], frames * (4 if bits == 8 else 8))
     profile = info.get("icc_profile") or b""
     primaries, transfer = _coded(content, described)
     notes = check_colours(primaries, transfer, bool(profile))
@@ -201,16 +199,6 @@ def _metadata(exif: bytes, profile: bytes, xmp: bytes, is_turned: bool) -> Metad
         tags[t.XMP] = Tag(t.BYTE, bytes(xmp))
     metadata = Metadata(tags, exif=exif)
     return upright(metadata) if is_turned else metadata
-
-
-def _check_size(size: tuple[int, int], samples: int, itemsize: int) -> None:
-    """Refuse pictures that do not fit into memory; dark ones can be 2000 times larger than their file."""
-    needed = math.prod(size) * samples * itemsize
-    if needed > (free := free_memory("cpu")) // 2:
-        raise ValueError(
-            f"its {size[1]} x {size[0]} pixels take {needed / 2**30:.1f} GiB, of"
-            f" {free / 2**30:.1f} GiB of free memory"
-        )
 
 
 def _bits(content: bytes, described: dict[bytes, bytes]) -> int:

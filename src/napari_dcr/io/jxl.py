@@ -6,7 +6,7 @@ ISO/IEC 18181-1:2024, annex D (image header); ISO/IEC 18181-2:2024, section 9 (b
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from napari_dcr.image.tone import linear_to_srgb
 from napari_dcr.io import tags as t
 from napari_dcr.io.boxes import boxes, check_colours
-from napari_dcr.io.files import Picture
+from napari_dcr.io.files import Picture, check_memory
 from napari_dcr.io.heif import Bits, narrow, upright, upright_picture, widen
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.pictures import exif_block, left_out
@@ -39,6 +39,7 @@ def read_jxl(path: Path) -> Picture:
     notes = check_colours(header.primaries, 13 if is_linear else header.transfer, False)
     if header.has_profile:
         notes += ("its colour profile cannot be read; its colours are treated as sRGB",)
+    check_memory(header.size, 4 * max(1, header.bits // 8))
     pixels = imagecodecs.jpegxl_decode(content)
     if header.is_animated:
         frames = len(pixels)
@@ -181,6 +182,8 @@ class Header:
         Codes for `check_colours`; 2 if they are not stated.
     transfer_at : int
         Position of the bits of the transfer function, counted in bits from the signature.
+    size : (int, int)
+        Height and width in pixels.
     """
 
     bits: int = 8
@@ -190,16 +193,22 @@ class Header:
     primaries: int = 1
     transfer: int = _SRGB
     transfer_at: int = 0
+    size: tuple[int, int] = (0, 0)
 
     @classmethod
     def read(cls, data: bytes) -> Header:
         """Read the header of a codestream."""
+        header, size = cls._read(data)
+        return replace(header, size=size)
+
+    @classmethod
+    def _read(cls, data: bytes) -> tuple[Header, tuple[int, int]]:
         if data[:2] != b"\xff\x0a":
             raise ValueError("it is no JPEG XL")
         reader = _Reader(data[2:512])
-        _read_size(reader)
+        size = _read_size(reader)
         if reader.one():  # all as usual
-            return cls()
+            return cls(), size
         further, animated = reader.one(), False
         if further:
             reader.bits(3)  # orientation, which the decoder heeds
@@ -219,10 +228,10 @@ class Header:
             _read_extra_channel(reader)
         reader.bits(1)
         if reader.one():  # sRGB
-            return cls(bits, is_float, animated)
+            return cls(bits, is_float, animated), size
         profile, space = reader.one(), reader.name()
         if profile:
-            return cls(bits, is_float, animated, True)
+            return cls(bits, is_float, animated, True), size
         white = reader.name() if space != 2 else 1
         if white == 2:
             _read_places(reader, 1)
@@ -238,19 +247,24 @@ class Header:
         else:
             transfer = reader.name()
         # Of the numbers from 2 on, 4 bits are added to 2.
-        return cls(bits, is_float, animated, False, primaries, transfer, reader.place - 4)
+        found = cls(bits, is_float, animated, False, primaries, transfer, reader.place - 4)
+        return found, size
 
 
-def _read_size(reader: _Reader) -> None:
+_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+"""Width over height of the ratios 1 to 7."""
+
+
+def _read_size(reader: _Reader) -> tuple[int, int]:
+    """Height and width."""
     ranges = ((1, 9), (1, 13), (1, 18), (1, 30))
-    if reader.one():
-        reader.bits(5)
-        if not reader.bits(3):
-            reader.bits(5)
-    else:
-        reader.chosen(*ranges)
-        if not reader.bits(3):
-            reader.chosen(*ranges)
+    in_eighths = reader.one()
+    height = 8 * (reader.bits(5) + 1) if in_eighths else reader.chosen(*ranges)
+    ratio = reader.bits(3)
+    if ratio:
+        across, along = _RATIOS[ratio - 1]
+        return height, height * across // along
+    return height, 8 * (reader.bits(5) + 1) if in_eighths else reader.chosen(*ranges)
 
 
 def _read_preview_size(reader: _Reader) -> None:
