@@ -92,6 +92,12 @@ def dask(path: Path) -> None:
     tifffile.imwrite(path, STACK[0, 0])
 
 
+def y4m(path: Path) -> None:
+    """Write three grey frames."""
+    frames = b"".join(b"FRAME\n" + (plane >> 4).astype(np.uint8).tobytes() for plane in STACK[0])
+    path.write_bytes(b"YUV4MPEG2 W56 H40 F25:1 Ip A1:1 Cmono\n" + frames)
+
+
 def exr(path: Path) -> None:
     """Write a picture."""
     import OpenEXR
@@ -120,6 +126,7 @@ FORMATS: dict[str, dict[str, Writer]] = {
     "heic": {"heic": heic},
     "raw": {"dng": lambda path: dng_files.write_dng(path, STACK[0, 0] + np.uint16(512))},
     "exr": {"exr": exr},
+    "video": {"y4m": y4m},
     "zarr": {"zarr": zarr},
     "dask": {"tif": dask},
     "distributed": {"tif": dask},
@@ -130,7 +137,16 @@ FORMATS: dict[str, dict[str, Writer]] = {
 ROUNDED = ("heic", "dng", "exr")
 """Formats whose pixels are not stored as numbers of an array: only their size is compared."""
 
-NEEDS = {"nd2": "microscopes", "lif": "microscopes", "sif": "microscopes", "dng": "raw"}
+OUTPUTS = {"zarr": "out.ome.zarr", "y4m": "out.mkv"}
+"""Results of formats that are not written as TIFF."""
+
+NEEDS = {
+    "nd2": "microscopes",
+    "lif": "microscopes",
+    "sif": "microscopes",
+    "dng": "raw",
+    "y4m": "video",
+}
 """Formats whose files are written without the package that reads them."""
 
 
@@ -148,13 +164,16 @@ def check(extra: str, folder: Path) -> None:
     for suffix, write in FORMATS[extra].items():
         path = folder / f"a.{suffix}"
         write(path)
-        out = folder / ("out.ome.zarr" if suffix == "zarr" else f"out-{suffix}.tif")
+        out = folder / OUTPUTS.get(suffix, f"out-{suffix}.tif")
         status, said = enhance(path, out)
         assert status == 0, f"{suffix}: {said}"
         if suffix == "zarr":
             import zarr as module
 
             made: Any = np.asarray(module.open_group(out, mode="r")["0"])
+        elif suffix == "y4m":
+            again = napari_dcr.open_image(out).array
+            made = np.asarray(again[(slice(None),) * again.ndim])
         else:
             made = np.asarray(tifffile.imread(out))
         opened = napari_dcr.open_image(path).array
