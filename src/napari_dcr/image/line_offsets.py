@@ -31,7 +31,7 @@ WHITE = 3.0
 ISOTROPY = 4.0
 """Variance that a unit of the scene's power along the lines adds to a difference across them."""
 
-DOUBT = 16.0
+DOUBT = 8.0
 """Squared error that a unit of that power adds to a mean of differences."""
 
 BEYOND = 3.0

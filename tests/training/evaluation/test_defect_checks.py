@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image as PILImage
 
 from napari_dcr.training.evaluation import defect_checks
 
@@ -28,3 +31,23 @@ def test_ripple_sees_offsets_of_columns_alone() -> None:
 def test_the_cost_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     defect_checks.main(["--only", "cost"])
     assert "Survey of 2048 x 2048 uint16" in capsys.readouterr().out
+
+
+def test_photographs_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(2)
+    image = rng.integers(80, 120, (200, 300, 3), dtype=np.uint8)
+    image[50, 60] = 255, 255, 0
+    PILImage.fromarray(image).save(tmp_path / "one.png")
+    PILImage.fromarray(rng.integers(80, 120, (90, 80, 3), dtype=np.uint8)).save(tmp_path / "b.png")
+    defect_checks.main(["--only", "photographs", "--photographs", str(tmp_path)])
+    row = capsys.readouterr().out.strip().splitlines()[-1].split("|")
+    assert row[1].strip() == tmp_path.name
+    assert row[2].strip() == "2"
+    assert row[4].strip() == "0"
+
+
+def test_steps_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    defect_checks.main(["--only", "steps", "--scenes", "1"])
+    rows = [r for r in capsys.readouterr().out.splitlines() if r.startswith("| quadrants")]
+    assert len(rows) == 1
+    assert rows[0].count("of") == len(defect_checks.STRENGTHS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,45 @@ def score_hot_pixels(model: str, count: int) -> None:
     print(f"dB below the result without, each scene: {' '.join(f'{d:.2f}' for d in lost)}")
 
 
+STEPS: dict[str, list[list[float]]] = {
+    "left and right": [[0, 1], [0, 1]],
+    "top and bottom": [[0, 0], [1, 1]],
+    "quadrants": [[0, 1], [-0.7, 1.5]],
+}
+"""Levels of amplifiers, in units of the strength."""
+
+
+def score_steps(count: int) -> None:
+    """Print how much of the steps between amplifiers is left after correction."""
+    print(f"\nSteps between amplifiers, {count} scenes of 384 x 384: electrons RMS left\n")
+    print("| amplifiers |", *(f"{s} e- |" for s in STRENGTHS))
+    print("|---|" + "---|" * len(STRENGTHS))
+    for name, levels in STEPS.items():
+        left: list[list[float]] = []
+        for number, photons in scenes(count):
+            rng = np.random.default_rng((SEED, number, 4))
+            values = Scmos().expose(photons, rng)
+            half = photons.shape[0] // 2
+            pattern = np.kron(levels, np.ones((half, half)))
+            row = []
+            for strength in STRENGTHS:
+                # Whole units: the camera has rounded already.
+                added = np.rint(Scmos().gain * strength * pattern)
+                image = digital(values + added)
+                error = find_defects(image).correct(image[None], 0, 0)[0] - values
+                parts = error.reshape(2, half, 2, half).mean((1, 3))
+                row.append(float(parts.std()) / Scmos().gain)
+            left.append(row)
+        before = float(np.std(levels))
+        print(
+            f"| {name} |",
+            *(
+                f"{m:.2f} of {s * before:.2f} |"
+                for m, s in zip(np.mean(left, 0), STRENGTHS, strict=True)
+            ),
+        )
+
+
 def stars(rng: np.random.Generator, sigma: float = 0.8, size: int = 384) -> Image:
     """A field of stars in photons."""
     y, x = np.mgrid[:size, :size]
@@ -223,30 +262,62 @@ def score_harm(model: str, count: int, pairs: Path | None) -> None:
         )
 
 
+def score_photographs(folders: Sequence[Path]) -> None:
+    """Print what is found in the photographs of these folders, where nothing is broken."""
+    print("\nPhotographs: what is found\n")
+    print("| folder | count | hot pixels per million | images with offsets |\n|---|---|---|---|")
+    for folder in folders:
+        size = hot = lines = count = 0
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() not in (".png", ".bmp", ".jpg", ".jpeg", ".tif"):
+                continue
+            with PILImage.open(path) as picture:
+                pixels = np.moveaxis(np.asarray(picture.convert("RGB")), -1, 0)
+            channels, height, width = pixels.shape
+            surveyor = Surveyor(
+                SurveyRequest(channels, height, width, pixels.dtype, True, defects=True)
+            )
+            list(surveyor.add_planes([lambda rows, columns, p=pixels: p[:, rows, columns]]))  # type: ignore[misc]
+            defects = surveyor.finish().defects
+            assert defects is not None
+            count += 1
+            size += pixels[0].size
+            hot += len(defects.hot)
+            lines += defects.columns is not None or defects.rows is not None
+        print(f"| {folder.name} | {count} | {hot / max(size, 1) * 1e6:.2f} | {lines} |")
+
+
 def score_cost() -> None:
     """Print the processor time of a survey with and without looking for defects."""
     rng = np.random.default_rng(SEED)
     image = rng.poisson(20, (2048, 2048)).astype(np.uint16)
 
-    def seconds(work: Callable[[], object]) -> float:
-        best = np.inf
-        for _ in range(5):
-            started = time.process_time()
-            work()
-            best = min(best, time.process_time() - started)
-        return float(best)
-
     def survey(defects: bool) -> None:
-        surveyor = Surveyor(SurveyRequest(1, 2048, 2048, image.dtype, False, True, defects=defects))
-        list(surveyor.add_planes([lambda rows, columns: image[None, rows, columns]]))
+        request = SurveyRequest(1, 2048, 2048, image.dtype, False, True, defects=defects)
+        surveyor = Surveyor(request)
+        surveyor.add(request.measure(image[None], 0, 0))
         surveyor.finish()
 
-    plain, looking = seconds(lambda: survey(False)), seconds(lambda: survey(True))
-    print(f"\nSurvey of 2048 x 2048 uint16: {plain:.3f} s, {looking:.3f} s with defects")
+    def seconds(*works: Callable[[], object]) -> list[float]:
+        """Least times of several kinds of work, measured in turn."""
+        best = [np.inf] * len(works)
+        for _ in range(7):
+            for number, work in enumerate(works):
+                started = time.process_time()
+                work()
+                best[number] = min(best[number], time.process_time() - started)
+        return best
+
+    plain, looking = seconds(lambda: survey(False), lambda: survey(True))
+    print(
+        f"\nSurvey of 2048 x 2048 uint16: {plain:.3f} s, {looking:.3f} s with defects,"
+        f" {looking / plain - 1:+.0%}"
+    )
     lines = rng.normal(0, 3, (1, 1, 1, 2048))
     hot = np.stack([np.zeros(500, int), *rng.integers(0, 2048, (2, 500))], 1)
     defects = Defects(2048, 2048, columns=lines, hot=np.unique(hot, axis=0))
-    print(f"correcting it: {seconds(lambda: defects.correct(image[None], 0, 0)):.3f} s")
+    (correcting,) = seconds(lambda: defects.correct(image[None], 0, 0))
+    print(f"correcting it: {correcting:.3f} s")
 
 
 def draw(model: str, path: Path) -> None:
@@ -275,7 +346,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=20, help="of the stacks")
     parser.add_argument("--pairs", type=Path, help="folder with noisy/, in which nothing is broken")
     parser.add_argument(
-        "--only", choices=("offsets", "hot", "harm", "cost"), help="print one table alone"
+        "--only",
+        choices=("offsets", "steps", "hot", "harm", "photographs", "cost"),
+        help="print one table alone",
+    )
+    parser.add_argument(
+        "--photographs", type=Path, nargs="+", default=[], help="folders of good photographs"
     )
     parser.add_argument(
         "--picture", type=Path, help="draw an example to a .png file, and no tables"
@@ -288,6 +364,8 @@ def main(arguments: list[str] | None = None) -> None:
         "cost": score_cost,
         "hot": lambda: score_hot_pixels(options.model, options.scenes),
         "harm": lambda: score_harm(options.model, options.scenes, options.pairs),
+        "photographs": lambda: score_photographs(options.photographs),
+        "steps": lambda: score_steps(options.scenes),
         "offsets": lambda: score_offsets(options.model, options.scenes, options.frames),
     }
     for name, part in parts.items():
