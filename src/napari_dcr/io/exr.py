@@ -26,6 +26,9 @@ from napari_dcr.io.files import (
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.pictures import check_layout, flat_colours
 
+_REC_709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
+"""Chromaticities of red, green, blue and white of sRGB."""
+
 DTYPES = ("float16", "float32", "float64")
 
 
@@ -60,6 +63,7 @@ def read_exr(path: Path) -> Picture:
         if "deep" in str(part.type()):
             raise ValueError("it holds deep pixels, several samples of a pixel; flatten it first")
         channels = {name: each.pixels for name, each in part.channels.items()}
+        primaries = part.header.get("chromaticities", _REC_709)
     if {"RY", "BY"} & set(channels):
         raise ValueError("its colours are luminance and chroma; convert it to RGB")
     names = ["R", "G", "B"] if {"R", "G", "B"} <= set(channels) else ["Y"]
@@ -74,6 +78,8 @@ def read_exr(path: Path) -> Picture:
     if len({each.shape for each in planes}) > 1:
         raise ValueError("its channels have different sizes")
     notes = []
+    if not np.allclose(primaries, _REC_709, atol=2e-3):
+        notes.append("its colours have other primaries than sRGB; they are enhanced as sRGB")
     if others := [name for name in channels if name not in names]:
         notes.append(f"its channels {', '.join(others)} are not enhanced")
     if count > 1:
