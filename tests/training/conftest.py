@@ -31,4 +31,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config() -> TrainingConfig:
     full = TrainingConfig.read(CONFIG)
     data = {"folders": ["pictures"], "exclude": [], "validate_every": 4}
-    return dataclasses.replace(full, steps=6, batch=2, crop=96, warmup=2, data=data, phases=[])
+    return dataclasses.replace(
+        full, steps=6, batch=2, crop=96, warmup=2, data=data, phases=[],
+        learning_rate=4e-4, final_learning_rate=5e-5,
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,3 +79,36 @@ def test_a_resumed_run_is_the_run_itself(
     assert second.step == straight.step == 6
     for one, other in zip(straight.average.parameters(), second.average.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_both_settings_are_trained_and_what_they_share_heeds_the_careful_one_more(
+    photographs: Path, config: TrainingConfig, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(config, shared=0.25, regional_rate=4.0)
+    trainer = Trainer(config, photographs, tmp_path)
+    with torch.no_grad():  # a head of zeros would pass no gradient on
+        trainer.network.head.weight.normal_(0, 0.02)
+    batch = next(trainer.batches(0))
+
+    def gradients(*names: str) -> tuple[torch.Tensor, torch.Tensor]:
+        losses = trainer.losses(batch, np.random.default_rng(0))
+        assert set(losses) == set(trainer.SHARES)
+        trainer.optimiser.zero_grad()
+        trainer._backward({k: v if k in names else 0 * v for k, v in losses.items()})
+        front, regional = trainer.network.front.weight, trainer.network.details[0].regional.weight
+        assert front.grad is not None
+        assert regional.grad is not None
+        return front.grad.clone(), regional.grad.clone()
+
+    on, own = gradients("early", "final")
+    off, none = gradients("early_off", "final_off")
+    both, together = gradients("early", "final", "early_off", "final_off")
+    assert own.abs().max() > 0
+    assert none.abs().max() == 0
+    torch.testing.assert_close(both, on + off, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(together, own, rtol=1e-3, atol=1e-6)
+    trainer.config = dataclasses.replace(trainer.config, shared=1.0)
+    torch.testing.assert_close(gradients("early", "final")[0], 4 * on, rtol=1e-3, atol=1e-6)
+    trainer.train_step(batch)
+    rates = [group["lr"] for group in trainer.optimiser.param_groups]
+    assert rates[1] == pytest.approx(4 * rates[0])

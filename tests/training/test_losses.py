@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_dcr.training.losses import LossWeights, exit_loss, ms_ssim
+from napari_dcr.training.losses import LossWeights, _spectrum, exit_loss, ms_ssim
 
 
 def test_losses_are_least_at_the_truth() -> None:
@@ -31,3 +31,14 @@ def test_without_detail_only_the_squared_error_counts() -> None:
     assert off[0] == pytest.approx(8 * float((smooth - truth).square().mean()), rel=0.1)
     assert off[1] == pytest.approx(off[0], rel=0.1)
     assert on[1] != pytest.approx(on[0], rel=0.1)
+
+
+def test_the_spectrum_knows_where_texture_is() -> None:
+    torch.manual_seed(0)
+    noise = 0.05 * torch.randn(1, 1, 64, 32)
+    truth = torch.full((1, 1, 64, 64), 0.5)
+    truth[..., :32] += noise
+    moved = torch.full((1, 1, 64, 64), 0.5)
+    moved[..., 32:] += noise  # the same over the whole picture
+    assert float((_spectrum(moved) - _spectrum(truth)).abs().mean()) > 0.02
+    assert float((_spectrum(truth.flip(2)) - _spectrum(truth)).abs().mean()) < 0.02

@@ -137,6 +137,9 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
                 2, 0, 1
             ),
             "target": torch.from_numpy(scene.print(photograph[window], *place)).permute(2, 0, 1),
+            "careful": torch.from_numpy(
+                scene.print(photograph[window], *place, sharpened=False)
+            ).permute(2, 0, 1),
             "rows": sample_weights(top, top + self.crop, height, 16),
             "columns": sample_weights(left, left + self.crop, width, 16),
         }

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from napari_dcr.engine.devices import hardware_precision
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
+from napari_dcr.network.detail import DetailModule
 from napari_dcr.network.global_net import SYMMETRIES
 from napari_dcr.training.data import RADIANCE, SUFFIXES, PhotoPairs, image_files
 from napari_dcr.training.forward.camera import Conditions
@@ -42,7 +43,12 @@ class TrainingConfig:
         Settings of AdamW with linear warm-up (in steps) and cosine decay, largest gradient norm,
         and decay of the moving average of the weights.
     detail_dropout : float
-        Share of steps with the regional part switched off.
+        Share of steps with the regional part switched off, where a step trains one setting.
+    shared : float
+        Above 0, every step trains both settings of the detail module, and what they share
+        gets this part of the gradient of the one with the regional part.
+    regional_rate : float
+        Learning rate of the regional parts alone, relative to that of the rest.
     frozen : list of str
         Parts of the network, such as ``global_net``, that are not trained.
     network, loss, data : dict
@@ -71,6 +77,8 @@ class TrainingConfig:
     data: dict[str, Any] = field(default_factory=dict)
     phases: list[dict[str, Any]] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
+    shared: float = 0.0
+    regional_rate: float = 1.0
 
     @classmethod
     def read(cls, path: str | Path) -> TrainingConfig:
@@ -156,7 +164,9 @@ class Trainer:
         Weights file of the same network from which a new run starts.
     """
 
-    SHARES: ClassVar[dict[str, float]] = {"curve": 1.0, "early": 0.3, "final": 1.0}
+    SHARES: ClassVar[dict[str, float]] = {
+        "curve": 1.0, "early": 0.3, "final": 1.0, "early_off": 0.3, "final_off": 1.0,
+    }  # fmt: skip
     """Weights of the losses in the minimised sum."""
 
     WEIGHTS: ClassVar[type[Any]] = LossWeights
@@ -179,8 +189,17 @@ class Trainer:
         for part in config.frozen:
             self.network.get_submodule(part).requires_grad_(False)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
+        regional = {
+            p
+            for module in self.network.modules()
+            if isinstance(module, DetailModule)
+            for p in (*module.regional.parameters(), *module.mix.parameters())
+        }
+        shared = [p for p in self.network.parameters() if p not in regional]
+        own = [p for p in self.network.parameters() if p in regional]
+        groups = [{"params": shared, "scale": 1.0}, {"params": own, "scale": config.regional_rate}]
         self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+            groups, config.learning_rate, weight_decay=config.weight_decay
         )
         self.loss = self.WEIGHTS(**config.loss)
         self.step = 0
@@ -256,30 +275,32 @@ class Trainer:
         return shallow, last, bool(rng.random() >= self.config.detail_dropout)
 
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
-        """Loss of the curve, of one exit at random and of the last one."""
-        shallow, last, detail = self.draw_exits(rng)
+        """Loss of the curve, of one exit at random and of the last one, with one setting or both."""
+        shallow, last, drawn = self.draw_exits(rng)
         conditioning = self.network.condition(batch["thumbnail"], symmetries=draw_symmetries(rng))
         place = batch["rows"], batch["columns"]
-        with self.autocast():
-            base, early, final = self.network(
-                batch["input"], conditioning, place, last, detail, exits=(0, shallow, last)
-            )
-        return {
-            "curve": curve_loss(conditioning, batch, base, self.loss),
-            "early": exit_loss(early.float(), batch["target"], self.loss, detail),
-            "final": exit_loss(final.float(), batch["target"], self.loss, detail),
-        }
+        losses = {}
+        for detail in (False, True) if self.config.shared else (drawn,):
+            with self.autocast():
+                base, *exits = self.network(
+                    batch["input"], conditioning, place, last, detail, exits=(0, shallow, last)
+                )
+            suffix = "_off" if self.config.shared and not detail else ""
+            target = batch["target" if detail else "careful"]
+            for name, output in zip(("early", "final"), exits, strict=True):
+                losses[name + suffix] = exit_loss(output.float(), target, self.loss, detail)
+        losses["curve"] = curve_loss(conditioning, batch, base, self.loss)
+        return losses
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """One optimiser step; returns the losses of the exits."""
         config = self.config
         batch = {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(config, self.step)
+            group["lr"] = group["scale"] * learning_rate(config, self.step)
         losses = self.losses(batch, np.random.default_rng((config.seed, 1, self.step)))
-        total = torch.stack([self.SHARES[k] * v for k, v in losses.items()]).sum()
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
+        self._backward({k: self.SHARES[k] * v for k, v in losses.items()})
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
         if torch.isfinite(norm):  # a batch whose gradient overflows is skipped
             self.optimiser.step()
@@ -289,6 +310,17 @@ class Trainer:
                 mean.lerp_(now, 1 - decay)
         self.step += 1
         return {k: v.item() for k, v in losses.items()}
+
+    def _backward(self, losses: dict[str, Tensor]) -> None:
+        """Gradients of the sum; where both settings are trained, as ``shared`` says."""
+        losses = dict(losses)
+        if self.config.shared:
+            restored = losses.pop("early") + losses.pop("final")
+            restored.backward(retain_graph=True)
+            for parameter in self.optimiser.param_groups[0]["params"]:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(self.config.shared)
+        torch.stack(list(losses.values())).sum().backward()
 
     def train(self, workers: int = 1, minutes: float = math.inf, log_every: int = 100) -> None:
         """Train to the last step, or for a number of minutes, with a checkpoint every three minutes."""

@@ -23,8 +23,8 @@ class LossWeights:
         "GT-mean loss"), because the curve determines the brightness, and the local net should
         learn noise and detail.
     structure, similarity, spectrum, chroma, edges : float
-        1 - MS-SSIM of luma, 1 - SSIM of all channels, amplitude spectrum of luma,
-        chroma, Laplacian of luma.
+        1 - MS-SSIM of luma, 1 - SSIM of all channels, amplitude spectrum of luma in
+        blocks of 32 x 32 pixels, chroma, Laplacian of luma.
     colour : float
         Mean strength of the colour of each 16 x 16 pixels: a term for each pixel alone
         answers uncertainty with grey.
@@ -95,6 +95,13 @@ def _laplacian(x: Tensor) -> Tensor:
     return x - F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
 
 
+def _spectrum(grey: Tensor, size: int = 32) -> Tensor:
+    """Amplitudes of (B, 1, H, W) in blocks: what is even stays even beside what has texture."""
+    height, width = (n - n % size for n in grey.shape[2:])
+    blocks = grey[..., :height, :width].unflatten(3, (-1, size)).unflatten(2, (-1, size))
+    return torch.fft.rfft2(blocks, dim=(3, 5), norm="ortho").abs()
+
+
 def _strength(colour: Tensor) -> Tensor:
     """Mean size of (B, 3, H, W) colour differences in 16 x 16 pixels, without their noise."""
     size = ((F.avg_pool2d(colour, 4) ** 2).sum(1, keepdim=True) + 1e-5).sqrt()
@@ -104,8 +111,8 @@ def _strength(colour: Tensor) -> Tensor:
 def exit_loss(output: Tensor, target: Tensor, weights: LossWeights, detail: bool = True) -> Tensor:
     """Loss of one exit of the cascade, (B, C, H, W) display values against the print.
 
-    With ``detail``, what looks like the print; without, what is nearest to it on average:
-    smooth where texture is uncertain.
+    With ``detail``, what looks like the print; without, what is nearest on average to the
+    target, which is then the print before it is sharpened: smooth where texture is uncertain.
     """
     # Outside [0, 1] the user sees the clamped value; a tenth of the slope leads back inside.
     inside = output.clamp(0, 1)
@@ -119,10 +126,7 @@ def exit_loss(output: Tensor, target: Tensor, weights: LossWeights, detail: bool
     loss = loss + weights.gt_mean * charbonnier(matched, target)
     loss = loss + weights.structure * (1 - ms_ssim(grey, grey_target))
     loss = loss + weights.similarity * (1 - ms_ssim(output, target, scales=1))
-    spectrum = (
-        torch.fft.rfft2(grey, norm="ortho").abs() - torch.fft.rfft2(grey_target, norm="ortho").abs()
-    )
-    loss = loss + weights.spectrum * spectrum.abs().mean()
+    loss = loss + weights.spectrum * (_spectrum(grey) - _spectrum(grey_target)).abs().mean()
     loss = loss + weights.edges * charbonnier(_laplacian(grey), _laplacian(grey_target))
     if output.shape[1] == 3:
         colour, wanted = output - grey, target - grey_target

@@ -41,6 +41,10 @@ class PixelTone(Tone):
         return dct(torch.addcmul(bias, folded, gain))
 
 
+RATES = 5e-4, 2e-4
+"""First and last learning rate: rows begin from nothing, and photo.toml goes on from weights."""
+
+
 class PartialCascade(Cascade):
     """Cascade in which some parts can be disabled."""
 
@@ -170,7 +174,7 @@ def synthetic_pairs(
 
 def trained(variant: Variant, config: TrainingConfig, data: Path, run: Path) -> nn.Module:
     """Train a variant, or load it if it has been trained before; returns its averaged network."""
-    config = dataclasses.replace(config, detail_dropout=variant.detail_dropout)
+    config = dataclasses.replace(config, detail_dropout=variant.detail_dropout, shared=0.0)
     parts = {name: getattr(variant, name) for name in ("curve", "grid", "transform")}
     make = type("Row", (variant.trainer,), parts)
     trainer: Trainer = make(config, data, run)
@@ -194,8 +198,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     photo = TrainingConfig.read(Path(__file__).parents[1] / "photo.toml")
     config = dataclasses.replace(
-        photo, steps=options.steps, batch=options.batch, crop=options.crop, seed=options.seed
-    )
+        photo, steps=options.steps, batch=options.batch, crop=options.crop, seed=options.seed,
+        learning_rate=RATES[0], final_learning_rate=RATES[1],
+    )  # fmt: skip
     held_out = config.files(options.data, held_out=True)
     sets = {
         "Real pairs": lambda: real_pairs(options.pairs),

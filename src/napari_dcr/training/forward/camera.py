@@ -493,7 +493,7 @@ class Scene:
         display = self._tone(shoulder(sample * self._gain, self._peak))
         # In dark scenes the deepest shadow cannot be determined.
         dimness = _dimness(self.shot.ev)
-        deepest = 0.003 + 0.017 * dimness
+        deepest = 0.003 + 0.035 * dimness**2
         black, white = np.quantile(display @ LUMA, [0.013 - 0.009 * dimness, 0.996])
         brightest_white = np.quantile(brightest(display, -1), 0.997)
         # Stretch to a real black and full contrast without clipping a channel; a foggy scene is stretched
@@ -504,8 +504,11 @@ class Scene:
         self._scale = 1 + darkness * (float(np.clip(scale, 0.85, 1.5)) - 1)
         self._black = darkness * float(np.clip(black - deepest / self._scale, 0, 0.16))
 
-    def print(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
-        """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1]."""
+    def print(self, photograph: Pixels, y: Pixels, x: Pixels, sharpened: bool = True) -> Pixels:
+        """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1].
+
+        Not ``sharpened``, it is as soft as reduction left the photograph.
+        """
         if self.identity:
             return (photograph * np.float32(self._paper)).astype(np.float32)
         linear = self._printed(photograph, y, x) * self._gain
@@ -513,6 +516,8 @@ class Scene:
             return linear_to_srgb(np.clip(linear, 0, 1))
         display = self._tone(shoulder(linear, self._peak))
         display = np.clip((display - self._black) * self._scale, 0, self.WHITE + 0.005)
+        if not sharpened:
+            return display.astype(np.float32)
         amount, width = self.SHARPENING
         soft = ndimage.gaussian_filter(display, (width, width, 0))
         sharp = display + self._darkness * amount * (display - soft)
