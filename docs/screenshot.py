@@ -2,7 +2,7 @@
 
     xvfb-run -a -s "-screen 0 1600x1200x24" python docs/screenshot.py [PART ...]
 
-Parts are photograph, stages, measured, large and widget; all of them if none is named.
+Parts are photograph, detail, stages, measured, large and widget; all of them if none is named.
 ``window.png`` is the README's; the others are the user guide's.  Also walks through a
 cancelled run and fails if it goes wrong.
 """
@@ -22,14 +22,20 @@ from PIL import Image
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from window import WIDGET, clear, open_viewer, pause, run, settle, wait
 
+import napari_dcr
+from napari_dcr.io import formats
 from napari_dcr.plugin.samples import nuclei
 from napari_dcr.training.forward.instruments import Emccd
 from napari_dcr.training.forward.structures import synthetic_scene
+from napari_dcr.training.forward.synthetic import dim_rendition
 
 IMAGES = Path(__file__).parent / "images"
 
 SIDE = 8192
 """Of the large picture, in pixels."""
+
+DETAIL = np.s_[189:269, 146:246]
+"""Part of the photograph that shows the detail module."""
 
 COLOURS = 256
 """Of a picture: enough for a window, and half of the size."""
@@ -111,6 +117,22 @@ def animate(viewer: Any, widget: Any) -> None:
         IMAGES / "compare.gif", save_all=True, append_images=frames[1:], duration=120, loop=0
     )
     print(IMAGES / "compare.gif", frames[0].size)
+
+
+def detail() -> None:
+    """Show a part of a dim photograph without the detail module, with it, and as it should be."""
+    clean = formats.read(Path(__file__).parents[1] / "scripts" / "data" / "kodak-23.png").pixels
+    dim, truth = (
+        np.round(255 * picture).astype(np.uint8)
+        for picture in dim_rendition((clean / 255).astype(np.float32), ev=4, seed=23)
+    )
+    results = (napari_dcr.enhance(dim, detail=on) for on in (False, True))
+    parts = [picture[DETAIL] for picture in (*results, truth)]
+    gap = np.full((parts[0].shape[0], 2, 3), 255, np.uint8)
+    row = np.concatenate([parts[0], gap, parts[1], gap, parts[2]], 1)
+    enlarged = Image.fromarray(row).resize((3 * row.shape[1], 3 * row.shape[0]), 0)
+    enlarged.save(IMAGES / "detail.png", optimize=True)  # few colours would look like grain
+    print(IMAGES / "detail.png", enlarged.size)
 
 
 def stages(viewer: Any, widget: Any) -> None:
@@ -198,6 +220,7 @@ def main() -> None:
     wait(lambda: len(widget.controls.device.choices) > 1)
     parts: dict[str, Callable[[], None]] = {
         "photograph": lambda: photograph(viewer, widget),
+        "detail": detail,
         "stages": lambda: stages(viewer, widget),
         "measured": lambda: measured(viewer, widget),
         "large": lambda: large(viewer, widget),

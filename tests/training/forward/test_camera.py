@@ -272,12 +272,12 @@ def test_prints_are_sharpened_unless_they_are_to_be_careful() -> None:
     photograph = (0.5 + 0.1 * rng.standard_normal((90, 120, 3))).clip(0, 1).astype(np.float32)
     y, x = (np.arange(n, dtype=np.float32)[:, None] / n for n in (90, 120))
     scene = Scene(photograph, shot())
+    assert not scene.identity
     sharp = scene.print(photograph, y, x.T)
     soft = scene.print(photograph, y, x.T, sharpened=False)
     assert 1.1 < sharp.std() / soft.std() < 1.3
     np.testing.assert_allclose(sharp.mean(), soft.mean(), atol=2e-3)
     same = Scene(photograph, shot(identity=0.0))
-    if same.identity:
-        assert np.array_equal(
-            same.print(photograph, y, x.T), same.print(photograph, y, x.T, sharpened=False)
-        )
+    assert same.identity
+    prints = (same.print(photograph, y, x.T, sharpened=on) for on in (True, False))
+    assert np.array_equal(*prints)
