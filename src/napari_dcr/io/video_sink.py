@@ -65,6 +65,11 @@ class VideoSink(FrameSink):
         native = metadata.native
         same = isinstance(native, VideoInfo) and len(native.times) == self.count
         self._source: VideoInfo | None = native if same else None
+        if isinstance(native, VideoInfo) and not same:
+            warn(
+                f"out: {path.name} has other frames than {native.path.name}, so its sound and the times of"
+                " its frames are left out"
+            )
         self._is_grey = "s" not in layout.axes
         self._partial = partial_path(path)
         self._container: Any = None
