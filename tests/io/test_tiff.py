@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,10 @@ def test_planar_tiff_round_trip(tmp_path: Path) -> None:
     assert picture.axes == "syx"
     formats.write(tmp_path / "out.tif", picture)
     assert (formats.read(tmp_path / "out.tif").pixels == pixels).all()
+
+
+def test_tiles_are_read_without_zarr_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 99, (64, 80)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(32, 32), compression="zlib")
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    assert np.array_equal(napari_dcr.open_image(tmp_path / "a.tif").array, pixels)

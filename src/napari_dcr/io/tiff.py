@@ -20,7 +20,7 @@ from napari_dcr.io import colour_models, ome_tiff, tiff_kinds
 from napari_dcr.io import tags as t
 from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.colour_models import ColourModel
-from napari_dcr.io.files import Picture, import_zarr, partial_path, warnings_of
+from napari_dcr.io.files import NotInstalled, Picture, import_zarr, partial_path, warnings_of
 from napari_dcr.io.metadata import Metadata, kept_tags
 from napari_dcr.io.tags import Tags
 from napari_dcr.io.views import Converted
@@ -142,8 +142,10 @@ def open_tiff(path: Path) -> Opened:
                 path, _stored_dtype(file, series), "r", series.dataoffset, series.shape
             )
         else:
-            zarr = import_zarr()
-            array = zarr.open(series.aszarr(level=0), mode="r")
+            try:
+                array = import_zarr().open(series.aszarr(level=0), mode="r")
+            except NotInstalled:  # it is needed to read by region only
+                array = _decoded(path, file)
     if model.convert is not None:
         array = Converted(
             array, header.axis, model.count, model.dtype,
