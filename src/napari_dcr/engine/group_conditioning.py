@@ -165,10 +165,9 @@ def condition_group(
         Noise model of the camera that replaces the estimate.
     """
     noise, unit, light = None, 1.0, 1.0
-    left_alone = _without_data(survey) | survey.blank
+    left_alone = _without_data(survey) | survey.uniform | survey.blank
     curvature = None
     if network.config.base == "counts":
-        left_alone |= _constant(survey)
         unit = survey.unit
         try:
             assert survey.noise is not None
@@ -215,15 +214,6 @@ def _without_data(survey: Survey) -> dict[int, str]:
     """Planes without any data, with the reason."""
     empty = np.isnan(survey.extremes).any(1)
     return {int(n): "no pixel holds data" for n in np.flatnonzero(empty)}
-
-
-def _constant(survey: Survey) -> dict[int, str]:
-    """Planes in which all pixels have one value, with the reason."""
-    least, largest = survey.extremes.T
-    return {
-        int(n): f"every pixel has the value {least[n]:.6g}"
-        for n in np.flatnonzero(least == largest)
-    }
 
 
 def _light(thumbnail: NDArray[Any]) -> float:

@@ -74,6 +74,8 @@ class Survey:
         Rows and columns outside which all pixels of all planes are missing.
     padding : dict
         Kinds of padding of planes, by their index; only planes that have some.
+    uniform : dict
+        Planes in which all pixels have one value or colour, with the reason to leave them alone.
     blank : dict
         Reason why a plane says nothing about the others, by its number: all or nearly all of its
         pixels are equal.  Empty if this holds for every plane.
@@ -92,6 +94,7 @@ class Survey:
     defects: Defects | None = None
     extent: Extent = ((0, 0), (0, 0))
     padding: dict[int, tuple[Padding, ...]] = field(default_factory=dict)
+    uniform: dict[int, str] = field(default_factory=dict)
     blank: dict[int, str] = field(default_factory=dict)
 
 
@@ -242,23 +245,32 @@ class Surveyor:
             defects,
             self._extent or ((0, self.request.height), (0, self.request.width)),
             self._padding,
+            self._uniform(),
             self._blank(),
         )
 
-    def _blank(self) -> dict[int, str]:
-        """Planes in which all or nearly all pixels are equal, unless every plane is like that."""
-        blank, dark = {}, {}
-        for number, (ends, size) in enumerate(zip(self._ends, self._sizes, strict=True)):
+    def _uniform(self) -> dict[int, str]:
+        """Planes of one value or colour."""
+        uniform = {}
+        for number, ends in enumerate(self._ends):
             if not ends:
                 continue
-            least, largest = ends
             (colour, *more) = self._colours[number]
-            if least.value == largest.value:
-                blank[number] = f"every pixel has the value {least.value:.6g}"
+            if ends[0].value == ends[1].value:
+                uniform[number] = f"every pixel has the value {ends[0].value:.6g}"
             elif colour is not None and not more:
                 named = ", ".join(f"{value:.6g}" for value in colour)
-                blank[number] = f"every pixel has the colour ({named})"
-            elif size - largest.count <= max(1, SATURATED * size):
+                uniform[number] = f"every pixel has the colour ({named})"
+        return uniform
+
+    def _blank(self) -> dict[int, str]:
+        """Planes in which all or nearly all pixels are equal, unless every plane is like that."""
+        blank, dark = self._uniform(), {}
+        for number, (ends, size) in enumerate(zip(self._ends, self._sizes, strict=True)):
+            if not ends or number in blank:
+                continue
+            least, largest = ends
+            if size - largest.count <= max(1, SATURATED * size):
                 share = largest.count / size
                 blank[number] = f"{share:.3%} of the pixels have the value {largest.value:.6g}"
             elif size - least.count <= max(1, BLACK * size):

@@ -18,6 +18,8 @@ BINS = 1 << 16
 FAINTEST = 2.0**-16
 """Smallest maximum of a float picture in [0, 1]; darker images are assumed to have another unit."""
 
+_FINITE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
+
 InputRange = Literal["auto", "dtype"] | tuple[float, float]
 
 
@@ -109,12 +111,14 @@ class Histogram:
         ordered = np.where(pattern >> 31, ~pattern, pattern | np.uint32(1 << 31))
         return (ordered >> 16).astype(np.int64)
 
-    def _value(self, bin_index: int) -> float:
+    def _value(self, number: int, within: float) -> float:
+        """Value of a bin, or of a place from 0 to 1 between the ends of a bin of floats."""
         if self.dtype.kind != "f":
-            return float(bin_index + (np.iinfo(np.int16).min if self.dtype.kind == "i" else 0))
-        ordered = np.uint32((bin_index << 16) | 0x8000)
-        pattern = ordered & np.uint32(0x7FFFFFFF) if ordered >> 31 else ~ordered
-        return float(np.array([pattern], np.uint32).view(np.float32)[0])
+            return float(number + (np.iinfo(np.int16).min if self.dtype.kind == "i" else 0))
+        ends = np.array([number << 16, number << 16 | 0xFFFF], np.uint32)
+        pattern = np.where(ends >> 31, ends & np.uint32(0x7FFFFFFF), ~ends)
+        low, high = np.clip(pattern.view(np.float32).astype(np.float64), *_FINITE)
+        return float(low + within * (high - low))
 
     def quantiles_without(self, value: float, shares: tuple[float, ...]) -> list[float]:
         """Quantiles of all pixels except those in the bin of one value."""
@@ -128,7 +132,11 @@ class Histogram:
         cumulated = np.cumsum(self.counts)
         if not cumulated[-1]:
             return 0.0
-        value = self._value(int(np.searchsorted(cumulated, max(1, share * cumulated[-1]))))
+        wanted = max(1, share * cumulated[-1])
+        number = int(np.searchsorted(cumulated, wanted))
+        below = cumulated[number] - self.counts[number]
+        # Floats of a bin are taken as evenly distributed, so that the unit matters little.
+        value = self._value(number, float((wanted - below) / self.counts[number]))
         return float(np.clip(value, self.smallest, self.largest))
 
 

@@ -1,0 +1,120 @@
+"""Surveys of groups of planes: what they measure, and where the blocks of dask arrays are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.engine.planes import read_plane
+from napari_dcr.engine.sources import MarkedSource, Opened, Region, Source, compute_dask
+from napari_dcr.engine.survey import Surveyor
+from napari_dcr.engine.survey_blocks import Block, SurveyRequest
+from napari_dcr.image.axes import Layout
+from napari_dcr.image.intensity import InputRange, needs_histogram
+from napari_dcr.image.padding import Padding
+
+BLOCKS_AT_ONCE = 32
+"""Number of blocks of a dask array that are surveyed in one dask computation."""
+
+
+def survey_request(
+    layout: Layout,
+    colours: int,
+    dtype: np.dtype[Any],
+    input_range: InputRange,
+    counts: bool,
+    defects: bool = False,
+    frames: int = 1,
+    noise: bool = False,
+) -> SurveyRequest:
+    """Request for the survey of a group of planes, with the measurements that the model needs."""
+    grey = colours == 1
+    return SurveyRequest(
+        colours,
+        layout.height,
+        layout.width,
+        dtype,
+        not counts and needs_histogram(input_range, dtype, grey),
+        counts or noise,
+        defects=defects,
+        frames=frames,
+        # Hot pixels of a picture do not depend on whether its noise was looked at.
+        measured=counts,
+    )
+
+
+def reader_of(
+    source: Source, layout: Layout, frame: tuple[int, ...], channel: int
+) -> Callable[[slice, slice], NDArray[Any]]:
+    """Create a function that reads windows of a plane without alpha."""
+    colours = layout.band(channel).colours
+
+    def read(rows: slice, columns: slice) -> NDArray[Any]:
+        return read_plane(source, layout, frame, channel, rows, columns)[:colours]
+
+    return read
+
+
+def survey_lazily(
+    opened: Opened, layout: Layout, surveyor: Surveyor, planes: Any, channel: int
+) -> Generator[None, None, None]:
+    """Survey planes of a dask array by dask tasks, on the workers that hold its chunks.
+
+    Parameters
+    ----------
+    opened : Opened
+        Image with a dask array.
+    layout : Layout
+    surveyor : Surveyor
+        Accumulates the measurements.
+    planes : iterable
+        Index on the stepped axes, and padding, of each plane.
+    channel : int
+        Index of the channel.
+    """
+    from dask.delayed import delayed
+
+    measure = delayed(_measure, pure=False)
+
+    def pixels(frame: tuple[int, ...], rows: slice, columns: slice) -> Any:
+        box = layout.index(frame, channel, rows, columns, slice(None))
+        whole = tuple(
+            slice(None) if a == "s" else slice(i, i + 1) if isinstance(i, int) else i
+            for a, i in zip(layout.axes, box, strict=True)
+        )
+        return opened.array[whole], tuple(i.start or 0 for i in whole)
+
+    work = (
+        measure(
+            surveyor.request,
+            layout,
+            opened.nodata,
+            frame,
+            channel,
+            rows,
+            columns,
+            padding,
+            *pixels(frame, rows, columns),
+        )
+        for frame, padding in planes
+        for rows, columns in surveyor.request.blocks
+    )
+    while some := list(islice(work, BLOCKS_AT_ONCE)):
+        for block in compute_dask(*some):
+            surveyor.add(block)
+        yield
+
+
+def _measure(
+    request: SurveyRequest, layout: Layout, nodata: float | None, frame: tuple[int, ...], channel: int,
+    rows: slice, columns: slice, padding: tuple[Padding, ...], pixels: NDArray[Any],
+    origin: tuple[int, ...],
+) -> Block:  # fmt: skip
+    """Measure a block of a plane; ``pixels`` is the part of the image that starts at ``origin``."""
+    source = MarkedSource(Region(pixels, origin), layout, nodata)
+    read = reader_of(source, layout, frame, channel)
+    return request.measure(read(rows, columns), rows.start, columns.start, padding)
