@@ -532,9 +532,7 @@ def test_resume_makes_again_what_is_missing_or_damaged(tmp_path: Path) -> None:
     chunks[1].unlink()
     chunks[5].write_bytes(chunks[5].read_bytes()[:-7])
     chunks[7].write_bytes(chunks[2].read_bytes())
-    with pytest.warns(
-        napari_dcr.InputWarning, match="^resume: finished parts of out .* made again"
-    ):
+    with pytest.warns(napari_dcr.InputWarning, match="^resume: finished parts of out .* again"):
         again = napari_dcr.enhance(image, out=out, resume=True, **options)
     assert (again[...] == whole).all()
     with warnings.catch_warnings():
