@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from napari_dcr.network.cascade import Cascade
 
 
+CEILING = 2.0
+"""Largest display value that the noise network sees. A lamp far above white, of which a small part
+counts as noise, would give that part to its dark neighbours."""
+
+
 def enhance_window(
     network: Cascade,
     noise_network: Cascade | None,
@@ -67,7 +72,7 @@ def remove_noise(
 
     A stage for one colour cleans the first channel and gives it to all of them.
     """
-    counts = x[:, : len(stage.colours)] * stage.factor + stage.offset
+    counts = x[:, : len(stage.colours)].clamp(max=CEILING) * stage.factor + stage.offset
     cleaned = []
     for own, colour in zip(counts.split(1, 1), stage.colours, strict=True):
         if colour is None:
