@@ -186,6 +186,8 @@ def pictures_of_widget(viewer: Any, widget: Any, dock: Any) -> None:
         for width in (350, 500):
             take_widget(dock, widget, width, f"widget-{theme}-{width}.png")
     get_settings().appearance.theme = "dark"
+    widget.controls.show_advanced(False)
+    clear(viewer)
 
 
 def large(viewer: Any, widget: Any) -> None:
