@@ -65,6 +65,15 @@ def test_padding_of_colours() -> None:
     assert kind.colour == (200, 100, 150)
 
 
+def test_a_lamp_that_compression_flattened_is_no_padding() -> None:
+    street = np.clip(np.dstack([noisy(40), noisy(30), noisy(20)]) - 90, 0, 255).astype(np.uint8)
+    lamp = np.hypot(Y - 120, X - 120) < 30
+    street[lamp] = (250, 254, 253)
+    assert kinds(street) == ()
+    street[lamp] = (150, 154, 153)
+    assert [kind.colour for kind in kinds(street)] == [(150, 154, 153)]
+
+
 def _text() -> NDArray[np.uint8]:
     page = np.full((SIZE, SIZE), 250, np.uint8)
     for row in range(20, 220, 14):

@@ -70,6 +70,10 @@ GAP = 0.25
 """Difference between the largest value and the next one, in units of the usual difference between
 areas of the largest value and pixels far from them, up to which the value is that of saturation."""
 
+NEARLY_WHITE = 0.97
+"""Share of full scale from which a flat colour is a blown-out lamp or sky and no padding: compression
+flattens these just below white, with edges as sharp as those of padding."""
+
 LEAST_STEP = 4
 """Least difference of integers between an area and pixels near it."""
 
@@ -246,7 +250,8 @@ class PlaneAreas:
             at_top = all(value in (largest, limit) for value in colour)
             saturated = at_top and (near or colour[0] == limit)
             share = areas.count / math.prod(self._shape)
-            if sides and areas.are_padding(LEAST_STEP if whole else 0.0, saturated):
+            is_blown = len(colour) > 1 and _is_nearly_white(colour, dtype, limit)
+            if sides and not is_blown and areas.are_padding(LEAST_STEP if whole else 0.0, saturated):
                 kinds.append(Padding(colour, share, *sides))
                 continue
             rare = FRAMED_BLACK if all(value == least for value in colour) else FRAMED
@@ -256,6 +261,11 @@ class PlaneAreas:
             if frame is not None and (not saturated or _is_no_sky(frame, self._shape)):
                 kinds.append(Padding(colour, share, frame=frame))
         return tuple(kinds)
+
+
+def _is_nearly_white(colour: Colour, dtype: np.dtype[Any], limit: int | None) -> bool:
+    """Whether a colour of integers is white, or just below it."""
+    return dtype.kind in "iu" and min(colour) >= NEARLY_WHITE * (limit or np.iinfo(dtype).max)
 
 
 def _may_be_limit(value: float, dtype: np.dtype[Any]) -> bool:
