@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from window import WIDGET, clear, open_viewer, pause, run, settle, wait
 
 import napari_dcr
-from napari_dcr.io import formats
+from napari_dcr.io import opening
 from napari_dcr.plugin.samples import nuclei
 from napari_dcr.training.forward.instruments import Emccd
 from napari_dcr.training.forward.structures import synthetic_scene
@@ -121,7 +121,7 @@ def animate(viewer: Any, widget: Any) -> None:
 
 def detail() -> None:
     """Show a part of a dim photograph without the detail module, with it, and as it should be."""
-    clean = formats.read(Path(__file__).parents[1] / "scripts" / "data" / "kodak-23.png").pixels
+    clean = opening.read(Path(__file__).parents[1] / "scripts" / "data" / "kodak-23.png").pixels
     dim, truth = (
         np.round(255 * picture).astype(np.uint8)
         for picture in dim_rendition((clean / 255).astype(np.float32), ev=4, seed=23)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import napari_dcr
-from napari_dcr.io import formats
+from napari_dcr.io import opening, writing
 from napari_dcr.io.files import Picture
 from napari_dcr.plugin.samples import earth_at_night
 from napari_dcr.training.evaluation.metrics import match_mean, psnr, ssim
@@ -20,7 +20,7 @@ def main() -> None:
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output").resolve()
     out.mkdir(parents=True, exist_ok=True)
     ((earth, _, _),) = earth_at_night()
-    clean = formats.read(Path(__file__).parent / "data" / "kodak-23.png").pixels
+    clean = opening.read(Path(__file__).parent / "data" / "kodak-23.png").pixels
     dim, truth = (
         np.round(picture * 255).astype(np.uint8)
         for picture in dim_rendition((clean / 255).astype(np.float32), ev=5, seed=23)
@@ -30,7 +30,7 @@ def main() -> None:
         sheet = np.concatenate([before, after], axis=1)
         for suffix, pixels in (("before", before), ("after", after), ("sheet", sheet)):
             path = out / f"{name}-{suffix}.png"
-            formats.write(path, Picture(pixels, "yxs"))
+            writing.write(path, Picture(pixels, "yxs"))
             print(path)
     print(
         f"kodak-23 at -5 EV against a good print of it: PSNR {psnr(dim, truth):.1f} dB before,"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_dcr.io import formats
+from napari_dcr.io import opening
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,7 +23,7 @@ def test_demo_writes_bright_pictures_and_says_where(tmp_path: Path) -> None:
     assert len(told) == 6
     for name in ("earth-at-night", "kodak-23-minus-5-ev"):
         before, after, sheet = (
-            formats.read(tmp_path / f"{name}-{part}.png").pixels
+            opening.read(tmp_path / f"{name}-{part}.png").pixels
             for part in ("before", "after", "sheet")
         )
         assert after.mean() > 2 * before.mean()

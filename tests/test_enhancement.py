@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import napari_dcr
 from napari_dcr.enhancement import run_to_completion
 from napari_dcr.image.intensity import DTYPES
-from napari_dcr.io import formats
+from napari_dcr.io import opening
 from napari_dcr.training.evaluation import metrics
 from napari_dcr.training.forward.synthetic import dim_rendition
 
@@ -284,7 +284,7 @@ def test_nothing_outside_the_plugin_imports_napari_or_qt() -> None:
 
 def test_shipped_weights_restore_a_dim_photograph() -> None:
     """The main job, on a picture that training has not seen."""
-    clean = formats.read(Path(__file__).parents[1] / "scripts" / "data" / "kodak-23.png").pixels
+    clean = opening.read(Path(__file__).parents[1] / "scripts" / "data" / "kodak-23.png").pixels
     for ev in (3.0, 5.0):
         dim, truth = (
             np.round(p * 255).astype(np.uint8)

@@ -28,7 +28,7 @@ from napari_dcr.engine import devices
 from napari_dcr.engine.region_run import RegionEnhancer
 from napari_dcr.enhancement import enhance_pyramid_steps, run_to_completion
 from napari_dcr.image.intensity import Histogram, find_scale
-from napari_dcr.io.formats import open_image
+from napari_dcr.io.opening import open_image
 from napari_dcr.network import weights
 from napari_dcr.options import Options
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_dcr.image.noise import NoiseEstimate, NoiseModel, estimate_noise
     from napari_dcr.image.photon_transfer import calibrate_noise
     from napari_dcr.input_warnings import InputWarning
-    from napari_dcr.io.formats import open_image
+    from napari_dcr.io.opening import open_image
     from napari_dcr.version import __version__
 
 _HOMES = {
@@ -44,7 +44,7 @@ _HOMES = {
     "estimate_noise": "napari_dcr.image.noise",
     "enhance": "napari_dcr.enhancement",
     "enhance_steps": "napari_dcr.enhancement",
-    "open_image": "napari_dcr.io.formats",
+    "open_image": "napari_dcr.io.opening",
     "__version__": "napari_dcr.version",
 }
 

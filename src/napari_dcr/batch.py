@@ -17,7 +17,7 @@ from napari_dcr.engine.progress_bar import duration
 from napari_dcr.engine.setup import depth_of
 from napari_dcr.engine.sources import Opened
 from napari_dcr.enhancement import Enhancement, Options, Progress, enhance_steps
-from napari_dcr.io import formats, raw
+from napari_dcr.io import formats, opening, raw, writing
 from napari_dcr.io.files import Picture, replaced_when_complete
 from napari_dcr.io.jobs import (
     SHELL,
@@ -267,14 +267,14 @@ class Batch:
             return True
         if any(map(is_sequence, job.results)):
             return True
-        return any(formats.is_large(path, len(sources)) for path in sources)
+        return any(opening.is_large(path, len(sources)) for path in sources)
 
     def _open(self, job: Job, out: Any) -> tuple[Opened, Options]:
         """Open an image, or several files as a recording, with the given axes."""
         if not job.sources:
-            return formats.open_image(job.source, out, self._scene), self._options
+            return opening.open_image(job.source, out, self._scene), self._options
         axes = self._options.axes
-        opened = formats.open_image(job.sources, out, self._scene, self._as_one, axes)
+        opened = opening.open_image(job.sources, out, self._scene, self._as_one, axes)
         return opened, replace(self._options, axes=None)
 
     def _enhance_in_memory(self, job: Job) -> Generator[Stepped, None, Enhancement]:
@@ -284,10 +284,10 @@ class Batch:
             joined = opened.array
             opened = replace(opened, array=np.asanyarray(joined[(slice(None),) * joined.ndim]))
         else:
-            opened = formats.open_whole(job.source, self._scene)
+            opened = opening.open_whole(job.source, self._scene)
             output = formats.fitting_output(job.target, opened, options.output)
             options = replace(options, output=output)
-        layout = formats.layout_of(opened, options.axes)
+        layout = opening.layout_of(opened, options.axes)
         dtype = opened.array.dtype if options.output == "same" else np.dtype(options.output)
         whole: tuple[slice | int, ...] = ()
         written = [(job.target, whole, layout, opened.metadata)]
@@ -303,11 +303,11 @@ class Batch:
         done = yield from _told(job, enhance_steps(opened, options))
         for target, index, inner, metadata in written:
             kept = inner.axes, metadata, inner.samples
-            formats.write(target, Picture(done.image[index], *kept))
+            writing.write(target, Picture(done.image[index], *kept))
             for name, path in self._beside.items():
                 place = place_beside(target, path, self._base)
                 with _folder_of(place):
-                    formats.write(place, Picture(getattr(done, name)[index], *kept))
+                    writing.write(place, Picture(getattr(done, name)[index], *kept))
         return done
 
     @contextmanager

@@ -25,9 +25,10 @@ from napari_dcr.image.intensity import InputRange, check_dtype
 from napari_dcr.image.noise import NoiseModel
 from napari_dcr.image.quality import Report
 from napari_dcr.io.arrays import ArraySink, masked_like
-from napari_dcr.io.formats import create_sink, open_image
 from napari_dcr.io.frame_sinks import FrameSink
 from napari_dcr.io.ome_zarr import ZarrSink
+from napari_dcr.io.opening import open_image
+from napari_dcr.io.writing import create_sink
 from napari_dcr.options import Options
 
 __all__ = ["Enhancement", "Options", "Progress", "Report", "enhance", "enhance_steps"]

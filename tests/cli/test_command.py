@@ -25,7 +25,7 @@ from PIL import Image as PILImage
 import napari_dcr
 from napari_dcr.cli import console, main
 from napari_dcr.engine.runner import TileRunner
-from napari_dcr.io import formats
+from napari_dcr.io import opening
 
 FAST = ("--depth", "0", "--device", "cpu", "-q")
 
@@ -208,7 +208,7 @@ def test_zarr_and_large_tiffs_go_tile_by_tile(
     assert run("in.tif", "-o", "x.tif", "--resume") == 1
     assert run("out.ome.zarr", "-o", "again.zarr") == 0
     assert zarr.open(tmp_path / "again.zarr")["0"].shape == grey.shape
-    monkeypatch.setattr(formats, "is_large", lambda *_: True)
+    monkeypatch.setattr(opening, "is_large", lambda *_: True)
     assert run("in.tif", "-o", "large.tif") == 0
     with tifffile.TiffFile(tmp_path / "large.tif") as file:
         assert (file.asarray() == expected).all()

@@ -17,7 +17,7 @@ import napari_dcr
 from napari_dcr.engine.region_run import RegionEnhancer
 from napari_dcr.enhancement import run_to_completion
 from napari_dcr.image.noise import estimate_noise
-from napari_dcr.io.formats import open_image
+from napari_dcr.io.opening import open_image
 from napari_dcr.network.binning import enhance_binned, local_means
 from napari_dcr.network.cascade import Cascade
 from tests.conftest import COUNTS, lively_cascade

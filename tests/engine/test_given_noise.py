@@ -19,7 +19,7 @@ from napari_dcr import InputWarning, NoiseModel, Options
 from napari_dcr.cli import main
 from napari_dcr.engine.region_run import RegionEnhancer
 from napari_dcr.enhancement import run_to_completion
-from napari_dcr.io.formats import open_image
+from napari_dcr.io.opening import open_image
 
 TRUE = NoiseModel.of_camera(2.0, 100.0, 1.5)
 FAST: dict[str, Any] = {"depth": 1, "device": "cpu"}

@@ -22,7 +22,7 @@ from napari_dcr.engine.survey import Surveyor
 from napari_dcr.enhancement import enhance_steps, run_to_completion
 from napari_dcr.image.axes import Layout
 from napari_dcr.input_warnings import InputWarning
-from napari_dcr.io.formats import open_image
+from napari_dcr.io.opening import open_image
 
 FAST: dict[str, Any] = {"device": "cpu", "precision": "fp32", "output": "float32", "depth": 1}
 

@@ -17,7 +17,7 @@ from napari_dcr.engine import region_run
 from napari_dcr.engine.region_run import RegionEnhancer, RegionStep
 from napari_dcr.engine.regions import Region, cut_tiles
 from napari_dcr.engine.tiles import Grid, Tile
-from napari_dcr.io.formats import open_image
+from napari_dcr.io.opening import open_image
 from napari_dcr.network import weights
 from napari_dcr.plugin.preview import CORE
 

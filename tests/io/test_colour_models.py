@@ -15,7 +15,7 @@ from PIL import Image as PILImage
 from PIL import ImageCms
 
 import napari_dcr
-from napari_dcr.io import formats
+from napari_dcr.io import opening
 
 from .conftest import FAST, dim, dim_colour, shell, three_ways
 
@@ -83,7 +83,7 @@ def test_pillows_models_become_rgb(tmp_path: Path, mode: str, compression: str |
     result, *files = three_ways(source)
     with PILImage.open(source) as file:
         expected = np.asarray(file.convert("RGBA" if mode == "PA" else "RGB"))
-    own = formats.read(source).pixels
+    own = opening.read(source).pixels
     assert np.abs(own.astype(int) - expected).max() <= (3 if mode == "YCbCr" else 0)
     assert np.array_equal(result, enhanced(own))
     for path in files:
@@ -102,7 +102,7 @@ def test_models_of_16_bits_agree_with_those_of_8(tmp_path: Path, dtype: str) -> 
         tifffile.imwrite(
             tmp_path / f"{name}.tif", samples.astype(dtype) * factor, photometric=model
         )
-        own[name] = formats.read(tmp_path / f"{name}.tif").pixels / factor
+        own[name] = opening.read(tmp_path / f"{name}.tif").pixels / factor
     assert np.abs(own["inks"] - scene).max() < 0.01
     with PILImage.fromarray(scene, "YCbCr") as picture:
         expected = np.asarray(picture.convert("RGB")).astype(float)
@@ -122,7 +122,7 @@ def test_lab_is_what_colour_management_shows(tmp_path: Path, model: str, bits: i
         wide[..., 1:] <<= 8
     source = tmp_path / "a.tif"
     tifffile.imwrite(source, wide.astype(f"uint{bits}"), photometric=model)
-    own = formats.read(source).pixels
+    own = opening.read(source).pixels
     assert np.abs(own / (257 if bits == 16 else 1) - scene).max() < 6  # 8 bits of a and b
     result, *files = three_ways(source)
     assert np.array_equal(result, enhanced(own))

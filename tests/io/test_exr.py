@@ -12,7 +12,7 @@ import pytest
 import napari_dcr
 from napari_dcr.image.tone import linear_to_srgb
 from napari_dcr.input_warnings import InputWarning
-from napari_dcr.io import formats
+from napari_dcr.io import opening
 
 from .conftest import dim_colour, shell
 
@@ -38,7 +38,7 @@ def read(path: Path, part: int = 0) -> dict[str, Any]:
 
 def test_light_is_encoded_and_not_clipped(tmp_path: Path) -> None:
     light = linear("float32")
-    picture = formats.read(write(tmp_path / "in.exr", {"RGB": light}))
+    picture = opening.read(write(tmp_path / "in.exr", {"RGB": light}))
     assert (picture.axes, picture.samples, picture.pixels.dtype) == ("yxs", "rgb", np.float32)
     assert np.array_equal(picture.pixels, linear_to_srgb(light))
     assert picture.pixels.max() > 2
@@ -85,7 +85,7 @@ def test_alpha_is_kept_and_colours_are_multiplied_by_it(tmp_path: Path) -> None:
     light[:3, ..., 3] = 0  # light without a surface
     light[..., :3] *= np.where(light[..., 3:] == 0, 1, light[..., 3:])
     write(tmp_path / "in.exr", {"RGBA": light})
-    assert formats.read(tmp_path / "in.exr").samples == "rgba"
+    assert opening.read(tmp_path / "in.exr").samples == "rgba"
     assert shell(tmp_path / "in.exr", tmp_path / "out.exr", *SAME) == 0
     found = read(tmp_path / "out.exr")
     again = np.stack([found[n] for n in "RGBA"], -1)

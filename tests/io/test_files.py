@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tifffile
 
-from napari_dcr.io import files, formats
+from napari_dcr.io import files, opening, writing
 from napari_dcr.io.files import Picture
 from tests.io.conftest import random
 from tests.io.dng_files import dim_mosaic, write_dng
@@ -18,7 +18,7 @@ def test_a_failed_write_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.tif"
-    formats.write(path, Picture(random((9, 9)), "yx"))
+    writing.write(path, Picture(random((9, 9)), "yx"))
     before = path.read_bytes()
 
     def half(name: Path, *_: Any, **__: Any) -> None:
@@ -27,7 +27,7 @@ def test_a_failed_write_leaves_the_old_file(
 
     monkeypatch.setattr(tifffile, "imwrite", half)
     with pytest.raises(OSError, match="disk full"):
-        formats.write(path, Picture(random((5, 5)), "yx"))
+        writing.write(path, Picture(random((5, 5)), "yx"))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -42,8 +42,8 @@ def test_pictures_that_do_not_fit_into_memory_are_refused(
         write_dng(path, dim_mosaic(40, 60))
     else:
         dtype = "float32" if suffix == ".exr" else "uint8"
-        formats.write(path, Picture(random((40, 60, 3), dtype), "yxs", samples="rgb"))
-    assert formats.open_whole(path).array.shape == (40, 60, 3)
+        writing.write(path, Picture(random((40, 60, 3), dtype), "yxs", samples="rgb"))
+    assert opening.open_whole(path).array.shape == (40, 60, 3)
     monkeypatch.setattr(files, "free_memory", lambda device: 10_000)
     with pytest.raises(ValueError, match="its 40 x 60 pixels need 0.0 GiB of memory; allowed is"):
-        formats.open_whole(path)
+        opening.open_whole(path)

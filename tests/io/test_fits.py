@@ -17,7 +17,7 @@ import napari_dcr
 from napari_dcr.cli import main
 from napari_dcr.enhancement import run_to_completion
 from napari_dcr.input_warnings import InputWarning
-from napari_dcr.io import formats
+from napari_dcr.io import formats, writing
 
 UNCHANGED: dict[str, Any] = {"depth": 0, "strength": 0.0, "device": "cpu"}
 
@@ -210,7 +210,7 @@ def test_another_dtype_is_written_as_it_is_asked_for(tmp_path: Path) -> None:
 
 def test_pictures_become_planes(tmp_path: Path) -> None:
     pixels = random((6, 7, 3), "uint8")
-    formats.write(tmp_path / "out.fits", formats.Picture(pixels, "yxs"))
+    writing.write(tmp_path / "out.fits", formats.Picture(pixels, "yxs"))
     assert np.array_equal(fits.getdata(tmp_path / "out.fits"), np.moveaxis(pixels, -1, 0))
 
 

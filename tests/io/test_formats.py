@@ -15,7 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 import napari_dcr
-from napari_dcr.io import formats
+from napari_dcr.io import opening, writing
 from napari_dcr.io.files import Picture
 from tests.io.conftest import random, write_ome_zarr
 
@@ -149,8 +149,8 @@ def test_what_is_not_there_or_does_not_fit_is_named(
 def test_lossless_round_trip(tmp_path: Path, name: str, shape: tuple[int, ...], dtype: str) -> None:
     pixels = random(shape, dtype)
     axes = "zyxs"[4 - len(shape) :] if shape[-1] in (3, 4) else "zyx"[3 - len(shape) :]
-    formats.write(tmp_path / name, Picture(pixels, axes))
-    back = formats.read(tmp_path / name)
+    writing.write(tmp_path / name, Picture(pixels, axes))
+    back = opening.read(tmp_path / name)
     assert back.pixels.dtype == pixels.dtype
     assert (back.pixels == pixels).all()
     assert back.axes[-len(axes.lstrip("z")) :] == axes.lstrip("z")
@@ -166,7 +166,7 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
         ("a.bmp", random((9, 9)), "yx", "got suffix '.bmp'; allowed are .tif"),
     ):
         with pytest.raises(ValueError, match=message):
-            formats.write(tmp_path / name, Picture(pixels, axes))
+            writing.write(tmp_path / name, Picture(pixels, axes))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -174,7 +174,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     for name in ("a.tif", "a.png", "a.jpg"):
         (tmp_path / name).write_bytes(b"this is not an image")
         with pytest.raises(ValueError, match=rf"{name}: cannot be read as an image"):
-            formats.read(tmp_path / name)
+            opening.read(tmp_path / name)
 
 
 def test_the_table_of_formats_loads_no_package_of_a_format() -> None:

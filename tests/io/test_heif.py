@@ -15,7 +15,7 @@ from PIL import Image as PILImage
 
 import napari_dcr
 from napari_dcr.input_warnings import InputWarning
-from napari_dcr.io import formats
+from napari_dcr.io import opening, writing
 from napari_dcr.io import tags as t
 from napari_dcr.io.files import Picture
 from napari_dcr.io.metadata import Metadata
@@ -48,7 +48,7 @@ def in_heic(pixels: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 def test_heic_of_8_bits(mode: str, suffix: str, tmp_path: Path) -> None:
     pixels = np.asarray(PILImage.fromarray(dim_colour(33, 47)).convert(mode))
-    picture = formats.read(write_heic(tmp_path / f"in{suffix}", pixels, mode))
+    picture = opening.read(write_heic(tmp_path / f"in{suffix}", pixels, mode))
     assert picture.samples == {"L": "", "RGB": "rgb", "RGBA": "rgba"}[mode]
     assert picture.pixels.dtype == np.uint8
     assert np.abs(picture.pixels.astype(int) - pixels).max() <= 2  # by its YCbCr
@@ -59,10 +59,10 @@ def test_known_colours_come_back(tmp_path: Path) -> None:
         pixels = np.full((32, 48, 3), colour, np.uint8)
         for suffix in (".heic", ".avif"):
             path, out = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
-            formats.write(path, Picture(pixels, "yxs", samples="rgb"))
+            writing.write(path, Picture(pixels, "yxs", samples="rgb"))
             assert shell(path, out, "--strength", "0", "--overwrite") == 0
             # Twice with YCbCr of 8 bits, by quality 95.
-            assert np.abs(formats.read(out).pixels.astype(int) - pixels).max() <= 3
+            assert np.abs(opening.read(out).pixels.astype(int) - pixels).max() <= 3
 
 
 def test_heic_of_10_bits_fills_16(tmp_path: Path) -> None:
@@ -70,27 +70,27 @@ def test_heic_of_10_bits_fills_16(tmp_path: Path) -> None:
     pixels = in_heic(codes, 10)
     path = write_heic(tmp_path / "in.hif", pixels, "I;16L")
     assert np.asarray(pillow_heif.open_heif(path, convert_hdr_to_8bit=False)).max() == 65472
-    found = formats.read(path).pixels
+    found = opening.read(path).pixels
     assert found.dtype == np.uint16
     assert (found.min(), found.max()) == (0, 65535)
     assert np.array_equal(np.rint(found / 65535 * 1023), codes)
-    formats.write(tmp_path / "out.heic", Picture(found, "yx"))
-    again = formats.read(tmp_path / "out.heic").pixels.astype(int)
+    writing.write(tmp_path / "out.heic", Picture(found, "yx"))
+    again = opening.read(tmp_path / "out.heic").pixels.astype(int)
     assert np.abs(again - found).max() <= 3 * 65  # three codes of 10 bits, by the quality
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_heic_is_turned_once(orientation: int, tmp_path: Path) -> None:
     path = write_heic(tmp_path / "in.heic", exif=exif(orientation))
-    picture = formats.read(path)
+    picture = opening.read(path)
     expected = turned(CORNERS, "yxs", orientation)
     assert np.abs(picture.pixels.astype(int) - expected).max() <= 2
     assert picture.metadata.orientation == 1
     assert t.from_exif(picture.metadata.exif)[t.ORIENTATION].numbers == [1]
     for suffix in (".jpg", ".heic", ".avif", ".jxl", ".png"):
         out = tmp_path / f"out{suffix}"
-        formats.write(out, picture)
-        again = formats.read(out)
+        writing.write(out, picture)
+        again = opening.read(out)
         assert again.metadata.orientation == 1
         assert again.metadata.tags[t.MAKE].text == "Maker"
         assert np.abs(again.pixels.astype(int) - expected).mean() < 2
@@ -102,7 +102,7 @@ def test_a_turned_jpeg_is_written_upright(suffix: str, orientation: int, tmp_pat
     source = tmp_path / "in.jpg"
     PILImage.fromarray(CORNERS).save(source, quality=100, subsampling=0, exif=exif(orientation))
     assert shell(source, tmp_path / f"out{suffix}", "--strength", "0") == 0
-    found = formats.read(tmp_path / f"out{suffix}")
+    found = opening.read(tmp_path / f"out{suffix}")
     expected = turned(CORNERS, "yxs", orientation)
     assert np.abs(found.pixels.astype(int) - expected).mean() < 2
     assert found.metadata.orientation == 1
@@ -111,10 +111,10 @@ def test_a_turned_jpeg_is_written_upright(suffix: str, orientation: int, tmp_pat
 def test_orientation_of_xmp_does_not_turn_a_second_time(tmp_path: Path) -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
     path = write_heic(tmp_path / "in.heic", exif=exif(6), xmp=xmp)
-    picture = formats.read(path)
+    picture = opening.read(path)
     assert b'Orientation="1"' in picture.metadata.xmp
-    formats.write(tmp_path / "out.heic", picture)
-    assert formats.read(tmp_path / "out.heic").pixels.shape == (60, 40, 3)
+    writing.write(tmp_path / "out.heic", picture)
+    assert opening.read(tmp_path / "out.heic").pixels.shape == (60, 40, 3)
 
 
 def test_the_primary_picture_of_several_is_taken(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_profile_exif_and_xmp_are_kept(tmp_path: Path) -> None:
     for suffix in (".heic", ".avif"):
         out = tmp_path / f"out{suffix}"
         assert shell(source, out) == 0
-        found = formats.read(out).metadata
+        found = opening.read(out).metadata
         assert (found.icc_profile, found.xmp) == (profile, b"<x>1</x>")
         assert found.tags[t.MAKE].text == "Maker"
     with PILImage.open(tmp_path / "out.avif") as file:  # the family's own library
@@ -185,11 +185,11 @@ def test_avif_of_any_bits_fills_its_dtype(
         codes, level=100, bitspersample=bits, pixelformat="400" if len(shape) == 2 else "444"
     )
     (tmp_path / "in.avif").write_bytes(coded)
-    picture = formats.read(tmp_path / "in.avif")
+    picture = opening.read(tmp_path / "in.avif")
     top = np.iinfo(picture.pixels.dtype).max
     assert picture.samples == {2: "", 3: "rgb", 4: "rgba"}[shape[-1] if len(shape) == 3 else 2]
     assert np.array_equal(np.rint(picture.pixels / top * (2**bits - 1)), codes)
-    formats.write(tmp_path / "out.avif", picture)
+    writing.write(tmp_path / "out.avif", picture)
     stored = imagecodecs.avif_decode((tmp_path / "out.avif").read_bytes())
     assert stored.max() <= 2**bits - 1  # as many bits as before
     assert np.abs(stored.astype(int) - codes).mean() < 0.04 * 2**bits
@@ -199,7 +199,7 @@ def test_metadata_that_avif_of_more_bits_does_not_keep_are_named(tmp_path: Path)
     metadata = Metadata({t.MAKE: t.text_tag("Maker")})
     pixels = np.full((8, 9, 3), 30000, np.uint16)
     with pytest.warns(InputWarning, match="left out its EXIF, which is kept in an AVIF of 8 bits"):
-        formats.write(tmp_path / "out.avif", Picture(pixels, "yxs", metadata, "rgb"))
+        writing.write(tmp_path / "out.avif", Picture(pixels, "yxs", metadata, "rgb"))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -211,7 +211,7 @@ def test_avif_is_turned_once(orientation: int, has_exif: bool, tmp_path: Path) -
         content = path.read_bytes()
         path.write_bytes(content.replace(b"ExifExif", b"exixExif"))
     assert imagecodecs.avif_decode(path.read_bytes()).shape == CORNERS.shape
-    picture = formats.read(path)
+    picture = opening.read(path)
     assert picture.metadata.orientation == orientation
     assert shell(path, tmp_path / "out.jpg", "--strength", "0") == 0
     shown = np.asarray(_shown(tmp_path / "out.jpg"))

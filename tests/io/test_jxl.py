@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import napari_dcr
 from napari_dcr.image.tone import linear_to_srgb
 from napari_dcr.input_warnings import InputWarning
-from napari_dcr.io import formats, jxl
+from napari_dcr.io import jxl, opening, writing
 from napari_dcr.io import tags as t
 from napari_dcr.io.files import Picture
 from napari_dcr.io.metadata import Metadata
@@ -42,7 +42,7 @@ def test_every_bit_at_strength_0(shape: tuple[int, ...], dtype: str, tmp_path: P
 def test_integers_of_linear_light_become_display_values(tmp_path: Path) -> None:
     codes = np.random.default_rng(0).integers(0, 2**16, (33, 47, 3), "u2")
     (tmp_path / "in.jxl").write_bytes(encoded(codes))  # the library calls 16 bits linear light
-    found = formats.read(tmp_path / "in.jxl").pixels
+    found = opening.read(tmp_path / "in.jxl").pixels
     assert np.abs(found - linear_to_srgb(codes / np.float32(65535)) * 65535).max() < 1
 
 
@@ -52,12 +52,12 @@ def test_16_bits_are_written_as_srgb(tmp_path: Path) -> None:
         picture = Picture(
             codes, "yxs"[: len(shape)], samples="" if len(shape) == 2 else "rgba"[: shape[2]]
         )
-        formats.write(tmp_path / "out.jxl", picture)
+        writing.write(tmp_path / "out.jxl", picture)
         content = (tmp_path / "out.jxl").read_bytes()
         header = jxl.Header.read(dict(jxl.boxes(content))[b"jxlc"])
         assert (header.transfer, header.bits) == (13, 16)
         assert np.array_equal(imagecodecs.jpegxl_decode(content), codes)
-        assert np.array_equal(formats.read(tmp_path / "out.jxl").pixels, codes)
+        assert np.array_equal(opening.read(tmp_path / "out.jxl").pixels, codes)
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
@@ -67,7 +67,7 @@ def test_fewer_bits_fill_16_and_are_kept(bits: int, tmp_path: Path) -> None:
     (tmp_path / "in.jxl").write_bytes(
         jxl.as_srgb(encoded(codes, bitspersample=bits, usecontainer=True))
     )
-    assert formats.read(tmp_path / "in.jxl").pixels.max() == 65535
+    assert opening.read(tmp_path / "in.jxl").pixels.max() == 65535
     assert (
         shell(tmp_path / "in.jxl", tmp_path / "out.jxl", "--strength", "0", "--defects", "off") == 0
     )
@@ -81,7 +81,7 @@ def test_floats_of_linear_light_become_display_values(tmp_path: Path) -> None:
     parts = dict(jxl.boxes(content))
     header = jxl.Header.read(parts[b"jxlc"])
     assert (header.bits, header.is_float, header.primaries, header.transfer) == (32, True, 1, 8)
-    assert np.array_equal(formats.read(tmp_path / "in.jxl").pixels, linear_to_srgb(pixels))
+    assert np.array_equal(opening.read(tmp_path / "in.jxl").pixels, linear_to_srgb(pixels))
 
 
 def test_the_first_picture_of_an_animation_is_taken(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_exif_and_xmp_are_kept(is_packed: bool, tmp_path: Path) -> None:
         content += struct.pack(">I4s", 8 + len(inner), kind) + inner
     (tmp_path / "in.jxl").write_bytes(content)
     assert shell(tmp_path / "in.jxl", tmp_path / "out.jxl") == 0
-    found = formats.read(tmp_path / "out.jxl").metadata
+    found = opening.read(tmp_path / "out.jxl").metadata
     assert (found.tags[t.MAKE].text, found.xmp) == ("Maker", b"<x>1</x>")
     assert found.orientation == 1  # the codestream says how it is turned, and the decoder turns it
 
@@ -110,7 +110,7 @@ def test_exif_and_xmp_are_kept(is_packed: bool, tmp_path: Path) -> None:
 def test_a_profile_is_named(tmp_path: Path) -> None:
     metadata = Metadata({t.ICC_PROFILE: t.Tag(t.UNDEFINED, b"profile")})
     with pytest.warns(InputWarning, match="left out its colour profile"):
-        formats.write(tmp_path / "out.jxl", Picture(dim_colour(8, 9), "yxs", metadata, "rgb"))
+        writing.write(tmp_path / "out.jxl", Picture(dim_colour(8, 9), "yxs", metadata, "rgb"))
 
 
 class Writer:
@@ -192,7 +192,7 @@ def test_headers_of_the_encoder(distance: float) -> None:
 def test_hdr_is_refused_by_name(transfer: int, name: str, tmp_path: Path) -> None:
     (tmp_path / "in.jxl").write_bytes(header(transfer, 9, False, 0, False))
     with pytest.raises(ValueError, match=name):
-        formats.read(tmp_path / "in.jxl")
+        opening.read(tmp_path / "in.jxl")
 
 
 @pytest.mark.parametrize("fault", ["empty", "text", "start", "head", "half", "end", "box", "png"])

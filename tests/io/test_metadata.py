@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
 import napari_dcr
-from napari_dcr.io import formats
+from napari_dcr.io import formats, opening, writing
 
 from .conftest import FAST, dim, dim_colour, shell, three_ways
 
@@ -134,7 +134,7 @@ def test_orientation_is_kept_or_pixels_are_turned(
     save(tmp_path / source, "uint8", orientation)
     with PILImage.open(tmp_path / source) as file:
         upright = np.asarray(ImageOps.exif_transpose(file))
-    stored = formats.read(tmp_path / source).pixels
+    stored = opening.read(tmp_path / source).pixels
     result = napari_dcr.enhance(stored, **FAST)
     # Viewers show the result as they show the source, but brighter.
     for target in ("o.tif", "o.png"):
@@ -224,7 +224,7 @@ def test_geotiff(tmp_path: Path, dtype: str, how: dict[str, Any]) -> None:
     tifffile.imwrite(
         tmp_path / "a.tif", dim(40, 56, dtype), photometric="minisblack", extratags=tags, **how
     )
-    assert formats.read(tmp_path / "a.tif").metadata.nodata == -9999
+    assert opening.read(tmp_path / "a.tif").metadata.nodata == -9999
     _, *files = three_ways(tmp_path / "a.tif")
     for path in files:
         with PILImage.open(path) as file:
@@ -411,7 +411,7 @@ def test_no_data_of_converted_pixels(tmp_path: Path, bits: int, dtype: str) -> N
         return
     tifffile.imwrite(source, pixels, photometric="miniswhite", extratags=tags)
     white = 2**bits - 1
-    assert formats.read(source).metadata.nodata == white - 7
+    assert opening.read(source).metadata.nodata == white - 7
     result, *files = three_ways(source)
     assert (result[:8] == white - 7).all()
     for path in files:
@@ -434,7 +434,7 @@ def test_a_transparent_grey_is_kept(tmp_path: Path, bits: int) -> None:
         struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks
     )
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
-    picture = formats.read(tmp_path / "a.png")
+    picture = opening.read(tmp_path / "a.png")
     assert picture.samples == "ya"
     assert np.array_equal(picture.pixels[..., 1] == 0, levels == 1)
     assert np.array_equal(picture.pixels[..., 0], levels * (255 // (2**bits - 1)))
@@ -459,7 +459,7 @@ def test_pages_that_are_turned_differently(
 def test_a_missing_folder_is_named(tmp_path: Path, name: str) -> None:
     out = tmp_path / "none" / name
     with pytest.raises(ValueError, match="there is no folder .*none; create it first"):
-        formats.write(out, formats.Picture(dim(40, 56), "yx"))
+        writing.write(out, formats.Picture(dim(40, 56), "yx"))
     if name == "o.tif":
         with pytest.raises(ValueError, match="out: got .* there is no folder"):
             napari_dcr.enhance(dim(40, 56), out=out, **FAST)
@@ -503,7 +503,7 @@ def test_texts_beside_an_exif_block_are_kept(tmp_path: Path, source: str, target
         exif.pop(270, None)
         picture.save(tmp_path / source, exif=exif, comment=b"a comment")
     assert shell(tmp_path / source, tmp_path / target) == 0
-    read = formats.read(tmp_path / target).metadata.tags
+    read = opening.read(tmp_path / target).metadata.tags
     assert {code: read[code].text for code in known} == known
     assert read[271].text == exif[271]
     with PILImage.open(tmp_path / target) as file:
@@ -524,7 +524,7 @@ def test_what_a_jpeg_has_no_room_for_is_named(tmp_path: Path, what: str) -> None
         how = {"resolution": (100000, 100000), "resolutionunit": "INCH"}
     tifffile.imwrite(tmp_path / "a.tif", dim(40, 56), extratags=tags, **how)
     with pytest.warns(napari_dcr.InputWarning, match=rf"o\.jpg: left out its {what}"):
-        formats.write(tmp_path / "o.jpg", formats.read(tmp_path / "a.tif"))
+        writing.write(tmp_path / "o.jpg", opening.read(tmp_path / "a.tif"))
     with PILImage.open(tmp_path / "o.jpg") as file:
         assert file.size == (56, 40)
         assert "xmp" not in file.info

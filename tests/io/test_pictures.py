@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from napari_dcr.io import formats
+from napari_dcr.io import opening, writing
 from tests.io.conftest import random
 
 
@@ -21,7 +21,7 @@ def test_jpeg_keeps_exif_and_profile(tmp_path: Path) -> None:
     exif[0x0112] = 6  # orientation
     exif[0x010F] = "A Camera"
     picture.save(tmp_path / "in.jpg", exif=exif, icc_profile=b"a profile", dpi=(72, 72))
-    formats.write(tmp_path / "out.jpg", formats.read(tmp_path / "in.jpg"))
+    writing.write(tmp_path / "out.jpg", opening.read(tmp_path / "in.jpg"))
     with PILImage.open(tmp_path / "out.jpg") as back:
         assert back.getexif()[0x0112] == 6
         assert back.getexif()[0x010F] == "A Camera"
@@ -34,7 +34,7 @@ def test_unusual_modes_become_grey_or_colour(tmp_path: Path, mode: str) -> None:
     source = PILImage.fromarray(random((9, 11, 3))).convert(mode)
     name = tmp_path / ("in.jpg" if mode == "CMYK" else "in.png")
     source.save(name)
-    picture = formats.read(name)
+    picture = opening.read(name)
     assert picture.pixels.dtype == np.uint8
     assert picture.axes == ("yx" if mode == "1" else "yxs")
 
@@ -49,6 +49,6 @@ def test_hdr_of_png_is_refused_by_name(tmp_path: Path) -> None:
         path.write_bytes(content[:33] + chunk + content[33:])
         if name:
             with pytest.raises(ValueError, match=name):
-                formats.read(path)
+                opening.read(path)
         else:
-            assert formats.read(path).pixels.max() == 3000
+            assert opening.read(path).pixels.max() == 3000

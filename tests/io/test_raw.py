@@ -15,7 +15,7 @@ from PIL import Image as PILImage
 import napari_dcr
 from napari_dcr.image.tone import linear_to_srgb
 from napari_dcr.input_warnings import InputWarning
-from napari_dcr.io import dng, formats, raw, raw_tags
+from napari_dcr.io import dng, opening, raw, raw_tags
 from napari_dcr.io import tags as t
 from napari_dcr.io.tags import Tag
 from napari_dcr.io.views import turned
@@ -302,7 +302,7 @@ def test_a_grey_sensor(tmp_path: Path) -> None:
 def test_prints_have_16_bits_or_8_and_exif(suffix: str, tmp_path: Path) -> None:
     path = write_dng(tmp_path / "in.nef", dim_mosaic(), orientation=6)
     assert shell(path, tmp_path / f"out{suffix}") == 0
-    picture = formats.read(tmp_path / f"out{suffix}")
+    picture = opening.read(tmp_path / f"out{suffix}")
     assert picture.pixels.dtype == (np.uint8 if suffix == ".jpg" else np.uint16)
     assert picture.pixels.shape == (96, 64, 3)
     tags = picture.metadata.tags

@@ -18,7 +18,7 @@ import napari_dcr
 from napari_dcr.cli import main
 from napari_dcr.engine.sources import Opened
 from napari_dcr.input_warnings import InputWarning
-from napari_dcr.io import formats
+from napari_dcr.io import opening
 from napari_dcr.io.recordings import Joined, _Target
 
 FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "model": "microscopy"}
@@ -95,7 +95,7 @@ def test_the_shell_writes_one_file_or_one_for_each(
     whole = recording()
     write_pieces(tmp_path, whole, (2, 1, 3))
     expected = napari_dcr.enhance(whole, axes="tyx", **FAST)
-    monkeypatch.setattr(formats, "is_large", lambda *_: large)
+    monkeypatch.setattr(opening, "is_large", lambda *_: large)
     inputs = [str(p) for p in sorted(tmp_path.glob("*.tif"))]
     assert Path(inputs[0]).name == "rec_10.tif"
     report = tmp_path / "r.json"
@@ -124,7 +124,7 @@ def test_pictures_become_a_recording_and_a_zarr(tmp_path: Path) -> None:
     for number, frame in enumerate(whole):
         paths.append(tmp_path / f"{number}.png")
         tifffile.imwrite(tmp_path / f"{number}.tif", frame)
-        napari_dcr.io.formats.write(paths[-1], napari_dcr.io.formats.read(tmp_path / f"{number}.tif"))  # type: ignore[attr-defined]  # fmt: skip
+        napari_dcr.io.writing.write(paths[-1], napari_dcr.io.opening.read(tmp_path / f"{number}.tif"))  # type: ignore[attr-defined]  # fmt: skip
     expected = napari_dcr.enhance(whole, axes="tyx", **FAST)
     out = tmp_path / "out.ome.zarr"
     napari_dcr.enhance(paths, out=out, **FAST)

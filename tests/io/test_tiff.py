@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 import napari_dcr
-from napari_dcr.io import formats
+from napari_dcr.io import opening, writing
 from napari_dcr.io.files import Picture
 from tests.io.conftest import random
 
@@ -36,9 +36,9 @@ def test_imagej_stack_keeps_its_calibration(tmp_path: Path) -> None:
         tmp_path / "in.tif", pixels, imagej=True, resolution=(5.0, 5.0),
         metadata={"axes": "TZCYX", "spacing": 0.5, "unit": "um", "finterval": 2.0, "min": 3.0, "max": 9.0},
     )  # fmt: skip
-    picture = formats.read(tmp_path / "in.tif")
+    picture = opening.read(tmp_path / "in.tif")
     assert picture.axes == "tzcyx"
-    formats.write(tmp_path / "out.tif", picture)
+    writing.write(tmp_path / "out.tif", picture)
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         assert file.is_imagej
         metadata = file.imagej_metadata
@@ -60,10 +60,10 @@ def test_ome_metadata_is_kept(tmp_path: Path, dtype: str) -> None:
             "Channel": {"Name": ["DAPI", "GFP"]}, "SignificantBits": 12,
         },
     )  # fmt: skip
-    picture = formats.read(tmp_path / "in.ome.tif")
+    picture = opening.read(tmp_path / "in.ome.tif")
     assert picture.axes == "czyx"
     result = picture.pixels.astype(dtype)
-    formats.write(tmp_path / "out.ome.tif", Picture(result, picture.axes, picture.metadata))
+    writing.write(tmp_path / "out.ome.tif", Picture(result, picture.axes, picture.metadata))
     with tifffile.TiffFile(tmp_path / "out.ome.tif") as file:
         assert file.is_ome
         assert file.series[0].axes == "CZYX"
@@ -80,7 +80,7 @@ def test_description_and_resolution_of_a_plain_tiff_are_kept(tmp_path: Path) -> 
         tmp_path / "in.tif", random((9, 11, 3)), photometric="rgb", metadata=None,
         description="camera 7, lens cap on", resolution=(300, 300), resolutionunit=2,
     )  # fmt: skip
-    formats.write(tmp_path / "out.tif", formats.read(tmp_path / "in.tif"))
+    writing.write(tmp_path / "out.tif", opening.read(tmp_path / "in.tif"))
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         page: Any = file.pages.first
         assert page.description == "camera 7, lens cap on"
@@ -93,10 +93,10 @@ def test_planar_tiff_round_trip(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "in.tif", pixels, photometric="rgb", planarconfig="separate", metadata=None
     )
-    picture = formats.read(tmp_path / "in.tif")
+    picture = opening.read(tmp_path / "in.tif")
     assert picture.axes == "syx"
-    formats.write(tmp_path / "out.tif", picture)
-    assert (formats.read(tmp_path / "out.tif").pixels == pixels).all()
+    writing.write(tmp_path / "out.tif", picture)
+    assert (opening.read(tmp_path / "out.tif").pixels == pixels).all()
 
 
 def test_tiles_are_read_without_zarr_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import napari_dcr
 from napari_dcr.engine.region_run import RegionEnhancer
 from napari_dcr.enhancement import run_to_completion
-from napari_dcr.io.formats import open_image
+from napari_dcr.io.opening import open_image
 from napari_dcr.plugin.axes import layer_axes
 from napari_dcr.plugin.layers import (
     matching_limits,

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QApplication
 
-from napari_dcr.io import formats
+from napari_dcr.io import writing
 from napari_dcr.io.files import Picture
 from napari_dcr.plugin.widget import EnhanceWidget
 from tests.plugin.conftest import finish
@@ -29,7 +29,7 @@ def test_the_copied_python_gives_the_same_array(
 ) -> None:
     if on_disk:
         path = tmp_path / "street.png"
-        formats.write(path, Picture(dim_rgb, "yxs"))
+        writing.write(path, Picture(dim_rgb, "yxs"))
         with npe2pm.tmp_plugin(package="napari"):  # its readers
             (layer,) = viewer.open(path, plugin="napari")
     else:

@@ -88,7 +88,7 @@ class RegionEnhancer:
     --------
     >>> import numpy as np
     >>> from napari_dcr.enhancement import run_to_completion
-    >>> from napari_dcr.io.formats import open_image
+    >>> from napari_dcr.io.opening import open_image
     >>> dim = np.full((300, 400), 900, np.uint16)
     >>> region = (slice(100, 120), slice(200, 240))
     >>> enhancer = RegionEnhancer(open_image(dim))

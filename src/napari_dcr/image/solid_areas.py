@@ -251,7 +251,11 @@ class PlaneAreas:
             saturated = at_top and (near or colour[0] == limit)
             share = areas.count / math.prod(self._shape)
             is_blown = len(colour) > 1 and _is_nearly_white(colour, dtype, limit)
-            if sides and not is_blown and areas.are_padding(LEAST_STEP if whole else 0.0, saturated):
+            if (
+                sides
+                and not is_blown
+                and areas.are_padding(LEAST_STEP if whole else 0.0, saturated)
+            ):
                 kinds.append(Padding(colour, share, *sides))
                 continue
             rare = FRAMED_BLACK if all(value == least for value in colour) else FRAMED

@@ -96,7 +96,7 @@ def _letters(labels: Sequence[str], rgb: bool) -> str | None:
 
 def _axes_of_file(layer: Image) -> str | None:
     """Axes that the layer's file defines, if it holds exactly this array."""
-    from napari_dcr.io.formats import open_image
+    from napari_dcr.io.opening import open_image
 
     path = layer.source.path
     if path is None or layer.ndim < 3:

@@ -317,7 +317,7 @@ def _work(
     """Enhance in the worker thread; first yields the enhancer, which the caller keeps."""
     try:
         from napari_dcr.engine.region_run import RegionEnhancer
-        from napari_dcr.io.formats import open_image
+        from napari_dcr.io.opening import open_image
 
         if enhancer is not None and check and not enhancer.is_current():
             enhancer = None

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine.sources import Opened
-from napari_dcr.io import formats
+from napari_dcr.io import formats, opening
 from napari_dcr.io.calibration import Calibration, Channel
 from napari_dcr.io.stacks import SeveralScenes
 from napari_dcr.plugin.layers import FILE
@@ -51,7 +51,7 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
     paths = [path] if isinstance(path, str) else [str(each) for each in path]
     image: Any = paths[0] if len(paths) == 1 else paths
     try:
-        return _layers(formats.open_image(image), paths, None)
+        return _layers(opening.open_image(image), paths, None)
     except ValueError as error:
         several = error.__cause__
         if not isinstance(several, SeveralScenes):
@@ -59,14 +59,14 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
     return [
         layer
         for number in range(len(several.names))
-        for layer in _layers(formats.open_image(image, scene=number), paths, number, several.names[number])
+        for layer in _layers(opening.open_image(image, scene=number), paths, number, several.names[number])
     ]  # fmt: skip
 
 
 def _layers(
     opened: Opened, paths: list[str], scene: int | None, label: str = ""
 ) -> list[LayerData]:
-    layout = formats.layout_of(opened, None)
+    layout = opening.layout_of(opened, None)
     pixels, axes = _pixels(opened, layout.axes), layout.axes
     rgb = "s" in axes and pixels.shape[axes.index("s")] in (3, 4)
     calibration = getattr(opened.metadata, "calibration", Calibration())

@@ -116,7 +116,7 @@ def work(jobs: Sequence[Job]) -> Generator[Step | Product | Failed, None, Failur
 def _do(number: int, job: Job) -> Generator[Step, None, Enhancement]:
     from napari_dcr.engine.region_run import RegionEnhancer
     from napari_dcr.enhancement import enhance_pyramid_steps, enhance_steps
-    from napari_dcr.io.formats import open_image
+    from napari_dcr.io.opening import open_image
 
     layer, options = job.layer, job.options
     pixels = layer_pixels(layer)
@@ -138,7 +138,7 @@ def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancem
     import dask.array
 
     from napari_dcr.enhancement import enhance_steps
-    from napari_dcr.io.formats import open_image
+    from napari_dcr.io.opening import open_image
 
     layer, pixels = job.layer, layer_pixels(job.layer)
     folder = folder.absolute()

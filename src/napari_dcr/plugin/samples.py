@@ -5,14 +5,14 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
-from napari_dcr.io import formats
+from napari_dcr.io import opening
 
 LayerData = tuple[Any, dict[str, Any], str]
 
 
 def _sample(name: str, layer_name: str) -> list[LayerData]:
     with resources.as_file(resources.files("napari_dcr.plugin") / "sample_data" / name) as path:
-        picture = formats.read(path)
+        picture = opening.read(path)
     # Fixed contrast limits show how dim the image is; automatic limits would hide that.
     arguments: dict[str, Any] = {"name": layer_name, "rgb": picture.axes.endswith("s")}
     if not arguments["rgb"]:
