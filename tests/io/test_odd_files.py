@@ -188,6 +188,8 @@ def test_every_file_has_one_clear_line(
     assert len(KINDS) >= 40
     assert run(odd_files, out) == 1
     lines = [line.rpartition("\r")[2] for line in capsys.readouterr().err.splitlines()]
+    closing = next(n for n, line in enumerate(lines) if line.endswith("files failed:"))
+    lines, table = lines[: closing + 1], lines[closing + 1 :]
     failures = 1  # the incomplete set
     for name, _, says in KINDS:
         path = str(odd_files / name)
@@ -199,7 +201,8 @@ def test_every_file_has_one_clear_line(
         assert target.exists() == done
         failures += not done and says != LEFT_OUT
         assert len(about) == 1 + (done and says != DONE) + (name == "portrait.jpg") * 0
-    assert lines[-1] == f"napari-dcr: {failures} of {len(KINDS) - 3 + 2} files failed"
+    assert lines[-1] == f"napari-dcr: {failures} of {len(KINDS) - 3 + 2} files failed:"
+    assert len(table) == failures
     assert any("part_1.ome.tif is part of the image of part_0.ome.tif" in line for line in lines)
     assert any("companion part_1.ome.tif is missing" in line for line in lines)
     assert {p for p in files_of(out) if "partial" in p or p.startswith(".")} == set()
