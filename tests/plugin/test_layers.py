@@ -186,22 +186,20 @@ def pyramid(pixels: NDArray[Any], levels: int) -> list[Any]:
 
 @pytest.mark.parametrize("link", [True, False])
 @pytest.mark.parametrize(("dtype", "offset"), [("uint16", 100), ("uint16", 900), ("float32", 0.0)])
-def test_all_levels_of_a_photo_are_equally_bright(
-    dtype: str, offset: float, condition_group: bool
-) -> None:
+def test_all_levels_of_a_photo_are_equally_bright(dtype: str, offset: float, link: bool) -> None:
     rng = np.random.default_rng(6)
     y, x = np.mgrid[:256, :320]
     light = 40 + 30 * np.sin(x / 40) * np.cos(y / 30)
     frames = rng.poisson(np.stack([light, 2 * light])) * 4 + rng.normal(offset, 12, (2, 256, 320))
     levels = pyramid((frames if dtype == "uint16" else frames / 900).astype(dtype), 3)
     layer = Image(levels, multiscale=True, contrast_limits=(0, 1000))
-    options = napari_dcr.Options(depth=1, axes="tyx", device="cpu", link_frames=condition_group)
+    options = napari_dcr.Options(depth=1, axes="tyx", device="cpu", link_frames=link)
     (product,) = (x for x in work([Job(layer, options)]) if isinstance(x, Product))
     data, state, _ = result_layer(layer, product.enhancement)
     result = Image(data, **state)
     assert result.multiscale
     alone = napari_dcr.enhance(
-        np.asarray(levels[0]), depth=1, axes="tyx", device="cpu", link_frames=condition_group
+        np.asarray(levels[0]), depth=1, axes="tyx", device="cpu", link_frames=link
     )
     np.testing.assert_array_equal(np.asarray(result.data[0]), alone)
     black = min(black for black, _ in result.metadata["napari_dcr"]["ranges"])

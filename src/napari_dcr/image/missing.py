@@ -95,7 +95,7 @@ def missing(window: NDArray[Any]) -> NDArray[np.bool_] | None:
 
 
 NEAR, ROUNDS = 4, 3
-"""Distance in pixels over which missing pixels are filled from others, so many times."""
+"""Distance in pixels over which missing pixels are filled from others, and number of rounds."""
 
 REACH = NEAR * ROUNDS
 """Pixels around a window that `filled` needs."""

@@ -117,7 +117,7 @@ def widened(mask: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
 
 
 def _combined(mask: NDArray[np.bool_], n: int, axis: int, both: np.ufunc) -> NDArray[np.bool_]:
-    """Logical and, or or, of ``n`` pixels in a row along an axis, at each place that has so many."""
+    """Logical "and", or "or", of ``n`` neighbouring pixels along an axis."""
     reach = 1
     while reach < n:  # twice as many pixels with every step
         step = min(reach, n - reach)
