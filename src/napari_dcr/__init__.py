@@ -4,7 +4,7 @@ Examples
 --------
 >>> import numpy as np
 >>> import napari_dcr
->>> dim = np.full((64, 64, 3), 12, np.uint8)
+>>> dim = np.random.default_rng(0).integers(4, 20, (64, 64, 3), np.uint8)
 >>> bright = napari_dcr.enhance(dim)
 >>> bright.shape, bright.dtype, bool(bright.mean() > dim.mean())
 ((64, 64, 3), dtype('uint8'), True)

@@ -179,9 +179,24 @@ def test_ome_zarr_keeps_version_omero_labels_and_own_attributes(
         group.update_attributes(
             {"ome": {"version": version, "multiscales": [image], "omero": omero}, **mine}
         )
-    labels = group.create_group("labels", attributes={"labels": ["nuclei"]})
     masks = (pixels[0] > 1000).astype(np.uint32)
-    labels.create_group("nuclei").create_array("0", data=masks)
+    axes = [{"name": a, "type": "space"} for a in "yx"]
+    levels = [
+        {"path": path, "coordinateTransformations": [{"type": "scale", "scale": [step, step]}]}
+        for path, step in (("0", 1.0), ("1", 2.0))
+    ]
+    label = {"axes": axes, "datasets": levels}
+    listed: Any = {"labels": ["nuclei"]}
+    if version == "0.4":
+        described: Any = {"multiscales": [{"version": version, **label}], "image-label": {}}
+    else:
+        listed = {"ome": {"version": version, **listed}}
+        described = {"ome": {"version": version, "multiscales": [label], "image-label": {}}}
+    labels = group.create_group("labels", attributes=listed)
+    names = {} if version == "0.4" else {"dimension_names": ["y", "x"]}
+    nuclei = labels.create_group("nuclei", attributes=described)
+    nuclei.create_array("0", data=masks, **names)
+    nuclei.create_array("1", data=np.ascontiguousarray(masks[::2, ::2]), **names)
     result = napari_dcr.enhance(source, out=tmp_path / "o.ome.zarr", **FAST)
     out = zarr.open_group(tmp_path / "o.ome.zarr", mode="r")
     assert out.metadata.zarr_format == form
@@ -199,7 +214,7 @@ def test_ome_zarr_keeps_version_omero_labels_and_own_attributes(
     assert window["end"] > 99  # the old limits would show the result as white
     assert window["max"] == 65535
     assert np.array_equal(out["labels/nuclei/0"][...], masks)
-    assert out["labels"].attrs["labels"] == ["nuclei"]
+    assert dict(out["labels"].attrs) == listed
     assert result["0"].shape == pixels.shape
     assert len(found["datasets"]) == 2
 

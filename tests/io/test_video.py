@@ -349,7 +349,7 @@ def test_a_resumed_recording_must_be_the_same(tmp_path: Path) -> None:
     other = next(n for n in range(80) if n not in sample.numbers)  # type: ignore[union-attr]
     pictures[other][4:9, 4:9] += 9
     changed = write(tmp_path / "b.mkv", [of_rgb(p, "bgr0") for p in pictures])
-    with pytest.raises(ValueError, match="resume: got an image whose pixels"):
+    with pytest.raises(ValueError, match="resume: the image.s pixels differ"):
         napari_dcr.enhance(changed, out=out, resume=True, depth=0, device="cpu")
     napari_dcr.enhance(path, out=out, resume=True, depth=0, device="cpu")
     whole = napari_dcr.enhance(path, depth=0, device="cpu")
