@@ -75,7 +75,7 @@ STAGES = {
     "read": (ArrayPlane, "read"),
     "convert": (ArrayPlane, "to_working"),
     "compute": (TileRunner, "_run_tiles"),
-    "finish": (ArrayPlane, "finish"),
+    "finish": (ArrayPlane, "render"),
     "write": (ArrayPlane, "write"),
 }
 
