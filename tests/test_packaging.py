@@ -66,7 +66,7 @@ CHECK = """
 import numpy, napari_dcr
 from napari_dcr.network import cards
 assert "photo" in cards.shipped()
-dim = numpy.full((20, 30, 3), 12, numpy.uint8)
+dim = numpy.arange(20 * 30 * 3).reshape(20, 30, 3).astype(numpy.uint8) % 16
 bright = napari_dcr.enhance(dim, depth=1)
 assert bright.shape == dim.shape and bright.mean() > dim.mean()
 print(napari_dcr.__file__)
