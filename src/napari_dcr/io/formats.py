@@ -319,8 +319,7 @@ def is_paths(value: Any) -> bool:
 
 
 def is_zarr_path(out: Any) -> bool:
-    """Whether a value is the path of a zarr."""
-    """Whether an output is a zarr, or something without a suffix of its own inside one."""
+    """Whether a value is the path of a zarr, or a path without a suffix inside a zarr."""
     if not isinstance(out, (str, Path)):
         return False
     path = Path(out)
