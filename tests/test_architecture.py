@@ -1,4 +1,4 @@
-"""The layout: imports point down, and docs/architecture.md names every module."""
+"""Architecture: imports go down only, and docs/architecture.md lists every module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import napari_dcr
 PACKAGE = Path(napari_dcr.__file__).parent
 MAP = Path(__file__).parents[1] / "docs" / "architecture.md"
 
-FLOORS = [
+LAYERS = [
     {"version", "input_warnings", "image"},
     {"options", "network"},
     {"engine"},
@@ -22,12 +22,10 @@ FLOORS = [
     {"plugin", "cli"},
     {"training"},
 ]
-"""Rooms of the package, from the bottom; a module imports from its own room and from floors below."""
+"""Top-level files and folders of the package, from the lowest layer to the highest."""
 
 PAIRS = 37
-"""Pairs of rooms of which one imports from the other; 40 before files had a room of their own.
-Three are those of warnings, which every way in gives, one the version that FITS files name, and six
-those of the batch that the shell and the window share."""
+"""Largest number of pairs of top-level files or folders of which the first imports from the second."""
 
 
 def modules(package: Path = PACKAGE) -> dict[str, Path]:
@@ -53,60 +51,60 @@ def imports(path: Path, known: set[str]) -> set[str]:
 
 
 def _resolved(name: str, known: set[str]) -> str:
-    """The module that a dotted name is, or is in; what the package itself offers is the door's."""
+    """Module that a dotted name is, or is defined in; the package's own names come from enhancement."""
     while name and name not in known:
         name = name.rpartition(".")[0]
     return name or "enhancement"
 
 
 def graph(package: Path = PACKAGE) -> dict[str, set[str]]:
-    """The modules that each module imports; the package itself only offers names."""
+    """Modules that each module imports, without those of the package's `__init__`."""
     found = modules(package)
     known = set(found)
     return {name: imports(path, known) - {name} for name, path in found.items() if name}
 
 
-def room(module: str) -> str:
+def unit(module: str) -> str:
     """Top-level file or folder of the package that a module is in."""
     return module.partition(".")[0]
 
 
-def room_pairs(edges: dict[str, set[str]]) -> set[tuple[str, str]]:
-    """Rooms of which the first imports from the second."""
-    pairs = {(room(module), room(other)) for module, others in edges.items() for other in others}
+def unit_pairs(edges: dict[str, set[str]]) -> set[tuple[str, str]]:
+    """Pairs of top-level files or folders of which the first imports from the second."""
+    pairs = {(unit(module), unit(other)) for module, others in edges.items() for other in others}
     return {(a, b) for a, b in pairs if a != b}
 
 
-def test_imports_point_down() -> None:
-    floor = {name: number for number, rooms in enumerate(FLOORS) for name in rooms}
-    upward = [f"{a} -> {b}" for a, b in sorted(room_pairs(graph())) if floor[b] >= floor[a]]
+def test_imports_go_down_only() -> None:
+    layer = {name: number for number, names in enumerate(LAYERS) for name in names}
+    upward = [f"{a} -> {b}" for a, b in sorted(unit_pairs(graph())) if layer[b] >= layer[a]]
     assert upward == []
 
 
-def test_every_room_has_a_floor() -> None:
-    assert {room(module) for module in graph()} == set().union(*FLOORS)
+def test_every_file_and_folder_has_a_layer() -> None:
+    assert {unit(module) for module in graph()} == set().union(*LAYERS)
 
 
-def test_there_is_no_cycle() -> None:
+def test_there_is_no_import_cycle() -> None:
     try:
         TopologicalSorter(graph()).prepare()
     except CycleError as error:
         raise AssertionError(f"modules import each other: {' -> '.join(error.args[1])}") from None
 
 
-def test_rooms_depend_on_few_others() -> None:
-    assert len(room_pairs(graph())) <= PAIRS
+def test_few_pairs_of_folders_depend_on_each_other() -> None:
+    assert len(unit_pairs(graph())) <= PAIRS
 
 
 def _rows() -> list[tuple[str, list[str]]]:
-    """Behaviours of the map and the files they are in."""
+    """Rows of the table of behaviours: the behaviour and its files."""
     lines = MAP.read_text(encoding="utf-8").splitlines()
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line[:1] == "|"]
     rows = [(c[0], re.findall(r"`([\w/]+\.py)`", c[1])) for c in cells if len(c) == 2]
     return [row for row in rows if row[1]]
 
 
-def test_the_map_names_every_module_once() -> None:
+def test_the_document_lists_every_module_once() -> None:
     rows = _rows()
     assert 25 <= len(rows) <= 40
     named = [file for _, files in rows for file in files]
@@ -123,7 +121,7 @@ def test_the_map_names_every_module_once() -> None:
     assert sorted({file for file in named if named.count(file) > 1}) == []
 
 
-def test_the_map_names_every_test_file() -> None:
+def test_tests_mirror_the_source_tree() -> None:
     """A module's tests are in the same place below tests/ as the module below the package."""
     tests = Path(__file__).parent
     folders = {p.relative_to(tests).as_posix() for p in tests.rglob("*") if p.is_dir()}
