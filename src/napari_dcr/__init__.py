@@ -25,7 +25,8 @@ if TYPE_CHECKING:
         enhance_steps,
     )  # fmt: skip
     from napari_dcr.image.defects import Defects
-    from napari_dcr.image.noise import NoiseEstimate, NoiseModel, estimate_noise
+    from napari_dcr.image.noise import estimate_noise
+    from napari_dcr.image.noise_model import NoiseEstimate, NoiseModel
     from napari_dcr.image.photon_transfer import calibrate_noise
     from napari_dcr.input_warnings import InputWarning
     from napari_dcr.io.opening import open_image
@@ -38,8 +39,8 @@ _HOMES = {
     "Progress": "napari_dcr.enhancement",
     "Report": "napari_dcr.enhancement",
     "InputWarning": "napari_dcr.input_warnings",
-    "NoiseEstimate": "napari_dcr.image.noise",
-    "NoiseModel": "napari_dcr.image.noise",
+    "NoiseEstimate": "napari_dcr.image.noise_model",
+    "NoiseModel": "napari_dcr.image.noise_model",
     "calibrate_noise": "napari_dcr.image.photon_transfer",
     "estimate_noise": "napari_dcr.image.noise",
     "enhance": "napari_dcr.enhancement",

@@ -22,7 +22,7 @@ from napari_dcr.engine.sources import Opened, is_dask
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import InputRange, check_dtype
-from napari_dcr.image.noise import NoiseModel
+from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.image.quality import Report
 from napari_dcr.io.arrays import ArraySink, masked_like
 from napari_dcr.io.frame_sinks import FrameSink

@@ -12,7 +12,7 @@ import numpy as np
 from napari_dcr.image.axes import is_integer
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import DTYPES, InputRange, check_input_range
-from napari_dcr.image.noise import NoiseModel, check_noise
+from napari_dcr.image.noise_model import NoiseModel, check_noise
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_dcr.image.noise import NoiseEstimate, NoiseModel, _clipped_normal, estimate_noise
+from napari_dcr.image.noise import estimate_noise
+from napari_dcr.image.noise_levels import clipped_normal
+from napari_dcr.image.noise_model import NoiseEstimate, NoiseModel
 from napari_dcr.training.forward.instruments import Camera, Emccd, Pmt, Scmos
 from napari_dcr.training.forward.structures import synthetic_scene
 
@@ -147,7 +149,7 @@ def test_the_largest_value_of_an_unclipped_image_is_not_saturated() -> None:
 def test_moments_of_a_clipped_normal_variable(share: float) -> None:
     sample = np.random.default_rng(0).standard_normal(200_000)
     clipped = np.minimum(sample, np.quantile(sample, 1 - share))
-    variance, shift = _clipped_normal(share)
+    variance, shift = clipped_normal(share)
     assert clipped.var() == pytest.approx(variance, abs=0.01)
     assert -clipped.mean() == pytest.approx(shift, abs=0.01)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_dcr.image.noise import NoiseModel
+from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.image.quality import assess
 from napari_dcr.training.forward.structures import synthetic_scene
 

@@ -26,7 +26,8 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.image.defect_survey import without_defects
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import InputRange, check_dtype, find_scale
-from napari_dcr.image.noise import describe_disagreement, fit_noise
+from napari_dcr.image.noise import fit_noise
+from napari_dcr.image.noise_model import describe_disagreement
 from napari_dcr.image.padding import Padding
 
 

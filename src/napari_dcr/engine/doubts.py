@@ -12,7 +12,7 @@ from napari_dcr.engine.groups import Group
 from napari_dcr.engine.survey import Survey
 from napari_dcr.engine.survey_blocks import Extreme
 from napari_dcr.image.axes import Layout
-from napari_dcr.image.noise import NoiseEstimate
+from napari_dcr.image.noise_model import NoiseEstimate
 
 FILL = 0.01
 """Share of pixels of one value, far from all others, that is taken for a no-data value."""

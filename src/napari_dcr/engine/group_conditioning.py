@@ -15,7 +15,8 @@ from napari_dcr.engine.survey import Survey
 from napari_dcr.engine.survey_blocks import Extent
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import InputRange, Scale, find_scale
-from napari_dcr.image.noise import NoiseEstimate, NoiseModel, fit_noise
+from napari_dcr.image.noise import fit_noise
+from napari_dcr.image.noise_model import NoiseEstimate, NoiseModel
 from napari_dcr.image.padding import Padding
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning, Route

@@ -26,7 +26,7 @@ from napari_dcr.engine.sources import Opened, lost_dask_threads
 from napari_dcr.engine.tiles import Grid, Size, Tile
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
-from napari_dcr.image.noise import NoiseEstimate
+from napari_dcr.image.noise_model import NoiseEstimate
 from napari_dcr.image.quality import Report
 from napari_dcr.network.global_net import PLAIN, Route
 from napari_dcr.options import Options

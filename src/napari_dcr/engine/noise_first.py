@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.survey import Survey
-from napari_dcr.image.noise import NoiseModel, fit_noise
+from napari_dcr.image.noise import fit_noise
+from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.network.global_net import NoiseStage
 
 NOISY = 0.2

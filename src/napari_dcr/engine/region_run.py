@@ -33,7 +33,7 @@ from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import check_dtype
-from napari_dcr.image.noise import NoiseEstimate
+from napari_dcr.image.noise_model import NoiseEstimate
 from napari_dcr.network.global_net import PLAIN, Conditioning
 from napari_dcr.network.isolation import isolated
 from napari_dcr.options import Options

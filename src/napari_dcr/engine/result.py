@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine.setup import Setup
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
-from napari_dcr.image.noise import NoiseEstimate
+from napari_dcr.image.noise_model import NoiseEstimate
 from napari_dcr.image.quality import Report
 from napari_dcr.options import Options
 from napari_dcr.version import __version__

@@ -16,7 +16,7 @@ from napari_dcr.engine.output import Display, Quantitative, Rendering
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
-from napari_dcr.image.noise import NoiseModel
+from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.network import weights
 from napari_dcr.network.global_net import Route
 from napari_dcr.network.isolation import isolated

@@ -19,7 +19,7 @@ from napari_dcr.image.hot_pixels import (
 )
 from napari_dcr.image.line_survey import LineSurvey, Table, patch_size, patch_sums
 from napari_dcr.image.missing import missing
-from napari_dcr.image.noise import NoiseModel
+from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.image.thumbnail import SIZE, bin_weights
 
 COLOUR_SIGNIFICANCE = 20.0

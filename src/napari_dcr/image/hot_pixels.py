@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.image.noise import NoiseModel
+from napari_dcr.image.noise_model import NoiseModel
 
 SIGNIFICANCE = 8.5
 """Distance from the range of its neighbours, in standard deviations, that a hot pixel needs."""

@@ -19,6 +19,9 @@ BINNINGS = (3, 5)
 """Pixels that are averaged along an axis where noise is correlated; odd, so that a mean lies on
 a pixel."""
 
+ENOUGH = 24
+"""Smallest number of blocks in a level."""
+
 BLOCKS = np.dtype(
     [
         ("binning", "u1", (2,)),
@@ -287,3 +290,11 @@ def _extremes(pixels: NDArray[Any], table: NDArray[Any]) -> None:
         single = (along[:, :, 1:] == along[:, :, :1]).all(2)
         strips |= (single[:, 1:] & single[:, :-1]).any(1)
     table["beside_constant"] = strips
+
+
+def block_means(image: NDArray[Any], side: int = 8) -> NDArray[np.float64]:
+    """Means of all complete blocks of ``side`` x ``side`` pixels in an image (h, w)."""
+    height, width = (n // side for n in image.shape)
+    cut = image[: height * side, : width * side].reshape(height, side, width, side)
+    means: NDArray[np.float64] = cut.mean((1, 3), dtype=np.float64).ravel()
+    return means

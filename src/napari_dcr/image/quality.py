@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.missing import missing
-from napari_dcr.image.noise import NoiseModel, block_means
-from napari_dcr.image.noise_blocks import block_statistics, finest_deviation
+from napari_dcr.image.noise_blocks import block_means, block_statistics, finest_deviation
+from napari_dcr.image.noise_model import NoiseModel
 
 BLOCK = 16
 """Side in pixels of the blocks whose means are compared."""

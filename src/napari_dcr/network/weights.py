@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from napari_dcr.image.noise import NoiseEstimate
+from napari_dcr.image.noise_model import NoiseEstimate
 from napari_dcr.network.cards import shipped
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 from napari_dcr.network.isolation import isolated

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import napari_dcr
-from napari_dcr.image.noise import NoiseModel, estimate_noise
+from napari_dcr.image.noise import estimate_noise
+from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.image.thumbnail import Thumbnail
 from napari_dcr.network import weights
 from napari_dcr.network.binning import local_means

@@ -22,7 +22,9 @@ from scipy import ndimage
 
 import napari_dcr
 from napari_dcr.image import quality
-from napari_dcr.image.noise import NoiseModel, block_means, estimate_noise
+from napari_dcr.image.noise import estimate_noise
+from napari_dcr.image.noise_blocks import block_means
+from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.training.evaluation import metrics
 from napari_dcr.training.forward.instruments import Camera, Emccd, Pmt, Scmos
 from napari_dcr.training.forward.structures import synthetic_scene

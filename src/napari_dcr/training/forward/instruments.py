@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_dcr.image.noise import NoiseModel
+from napari_dcr.image.noise_model import NoiseModel
 
 Photons = NDArray[Any]
 """Expected photons per pixel, as floats."""
@@ -197,7 +197,7 @@ class Pmt:
 
 def sample_camera(rng: np.random.Generator) -> Camera:
     """Draw a camera of one of the three kinds, with settings as they vary between laboratories."""
-    kind = rng.choice(3, p=[0.35, 0.4, 0.25])
+    kind = rng.choice(3, p=[0.33, 0.35, 0.32])
     if kind == 0:
         return Scmos(
             offset=float(rng.uniform(50, 500)),
@@ -238,6 +238,9 @@ class Recorded(NamedTuple):
     values: NDArray[Any]
     expected: NDArray[np.float32]
 
+
+MILD = 0.4
+"""Largest blur, in pixels, whose noise the estimate still treats as white."""
 
 LEVELS, DRAWS = 48, 384
 """Number of levels at which the mean of clipped values is simulated, and of draws for each."""
@@ -334,8 +337,8 @@ class Readout:
 
     @property
     def is_correlated(self) -> bool:
-        """Whether the noise of neighbouring pixels is correlated."""
-        return max(self.blur) > 0 or self.enlarged > 1
+        """Whether noise is correlated strongly enough for the engine to average pixels."""
+        return max(self.blur) > MILD or self.enlarged > 1
 
     def _average(
         self, camera: Camera, photons: Photons, rng: np.random.Generator
@@ -385,10 +388,12 @@ class Readout:
 def sample_readout(rng: np.random.Generator) -> Readout:
     """Draw the processing of a laboratory's files, which often has no steps, and often several."""
     blur, enlarged = (0.0, 0.0), 1.0
-    correlated = rng.choice(4, p=[0.82, 0.04, 0.08, 0.06])
+    correlated = rng.choice(5, p=[0.7, 0.04, 0.08, 0.06, 0.12])
     width = float(np.exp(rng.uniform(np.log(0.45), np.log(2.0))))
     if correlated == 1:  # along the lines of a scan, sometimes along the columns
         blur = (0.0, width) if rng.random() < 0.7 else (width, 0.0)
+    elif correlated == 4:  # the limited bandwidth of detectors correlates neighbours a little
+        blur = (0.0, float(rng.uniform(0.2, MILD)))
     elif correlated == 2:
         blur = (width, width * float(rng.uniform(0.8, 1.25)))
     elif correlated == 3:
