@@ -1,4 +1,4 @@
-"""Training pairs: crops of pictures, with the thumbnail of the whole picture."""
+"""Training pairs of photographs: crops, with the thumbnail of the whole picture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 RADIANCE = {".hdr", ".exr"}
 
 MOST = 540
-"""Shorter side, in pixels, of the largest picture that crops are taken from."""
+"""Largest shorter side, in pixels, of pictures from which crops are taken."""
 
 
 def image_files(folder: str | Path, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
@@ -123,7 +123,7 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
             photograph = np.repeat((photograph @ LUMA)[..., None], 3, -1)
         y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
         x = ((np.arange(width, dtype=np.float32) + 0.5) / width)[None]
-        # The thumbnail covers the whole image, and every third pixel is enough for its means.
+        # The thumbnail covers the whole image; every third pixel is enough for its means.
         coarse, everywhere = photograph[::3, ::3], (y[::3], x[:, ::3])
         scene = Scene(coarse, shot, kind)
         dim = scene.expose(coarse, *everywhere, rng, jpeg=False)
@@ -145,7 +145,7 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
         }
 
     def _augmented(self, rng: np.random.Generator) -> tuple[Pixels, Kind]:
-        """Part of a picture at random scale and orientation, or a drawing."""
+        """Draw a part of a picture at random scale and orientation, or a drawing."""
         if rng.random() < self.drawn:
             height, width = (int(n) for n in rng.integers(max(self.crop + 2, 256), 520, 2))
             return draw(rng, height, width).astype(np.float32) / 255, "graphics"
@@ -174,7 +174,7 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
         return np.ascontiguousarray(out), kind
 
     def _part(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
-        """Random part of a picture: down to 420 pixels a side, nearly all of a small picture."""
+        """Draw a part of a picture: at least 420 pixels a side, and nearly all of a small picture."""
         height, width = pixels.shape[:2]
         short = min(height, width)
         least = min(max(420, self.crop + 2) / short, 0.85)
@@ -185,7 +185,7 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
 
 
 def _reduced(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Reduce (h, w, 3) floats with a filter that does not ring around lamps."""
+    """Reduce (h, w, 3) floats with a filter that makes no ringing around lamps."""
     planes = (np.ascontiguousarray(p) for p in pixels.transpose(2, 0, 1))
     size = (width, height)
     resized = [PILImage.fromarray(p).resize(size, PILImage.Resampling.BILINEAR) for p in planes]

@@ -1,4 +1,4 @@
-"""The training loop: seeded, resumable, driven by a config file."""
+"""Training loop: seeded, resumable, controlled by a configuration file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from napari_dcr.training.losses import LossWeights, curve_loss, exit_loss
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One training run; the fields are those of the TOML file.
+    """Settings of a training run, as in the TOML file.
 
     Attributes
     ----------
@@ -43,10 +43,10 @@ class TrainingConfig:
         Settings of AdamW with linear warm-up (in steps) and cosine decay, largest gradient norm,
         and decay of the moving average of the weights.
     detail_dropout : float
-        Share of steps with the regional part switched off, where a step trains one setting.
+        Share of steps with the regional part off, if each step trains one setting (``shared`` = 0).
     shared : float
-        Above 0, every step trains both settings of the detail module, and what they share
-        gets this part of the gradient of the one with the regional part.
+        If above 0, every step trains both settings of the detail module, and the parameters that
+        both use get this share of the gradient of the setting with the regional part.
     regional_rate : float
         Learning rate of the regional parts alone, relative to that of the rest.
     frozen : list of str
@@ -54,7 +54,7 @@ class TrainingConfig:
     network, loss, data : dict
         Values of `CascadeConfig` and `LossWeights`, and the folders with photographs.
     phases : list of dict
-        `Conditions`, each with the step ``from_step`` at which it starts.  Later phases may
+        `Conditions`, each with the step ``from_step`` at which it begins.  Later phases may
         simulate worse cameras.  A phase with ``steps`` and ``learning_rate`` extends the run to
         that many steps and restarts the cosine decay from that rate (warm restart, Loshchilov
         and Hutter 2017).
@@ -131,7 +131,7 @@ class TrainingConfig:
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Learning rate: linear warm-up, then half a cosine, restarted by phases that ask for it."""
+    """Learning rate: linear warm-up, then half a cosine, which some phases restart."""
     start, end, high = config.warmup, config.steps, config.learning_rate
     if step < start:
         return high * (step + 1) / start
@@ -144,7 +144,7 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 
 
 def draw_symmetries(rng: np.random.Generator) -> list[int]:
-    """Draw two of the symmetries that the global net averages over; all would take too long."""
+    """Draw two of the symmetries that the global network averages over; all would take too long."""
     return [int(k) for k in rng.permutation(len(SYMMETRIES))[:2]]
 
 
@@ -170,7 +170,7 @@ class Trainer:
     """Weights of the losses in the minimised sum."""
 
     WEIGHTS: ClassVar[type[Any]] = LossWeights
-    """Class of the weights of a loss's terms, which the config holds."""
+    """Class that holds the weights of the loss terms of the configuration."""
 
     def __init__(
         self,
@@ -269,13 +269,13 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=has)
 
     def draw_exits(self, rng: np.random.Generator) -> tuple[int, int, bool]:
-        """Draw a shallow exit; the last one; and draw whether the regional part is on."""
+        """Shallow exit, drawn at random; last exit; and whether the regional part is on, drawn at random."""
         last = self.network.stages
         shallow = int(rng.integers(1, last)) if last > 1 else last
         return shallow, last, bool(rng.random() >= self.config.detail_dropout)
 
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
-        """Loss of the curve, of one exit at random and of the last one, with one setting or both."""
+        """Losses of the curve, of one random exit and of the last one, with one setting or both."""
         shallow, last, drawn = self.draw_exits(rng)
         conditioning = self.network.condition(batch["thumbnail"], symmetries=draw_symmetries(rng))
         place = batch["rows"], batch["columns"]
@@ -293,7 +293,7 @@ class Trainer:
         return losses
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """One optimiser step; returns the losses of the exits."""
+        """Train one step and return the losses."""
         config = self.config
         batch = {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}
         for group in self.optimiser.param_groups:
@@ -312,7 +312,7 @@ class Trainer:
         return {k: v.item() for k, v in losses.items()}
 
     def _backward(self, losses: dict[str, Tensor]) -> None:
-        """Gradients of the sum; where both settings are trained, as ``shared`` says."""
+        """Compute the gradients of the sum, scaled by ``shared`` if both settings are trained."""
         losses = dict(losses)
         if self.config.shared:
             restored = losses.pop("early") + losses.pop("final")
@@ -323,7 +323,7 @@ class Trainer:
         torch.stack(list(losses.values())).sum().backward()
 
     def train(self, workers: int = 1, minutes: float = math.inf, log_every: int = 100) -> None:
-        """Train to the last step, or for a number of minutes, with a checkpoint every three minutes."""
+        """Train until the last step or for a number of minutes; write a checkpoint every three minutes."""
         started = saved = time.monotonic()
         spent = self.seconds
         history: list[dict[str, float]] = []
@@ -346,7 +346,7 @@ class Trainer:
 
 
 def commit() -> str:
-    """Commit of the training code, for the card."""
+    """Name the commit of the training code, for the card."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty"],

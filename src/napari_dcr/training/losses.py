@@ -20,18 +20,18 @@ class LossWeights:
     ----------
     gt_mean : float
         Share of the pixel term that ignores the crop's mean brightness (Liao et al. 2025,
-        "GT-mean loss"), because the curve determines the brightness, and the local net should
+        "GT-mean loss"), because the curve determines the brightness and the cascade should
         learn noise and detail.
     structure, similarity, spectrum, chroma, edges : float
         1 - MS-SSIM of luma, 1 - SSIM of all channels, amplitude spectrum of luma in
         blocks of 32 x 32 pixels, chroma, Laplacian of luma.
     colour : float
-        Mean strength of the colour of each 16 x 16 pixels: a term for each pixel alone
-        answers uncertainty with grey.
+        Mean strength of colour in blocks of 16 x 16 pixels.  Losses of single pixels alone would
+        make uncertain colours grey.
     squared : float
-        Of the squared error, which is all that counts where the regional part is off.
+        Squared error, the only term where the regional part is off.
     smoothness : float
-        Weight of the bending of the tone curve.
+        Curvature of the tone curve.
     """
 
     gt_mean: float = 0.5
@@ -71,7 +71,7 @@ def _band(size: int, step: int, device: torch.device) -> Tensor:
 def ms_ssim(a: Tensor, b: Tensor, scales: int = 4) -> Tensor:
     """Multi-scale SSIM (Wang et al. 2003), mean over channels, 11x11 Gaussian, sigma 1.5.
 
-    The published weights of the first ``scales`` scales, normalised to 1.
+    The weights are the published ones of the first ``scales`` scales, normalised to a sum of 1.
     """
     weights = torch.tensor([0.0448, 0.2856, 0.3001, 0.2363, 0.1333][:scales])
     weights = weights / weights.sum()
@@ -96,25 +96,26 @@ def _laplacian(x: Tensor) -> Tensor:
 
 
 def _spectrum(grey: Tensor, size: int = 32) -> Tensor:
-    """Amplitudes of (B, 1, H, W) in blocks: what is even stays even beside what has texture."""
+    """Amplitude spectrum of (B, 1, H, W) in blocks, so that even areas stay even beside texture."""
     height, width = (n - n % size for n in grey.shape[2:])
     blocks = grey[..., :height, :width].unflatten(3, (-1, size)).unflatten(2, (-1, size))
     return torch.fft.rfft2(blocks, dim=(3, 5), norm="ortho").abs()
 
 
 def _strength(colour: Tensor) -> Tensor:
-    """Mean size of (B, 3, H, W) colour differences in 16 x 16 pixels, without their noise."""
+    """Mean magnitude of colour differences (B, 3, H, W) in 16 x 16 pixels, reduced against noise."""
     size = ((F.avg_pool2d(colour, 4) ** 2).sum(1, keepdim=True) + 1e-5).sqrt()
     return F.avg_pool2d(size, 4)
 
 
 def exit_loss(output: Tensor, target: Tensor, weights: LossWeights, detail: bool = True) -> Tensor:
-    """Loss of one exit of the cascade, (B, C, H, W) display values against the print.
+    """Loss of one exit of the cascade, for display values (B, C, H, W).
 
-    With ``detail``, what looks like the print; without, what is nearest on average to the
-    target, which is then the print before it is sharpened: smooth where texture is uncertain.
+    With ``detail``, the result should look like the target, the sharpened print.  Without, the loss
+    is the squared error and the target is the print before it is sharpened, so that the result is
+    smooth where texture is uncertain.
     """
-    # Outside [0, 1] the user sees the clamped value; a tenth of the slope leads back inside.
+    # Users see clamped values; a tenth of the slope outside [0, 1] leads values back inside.
     inside = output.clamp(0, 1)
     output = inside + 0.1 * (output - inside)
     if not detail:
@@ -136,7 +137,7 @@ def exit_loss(output: Tensor, target: Tensor, weights: LossWeights, detail: bool
 
 
 def _bend(curve: Tensor) -> Tensor:
-    """Bending of the curve: mean squared change of its log slope between 64 points."""
+    """Curvature of the tone curve: mean squared change of its log slope between 64 points."""
     points = curve[..., :: (curve.shape[-1] - 1) // 64]
     return ((points.diff(dim=-1) + 1e-3).log().diff(dim=-1) ** 2).mean()
 
@@ -147,23 +148,23 @@ def curve_loss(
     base: Tensor,
     weights: LossWeights,
 ) -> Tensor:
-    """Loss of the global curve: tone of the whole image, and of the crop at 1/8 resolution.
+    """Loss of the tone curve, on the whole image and on the crop at 1/8 resolution.
 
     Parameters
     ----------
     conditioning : Conditioning
-        Of the batch.
+        Conditioning of the batch.
     batch : dict
         From `napari_dcr.training.data`.
     base : Tensor, shape (B, C, H, W)
-        The crop through the curve.
+        Crop after the tone curve.
     """
     dim, tone = batch["thumbnail"], conditioning.tone
     assert isinstance(tone, Tone)
     whole = tone.picture(tone.base(dim), dim)
     loss = charbonnier(whole, batch["target_thumbnail"])
     loss = loss + 0.5 * charbonnier(F.avg_pool2d(base, 8), F.avg_pool2d(batch["target"], 8))
-    # Sorted values weight blacks and whites, whose contrast a mean over pixels would neglect.
+    # Sorted values give weight to blacks and whites, which a mean over pixels would neglect.
     mine, theirs = (luma(t).flatten(1) for t in (whole, batch["target_thumbnail"]))
     loss = loss + 0.5 * charbonnier(mine.sort(1).values, theirs.sort(1).values)
     return loss + weights.smoothness * _bend(tone.curve)

@@ -50,13 +50,15 @@ def load_grey(path: Path) -> NDArray[Any]:
 
 
 CROPS, TOGETHER = 2, 8
-"""Number of crops per recording, which is slow to simulate, and of recordings that alternate."""
+"""Number of crops from each recording, and of recordings that take turns in the series.
+
+Simulating a recording is slow, so it is used more than once."""
 
 
 class _Recording(NamedTuple):
     values: NDArray[Any]
     expected: NDArray[np.float32]
-    told: NoiseModel
+    noise: NoiseModel
     thumbnail: NDArray[np.float64]
 
 
@@ -108,17 +110,17 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
             self._recordings = {**dict(recent), number: self._record(number)}
         last = self._recordings[number]
         shape = height, width = last.values.shape
-        unit, black = np.float32(last.told.unit), np.float32(last.told.offset)
-        # Of two places the fuller one: large parts of many scenes are empty.
+        unit, black = np.float32(last.noise.unit), np.float32(last.noise.offset)
+        # Take the brighter of two crops, because large parts of many scenes are empty.
         places = 2 * rng.integers(0, [(n - self.crop) // 2 + 1 for n in shape], (2, 2))
         windows = [np.s_[top : top + self.crop, left : left + self.crop] for top, left in places]
-        fuller = int(np.argmax([last.expected[window].mean() for window in windows]))
-        window, (top, left) = windows[fuller], (int(n) for n in places[fuller])
+        brighter = int(np.argmax([last.expected[window].mean() for window in windows]))
+        window, (top, left) = windows[brighter], (int(n) for n in places[brighter])
         return {
             "thumbnail": torch.from_numpy((last.thumbnail - black) / unit).float(),
             "input": torch.from_numpy((last.values[window] - black) / unit)[None].float(),
             "target": torch.from_numpy((last.expected[window] - black) / unit)[None].float(),
-            "curvature": torch.tensor(last.told.curvature).float(),
+            "curvature": torch.tensor(last.noise.curvature).float(),
             "rows": sample_weights(top, top + self.crop, height, 16),
             "columns": sample_weights(left, left + self.crop, width, 16),
         }
@@ -145,18 +147,18 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
         values, expected = readout.record(sample_camera(rng), photons, rng)
 
         # Use the noise that the engine would estimate, unless the estimate is far off.
-        found = estimate_noise(values)
-        told, binning = found.binned, found.binning
+        estimate = estimate_noise(values)
+        noise, binning = estimate.binned, estimate.binning
         if any(n // side < self.crop for n, side in zip(values.shape, binning, strict=True)):
-            told, binning = found.model, (1, 1)
+            noise, binning = estimate.model, (1, 1)
         error = float(np.mean((values - expected) ** 2))
-        usual = float(np.mean(found.model.deviation(expected) ** 2))
+        usual = float(np.mean(estimate.model.deviation(expected) ** 2))
         if error > 2 * usual:
-            told = told.scaled(error / usual)
-        told = NoiseModel(
-            told.gain * np.exp(0.06 * rng.standard_normal()),
-            told.offset + 0.1 * told.unit * rng.standard_normal(),
-            told.dark * np.exp(0.1 * rng.standard_normal()),
+            noise = noise.scaled(error / usual)
+        noise = NoiseModel(
+            noise.gain * np.exp(0.06 * rng.standard_normal()),
+            noise.offset + 0.1 * noise.unit * rng.standard_normal(),
+            noise.dark * np.exp(0.1 * rng.standard_normal()),
         )
         pixels = values.astype(np.float32)
         thumbnail = Thumbnail(1, *scene.shape)
@@ -166,7 +168,7 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
         means = local_means(torch.from_numpy(pixels)[None, None], binning)[0, 0].numpy()
         y, x = rng.integers(0, binning)
         return _Recording(
-            means[y::down, x::across], expected[y::down, x::across], told, thumbnail.mean
+            means[y::down, x::across], expected[y::down, x::across], noise, thumbnail.mean
         )
 
 
@@ -239,7 +241,7 @@ def interval_factor(model: Path, recordings: int = 30) -> float:
     It is measured with noise estimated from the image, as for users, on synthetic recordings of 3 to
     300 photons with separate seeds; half of them simulate typical cameras, half any camera.
     """
-    found = []
+    factors = []
     for number in range(recordings):
         rng = np.random.default_rng((680_000, number))
         scene = synthetic_scene(256, rng)
@@ -253,8 +255,8 @@ def interval_factor(model: Path, recordings: int = 30) -> float:
             values, model=model, output="float32", precision="fp32", return_uncertainty=True
         )
         error = np.abs(out - noise.offset - (noise.photon or noise.gain) * photons)
-        found.append(np.quantile(error / deviation, INTERVAL))
-    return float(np.exp(np.mean(np.log(found))))
+        factors.append(np.quantile(error / deviation, INTERVAL))
+    return float(np.exp(np.mean(np.log(factors))))
 
 
 def calibrated(network: Cascade, recordings: int = 30) -> Cascade:

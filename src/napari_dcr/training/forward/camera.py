@@ -1,9 +1,9 @@
-"""Forward model of photographs: one scene, one camera, and two renditions.
+"""Forward model of photographs: simulate a dim picture and a well-exposed one of the same scene.
 
-From a clean photograph comes a scene; the scene is exposed by a camera with too
-little light (the input) and printed by a good photographer (the target).  The
-physics of the noise follows Foi et al. 2008 (Poisson-Gaussian) and, for
-raw-like input, the ranges of Brooks et al. 2019 ("Unprocessing images").
+A clean photograph is converted to the light of a scene.  A camera with too little light records
+the scene (the input), and a good photographer prints it (the target).  The noise model follows
+Foi et al. 2008 (Poisson-Gaussian) and, for raw-like input, the ranges of Brooks et al. 2019
+("Unprocessing images").
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from napari_dcr.network import global_net
 LUMA = np.array(global_net.LUMA, np.float32)
 
 Kind = Literal["photograph", "radiance", "graphics"]
-"""What a scene is made from: display values of a photograph, whose tone curve is undone;
-real radiance; or display values of a drawing, which is as bright as it was drawn."""
+"""Source of a scene: display values of a photograph, whose tone curve is undone; real radiance; or
+display values of a drawing, whose brightness the print keeps."""
 
 
 def contrast(v: Pixels, amount: float) -> Pixels:
@@ -33,7 +33,7 @@ def contrast(v: Pixels, amount: float) -> Pixels:
 
 
 def undo_contrast(v: Pixels, amount: float) -> Pixels:
-    """Inverse of `contrast`, from a table as fine as 10 bits."""
+    """Inverse of `contrast`, from a table of 1025 values."""
     grid = np.linspace(0, 1, 1025, dtype=np.float32)
     table = np.interp(grid, contrast(grid, amount), grid).astype(np.float32)
     return table[(v * np.float32(1024) + np.float32(0.5)).astype(np.intp)]
@@ -47,12 +47,12 @@ class LightField:
     ----------
     kind : str
         ``"even"``, ``"gentle"`` (planar shading), ``"lamp"`` (one part lit),
-        ``"horizon"`` (one side lit) or ``"backlit"`` (the subject before its
-        bright ground: what is dark in the photograph gets less light).
+        ``"horizon"`` (one side lit) or ``"backlit"`` (a subject in front of a bright
+        background: dark parts of the photograph get less light).
     range : float
         Range in EV between the brightest and the darkest position.
     centre, radius, angle : float
-        Geometry in units of the image's sides; for ``"backlit"``, ``radius`` is the
+        Geometry, relative to the sides of the image; for ``"backlit"``, ``radius`` is the
         luma that gets half of the range.
     """
 
@@ -76,7 +76,7 @@ class LightField:
 
     @property
     def compression(self) -> float:
-        """Share of the light's log range that the print keeps, so that gentle light is not flattened."""
+        """Share of the light's log range that the print keeps; gentle light is kept entirely."""
         return float(np.interp(self.range, [1.0, 3.0, 5.0], [1.0, 0.57, 0.45]))
 
     @property
@@ -85,9 +85,9 @@ class LightField:
         return self.kind in ("lamp", "horizon", "backlit")
 
     def __call__(self, y: Pixels, x: Pixels, luma: Pixels) -> Pixels:
-        """Light in EV at relative positions (h, 1) and (1, w) in [0, 1].
+        """Compute the light in EV at relative positions (h, 1) and (1, w) in [0, 1].
 
-        ``luma`` is the clean photograph's there, shape (h, w).
+        ``luma`` is the luma of the clean photograph at these positions, shape (h, w).
         """
         if self.kind == "backlit":
             lit = np.clip((luma - self.radius) / 0.3 + 0.5, 0, 1)
@@ -116,16 +116,16 @@ class Noise:
     shot, read : float
         Gain and read variance of the Poisson-Gaussian model.
     row, column : float
-        Standard deviation of a common offset of each row and of each column, in deviations
-        of the noise.
+        Standard deviation of a common offset of each row and of each column, in standard
+        deviations of the noise.
     correlation : float
         Blur in pixels by the camera's own processing; 0 for white noise.
     gains : tuple of float
         White balance of R, G, B that the camera applied to its noise too.
     floor : float
-        Deviation of the noise that the camera clipped at black before it balanced
-        and reduced the picture: what is left of it lifts the blacks, those of the
-        channels with the larger gain more.
+        Standard deviation of the noise that the camera clipped at black before it balanced
+        and reduced the picture.  The mean of the clipped noise raises the blacks, most in the
+        channels with the largest gain.
     """
 
     shot: float
@@ -144,7 +144,7 @@ class Noise:
         read: tuple[float, float] = (1e-8, 4e-6),
         most_floor: float = 0.0,
     ) -> Noise:
-        """Draw noise: mostly of 8-bit camera output, in one case of four of raw-like sensors or high gain.
+        """Draw the noise: of raw-like sensors or high gain in one case of four, else of 8-bit cameras.
 
         ``shot`` and ``read`` are the ranges of 8-bit cameras. A ``most_floor`` above 0 gives most cameras a floor and gains.
         """
@@ -206,27 +206,27 @@ class Conditions:
     most_floor : float
         Largest `Noise.floor`; 0 for cameras that clip nothing.
     black : tuple of float
-        Range of a black-level error that half of the inputs have on top of a
-        small one, in units of what a dim mid-tone reads: crushed blacks are
-        negative, blacks lifted by clipped noise or a pedestal positive.
+        Range of a black-level error that half of the inputs have in addition to a small
+        one, in units of the value of a dim mid-tone.  Negative errors crush blacks, positive
+        ones raise them, as clipped noise or a pedestal does.
     cast : float
-        Standard deviation, in stops, of a colour cast that half of the inputs have, and
-        that is the camera's error; a quarter of it in good light.
+        Standard deviation, in stops, of the camera's colour cast, which half of the inputs
+        have; in good light it is a quarter of this.
     ambient : float
-        The same of the colour of the light, red against blue, which the print keeps in
-        part (`Scene.AMBIENT`); less in the dark.
+        Standard deviation, in stops, of the colour of the light, red against blue; less in the
+        dark.  The print keeps part of it (`Scene.AMBIENT`).
     saturation : tuple of float
         Range of the camera's colour saturation in the dark, 1 for the scene's.
     bright_saturation : tuple of float
-        The same in good light. Where most of it is below 1, what a print's shoulder takes of
-        the colours of highlights is made good.
+        The same in good light.  Values below 1 compensate for colour that highlights lose in
+        the shoulder of the print.
     contrast : float or None
         Largest S-curve of a camera that differs from the print's; None for the same.
     key : float
         Mean display luma of a normal print.
     night : tuple of float
-        From how many stops of darkness on a print is darker, and by how many octaves of
-        its key for each stop more: night stays night.
+        Number of stops of darkness beyond which prints are darker, and by how many octaves of
+        their key for each further stop, so that night scenes stay dark.
     """
 
     ev: tuple[float, float, float] = (0.7, 5.5, 7.0)
@@ -245,7 +245,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Shot:
-    """Everything random about one pair, so that any part of it can be rendered.
+    """Random parameters of one pair, from which any part of it can be rendered.
 
     Attributes
     ----------
@@ -258,7 +258,7 @@ class Shot:
     camera_contrast : float
         S-curve of the camera that takes the input.
     glare : float
-        What clipped white stands for, in units of white.
+        Radiance of clipped white, in units of white.
     balance, black : tuple of float
         Gains of R, G, B and black-level errors (linear) of the input.
     bits : int
@@ -266,18 +266,18 @@ class Shot:
     jpeg : int
         Quality of the input's JPEG compression, 0 for none.
     identity : float
-        Drawn from [0, 1): below the chance that `Scene` gives its photograph, that is
-        to come back as it is.
+        Random number in [0, 1).  If it is below the probability that `Scene` computes for the
+        photograph, the pair's target is its input.
     white : float
         Display value of white in such a picture.
     key : float
-        Mean display luma of a normal print, towards which prints are drawn half of the way.
+        Mean display luma of a normal print; prints are moved half of the way towards it.
     saturation : float
         Colour saturation of the input, 1 for the scene's.
     ambient : tuple of float
         Colour of the light: gains of R, G, B, of mean luma 1 for grey.
     grey : bool
-        The camera has no colour: one noise for all channels.
+        Whether the camera has no colours, so that all channels have the same noise.
     electrons : float
         Number of electrons at full scale if the stored values have shot noise, as in linear files
         and pictures of few photons; 0 for none.
@@ -308,7 +308,7 @@ class Shot:
         ev: float | None = None,
         conditions: Conditions | None = None,
     ) -> Shot:
-        """Draw a pair's circumstances; ``ev`` fixes the darkness."""
+        """Draw the parameters of a pair; ``ev`` fixes the darkness."""
         conditions = conditions or Conditions()
         light = LightField.sample(rng)
         mixed = light.parted and rng.random() < 0.6
@@ -316,14 +316,13 @@ class Shot:
         if not mixed and rng.random() < 0.2:
             stops = rng.uniform(0.7, 2.5)  # daylight, underexposed by one or two stops
         noise = Noise.sample(rng, conditions.shot, conditions.read, conditions.most_floor)
-        if noise.shot > 1.5e-3:  # without any signal above the noise there is no pair
+        if noise.shot > 1.5e-3:  # otherwise no signal would be above the noise
             stops = min(stops, rng.uniform(0.5, 4.5))
-        # The brighter the picture, the better cameras balance it, and the more of its colours
-        # is the scene's own.
+        # In brighter pictures, cameras balance colours better and reproduce saturation better.
         dimness = _dimness(float(stops if ev is None else ev))
         tint = rng.normal(0, 0.03)
         balance = 2 ** np.array([tint + rng.normal(0, 0.02), 0, -tint + rng.normal(0, 0.02)])
-        # The black level drifts by a fraction of what a dim mid-tone reads.
+        # The black level drifts by a fraction of the value of a dim mid-tone.
         dim_grey = 0.18 * 2.0 ** -(stops if ev is None else ev)
         drift = 0.015 + 0.03 * dimness
         black = dim_grey * (rng.normal(0, 0.05) + rng.normal(0, drift, 3))
@@ -392,34 +391,33 @@ class Scene:
     Parameters
     ----------
     photograph : ndarray, shape (h, w, 3)
-        Clean display values in [0, 1], or radiance of which 1 is white in a normal exposure:
-        the whole image, or a regular sample of it: what the print's exposure and levels are
-        measured on.
+        Clean display values in [0, 1], or radiance where 1 is white in a normal exposure.  The
+        whole image, or a regular sample of it: exposure and levels of the print are measured on it.
     shot : Shot
-        The circumstances.
+        Random parameters of the pair.
     kind : {"photograph", "radiance", "graphics"}
         What the pixels are.
     """
 
     WHITE = 0.972
-    """Largest share of the paper's range for the brightest channel of a print, to avoid clipping."""
+    """Largest display value of the brightest channel of a print, to avoid clipping."""
 
     SHARPENING = (0.3, 0.6)
-    """Amount, and standard deviation in pixels, of the unsharp mask that undoes soft reduction."""
+    """Amount, and standard deviation in pixels, of the unsharp mask that compensates for the reduction."""
 
     AMBIENT = 0.85
-    """Share of the light's colour, in its logarithm, that a print keeps."""
+    """Exponent of the colour of the light in a print; 1 keeps all of it."""
 
     FADE = 0.05
-    """Of the noise's variance, the squared light at which shadows have half of theirs left in
-    the print: deeper ones fade to black, for nobody can tell what was there."""
+    """Squared light, relative to the variance of the noise, at which shadows have half of their
+    light in the print.  Deeper shadows fade to black, because their content cannot be determined."""
 
     CHANCE, LOW_KEY_CHANCE, LOW_KEY, DRAWN_CHANCE = 0.25, 0.42, 0.42, 0.7
-    """Of a well-exposed photograph to come back as it is, of one whose mean luma is below a
-    low key's, and of graphics."""
+    """Probabilities that the target is the input: for a well-exposed photograph; for one whose mean
+    luma is below ``LOW_KEY``; ``LOW_KEY`` itself; and the probability for graphics."""
 
     MOST_GAIN = 1.5
-    """Largest exposure of a lit part's print, relative to the photograph's own."""
+    """Largest exposure of a lit part in the print, relative to its exposure in the photograph."""
 
     def __init__(self, photograph: Pixels, shot: Shot, kind: Kind = "photograph") -> None:
         self.shot, self.kind = shot, kind
@@ -433,7 +431,7 @@ class Scene:
         if kind == "graphics":
             exposed, chance = True, self.DRAWN_CHANCE
         self.identity = bool(exposed and shot.identity < chance)
-        # Pictures that are hardly too dark are printed as they are.
+        # Pictures that are hardly too dark are printed without a change of exposure.
         self._darkness = float(np.clip((shot.ev + shot.light.range / 2) / 2.5, 0, 1))
         self._gain, self._peak, self._scale, self._black = 1.0, 1.0, 1.0, 0.0
         if self.identity or kind == "graphics":
@@ -464,7 +462,7 @@ class Scene:
         return self.shot.light(y, x, self._luma(photograph))[..., None]
 
     def _printed(self, photograph: Pixels, y: Pixels, x: Pixels) -> Pixels:
-        """Light that the print shows before its exposure, limited to what the camera could record."""
+        """Light of the print before its exposure, without shadows that the camera cannot record."""
         shot, noise = self.shot, self.shot.noise
         radiance, light = self._radiance(photograph), self._light(photograph, y, x)
         seen = (radiance * np.exp2(light - shot.ev)) @ LUMA
@@ -507,7 +505,7 @@ class Scene:
     def print(self, photograph: Pixels, y: Pixels, x: Pixels, sharpened: bool = True) -> Pixels:
         """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1].
 
-        Not ``sharpened``, it is as soft as reduction left the photograph.
+        Without ``sharpened``, the unsharp mask is left out.
         """
         if self.identity:
             return (photograph * np.float32(self._paper)).astype(np.float32)
@@ -525,13 +523,13 @@ class Scene:
 
     @property
     def _paper(self) -> float:
-        """White of a picture that is returned unchanged; for graphics, white itself."""
+        """Display value of white in a picture whose target is its input; nearly 1 for graphics."""
         return self.shot.white if self.kind == "photograph" else 1 - (1 - self.shot.white) / 8
 
     def expose(
         self, photograph: Pixels, y: Pixels, x: Pixels, rng: np.random.Generator, jpeg: bool = True
     ) -> Pixels:
-        """Expose the dim picture of the same pixels, in display values between 0 and 1."""
+        """Record the same pixels as the dim input, in display values between 0 and 1."""
         shot = self.shot
         if self.identity:
             display = self.print(photograph, y, x)

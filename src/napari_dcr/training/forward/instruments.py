@@ -102,12 +102,11 @@ class Scmos:
 
 @dataclass(frozen=True)
 class Emccd:
-    """Electron-multiplying CCD: multiplication makes read noise negligible, and adds noise itself.
+    """Electron-multiplying CCD: the multiplication makes read noise negligible, but adds noise.
 
-    A register of gain ``em`` makes a gamma-distributed number of electrons of each
-    one that enters (Basden, Haniff and Mackay 2003, MNRAS 345, 985), which doubles
-    the variance; clocks inject spurious electrons (Hirsch et al. 2013, PLoS ONE 8,
-    e53671).
+    A register of gain ``em`` multiplies each electron by a random factor, so that the output is
+    gamma-distributed (Basden, Haniff and Mackay 2003, MNRAS 345, 985).  This doubles the variance.
+    Clocks inject spurious electrons (Hirsch et al. 2013, PLoS ONE 8, e53671).
 
     Attributes
     ----------
@@ -151,9 +150,9 @@ class Emccd:
 class Pmt:
     """Photomultiplier of a scanning microscope, without read noise, offset or negative values.
 
-    Pulse heights vary (variance ``pulse`` of a mean of 1), so the variance is
-    ``1 + pulse`` that of photons; dark counts are few; the laser flickers from line
-    to line (Pawley 2006, Handbook of Biological Confocal Microscopy, chapter 12).
+    Pulse heights vary, with mean 1 and variance ``pulse``, so the variance of the signal is
+    ``1 + pulse`` times that of photons.  There are few dark counts.  The laser flickers from line to
+    line (Pawley 2006, Handbook of Biological Confocal Microscopy, chapter 12).
 
     Attributes
     ----------
@@ -327,7 +326,7 @@ class Readout:
         if self.black is not None:
             low = float(np.quantile(values, self.black))
         high = max(high, low + 4.0)
-        expected = expected + self._moved_by_clipping(camera, expected, low, high, rng)
+        expected = expected + self._clipping_shift(camera, expected, low, high, rng)
         factor = 255 / (high - low) if self.bits == 8 else 1.0
         values = np.rint((np.clip(values, low, high) - low) * factor)
         return Recorded(
@@ -368,12 +367,12 @@ class Readout:
     def _variance(self, camera: Camera, level: Any) -> Any:
         return self._kept * camera.noise.deviation(level) ** 2 / self.exposures
 
-    def _moved_by_clipping(
+    def _clipping_shift(
         self, camera: Camera, expected: NDArray[Any], low: float, high: float, rng: Any
     ) -> NDArray[Any]:
         """Shift of the mean of pixels by clipping at ``low`` and ``high``.
 
-        The shift is simulated at some levels; it is exactly 0 where nothing is clipped.
+        The shift is simulated at `LEVELS` levels; it is exactly 0 where nothing is clipped.
         """
         noise = camera.noise
         levels = np.quantile(expected, np.linspace(0, 1, LEVELS))
@@ -381,12 +380,12 @@ class Readout:
         light = np.repeat(photons[:, None], DRAWS, 1)
         drawn = self._average(camera, light, rng)
         drawn = levels[:, None] + (drawn - levels[:, None]) * np.sqrt(self._kept)
-        moved = (np.clip(drawn, low, high) - drawn).mean(1)
-        return np.interp(expected, levels, moved)
+        shift = (np.clip(drawn, low, high) - drawn).mean(1)
+        return np.interp(expected, levels, shift)
 
 
 def sample_readout(rng: np.random.Generator) -> Readout:
-    """Draw the processing of a laboratory's files, which often has no steps, and often several."""
+    """Draw processing steps as laboratories apply them: often none, often several."""
     blur, enlarged = (0.0, 0.0), 1.0
     correlated = rng.choice(5, p=[0.7, 0.04, 0.08, 0.06, 0.12])
     width = float(np.exp(rng.uniform(np.log(0.45), np.log(2.0))))
