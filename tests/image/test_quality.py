@@ -56,3 +56,30 @@ def test_a_smoothed_result_is_said_to_follow_the_signal() -> None:
     for result, flattened in ((truth, False), (ndimage.gaussian_filter(own, 2.0), True)):
         report = assess([(own, result)], NoiseModel(0, 0, 25), 0)
         assert any("flattened" in text for text in report.warnings) == flattened
+
+
+@pytest.mark.parametrize(("gain", "read"), [(2.0, 3.0), (0.5, 8.0)])
+def test_residual_is_compared_with_the_noise_model_at_every_level(gain, read):
+    rng = np.random.default_rng(3)
+    truth = np.linspace(0, 200, 256) * np.ones((256, 1))
+    own = rng.normal(truth, np.sqrt(read**2 + gain * truth))
+    fits = assess([(own, truth)], NoiseModel(gain, 0, read**2), 0)
+    assert [round(ratio, 1) for _, ratio in fits.residual_levels] == [1.0] * 4
+    assert [round(level, -1) for level, _ in fits.residual_levels] == pytest.approx(
+        [25, 75, 125, 175], abs=6
+    )
+    assert not [text for text in fits.warnings if "noise model" in text]
+    # The model ignores the photons, so that it is too low where the image is bright.
+    low = assess([(own, truth)], NoiseModel(0, 0, read**2), 0)
+    assert [text for text in low.warnings if "brightest quarter" in text and "noise model" in text]
+
+
+def test_levels_of_the_residual_are_in_the_units_of_the_image():
+    truth = np.linspace(0, 200, 256) * np.ones((256, 1))
+    own = truth + np.random.default_rng(4).normal(0, 3, truth.shape)
+    report = assess([(own, truth)], NoiseModel(0, 0, 9), 0)
+    halved = report.in_unit(2)
+    assert [level * 2 for level, _ in halved.residual_levels] == pytest.approx(
+        [level for level, _ in report.residual_levels]
+    )
+    assert "residual by level" in str(report)
