@@ -137,6 +137,23 @@ def test_defects_of_a_file_are_corrected(lively_counts: Path, tmp_path: Path) ->
         enhance(image, **options, defects=tmp_path / "missing.npz")
 
 
+@pytest.mark.parametrize("lazily", [False, True])
+def test_noise_is_measured_after_the_correction(lively_counts: Path, lazily: bool) -> None:
+    rng = np.random.default_rng(8)
+    y, x = np.mgrid[:200, :230]
+    light = 5 + 80 * np.exp(-((y - 90) ** 2 + (x - 60) ** 2) / 900)
+    clean = (100 + rng.poisson(light, (2, 200, 230))).astype(np.uint16)
+    offsets = np.rint(rng.normal(0, 20, (1, 1, 1, 230)))
+    defects = Defects(200, 230, columns=offsets - offsets.min())
+    given_ = clean + (offsets - offsets.min()).astype(np.uint16)[0]
+    options = {**FAST, "model": lively_counts, "axes": "tyx"}
+    wanted = enhance(clean, **options, defects="off")
+    image = da.from_array(given_, chunks=(1, 64, 64)) if lazily else given_
+    found = enhance(image, **options, defects=defects)
+    assert np.allclose(found, wanted, rtol=1e-5, atol=1e-3)
+    assert np.abs(enhance(given_, **options, defects="off") - offsets[0] - wanted).max() > 0.1
+
+
 def test_defects_of_dark_frames_are_corrected(lively_counts: Path) -> None:
     rng = np.random.default_rng(6)
     pattern = rng.normal(0, 4, (200, 230))

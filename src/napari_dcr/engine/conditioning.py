@@ -14,7 +14,12 @@ import numpy as np
 
 from napari_dcr.engine.doubts import describe_doubts
 from napari_dcr.engine.group_conditioning import GroupConditioning, condition_group
-from napari_dcr.engine.group_survey import reader_of, survey_lazily, survey_request
+from napari_dcr.engine.group_survey import (
+    corrected_noise,
+    reader_of,
+    survey_lazily,
+    survey_request,
+)
 from napari_dcr.engine.groups import Group
 from napari_dcr.engine.noise_first import is_noisy, noise_stage
 from napari_dcr.engine.planes import ArrayPlane
@@ -118,6 +123,7 @@ class ImageConditioning:
                 survey = replace(
                     survey, thumbnail=seen.thumbnail, histogram=seen.histogram, exact=seen.exact,
                     is_grey=seen.is_grey, unit=seen.unit, noise=seen.noise, extent=seen.extent,
+                    noise_windows=seen.noise_windows,
                     defects=seen.defects and seen.defects.with_frames(blank),
                 )  # fmt: skip
             grey = layout.band(group.channel).colours == 1
@@ -147,6 +153,17 @@ class ImageConditioning:
             if defects is not None:
                 mean = without_defects(survey.thumbnail, defects, most, extent)
                 survey = replace(survey, thumbnail=mean)
+                if survey.noise_windows and not defects.has_only_hot_pixels:
+                    every, source = group.frames(layout), self.source(layout)
+                    planes = [
+                        (every[n], padding.get(place, ()))
+                        for place, n in enumerate(numbers)
+                        if place not in blank
+                    ]
+                    noise = yield from corrected_noise(
+                        source, layout, survey, planes, group.channel, defects
+                    )
+                    survey = replace(survey, noise=noise)
             shared = condition_group(
                 survey,
                 input_range,

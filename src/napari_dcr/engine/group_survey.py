@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.engine.planes import read_plane
+from napari_dcr.engine.planes import read_corrected, read_plane
 from napari_dcr.engine.sources import MarkedSource, Opened, Region, Source, compute_dask
-from napari_dcr.engine.survey import Surveyor
+from napari_dcr.engine.survey import Survey, Surveyor
 from napari_dcr.engine.survey_blocks import Block, SurveyRequest
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import InputRange, needs_histogram
+from napari_dcr.image.noise_blocks import block_statistics
 from napari_dcr.image.padding import Padding
 
 BLOCKS_AT_ONCE = 32
@@ -57,6 +59,43 @@ def reader_of(
         return read_plane(source, layout, frame, channel, rows, columns)[:colours]
 
     return read
+
+
+def corrected_noise(
+    source: Source,
+    layout: Layout,
+    survey: Survey,
+    planes: Sequence[tuple[tuple[int, ...], tuple[Padding, ...]]],
+    channel: int,
+    defects: Defects,
+) -> Generator[None, None, NDArray[Any]]:
+    """Measure the noise again in the windows of a survey, with sensor defects corrected.
+
+    Offsets of lines hide which parts of an image are flat, and shift the levels at which the noise
+    is measured.
+
+    Parameters
+    ----------
+    source : Source
+    layout : Layout
+    survey : Survey
+    planes : sequence
+        Index on the stepped axes, and padding, of each plane that was surveyed.
+    channel : int
+    defects : Defects
+
+    Yields
+    ------
+    None
+        After each window; the return value is the noise, as in `Survey`.
+    """
+    found = []
+    for number, rows, columns in survey.noise_windows:
+        frame, padding = planes[number]
+        pixels = read_corrected(source, layout, frame, channel, rows, columns, defects, padding)
+        found.append(block_statistics(pixels[0] / survey.unit))
+        yield
+    return np.concatenate(found)
 
 
 def survey_lazily(

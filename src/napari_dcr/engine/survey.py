@@ -42,6 +42,10 @@ Reader = Callable[[slice, slice], NDArray[Any]]
 """Reads a window of one plane as (C, h, w) in the image's own dtype."""
 
 
+NoiseWindow = tuple[int, slice, slice]
+"""Number of a plane, rows and columns of a window in which the noise was measured."""
+
+
 @dataclass(frozen=True)
 class Survey:
     """Measurements of a plane, or of a group of planes.
@@ -68,6 +72,8 @@ class Survey:
         Unit of ``noise``, a power of two that keeps squares from underflow and overflow.
     noise : ndarray, shape (n,), or None
         Result of `napari_dcr.image.noise_blocks.block_statistics`; None if not requested.
+    noise_windows : tuple of (int, slice, slice)
+        Where it was measured: number of a plane, rows and columns.
     defects : Defects or None
         Sensor defects; None if not requested.
     extent : Extent
@@ -91,6 +97,7 @@ class Survey:
     is_grey: bool
     unit: float = 1.0
     noise: NDArray[Any] | None = None
+    noise_windows: tuple[NoiseWindow, ...] = ()
     defects: Defects | None = None
     extent: Extent = ((0, 0), (0, 0))
     padding: dict[int, tuple[Padding, ...]] = field(default_factory=dict)
@@ -118,8 +125,8 @@ class Surveyor:
         self._areas = PlaneAreas(request.height, request.width)
         self._padding: dict[int, tuple[Padding, ...]] = {}
         self._extent: Extent | None = None
-        # With the plane's number, and the unit.
-        self._noise: list[tuple[int, float, NDArray[Any], NDArray[Any]]] = []
+        # With the place, and the unit.
+        self._noise: list[tuple[NoiseWindow, float, NDArray[Any], NDArray[Any]]] = []
         self._defects = (
             DefectSurvey(*size, request.dtype.kind in "iu", request.frames)
             if request.defects
@@ -153,7 +160,9 @@ class Surveyor:
         plane = len(self._ends) - 1
         if block.noise is not None and block.clean_noise is not None:
             if self._added % self._every == 0:
-                self._noise.append((plane, block.unit, block.noise, block.clean_noise))
+                assert block.noise_window is not None
+                place = plane, *block.noise_window
+                self._noise.append((place, block.unit, block.noise, block.clean_noise))
                 self._rows += len(block.noise)
             self._added += 1
             if self._rows > NOISE_ROWS and len(self._noise) > 1:
@@ -214,13 +223,17 @@ class Surveyor:
         ends = functools.reduce(_merged, various, none)
         unit = self._unit or 1.0
         noise = clean_noise = defects = None
+        windows: tuple[NoiseWindow, ...] = ()
         if self.request.noise:
             # A plane of one value, such as a black frame, holds no information about noise.
             varied = {n for n, ends in enumerate(extremes) if ends[0] != ends[1]}
-            found = [(u / unit, own, clean) for n, u, own, clean in self._noise if n in varied]
+            found = [entry for entry in self._noise if entry[0][0] in varied]
+            windows = tuple(place for place, *_ in found)
             empty = np.empty(0, BLOCKS)
-            noise = np.concatenate([empty, *(in_unit(own, u) for u, own, _ in found)])
-            clean_noise = np.concatenate([empty, *(in_unit(own, u) for u, _, own in found)])
+            noise, clean_noise = (
+                np.concatenate([empty, *(in_unit(entry[n], entry[1] / unit) for entry in found)])
+                for n in (2, 3)
+            )
         if self._defects is not None:
             model = None
             if self.request.measured and clean_noise is not None and len(clean_noise):
@@ -242,6 +255,7 @@ class Surveyor:
             self._is_grey,
             unit,
             noise,
+            windows,
             defects,
             self._extent or ((0, self.request.height), (0, self.request.width)),
             self._padding,

@@ -99,6 +99,8 @@ class Block:
         Local noise statistics in ``unit``, see `napari_dcr.image.noise_blocks`.
     clean_noise : ndarray or None
         The same statistics with hot pixels removed.
+    noise_window : (slice, slice) or None
+        Rows and columns of the plane in which the noise was measured.
     defects : BlockDefects or None
     solid : dict
         Solid areas, by their value.
@@ -116,6 +118,7 @@ class Block:
     unit: float
     noise: NDArray[Any] | None
     clean_noise: NDArray[Any] | None
+    noise_window: tuple[slice, slice] | None = None
     defects: BlockDefects | None = None
     solid: dict[Colour, BlockAreas] = field(default_factory=dict)
     extent: Extent | None = None
@@ -191,7 +194,7 @@ class SurveyRequest:
         ends: tuple[Extreme, ...] = ()
         if values.size:
             ends = Extreme.of(values, -1), Extreme.of(values, 1)
-        unit, noise, clean_noise, defects = 1.0, None, None, None
+        unit, noise, clean_noise, window, defects = 1.0, None, None, None, None
         if self.defects:
             defects, clean = look_for_defects(pixels, row, column, (self.height, self.width))
         is_grey = _is_grey(own)
@@ -204,9 +207,13 @@ class SurveyRequest:
             noise = clean_noise = block_statistics(middle)
             if defects is not None and defects.touches(*place):
                 clean_noise = block_statistics(clean[0][place] / unit)
+            window = (
+                slice(row + place[0].start, row + min(place[0].stop, own.shape[1])),
+                slice(column + place[1].start, column + min(place[1].stop, own.shape[2])),
+            )
         return Block(
             thumbnail, histogram, digest.digest(), values.size, ends, is_grey,
-            _one_colour(own), unit, noise, clean_noise, defects, solid,
+            _one_colour(own), unit, noise, clean_noise, window, defects, solid,
             _extent(own.shape[1:], gone, row, column),
         )  # fmt: skip
 

@@ -97,10 +97,9 @@ class Defects:
         }
         for name, shape in shapes.items():
             value = getattr(self, name)
-            if value is None:
-                continue
-            value = checked_lines(name, value, shape, self.channels)
-            object.__setattr__(self, name, value)
+            if value is not None:
+                value = checked_lines(name, value, shape, self.channels)
+                object.__setattr__(self, name, value)
         if not math.isfinite(self.black):
             raise ValueError(f"defects: got black {self.black}; allowed are finite numbers")
         hot = checked_places(self.hot, (self.channels, self.height, self.width))
@@ -113,8 +112,12 @@ class Defects:
     @property
     def is_empty(self) -> bool:
         """Whether there are no defects to correct."""
-        lines = (self.columns, self.rows, self.offset, self.column_gain, self.row_gain)
-        return all(x is None for x in lines) and not len(self.hot)
+        return self.has_only_hot_pixels and not len(self.hot)
+
+    @property
+    def has_only_hot_pixels(self) -> bool:
+        """Whether there are neither offsets nor gains."""
+        return self._arrays().keys() <= {"hot", "excess"}
 
     @property
     def margin(self) -> int:
@@ -177,9 +180,8 @@ class Defects:
             fill_hot_pixels(own, *hot, lost)
             if window.dtype.kind in "iu":
                 full = window[sample] == np.iinfo(window.dtype).max
-                if full.any():
-                    full[hot] = False
-                    own[full] = np.iinfo(window.dtype).max
+                full[hot] = False
+                own[full] = np.iinfo(window.dtype).max
             if lost is not None:
                 own[lost] = window[sample][lost]
         return result if mask is np.ma.nomask else np.ma.MaskedArray(result, mask)
@@ -215,8 +217,8 @@ class Defects:
 
     def _by_channel(self, channel: int) -> NDArray[Any]:
         """Rows and columns of the hot pixels of a channel, in the order of rows."""
-        wanted = channel if self.channels > 1 else 0
-        low, high = np.searchsorted(self.hot[:, 0], [wanted, wanted + 1])
+        own = channel if self.channels > 1 else 0
+        low, high = np.searchsorted(self.hot[:, 0], [own, own + 1])
         return self.hot[low:high, 1:]
 
     def line_means(self, channel: int) -> tuple[Floats, Floats]:
@@ -276,11 +278,8 @@ class Defects:
 
     def without_moving_lines(self) -> Defects:
         """The same with offsets that are equal in every frame: the mean of those that are not."""
-        lines = {
-            name: value.mean(0, keepdims=True)
-            for name in ("columns", "rows")
-            if (value := getattr(self, name)) is not None
-        }
+        both = ("columns", self.columns), ("rows", self.rows)
+        lines = {name: lines.mean(0, keepdims=True) for name, lines in both if lines is not None}
         return replace(self, **lines)
 
     def for_channel(self, channel: int, count: int = 1) -> Defects:
