@@ -230,9 +230,9 @@ class Surveyor:
             found = [entry for entry in self._noise if entry[0][0] in varied]
             windows = tuple(place for place, *_ in found)
             empty = np.empty(0, BLOCKS)
-            noise, clean_noise = (
-                np.concatenate([empty, *(in_unit(entry[n], entry[1] / unit) for entry in found)])
-                for n in (2, 3)
+            noise = np.concatenate([empty, *(in_unit(own, u / unit) for _, u, own, _ in found)])
+            clean_noise = np.concatenate(
+                [empty, *(in_unit(own, u / unit) for _, u, _, own in found)]
             )
         if self._defects is not None:
             model = None
