@@ -194,8 +194,9 @@ def open_image(
     Returns
     -------
     Opened
-        Opened image, which `napari_dcr.enhance` accepts.  Its ``array`` is indexed with one slice
-        per axis and reads only the requested pixels; ``axes`` has one letter for each axis.
+        Opened image, which `napari_dcr.enhance` accepts.  Its ``array`` is indexed like a NumPy
+        array, by integers and slices, and reads only the requested pixels; ``axes`` has one letter
+        for each axis.
 
     Raises
     ------

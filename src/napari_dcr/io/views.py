@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -70,6 +71,42 @@ class Converted:
         return converted[tuple(where)]
 
 
+def split_index(
+    index: Any, shape: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[int | slice, ...]]:
+    """Split a basic index of NumPy into one slice per axis of step 1, and an index of that window.
+
+    Raises
+    ------
+    IndexError
+        If an axis gets anything but an integer within the array or a slice.
+    """
+    given = list(index) if isinstance(index, tuple) else [index]
+    gap = next((i for i, part in enumerate(given) if part is Ellipsis), len(given))
+    missing = len(shape) - len([part for part in given if part is not Ellipsis])
+    given[gap : gap + 1] = [slice(None)] * missing
+    if len(given) != len(shape):
+        raise IndexError(f"index: got {len(given)} parts for an array of {len(shape)} axes")
+    window: list[slice] = []
+    rest: list[int | slice] = []
+    for part, size in zip(given, shape, strict=True):
+        if not isinstance(part, slice):
+            try:
+                number = range(size)[operator.index(part)]
+            except TypeError:
+                raise IndexError(
+                    f"index: got {part!r}; allowed are integers, slices and ..."
+                ) from None
+            window.append(slice(number, number + 1))
+            rest.append(0)
+            continue
+        picked = range(size)[part]
+        low, high = (min(picked), max(picked) + 1) if len(picked) else (0, 0)
+        window.append(slice(low, high))
+        rest.append(slice(None, None, picked.step))
+    return tuple(window), tuple(rest)
+
+
 class Guarded:
     """View of a file's array that turns errors into a ValueError that names the file.
 
@@ -87,9 +124,11 @@ class Guarded:
         self.ndim, self.chunks = len(self.shape), chunks_of(array)
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
-        """Read a window."""
+        """Read a window, given by integers, slices of any step and an ellipsis, as in NumPy."""
+        window, rest = split_index(index, self.shape)
         with self._guard():
-            return np.asanyarray(self._array[index])
+            pixels = np.asanyarray(self._array[window])
+        return np.asanyarray(pixels[rest])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Read the whole array."""
