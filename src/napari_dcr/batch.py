@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,20 @@ import numpy as np
 
 from napari_dcr.engine.devices import find_device
 from napari_dcr.engine.progress_bar import duration
+from napari_dcr.engine.result import plain
 from napari_dcr.engine.setup import depth_of
 from napari_dcr.engine.sources import Opened
 from napari_dcr.enhancement import Enhancement, Options, Progress, enhance_steps
 from napari_dcr.io import formats, opening, raw, writing
 from napari_dcr.io.files import Picture, replaced_when_complete
-from napari_dcr.io.jobs import (
+from napari_dcr.io.jobs import Job, find_jobs
+from napari_dcr.io.outputs import (
     SHELL,
-    Job,
     Output,
     Wording,
     check_outputs,
-    find_jobs,
+    folder_of,
+    output_file,
     place_beside,
 )
 from napari_dcr.io.plates import copy_around
@@ -152,14 +154,14 @@ class Batch:
         self.failed = 0
         self._resume, self._scene, self._as_one = resume, scene, as_one or "t"
         self._quality = quality
-        self._report = None if report is None else _output_file(report, "--report", (".json",))
+        self._report = None if report is None else output_file(report, "--report", (".json",))
         self._wording, self._keep_unfinished = wording, keep_unfinished
         self._base = formats.local_path(output, wording.output)
         for name in ("model", "defects"):
             formats.local_path(getattr(options, name), f"--{name}")
         single = sum(len(job.results) for job in self.jobs) == 1
         allowed = formats.TIFF.suffixes if single else ()
-        self._beside = {n: _output_file(p, f"--{n}", allowed) for n, p in beside.items()}
+        self._beside = {n: output_file(p, f"--{n}", allowed) for n, p in beside.items()}
         self._options = replace(
             options,
             return_residual="residual" in beside,
@@ -220,7 +222,7 @@ class Batch:
                     self.outcomes.append(f"Failed: {reason_of(job, error)}")
                     yield Failed(job, error)
                     continue
-                self.entries.append({**_paths(job, {"output": job.results}), **_plain(done.record)})
+                self.entries.append({**_paths(job, {"output": job.results}), **plain(done.record)})
                 if job.plate is not None:
                     copy_around(*job.plate)
                 self.outcomes.append(_outcome(done))
@@ -234,7 +236,7 @@ class Batch:
     def _enhance(self, job: Job) -> Generator[Stepped, None, Enhancement]:
         with ExitStack() as folders:
             for target in job.results:
-                folders.enter_context(_folder_of(target))
+                folders.enter_context(folder_of(target))
             if not self._is_streamed(job):
                 return (yield from self._enhance_in_memory(job))
             for name in self._beside:
@@ -306,7 +308,7 @@ class Batch:
             writing.write(target, Picture(done.image[index], *kept))
             for name, path in self._beside.items():
                 place = place_beside(target, path, self._base)
-                with _folder_of(place):
+                with folder_of(place):
                     writing.write(place, Picture(getattr(done, name)[index], *kept))
         return done
 
@@ -316,7 +318,7 @@ class Batch:
         yield
         if self._report is not None:
             place = self._report.resolve()  # replace the target of a symbolic link, not the link
-            with _folder_of(place), replaced_when_complete(place) as partial:
+            with folder_of(place), replaced_when_complete(place) as partial:
                 partial.write_text(json.dumps(self.entries, indent=1) + "\n", "utf-8")
 
 
@@ -379,52 +381,7 @@ def _told(
         steps.close()
 
 
-def _output_file(given: str, argument: str, suffixes: tuple[str, ...]) -> Path:
-    """Path of a further output: a file with one of the suffixes, or a folder without suffixes.
-
-    Raises
-    ------
-    ValueError
-        If the path has another suffix.
-    """
-    path = formats.local_path(given, argument)
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise ValueError(f"{argument}: got {given}; allowed are {' and '.join(suffixes)} files")
-    if not suffixes and (path.suffix or path.is_file()):
-        raise ValueError(f"{argument}: got {given} for several images; pass a folder")
-    return path
-
-
 def _paths(job: Job, outputs: dict[str, tuple[Path, ...]]) -> dict[str, Any]:
     """Paths in the form of a record: a single one as text, several as a list."""
     paths = {"input": job.sources or (job.source,), **outputs}
     return {k: str(v[0]) if len(v) == 1 else [str(p) for p in v] for k, v in paths.items()}
-
-
-def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    """Convert a record for JSON: numbers that are not finite become null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {str(key): plain(each) for key, each in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(each) for each in value]
-        if isinstance(value, float) and not np.isfinite(value):
-            return None
-        return value
-
-    result: dict[str, Any] = plain(record)
-    return result
-
-
-@contextmanager
-def _folder_of(target: Path) -> Iterator[None]:
-    """Context manager that creates the folder of an output, and removes it if it stays empty."""
-    missing = [p for p in target.parents if not p.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        for folder in missing:
-            with suppress(OSError):  # the folder is not empty
-                folder.rmdir()

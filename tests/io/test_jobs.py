@@ -14,7 +14,8 @@ import zarr
 from PIL import Image as PILImage
 
 import napari_dcr
-from napari_dcr.io.jobs import Output, check_outputs, find_jobs
+from napari_dcr.io.jobs import find_jobs
+from napari_dcr.io.outputs import Output, check_outputs
 
 from .conftest import FAST, dim, dim_colour, shell
 

@@ -17,6 +17,7 @@ from napari_dcr.image.tone import linear_to_srgb
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import dng, opening, raw, raw_tags
 from napari_dcr.io import tags as t
+from napari_dcr.io.sensor import matrix_of
 from napari_dcr.io.tags import Tag
 from napari_dcr.io.views import turned
 
@@ -64,7 +65,7 @@ def test_colours_are_those_of_the_matrix(tmp_path: Path) -> None:
     from .dng_files import MATRIX
 
     wanted = np.array([0.30, 0.10, 0.05])  # linear sRGB
-    camera = raw.matrix_of(MATRIX)
+    camera = matrix_of(MATRIX)
     balanced = np.linalg.inv(camera) @ wanted
     own = balanced * np.array(NEUTRAL)
     tiled = np.tile(RGGB, (32, 48))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine.setup import Setup
@@ -117,3 +118,19 @@ def describe_run(
         "precision": spec.precision,
         "warnings": list(warnings),
     }
+
+
+def plain(record: dict[str, Any]) -> dict[str, Any]:
+    """Convert a record for JSON: numbers that are not finite become null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): plain(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(each) for each in value]
+        if isinstance(value, float) and not np.isfinite(value):
+            return None
+        return value
+
+    result: dict[str, Any] = plain(record)
+    return result

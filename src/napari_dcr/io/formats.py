@@ -16,8 +16,10 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.io import (
     czi,
     dcimg,
+    dng_sink,
     exr,
     fits,
+    fits_sink,
     heif,
     ims,
     jxl,
@@ -30,6 +32,7 @@ from napari_dcr.io import (
     ser,
     sif,
     tiff,
+    tiff_sink,
     video,
     video_sink,
 )
@@ -88,7 +91,11 @@ class Format:
 
 
 TIFF = Format(
-    (".tif", ".tiff"), tiff.read_tiff, tiff.write_tiff, open=tiff.open_tiff, sink=tiff.TiffSink
+    (".tif", ".tiff"),
+    tiff.read_tiff,
+    tiff_sink.write_tiff,
+    open=tiff.open_tiff,
+    sink=tiff_sink.TiffSink,
 )
 PNG = Format(
     (".png",), pictures.read_picture, pictures.write_png, pictures.PNG_DTYPES, pictures.check_png
@@ -109,13 +116,13 @@ RAW = Format(
     is_whole=True, becomes=".tif",
 )  # fmt: skip
 DNG = Format(
-    (".dng",), write=raw.write_dng, check=raw.check_dng, open=raw.open_raw,
-    has_scenes=True, sink=raw.DngSink, is_whole=True, becomes=".tif",
+    (".dng",), write=dng_sink.write_dng, check=dng_sink.check_dng, open=raw.open_raw,
+    has_scenes=True, sink=dng_sink.DngSink, is_whole=True, becomes=".tif",
 )  # fmt: skip
 EXR = Format((".exr",), exr.read_exr, exr.write_exr, exr.DTYPES, exr.check_exr)
 FITS = Format(
-    (".fits", ".fit", ".fts"), write=fits.write_fits, dtypes=fits.DTYPES, check=fits.check_fits,
-    open=fits.open_fits, has_scenes=True, sink=fits.FitsSink,
+    (".fits", ".fit", ".fts"), write=fits_sink.write_fits, dtypes=fits_sink.DTYPES, check=fits_sink.check_fits,
+    open=fits.open_fits, has_scenes=True, sink=fits_sink.FitsSink,
 )  # fmt: skip
 FITS_PACKED = Format(
     (".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz", ".fz"), open=fits.open_fits, has_scenes=True,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,197 +18,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine.sources import Opened
-from napari_dcr.image.axes import Layout
-from napari_dcr.image.defect_survey import find_defects
 from napari_dcr.image.defects import Defects
-from napari_dcr.image.demosaic import demosaic_bands
-from napari_dcr.image.tone import linear_to_srgb
 from napari_dcr.io import dng, raw_tags
 from napari_dcr.io import tags as t
 from napari_dcr.io.calibration import Calibration, Channel
 from napari_dcr.io.files import (
-    Picture,
-    check_holds,
     import_optional,
-    replaced_when_complete,
     stamp_of,
     warnings_of,
     without_messages,
 )  # fmt: skip
 from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.sensor import SRGB_TO_XYZ, Origin, Sensor, matrix_of
 from napari_dcr.io.views import Planes, turned
 
 PRINT, PLANES = "print", "mosaic"
 """Names of the two scenes of a raw file: the developed print and the colour planes."""
-
-DTYPES = ("float32",)
-"""Dtypes of colour planes that a DNG can be written from."""
 
 _ORIENTATIONS = {0: 1, 1: 2, 3: 3, 2: 4, 4: 5, 6: 6, 7: 7, 5: 8}
 """EXIF orientation for each value of LibRaw's ``flip``."""
 
 _SHOWN_IN = {"red": "FF0000", "green": "00FF00", "blue": "0000FF"}
 """Display colours of the planes, as hexadecimal RGB."""
-
-_SRGB_TO_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
-)  # fmt: skip
-"""IEC 61966-2-1."""
-
-
-@dataclass(frozen=True)
-class Sensor:
-    """Pixels of a sensor, and the calibration that is needed to develop them.
-
-    Attributes
-    ----------
-    light : ndarray of float32, shape (h, w) or (h, w, n)
-        Pixels minus the black level, in the units of the file: a mosaic, or all colours.
-    pattern : ndarray of int, shape (p, q)
-        Colour filter array: 0 is red, 1 green, 2 blue.  Its shape is (1, 1) for a grey sensor,
-        and for files that store all colours of each pixel.
-    white : float
-        Saturation level minus the black level.
-    balance : ndarray, shape (n,)
-        White balance: one factor for each colour; the smallest factor is 1.
-    matrix : ndarray, shape (3, n)
-        Colour matrix from white-balanced camera colours to linear sRGB.
-    to_camera : ndarray, shape (n, 3), or None
-        Matrix from XYZ to camera colours without white balance; None if it is unknown.
-    orientation : int
-        EXIF orientation, 1 to 8.
-    notes : tuple of str
-        Warnings for the user.
-    """
-
-    light: NDArray[np.float32]
-    pattern: NDArray[Any]
-    white: float
-    balance: NDArray[np.float64]
-    matrix: NDArray[np.float64]
-    to_camera: NDArray[np.float64] | None
-    orientation: int
-    notes: tuple[str, ...] = ()
-
-    @property
-    def places(self) -> list[tuple[int, int]]:
-        """Row and column of each pixel of the colour filter array."""
-        return [(y, x) for y in range(self.pattern.shape[0]) for x in range(self.pattern.shape[1])]
-
-    def planes(self) -> list[NDArray[np.float32]]:
-        """Split the mosaic into one plane for each place of the colour filter array.
-
-        All planes have the same shape; incomplete rows and columns at the end are left out.
-        """
-        p, q = self.pattern.shape
-        if self.light.ndim == 3:
-            return list(np.moveaxis(self.light, 2, 0))
-        height, width = (n // m * m for n, m in zip(self.light.shape, (p, q), strict=True))
-        cut = self.light[:height, :width]
-        return [cut[y::p, x::q] for y, x in self.places]
-
-    def with_planes(self, planes: Any) -> Sensor:
-        """Return a copy with the pixels of the planes replaced."""
-        light = self.light.copy()
-        if light.ndim == 3:
-            return replace(self, light=np.moveaxis(np.asarray(planes, np.float32), 0, 2))
-        p, q = self.pattern.shape
-        for (y, x), plane in zip(self.places, planes, strict=True):
-            light[y : y + plane.shape[0] * p : p, x : x + plane.shape[1] * q : q] = plane
-        return replace(self, light=light)
-
-    def corrected(self, given: Defects | str) -> tuple[Sensor, list[Defects]]:
-        """Correct defects of the sensor on each plane.
-
-        Parameters
-        ----------
-        given : Defects, "auto" or "off"
-            Defects to correct; "auto" estimates them from the planes.
-
-        Returns
-        -------
-        Sensor
-        list of Defects
-            Corrected defects of each plane; empty for "off".
-        """
-        planes, found = self.planes(), []
-        if given == "off":
-            return self, []
-        for number, plane in enumerate(planes):
-            if isinstance(given, Defects):
-                given.check_fits(plane.shape[0], plane.shape[1], len(planes), 1)
-                own = given.for_channel(number) if given.channels > 1 else given
-            else:
-                own = find_defects(np.ascontiguousarray(plane))
-            found.append(own)
-            planes[number] = own.correct(np.ascontiguousarray(plane)[None], 0, 0)[0]
-        return self.with_planes(planes), found
-
-    def developed(self) -> NDArray[np.uint16]:
-        """Develop a print: apply white balance, clip highlights, demosaic, convert to sRGB.
-
-        Returns
-        -------
-        ndarray of uint16, shape (h, w, 3), or (h, w) for a grey sensor
-            In the orientation in which the sensor was read out.
-        """
-        height, width = self.light.shape[:2]
-        is_grey = len(self.balance) == 1
-        result = np.empty((height, width) if is_grey else (height, width, 3), np.uint16)
-        matrix = self.matrix.astype(np.float32)
-        for rows, colours in self._colours(clip=True):
-            band = colours[0] if is_grey else np.tensordot(colours, matrix, (0, 1))
-            coded = linear_to_srgb(np.clip(band, 0, 1))
-            result[rows] = np.rint(coded * np.float32(65535)).astype(np.uint16)
-        return result
-
-    def linear(self) -> NDArray[np.float32]:
-        """Demosaic without white balance: camera colours (h, w, n) in the units of the file."""
-        result = np.empty((*self.light.shape[:2], len(self.balance)), np.float32)
-        factors = self._factors()
-        for rows, colours in self._colours(clip=False):
-            result[rows] = np.moveaxis(colours, 0, 2) / factors
-        if self.light.ndim == 2:  # measured samples keep their exact values
-            p, q = self.pattern.shape
-            for y, x in self.places:
-                result[y::p, x::q, self.pattern[y, x]] = self.light[y::p, x::q]
-        return result
-
-    def _factors(self) -> NDArray[np.float32]:
-        """Factors that convert units of the file to white-balanced fractions of white."""
-        factors: NDArray[np.float32] = (self.balance / self.white).astype(np.float32)
-        return factors
-
-    def _colours(self, clip: bool) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Yield bands of rows with their white-balanced colours (n, rows, w)."""
-        factors = self._factors()
-        if self.light.ndim == 3:
-            yield slice(0, len(self.light)), _clipped(np.moveaxis(self.light * factors, 2, 0), clip)
-            return
-        p, q = self.pattern.shape
-        balanced = self.light.copy()
-        for y, x in self.places:
-            balanced[y::p, x::q] *= factors[self.pattern[y, x]]
-        yield from demosaic_bands(_clipped(balanced, clip), self.pattern)
-
-
-def _clipped(values: NDArray[np.float32], clip: bool) -> NDArray[np.float32]:
-    """Clip at the level where the first colour saturates, so that white highlights stay white."""
-    return np.minimum(values, np.float32(1)) if clip else values
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Raw file that planes were read from.
-
-    Attributes
-    ----------
-    path : Path
-    sensor : Sensor
-    """
-
-    path: Path
-    sensor: Sensor
 
 
 def open_raw(path: Path, scene: int | str | None) -> Opened:
@@ -318,7 +149,7 @@ def read_sensor(path: Path) -> Sensor:
         if page.has_shading:
             notes += ("its corrections of the lens's shading (OpcodeList2) are not applied",)
     if factors is None and to_camera is not None:
-        factors = 1 / (to_camera @ _SRGB_TO_XYZ).sum(1)
+        factors = 1 / (to_camera @ SRGB_TO_XYZ).sum(1)
         notes += ("it states no white balance; the one for daylight is used",)
     if factors is None or not np.isfinite(factors).all() or (factors <= 0).any():
         factors = np.ones(3)
@@ -348,13 +179,6 @@ def _unpacked(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
         yield file, tuple(f"LibRaw says: {line.removeprefix(prefix)}" for line in said)
 
 
-def matrix_of(to_camera: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the matrix from white-balanced camera colours to linear sRGB; it maps white to white."""
-    mixed = to_camera @ _SRGB_TO_XYZ
-    inverse: NDArray[np.float64] = np.linalg.inv(mixed / mixed.sum(1, keepdims=True))
-    return inverse
-
-
 def _colours_of_library(raw: Any) -> tuple[Any, Any, Any]:
     """White balance, matrix to sRGB and matrix from XYZ; None for those that are unknown."""
     factors: Any = np.asarray(raw.camera_whitebalance, np.float64)[:3]
@@ -368,7 +192,7 @@ def _colours_of_library(raw: Any) -> tuple[Any, Any, Any]:
     daylight = np.asarray(raw.daylight_whitebalance, np.float64)[:3]
     if not np.isfinite(matrix).all() or not matrix.any() or (daylight <= 0).any():
         return factors, None, None
-    return factors, matrix, np.linalg.inv(_SRGB_TO_XYZ @ matrix * daylight)
+    return factors, matrix, np.linalg.inv(SRGB_TO_XYZ @ matrix * daylight)
 
 
 def _of_page(path: Path, page: dng.DngPage, number: int) -> tuple[Any, NDArray[Any], float]:
@@ -424,78 +248,3 @@ def _merged(pattern: NDArray[Any], names: str) -> NDArray[Any]:
     if others := {letter for row in letters for letter in row} - set("RGB"):
         raise ValueError(f"its sensor has filters of the colours {', '.join(sorted(others))}; allowed are red, green and blue")  # fmt: skip
     return np.array([["RGB".index(letter) for letter in row] for row in letters])
-
-
-def write_dng(path: Path, picture: Picture) -> None:
-    """Demosaic denoised planes and write them as a linear DNG, without brightening them."""
-    origin = picture.metadata.native
-    if not isinstance(origin, Origin):
-        raise ValueError(_ONLY_RAW.format(path=path))
-    check_holds(path, picture.pixels.dtype, DTYPES)
-    sensor = origin.sensor.with_planes(list(picture.pixels))
-    tags = raw_tags.for_dng(origin.path, sensor.to_camera, sensor.balance)
-    tags |= raw_tags.described(picture.metadata.tags)
-    tags[t.ORIENTATION] = t.short_tag(sensor.orientation)
-    dng.write_linear(path, sensor.linear(), sensor.white, tags)
-
-
-_ONLY_RAW = (
-    "{path}: a DNG holds the light that a camera raw file recorded, denoised and not brightened;"
-    ' give a raw file and --denoise-only (in Python scene="mosaic"), or write .tif, .png or .jpg'
-)
-
-
-def check_dng(path: Path, axes: str, samples: str) -> None:
-    """Check that an image consists of colour planes.
-
-    Raises
-    ------
-    ValueError
-        If it does not.
-    """
-    if axes != "cyx":
-        raise ValueError(_ONLY_RAW.format(path=path))
-
-
-class DngSink:
-    """Sink that collects colour planes in memory and writes them as a DNG file at the end.
-
-    Parameters
-    ----------
-    layout : Layout
-    dtype : dtype
-    path : Path
-    metadata : Metadata
-        Metadata of the planes.
-    """
-
-    unit = (1, 1)
-    part: tuple[int, int] | None = None
-    record: Any = None
-    in_order = False
-
-    def __init__(
-        self, layout: Layout, dtype: np.dtype[Any], path: Path, metadata: Metadata
-    ) -> None:
-        check_dng(path, layout.axes, layout.samples)
-        if not isinstance(metadata.native, Origin):
-            raise ValueError(_ONLY_RAW.format(path=path))
-        self._layout, self._dtype, self._metadata = layout, dtype, metadata
-        self.result = path
-        self._planes: NDArray[Any] | None = None
-
-    def open(self, part: tuple[int, int], identity: dict[str, Any], parts: int) -> Any:
-        """Create the array for the planes."""
-        self._planes = np.empty(self._layout.shape, self._dtype)
-        return self._planes
-
-    def finish(self, record: dict[str, Any]) -> Iterator[str]:
-        """Write the file."""
-        assert self._planes is not None
-        with replaced_when_complete(self.result) as partial:
-            write_dng(partial, Picture(self._planes, self._layout.axes, self._metadata))
-        yield from ()
-
-    def close(self) -> None:
-        """Release the planes."""
-        self._planes = None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine.sources import Opened
 from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.files import stamp_of, warnings_of
-from napari_dcr.io.fits import Cards
+from napari_dcr.io.fits_units import Cards
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.views import Planes
 

@@ -27,7 +27,8 @@ from qtpy.QtWidgets import (
 
 from napari_dcr.engine.progress_bar import duration
 from napari_dcr.io import formats
-from napari_dcr.io.jobs import Wording, parse_scene
+from napari_dcr.io.jobs import parse_scene
+from napari_dcr.io.outputs import Wording
 from napari_dcr.options import Options
 from napari_dcr.plugin.background import Background, Failure
 from napari_dcr.plugin.run import TICKS, explain

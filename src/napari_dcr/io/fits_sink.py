@@ -1,0 +1,262 @@
+"""FITS files that are written; every other part of the file that an image came from is copied."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.engine.resume import RunRecord
+from napari_dcr.image.axes import Layout
+from napari_dcr.io.files import Picture, partial_path
+from napari_dcr.io.fits_units import (
+    COMPUTED,
+    Cards,
+    Origin,
+    blank_of,
+    import_fits,
+    offset_of,
+    open_units,
+    scaled,
+)
+from napari_dcr.io.metadata import Metadata
+from napari_dcr.version import __version__
+
+DTYPES = ("uint8", "int16", "uint16", "float32", "float64")
+"""Dtypes that are written."""
+
+BLOCK = 2880
+"""Bytes; headers and data fill whole blocks."""
+
+_OF_OLD_PIXELS = ("DATAMIN", "DATAMAX", "CHECKSUM", "DATASUM")
+"""Keywords that are true of the old pixels only."""
+
+_SCALING = ("BSCALE", "BZERO", "BLANK")
+"""Keywords that say how pixels are stored."""
+
+
+def check_fits(path: Path, axes: str, samples: str) -> None:
+    """Say if a FITS file cannot hold an image of some axes.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not axes.endswith(("yx", "yxs")):
+        raise ValueError(
+            f"{path}: FITS holds images whose last axes are y and x, got axes {axes!r};"
+            " write .tif or .zarr"
+        )
+
+
+def write_fits(path: Path, picture: Picture) -> None:
+    """Write a FITS file; colours become planes."""
+    pixels, axes = np.ma.getdata(picture.pixels), picture.axes
+    if axes.endswith("s"):
+        pixels, axes = np.moveaxis(pixels, -1, 0), "c" + axes[:-1]
+    layout = Layout(pixels.shape, axes)
+    with _Written(path, layout, pixels.dtype, picture.metadata) as written:
+        written[(slice(None),) * pixels.ndim] = pixels
+
+
+class _Written:
+    """The pixels of a FITS file that is being written.
+
+    Headers, and units that are left as they are, are copied first; pixels go straight to
+    their places.
+
+    Parameters
+    ----------
+    path : Path
+    layout : Layout
+    dtype : dtype
+        Of the result.
+    metadata : Metadata
+        Of the image that it was made from.
+    """
+
+    def __init__(
+        self, path: Path, layout: Layout, dtype: np.dtype[Any], metadata: Metadata
+    ) -> None:
+        self.shape, self.dtype, self.ndim = layout.shape, dtype, len(layout.shape)
+        native = metadata.native
+        origin = native if isinstance(native, Origin) and native.shape == self.shape else None
+        self._stacked = origin is not None and origin.stacked
+        shape = self.shape[1:] if self._stacked else self.shape
+        stored = dtype.str[1:]
+        if origin is not None and dtype == np.dtype(COMPUTED.get(origin.stored, "V1")):
+            stored = origin.stored
+        self._stored, self._offset = np.dtype(stored), offset_of(stored)
+        self._blank: int | None = None
+        self._is_stored_alike = (
+            origin is not None and stored == origin.stored and self._stored.kind in "iu"
+        )
+        fits = import_fits()
+        places: list[int] = []
+        with path.open("wb") as file:
+            if origin is None:
+                header = fits.PrimaryHDU().header
+                if isinstance(native, Cards):
+                    header.update(native.values)
+                places.append(self._begin(file, header, shape))
+            else:
+                hdus = open_units(origin.path)
+                for number, hdu in enumerate(hdus):
+                    if number in origin.units:
+                        header = hdu.header.copy()
+                        self._blank = blank_of(header) if self._is_stored_alike else None
+                        places.append(self._begin(file, header, shape))
+                    else:
+                        _copy(hdu.fileinfo(), file)
+                hdus.close()
+        stored_kind = np.dtype({"u2": "i2", "u4": "i4", "u8": "i8", "i1": "u1"}.get(stored, stored))
+        self._maps = [
+            np.memmap(path, stored_kind.newbyteorder(">"), "r+", place, shape) for place in places
+        ]
+
+    def _begin(self, file: BinaryIO, header: Any, shape: tuple[int, ...]) -> int:
+        """Write a header and room for pixels; returns where they begin."""
+        for name in _OF_OLD_PIXELS if self._is_stored_alike else (*_OF_OLD_PIXELS, *_SCALING):
+            header.remove(name, ignore_missing=True, remove_all=True)
+        if "SIMPLE" in header and file.tell():  # of an image that was compressed as a table
+            for name in ("SIMPLE", "EXTEND"):
+                header.remove(name, ignore_missing=True)
+            header.insert(0, ("XTENSION", "IMAGE", "image extension"))
+            header.update({"PCOUNT": 0, "GCOUNT": 1})
+        header["BITPIX"] = {"f": -8}.get(self._stored.kind, 8) * self._stored.itemsize
+        header["NAXIS"] = len(shape)
+        for number, length in enumerate(reversed(shape)):
+            after = f"NAXIS{number}" if number else "NAXIS"
+            header.set(f"NAXIS{number + 1}", length, after=after)
+        last = f"NAXIS{len(shape)}"
+        for name in ("PCOUNT", "GCOUNT"):
+            if name in header:
+                header.set(name, header[name], after=last)
+                last = name
+        if self._offset and not self._is_stored_alike:
+            header.set("BSCALE", 1, after=last)
+            header.set("BZERO", self._offset, after="BSCALE")
+        header.add_history(f"napari-dcr {__version__}: pixels enhanced (low-light restoration)")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            file.write(header.tostring(sep="", endcard=True, padding=True).encode("ascii"))
+        place = file.tell()
+        size = math.prod(shape) * self._stored.itemsize
+        file.truncate(place + -(-size // BLOCK) * BLOCK)
+        file.seek(0, os.SEEK_END)
+        return place
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        """Read a window that was written."""
+        if self._stacked:
+            numbers = range(self.shape[0])[index[0]]
+            if isinstance(numbers, int):
+                return self._physical(self._maps[numbers][index[1:]])
+            return np.stack([self._physical(self._maps[n][index[1:]]) for n in numbers])
+        return self._physical(self._maps[0][index])
+
+    def _physical(self, stored: NDArray[Any]) -> NDArray[Any]:
+        return scaled(np.asarray(stored), (self._offset, 1), self.dtype, self._blank)
+
+    def __setitem__(self, index: tuple[Any, ...], pixels: NDArray[Any]) -> None:
+        """Write a window."""
+        if self._stacked:
+            numbers = range(self.shape[0])[index[0]]
+            if isinstance(numbers, int):
+                self._maps[numbers][index[1:]] = self._as_stored(pixels)
+            else:
+                for n, plane in zip(numbers, pixels, strict=True):
+                    self._maps[n][index[1:]] = self._as_stored(plane)
+        else:
+            self._maps[0][index] = self._as_stored(pixels)
+
+    def _as_stored(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        pixels = np.asarray(pixels)
+        if pixels.dtype == self._stored and not self._offset:
+            return pixels
+        kind = self._maps[0].dtype
+        if pixels.dtype.kind == "f":
+            limits = np.iinfo(kind)
+            gone = np.isnan(pixels)
+            shifted = np.clip(np.rint(np.where(gone, 0, pixels) - self._offset), limits.min, float(limits.max))  # fmt: skip
+            return np.where(gone, self._blank or 0, shifted).astype(kind)
+        return (pixels.astype(np.int64) - int(self._offset)).astype(kind)
+
+    def __enter__(self) -> _Written:
+        return self
+
+    def __exit__(self, *stopped: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is not yet in the file."""
+        for each in self._maps:
+            each.flush()
+        self._maps = []
+
+
+def _copy(place: dict[str, Any], file: BinaryIO) -> None:
+    """Copy a unit as it is."""
+    source, left = place["file"], place["datLoc"] + place["datSpan"] - place["hdrLoc"]
+    source.seek(place["hdrLoc"])
+    while left > 0:
+        data = source.read(min(left, 1 << 20))
+        if not data:
+            raise ValueError(f"the file is cut off: {left} bytes of a unit are missing")
+        file.write(data)
+        left -= len(data)
+
+
+class FitsSink:
+    """A FITS file that is written by region and put in its place when it is complete.
+
+    Parameters
+    ----------
+    layout : Layout
+    dtype : dtype
+    path : Path
+    metadata : Metadata
+        Of the image that it was made from.
+    """
+
+    unit = (1, 1)
+    part: tuple[int, int] | None = None
+    record: RunRecord | None = None
+    in_order = False
+
+    def __init__(
+        self, layout: Layout, dtype: np.dtype[Any], path: Path, metadata: Metadata
+    ) -> None:
+        if "s" in layout.axes:
+            raise ValueError(
+                f"out: got {path.name} for an image with colours, which FITS holds as planes; write"
+                " a .tif or .zarr"
+            )
+        self._layout, self._dtype, self._metadata = layout, dtype, metadata
+        self.result = path
+        self._partial = partial_path(path)
+        self._written: _Written | None = None
+
+    def open(self, part: tuple[int, int], identity: dict[str, Any], parts: int) -> Any:
+        """The file's pixels as an array."""
+        self._written = _Written(self._partial, self._layout, self._dtype, self._metadata)
+        return self._written
+
+    def finish(self, record: dict[str, Any]) -> Iterator[str]:
+        """Put the file in its place."""
+        assert self._written is not None
+        self._written.close()
+        os.replace(self._partial, self.result)
+        yield from ()
+
+    def close(self) -> None:
+        """Remove what is not complete."""
+        if self._written is not None:
+            self._written.close()
+        self._partial.unlink(missing_ok=True)

@@ -1,0 +1,130 @@
+"""What FITS files are made of: their units, and how pixels are stored in them.
+
+The standard: https://fits.gsfc.nasa.gov/fits_standard.html
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.io.files import import_optional
+
+COMPUTED = {"i4": "f8", "u4": "f8", "i8": "f8", "u8": "f8", "i1": "i2"}
+"""What images are computed in whose dtype is not one that is enhanced."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file that an image was read from, for a result that is written back into its place.
+
+    Attributes
+    ----------
+    path : Path
+    units : tuple of int
+        Header-data units whose pixels the image has.
+    stacked : bool
+        Whether the first axis counts them.
+    stored : str
+        Dtype of the stored pixels after scaling.
+    shape : tuple of int
+        Of the image.
+    """
+
+    path: Path
+    units: tuple[int, ...]
+    stacked: bool
+    stored: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Keywords of a FITS header that another format's metadata are written as.
+
+    Attributes
+    ----------
+    values : tuple of (str, value)
+    """
+
+    values: tuple[tuple[str, str | float], ...]
+
+
+def import_fits() -> Any:
+    """Module of astropy that reads FITS."""
+    return import_optional("astropy.io.fits", "astronomy")
+
+
+def open_units(path: Path) -> Any:
+    """Open a file; one that is packed by gzip is unpacked into a temporary file, once."""
+    fits = import_fits()
+    with path.open("rb") as file:
+        start = file.read(2)
+    source: Any = path
+    if start == b"\x1f\x8b":
+        with tempfile.TemporaryFile() as unpacked:
+            with gzip.open(path) as packed:
+                shutil.copyfileobj(packed, unpacked)
+            source = os.fdopen(os.dup(unpacked.fileno()), "rb")
+            source.seek(0)
+    # What astropy warns of either has no consequences or is an error below.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        hdus = fits.open(source, do_not_scale_image_data=True, memmap=False)
+        len(hdus)  # headers are read now
+    return hdus
+
+
+def scale_of(header: Any) -> tuple[float, float]:
+    """Offset and factor from stored to physical values."""
+    return float(header.get("BZERO", 0)), float(header.get("BSCALE", 1))
+
+
+def blank_of(header: Any) -> int | None:
+    """Stored value of pixels that hold nothing."""
+    return int(header["BLANK"]) if "BLANK" in header and int(header["BITPIX"]) > 0 else None
+
+
+_OFFSETS = {(16, 32768.0): "u2", (32, 2147483648.0): "u4", (64, 2.0**63): "u8", (8, -128.0): "i1"}
+
+
+def stored_dtype(header: Any) -> str:
+    """Dtype of the pixels after scaling, as NumPy calls it."""
+    bits = int(header["BITPIX"])
+    offset, factor = scale_of(header)
+    if bits < 0:
+        return f"f{-bits // 8}"
+    if (offset, factor) == (0, 1):
+        return "u1" if bits == 8 else f"i{bits // 8}"
+    if factor == 1 and (bits, offset) in _OFFSETS:
+        return _OFFSETS[bits, offset]
+    return "f4" if bits <= 16 else "f8"
+
+
+def scaled(
+    stored: NDArray[Any], scale: tuple[float, float], dtype: np.dtype[Any], blank: int | None
+) -> NDArray[Any]:
+    """Physical values of stored ones; blank pixels become NaN in floats."""
+    offset, factor = scale
+    if dtype.kind == "f" and stored.dtype.kind in "iu":
+        values = (stored.astype(np.float64) * factor + offset).astype(dtype)
+        return values if blank is None else np.where(stored == blank, dtype.type(np.nan), values)
+    if dtype.kind == "f" and (offset, factor) != (0, 1):
+        return (stored.astype(np.float64) * factor + offset).astype(dtype)
+    if offset:
+        return (stored.astype(np.int32) + int(offset)).astype(dtype)
+    return stored.astype(dtype)
+
+
+def offset_of(stored: str) -> float:
+    """BZERO of a dtype."""
+    return {"u2": 32768.0, "u4": 2147483648.0, "u8": 2.0**63, "i1": -128.0}.get(stored, 0.0)

@@ -1,0 +1,184 @@
+"""Paths of results: checks before a run, and the folders that they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_dcr.io import formats
+from napari_dcr.io.sequence import existing_files, is_sequence
+
+
+@dataclass(frozen=True)
+class Output:
+    """File or zarr that a run will write.
+
+    Attributes
+    ----------
+    path : Path
+    argument : str
+        Argument that requested it.
+    content : str
+        Description of the content, for messages.
+    """
+
+    path: Path
+    argument: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What messages call the arguments, and what they tell to do.
+
+    Attributes
+    ----------
+    inputs, output : str
+        Names of the arguments.
+    overwrite, resume : str
+        How to replace what exists, and how to continue an unfinished zarr.
+    """
+
+    inputs: str = "IN"
+    output: str = "OUT"
+    overwrite: str = "add --overwrite to replace it"
+    resume: str = "add --resume to continue it"
+
+
+SHELL = Wording()
+
+
+def output_file(given: str, argument: str, suffixes: tuple[str, ...]) -> Path:
+    """Path of a further output: a file with one of the suffixes, or a folder without suffixes.
+
+    Raises
+    ------
+    ValueError
+        If the path has another suffix.
+    """
+    path = formats.local_path(given, argument)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ValueError(f"{argument}: got {given}; allowed are {' and '.join(suffixes)} files")
+    if not suffixes and (path.suffix or path.is_file()):
+        raise ValueError(f"{argument}: got {given} for several images; pass a folder")
+    return path
+
+
+@contextmanager
+def folder_of(target: Path) -> Iterator[None]:
+    """Context manager that creates the folder of an output, and removes it if it stays empty."""
+    missing = [p for p in target.parents if not p.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # the folder is not empty
+                folder.rmdir()
+
+
+def place_beside(target: Path, given: Path, out: Path) -> Path:
+    """Path of a further output of a job.
+
+    Parameters
+    ----------
+    target : Path
+        Path of the result.
+    given : Path
+        A file, or a folder, which has no suffix.
+    out : Path
+        Path of the result, or of the folder that contains it.
+    """
+    if given.suffix:
+        return given
+    below = target.relative_to(out) if target.is_relative_to(out) else Path()
+    return (given / (below if below.name else target.name)).with_suffix(".tif")
+
+
+def check_outputs(
+    outputs: Sequence[Output],
+    inputs: Iterable[Path],
+    overwrite: bool,
+    resume: bool,
+    wording: Wording = SHELL,
+) -> None:
+    """Check that outputs overwrite neither inputs, nor each other, nor existing files.
+
+    Symbolic links are followed, because the file that they point to would be written.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+        All files that will be written.
+    inputs : iterable of Path
+        All files and folders that will be read.
+    overwrite : bool
+        Whether existing files may be replaced.
+    resume : bool
+        Whether a zarr that exists is continued.
+    wording : Wording
+
+    Raises
+    ------
+    ValueError
+        If an output would overwrite one of these.
+    """
+    read = {path.resolve() for path in inputs}
+    around_read = {folder for path in read for folder in path.parents}
+    written: dict[Path, Output] = {}
+    for output in outputs:
+        path, argument = output.path, output.argument
+        place = path.resolve()
+        if place in read:
+            raise ValueError(
+                f"{argument}: {path} is the input file itself; inputs are never overwritten"
+            )
+        if inside := next((folder for folder in place.parents if folder in read), None):
+            raise ValueError(
+                f"{argument}: {path} lies in the input {inside}, which is never changed"
+            )
+        if place in written:
+            raise ValueError(
+                f"{argument}: {written[place].content} and {output.content} would both be"
+                f" written to {path}"
+            )
+        written[place] = output
+        _check_existing(output, overwrite, resume, place in around_read, wording)
+    for place, output in written.items():
+        if outer := next((folder for folder in place.parents if folder in written), None):
+            raise ValueError(
+                f"{output.argument}: {output.path} lies in {outer}, to which"
+                f" {written[outer].content} is written"
+            )
+
+
+def _check_existing(
+    output: Output, overwrite: bool, resume: bool, holds_input: bool, wording: Wording
+) -> None:
+    """Say if an output would replace what exists."""
+    path, argument = output.path, output.argument
+    if resume and argument == wording.output and not formats.is_in_zarr(path):
+        raise ValueError(f"{argument}: got {path}; --resume requires a .zarr")
+    blocked = next((p for p in path.parents if p.exists() and not p.is_dir()), None)
+    if blocked is not None:
+        raise ValueError(f"{argument}: got {path}, but {blocked} is a file, not a folder")
+    if is_sequence(path):
+        if not overwrite and (found := existing_files(path)):
+            raise ValueError(
+                f"{argument}: {found[0]} exists, as do {len(found) - 1} more of {path.name};"
+                f" {wording.overwrite}"
+            )
+        return
+    if not path.exists():
+        return
+    if formats.is_in_zarr(path):
+        if holds_input:
+            raise ValueError(f"{argument}: {path} holds an input; inputs are never changed")
+        if not resume:
+            raise ValueError(f"{argument}: {path} exists; {wording.resume}")
+    elif path.is_dir():
+        raise ValueError(f"{argument}: {path} is a folder; pass the path of a file")
+    elif not overwrite:
+        raise ValueError(f"{argument}: {path} exists; {wording.overwrite}")
