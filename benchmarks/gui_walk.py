@@ -162,7 +162,7 @@ def walk_samples(viewer: Any, widget: Any, watch: Watch) -> None:
         with watch.phase(f"{key}: compared"):
             widget.compare.value = True
             for share in (0.3, 0.7):
-                widget.wipe.value = share
+                widget.divider.value = share
                 pause(0.1)
             widget.compare.value = False
         with watch.phase(f"{key}: stages"):
@@ -260,7 +260,7 @@ def walk(side: int) -> None:
     viewer.add_image(np.zeros((side, side), np.uint16), contrast_limits=(0, 1000))
     widget.run.native.click()
     wait(lambda: widget.bar.value > 0)
-    going = widget._run
+    going = widget.run_panel.current
     started = time.perf_counter()
     viewer.close()
     print(f"closed in the middle of a run after {time.perf_counter() - started:.2f} s")

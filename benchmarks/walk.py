@@ -47,7 +47,11 @@ def walk(sample: str, model: str, compare: bool, times: int, depth: int) -> None
         widget.controls.image.value = layer
         widget.controls.depth.value = depth
         widget.preview.value = True
-        wait(lambda: widget._preview.layer is not None and not widget._preview.busy)
+        wait(
+            lambda: (
+                widget.view_panel.updater.layer is not None and not widget.view_panel.updater.busy
+            )
+        )
         widget.compare.value = compare
         pause(0.3)
         widget.run.native.click()

@@ -52,7 +52,7 @@ def pause(seconds: float = 1) -> None:
 
 def settle(widget: Any) -> None:
     """Wait until the preview matches the controls."""
-    wait(lambda: not widget._preview.busy)
+    wait(lambda: not widget.view_panel.updater.busy)
 
 
 def run(widget: Any) -> None:

@@ -105,7 +105,7 @@ def animate(viewer: Any, widget: Any) -> None:
     viewer.reset_view()
     widget.compare.value = True
     for share in np.concatenate([there, there[::-1]]):
-        widget.wipe.value = float(share)
+        widget.divider.value = float(share)
         pause(0.1)
         frame = Image.fromarray(viewer.screenshot(flash=False)).convert("RGB")
         rows = np.flatnonzero(np.asarray(frame).any(axis=(1, 2)))
@@ -180,13 +180,13 @@ def pictures_of_widget(viewer: Any, widget: Any, dock: Any) -> None:
     from napari.settings import get_settings
 
     viewer.open_sample(WIDGET[0], "nuclei")
-    widget.controls.show_advanced(True)
+    widget.controls.advanced.show(True)
     for theme in ("dark", "light"):
         get_settings().appearance.theme = theme
         for width in (350, 500):
             take_widget(dock, widget, width, f"widget-{theme}-{width}.png")
     get_settings().appearance.theme = "dark"
-    widget.controls.show_advanced(False)
+    widget.controls.advanced.show(False)
     clear(viewer)
 
 
@@ -207,7 +207,7 @@ def large(viewer: Any, widget: Any) -> None:
         pause()
         widget.controls.extent.value = "view"
         run(widget)
-        widget.wipe.value = 0.5
+        widget.divider.value = 0.5
         widget.compare.value = True
         take(viewer, widget, "large.png")
         widget.compare.value = False

@@ -30,13 +30,13 @@ def test_comparing_and_the_stages(viewer: Any, widget: EnhanceWidget, qtbot: Any
     assert np.shares_memory(before.data, dim)
     assert tuple(before.contrast_limits) == tuple(result.contrast_limits) != limits
     assert before not in widget.controls.image.choices
-    widget.wipe.value = 1
+    widget.divider.value = 1
     assert before.data.shape == dim.shape
     result.contrast_limits = (150, 900)
     assert tuple(before.contrast_limits) == (150, 900)
-    widget.wipe.value = 0
+    widget.divider.value = 0
     assert "cells [before]" not in viewer.layers
-    widget.wipe.value = 0.5
+    widget.divider.value = 0.5
     widget.compare.value = False
     assert "cells [before]" not in viewer.layers
     assert tuple(source.contrast_limits) == limits
@@ -121,7 +121,7 @@ def test_the_divider_is_drawn_and_dragged_in_the_canvas(
     widget.compare.value = True
     before = viewer.layers["cells [before]"]
     assert before.bounding_box.visible
-    ours = widget._comparison
+    ours = widget.view_panel.comparison
     (drag,) = [c for c in viewer.mouse_drag_callbacks if getattr(c, "__self__", None) is ours]
     pairs = zip(source.units, viewer.dims.units, strict=True)
     factor = [float((1.0 * own).m_as(shown)) for own, shown in pairs]
@@ -138,8 +138,8 @@ def test_the_divider_is_drawn_and_dragged_in_the_canvas(
     for column in (30, 60):
         event.type, event.position = "mouse_move", at(column)
         next(moves)
-        assert widget.wipe.value == pytest.approx(column / 80, abs=0.01)
-        assert before.data.shape[-1] == round(widget.wipe.value * 80)
+        assert widget.divider.value == pytest.approx(column / 80, abs=0.01)
+        assert before.data.shape[-1] == round(widget.divider.value * 80)
     event.type = "mouse_release"
     assert list(moves) == []
     assert viewer.scene.camera.mouse_pan

@@ -24,7 +24,7 @@ def test_everything_fits_a_narrow_dock_and_says_what_it_does(
     assert controls.tile.native.isVisible()
     assert widget.native.minimumSizeHint().width() <= 350
     assert controls.native.minimumSizeHint().width() <= 350
-    buttons = [widget.preview, widget.compare, widget.wipe, widget.run, widget.cancel]
+    buttons = [widget.preview, widget.compare, widget.divider, widget.run, widget.cancel]
     buttons += [widget.stages, widget.copy, widget.repeat]
     for control in (controls.image, controls.extent, *controls.settings, *buttons):
         assert len(control.tooltip) > 20, control.name

@@ -92,7 +92,7 @@ def test_reset_and_double_click(viewer: Any, widget: EnhanceWidget) -> None:
         getattr(controls, name).value = value
     assert "data type" in controls.more.text
     assert "tile size" in controls.more.text
-    label = controls._form.labelForField(controls.strength.native)
+    label = controls.form.label(controls.strength)
     QTest.mouseDClick(label, Qt.MouseButton.LeftButton)
     assert controls.strength.value == 1
     assert controls.exposure.value == 1.5
@@ -108,7 +108,7 @@ def test_reset_and_double_click(viewer: Any, widget: EnhanceWidget) -> None:
 @pytest.mark.gui
 def test_screen_readers_and_tooltips(viewer: Any, widget: EnhanceWidget) -> None:
     controls = widget.controls
-    for control in (controls.image, controls.strength, controls.tile, widget.wipe, widget.bar):
+    for control in (controls.image, controls.strength, controls.tile, widget.divider, widget.bar):
         assert control.native.accessibleName(), control.name
     for control in (controls.image, controls.depth, widget.run, controls.folder):
         assert control.tooltip.startswith("<p>")
@@ -120,7 +120,7 @@ def test_the_region_is_not_remembered(viewer: Any, widget: EnhanceWidget, qtbot:
 
     widget.controls.extent.value = "view"
     widget.controls.model.value = "photo"
-    widget._remember()
+    widget.controls.remember()
     assert settings.load("general", settings.GENERAL) == {"model": "photo", "device": "cpu"}
 
 

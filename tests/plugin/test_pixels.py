@@ -143,9 +143,9 @@ def test_view_preview_stages_and_compare_in_the_window(
     qtbot.wait(200)
     expected = napari_dcr.enhance(pixels, depth=1, axes="zyx", device="cpu")
     widget.preview.value = True
-    qtbot.waitUntil(lambda: not widget._preview.busy, timeout=60_000)
-    assert widget._preview.layer is not None, widget.status.value
-    np.testing.assert_allclose(widget._preview.layer.data, expected[1:2], atol=1)
+    qtbot.waitUntil(lambda: not widget.view_panel.updater.busy, timeout=60_000)
+    assert widget.view_panel.updater.layer is not None, widget.status.value
+    np.testing.assert_allclose(widget.view_panel.updater.layer.data, expected[1:2], atol=1)
     widget.compare.value = True
     before = viewer.layers["cells [before]"]
     np.testing.assert_array_equal(np.asarray(before.data), pixels[1:2, :, :40])
@@ -155,7 +155,7 @@ def test_view_preview_stages_and_compare_in_the_window(
         widget.start()
         finish(widget, qtbot)
         assert viewer.layers[-1] is not layer, widget.status.value
-        result = widget._results[-1][1]
+        result = widget.results.pairs[-1][1]
         np.testing.assert_allclose(np.asarray(result.data), expected[part], atol=1)
     controls.extent.value = "slice"
     widget.show_stages()

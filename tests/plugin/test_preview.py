@@ -33,11 +33,11 @@ def test_the_preview_follows_and_equals_the_result(
     viewer.layers.selection = {source}
 
     def settle() -> None:
-        qtbot.waitUntil(lambda: not widget._preview.busy, timeout=60_000)
+        qtbot.waitUntil(lambda: not widget.view_panel.updater.busy, timeout=60_000)
 
     widget.preview.value = True
     settle()
-    preview = widget._preview.layer
+    preview = widget.view_panel.updater.layer
     assert preview is viewer.layers["street [preview]"]
     assert set(viewer.layers.selection) == {source}
     assert preview not in controls.image.choices
@@ -69,15 +69,15 @@ def test_the_preview_follows_and_equals_the_result(
     assert [x.name for x in viewer.layers] == ["street", "other", "street [photo, depth 1]"]
     widget.preview.value = True
     settle()
-    viewer.layers.remove(widget._preview.layer)
+    viewer.layers.remove(widget.view_panel.updater.layer)
     assert not widget.preview.value
-    assert widget._preview._enhancer is None
+    assert widget.view_panel.updater._enhancer is None
 
 
 def settle(widget: EnhanceWidget, qtbot: Any) -> None:
-    qtbot.waitUntil(lambda: not widget._preview.busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.view_panel.updater.busy, timeout=60_000)
     qtbot.wait(150)
-    qtbot.waitUntil(lambda: not widget._preview.busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.view_panel.updater.busy, timeout=60_000)
 
 
 FRAMES = {
@@ -116,7 +116,7 @@ def test_the_preview_follows_pixels_that_change(
             layer.data[...] = frame
             layer.refresh()
         settle(widget, qtbot)
-        preview = widget._preview.layer
+        preview = widget.view_panel.updater.layer
         region = tuple(slice(*span) for span in preview.metadata["napari_dcr"]["region"])
         axes = "zyx"[-len(shape) :]
         expected = napari_dcr.enhance(frame, model=model, depth=1, axes=axes, device="cpu")[region]
@@ -131,12 +131,12 @@ def test_a_refresh_without_a_change_computes_nothing_anew(
     widget.controls.depth.value = 1
     widget.preview.value = True
     settle(widget, qtbot)
-    enhancer, looked = widget._preview._enhancer, []
+    enhancer, looked = widget.view_panel.updater._enhancer, []
     monkeypatch.setattr(type(enhancer), "is_current", lambda self: (looked.append(1), True)[1])
     layer.refresh()
     settle(widget, qtbot)
     assert len(looked) == 1
-    assert widget._preview._enhancer is enhancer
+    assert widget.view_panel.updater._enhancer is enhancer
     viewer.dims.set_point(0, 2)  # another slice is no other image
     settle(widget, qtbot)
     assert len(looked) == 1

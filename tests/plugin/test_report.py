@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_dcr import Defects
-from napari_dcr.plugin.controls import OWN_FILE
+from napari_dcr.plugin.form import OWN_FILE
 from napari_dcr.plugin.report import CHECK, WARNING, ReportPanel, summary, verdict
 from napari_dcr.plugin.script import as_python
 from napari_dcr.plugin.widget import EnhanceWidget
@@ -92,7 +92,7 @@ def test_defects_are_named_and_shown(
     viewer.add_image(image, name="cells", axis_labels=("t", "y", "x"))
     controls = widget.controls
     controls.model.value, controls.weights.value = OWN_FILE, lively_counts
-    controls.show_advanced(True)
+    controls.advanced.show(True)
     assert not controls.defects_file.native.isVisible()
     controls.defect_map.value = True
     widget.start()

@@ -53,7 +53,7 @@ def test_errors_are_told_and_the_widget_recovers(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr("napari_dcr.plugin.widget.show_error", told.append)
+    monkeypatch.setattr("napari_dcr.plugin.run_panel.show_error", told.append)
     viewer.add_image(np.zeros((20, 20), np.int64))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -73,7 +73,7 @@ def test_closing_the_viewer_in_the_middle_of_a_run(
     viewer.add_image(np.random.default_rng(0).integers(0, 40, (1500, 1600, 3), np.uint8))
     widget.start()
     qtbot.waitUntil(lambda: widget.bar.value > 0, timeout=60_000)
-    run = widget._run
+    run = widget.run_panel.current
     assert run is not None
     viewer.close()
     qtbot.waitUntil(lambda: not run.is_alive, timeout=60_000)
@@ -105,7 +105,7 @@ def test_a_run_leaves_no_memory_taken(
 def test_one_bad_layer_stops_no_other(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch, bad: int
 ) -> None:
-    monkeypatch.setattr("napari_dcr.plugin.widget.show_error", lambda _: None)
+    monkeypatch.setattr("napari_dcr.plugin.run_panel.show_error", lambda _: None)
     kinds = ["uint8"] * 3
     kinds[bad] = "bool" if bad else "int64"
     layers = [
@@ -121,3 +121,28 @@ def test_one_bad_layer_stops_no_other(
     assert len(viewer.layers) == 5
     assert "2 of 3 done" in widget.status.value
     assert f"n{bad}: image: got dtype {kinds[bad]}" in widget.status.value
+
+
+@pytest.mark.gui
+def test_a_layer_out_of_view_does_not_stop_the_others(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, dim_rgb: NDArray[np.uint8]
+) -> None:
+    viewer.add_image(dim_rgb, name="here")
+    far = viewer.add_image(dim_rgb, name="far away", translate=(0, 5000))
+    viewer.reset_view()
+    viewer.camera.center = (0, dim_rgb.shape[0] / 2, dim_rgb.shape[1] / 2)
+    viewer.camera.zoom = 4
+    widget.controls.extent.value = "view"
+    widget.controls.image.value = far
+    widget.start()
+    assert not widget.running
+    assert widget.status.value.endswith(
+        "Failed: The image is not in view; choose the region 'all'."
+    )
+    viewer.layers.select_all()
+    widget.start()
+    finish(widget, qtbot)
+    assert [layer.name for layer in viewer.layers[2:]] == ["here [photo, depth 3, part]"]
+    first, second = widget.status.value.splitlines()
+    assert first == "1 of 2 done."
+    assert second.endswith("far away: The image is not in view; choose the region 'all'.")

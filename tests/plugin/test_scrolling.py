@@ -14,7 +14,7 @@ from napari_dcr.plugin.widget import EnhanceWidget
 def test_where_the_window_is_low_the_controls_scroll_and_run_stays_in_sight(
     widget: EnhanceWidget, qtbot: Any
 ) -> None:
-    widget.controls.show_advanced(True)
+    widget.controls.advanced.show(True)
     (area,) = widget.native.findChildren(Scrolling)
     dock, bar = widget.native.window(), area.verticalScrollBar()
     last, run = widget.controls.defect_map.native, widget.run.native

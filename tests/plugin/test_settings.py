@@ -37,7 +37,7 @@ def test_settings_are_remembered_per_model(
     assert (controls.depth.value, controls.strength.value) == (1, 0.6)
     controls.reset_all()
     controls.model.value = "microscopy"
-    widget._restore()  # as at the next start
+    widget.controls.restore_all()  # as at the next start
     assert controls.model.value == "photo"
     assert (controls.depth.value, controls.detail.value) == (1, False)
     assert (controls.denoise.value, controls.saturation.value) == (0.4, 1.2)

@@ -205,8 +205,8 @@ def test_thick_slices_are_enhanced_plane_by_plane(
         seen = whole.mean(0) if mode == "mean" else whole.max(0)
         np.testing.assert_allclose(on_screen(result), seen, atol=1)
     widget.preview.value = True
-    qtbot.waitUntil(lambda: not widget._preview.busy, timeout=60_000)
-    np.testing.assert_allclose(on_screen(widget._preview.layer), seen, atol=1)
+    qtbot.waitUntil(lambda: not widget.view_panel.updater.busy, timeout=60_000)
+    np.testing.assert_allclose(on_screen(widget.view_panel.updater.layer), seen, atol=1)
 
 
 @pytest.mark.gui

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import napari_dcr
-from napari_dcr.plugin.controls import OWN_FILE
+from napari_dcr.plugin.form import OWN_FILE
 from napari_dcr.plugin.widget import EnhanceWidget
 from tests.plugin.conftest import finish
 
@@ -157,8 +157,8 @@ def test_selected_layers_run_together_and_settings_repeat(
     names = [layer.name for layer in viewer.layers[3:]]
     assert names == ["street 0 [photo, depth 1]", "street 1 [photo, depth 1]"]
     controls.depth.value = 3
-    widget._fill_menu()
-    actions = {action.text(): action for action in widget._menu.actions()}
+    widget.apply_menu.fill()
+    actions = {action.text(): action for action in widget.apply_menu.native.actions()}
     assert {"street 0", "street 2", "all 2"} <= actions.keys()
     actions["street 2"].trigger()
     finish(widget, qtbot)
@@ -197,9 +197,10 @@ def test_the_guides_order_preview_compare_run(
     widget.controls.depth.value = 1
     widget.preview.value = True
     qtbot.waitUntil(
-        lambda: widget._preview.layer is not None and not widget._preview.busy, timeout=120_000
+        lambda: widget.view_panel.updater.layer is not None and not widget.view_panel.updater.busy,
+        timeout=120_000,
     )
-    preview = widget._preview.layer
+    preview = widget.view_panel.updater.layer
     if compare:
         widget.compare.value = True
         before = viewer.layers[f"{source.name} [before]"]
@@ -212,14 +213,14 @@ def test_the_guides_order_preview_compare_run(
     qtbot.wait(400)
     assert not widget.preview.value
     assert preview not in viewer.layers
-    result = widget._results[-1][1]
+    result = widget.results.pairs[-1][1]
     assert list(viewer.layers) == [source, result, *([before] if compare else [])]
     if compare:
         shown = result.data.shape[1] // 2
         np.testing.assert_array_equal(before.data, source.data[:, :shown])
     # The other way round, too: all of it goes without a crash.
     widget.preview.value = True
-    qtbot.waitUntil(lambda: widget._preview.layer is not None, timeout=120_000)
+    qtbot.waitUntil(lambda: widget.view_panel.updater.layer is not None, timeout=120_000)
     qtbot.wait(300)
     widget.preview.value = widget.compare.value = False
     qtbot.waitUntil(lambda: list(viewer.layers) == [source, result])

@@ -42,8 +42,8 @@ class _DoubleClick(QObject):  # type: ignore[misc]
         return False
 
 
-def tame(root: QWidget) -> None:
-    """Make the controls in a widget change only with the focus, and by visible steps."""
+def require_focus(root: QWidget) -> None:
+    """Make the mouse wheel change only the focused control, and sliders move by visible steps."""
     wheel = _WheelFilter(root)
     for kind in (QComboBox, QAbstractSlider, QAbstractSpinBox):
         for control in root.findChildren(kind):

@@ -58,7 +58,7 @@ class Preview:
 
     Attributes
     ----------
-    told : Signal(str)
+    state_changed : Signal(str)
         Emitted with a description of the state.
     updated : Signal()
         Emitted when the layer shows new pixels.
@@ -66,7 +66,7 @@ class Preview:
         Emitted when the user has deleted the layer.
     """
 
-    told = Signal(str)
+    state_changed = Signal(str)
     updated = Signal()
     closed = Signal()
 
@@ -202,7 +202,7 @@ class Preview:
         try:
             wanted = self._wanted()
         except (ValueError, TypeError) as error:
-            self.told.emit(str(error))
+            self.state_changed.emit(str(error))
             return
         if wanted is None:
             self._remove_layer()
@@ -214,11 +214,11 @@ class Preview:
         viewer = self._viewer
         region = shown_region(source, viewer.dims, visible=True, view=canvas_corners(viewer))
         if region is None:
-            self.told.emit("The image is outside the current view.")
+            self.state_changed.emit("The image is outside the current view.")
             return
         size = math.prod(part.stop - part.start for part in region[: source.ndim])
         if size > LARGEST:
-            self.told.emit(
+            self.state_changed.emit(
                 f"{size / 1e6:.0f} megapixels are in view; zoom in to {LARGEST / 1e6:.0f} for a preview."
             )
             return
@@ -251,15 +251,15 @@ class Preview:
             self._looked = time.monotonic()
         if step.done < step.total:
             share = f" {100 * step.done // step.total} %" if step.done else ""
-            self.told.emit(f"preview: {step.message}{share}")
+            self.state_changed.emit(f"preview: {step.message}{share}")
 
     def _on_end(self, result: Enhancement | Failure | None, source: Image, region: Region) -> None:
         self._background = None
         if isinstance(result, Failure):
-            self.told.emit(explain(result.error))
+            self.state_changed.emit(explain(result.error))
         elif result is not None:
             self._show(result, source, region)
-            self.told.emit("Preview ready")
+            self.state_changed.emit("Preview ready")
         if self._stale:
             self._stale = False
             self._follow()

@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
-from magicgui.widgets import (
-    CheckBox,
-    Container,
-    FloatSlider,
-    Label,
-    ProgressBar,
-    PushButton,
-    Widget,
-)
+from magicgui.widgets import Container, PushButton, Widget
 from napari.layers import Image, Labels, Layer
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication, QHBoxLayout, QMenu, QSizePolicy
+from qtpy.QtWidgets import QApplication, QHBoxLayout
 
-from napari_dcr.options import Options
-from napari_dcr.plugin import input_devices, settings
+from napari_dcr.plugin import input_devices, jobs
+from napari_dcr.plugin.apply_menu import ApplyMenu
 from napari_dcr.plugin.background import Background, Failure
-from napari_dcr.plugin.compare import Comparison
-from napari_dcr.plugin.controls import OWN_FILE, PERSISTED, WARNING, Controls
+from napari_dcr.plugin.choices import Choices, find_choices
+from napari_dcr.plugin.controls import Controls
 from napari_dcr.plugin.docking import DockKeeper
 from napari_dcr.plugin.files import FilesWindow
+from napari_dcr.plugin.form import WARNING
 from napari_dcr.plugin.helper_layers import HelperLayers, is_helper
-from napari_dcr.plugin.layers import (
-    RECORD,
-    result_layer,
-    side_layers,
-    stages_layer,
-)
-from napari_dcr.plugin.pixels import is_lazy, layer_pixels
-from napari_dcr.plugin.preview import Preview
+from napari_dcr.plugin.layers import RECORD
 from napari_dcr.plugin.report import ReportPanel
-from napari_dcr.plugin.run import TICKS, Job, Product, Run, explain
+from napari_dcr.plugin.results import Results
+from napari_dcr.plugin.run import Job, Product, explain
+from napari_dcr.plugin.run_panel import RunPanel
 from napari_dcr.plugin.script import as_python
 from napari_dcr.plugin.scrolling import Scrolling
-from napari_dcr.plugin.shown import canvas_corners, shown_region
+from napari_dcr.plugin.view_panel import ViewPanel
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -90,35 +74,20 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._open.append(self)
         # Layers are compared by identity, which napari's proxy objects do not preserve.
         self._viewer = viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self._run: Run | None = None
-        self._failures: list[tuple[str, str]] = []
-        self._asked: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
-        self._done = ""
-        self._last: dict[str, Any] | None = None  # record of the newest result, including stages
-        self._results: list[tuple[Image, Image]] = []  # pairs of source and result, the newest last
-        self._beside: WeakKeyDictionary[Image, list[Image]] = WeakKeyDictionary()
-        self._started = 0.0
+        # Axes that the user was asked about, by layer; the next press of Run accepts them.
+        self._questioned_axes: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
         self.controls = Controls(self._images, lambda: viewer.dims.axis_labels)
-        self.preview = CheckBox(
-            name="preview", text="Preview", label="", value=False,
-            tooltip="Enhance what is on screen while you move the controls or the view.",
+        self._helpers = HelperLayers(viewer)
+        self.results = Results(viewer, self._helpers)
+        self.view_panel = view = ViewPanel(
+            viewer, self._helpers, self.results, lambda: self.controls.image.value,
+            self.controls.options,
         )  # fmt: skip
-        self.compare = CheckBox(
-            name="compare", text="Compare", label="", value=False,
-            tooltip="Show before (left) and after (right) in the same contrast limits; drag to move"
-            " the divider.",
+        self.preview, self.compare, self.divider = view.preview, view.compare, view.divider
+        self.run_panel = panel = RunPanel()
+        self.run, self.cancel, self.bar, self.status = (
+            panel.run, panel.cancel, panel.bar, panel.status
         )  # fmt: skip
-        self.wipe = FloatSlider(
-            name="wipe", min=0, max=1, step=0.01, value=0.5, readout=False, enabled=False,
-            tooltip="Share of the width that shows the image as it was: left after, right before.",
-        )  # fmt: skip
-        self.run = PushButton(name="run", text="Run", tooltip="Enhance into a new layer.")
-        self.cancel = PushButton(
-            name="cancel", text="Cancel", enabled=False,
-            tooltip="Stop after the current tile; nothing half-made is kept.",
-        )  # fmt: skip
-        self.bar = ProgressBar(name="bar", min=0, max=TICKS, value=0)
-        self.status = Label(name="status", value="")
         self.stages = PushButton(
             name="stages", text="Compare depths",
             tooltip="Add a layer with the result at every depth, to see what each stage adds.",
@@ -140,7 +109,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self.dock_keeper = DockKeeper(self.native, self._on_closed)
         column = self.native.layout()
         column.addWidget(Scrolling(self.controls.native))
-        column.addLayout(_row(self.preview, self.compare, self.wipe))
+        column.addLayout(_row(self.preview, self.compare, self.divider))
         column.addLayout(_row(self.run, self.cancel))
         column.addWidget(self.bar.native)
         column.addWidget(self.status.native)
@@ -148,19 +117,12 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         column.addWidget(self.report)
         column.addLayout(_row(self.stages, self.copy, self.repeat))
         column.addWidget(self.files.native)
-        self.status.native.setWordWrap(True)
-        self.status.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._menu = QMenu(self.repeat.native)
-        self._menu.aboutToShow.connect(self._fill_menu)
-        self.repeat.native.setMenu(self._menu)
+        self.apply_menu = ApplyMenu(self.repeat.native, self._others, self.repeat_on)
 
-        self._helpers = HelperLayers(viewer)
-        self._preview = Preview(viewer, self._helpers, self._to_preview)
-        self._comparison = Comparison(viewer, self._helpers)
         self._connect()
-        self._restore()
+        self.controls.restore_all()
         # Importing torch takes seconds, so do it in a thread and after the widget has been drawn.
-        self._loader = Background(_find_choices(), lambda _: None, self._show_choices)
+        self._loader = Background(find_choices(), lambda _: None, self._show_choices)
         self._drawn = QTimer(self.native)
         self._drawn.setSingleShot(True)
         self._drawn.timeout.connect(self._loader.start)
@@ -170,40 +132,35 @@ class EnhanceWidget(Container):  # type: ignore[misc]
 
     def _connect(self) -> None:
         self.run.clicked.connect(self.ask_and_start)
-        self.cancel.clicked.connect(self.stop)
+        self.run_panel.produced.connect(self._add_result)
+        self.run_panel.ended.connect(self._on_end)
         self.stages.clicked.connect(self.show_stages)
         self.copy.clicked.connect(self.copy_as_python)
         self.files.clicked.connect(self.show_files)
-        self.preview.changed.connect(self._preview.switch)
-        self._preview.told.connect(self._show_preview_state)
-        self._preview.closed.connect(lambda: setattr(self.preview, "value", False))
-        self._preview.updated.connect(self._show_comparison)
-        self.compare.changed.connect(self._show_comparison)
-        self.wipe.changed.connect(self._show_comparison)
-        self._comparison.dragged.connect(lambda share: setattr(self.wipe, "value", share))
+        self.view_panel.state_changed.connect(self._show_preview_state)
         controls = self.controls
         for control in (controls.image, *controls.settings):
-            control.changed.connect(self._preview.refresh)
+            control.changed.connect(self.view_panel.updater.refresh)
         controls.image.changed.connect(self._on_image)
-        controls.model.changed.connect(self._restore_model)
+        controls.model.changed.connect(controls.restore_model)
         layers = self._viewer.layers
         layers.events.inserted.connect(self._on_layers)
         layers.events.removed.connect(self._on_layers)
         layers.events.reordered.connect(self._on_layers)
         layers.events.renamed.connect(self._on_layers)
         layers.selection.events.changed.connect(self._show_readiness_again)
-        self._viewer.dims.events.axis_labels.connect(controls.show_image)
+        self._viewer.dims.events.axis_labels.connect(controls.layer.show_image)
         controls.axes.changed.connect(self._show_readiness_again)
         layers.selection.events.changed.connect(self._show_report)
         for button, pressed in (
-            (self.run, self._press_run), (self.cancel, self.stop), (self.compare, self._press_compare),
+            (self.run, self._press_run), (self.cancel, self.stop),
+            (self.compare, self.view_panel.toggle_compare),
         ):  # fmt: skip
             key = input_devices.KEYS[button.name]
             window = self._viewer.window._qt_window
             input_devices.bind_key(window, button.native, key, pressed)
-        input_devices.tame(self.native)
+        input_devices.require_focus(self.native)
         input_devices.wrap_tooltips(self.native)
-        input_devices.name(self.wipe.native, "Position of the divider")
         input_devices.name(self.bar.native, "Progress")
         self.native.destroyed.connect(self._abandon)
 
@@ -216,14 +173,13 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         layer = getattr(event, "value", None)
         if isinstance(layer, Layer) and is_helper(layer):
             return  # caused by this widget, or handled by the preview
-        self.controls.refresh_images()
-        layers = self._viewer.layers
-        self._results = [pair for pair in self._results if all(x in layers for x in pair)]
-        self._show_comparison()
+        self.controls.layer.refresh_images()
+        self.results.forget_removed()
+        self.view_panel.show_comparison()
         self._show_readiness(keep_status=True)
 
     def _on_image(self, _: object = None) -> None:
-        self._show_comparison()
+        self.view_panel.show_comparison()
         if not self.running:
             self.bar.value = 0
         self._show_report()
@@ -242,27 +198,23 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     @property
     def running(self) -> bool:
         """Whether a run is in progress."""
-        return self._run is not None
+        return self.run_panel.current is not None
 
     def _show_report(self, _: object = None) -> None:
         """Show the report of the selected result, or of the newest result of the chosen image."""
-        active, chosen = self._viewer.layers.selection.active, self.controls.image.value
-        records = [
-            layer.metadata[RECORD]
-            for layer in (active, chosen)
-            if layer is not None and RECORD in layer.metadata and not is_helper(layer)
-        ]
-        records += [r.metadata[RECORD] for source, r in self._results[::-1] if source is chosen]
-        self.report.show_record(records[0] if records else None)
+        chosen = self.controls.image.value
+        layers = (self._viewer.layers.selection.active, chosen)
+        self.report.show_record(self.results.record_to_show(layers, chosen))
 
     # Running
 
     def ask_and_start(self) -> None:
         """Enhance, after a question if the axes are doubtful."""
+        controls = self.controls.layer
         for layer in self.targets:
-            question, axes = self.controls.doubt(layer), self.controls.axes_of(layer).letters
-            if question is not None and self._asked.get(layer) != axes:
-                self._asked[layer] = axes
+            question, axes = controls.doubt(layer), controls.axes_of(layer).letters
+            if question is not None and self._questioned_axes.get(layer) != axes:
+                self._questioned_axes[layer] = axes
                 name = f"{layer.name}: " if len(self.targets) > 1 else ""
                 self.status.value = (
                     f"{WARNING} {name}{question} Press Run again to go on, or correct the axes."
@@ -280,164 +232,54 @@ class EnhanceWidget(Container):  # type: ignore[misc]
 
     def repeat_on(self, layers: Sequence[Image]) -> None:
         """Enhance other layers with the settings of the last result."""
-        if not self._results or self.running:
-            return
-        record = self._results[-1][1].metadata[RECORD]
-        last = Options(**record["options"])
-        self._launch(
-            [
-                Job(
-                    layer,
-                    replace(last, axes=self.controls.options(layer).axes),
-                    folder=self.controls.chosen_folder,
-                )
-                for layer in layers
-            ]
-        )
+        if self.results.pairs and not self.running:
+            record = self.results.pairs[-1][1].metadata[RECORD]
+            self._launch(jobs.repeated(self.controls, record, layers))
 
     def _begin(self, layers: Sequence[Image], *, stages: bool) -> None:
         if not layers or self.running:
             return
-        jobs = []
-        self._failures = []
+        ready, failures = [], []
         for layer in layers:
             try:
-                options = self.controls.options(layer)
+                ready.append(jobs.job(self.controls, self._viewer, layer, stages=stages))
             except (ValueError, TypeError) as error:
-                self._tell_error(layer.name, str(error))
-                self._show_failures(len(layers))
-                return
-            region = None
-            if self.controls.extent.value != "all":
-                view = self.controls.extent.value == "view"
-                region = shown_region(
-                    layer, self._viewer.dims, visible=view, view=canvas_corners(self._viewer)
-                )
-                if region is None:
-                    self._tell_error(
-                        layer.name, "The image is not in view; choose the region 'all'."
-                    )
-                    self._show_failures(len(layers))
-                    return
-            folder = None if stages else self.controls.chosen_folder
-            jobs.append(Job(layer, options, region, stages, folder))
-        self._remember()
-        self._launch(jobs)
+                failures.append((layer.name, str(error)))
+        if ready:
+            self.controls.remember()
+        self._launch(ready, failures)
 
-    def _launch(self, jobs: Sequence[Job]) -> None:
-        if not jobs:
-            return
-        self._failures, self._done = [], ""
-        self._preview.hold(True)  # it would compute at the same time as the run
-        self._started = time.perf_counter()
-        self._run = Run(jobs)
-        self._run.progressed.connect(self._show_progress)
-        self._run.produced.connect(self._add_result)
-        self._run.failed.connect(self._tell_error)
-        self._run.ended.connect(self._finish)
-        self.bar.value = 0
-        self.status.value = "Starting..."
+    def _launch(self, ready: Sequence[Job], failures: Sequence[tuple[str, str]] = ()) -> None:
+        if ready:
+            self.view_panel.updater.hold(True)  # it would compute at the same time as the run
+        self.run_panel.start(ready, failures)
         self._show_readiness(keep_status=True)
-        self._run.start()
 
     def _press_run(self) -> None:
         if self.run.enabled:
             self.ask_and_start()
 
-    def _press_compare(self) -> None:
-        if self.compare.enabled:
-            self.compare.value = not self.compare.value
-
     def stop(self) -> None:
         """Request that the run stops after the current tile."""
-        if self._run is not None:
-            self._run.cancel()
-            self.cancel.enabled = False
-            self.status.value = "Cancelling after this tile..."
-
-    def _show_progress(self, share: float, text: str) -> None:
-        # The bar has no end until the first pixels are done, while the image is being surveyed.
-        self.bar.native.setMaximum(TICKS if share else 0)
-        self.bar.value = round(TICKS * share)
-        self.status.value = text
+        self.run_panel.stop()
 
     def _add_result(self, product: Product) -> None:
-        job = product.job
-        make = stages_layer if job.stages else result_layer
-        data, arguments, _ = make(job.layer, product.enhancement, job.region)
-        result = self._viewer.add_image(data, **arguments)
-        sides, beside = [], []
-        for pixels, shown, _ in side_layers(job.layer, product.enhancement):
-            beside.append(self._viewer.add_image(pixels, **shown, visible=False))
-            sides.append(shown["metadata"][RECORD]["quantity"])
-        if not job.stages and job.layer in self._viewer.layers:
-            if self.controls.replace_last.value:
-                self._take_place_of_last(job.layer, [result, *beside])
-            self._results.append((job.layer, result))
-            self._beside[result] = beside
-        if job.layer is self._preview.source:
-            self.preview.value = (
-                False  # the result exists now, so the comparison switches from the preview to it
-            )
-        self._last = record = result.metadata[RECORD]
-        seconds = f"{time.perf_counter() - self._started:.1f} s"
-        self.status.tooltip = f"On {record['device']}, in {record['precision']}."
-        if job.stages:
-            self._done = f"Done in {seconds}; use the 'stage' slider to compare depths 0 to {record['depth']}."
-        elif "path" in record:
-            self._done = f"Saved to {Path(record['path']).name} ({seconds})."
-            self.status.tooltip += f" {record['path']}"
-        elif is_lazy(layer_pixels(result)):
-            self._done = "Ready: frames are computed as you look at them."
-        else:
-            self._done = f"Done in {seconds}."
-        if "denoise_first" in record:
-            self._done += " White noise was removed first."
-        if sides:
-            self._done += f" {' and '.join(sides).capitalize()}: in the layer list, hidden."
-        self._viewer.layers.selection.active = result
+        result = self.results.add(product, replace_last=self.controls.replace_last.value)
+        record = result.metadata[RECORD]
+        if product.job.layer is self.view_panel.updater.source:
+            self.preview.value = False  # from now on, compare with the result instead
+        details = f"On {record['device']}, in {record['precision']}. {record.get('path', '')}"
+        self.run_panel.set_outcome(
+            self.results.describe(result, self.run_panel.seconds), details.strip()
+        )
         self._show_report()
-        self._show_comparison()
+        self.view_panel.show_comparison()
 
-    def _take_place_of_last(self, source: Image, new: Sequence[Image]) -> None:
-        """Put new layers where the last result of an image was, and remove that."""
-        results = [result for of, result in self._results if of is source]
-        if not results:
-            return
-        last, layers = results[-1], self._viewer.layers
-        for number, layer in enumerate(new):
-            layers.move(layers.index(layer), layers.index(last) + 1 + number)
-        for layer in [last, *self._beside.pop(last, [])]:
-            self._helpers.remove(layer)
-
-    def _finish(self, outcome: str) -> None:
-        jobs = len(self._run.jobs) if self._run else 0
-        self._run = None
-        self.bar.native.setMaximum(TICKS)
-        if outcome == "done":
+    def _on_end(self, done: bool) -> None:
+        if done:
             self.preview.value = False
-            self.bar.value = TICKS
-            self.status.value = self._done
-        else:
-            self.bar.value = 0
-            self.status.value = "Cancelled."
-        self._show_failures(jobs)
-        self._preview.hold(False)
+        self.view_panel.updater.hold(False)
         self._show_readiness(keep_status=True)
-
-    def _tell_error(self, name: str, text: str) -> None:
-        self._failures.append((name, text))
-        show_error(f"napari-dcr: {name}: {text}" if name else f"napari-dcr: {text}")
-
-    def _show_failures(self, jobs: int) -> None:
-        """Show in the status line which layers failed, and why."""
-        if not self._failures:
-            return
-        if jobs == 1:
-            self.status.value = f"{WARNING} Failed: {self._failures[0][1]}"
-            return
-        lines = [f"{WARNING} {name}: {text}" for name, text in self._failures]
-        self.status.value = "\n".join([f"{jobs - len(lines)} of {jobs} done.", *lines])
 
     # Readiness
 
@@ -446,15 +288,14 @@ class EnhanceWidget(Container):  # type: ignore[misc]
 
     def _show_readiness(self, *, keep_status: bool = False) -> None:
         targets = self.targets
-        ready = bool(targets) and not self.running and self.controls.axes_fit
+        ready = bool(targets) and not self.running and self.controls.layer.axes_fit
         self.run.text = f"Run on {len(targets)} layers" if len(targets) > 1 else "Run"
         self.run.enabled = self.stages.enabled = ready
         self.preview.enabled = bool(targets) and not self.running
-        self.cancel.enabled = self._run is not None and not self._run.cancelling
-        self.compare.enabled = self._pair() is not None
-        self.wipe.enabled = self.compare.enabled and self.compare.value
-        self.repeat.enabled = bool(self._results) and not self.running
-        self.copy.enabled = self._last is not None and not self.running
+        run = self.run_panel.current
+        self.cancel.enabled = run is not None and not run.cancelling
+        self.repeat.enabled = bool(self.results.pairs) and not self.running
+        self.copy.enabled = self.results.last_record is not None and not self.running
         if not keep_status and not self.running:
             self.status.value = "" if targets else self._nothing
 
@@ -465,55 +306,23 @@ class EnhanceWidget(Container):  # type: ignore[misc]
             return "No image layer (labels cannot be enhanced)."
         return "Open an image to begin."
 
-    # Preview and comparison
-
-    def _to_preview(self) -> tuple[Image, Options] | None:
-        layer = self.controls.image.value
-        return None if layer is None else (layer, self.controls.options(layer))
-
     def _show_preview_state(self, text: str) -> None:
         if not self.running:
             self.status.value = text
-
-    def _pair(self) -> tuple[Image, Image] | None:
-        """Source and result to compare: those of the preview, or the newest ones of the chosen layer."""
-        if self._preview.layer is not None and self._preview.source is not None:
-            return self._preview.source, self._preview.layer
-        chosen = self.controls.image.value
-        pairs = [pair for pair in self._results if chosen in pair]
-        return pairs[-1] if pairs else None
-
-    def _show_comparison(self, _: object = None) -> None:
-        pair = self._pair()
-        if self.compare.value and pair is not None:
-            self._comparison.show(*pair, self.wipe.value)
-        else:
-            self._comparison.hide()
-        self.compare.enabled = pair is not None
-        self.wipe.enabled = pair is not None and self.compare.value
 
     # Copying as code
 
     def copy_as_python(self) -> None:
         """Copy the Python call that reproduces the last result to the clipboard."""
-        if self._last is not None:
-            code = as_python(self._last)
+        if self.results.last_record is not None:
+            code = as_python(self.results.last_record)
             QApplication.clipboard().setText(code)
             self.status.value = "Copied to the clipboard."
 
-    def _fill_menu(self) -> None:
-        self._menu.clear()
-        done = self._results[-1][0] if self._results else None
-        others = [x for x in self._images() if x is not done and RECORD not in x.metadata]
-        for layer in others:
-            action = self._menu.addAction(layer.name)
-            action.triggered.connect(lambda _=False, layer=layer: self.repeat_on([layer]))
-        if len(others) > 1:
-            self._menu.addSeparator()
-            action = self._menu.addAction(f"all {len(others)}")
-            action.triggered.connect(lambda _=False: self.repeat_on(others))
-        if not others:
-            self._menu.addAction("no other image").setEnabled(False)
+    def _others(self) -> list[Image]:
+        """Images that the settings of the last result can be applied to."""
+        last = self.results.pairs[-1][0] if self.results.pairs else None
+        return [x for x in self._images() if x is not last and RECORD not in x.metadata]
 
     def show_files(self) -> FilesWindow:
         """Show the window that enhances files with these settings."""
@@ -525,41 +334,22 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._files_window.activateWindow()
         return self._files_window
 
-    # Remembering
-
-    def _restore(self) -> None:
-        self.controls.restore(settings.load("general", settings.GENERAL))
-        self._restore_model()
-
-    def _restore_model(self, _: object = None) -> None:
-        section = settings.section_of(self.controls.model.value)
-        self.controls.restore(settings.load(section, PERSISTED))
-
-    def _remember(self) -> None:
-        controls = self.controls
-        general = {name: getattr(controls, name).value for name in settings.GENERAL}
-        if controls.model.value == OWN_FILE:  # the file may not exist the next time
-            del general["model"]
-        settings.save("general", general)
-        settings.save(settings.section_of(controls.model.value), controls.persisted())
-
     # Beginning and end
 
     def _show_choices(self, found: Choices | Failure | None) -> None:
         if isinstance(found, Failure):
-            self._tell_error("", explain(found.error))
-            self._show_failures(1)
+            self.run_panel.show_failure(explain(found.error))
             return
         if found is None:  # cancelled
             return
         self.controls.offer(*found)
-        self._restore()
+        self.controls.restore_all()
         if self.status.value == LOADING:
             self._show_readiness()
 
     def _on_closed(self) -> None:
         """React to the closed dock: a run continues, but the preview is switched off."""
-        self.preview.value = self.compare.value = False
+        self.view_panel.close()
 
     def _abandon(self) -> None:
         """Stop the run and the preview when the viewer closes."""
@@ -571,12 +361,11 @@ class EnhanceWidget(Container):  # type: ignore[misc]
             emitter.disconnect(self._on_layers)
         layers.selection.events.changed.disconnect(self._show_readiness_again)
         layers.selection.events.changed.disconnect(self._show_report)
-        self._viewer.dims.events.axis_labels.disconnect(self.controls.show_image)
+        self._viewer.dims.events.axis_labels.disconnect(self.controls.layer.show_image)
         self._loader.abandon()
-        self._preview.abandon()
+        self.view_panel.updater.abandon()
         self._helpers.abandon()
-        if self._run is not None:
-            self._run.abandon()
+        self.run_panel.abandon()
         if self._files_window is not None:
             self._files_window.abandon()
 
@@ -586,22 +375,3 @@ def _row(*widgets: Widget) -> QHBoxLayout:
     for widget in widgets:
         row.addWidget(widget.native)
     return row
-
-
-Choices = tuple[dict[str, str], int]
-"""Choices that require PyTorch: devices and the deepest cascade, see `Controls.offer`."""
-
-
-def _find_choices() -> Generator[None, None, Choices | Failure]:
-    """Find the choices that require PyTorch; runs in a thread."""
-    yield
-    try:
-        from napari_dcr.engine.devices import list_devices
-        from napari_dcr.network import weights
-
-        devices = {
-            d.name: f"{d.name} - {d.label}, {d.free / 2**30:.1f} GiB free" for d in list_devices()
-        }
-        return devices, weights.load("auto").network.stages
-    except Exception as error:
-        return Failure(error)

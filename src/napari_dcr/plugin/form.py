@@ -1,0 +1,75 @@
+"""Form with one labelled row per control, and helpers for controls of all kinds."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from magicgui.widgets import CheckBox, ComboBox, FloatSlider, Label, Widget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
+
+OWN_FILE = "own file..."
+"""Choice of a box that shows a field for a file below it."""
+
+WARNING = unicodedata.lookup("WARNING SIGN")
+
+
+class Form:
+    """Column of controls, each with its label on the left.
+
+    Attributes
+    ----------
+    native : QWidget
+        Widget with all rows.
+    """
+
+    def __init__(self) -> None:
+        self.native = QWidget()
+        self._rows = QFormLayout(self.native)
+        self._rows.setContentsMargins(0, 0, 0, 0)
+        self._rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+
+    def add(self, *controls: Widget) -> None:
+        """Append one row for each control."""
+        for control in controls:
+            titled = not isinstance(control, (CheckBox, Label))
+            self._rows.addRow(control.label if titled else " ", control.native)
+            self.label(control).setToolTip(control.tooltip)
+
+    def add_buttons(self, wide: Widget, *narrow: Widget) -> None:
+        """Append a row of buttons without a label; the first one takes the remaining width."""
+        row = QHBoxLayout()
+        row.addWidget(wide.native, 1)
+        for button in narrow:
+            row.addWidget(button.native)
+        self._rows.addRow(row)
+
+    def label(self, control: Widget) -> QLabel:
+        """Label on the left of a control."""
+        return self._rows.labelForField(control.native)
+
+    def show(self, control: Widget, shown: bool) -> None:
+        """Show or hide the row of a control."""
+        self.label(control).setVisible(shown)
+        control.native.setVisible(shown)
+
+
+def note(name: str) -> Label:
+    """Create a line that explains the control above it, with the width of the dock."""
+    line = Label(name=name, value="")
+    line.native.setWordWrap(True)
+    line.native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    line.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    return line
+
+
+def let_shrink(*boxes: ComboBox) -> None:
+    """Let boxes shrink, so that a long name does not widen the dock."""
+    for box in boxes:
+        box.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        box.native.setMinimumWidth(80)
+
+
+def stepped(slider: FloatSlider) -> float:
+    """Value of a slider rounded to its step, as it is displayed."""
+    return float(round(round(slider.value / slider.step) * slider.step, 6))

@@ -1,0 +1,170 @@
+"""Controls for the model and what it does to the picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import CheckBox, ComboBox, FileEdit, FloatSlider, Slider
+from psygnal import Signal
+
+from napari_dcr.network import cards
+from napari_dcr.options import DENOISE_FIRST, Options
+from napari_dcr.plugin.form import OWN_FILE, Form, let_shrink, note, stepped
+
+DEEPEST = 3
+"""Stages offered until the weights have been read."""
+
+
+class ModelControls:
+    """Model, cascade depth, and the strength of each of its effects.
+
+    Parameters
+    ----------
+    form : Form
+        Form that the controls are added to.
+
+    Attributes
+    ----------
+    keeps_intensities : bool
+        Whether results of the chosen model have the units of the image (microscopy).
+    model_shown : Signal()
+        Emitted after ``keeps_intensities`` and the rows follow another model.
+    """
+
+    model_shown = Signal()
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self._uses = {
+            "auto": "Photo model: brightens and cleans pictures for viewing.",
+            **{name: cards.purpose(path) for name, path in cards.shipped().items()},
+            OWN_FILE: "Weights that you trained yourself (.safetensors).",
+        }
+        self.model = ComboBox(
+            name="model", choices=list(self._uses), value=Options.model,
+            tooltip="What kind of image this is.",
+        )  # fmt: skip
+        self.weights = FileEdit(
+            name="weights", label="file", filter="Weights (*.safetensors)",
+            tooltip="A .safetensors file that napari_dcr.training wrote.",
+        )  # fmt: skip
+        self.use = note("use")
+        self.depth = Slider(
+            name="depth", label="cleaning", min=0, max=DEEPEST, value=DEEPEST,
+            tooltip="How strongly to clean (cascade depth). More stages remove more noise and take"
+            " longer. 0 only brightens.",
+        )  # fmt: skip
+        self.stage = note("stage")
+        self.detail = CheckBox(
+            name="detail", text="preserve fine detail", label="", value=Options.detail,
+            tooltip="On keeps fine structure crisp, off is smoother (detail module). Has no effect"
+            " at depth 0.",
+        )  # fmt: skip
+        self.strength = FloatSlider(
+            name="strength", min=0, max=1, step=0.01, value=Options.strength,
+            tooltip="Mixes the image (0) with its enhancement (1).",
+        )  # fmt: skip
+        self.exposure = FloatSlider(
+            name="exposure", label="exposure (EV)", min=-4, max=4, step=0.05, value=Options.exposure,
+            tooltip="Brightens or darkens the result, in stops (EV): +1 is twice the light."
+            " Highlights are kept.",
+        )  # fmt: skip
+        self.denoise = FloatSlider(
+            name="denoise", min=0, max=1, step=0.01, value=Options.denoise,
+            tooltip="How much of the noise to remove: 1 is as much as the network can, 0 is none.",
+        )  # fmt: skip
+        self.denoise_first = ComboBox(
+            name="denoise_first", label="denoise first", choices=DENOISE_FIRST,
+            value=Options.denoise_first,
+            tooltip="Remove white noise before the image is brightened: for noisy grey frames (auto),"
+            " always (on, which takes up to ten times longer), or never (off).",
+        )  # fmt: skip
+        self.colour_alike = CheckBox(
+            name="colour_alike", text="denoise colours equally", label="", value=True,
+            tooltip="Off, colour noise has a slider of its own: you can remove blotches of colour"
+            " and keep the grain.",
+        )  # fmt: skip
+        self.denoise_colour = FloatSlider(
+            name="denoise_colour", label="colour noise", min=0, max=1, step=0.01, value=1.0,
+            tooltip="How much of the colour noise to remove: 1 is as much as the network can, 0 is"
+            " none.",
+        )  # fmt: skip
+        self.saturation = FloatSlider(
+            name="saturation", min=0, max=2, step=0.01, value=Options.saturation,
+            tooltip="Strength of the colours: 0 grey, 1 natural, 2 twice as strong.",
+        )  # fmt: skip
+        form.add(
+            self.model, self.weights, self.use, self.depth, self.stage, self.detail, self.strength,
+            self.exposure, self.denoise, self.denoise_first, self.colour_alike,
+            self.denoise_colour, self.saturation,
+        )  # fmt: skip
+        let_shrink(self.model)
+        self.model.changed.connect(self._show_model)
+        self.weights.changed.connect(self._show_model)
+        self.depth.changed.connect(self._show_stage)
+        self.colour_alike.changed.connect(self._show_colour)
+        self._show_model()
+
+    @property
+    def chosen_model(self) -> str:
+        """Value of the option ``model``."""
+        return str(self.weights.value) if self.model.value == OWN_FILE else self.model.value
+
+    def options(self) -> dict[str, Any]:
+        """Options that these controls set."""
+        chosen = {
+            "model": self.chosen_model,
+            "depth": self.depth.value,
+            "detail": self.detail.value or self.keeps_intensities,
+            "strength": stepped(self.strength),
+            "exposure": stepped(self.exposure),
+            "denoise": stepped(self.denoise),
+        }
+        if self.keeps_intensities:
+            return chosen
+        alike = self.colour_alike.value
+        return {
+            **chosen,
+            # Depth 0 only brightens.
+            "denoise_first": self.denoise_first.value if self.depth.value else "auto",
+            "denoise_colour": None if alike else stepped(self.denoise_colour),
+            "saturation": stepped(self.saturation),
+        }
+
+    def offer_stages(self, stages: int) -> None:
+        """Set the largest depth."""
+        self.depth.max = stages
+        self._show_stage()
+
+    def _show_model(self, _: object = None) -> None:
+        self._form.show(self.weights, self.model.value == OWN_FILE)
+        self.use.value = self._uses[self.model.value]
+        path = cards.shipped().get(self.chosen_model, Path(self.chosen_model))
+        self.keeps_intensities = cards.keeps_intensities(path)
+        self._show_stage()
+        self._show_colour()
+        self.model_shown.emit()
+
+    def _show_colour(self, _: object = None) -> None:
+        """Show the controls of pictures for viewing, unless the model keeps intensities."""
+        viewing = not self.keeps_intensities
+        for control in (self.denoise_first, self.colour_alike, self.saturation):
+            self._form.show(control, viewing)
+        self._form.show(self.denoise_colour, viewing and not self.colour_alike.value)
+
+    def _show_stage(self, _: object = None) -> None:
+        depth, deepest = self.depth.value, self.depth.max
+        verb = "denoising" if self.keeps_intensities else "cleaning"
+        if depth == 0:
+            off, brightens = "Off: image unchanged", "Brightens only; no neural cleaning"
+            self.stage.value = off if self.keeps_intensities else brightens
+        elif depth == deepest:
+            self.stage.value = f"Full {verb} (all {deepest} stages)"
+        else:
+            how = "Light" if depth == 1 else "Medium"
+            self.stage.value = f"{how} {verb} ({depth} of {deepest} stages)"
+        self.detail.enabled = depth > 0 and not self.keeps_intensities
+        self.denoise_first.enabled = depth > 0
+        idle = " (no effect here)" if self.keeps_intensities else ""
+        self.detail.text = f"preserve fine detail{idle}"
