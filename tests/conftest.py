@@ -51,13 +51,17 @@ def _valid_ome_zarr() -> Iterator[None]:
     patch.undo()
 
 
+LIVELY = ("head", "global_net.tone_head", "neighbours.head")
+"""Beginnings of the names of zero-initialised layers."""
+
+
 def lively_cascade(seed: int = 0, config: CascadeConfig | None = None) -> Cascade:
     """Random weights that leave no branch silent: zero-initialised layers would hide errors."""
     torch.manual_seed(seed)
     network = Cascade(config)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            if name.startswith(("head", "global_net.tone_head")) or ".guide." in name:
+            if name.startswith(LIVELY) or ".guide." in name:
                 parameter.normal_(std=0.05)
     return network.eval()
 

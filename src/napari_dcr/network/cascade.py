@@ -11,7 +11,8 @@ pixels further away than `Cascade.receptive_field`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -21,9 +22,10 @@ from torch import Tensor, nn
 
 from napari_dcr.network.activation import activate
 from napari_dcr.network.bands import in_bands
-from napari_dcr.network.detail import DetailModule
+from napari_dcr.network.detail import DetailModule, Guide
 from napari_dcr.network.folding import FOLD, unfold
 from napari_dcr.network.global_net import SYMMETRIES, Conditioning, GlobalNet, sample_weights
+from napari_dcr.network.neighbours import FrameFeatures, NeighbourStage
 from napari_dcr.network.sub_unet import SubUNet
 from napari_dcr.network.tone import Tone
 from napari_dcr.network.variance_stabilization import Counts
@@ -46,6 +48,8 @@ class CascadeConfig:
     base : {"curve", "counts"}
         Input of the cascade: the image after the learned `Tone` curve, or the image itself in
         variance-stabilised `Counts`.
+    neighbours : tuple of int, optional
+        Widths of the `NeighbourStage`; None for a cascade without it. It needs the base "counts".
     """
 
     channels: int = 3
@@ -53,10 +57,22 @@ class CascadeConfig:
     widths: tuple[int, int, int] = (16, 32, 64)
     grid_channels: int = 16
     base: Literal["curve", "counts"] = "curve"
+    neighbours: tuple[int, int, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a weights file's header."""
-        return asdict(self)
+        """Plain values for a weights file's header; without ``neighbours`` if there is no such stage."""
+        values = asdict(self)
+        if self.neighbours is None:
+            del values["neighbours"]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CascadeConfig:
+        """Read the plain values of `to_dict`, in which tuples may be lists."""
+        read: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**read)
 
 
 class Cascade(nn.Module):
@@ -87,24 +103,38 @@ class Cascade(nn.Module):
         self.head = nn.Conv2d(width, 2 * folded, 3, padding=1)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
+        self.neighbours: NeighbourStage | None = None
+        if config.neighbours is not None:
+            if config.base != "counts":
+                raise ValueError(
+                    f"neighbours: got widths for a cascade with the base {config.base!r}; only one"
+                    " with the base 'counts' can have a stage of neighbouring frames"
+                )
+            self.neighbours = NeighbourStage(width, widths=config.neighbours)
 
     @property
     def stages(self) -> int:
         """Number of sub-U-Nets, which is the largest depth."""
         return self.config.stages
 
-    def receptive_field(self, depth: int) -> int:
+    def receptive_field(self, depth: int, neighbours: bool = False) -> int:
         """Largest distance in pixels at which an input pixel can affect an output pixel.
 
-        This is the maximum over all positions of the output pixel on the stride grid.
+        This is the maximum over all positions of the output pixel on the stride grid.  With
+        ``neighbours``, it is that of `fuse`, for pixels of the frame and of its neighbours.
         """
         if depth == 0:
             return 0
+        if neighbours and self.neighbours is None:
+            raise ValueError(
+                "neighbours: got True for a network without a stage of neighbouring frames"
+            )
         radius = 0
         for pixel in range(self.stride):
             kind = Tone if self.config.base == "curve" else Counts
             low, high = kind.reach(pixel, pixel)
-            low, high = low // FOLD - 1, high // FOLD + 1  # head
+            low, high = low // FOLD, high // FOLD
+            low, high = NeighbourStage.reach(low, high) if neighbours else (low - 1, high + 1)
             for _ in range(depth):
                 low, high = DetailModule.reach(*SubUNet.reach(low, high))
             low, high = FOLD * (low - 1), FOLD * (high + 2) - 1  # front
@@ -129,6 +159,8 @@ class Cascade(nn.Module):
         clone = copy.deepcopy(self)
         for part in (clone.front, clone.details, clone.unets, clone.projections, clone.head):
             part.to(dtype)
+        if clone.neighbours is not None:
+            clone.neighbours.to(dtype)
         return clone
 
     def condition(
@@ -230,19 +262,79 @@ class Cascade(nn.Module):
         outputs = {0: tone.picture(base, x)} if 0 in wanted else {}
         if depth:
             guide = conditioning.grid, *weights
-            state, latent = low, None
-            for stage in range(depth):
-                state = self.details[stage](low, state, guide, detail)
-                update = self.unets[stage](state)
-                if stage + 1 < depth:
-                    state = state + update
-                update = self.projections[stage](update)
-                latent = update if latent is None else update.add_(latent)
-                del update  # frees memory for the next stage
-                if stage + 1 in wanted:
-                    outputs[stage + 1] = tone.picture(base, x, self.head(latent))
+            for stage, latent in enumerate(self._latents(low, guide, depth, detail), 1):
+                if stage in wanted:
+                    outputs[stage] = tone.picture(base, x, self.head(latent))
         pictures = [outputs[d] for d in wanted]
         return pictures[0] if exits is None else pictures
+
+    def frame_features(
+        self,
+        x: Tensor,
+        conditioning: Conditioning,
+        weights: tuple[Tensor, Tensor],
+        depth: int,
+        detail: bool = True,
+    ) -> FrameFeatures:
+        """Compute all that `fuse` needs of one frame, which is nearly all of the work.
+
+        The parameters are those of `forward`; ``depth`` is at least 1.
+        """
+        tone = conditioning.tone
+        assert self.neighbours is not None
+        assert depth > 0
+        base, low = self._low_level(x, tone)
+        [latent] = deque(self._latents(low, (conditioning.grid, *weights), depth, detail), 1)
+        return self.neighbours.features(base, x, latent, self.head(latent))
+
+    def fuse(
+        self,
+        centre: FrameFeatures,
+        neighbours: Sequence[FrameFeatures | None],
+        conditioning: Conditioning,
+    ) -> Tensor:
+        """Enhance a window of a frame with the help of the frames beside it.
+
+        Parameters
+        ----------
+        centre : FrameFeatures
+            Features of the frame, from `frame_features`.
+        neighbours : sequence of FrameFeatures or None
+            Features of the same window in the frames ``-n..-1, 1..n``, with n = 1 or 2; None for
+            a frame that is missing.  If all are missing, the result is that of `forward`, to the
+            last bit.
+        conditioning : Conditioning
+            That of the frame.
+
+        Returns
+        -------
+        Tensor, shape (B, 2, H, W)
+            Enhanced window and its standard error.
+        """
+        stage, tone = self.neighbours, conditioning.tone
+        assert stage is not None
+        if len(neighbours) not in [2 * n for n in range(1, stage.FRAMES + 1)]:
+            raise ValueError(
+                f"neighbours: got {len(neighbours)} frames; allowed are 2 or 4, half of them on"
+                " each side, with None for missing frames"
+            )
+        maps = centre.maps
+        if any(other is not None for other in neighbours):
+            maps = maps + stage(centre, neighbours)
+        return tone.picture(centre.base, centre.x, maps)
+
+    def _latents(self, low: Tensor, guide: Guide, depth: int, detail: bool) -> Iterator[Tensor]:
+        """Sum of the stages' latents after each stage; the next stage may overwrite the last sum."""
+        state, latent = low, None
+        for stage in range(depth):
+            state = self.details[stage](low, state, guide, detail)
+            update = self.unets[stage](state)
+            if stage + 1 < depth:
+                state = state + update
+            update = self.projections[stage](update)
+            latent = update if latent is None else update.add_(latent)
+            del update  # frees memory for the next stage
+            yield latent
 
     def _low_level(self, x: Tensor, tone: Tone | Counts) -> tuple[Tensor, Tensor]:
         """Base of a window, and the low-level features of the window and its base."""

@@ -117,7 +117,7 @@ def _load(path: Path, _modified: int, _size: int) -> Model:
         config = json.loads(header["network"])
         # The random initial weights must not advance the user's random generator.
         with isolated(), torch.random.fork_rng(devices=[]):
-            network = Cascade(CascadeConfig(**{**config, "widths": tuple(config["widths"])}))
+            network = Cascade(CascadeConfig.from_dict(config))
             network.float().load_state_dict(load_file(path))
     except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
         raise ValueError(f"model: {path} is not a weights file of this version: {error}") from error

@@ -1,0 +1,202 @@
+"""Neighbouring frames: a detachable stage that adds what the frames beside a frame know.
+
+The cascade processes every frame by itself. This stage compares its results for a frame and for
+the frames beside it, along time or depth, and adds to the maps of the frame. A gate for each
+neighbour and pixel compares the two frames in units of their noise. Where a neighbour does not
+match, its gate is exactly 0 and it contributes nothing, like a frame that is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_dcr.network.activation import activate
+from napari_dcr.network.folding import FOLD, fold
+from napari_dcr.network.sub_unet import SubUNet
+from napari_dcr.network.variance_stabilization import REACH, UNIT
+
+AROUND = (3, 7)
+"""Sides, in folded pixels, of the areas over which a gate averages differences."""
+
+EVIDENCE = 2 + 2 * len(AROUND)
+"""Number of maps from which a gate decides."""
+
+CLOSED = 0.1
+"""Value of the sigmoid at and below which a gate is exactly 0."""
+
+
+class FrameFeatures(NamedTuple):
+    """All that the stage needs of one frame; computed once for every frame.
+
+    Attributes
+    ----------
+    base, x : Tensor, shape (B, 1, H, W)
+        Stabilised window and the window itself, as in `Counts.picture`.
+    latent : Tensor, shape (B, width, H / 2, W / 2)
+        Sum of the latents of the cascade's stages.
+    maps : Tensor, shape (B, 8, H / 2, W / 2)
+        Maps of the single frame.
+    encoding : Tensor, shape (B, n, H / 2, W / 2)
+        What the frame gives to its neighbours.
+    pixels, estimate, variance : Tensor, shape (B, 4, H / 2, W / 2)
+        Folded stabilised pixels, single-frame estimates and their variances, in units of the
+        noise.
+    """
+
+    base: Tensor
+    x: Tensor
+    latent: Tensor
+    maps: Tensor
+    encoding: Tensor
+    pixels: Tensor
+    estimate: Tensor
+    variance: Tensor
+
+
+class NeighbourStage(nn.Module):
+    """Add to the maps of a frame what its neighbours know.
+
+    Parameters
+    ----------
+    latent : int
+        Number of channels of the cascade's latent.
+    encoding : int
+        Number of channels that a frame gives to its neighbours.
+    widths : tuple of int
+        Number of feature channels at 1/2, 1/4 and 1/8 of the image's resolution.
+    """
+
+    FRAMES = 2
+    """Largest number of neighbours on each side."""
+
+    def __init__(
+        self, latent: int, encoding: int = 16, widths: tuple[int, int, int] = (48, 64, 96)
+    ) -> None:
+        super().__init__()
+        folded = FOLD**2
+        self.per_frame = encoding + 2
+        self.encode = nn.Conv2d(latent + 2 * folded, encoding, 1)
+        self.compare = nn.Conv2d(EVIDENCE, 8, 3, padding=1)
+        self.gate = nn.Conv2d(8, 1, 3, padding=1)
+        inputs = 2 * self.FRAMES * self.per_frame + latent + 2 * folded
+        self.mix = nn.Conv2d(inputs, widths[0], 3, padding=1)
+        self.unet = SubUNet(widths)
+        self.head = nn.Conv2d(widths[0] + 2 * folded, 2 * folded, 3, padding=1)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
+        assert self.gate.bias is not None
+        nn.init.constant_(self.gate.bias, 2.0)
+
+    @staticmethod
+    def reach(low: int, high: int) -> tuple[int, int]:
+        """Span of folded pixels of the latents that the maps ``low..high`` depend on, along one axis."""
+        low, high = SubUNet.reach(low - 1, high + 1)  # head
+        around = 1 + 2 + max(AROUND) // 2 + 1  # mix, gate and comparison, averages, maps
+        return low - around, high + around
+
+    def features(self, base: Tensor, x: Tensor, latent: Tensor, maps: Tensor) -> FrameFeatures:
+        """Collect the features of a frame from its base, pixels, summed latent and maps."""
+        pixels = UNIT * fold(base)
+        correction, log_error = maps.to(base.dtype).chunk(2, 1)
+        estimate = pixels + REACH * torch.tanh(correction / REACH)
+        variance = (2 * log_error.clamp(-7, 2)).exp()
+        encoding = self.encoding(latent, pixels, estimate)
+        return FrameFeatures(base, x, latent, maps, encoding, pixels, estimate, variance)
+
+    def encoding(self, latent: Tensor, pixels: Tensor, estimate: Tensor) -> Tensor:
+        """What a frame gives to its neighbours."""
+        seen = torch.cat([latent, (pixels / UNIT).to(latent), (estimate / UNIT).to(latent)], 1)
+        return activate(self.encode(seen.contiguous(memory_format=torch.channels_last)))
+
+    def forward(
+        self,
+        centre: FrameFeatures,
+        neighbours: Sequence[FrameFeatures | None],
+        present: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the addition to the maps of the frame.
+
+        Parameters
+        ----------
+        centre : FrameFeatures
+        neighbours : sequence of FrameFeatures or None
+            Features of the frames ``-n..-1, 1..n``, with n = 1 or 2; None for a missing frame. At
+            least one must be given.
+        present : Tensor, shape (B, 2 n), optional
+            1 or 0 for each neighbour; training hides some neighbours of each item of a batch.
+
+        Returns
+        -------
+        Tensor, shape (B, 8, H / 2, W / 2)
+            Addition to the maps, exactly 0 where all gates are closed.
+        """
+        skipped = self.FRAMES - len(neighbours) // 2
+        mixed: list[Tensor] = []
+        slots: list[int] = []
+        closed = torch.ones_like(centre.pixels[:, :1])
+        total = torch.zeros_like(closed)
+        means = torch.zeros_like(torch.cat([centre.estimate, centre.pixels], 1))
+        for number, other in enumerate(neighbours):
+            if other is None:
+                continue
+            opened, level, differences = self._compare(centre, other)
+            if present is not None:
+                opened = opened * present[:, number, None, None, None]
+            closed = closed * (1 - opened)
+            total = total + opened
+            means = means + opened * differences
+            gate = opened.to(other.encoding)
+            mixed += [other.encoding * gate, gate, (level * opened).to(gate)]
+            slots.append(number + skipped)
+        means = (means / (1 + total)).to(centre.latent)
+        inputs = torch.cat([*mixed, centre.latent, means], 1)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        state = activate(F.conv2d(inputs, self._kernel(slots), self.mix.bias, padding=1))
+        state = state + self.unet(state)
+        added = self.head(torch.cat([state, means], 1))
+        return added * (1 - closed).to(added)
+
+    def _compare(
+        self, centre: FrameFeatures, other: FrameFeatures
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Compare a neighbour with the frame.
+
+        Returns
+        -------
+        Tensor, shape (B, 1, h, w)
+            The gate, from 0 to 1.
+        Tensor, shape (B, 1, h, w)
+            Difference of local means, in units of the noise.
+        Tensor, shape (B, 8, h, w)
+            Differences of estimates and of pixels.
+        """
+        estimated, drawn = other.estimate - centre.estimate, other.pixels - centre.pixels
+        scaled = (estimated**2 / (other.variance + centre.variance + 1e-3)).mean(1, keepdim=True)
+        both = torch.cat([scaled, drawn.mean(1, keepdim=True)], 1)
+        # The mean of n differences of pixels has a variance of 2 / n where the frames match.
+        evidence = [scaled, FOLD**2 / 2 * both[:, 1:] ** 2]
+        for side in AROUND:
+            around, level = _mean_around(both, side).chunk(2, 1)
+            evidence += [around, (FOLD * side) ** 2 / 2 * level**2]
+        logarithms = torch.log1p(torch.cat(evidence, 1)).to(self.compare.weight)
+        compared = activate(self.compare(logarithms))
+        opened = torch.sigmoid(self.gate(compared).to(drawn))
+        opened = ((opened - CLOSED) / (1 - CLOSED)).clamp(min=0)
+        return opened, level, torch.cat([estimated, drawn], 1)
+
+    def _kernel(self, slots: list[int]) -> Tensor:
+        """Kernel of the first convolution for the given neighbours only."""
+        weight, n = self.mix.weight, self.per_frame
+        parts = [weight[:, n * slot : n * (slot + 1)] for slot in slots]
+        parts.append(weight[:, 2 * self.FRAMES * n :])
+        return torch.cat(parts, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _mean_around(x: Tensor, side: int) -> Tensor:
+    """Mean over the pixels inside the window of ``side`` x ``side`` pixels around each pixel."""
+    return F.avg_pool2d(x, side, 1, side // 2, count_include_pad=False)

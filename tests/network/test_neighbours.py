@@ -1,0 +1,194 @@
+"""The stage of neighbouring frames: exact receptive field, missing frames, and closed gates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from napari_dcr.network import weights
+from napari_dcr.network.cascade import Cascade, CascadeConfig
+from napari_dcr.network.global_net import Conditioning
+from napari_dcr.network.neighbours import FrameFeatures, NeighbourStage
+from tests.conftest import COUNTS, lively_cascade
+from tests.network.test_cascade import positive_cascade, spatial_statistics
+
+SMALL = replace(COUNTS, widths=(8, 8, 8), neighbours=(8, 8, 8))
+
+SIZE = 64
+
+
+def conditioned(network: Cascade, size: int = SIZE) -> tuple[Conditioning, tuple[Tensor, Tensor]]:
+    thumbnail = 10 * torch.rand(1, 1, 64, 64)
+    conditioning = network.condition(thumbnail, torch.tensor([0.7]))
+    return conditioning, network.window_weights((0, size), (0, size), (size, size))
+
+
+def features(
+    network: Cascade, frames: Tensor, depth: int, detail: bool = True
+) -> tuple[list[FrameFeatures], Conditioning]:
+    """Features of every frame of (n, H, W)."""
+    torch.manual_seed(3)
+    conditioning, place = conditioned(network, frames.shape[-1])
+    parts = [
+        network.frame_features(frame[None, None], conditioning, place, depth, detail)
+        for frame in frames
+    ]
+    return parts, conditioning
+
+
+def noisy_frames(count: int = 5) -> Tensor:
+    torch.manual_seed(4)
+    return 20 * torch.rand(SIZE, SIZE) + torch.randn(count, SIZE, SIZE)
+
+
+@pytest.mark.parametrize("depth", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_receptive_field_is_the_support_of_the_gradient(depth: int) -> None:
+    network = positive_cascade(SMALL)
+    radius = network.receptive_field(depth, neighbours=True)
+    assert radius > network.receptive_field(depth)
+    size = 2 * (radius // 8 + 2) * 8
+    middle = size // 16 * 8
+    with torch.no_grad():
+        conditioning, place = conditioned(network, size)
+    counts = conditioning.tone._replace(curvature=conditioning.tone.curvature.double())
+    conditioning = Conditioning(counts, conditioning.grid.double())  # type: ignore[arg-type]
+    rows, columns = (w.double() for w in place)
+    reached = [0, 0]
+    # The radius is reached at the ends of a block; the other positions are left out to save time.
+    for phase in (0, network.stride - 1):
+        y, x = middle + phase, middle + (3 * phase) % network.stride
+        frames = [torch.rand(1, 1, size, size, dtype=torch.float64) for _ in range(3)]
+        seen = [frame.requires_grad_() for frame in frames[:2]]  # a neighbour, and the frame
+        parts = [network.frame_features(f, conditioning, (rows, columns), depth) for f in frames]
+        out = network.fuse(parts[1], [parts[0], parts[2]], conditioning)
+        out[0, :, y, x].sum().backward()
+        for which, frame in enumerate(seen):
+            assert frame.grad is not None
+            places = [hit.tolist() for hit in (frame.grad[0, 0] != 0).nonzero().T]
+            for at, hits in zip((y, x), places, strict=True):
+                reached[which] = max(reached[which], at - min(hits), max(hits) - at)
+    assert reached == [radius, radius]
+
+
+@pytest.mark.parametrize("detail", [True, False])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_without_neighbours_the_result_is_that_of_the_single_frame(
+    depth: int, detail: bool
+) -> None:
+    network = lively_cascade(config=SMALL)
+    frame = noisy_frames(1)
+    with torch.inference_mode():
+        [part], conditioning = features(network, frame, depth, detail)
+        place = network.window_weights((0, SIZE), (0, SIZE), (SIZE, SIZE))
+        alone = network(frame[None], conditioning, place, depth, detail)
+        for count in (2, 4):
+            assert torch.equal(network.fuse(part, [None] * count, conditioning), alone)
+
+
+def test_neighbours_change_the_result_and_their_order_matters() -> None:
+    network = lively_cascade(config=SMALL)
+    with torch.inference_mode():
+        (a, b, c, d, e), conditioning = features(network, noisy_frames(), 2)
+        alone = network.fuse(c, [None] * 4, conditioning)
+        fused = network.fuse(c, [a, b, d, e], conditioning)
+        turned = network.fuse(c, [e, d, b, a], conditioning)
+    assert (fused - alone).abs().max() > 1e-2
+    assert (fused - turned).abs().max() > 1e-3
+
+
+def test_any_neighbours_may_be_missing() -> None:
+    """A missing frame leaves the result that the other frames give."""
+    network = lively_cascade(config=SMALL)
+    assert network.neighbours is not None
+    with torch.inference_mode():
+        (a, b, c, d, e), conditioning = features(network, noisy_frames(), 2)
+        one = network.fuse(c, [b, d], conditioning)
+        assert torch.equal(one, network.fuse(c, [None, b, d, None], conditioning))
+        hidden = network.neighbours(c, [a, b, d, e], torch.tensor([[0.0, 1.0, 1.0, 0.0]]))
+        assert torch.allclose(hidden, network.neighbours(c, [b, d]), atol=1e-5)
+        last = network.fuse(c, [a, b, None, None], conditioning)
+        assert (last - one).abs().max() > 1e-3
+
+
+def test_closed_gates_leave_the_single_frame_as_it_is() -> None:
+    network = lively_cascade(config=SMALL)
+    assert network.neighbours is not None
+    with torch.inference_mode():
+        network.neighbours.gate.bias.fill_(-50)  # type: ignore[union-attr]
+        (a, b, c, d, e), conditioning = features(network, noisy_frames(), 2)
+        alone = network.fuse(c, [None] * 4, conditioning)
+        assert torch.equal(network.fuse(c, [a, b, d, e], conditioning), alone)
+
+
+def test_an_untrained_stage_adds_nothing() -> None:
+    network = Cascade(SMALL).eval()
+    with torch.inference_mode():
+        (a, b, c, d, e), conditioning = features(network, noisy_frames(), 3)
+        alone = network.fuse(c, [None] * 4, conditioning)
+        assert torch.equal(network.fuse(c, [a, b, d, e], conditioning), alone)
+
+
+def test_pixels_beyond_the_receptive_field_do_not_matter() -> None:
+    network = lively_cascade(config=SMALL)
+    radius = network.receptive_field(1, neighbours=True)
+    width = (2 * radius // 8 + 4) * 8
+    frames = 10 * torch.rand(3, 1, 1, 64, width)
+    changed = frames.clone()
+    changed[..., -16:] = 10 * torch.rand(3, 1, 1, 64, 16)
+    conditioning, _ = conditioned(network)
+    place = network.window_weights((0, 64), (0, width), (64, width))
+    results = []
+    with torch.inference_mode():
+        for stack in (frames, changed):
+            a, b, c = (network.frame_features(f, conditioning, place, 1) for f in stack)
+            results.append(network.fuse(b, [a, c], conditioning)[..., : width - 16 - radius])
+    assert (results[0] - results[1]).abs().max() < 1e-5
+
+
+def test_the_stage_has_no_spatial_statistics() -> None:
+    assert spatial_statistics(Cascade(SMALL)) == []
+
+
+def test_weights_files_hold_the_stage_and_those_without_load_as_before(tmp_path: Path) -> None:
+    network = lively_cascade(config=SMALL)
+    path = tmp_path / "both.safetensors"
+    weights.save(network, path, {})
+    loaded = weights.load(path).network
+    assert loaded.config == SMALL
+    assert isinstance(loaded.neighbours, NeighbourStage)
+    states = zip(loaded.state_dict().values(), network.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in states)
+
+    plain = tmp_path / "plain.safetensors"
+    weights.save(lively_cascade(config=COUNTS), plain, {})
+    assert weights.load(plain).network.neighbours is None
+    assert b"neighbours" not in plain.read_bytes()
+
+
+def test_what_has_no_neighbours_says_so() -> None:
+    with pytest.raises(ValueError, match="^neighbours: got widths .* base 'curve'"):
+        Cascade(CascadeConfig(neighbours=(8, 8, 8)))
+    with pytest.raises(ValueError, match="^neighbours: got True for a network without"):
+        Cascade(COUNTS).receptive_field(1, neighbours=True)
+    network = lively_cascade(config=SMALL)
+    (a, b, _), conditioning = features(network, noisy_frames(3), 1)
+    with pytest.raises(ValueError, match=r"^neighbours: got 1 frames; allowed are 2 or 4"):
+        network.fuse(b, [a], conditioning)
+
+
+def test_low_precision_covers_the_stage() -> None:
+    network = lively_cascade(config=SMALL)
+    frames = noisy_frames(3)
+    results = []
+    with torch.inference_mode():
+        for local in (network, network.with_precision(torch.bfloat16)):
+            (a, b, c), conditioning = features(local, frames, 2)
+            results.append(local.fuse(b, [a, c], conditioning))
+    exact, low = results
+    assert low.dtype == torch.float32
+    assert not torch.equal(exact, low)
+    assert (exact - low)[:, 0].abs().max() < 0.3  # standard deviations of the noise
