@@ -248,11 +248,11 @@ class Batch:
             opened, options = self._open(job, out)
             steps = enhance_steps(opened, options, out, self._resume, quality=self._quality)
             folders.enter_context(self._removed_if_unfinished(job))
-            return (yield from _told(job, steps))
+            return (yield from _as_events(job, steps))
 
     @contextmanager
     def _removed_if_unfinished(self, job: Job) -> Iterator[None]:
-        """Context manager that leaves no zarr that was not completed, unless it should stay."""
+        """Context manager that removes an incomplete zarr, unless it is to be kept."""
         try:
             yield
         except BaseException:  # cancelled, too
@@ -302,7 +302,7 @@ class Batch:
             ]
         for target, _, inner, _ in written:
             formats.check_can_hold(target, dtype, inner)
-        done = yield from _told(job, enhance_steps(opened, options))
+        done = yield from _as_events(job, enhance_steps(opened, options))
         for target, index, inner, metadata in written:
             kept = inner.axes, metadata, inner.samples
             writing.write(target, Picture(done.image[index], *kept))
@@ -342,7 +342,7 @@ def _outcome(done: Enhancement) -> str:
 
 
 def _check_raw(jobs: Sequence[Job], scene: int | str | None, as_one: str | None) -> None:
-    """Refuse what is not denoised alone.
+    """Check that all images can be denoised without brightening.
 
     Raises
     ------
@@ -365,7 +365,7 @@ def _check_raw(jobs: Sequence[Job], scene: int | str | None, as_one: str | None)
             )
 
 
-def _told(
+def _as_events(
     job: Job, steps: Generator[Progress, None, Enhancement]
 ) -> Generator[Stepped, None, Enhancement]:
     """Convert the steps of an image to those of a batch."""

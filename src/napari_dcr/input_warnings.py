@@ -49,7 +49,7 @@ class InputWarnings:
 
     @classmethod
     def gathered(cls, several: Iterable[InputWarnings]) -> InputWarnings:
-        """Make one of the warnings about several images, which were given before."""
+        """Combine the warnings about several images, which have already been issued."""
         made = cls()
         for each in several:
             made._messages.update(each._messages)

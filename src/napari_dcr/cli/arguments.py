@@ -14,9 +14,9 @@ EXAMPLES = """examples:
   napari-dcr enhance night.jpg -o bright.jpg
       brighten a photograph
   napari-dcr enhance cells.ome.tif -o clean.ome.tif --model microscopy --report report.json
-      remove the noise of a fluorescence image, keep its intensities, and say how well
+      remove the noise of a fluorescence image, keep its intensities, and write a report
   napari-dcr enhance recordings/ -o bright/ --axes tyx --depth 1
-      all images of a folder, as recordings of time, y and x, in a third of the time
+      enhance all recordings of a folder (axes time, y, x) with light, faster cleaning
 """
 
 
@@ -94,7 +94,7 @@ def parser(
     )  # fmt: skip
     add(
         "--denoise-colour", type=float, default=Options.denoise_colour, metavar="DENOISE",
-        help="the same for colour noise alone (photo only; default: as --denoise)",
+        help="how much of the colour noise to remove, from 0 to 1 (photo only; default: as --denoise)",
     )  # fmt: skip
     add(
         "--saturation", type=float, default=Options.saturation,
@@ -113,26 +113,26 @@ def parser(
     add(
         "--noise", type=_noise, default=Options.noise, metavar="GAIN,OFFSET,READ",
         help="the camera's noise for microscopy, if you know it: units per electron, units without"
-        " light, read noise in electrons, such as 2.2,100,1.4 (default: found in the image)",
+        " light, read noise in electrons, such as 2.2,100,1.4 (default: estimated from the image)",
     )  # fmt: skip
     add(
         "--axes", default=Options.axes,
-        help="a letter per axis: y, x, t (time), z (planes), c (channels), s (colour samples), such"
-        " as tyx (default: as the file says)",
+        help="one letter per axis: y, x, t (time), z (planes), c (channels), s (colour samples), such"
+        " as tyx (default: from the file)",
     )  # fmt: skip
     add(
         "--scene", type=parse_scene, metavar="SCENE",
-        help="image to take from files that hold several, by its number from 0 or its name",
+        help="image to enhance in files that contain several: its number, starting from 0, or its name",
     )  # fmt: skip
     add(
         "--as-one", metavar="AXIS",
-        help="take all files as one recording, joined along this axis, such as t, in the order of"
-        " their names: noise, defects and tone are found once for all; OUT is one file, or a folder"
-        " for one result per file",
+        help="enhance all files as one recording, joined along this axis, such as t, in the order of"
+        " their names; noise, defects and tone curve are estimated once for all. OUT is one file, or"
+        " a folder for one result per file",
     )  # fmt: skip
     add(
         "--quality", type=int, metavar="PERCENT",
-        help="quality of results in .mp4 and .mov, from 0 to 100 (default: 70); .mkv is without loss",
+        help="quality of results in .mp4 and .mov, from 0 to 100 (default: 70); .mkv is lossless",
     )  # fmt: skip
     add(
         "--input-range", type=_input_range, default=Options.input_range, metavar="RANGE",
@@ -140,7 +140,7 @@ def parser(
     )  # fmt: skip
     add(
         "--nodata", type=float, default=Options.nodata, metavar="VALUE",
-        help="value of pixels without data, such as -9999 (default: as the file says)",
+        help="value of pixels without data, such as -9999 (default: from the file)",
     )  # fmt: skip
     add(
         "--link-frames", action=argparse.BooleanOptionalAction, default=Options.link_frames,
@@ -160,16 +160,17 @@ def parser(
     )  # fmt: skip
     add(
         "--precision", choices=PRECISIONS, default=Options.precision,
-        help="number format used for computing; auto takes a fast one only for 8-bit results"
+        help="number format used for computing; auto uses a faster one than fp32 for 8-bit results"
         " (default: auto)",
     )  # fmt: skip
     add(
         "--report", metavar="FILE",
-        help="write settings, warnings and, for microscopy, figures of every result to a .json file",
+        help="write options, warnings and, for microscopy, measures of every result to a .json file",
     )  # fmt: skip
     add(
         "--json", action="store_true",
-        help="write the same to standard output, one JSON object a line as each file is finished",
+        help="write the contents of --report to standard output, one JSON object per line, as each file"
+        " is finished",
     )  # fmt: skip
     for name, what in (
         ("residual", "what was removed"), ("uncertainty", "the standard error of each pixel"),

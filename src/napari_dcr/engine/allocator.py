@@ -1,4 +1,4 @@
-"""Settings of the GNU C library's allocator: feature maps of a tile reuse the memory of the last one."""
+"""Settings of glibc's allocator, so that the feature maps of a tile reuse the previous tile's memory."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def keep_mapped() -> Iterator[None]:
 
 
 class Bound:
-    """Limit on the memory that stays mapped between windows; holes may grow during a long run.
+    """Limit on the free memory that stays mapped, which fragmentation increases during a run.
 
     The limit is never below what a window needs, because mapping pages again takes
     time and blocks every thread that allocates.
@@ -90,7 +90,7 @@ def _set(name: int, value: int) -> None:
 
 @functools.cache
 def _glibc() -> Any:
-    """Handle of the GNU C library, or None where another C library allocates."""
+    """Handle of the GNU C library, or None on systems with another C library."""
     try:
         library = ctypes.CDLL(None)
         return library if library.mallopt and library.malloc_trim else None

@@ -83,7 +83,7 @@ class ImageConditioning:
         input_range : str or tuple of float
             See `Options`.
         quiet : bool
-            Give no warnings: the planes are those of a noise stage.
+            Issue no warnings, because the planes belong to a noise stage.
 
         Yields
         ------
@@ -136,7 +136,7 @@ class ImageConditioning:
             lamps = survey.exact and survey.histogram.largest > 2 * scale.white - scale.black
             extent = survey.extent
             if lamps or extent != ((0, layout.height), (0, layout.width)):
-                # The thumbnail shows what holds data, and lamps as white.
+                # The thumbnail covers the rows and columns with data, and lamps are clipped to white.
                 ceiling = scale.white if lamps else np.inf
                 seen = yield from self._survey(
                     group, layout, setup, input_range, padding=padding, blank=blank,
@@ -228,11 +228,11 @@ class ImageConditioning:
     def _with_noise_stage(
         self, shared: GroupConditioning, group: Group, layout: Layout, setup: Setup
     ) -> Generator[None, None, GroupConditioning]:
-        """Add the noise stage, whose network looks at each colour of the planes by itself."""
+        """Add the noise stage, whose network processes each colour separately."""
         assert setup.noise_stage is not None
         stage = setup.noise_stage()
         apart = stage.arrange(layout)
-        # Of a grey image that is stored as colour, the first sample tells all.
+        # All samples of a grey image that is stored as colour are equal.
         first = apart.channel_of(layout, group.channel)
         count = 1 if shared.is_grey else layout.band(group.channel).colours
         found = []
@@ -270,14 +270,14 @@ class ImageConditioning:
         return check_dtype(np.dtype(self._opened.array.dtype))
 
     def _surveyed(self, group: Group, layout: Layout) -> Sequence[int]:
-        """Places of the planes of a group that are surveyed: all, or those of the sample."""
+        """Positions of the surveyed planes of a group: all, or those of the sample."""
         sample = self._opened.sample
         if sample is None or group.frame is not None or len(layout.frame_shape) != 1:
             return range(len(group.frames(layout)))
         return sample.numbers
 
     def _digest_of_all(self, digest: str) -> str:
-        """Digest of a recording of which a sample was surveyed."""
+        """Digest of a recording if only a sample of it is surveyed."""
         assert self._opened.sample is not None
         return hashlib.sha256(f"{digest} {self._opened.sample.digest}".encode()).hexdigest()
 
@@ -293,11 +293,11 @@ class ImageConditioning:
         group, layout, setup, input_range
             See `condition`.
         padding : dict, optional
-            Padding to leave out, by the place of a plane; None to search for it.
+            Padding to ignore, by the position of the plane; None to search for it.
         blank : tuple of int
-            Places of planes to leave out.
+            Positions of planes to ignore.
         thumbnail_of : (Extent, float), optional
-            Make only a thumbnail, of these rows and columns, with a ceiling.
+            Compute only a thumbnail, of these rows and columns, with values limited to a ceiling.
         """
         if self._fingerprint is None:
             # If changes of the image cannot be detected, it is surveyed once for this object.

@@ -87,7 +87,7 @@ class GroupConditioning(NamedTuple):
         return None if number in self.left_alone or self.light == 0 else self.defects
 
     def padding_of(self, number: int) -> tuple[Padding, ...]:
-        """What of a plane is padding, by its place among those that are linked."""
+        """Padding of the plane at a position in the group."""
         return () if number in self.left_alone else self.padding.get(number, ())
 
     @property
@@ -107,10 +107,11 @@ class GroupConditioning(NamedTuple):
         return rendering
 
     def of_all(self, sampled: int, count: int, digest: str) -> GroupConditioning:
-        """What ``sampled`` frames say of all ``count`` frames, whose digest this is.
+        """Extend the conditioning of ``sampled`` frames to all ``count`` frames with this digest.
 
-        A frame that is of one colour does not come back as it is: its neighbours, which were
-        not looked at, would not either, and it would flicker.  Padding is that of all frames.
+        Frames are returned unchanged, or have padding, only if this holds for all sampled
+        frames.  Otherwise a frame that was sampled would be treated differently from its
+        neighbours, which were not, and the result would flicker.
         """
         whole, padding = {}, {}
         if len(self.left_alone) == sampled:
@@ -120,11 +121,11 @@ class GroupConditioning(NamedTuple):
         return self._replace(left_alone=whole, digest=digest, padding=padding)
 
     def all_padding(self) -> tuple[Padding, ...]:
-        """Kinds of padding of all planes together, each once."""
+        """All different kinds of padding in the planes of the group."""
         return tuple(dict.fromkeys(kind for kinds in self.padding.values() for kind in kinds))
 
     def showing(self, extent: Extent, height: int, width: int) -> GroupConditioning:
-        """The same for a thumbnail that shows some rows and columns of an image of this size."""
+        """Copy for a thumbnail that covers only some rows and columns of an image of this size."""
         rows, columns = (
             (start / size, stop / size)
             for (start, stop), size in zip(extent, (height, width), strict=True)

@@ -44,7 +44,7 @@ def survey_request(
         counts or noise,
         defects=defects,
         frames=frames,
-        # Hot pixels of a picture do not depend on whether its noise was looked at.
+        # The hot pixels of a picture must be the same whether or not its noise is measured.
         measured=counts,
     )
 

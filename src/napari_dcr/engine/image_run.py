@@ -41,19 +41,19 @@ FORKED = (
 DAMAGED = "resume: finished parts of out are missing or damaged; they are computed again"
 
 
-class _Work(NamedTuple):
-    """The planes of a group, and how they are cut.
+class _GroupTiles(NamedTuple):
+    """The planes of a group, and the tiles that each of them is cut into.
 
     Attributes
     ----------
     shared : GroupConditioning
     channel : int
     frames : list of tuple of int
-        Their places on the stepped axes.
+        Indices of the planes on the stepped axes.
     cores : list of Tile
-        Of each plane.
+        Tiles of each plane.
     first : int
-        Number of the first plane among those of all groups.
+        Number of the first plane, counted over all groups.
     """
 
     shared: GroupConditioning
@@ -159,10 +159,10 @@ class Run:
                     grid = self._grid_for(shared.route)
                     own = grid.cut(runner.part_size(grid, sink.unit, fixed))
                 frames = group.frames(layout)
-                work.append(_Work(shared, group.channel, frames, own, planes))
+                work.append(_GroupTiles(shared, group.channel, frames, own, planes))
                 planes += len(frames)
             where = "enhancing"
-            for event in self._run_work(work, target, finished, sink, fixed):
+            for event in self._run_groups(work, target, finished, sink, fixed):
                 message = where
                 if isinstance(event, TileDone):
                     self._done += event.pixels
@@ -187,13 +187,13 @@ class Run:
     def _grid_for(self, route: Route) -> Grid:
         return self._setup.runner.grid(self._layout.height, self._layout.width, route)
 
-    def _run_work(
-        self, work: list[_Work], target: Any, finished: RunRecord | None, sink: Sink,
+    def _run_groups(
+        self, work: list[_GroupTiles], target: Any, finished: RunRecord | None, sink: Sink,
         size: Size | None,
     ) -> Iterator[TileDone | MemoryBackOff | None]:  # fmt: skip
-        """Run planes of one route after the other; frame by frame where the sink asks for it."""
+        """Run planes route by route, or frame by frame if the sink requires that order."""
         routes = list(dict.fromkeys(some.shared.route for some in work))
-        steps: list[tuple[list[_Work], range]]
+        steps: list[tuple[list[_GroupTiles], range]]
         frames = range(len(work[0].frames))
         if not sink.in_order:
             steps = [([w for w in work if w.shared.route == each], frames) for each in routes]
@@ -223,7 +223,7 @@ class Run:
                 )
 
     def _parts(
-        self, work: _Work, place: int, target: Any, finished: RunRecord | None
+        self, work: _GroupTiles, place: int, target: Any, finished: RunRecord | None
     ) -> Iterator[Part]:
         """Parts of a plane, without those that an interrupted run has finished."""
         shared, frame, channel = work.shared, work.frames[place], work.channel
@@ -286,7 +286,7 @@ def _bundles(
 ) -> Iterator[list[Group]]:
     """Groups that are enhanced together: several if they are small, so that they fill a batch.
 
-    All channels of a frame are in one bundle if they are needed ``in_order`` of the frames.
+    If frames must be finished ``in_order``, all channels of a frame are in one bundle.
     """
     found = groups(layout, link_frames)
     if in_order and layout.channels > 1:

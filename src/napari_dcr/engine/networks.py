@@ -1,4 +1,4 @@
-"""A network on a device, with the network of its noise stage: halos, memory, and windows through both."""
+"""A network and that of its noise stage on a device: halos, memory use, and enhancement of windows."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from napari_dcr.network.global_net import PLAIN, Conditioning, Route
 from napari_dcr.network.noise_stage import enhance_window
 
 BINNED_BYTES = 40
-"""Bytes per pixel of a window that is binned, for itself, its means and its pictures."""
+"""Bytes per pixel of a binned window: for the window, its local means and the subsampled images."""
 
 NOISE_BYTES = 40
-"""Bytes per pixel of a window with a noise stage, for its colours before and after it."""
+"""Bytes per pixel of a window with a noise stage: for its colours before and after that stage."""
 
 
 class Networks:
-    """A network on a device, and what removes noise before it.
+    """A network on a device, and the network of its noise stage.
 
     Parameters
     ----------
     network : Cascade
-        In evaluation mode; it is moved and converted once.
+        Network in evaluation mode; it is copied to the device and converted once.
     device : torch.device
     precision : {"fp32", "bf16", "fp16"}
-        Of the convolutions.  Curve and final combination are always fp32.
+        Precision of the convolutions.  Tone curve and final combination are always fp32.
     depth : int
-        Sub-U-Nets to run.
+        Number of sub-U-Nets to run.
     detail : bool
-        Regional part of the detail modules.
+        Whether to run the regional part of the detail modules.
     noise : callable, optional
-        Gives the networks of the noise stage; called when the first window needs it.
+        Returns the networks of the noise stage; called when the first window needs them.
 
     Attributes
     ----------
     network : Cascade
-        On its device, in float32.
+        Network on the device, in float32.
     local : Cascade
-        The same, with the convolutions over pixels in ``precision``.
+        The same network with its convolutions over pixels in ``precision``.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Networks:
         self._find_noise = noise
 
     def grid(self, height: int, width: int, route: Route = PLAIN) -> Grid:
-        """How planes of this size are cut whose windows go through some networks."""
+        """Tile grid for planes of this size, with the halo that the networks of a route need."""
         halo, stride = self._reach(route.binning)
         if self.depth and route.noise:
             stages = [self._noise._reach(binning) for binning in route.noise if binning]
@@ -88,7 +88,7 @@ class Networks:
         depth: int,
         exits: Sequence[int],
     ) -> list[torch.Tensor]:
-        """Send windows of one shape and route through the networks; returns the pictures of ``exits``."""
+        """Enhance windows of equal shape and route; returns the pictures at the depths ``exits``."""
         noise_network = self._noise.local if conditioning.noise else None
         pictures = enhance_window(
             self.local, noise_network, windows, conditioning, weights, depth, self.detail, exits

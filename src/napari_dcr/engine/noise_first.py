@@ -1,4 +1,4 @@
-"""The noise stage of a picture: whether its noise asks for one, and what its tiles need for it."""
+"""The noise stage of a picture: decide whether it is needed, and prepare its conditioning."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.network.global_net import NoiseStage
 
 NOISY = 0.2
-"""Standard deviation of the noise, in units of the mean level above black, from which a noise
-stage is taken. From about a tenth on it helps on average, but a few images with fine texture
-lose; see docs/quality-and-speed.md."""
+"""Smallest standard deviation of the noise, relative to the mean level above black, for which the
+noise stage is used. It helps on average from about a tenth on, but makes a few images with fine
+texture worse; see docs/quality-and-speed.md."""
 
 WHITE_ENOUGH = 0.85
-"""Least whiteness of the noise: less is texture, or noise that cameras have blurred."""
+"""Smallest whiteness of the noise; lower values mean texture, or noise that a camera has blurred."""
 
 EVEN = 0.55
-"""Least ratio of the lowest tenth to the median of the noise power in blocks, relative to that of
-the noise model at their level. Noise is the same everywhere and has 0.6 to 0.67; texture is not,
-and is kept by leaving the noise stage out where the two cannot be told apart."""
+"""Smallest ratio of the 10th percentile to the median of the noise power of blocks, each divided by
+that of the noise model at its level. Noise is the same everywhere and has a ratio of 0.6 to 0.67.
+Texture is not, and has less; the noise stage is omitted if the two cannot be distinguished."""
 
 ROUNDING = 0.5
-"""Least standard deviation of the noise of integers that is more than rounding."""
+"""Smallest standard deviation of the noise of integers that is more than rounding."""
 
 
 def is_noisy(survey: Survey, shared: GroupConditioning, dtype: np.dtype[Any]) -> bool:
-    """Whether a grey image has white noise that its own network would leave in part.
+    """Whether a grey image has white noise that its own network would remove only in part.
 
     Parameters
     ----------
     survey : Survey
-        With the noise.
+        Survey of the image, including its noise.
     shared : GroupConditioning
-        Of the picture's own network.
+        Conditioning for the picture's own network.
     dtype : dtype
-        Of the image.
+        Dtype of the image.
     """
     if survey.noise is None or not survey.is_grey:
         return False
@@ -73,14 +73,14 @@ def _evenness(blocks: NDArray[Any], model: NoiseModel) -> float:
 def noise_stage(
     shared: GroupConditioning, colours: Sequence[GroupConditioning], device: torch.device
 ) -> NoiseStage | None:
-    """Make the noise stage of a picture; None if no colour has noise that could be estimated.
+    """Create the noise stage of a picture; None if the noise of no colour can be estimated.
 
     Parameters
     ----------
     shared : GroupConditioning
-        Of the picture's own network.
+        Conditioning for the picture's own network.
     colours : sequence of GroupConditioning
-        Of the noise network, for each colour.
+        Conditioning for the noise network, one for each colour.
     device : torch.device
     """
     if all(colour.noise is None for colour in colours):

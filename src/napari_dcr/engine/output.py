@@ -18,7 +18,7 @@ BAND = 1 << 16
 """Number of pixels that are converted at a time."""
 
 BEYOND = 1e4
-"""Most display values that pixels are handed to a noise stage as."""
+"""Largest display value that is given to a noise stage."""
 
 LARGEST = np.float32(1e12)
 """Largest input of a counts model, in standard deviations of the dark noise."""
@@ -64,7 +64,7 @@ class Rendering(Protocol):
 
 @dataclass(frozen=True)
 class Display:
-    """Rendering of pictures to look at, in display values between 0 and 1.
+    """Rendering of pictures for viewing, in display values between 0 and 1.
 
     Attributes
     ----------
@@ -85,8 +85,8 @@ class Display:
     saturation : float
         Factor for the colour differences from luma in the result.
     clips : bool
-        Whether the network's input is clipped to [0, 1]. A noise stage needs the values beyond:
-        noise that is clipped at black no longer has mean 0.
+        Whether the network's input is clipped to [0, 1]. A noise stage needs values outside this
+        range, because noise that is clipped at black no longer has a mean of 0.
     """
 
     strength: float
@@ -139,7 +139,7 @@ class Display:
         enhanced: NDArray[np.float32],
         base: NDArray[np.float32] | None,
     ) -> NDArray[Any]:
-        # Of a recording of which a sample was surveyed, another frame may have colours.
+        # If only some frames of a recording were surveyed, others may have colours.
         grey = len(own) < len(enhanced) or (self.is_grey and _is_grey(own))
         picture = np.clip(enhanced, 0, 1)
         if self.needs_base and base is not None:
@@ -194,7 +194,7 @@ class Display:
 
 @dataclass(frozen=True)
 class Quantitative:
-    """Rendering of intensities to measure, in the image's own units.
+    """Rendering of intensities for measurement, in the image's own units.
 
     Attributes
     ----------

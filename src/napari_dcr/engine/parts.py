@@ -76,7 +76,7 @@ class Part:
         self._buffer: NDArray[Any] | None = None
 
     def split(self, tiles: int) -> None:
-        """Note that one of its tiles was cut into this many."""
+        """Record that one of its tiles was split into this many."""
         with self._lock:
             self._missing += tiles - 1
 
@@ -100,7 +100,7 @@ class Part:
             self._buffer = None
             if self._written is not None:
                 self._written()
-        # Counted last, when nothing can fail any more: a tile that failed is computed again.
+        # Count the tile last, when nothing can fail any more; failed tiles are computed again.
         with self._lock:
             self._missing -= 1
 
@@ -118,7 +118,7 @@ class TileTask(NamedTuple):
         return bottom - top, right - left
 
     def grid_weights(self, network: Cascade, grid: Grid) -> tuple[Tensor, Tensor]:
-        """Where the window lies in the feature grid of its image."""
+        """Interpolation weights of the image's feature grid for the window."""
         return network.window_weights(
             self.tile.rows, self.tile.columns, (grid.height, grid.width), binning=grid.route.binning,
             extent=self.part.conditioning.extent,

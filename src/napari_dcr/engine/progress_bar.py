@@ -18,7 +18,7 @@ class ProgressBar:
     name : str
         Text in front of the bar.
     hidden : bool
-        Whether to show nothing.
+        Whether to hide the bar.
     """
 
     def __init__(self, name: str = "", hidden: bool = False) -> None:
@@ -59,13 +59,13 @@ class ProgressBar:
         self.close()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people read them.
+    """Format a duration in seconds for display.
 
     Examples
     --------

@@ -96,9 +96,9 @@ class Setup:
         ----------
         options : Options
         out_dtype : dtype
-            Of the result.
+            Dtype of the result.
         bits : int, optional
-            Of the samples that are kept of the result, if they are fewer than those of the dtype.
+            Bit depth of the stored result, if it is lower than that of the dtype.
         """
         with isolated():
             return cls._resolve(options, out_dtype, bits or 8 * out_dtype.itemsize)
@@ -149,7 +149,7 @@ class Setup:
 
     @classmethod
     def _of_noise_stage(cls, options: Options, out_dtype: np.dtype[Any], bits: int) -> Setup:
-        """Resolve the noise stage: all of it, whatever is done to the picture afterwards."""
+        """Resolve the noise stage, which always runs at full depth and strength."""
         whole = Options(
             model=NOISE_MODEL, defects=options.defects, link_frames=options.link_frames,
             tile=options.tile, device=options.device, precision=options.precision,
@@ -158,13 +158,13 @@ class Setup:
 
     @property
     def denoise_first_key(self) -> str:
-        """What the pixels of a result depend on of the noise stage, as text."""
+        """Key of the noise stage, which the pixels of a result depend on."""
         if self.noise_stage is None:
             return "off"
         return f"{self.denoise_first} {weights.load(NOISE_MODEL).sha256}"
 
     def spec_for(self, routes: Iterable[Route]) -> RunnerSpec:
-        """The spec of a runner for windows of some routes."""
+        """Spec of a runner for windows with these routes."""
         if self.noise_stage is None or not any(route.noise for route in routes):
             return self.spec
         return replace(self.spec, noise_stage=self.noise_stage().spec)

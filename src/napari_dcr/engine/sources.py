@@ -177,14 +177,14 @@ class MarkedSource:
 
 @dataclass(frozen=True)
 class Sample:
-    """Frames of a recording that stand for all of them in the survey of linked frames.
+    """Frames of a recording that are surveyed in place of all of them.
 
     Attributes
     ----------
     numbers : tuple of int
-        Places on the first axis, in rising order.
+        Indices on the first axis, in increasing order.
     digest : str
-        Changes when any frame of the recording does.
+        Digest that changes when any frame of the recording changes.
     """
 
     numbers: tuple[int, ...]
@@ -222,7 +222,7 @@ class Opened:
         Number of bits that integers were recorded with, so that 4095 counts as saturated in
         12-bit data; 0 if the file does not define it.
     develop : callable, optional
-        For camera raw, whose picture is made from the recording of the sensor.  It takes the
+        Function that develops the sensor data of a camera raw file into a picture.  It takes the
         defects to correct ("auto", "off" or `Defects`) and returns the image with its pixels, and
         the defects of each plane of the sensor.
     sample : Sample, optional

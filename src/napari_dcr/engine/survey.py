@@ -83,8 +83,8 @@ class Survey:
     uniform : dict
         Planes in which all pixels have one value or colour, with the reason to leave them alone.
     blank : dict
-        Reason why a plane says nothing about the others, by its number: all or nearly all of its
-        pixels are equal.  Empty if this holds for every plane.
+        Reason why a plane is not representative of the others, by its number: all or nearly all
+        of its pixels are equal.  Empty if this holds for every plane.
     """
 
     thumbnail: NDArray[np.float64]
@@ -120,12 +120,12 @@ class Surveyor:
         self._histogram = Histogram(request.dtype)
         self._blocks, self._pixels, self._is_grey = 0, 0, True
         self._ends: list[tuple[Extreme, ...]] = []
-        self._sizes: list[int] = []  # of planes, in values that are not missing
+        self._sizes: list[int] = []  # number of values that are not missing, for each plane
         self._colours: list[set[tuple[float, ...] | None]] = []
         self._areas = PlaneAreas(request.height, request.width)
         self._padding: dict[int, tuple[Padding, ...]] = {}
         self._extent: Extent | None = None
-        # With the place, and the unit.
+        # Statistics with the position and the unit in which they were measured.
         self._noise: list[tuple[NoiseWindow, float, NDArray[Any], NDArray[Any]]] = []
         self._defects = (
             DefectSurvey(*size, request.dtype.kind in "iu", request.frames)
@@ -292,14 +292,14 @@ class Surveyor:
                 dark[number] = f"{share:.3%} of the pixels have the value {least.value:.6g}"
         if 2 * (len(dark) + len(blank)) <= len(
             self._ends
-        ):  # else these are pictures of single photons
+        ):  # otherwise the frames show single photons
             blank |= dark
         with_data = sum(map(bool, self._ends))
         return dict(sorted(blank.items())) if len(blank) < with_data else {}
 
 
 def _joined(extent: Extent | None, other: Extent | None) -> Extent | None:
-    """The least extent that holds both."""
+    """Smallest extent that contains both."""
     if extent is None or other is None:
         return extent or other
     rows, columns = ((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(extent, other, strict=True))

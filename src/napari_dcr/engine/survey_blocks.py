@@ -218,7 +218,7 @@ class SurveyRequest:
         )  # fmt: skip
 
     def new_thumbnail(self) -> Thumbnail:
-        """One to which nothing has been added."""
+        """Create an empty thumbnail."""
         if self.extent is None:
             return Thumbnail(self.channels, self.height, self.width)
         return Thumbnail(self.channels, *(stop - start for start, stop in self.extent))

@@ -1,4 +1,4 @@
-"""Steps between the amplifiers of a sensor: halves and quadrants with levels of their own."""
+"""Steps between the amplifiers of a sensor, whose halves or quadrants have different black levels."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from napari_dcr.image.line_offsets import observe_differences
 Floats = NDArray[np.float64]
 
 AROUND = 192
-"""Lines to either side of a boundary that are looked at."""
+"""Number of lines on each side of a boundary that are compared."""
 
 SIGNIFICANT = 6.0
-"""Least height of a step in standard errors."""
+"""Smallest height of a step, in standard errors."""
 
 HIGHEST = 3.0
-"""Largest height of a step in standard deviations of a pixel: higher ones are taken for the scene."""
+"""Largest height of a step, in standard deviations of a pixel; larger steps belong to the scene."""
 
 SHARP = 0.6
-"""Least part of a step, beyond error, between the two lines at the boundary. An edge of the scene
-that a lens blurs by 0.6 pixels has as much."""
+"""Smallest part of a step that must lie between the two lines at the boundary. An edge of the scene
+that the lens blurs by 0.6 pixels reaches this value."""
 
 STRETCHES = 8
-"""Parts of the boundary that are looked at one by one, of which all but one must have the step."""
+"""Number of parts of the boundary; all of them but one must have the step."""
 
 
 COLUMN_STEPS = (-1.0, 1.0, 0.0, 0.0), (0.0, 0.0, -1.0, 1.0)
@@ -43,11 +43,11 @@ class Step(NamedTuple):
     Attributes
     ----------
     height : float
-        Level of the second half less that of the first one, in the image's units.
+        Level of the second half minus that of the first one, in the image's units.
     error : float
         Its standard error.
     is_sure : bool
-        Whether no scene explains it.
+        Whether the scene cannot explain it.
     """
 
     height: float
@@ -58,26 +58,26 @@ class Step(NamedTuple):
 def find_step(table: Floats, patch: int, frames: int = 1, at_once: bool = True) -> Step | None:
     """Measure the step between the left and the right half of a sensor.
 
-    It is sure where it is significant, as high along the whole boundary, and as high between
-    the two lines at the boundary as between wider groups of lines, which edges of a scene
-    are not after a lens.
+    A step is sure if it is significant, equally high along the whole boundary, and as high
+    between the two lines at the boundary as between wider groups of lines.  Edges of the scene
+    do not fulfil the last condition, because the lens blurs them.
 
     Parameters
     ----------
     table : ndarray, shape (p, n)
         Means of the pixels of n columns over p patches of rows, without offsets of columns;
-        NaN for those that do not count.
+        NaN for invalid means.
     patch : int
-        Rows in a patch.
+        Number of rows in a patch.
     frames : int
-        Frames that the means are of.
+        Number of frames that were averaged.
     at_once : bool
-        Give up at once where there can be no step that is sure.
+        Return None early if a quick test shows that there is no sure step.
 
     Returns
     -------
     Step or None
-        None where it was given up.
+        None if ``at_once`` is set and the quick test fails.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def find_step(table: Floats, patch: int, frames: int = 1, at_once: bool = True) 
 
 
 def _may_have_step(table: Floats) -> bool:
-    """Whether the lines at the boundary differ by more than chance, a test that takes little time."""
+    """Quick test whether the lines at the boundary differ by more than chance."""
     middle = table.shape[1] // 2
     for width in (2, 8):
         difference = _halves(table[:, middle - width : middle + width])
@@ -137,7 +137,7 @@ def _may_have_step(table: Floats) -> bool:
 
 
 def _is_everywhere(near: Floats, height: float) -> bool:
-    """Whether the stretches of a boundary have the step, (patches, lines) around it."""
+    """Whether all parts of a boundary but one have the step; differences are (patches, lines)."""
     right = 0
     for stretch in np.array_split(_halves(near), STRETCHES):
         some = stretch[np.isfinite(stretch)]
@@ -148,7 +148,7 @@ def _is_everywhere(near: Floats, height: float) -> bool:
 
 
 def _halves(near: Floats) -> Floats:
-    """Mean of the right half less that of the left one, for each patch."""
+    """Mean of the right half minus that of the left one, for each patch."""
     middle = near.shape[1] // 2
     found: Floats = near[:, middle:].mean(1) - near[:, :middle].mean(1)
     return found
@@ -163,17 +163,17 @@ def find_amplifiers(
     ----------
     columns, rows : ndarray, shapes (p, width) and (q, height)
         Means of the columns over patches of rows, and of the rows over patches of columns,
-        without offsets of lines.
+        without line offsets.
     patches : (int, int)
-        Pixels of a line in a patch of each of them.
+        Number of pixels of a column, and of a row, in a patch.
     frames : int
-        Frames that the means are of.
+        Number of frames that were averaged.
 
     Returns
     -------
     ndarray, shape (2, 2), or None
         Levels of the top left, top right, bottom left and bottom right; their mean is 0.
-        None where they do not differ.
+        None if they do not differ.
 
     Examples
     --------
@@ -206,7 +206,7 @@ def find_amplifiers(
                     equations.append((own, step))
     if not equations:
         return None
-    # Small weights keep the levels together that no step separates.
+    # Small weights keep levels equal that no step separates.
     typical = max(abs(step.height) for _, step in equations)
     matrix = [np.array(signs) / step.error for signs, step in equations]
     values = [step.height / step.error for _, step in equations]

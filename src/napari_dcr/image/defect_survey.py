@@ -23,7 +23,7 @@ from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.image.thumbnail import SIZE, bin_weights
 
 COLOUR_SIGNIFICANCE = 20.0
-"""Height in standard deviations that a hot pixel needs in colour pictures, whose noise is unknown."""
+"""Smallest height of a hot pixel in colour pictures, in standard deviations; their noise is unknown."""
 
 SPOILED = 5e-5
 """Share of hot pixels in a window from which its noise is estimated without them."""

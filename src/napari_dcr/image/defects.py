@@ -42,10 +42,9 @@ class Defects:
         Number of channels; values that are given for a single channel hold for every channel.
     columns : ndarray, shape (f, c, p, width), or None
         Offsets of columns in the image's units: for one frame or every frame, for each
-        channel, for all rows or for the p equal parts of the rows that have an amplifier
-        each.
+        channel, and for all rows or for p equal parts of the rows, each with its own amplifier.
     rows : ndarray, shape (f, c, p, height), or None
-        Offsets of rows; the p parts are of the columns.
+        Offsets of rows, for p equal parts of the columns.
     offset : ndarray, shape (c, height, width), or None
         Offset of every pixel.
     column_gain, row_gain : ndarray, shape (c, width) and (c, height), or None
@@ -277,7 +276,7 @@ class Defects:
         return replace(self, **lines)
 
     def without_moving_lines(self) -> Defects:
-        """The same with offsets that are equal in every frame: the mean of those that are not."""
+        """Copy in which offsets that differ from frame to frame are replaced by their mean."""
         both = ("columns", self.columns), ("rows", self.rows)
         lines = {name: lines.mean(0, keepdims=True) for name, lines in both if lines is not None}
         return replace(self, **lines)

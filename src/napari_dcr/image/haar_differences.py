@@ -51,7 +51,7 @@ def cumulated(values: Floats) -> Floats:
 
 
 def differences(sums: Floats, lag: int) -> Floats:
-    """Means of the next ``lag`` lines minus means of these, from `cumulated` sums."""
+    """Means of the next ``lag`` lines minus means of the present ones, from `cumulated` sums."""
     found: Floats = (sums[..., 2 * lag :] - 2 * sums[..., lag:-lag] + sums[..., : -2 * lag]) / lag
     return found
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_dcr.image.noise_model import NoiseModel
 
 SIGNIFICANCE = 8.5
-"""Distance from the range of its neighbours, in standard deviations, that a hot pixel needs."""
+"""Smallest distance of a hot pixel from the range of its neighbours, in standard deviations."""
 
 REPEATED = 5.0
 """The same for a pixel that stands out in most frames of a stack."""
@@ -20,8 +20,8 @@ WEAKEST = 4.0
 """The same for candidates, whose number measures the tail of the noise."""
 
 OPTICAL = 0.3
-"""Share of a point's height that its second brightest neighbour has, at least, through a lens. Of a
-Gaussian with a standard deviation of 0.8 pixels it is 0.46 or more, wherever the point lies."""
+"""Smallest height of the second brightest neighbour of a point of light, relative to the point. For
+a Gaussian with a standard deviation of 0.8 pixels it is 0.46 or more, at any subpixel position."""
 
 STRONG = 6.0
 """The same for pixels that are ignored while noise and line offsets are estimated."""
@@ -42,7 +42,7 @@ RING = [(y, x) for y in range(-2, 3) for x in range(-2, 3) if max(abs(y), abs(x)
 NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
 
 PHOTONS = 12.0
-"""Photons by which a defect must stand out, where the gain is known: the tail of few counts is long."""
+"""Smallest height of a defect in photons if the gain is known, because few counts have a long tail."""
 
 CANDIDATE = np.dtype(
     [
@@ -56,9 +56,10 @@ CANDIDATE = np.dtype(
         ("excess", "f8"),
     ]
 )
-"""A pixel that stands out, in the image's units: its value, its distance from the second most
-extreme of its neighbours (negative for a dark pixel), median and standard deviation of its
-surroundings, and its distance from the mean of its neighbours but the two most extreme."""
+"""A candidate for a hot pixel, in the image's units: its ``value``; ``gap``, its distance from the
+second most extreme neighbour, negative for a dark pixel; ``level`` and ``deviation``, median and
+standard deviation of its surroundings; and ``excess``, its distance from the mean of its neighbours
+without the two most extreme ones."""
 
 
 def find_candidates(plane: NDArray[Any]) -> NDArray[Any]:
@@ -110,7 +111,7 @@ def find_candidates(plane: NDArray[Any]) -> NDArray[Any]:
 
 
 def _outstanding(padded: NDArray[Any], usual: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Rows and columns of pixels that opposite neighbours do not explain: a fast first test."""
+    """Rows and columns of pixels far outside the range of opposite neighbours: a quick first test."""
     kind, width = padded.dtype.kind, padded.shape[1] - 2
     most = np.inf if kind == "f" else np.iinfo(padded.dtype).max
     limit = np.minimum(usual, most).astype(padded.dtype)
@@ -135,13 +136,13 @@ def _outstanding(padded: NDArray[Any], usual: NDArray[np.float64]) -> NDArray[np
 def _leave_the_range(
     padded: NDArray[Any], places: NDArray[np.intp], usual: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Which pixels are far outside the range of their neighbours, without its extremes."""
+    """Mask of pixels far outside the range of their neighbours, ignoring the most extreme ones."""
     y, x = places.T
     width = padded.shape[1]
     flat, centre = padded.ravel(), (y + 1) * width + x + 1
     near = flat[np.add.outer([dy * width + dx for dy, dx in NEIGHBOURS], centre)]
     near, value = near.astype(np.float64), flat[centre].astype(np.float64)
-    near[np.isnan(near)] = np.inf  # a missing neighbour is one of the two that may be anything
+    near[np.isnan(near)] = np.inf  # a missing neighbour is one of the two that are ignored
     highest, second = np.maximum(near[0], near[1]), np.minimum(near[0], near[1])
     lowest, but_one = second, highest
     for one in near[2:]:
@@ -155,7 +156,7 @@ def _leave_the_range(
 
 
 def _usual_difference(own: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
-    """About 3.7 standard deviations of the noise around each column of a band, from some pixels."""
+    """About 3.7 standard deviations of the noise around each column of a band, from a sample."""
     width = own.shape[1]
     span = min(SPAN, width)
     count = width // span
@@ -164,7 +165,7 @@ def _usual_difference(own: NDArray[Any], right: NDArray[Any]) -> NDArray[np.floa
         for a in (own, right)
     )
     sample = np.abs(first - second).transpose(1, 0, 2).reshape(count, -1)
-    # Of the smaller half, which edges do not enter; missing pixels come last.
+    # Use the smaller half of the differences, without edges; missing pixels are sorted to the end.
     half = max(1, sample.shape[1] // 2)
     lower = np.partition(sample, half - 1, 1)[:, :half].mean(1)
     usual = np.repeat(8 * np.nan_to_num(lower), span)
@@ -172,7 +173,7 @@ def _usual_difference(own: NDArray[Any], right: NDArray[Any]) -> NDArray[np.floa
 
 
 def _measured(plane: NDArray[Any], places: NDArray[np.intp]) -> NDArray[Any]:
-    """Candidates at these places, measured against what surrounds them."""
+    """Candidates at these positions, with the statistics of their surroundings."""
     y, x = places.T
     own = plane[y, x].astype(np.float64)
     near = _around(plane, y, x, NEIGHBOURS)
@@ -188,7 +189,7 @@ def _measured(plane: NDArray[Any], places: NDArray[np.intp]) -> NDArray[Any]:
     at_border = (y == 0) | (x == 0) | (y == last[0]) | (x == last[1])
     share = np.where(at_border, OPTICAL_AT_BORDER, OPTICAL)
     keep = (np.abs(edge - level) < share * np.abs(own - level)) & np.isfinite(gap)
-    if plane.dtype.kind == "u":  # the noise of saturated surroundings is not to be seen
+    if plane.dtype.kind == "u":  # saturated surroundings show no noise
         keep &= level < np.iinfo(plane.dtype).max
     found = np.zeros(int(keep.sum()), CANDIDATE)
     found["y"], found["x"], found["gap"], found["level"] = y[keep], x[keep], gap[keep], level[keep]
@@ -201,7 +202,7 @@ def _measured(plane: NDArray[Any], places: NDArray[np.intp]) -> NDArray[Any]:
 def _around(
     plane: NDArray[Any], y: NDArray[Any], x: NDArray[Any], offsets: list[tuple[int, int]]
 ) -> NDArray[np.float64]:
-    """Values at these offsets from places, (n, len(offsets)), reflected as in `find_candidates`."""
+    """Values at these offsets from n positions, (n, offsets), reflected as in `find_candidates`."""
     height, width = plane.shape
     dy, dx = np.array(offsets).T
     rows, columns = y[:, None] + dy, x[:, None] + dx

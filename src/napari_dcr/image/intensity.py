@@ -112,7 +112,7 @@ class Histogram:
         return (ordered >> 16).astype(np.int64)
 
     def _value(self, number: int, within: float) -> float:
-        """Value of a bin, or of a place from 0 to 1 between the ends of a bin of floats."""
+        """Value of a bin, or of a position from 0 to 1 between the ends of a bin of floats."""
         if self.dtype.kind != "f":
             return float(number + (np.iinfo(np.int16).min if self.dtype.kind == "i" else 0))
         ends = np.array([number << 16, number << 16 | 0xFFFF], np.uint32)
@@ -135,7 +135,7 @@ class Histogram:
         wanted = max(1, share * cumulated[-1])
         number = int(np.searchsorted(cumulated, wanted))
         below = cumulated[number] - self.counts[number]
-        # Floats of a bin are taken as evenly distributed, so that the unit matters little.
+        # Floats are assumed to be distributed uniformly within a bin, so that the unit hardly matters.
         value = self._value(number, float((wanted - below) / self.counts[number]))
         return float(np.clip(value, self.smallest, self.largest))
 
@@ -222,22 +222,23 @@ def find_scale(
     input_range : {"auto", "dtype"} or (float, float)
         ``"dtype"`` is the dtype's full range (floats: 0 to 1).  ``"auto"`` is
 
-        - 0..255 for uint8, and the dtype's full range for colour pictures of integers,
-        - for grey 16-bit integers from the 0.1 percentile, the camera's offset, to the
-          smallest of 2^8, 2^10, 2^12, 2^14, 2^15 or 2^16, less one, that 99.99 % of the
-          pixels do not exceed: the bit depth of the camera rather than of its file; from
-          0 to 65535 if all are multiples of 257, which are 8-bit ones that were converted,
-        - the same for grey floats that are such integers divided by 65535,
-        - 0..1 for all other floats whose 0.1 and 99 percentiles lie within it (by a hundredth)
-          and that are not all below one part in 65536; a lamp may be above 1,
-        - for further floats from the 0.1 percentile to `scene_white`.
+        - 0 to 255 for uint8, and the dtype's full range for colour pictures of integers;
+        - for grey 16-bit integers, from the 0.1 percentile, which is the camera's offset, to
+          2^n - 1 with the smallest n of 8, 10, 12, 14, 15 and 16 that 99.99 % of the pixels do
+          not exceed.  This is the bit depth of the camera instead of that of the file.  If all
+          values are multiples of 257, the image was converted from 8 bits and the range is 0 to
+          65535;
+        - the same for grey floats that are such integers divided by 65535;
+        - 0 to 1 for other floats whose 0.1 and 99 percentiles are in this range, with a
+          tolerance of a hundredth, unless all values are below 1/65536.  Lamps may exceed 1;
+        - for all other floats, from the 0.1 percentile to `scene_white`.
     dtype : dtype
-        Of the image.
+        Dtype of the image.
     histogram : Histogram, optional
-        Needed where `needs_histogram` says so.
+        Required if `needs_histogram` is True.
     scientific : bool
-        Whether the image is grey or channels, as cameras of instruments give them,
-        rather than a finished colour picture.
+        Whether the image is grey or has channels, like those of scientific cameras, and is not
+        a finished colour picture.
     """
     if not isinstance(input_range, str):
         return Scale(*input_range)
@@ -246,7 +247,7 @@ def find_scale(
     if dtype.kind != "f":
         return _camera_range(histogram)
     black, white = histogram.quantile(0.001), histogram.quantile(0.9999)
-    # What filters overshoot does not make it another unit, nor does a lamp.
+    # Neither the overshoot of filters nor a lamp means that the image has another unit.
     most = white if white <= 1.01 else histogram.quantile(0.99)
     if black >= -0.01 and FAINTEST <= most <= 1.01:
         if scientific and histogram.from_uint16 is not None:
@@ -275,7 +276,7 @@ def scene_white(histogram: Histogram) -> float:
     """White point of a float image: the 99.99 percentile, without the influence of lamps.
 
     In a scene in linear light, which starts near 0 and varies, the brightest hundredth is
-    treated as lamps if it exceeds what the rest of the scene lets expect.  Light is distributed
+    treated as lamps if it exceeds the value predicted from the rest of the scene.  Light is distributed
     approximately log-normally, so the ratio of the 99 to the 90 percentile predicts the 99.99
     percentile.  Pixels above the white point keep their values.
     """

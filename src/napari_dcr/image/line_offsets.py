@@ -19,23 +19,23 @@ GROUPS = 12
 """Number of groups of patches whose scatter gives the standard error of a difference."""
 
 AGREEMENT = 0.7
-"""Least correlation between what the two halves of an image say about the same lines. With true
-offsets of twice their standard error it is 0.67; photographs stay below 0.55."""
+"""Smallest correlation between the estimates from the two halves of an image. For true offsets of
+twice their standard error it is 0.67; photographs have less than 0.55."""
 
 SIGNIFICANCE = 6.0
 """Smallest variance of the offsets, relative to the variance of their error."""
 
 WHITE = 3.0
-"""Largest ratio between the variances that the three finest widths see: 1 for independent offsets."""
+"""Largest ratio between the variances at the three smallest widths; 1 for independent offsets."""
 
 ISOTROPY = 4.0
-"""Variance that a unit of the scene's power along the lines adds to a difference across them."""
+"""Variance that is added to a difference across the lines, per unit of the scene's power along them."""
 
 DOUBT = 8.0
-"""Squared error that a unit of that power adds to a mean of differences."""
+"""Squared error that is added to a mean of differences, per unit of that power."""
 
 BEYOND = 3.0
-"""Variances of the noise that the scene's power must exceed to count."""
+"""Smallest power of the scene that is taken into account, in units of the noise variance."""
 
 FEWEST = 32
 """Smallest number of lines, and of patches times four, from which offsets are estimated."""
@@ -59,31 +59,30 @@ class LineOffsets(NamedTuple):
 def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     """Estimate additive offsets of columns that are the same along the whole of each column.
 
-    The scene is unknown, so only differences between neighbouring columns count, taken
-    where the scene is flat. For groups of 1, 2, 4 .. 64 columns, the mean of a group minus
-    that of its neighbour (an undecimated Haar transform) is averaged over the patches of
-    rows, each weighted by the inverse of its variance: that of these differences nearby, and
-    the power of the scene's differences of the same width along the columns, which offsets
-    of columns do not enter. Noise of bright regions and structures count little. Offsets are
-    independent from column to column with one variance, which is their prior. The estimate
-    is the maximum a posteriori of all widths together, so every component is shrunk by its
-    own standard error.
+    The scene is unknown, so only differences between neighbouring columns are used, mainly
+    where the scene is flat.  For groups of 1, 2, 4 ... 64 columns, the mean of the next group
+    minus that of the group (an undecimated Haar transform) is averaged over the patches of rows.
+    Each patch is weighted by the inverse of its variance, so that structures and the noise of
+    bright regions have little influence.  This variance consists of that of the differences
+    nearby, and of the scene's power at the same width along the columns, which does not depend
+    on column offsets.  The prior is that offsets are independent from column to column and
+    have one variance.  The estimate is the maximum a posteriori over all widths, so each
+    component is shrunk according to its standard error.
 
     Parameters
     ----------
     table : ndarray, shape (p, n)
-        Means of the pixels of n columns over p patches of rows; NaN for those that do
-        not count.  Offsets of rows, where there are any, should be corrected: they are
-        taken for structure of the scene along the columns.
+        Means of the pixels of n columns over p patches of rows; NaN for invalid means.  Offsets
+        of rows must have been corrected, because they look like structure along the columns.
     patch : int
         Number of rows in a patch.
 
     Returns
     -------
     LineOffsets or None
-        None where the columns do not differ by more than the noise and the scene explain:
-        the two halves of the image must agree on the differences, and the offsets must
-        vary alike at all widths, which gratings, walls and gradients do not.
+        None if noise and scene explain the differences between columns.  Offsets are accepted
+        only if both halves of the image agree on them, and if their variance is the same at
+        all widths, unlike that of gratings, walls and gradients.
 
     Notes
     -----
@@ -129,9 +128,9 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     weighted = []
     for lag, level in zip(lags, levels, strict=True):
         squared = level.scatter * (1 + (lag - 1) / 10) + DOUBT * level.structure
-        # A wall is no offset, so values beyond three standard deviations have less and less weight.
+        # A wall is no offset, so the weight of values beyond three standard deviations decreases.
         squared += np.maximum(0, level.difference**2 - 9 * (2 * variance / lag + squared))
-        # The transform is redundant 2 lag times.
+        # The transform has a redundancy of 2 lag.
         weighted.append((lag, 1 / (2 * lag * squared), level.difference))
     values = solve(weighted, variance, lines)
     if _is_periodic(values):
@@ -140,7 +139,10 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
 
 
 def _is_periodic(values: Floats) -> bool:
-    """Whether one frequency has more power than by chance (Fisher 1929, Proc. R. Soc. A 125, 54)."""
+    """Whether one frequency has significantly more power than the others.
+
+    The test is that of Fisher 1929, Proc. R. Soc. A 125, 54.
+    """
     power = np.abs(np.fft.rfft(values - values.mean()))[1:] ** 2
     return bool(power.max() > (math.log(len(power)) + 12) * power.mean())
 
@@ -156,13 +158,13 @@ class _Table:
         self._sums = cumulated(np.where(finite, table - centre, 0.0))
 
     def differences(self, lag: int) -> tuple[Floats, NDArray[np.bool_] | None]:
-        """Means of the next ``lag`` lines minus means of these, and which of them count."""
+        """Means of the next ``lag`` lines minus means of the present ones, and a mask of valid ones."""
         bad = self._bad
         valid = None if bad is None else bad[:, 2 * lag :] - bad[:, : -2 * lag] == 0
         return differences(self._sums, lag), valid
 
     def slopes(self, lag: int, patches: int) -> tuple[Floats, NDArray[np.bool_] | None]:
-        """Differences along the lines, where `differences` are: of blocks of ``2 lag`` lines.
+        """Differences along the lines, of blocks of ``2 lag`` lines, at the positions of `differences`.
 
         Parameters
         ----------
@@ -186,7 +188,7 @@ class _Table:
 
 @np.errstate(invalid="ignore", over="ignore")
 def _may_agree(table: Floats) -> bool:
-    """Whether it is worthwhile to ask `_halves_agree`, which takes ten times as long."""
+    """Quick test before `_halves_agree`, which takes ten times as long."""
     values = np.diff(table, axis=1)
     if not np.isfinite(values.sum()):
         values[~np.isfinite(values)] = 0
@@ -198,7 +200,7 @@ def _may_agree(table: Floats) -> bool:
 
 
 def _halves_agree(table: _Table) -> bool:
-    """Whether both halves of the patches see the same differences between lines."""
+    """Whether both halves of the patches show the same differences between lines."""
     found = []
     for lag in (1, 2):
         values, valid = table.differences(lag)
@@ -212,7 +214,7 @@ def _halves_agree(table: _Table) -> bool:
 
 
 def _correlation(first: Floats, second: Floats) -> float:
-    """Correlation of two series, from signs: few strong lines of the scene must not decide it."""
+    """Correlation of two series, from their signs, so that a few strong lines do not dominate it."""
     signs = [np.sign(half - np.median(half)) for half in (first, second)]
     return math.sin(math.pi / 2 * float(np.mean(signs[0] * signs[1])))  # holds for Gaussians
 
@@ -295,7 +297,8 @@ def observe_differences(table: Floats, patch: int) -> tuple[dict[int, Level], fl
     Returns
     -------
     dict of Level
-        By lag; entry ``i`` is of the lines from ``i + lag`` on, less those from ``i`` on.
+        Differences by lag; entry ``i`` is the mean of ``lag`` lines from ``i + lag`` on, minus that of
+        the lines from ``i`` on.
     float
         Variance of the difference of neighbouring lines in a patch where the scene is flat.
     """
@@ -318,7 +321,7 @@ def _flat_variance(table: _Table) -> float:
 
 
 def _slope_power(table: _Table, lag: int, patch: int, noise: float, patches: int) -> Floats:
-    """Power of the scene's differences along the lines at a lag, (patches, places), beyond noise."""
+    """Power of the scene's differences along the lines at a lag, minus noise, (patches, positions)."""
     high = max(1, min(lag // patch, patches // 3))
     slopes, valid = table.slopes(lag, high)
     power = slopes**2 - BEYOND * noise / (2 * high * lag)
@@ -330,7 +333,7 @@ def _slope_power(table: _Table, lag: int, patch: int, noise: float, patches: int
 
 
 def _running_mean(values: Floats, radius: int) -> Floats:
-    """Running mean over ``2 radius + 1`` values of the last axis; over fewer at its ends."""
+    """Running mean over ``2 radius + 1`` values of the last axis, or fewer at its ends."""
     places = np.arange(values.shape[-1])
     low, high = np.maximum(places - radius, 0), np.minimum(places + radius + 1, len(places))
     sums = cumulated(values)
@@ -339,7 +342,7 @@ def _running_mean(values: Floats, radius: int) -> Floats:
 
 
 def _smoothed(values: Floats, patches: int, lines: int) -> Floats:
-    """Running mean over these numbers of patches and lines on both sides."""
+    """Running mean with these radii in patches and lines."""
     return _running_mean(_running_mean(values, lines).T, patches).T
 
 

@@ -1,4 +1,4 @@
-"""Summing up the lines of a sensor over blocks and frames, and estimating their offsets."""
+"""Sums of a sensor's lines over blocks and frames, and the line offsets estimated from them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from napari_dcr.image.amplifiers import find_amplifiers
 from napari_dcr.image.line_offsets import LineOffsets, find_line_offsets
 
 PATCHES = 128
-"""Most patches that a line is cut into; half as many where lines are many."""
+"""Largest number of patches in a line; half as many in large images."""
 
 MANY = 4096
-"""Pixels a side from which lines are many."""
+"""Side in pixels from which an image is large."""
 
 SMALLEST_PATCH = 4
-"""Pixels of a line in a patch, at least."""
+"""Smallest number of pixels of a line in a patch."""
 
 FRAME_PATCHES = 32
-"""Patches of a line of a single frame of a stack."""
+"""Number of patches in a line of a single frame of a stack."""
 
 ROUNDS = 3
-"""Times that columns and rows are estimated in turn, where both have offsets."""
+"""Number of rounds in which columns and rows are estimated alternately if both have offsets."""
 
 
 Table = NDArray[np.float64]
 
 
 def patch_size(length: int, lines: int) -> int:
-    """Pixels of a line of ``length`` in a patch: a power of two, which blocks are multiples of."""
+    """Number of pixels in a patch of a line of this length: a power of two that divides blocks."""
     most = PATCHES if lines <= MANY else PATCHES // 2
     size = SMALLEST_PATCH
     while length > most * size:
@@ -45,9 +45,9 @@ def patch_sums(pixels: NDArray[Any], size: int, axis: int) -> Table:
     Parameters
     ----------
     pixels : ndarray, shape (c, h, w)
-        float32 if they are integers, so that sums are exact; else float64.
+        Pixels; float32 for integers, whose sums are then exact, otherwise float64.
     size : int
-        Pixels in a patch.
+        Number of pixels in a patch.
     axis : {0, 1}
         Axis along which a line runs: 0 for columns, 1 for rows.
 
@@ -61,7 +61,8 @@ def patch_sums(pixels: NDArray[Any], size: int, axis: int) -> Table:
         cut = pixels[:, : patches * size].reshape(channels, patches, size, width)
         return cut.sum(2).astype(np.float64)
     cut = pixels[:, :, : patches * size].reshape(channels, height, patches, size)
-    # A product takes a sixth of the time of a sum; where sums are not exact its order is open.
+    # A product takes a sixth of the time of a sum, but its order of summation is not defined, so
+    # it is only used where sums are exact.
     exact = pixels.dtype == np.float32
     sums = cut @ np.ones(size, np.float32) if exact else cut.sum(3)
     return sums.transpose(0, 2, 1).astype(np.float64)
@@ -78,7 +79,7 @@ class LineSurvey:
     integer : bool
         Whether the pixels are integers.
     frames : int
-        How many planes there will be.
+        Number of planes that will be added.
     """
 
     def __init__(self, channels: int, size: tuple[int, int], integer: bool, frames: int) -> None:
@@ -91,7 +92,7 @@ class LineSurvey:
         self._of_frames: list[list[Table | None]] = []
 
     def _empty(self) -> list[Table]:
-        """Sums over patches of columns, then of rows, for each channel."""
+        """Empty sums over patches of columns, then of rows, for each channel."""
         sizes = self._size
         return [
             np.zeros((self._channels, sizes[axis] // self._patches[axis], sizes[1 - axis]))
@@ -99,7 +100,7 @@ class LineSurvey:
         ]
 
     def add(self, row: int, column: int, columns: Table, rows: Table) -> None:
-        """Count the sums of a block of the frame, whose first pixel is at ``row``, ``column``."""
+        """Add the sums of a block of the frame whose first pixel is at ``row``, ``column``."""
         for axis, sums in enumerate((columns, rows)):
             across, along = (row, column)[:: 1 if axis == 0 else -1]
             first = across // self._patches[axis]
@@ -107,7 +108,7 @@ class LineSurvey:
             self._frame[axis][:, first : first + patches, along : along + lines] = sums
 
     def end_frame(self) -> None:
-        """All blocks of a frame were added."""
+        """Finish a frame after all of its blocks have been added."""
         self._frames += 1
         if self._single:
             self._sums = self._frame
@@ -118,7 +119,7 @@ class LineSurvey:
         self._frame = self._empty()
 
     def finish(self) -> tuple[Table | None, Table | None]:
-        """Offsets (f, c, p, n) of columns and of rows; None where there are none."""
+        """Offsets (f, c, p, n) of columns and of rows; None without offsets."""
         found: list[Table | None] = []
         for axis, fixed in enumerate(self._both_lines()):
             found.append(self._moving(axis, fixed) if self._frames > 1 else None)
@@ -149,7 +150,7 @@ class LineSurvey:
         steps = np.stack([np.zeros((2, 2)) if own is None else own for own in levels])
         height, width = self._size
         columns, rows = found
-        # What is common to the quadrants of a row is of rows; the rest needs columns in two parts.
+        # Levels shared by both quadrants of a row belong to the rows; the rest needs two parts of columns.
         across = steps.mean(2)
         of_rows = np.repeat(across, [height - height // 2, height // 2], 1)
         if np.abs(across).max() > 0:
@@ -165,7 +166,7 @@ class LineSurvey:
         """Offsets (c, p, n) of columns and of rows that all frames share."""
         found: list[NDArray[np.float64] | None] = [None, None]
         for number in range(ROUNDS):
-            # Offsets of rows look like structure along the columns, and the other way round.
+            # Offsets of rows look like structure along the columns, and vice versa.
             crossing = found[1], found[0]
             new = [
                 self._lines(axis, self._sums, self._frames, crossing=self._patch_means(axis, lines))
@@ -194,7 +195,7 @@ class LineSurvey:
         quick: bool = False,
         crossing: Table | None = None,
     ) -> NDArray[np.float64] | None:
-        """Offsets (c, p, n) of columns (axis 0) or rows (axis 1); None where there are none."""
+        """Offsets (c, p, n) of columns (axis 0) or rows (axis 1); None without offsets."""
         patch = self._patches[axis]
         tables = self._tables(axis, sums, frames, crossing)
         if quick:
@@ -209,7 +210,7 @@ class LineSurvey:
         middle = tables.shape[1] // 2
         if quick or tables.shape[1] % 2:
             return None
-        # Two rows of amplifiers: either half has its own offsets.
+        # With two rows of amplifiers, each half has its own offsets.
         first = _offsets(list(tables[:, :middle]), patch)
         second = None if first is None else _offsets(list(tables[:, middle:]), patch)
         return None if first is None or second is None else np.stack([first, second], 1)
@@ -222,14 +223,14 @@ class LineSurvey:
         return tables if crossing is None else tables - crossing[:, :, None]
 
     def _moving(self, axis: int, fixed: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-        """Offsets (f, c, p, n) of every frame, if they change from frame to frame; else None."""
+        """Offsets (f, c, p, n) of every frame if they change from frame to frame, otherwise None."""
         own = [frame[axis] for frame in self._of_frames]
         found = [lines for lines in own if lines is not None]
         if 2 * len(found) < self._frames:
             return None
         power = float(np.mean([np.mean(np.square(lines)) for lines in found]))
         constant = 0.0 if fixed is None else float(np.mean(np.square(fixed)))
-        # What is the same in every frame is better known from all of them together.
+        # The part that all frames share is estimated more precisely from all of them together.
         if power < 1.5 * constant:
             return None
         shape = found[0].shape
@@ -253,6 +254,6 @@ def _offsets(tables: list[Table], patch: int) -> Table | None:
 
 
 def _common_and_own(tables: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    """Mean of the tables of several channels, then what each differs from it by."""
+    """Mean of the tables of several channels, then the difference of each from the mean."""
     mean: NDArray[np.float64] = np.mean(tables, 0)
     return [mean, *(table - mean for table in tables)]

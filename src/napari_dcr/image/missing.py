@@ -105,8 +105,8 @@ REACH = NEAR * ROUNDS
 def filled(window: NDArray[Any]) -> NDArray[Any]:
     """Fill missing pixels near others with local means, so that there is no edge between them.
 
-    What is farther than `REACH` pixels from all others stays missing. Sums are always added in
-    the same order, so that they are the same to the last bit wherever the window ends.
+    Missing pixels farther than `REACH` pixels from all valid ones stay missing.  Sums are always
+    added in the same order, so that the result does not depend on the extent of the window.
 
     Parameters
     ----------

@@ -27,8 +27,8 @@ from napari_dcr.image.noise_levels import (
 from napari_dcr.image.noise_model import WHITE, NoiseEstimate, NoiseModel
 
 EVEN = 0.45, 0.8
-"""Evenness between which residuals are taken for noise: white and blurred noise have 0.5 to 0.7,
-most structure less than 0.45, and a pattern of equal parts more."""
+"""Range of the evenness of noise: white and blurred noise have 0.5 to 0.7, most structures less than
+0.45, and patterns of equal parts more."""
 
 
 def estimate_noise(
@@ -80,7 +80,9 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
     """Estimate the noise from the rows of `block_statistics`; see `estimate_noise`."""
     own = table[(table["binning"] == 1).all(1) & np.isfinite(table["mean"])]
     if not len(own):
-        raise ValueError("image: got no finite pixels; estimating noise needs some")
+        raise ValueError(
+            "image: got no finite pixels; the noise can only be estimated from finite ones"
+        )
     if floor is None:
         span = max(float(np.ptp(own["mean"])), float(np.abs(own["mean"]).max()))
         floor = 12**-0.5 if integer else 1e-6 * span or 1.0
@@ -94,14 +96,14 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
     varied = without_disturbed_blocks(varied, own[own["low"] == own["high"]]["low"])
     levels = group_by_level(varied, saturated_share(varied))
     if integer and levels.variance.any() and levels.variance.min() < floor**2:
-        # Sparse counts, which are whole numbers anyway.
+        # Sparse counts are integers in any case.
         floor = 0.1 * math.sqrt(levels.variance.min())
-    # The noise of block means puts the darkest blocks below the darkest level.
+    # Because of noise, the means of the darkest blocks are below the darkest level.
     error = 2.58 * math.sqrt(levels.variance[0]) / SIDE
     darkest = float(np.quantile(varied["mean"], 0.005))
     offset = max(darkest, min(float(levels.mean[0]), darkest + error))
     fine = fit_line(levels, offset, floor)
-    # Variations from block to block that noise cannot have are structure.
+    # Residuals that vary from block to block more than noise would are structure.
     even = EVEN[0] < float(np.median(levels.evenness)) < EVEN[1]
     whiteness = power_ratio(levels, (2, 2)) if even else 1.0
     lengths = correlation_lengths(levels) if even else (1.0, 1.0)

@@ -16,8 +16,8 @@ SPACINGS = ((1, 1), (1, 2), (1, 4), (2, 1), (4, 1), (2, 2), (4, 4))
 """Distances in pixels, along y and x, between the taps of the residual filters."""
 
 BINNINGS = (3, 5)
-"""Pixels that are averaged along an axis where noise is correlated; odd, so that a mean lies on
-a pixel."""
+"""Numbers of pixels that may be averaged along an axis if the noise is correlated; odd, so that a
+mean lies on a pixel."""
 
 ENOUGH = 24
 """Smallest number of blocks in a level."""
@@ -40,9 +40,9 @@ BLOCKS = np.dtype(
         ("beside_hot", "?"),
     ]
 )
-"""One block.
+"""Statistics of one block.
 
-``binning``: pixels along y and x that were averaged before measuring, 1 and 1 for the image
+``binning``: numbers of pixels along y and x that were averaged before measuring, 1 and 1 for the image
 itself; ``mean``; ``power``: mean squared residual at each of `SPACINGS`; ``roughness``: mean
 squared gradient over a few pixels; ``detail``: mean square of what averaging over each of
 `BINNINGS` takes away, where noise is correlated, else 0; ``rounding``: variance that rounding

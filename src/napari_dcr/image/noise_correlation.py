@@ -24,12 +24,12 @@ MOST_SLOW = 4.0
 """Largest ratio of the power of slow variations to that of the finest ones."""
 
 SHORT, LONG = 1.4, 4.5
-"""Correlation lengths in pixels: from the first one on an axis is averaged, over the larger of
-`BINNINGS` from the second one on."""
+"""Correlation lengths in pixels from which an axis is averaged over the smaller, and over the larger,
+of `BINNINGS`."""
 
 MOST_DETAIL = 1 / 150
-"""Most that averaging may take away of an image, in units of its noise's variance, for each
-pixel that is averaged."""
+"""Largest power of the detail that averaging may remove, in units of the noise variance, per averaged
+pixel."""
 
 
 def power_ratio(

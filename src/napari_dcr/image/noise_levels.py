@@ -13,8 +13,8 @@ from napari_dcr.image.noise_blocks import ENOUGH, SIDE, power_at
 from napari_dcr.image.noise_model import NoiseModel
 
 EDGE = 0.2
-"""Part of the blocks that the edges of a constant area touch at most; a black level that is
-clipped touches more."""
+"""Largest share of blocks that touch the edge of a constant area such as padding; a clipped black
+level touches more."""
 
 MOST_CONSTANTS = 4
 """Number of values of constant areas to check, starting with the most frequent one."""
@@ -36,8 +36,8 @@ MOST_SATURATED = 0.6
 """Share of saturated pixels above which a level is ignored."""
 
 PART = 0.3
-"""Part of the mean variance that counts with the level's own in `TOLERANCE`: the darkest
-levels do not decide alone, nor do the brightest."""
+"""Share of the mean variance that is added to a level's own variance for `TOLERANCE`, so that neither
+the darkest nor the brightest levels dominate."""
 
 
 class LineFit(NamedTuple):

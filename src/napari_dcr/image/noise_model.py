@@ -83,7 +83,7 @@ class NoiseModel:
         return {"gain": self.gain, "offset": self.offset, "dark": self.dark}
 
     def at(self, level: float) -> NoiseModel:
-        """Same noise with another offset; below the old offset at least a tenth of ``dark`` remains."""
+        """Same noise at another offset; at least a tenth of ``dark`` remains below the old offset."""
         dark = max(self.dark + self.gain * (level - self.offset), 0.1 * self.dark)
         return NoiseModel(self.gain, level, dark, self.photon)
 
@@ -132,8 +132,8 @@ class NoiseEstimate:
     blocks : int
         Number of blocks of 8 x 8 pixels in the estimate; 0 for an image of a single value.
     left_out : int
-        Blocks that tell nothing of the noise, as they have a single value or lie beside such an
-        area: padding, masks, a black level that was clipped.
+        Number of blocks that were ignored, because they have a single value or lie beside such
+        an area: padding, masks, a clipped black level.
     correlation_length : (float, float)
         Correlation length along y and x in pixels: the sum of the autocorrelation function, which is
         1 for white noise.
@@ -207,7 +207,7 @@ class NoiseEstimate:
         return f"{found}; processed at {self.binning[0]} x {self.binning[1]}"
 
     def describe_blocks(self) -> str:
-        """Say how many blocks the estimate left out; empty where it left out none.
+        """Describe how many blocks the estimate ignored; empty if it ignored none.
 
         Examples
         --------
@@ -258,7 +258,7 @@ class NoiseEstimate:
 
 
 DISAGREES = 1.3
-"""Ratio of standard deviations from which a model does not fit an image."""
+"""Ratio of standard deviations above which a model does not fit an image."""
 
 
 def describe_disagreement(
@@ -270,11 +270,11 @@ def describe_disagreement(
     ----------
     given : NoiseModel
     found : NoiseEstimate
-        Of the image.
+        Estimate for the image.
     table : ndarray
-        Of `block_statistics`.
+        Result of `block_statistics`.
     unit : float
-        The image's units in one of the others.
+        Number of image units in one unit of ``table``.
     """
     means = table["mean"][(table["low"] < table["high"]) & (table["binning"] == 1).all(1)]
     if found.blocks < ENOUGH:

@@ -21,11 +21,13 @@ class Padding:
     colour : tuple of float
         Value of its pixels.
     share : float
-        Of the plane's pixels, roughly.
+        Approximate share of the plane's pixels.
     square, line : int
-        It is all that squares and lines of such pixels cover, of these sides in pixels.
+        Sides, in pixels, of squares and lines: the padding is the union of all squares and lines
+        of this size that consist of such pixels only.
     frame : ((int, int), (int, int)), optional
-        Or it is all beyond these rows and columns, start and stop.
+        Start and stop of the rows and columns of the scene: the padding is everything outside
+        them.  If given, ``square`` and ``line`` are not used.
     """
 
     colour: Colour
@@ -72,9 +74,9 @@ class Padding:
 def mark_padding(
     window: NDArray[Any], colours: int, kinds: tuple[Padding, ...], row: int, column: int
 ) -> NDArray[Any]:
-    """Mask the padding of a window (S, h, w), of which the first ``colours`` samples tell.
+    """Mask the padding of a window (S, h, w), which its first ``colours`` samples determine.
 
-    Its first pixel is at ``row``, ``column`` of the plane.
+    The first pixel of the window is at ``row``, ``column`` of the plane.
     """
     gone: NDArray[np.bool_] | None = None
     for kind in kinds:
@@ -87,7 +89,7 @@ def mark_padding(
 
 
 def pixels_of(pixels: NDArray[Any], colour: Colour) -> NDArray[np.bool_]:
-    """Which pixels of (C, h, w) have a colour."""
+    """Mask of the pixels of (C, h, w) that have a colour."""
     alike: Any = True
     for plane, value in zip(pixels, colour, strict=True):
         alike = alike & (plane == plane.dtype.type(value))
@@ -95,7 +97,7 @@ def pixels_of(pixels: NDArray[Any], colour: Colour) -> NDArray[np.bool_]:
 
 
 def opened(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """What rectangles of a shape cover that lie within a mask; nothing for sides of 0."""
+    """Morphological opening of a mask by a rectangle; empty for sides of 0."""
     if min(shape) == 0 or any(n > size for n, size in zip(shape, mask.shape, strict=True)):
         return np.zeros_like(mask)
     for axis, n in enumerate(shape):
@@ -108,7 +110,7 @@ def opened(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]
 
 
 def widened(mask: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
-    """Pixels at most ``by`` away from a mask, along the axes and their diagonals."""
+    """Dilation of a mask by ``by`` pixels along the axes and diagonals."""
     for axis in (0, 1):
         pad = [(0, 0), (0, 0)]
         pad[axis] = (by, by)
@@ -119,7 +121,7 @@ def widened(mask: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
 def _combined(mask: NDArray[np.bool_], n: int, axis: int, both: np.ufunc) -> NDArray[np.bool_]:
     """Logical "and", or "or", of ``n`` neighbouring pixels along an axis."""
     reach = 1
-    while reach < n:  # twice as many pixels with every step
+    while reach < n:  # every step doubles the number of pixels
         step = min(reach, n - reach)
         ends = (slice(None, -step), slice(step, None))
         before, after = (mask[(slice(None),) * axis + (end,)] for end in ends)

@@ -18,8 +18,9 @@ def calibrate_noise(dark_frames: Frames, flat_frames: Frames) -> NoiseModel:
 
     The offset and the dark variance are the mean and the variance of the dark frames over
     time. The gain is the growth of the variance with the mean of the flat frames (the photon
-    transfer curve: Janesick 2001, Scientific Charge-Coupled Devices, chapter 2). As only
-    differences in time count, the light need not be even. Saturated pixels do not count.
+    transfer curve: Janesick 2001, Scientific Charge-Coupled Devices, chapter 2). Only
+    differences over time are used, so the illumination may be uneven. Saturated pixels are
+    ignored.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ def calibrate_noise(dark_frames: Frames, flat_frames: Frames) -> NoiseModel:
     Raises
     ------
     ValueError
-        If frames are too few, do not fit together, or the flat frames are no brighter.
+        If there are too few frames, their sizes differ, or the flat frames are not brighter.
 
     Examples
     --------
@@ -63,7 +64,7 @@ def calibrate_noise(dark_frames: Frames, flat_frames: Frames) -> NoiseModel:
                 f" dark_frames, {dark.shape[1:]}"
             )
         light = flat - offset_map
-        # Variations that all pixels of a frame share are flicker of the lamp and not noise.
+        # Variations shared by all pixels of a frame are flicker of the lamp, not noise.
         level = light.mean((1, 2), keepdims=True)
         if float(level.min()) <= 0:
             raise ValueError("flat_frames: got frames no brighter than dark_frames; give lit ones")

@@ -23,18 +23,18 @@ WHITE = 0.12
 """Largest correlation of residuals between neighbouring pixels that still counts as noise."""
 
 FOLLOWS = 0.17
-"""Correlation of the residual with the result's structure from which on a warning is given: good
+"""Correlation of the residual with the result's structure above which a warning is given. Good
 results on real recordings have up to 0.16, a Gaussian blur of sigma 1.5 to 3 has 0.18 to 0.36."""
 
 EXCEEDS = 1.4
-"""Ratio of the residual's standard deviation to that of the noise model, at one level, from which
-on a warning is given: white noise leaves 0.8 to 1.1, correlated noise up to 1.3."""
+"""Ratio of the residual's standard deviation to that of the noise model, at one level, above which
+a warning is given. White noise leaves 0.8 to 1.1, correlated noise up to 1.3."""
 
 QUARTERS = "darkest", "second darkest", "second brightest", "brightest"
 """Quarters of the result's pixels in which the residual is compared with the noise model."""
 
 FULL = 0.005
-"""Share of saturated pixels from which on a warning is given; stretching to 8 bits alone usually
+"""Share of saturated pixels above which a warning is given; stretching to 8 bits alone usually
 saturates 0.1 or 0.2 %."""
 
 KEPT = 0.02

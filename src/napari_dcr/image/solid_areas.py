@@ -1,9 +1,9 @@
 """Solid areas of one value: which of them are padding, and which belong to the scene.
 
-Deskewing, stitching, rotating and masking leave areas of a constant in which nothing was measured.
-What tells them is no value but a shape: all pixels of an area are alike where noise would have
-made them differ; the area ends with a sharp edge, where clipped black or white fades in; and
-beyond the edge pixels vary, which those of a drawing or a page do not.
+Deskewing, stitching, rotating and masking leave constant areas in which nothing was measured. They
+are not recognised by their value but by three properties: all pixels of an area are equal, although
+noise would make them differ; the area ends with a sharp edge, whereas clipped black or white ends
+gradually; and the pixels beyond the edge vary, unlike those of a drawing or a page.
 """
 
 from __future__ import annotations
@@ -19,91 +19,94 @@ from napari_dcr.image.missing import missing
 from napari_dcr.image.padding import Colour, Padding, opened, pixels_of, widened
 
 RUN = 9
-"""Equal pixels in a row from which on an area is looked at: the first, the middle and the last are
-compared before all others."""
+"""Smallest number of equal pixels in a row (a run) that may belong to padding. The first, the middle
+and the last pixel are compared before all others."""
 
 MOST_RUNS = 4096
-"""Runs along an axis of a block that are looked at."""
+"""Largest number of runs along an axis of a block that are examined."""
 
 LEAST_RUNS = 3
-"""Runs of one value that a block has at least if it has padding."""
+"""Smallest number of runs of one value in a block with padding."""
 
 VALUES = 5
-"""Values of a plane that are looked at, those with the longest runs."""
+"""Number of values of a plane that are examined: those with the longest runs."""
 
 SIDE, WINDOWS = 96, 8
-"""Side of the windows in which edges are looked at, and their number per block and value."""
+"""Side of the windows in which edges are examined, and their number per block and value."""
 
 SQUARE, MOST_SQUARE = 3, 32
-"""Side of the squares that padding consists of; larger ones where the scene has the value often."""
+"""Side of the squares that padding consists of: at least, and at most if the scene has many pixels of
+the same value."""
 
 LINE, MOST_LINE = 16, 64
-"""Length of the lines along an axis that padding consists of, too: it may be one pixel thin."""
+"""Length of the lines along an axis that padding may consist of if it is one pixel thin: at least,
+and at most."""
 
 CHANCE = 1e-7
-"""Most squares, or lines, per pixel that the scene forms by chance."""
+"""Largest accepted probability, per pixel, that the scene forms a square or line by chance."""
 
 NEAR, FAR = (2, 4), (6, 10)
-"""Distances from an area, in pixels, at which pixels are compared with it. What lies nearer may
-be mixed with it, in images that were interpolated."""
+"""Distances from an area, in pixels, at which pixels are compared with it. Interpolation may have
+mixed nearer pixels with the area."""
 
 SHARP = 0.7
-"""Difference from the area's value near it, in units of that farther away: less where clipped
-values fade in."""
+"""Smallest difference between the area and pixels near it, relative to that of pixels farther away.
+It is smaller where values approach the limit at which they are clipped."""
 
 BOTH = 0.05
-"""Share of pixels near an area above its value, and below it, that clipping does not leave."""
+"""Share of the pixels near an area that are above its value, and share below it, from which the area
+cannot be due to clipping."""
 
 RARE = 0.5
 """Largest share of pixels near an area that have its value."""
 
 THICK, LONG, COMPACT = 17, 48, 0.95
-"""Padding consists of squares and lines of these sides but for this part of it at its edges; areas
-that a JPEG made flat are frayed."""
+"""Sides of the squares and lines that padding consists of, and the share of it that they must cover.
+Areas that JPEG compression made constant have frayed edges and are covered less."""
 
 FLAT, NOISY, DRAWN = 0.6, 0.1, 0.9
-"""Largest share of pixels near an area that equal their neighbour: more in drawings; that of noise,
-beside which values on both sides of the area's tell that it was not clipped; and the least share of
-what is nothing but a drawing."""
+"""Shares of pixels near an area that equal their neighbour: the largest one beside padding, where
+drawings have more; the largest one for noise, where values on both sides of the area's value prove
+that it was not clipped; and the smallest one for pure drawings."""
 
 GAP = 0.25
-"""Difference between the largest value and the next one, in units of the usual difference between
-areas of the largest value and pixels far from them, up to which the value is that of saturation."""
+"""Largest difference between the two largest values at which the largest one may be saturation,
+relative to the usual difference between its areas and pixels far from them."""
 
 NEARLY_WHITE = 0.97
-"""Share of full scale from which a flat colour is a blown-out lamp or sky and no padding: compression
-flattens these just below white, with edges as sharp as those of padding."""
+"""Share of full scale from which a constant colour is a blown-out lamp or sky instead of padding.
+Compression makes these constant just below white, with edges as sharp as those of padding."""
 
 LEAST_STEP = 4
-"""Least difference of integers between an area and pixels near it."""
+"""Smallest difference of integers between an area and pixels near it."""
 
 INSIDE = 1, 5
-"""Rows, or columns, inside a frame, in which few pixels may have its value."""
+"""Number of rows or columns just inside a frame in which few pixels may have its value."""
 
 FRAMED, FRAMED_BLACK = 0.5, 0.9
-"""Largest share of pixels just inside a frame that have its value; that of the least value of all.
-Of a page more pixels have the colour of its margins."""
+"""Largest share of pixels just inside a frame that have its value, in general and for the smallest
+value of the image. In a page, more pixels have the colour of its margins."""
 
 
 @dataclass(frozen=True)
 class SolidAreas:
-    """Sums over part of a plane that tell what the solid areas of one value are.
+    """Sums over part of a plane that show what kind of solid areas one value forms.
 
     Attributes
     ----------
     runs : int
-        Runs of at least `RUN` equal pixels.
+        Number of runs of at least `RUN` equal pixels.
     count : int
-        Pixels that have the value.
+        Number of pixels that have the value.
     near, near_alike, near_flat, near_above : int
-        Pixels at the distances `NEAR` from solid areas; of these those that have the value, that
-        equal their neighbour, and that are above the value.
+        Number of pixels at the distances `NEAR` from solid areas, and of those among them that
+        have the value, that equal their neighbour, and that are above the value.
     far, far_alike : int
-        The same at the distances `FAR`.
+        Numbers of pixels at the distances `FAR`, and of those that have the value.
     solid, thick : int
-        Pixels of solid areas, and those of areas that are squares or lines of some size.
+        Number of pixels in solid areas, and in the large squares or lines among them.
     near_squares, far_squares : float
-        Sums of the squared differences from the value there.
+        Sums of squared differences from the value at the distances `NEAR` and `FAR`.
     """
 
     runs: int = 0
@@ -120,11 +123,11 @@ class SolidAreas:
     far_squares: float = 0.0
 
     def merged(self, other: SolidAreas) -> SolidAreas:
-        """Both parts together."""
+        """Sums over both parts."""
         return SolidAreas(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def sides(self) -> tuple[int, int] | None:
-        """Sides of squares and lines that the scene does not form by chance; None if it may."""
+        """Sides of squares and lines that the scene does not form by chance; None if there are none."""
         share = (self.near_alike + 1) / (self.near + 2)
         pixels = math.log(CHANCE) / math.log(share)
         square, line = max(SQUARE, math.ceil(math.sqrt(pixels))), max(LINE, math.ceil(pixels))
@@ -143,7 +146,7 @@ class SolidAreas:
         Parameters
         ----------
         least_step : float
-            Least difference between an area and the pixels around it.
+            Smallest difference between an area and the pixels around it.
         is_saturated : bool
             Whether the value may be that of saturated pixels.
         """
@@ -169,7 +172,7 @@ class BlockAreas:
     ----------
     areas : SolidAreas
     rows, columns : ndarray of int
-        How many pixels of each row and column have the value.
+        Number of pixels with the value in each row and column.
     """
 
     areas: SolidAreas
@@ -178,7 +181,7 @@ class BlockAreas:
 
 
 def find_solid_areas(pixels: NDArray[Any]) -> dict[Colour, BlockAreas]:
-    """Look for solid areas in a block (C, h, w) of colours; empty for most images."""
+    """Find solid areas in a block (C, h, w) of colours; empty for most images."""
     own, gone = np.ma.getdata(pixels), missing(pixels)
     runs = _runs(own)
     if not len(runs):
@@ -207,7 +210,7 @@ class PlaneAreas:
     Parameters
     ----------
     height, width : int
-        Of the plane.
+        Size of the plane in pixels.
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -215,7 +218,7 @@ class PlaneAreas:
         self._found: dict[Colour, BlockAreas] = {}
 
     def add(self, solid: dict[Colour, BlockAreas], rows: slice, columns: slice) -> None:
-        """Add those of a block."""
+        """Add the areas of a block."""
         for colour, block in solid.items():
             if colour not in self._found:
                 counts = (np.zeros(n, np.int64) for n in self._shape)
@@ -234,9 +237,9 @@ class PlaneAreas:
         ----------
         dtype : dtype
         bits : int
-            That integers were recorded with; 0 for all of their dtype's.
+            Number of bits that integers were recorded with; 0 for all bits of their dtype.
         least, largest, second : float
-            The least and the largest value of the plane, and the next to the largest.
+            Smallest, largest and second largest value of the plane.
         """
         whole = dtype.kind in "iu"
         limit = 2**bits - 1 if bits else None
@@ -245,7 +248,7 @@ class PlaneAreas:
             areas, sides = found.areas, found.areas.sides()
             if areas.count < max(self._shape) / 2:
                 continue
-            # Between saturated pixels and others there is no gap.
+            # There is no gap between the values of saturated pixels and of others.
             near = largest - second <= GAP * areas.usual_step and _may_be_limit(largest, dtype)
             at_top = all(value in (largest, limit) for value in colour)
             saturated = at_top and (near or colour[0] == limit)
@@ -285,7 +288,7 @@ def _frame(
     Parameters
     ----------
     rows, columns : ndarray of int
-        How many pixels of each row and column have the value.
+        Number of pixels with the value in each row and column.
     rare : float
         Largest share of such pixels just inside the frame.
     """
@@ -316,13 +319,13 @@ def _frame(
 
 
 def _is_no_sky(frame: tuple[tuple[int, int], tuple[int, int]], shape: tuple[int, int]) -> bool:
-    """Whether a frame is more than rows at the top, or at the bottom, alone."""
+    """Whether a frame is more than some rows at the top only, or at the bottom only."""
     (top, bottom), columns = frame
     return columns != (0, shape[1]) or (top > 0 and bottom < shape[0])
 
 
 def _runs(pixels: NDArray[Any]) -> NDArray[np.intp]:
-    """Places (n, 2) at which runs of equal pixels begin, along rows and along columns."""
+    """Positions (n, 2) at which runs of equal pixels begin, along rows and along columns."""
     first, found = pixels[0], []
     for along in ((RUN // 2, 1), (1, RUN // 2)):
         some = np.ascontiguousarray(first[:: along[0], :: along[1]])
@@ -336,7 +339,7 @@ def _runs(pixels: NDArray[Any]) -> NDArray[np.intp]:
         y, x = places.T
         alike = np.ones(len(places), bool)
         for step in range(1, RUN):
-            # Counted at places that are still alike: few are after some steps.
+            # Only positions that are still equal are compared further, which are few after some steps.
             left = np.flatnonzero(alike)
             far = (y[left] + step, x[left]) if along[1] == 1 else (y[left], x[left] + step)
             same = (pixels[:, far[0], far[1]] == pixels[:, y[left], x[left]]).all(0)
@@ -346,7 +349,7 @@ def _runs(pixels: NDArray[Any]) -> NDArray[np.intp]:
 
 
 def _windows(runs: NDArray[np.intp], alike: NDArray[np.bool_]) -> list[tuple[slice, slice]]:
-    """Windows around some of the runs, those that end within the windows first."""
+    """Windows around some of the runs, starting with runs that end within the window."""
     height, width = alike.shape
     reach = SIDE // 2 - FAR[1] - 2
     inside = np.ones(len(runs), bool)
@@ -373,7 +376,7 @@ def _edges(
     colour: Colour,
     place: tuple[slice, slice],
 ) -> SolidAreas:
-    """Compare the pixels of a window near solid areas, and farther away, with the areas' value."""
+    """Compare pixels near solid areas in a window, and farther away, with the value of the areas."""
     alike, own = alike[place], own[(slice(None), *place)]
     solid = opened(alike, (5, 5)) | opened(alike, (1, LINE)) | opened(alike, (LINE, 1))
     solid = alike & widened(solid, 2)

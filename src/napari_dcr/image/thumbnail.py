@@ -115,7 +115,7 @@ class Thumbnail:
 
 
 def _fill(values: NDArray[np.float64], held: NDArray[np.bool_]) -> None:
-    """Fill the bins that are not held from the held ones around them, from the edges inwards."""
+    """Fill bins without data from the bins with data around them, from the edges inwards."""
     while not held.all():
         padded, known = np.pad(np.where(held, values, 0), 1), np.pad(held, 1)
         sides = (np.s_[:-2, 1:-1], np.s_[2:, 1:-1], np.s_[1:-1, :-2], np.s_[1:-1, 2:])

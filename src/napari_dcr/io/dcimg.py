@@ -1,7 +1,7 @@
 """DCIMG, the format of Hamamatsu's cameras; mapped into memory.
 
-Its makers publish no description; the layout is that which the package dcimg (G. Mazzamuto)
-found out. There are two versions: 7, whose footer follows all frames, and 0x1000000, with a
+Hamamatsu publishes no description of the format; the layout is that found by the package dcimg
+(G. Mazzamuto). There are two versions: 7, with one footer after all frames, and 0x1000000, with a
 footer after each frame.
 """
 
@@ -35,20 +35,21 @@ LINE = 1023
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the frames of a file are, and what is stored beside them.
+    """Positions of the frames in a file, and of the values stored beside them.
 
     Attributes
     ----------
     count, height, width : int
     dtype : dtype
     start : int
-        Byte of the first frame.
+        Offset of the first frame in bytes.
     row, frame : int
-        Bytes from a row and a frame to the next.
+        Distance between rows, and between frames, in bytes.
     times : tuple of int
-        Byte of the first frame's time, and bytes to the next.
+        Offset of the first frame's time, and distance to the next time, in bytes.
     four : tuple of int
-        Byte of the first frame's four pixels, and bytes to the next; (0, 0) if they lie in their frame.
+        Offset of the first frame's four pixels, and distance to those of the next frame, in bytes;
+        (0, 0) if the pixels are stored in the frame.
     place : tuple of int
         Row and column of these pixels.
     """
@@ -68,12 +69,12 @@ class _Layout:
 def open_dcimg(path: Path) -> Opened:
     """Open a DCIMG without reading its frames.
 
-    The camera stores the first four pixels of one row beside the frame. They are put back.
+    The camera stores the first four pixels of one row outside the frame; they are inserted again.
 
     Raises
     ------
     ValueError
-        If it is none, of another version, or cut off.
+        If it is not a DCIMG, has an unknown version, or is truncated.
     """
     found = _layout(path)
     data: Any = np.memmap(path, np.uint8, "r")

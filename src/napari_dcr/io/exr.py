@@ -41,7 +41,7 @@ class Origin:
     path : Path
     shape : tuple of int
     dtypes : dict
-        Of the channels of the picture, by name, in the order of its samples.
+        Dtypes of the picture's channels, by name, in the order of its samples.
     """
 
     path: Path
@@ -55,8 +55,8 @@ def read_exr(path: Path) -> Picture:
     Returns
     -------
     Picture
-        float32, encoded by the curve of sRGB; 1 is white, brighter values are above. Colours
-        are not multiplied by alpha.
+        Pixels as float32, encoded with the sRGB curve; 1 is white, and brighter values exceed 1.
+        Colours are not multiplied by alpha.
     """
     with _file(path) as file:
         part, count = file.parts[0], len(file.parts)
@@ -97,10 +97,10 @@ def read_exr(path: Path) -> Picture:
 
 
 def write_exr(path: Path, picture: Picture) -> None:
-    """Write an EXR file of linear light.
+    """Write an EXR file in linear light.
 
-    The result of an EXR has all of its other parts, channels and attributes, and halves where
-    it had them.
+    If the source is an EXR, the result keeps its other parts, channels and attributes, and the
+    precision of its channels.
     """
     check_holds(path, picture.pixels.dtype, DTYPES)
     check_exr(path, picture.axes, picture.layout.samples)
@@ -161,5 +161,5 @@ def _file(path: Path) -> Iterator[Any]:
 
 
 def _opaque(alpha: NDArray[Any]) -> NDArray[Any]:
-    """Alpha to divide by; 1 where it is 0: light without a surface, as of a flame, stays."""
+    """Alpha to divide by; 1 where alpha is 0, which keeps light without a surface, such as flames."""
     return np.where(alpha == 0, np.float32(1), alpha)

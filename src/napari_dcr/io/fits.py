@@ -33,20 +33,20 @@ _BESIDE = ("ERR", "DQ", "VAR", "IVAR", "UNC", "UNCERT", "MASK", "WHT", "WEIGHT",
 """Names of units that describe the pixels of another one."""
 
 _AXES = {"TIME": "t", "UTC": "t", "FREQ": "l", "WAVE": "l", "AWAV": "l", "VRAD": "l", "VOPT": "l", "VELO": "l", "FELO": "l", "STOKES": "p", "RGB": "c", "COLOR": "c"}  # fmt: skip
-"""Letters of axes by the first part of their CTYPE."""
+"""Letters of the axes, by the first part of their CTYPE."""
 
 
 def open_fits(path: Path, scene: int | str | None = None) -> Opened:
     """Open a FITS file without reading its pixels.
 
-    Units named SCI are the image; without them all units that hold pixels and are not the
-    errors, qualities or weights of others. Several of the same shape are stacked along an
-    axis ``e``; of different ones the ``scene`` chooses, by number or by name (``"SCI,2"``).
+    The image consists of the HDUs named SCI; without any, of all HDUs that hold pixels and are not
+    errors, qualities or weights of others.  HDUs of the same shape are stacked along an axis
+    ``e``.  If the shapes differ, ``scene`` selects one by its number or name (``"SCI,2"``).
 
     Raises
     ------
     ValueError
-        If it is damaged or holds no image, or several of different shapes.
+        If the file is damaged, contains no image, or images of different shapes without a scene.
     """
     hdus = open_units(path)
     numbers = _images(hdus)
@@ -97,7 +97,7 @@ def open_fits(path: Path, scene: int | str | None = None) -> Opened:
 
 
 def _images(hdus: Any) -> list[int]:
-    """Units that hold an image."""
+    """HDUs that contain an image."""
     found = []
     for number, hdu in enumerate(hdus):
         shape = getattr(hdu, "shape", ())
@@ -112,7 +112,7 @@ def _name(hdu: Any) -> str:
 
 
 def _chosen(hdus: Any, numbers: list[int], scene: int | str) -> int:
-    """The unit that a scene names."""
+    """HDU that a scene names."""
     names = [_name(hdus[n]) for n in numbers]
     if isinstance(scene, int) and 0 <= scene < len(numbers):
         return numbers[scene]
@@ -136,7 +136,7 @@ def _check_complete(hdus: Any, number: int) -> None:
 
 
 def _letters(path: Path, header: Any, shape: tuple[int, ...]) -> tuple[str, str]:
-    """A letter per axis, and what speaks against them."""
+    """One letter per axis, and the reason to doubt them."""
     spare = iter("qruvwzkjihg")
     letters, unknown = "", []
     for number, length in enumerate(shape[:-2]):

@@ -1,4 +1,4 @@
-"""FITS files that are written; every other part of the file that an image came from is copied."""
+"""Writing of FITS files; all other parts of the source file are copied."""
 
 from __future__ import annotations
 
@@ -29,24 +29,25 @@ from napari_dcr.io.metadata import Metadata
 from napari_dcr.version import __version__
 
 DTYPES = ("uint8", "int16", "uint16", "float32", "float64")
-"""Dtypes that are written."""
+"""Dtypes that can be written."""
 
 BLOCK = 2880
-"""Bytes; headers and data fill whole blocks."""
+"""Size of a block in bytes; headers and data fill whole blocks."""
 
 _OF_OLD_PIXELS = ("DATAMIN", "DATAMAX", "CHECKSUM", "DATASUM")
-"""Keywords that are true of the old pixels only."""
+"""Keywords that describe the original pixels."""
 
 _SCALING = ("BSCALE", "BZERO", "BLANK")
-"""Keywords that say how pixels are stored."""
+"""Keywords that define how pixels are stored."""
 
 
 def check_fits(path: Path, axes: str, samples: str) -> None:
-    """Say if a FITS file cannot hold an image of some axes.
+    """Check that a FITS file can contain an image with these axes.
 
     Raises
     ------
     ValueError
+        If it cannot.
     """
     if not axes.endswith(("yx", "yxs")):
         raise ValueError(
@@ -66,19 +67,18 @@ def write_fits(path: Path, picture: Picture) -> None:
 
 
 class _Written:
-    """The pixels of a FITS file that is being written.
+    """Pixels of a FITS file that is being written.
 
-    Headers, and units that are left as they are, are copied first; pixels go straight to
-    their places.
+    Headers and all other HDUs are copied first; windows of pixels are then written in place.
 
     Parameters
     ----------
     path : Path
     layout : Layout
     dtype : dtype
-        Of the result.
+        Dtype of the result.
     metadata : Metadata
-        Of the image that it was made from.
+        Metadata of the source image.
     """
 
     def __init__(
@@ -121,10 +121,12 @@ class _Written:
         ]
 
     def _begin(self, file: BinaryIO, header: Any, shape: tuple[int, ...]) -> int:
-        """Write a header and room for pixels; returns where they begin."""
+        """Write a header and reserve space for the pixels; returns their position."""
         for name in _OF_OLD_PIXELS if self._is_stored_alike else (*_OF_OLD_PIXELS, *_SCALING):
             header.remove(name, ignore_missing=True, remove_all=True)
-        if "SIMPLE" in header and file.tell():  # of an image that was compressed as a table
+        if (
+            "SIMPLE" in header and file.tell()
+        ):  # the source was a compressed image, which is stored as a table
             for name in ("SIMPLE", "EXTEND"):
                 header.remove(name, ignore_missing=True)
             header.insert(0, ("XTENSION", "IMAGE", "image extension"))
@@ -153,7 +155,7 @@ class _Written:
         return place
 
     def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
-        """Read a window that was written."""
+        """Read a window that has been written."""
         if self._stacked:
             numbers = range(self.shape[0])[index[0]]
             if isinstance(numbers, int):
@@ -195,14 +197,14 @@ class _Written:
         self.close()
 
     def close(self) -> None:
-        """Write what is not yet in the file."""
+        """Write all data that are not yet in the file."""
         for each in self._maps:
             each.flush()
         self._maps = []
 
 
 def _copy(place: dict[str, Any], file: BinaryIO) -> None:
-    """Copy a unit as it is."""
+    """Copy an HDU without changes."""
     source, left = place["file"], place["datLoc"] + place["datSpan"] - place["hdrLoc"]
     source.seek(place["hdrLoc"])
     while left > 0:
@@ -214,7 +216,7 @@ def _copy(place: dict[str, Any], file: BinaryIO) -> None:
 
 
 class FitsSink:
-    """A FITS file that is written by region and put in its place when it is complete.
+    """Sink that writes a FITS file by region, and moves it to its path when it is complete.
 
     Parameters
     ----------
@@ -222,7 +224,7 @@ class FitsSink:
     dtype : dtype
     path : Path
     metadata : Metadata
-        Of the image that it was made from.
+        Metadata of the source image.
     """
 
     unit = (1, 1)
@@ -244,19 +246,19 @@ class FitsSink:
         self._written: _Written | None = None
 
     def open(self, part: tuple[int, int], identity: dict[str, Any], parts: int) -> Any:
-        """The file's pixels as an array."""
+        """Pixels of the file as an array."""
         self._written = _Written(self._partial, self._layout, self._dtype, self._metadata)
         return self._written
 
     def finish(self, record: dict[str, Any]) -> Iterator[str]:
-        """Put the file in its place."""
+        """Move the file to its path."""
         assert self._written is not None
         self._written.close()
         os.replace(self._partial, self.result)
         yield from ()
 
     def close(self) -> None:
-        """Remove what is not complete."""
+        """Remove an incomplete file."""
         if self._written is not None:
             self._written.close()
         self._partial.unlink(missing_ok=True)

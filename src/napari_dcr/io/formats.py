@@ -251,15 +251,15 @@ def check_can_hold(path: Path, dtype: np.dtype[Any], layout: Layout) -> None:
 
 
 def fitting_output(path: Path, opened: Opened, output: str) -> str:
-    """The dtype of a result: that of a raw file's print is one that the format holds.
+    """Value of the option ``output``; for a developed raw file, a dtype that the format supports.
 
     Parameters
     ----------
     path : Path
-        Of the result.
+        Path of the result.
     opened : Opened
     output : str
-        As it was asked for.
+        Requested value.
     """
     form = FORMATS.get(suffix_of(path))
     if output != "same" or opened.develop is None or form is None or not form.dtypes:
@@ -268,7 +268,7 @@ def fitting_output(path: Path, opened: Opened, output: str) -> str:
 
 
 def is_streamed(path: Path) -> bool:
-    """Whether files of a path's format are never held in memory as a whole."""
+    """Whether files of a path's format are never loaded into memory as a whole."""
     form = FORMATS.get(suffix_of(path))
     return form is not None and form.streamed
 
@@ -299,7 +299,7 @@ def other_kind(path: Path) -> str:
 
 
 def is_in_zarr(path: Path) -> bool:
-    """Whether a path belongs to a zarr, or to something inside one."""
+    """Whether a path is that of a zarr, or of an item inside one."""
     return any(part.lower().endswith(ZARR) for part in path.parts)
 
 

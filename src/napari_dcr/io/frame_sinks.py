@@ -1,4 +1,4 @@
-"""Sinks that are written frame by frame, in order, by a thread of their own."""
+"""Sinks whose frames are written in order by a separate thread."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.io.metadata import Metadata
 
 WAITING = 2
-"""Finished frames that wait for being written; the run waits where there are more."""
+"""Largest number of finished frames that wait to be written; then the run waits."""
 
 
 def check_frames(path: Path, axes: str, samples: str) -> None:
-    """Say if a format that holds the frames of a recording cannot hold an image of some axes.
+    """Check that a format for frames of a recording can contain an image with these axes.
 
     Raises
     ------
     ValueError
+        If it cannot.
     """
     stepped = [axis for axis in axes if axis not in "yxs"]
     if len(stepped) != 1 or "c" in axes:
@@ -40,10 +41,10 @@ def check_frames(path: Path, axes: str, samples: str) -> None:
 
 
 class FrameSink(ABC):
-    """A result that is written frame by frame, while the next ones are enhanced.
+    """Base class of sinks that write finished frames while the next ones are enhanced.
 
-    Tiles of a frame are collected until it is complete. One thread writes frames in order;
-    a bounded number of them waits for it.
+    The tiles of a frame are collected until the frame is complete.  One thread writes the frames
+    in order; a limited number of frames can wait for it.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ class FrameSink(ABC):
     dtype : dtype
     path : Path
     metadata : Metadata
-        Of the image that it is made from.
+        Metadata of the source image.
     """
 
     unit = (1, 1)
@@ -67,7 +68,7 @@ class FrameSink(ABC):
         self._step = next(i for i, axis in enumerate(layout.axes) if axis not in "yxs")
         self.count = layout.shape[self._step]
         self.shape, self.dtype, self.ndim = layout.shape, dtype, len(layout.shape)
-        # Frames with their pixels that are still missing.
+        # Frames, and the number of their pixels that are still missing.
         self._begun: dict[int, tuple[NDArray[Any], int]] = {}
         self._next = 0
         self._queue: queue.Queue[NDArray[Any] | None] = queue.Queue(WAITING)
@@ -76,12 +77,12 @@ class FrameSink(ABC):
 
     @property
     def bits(self) -> int:
-        """Bits of a sample that are kept."""
+        """Bit depth of the stored samples."""
         return 8 * self._dtype.itemsize
 
     @abstractmethod
     def _begin(self) -> None:
-        """Create what is written to."""
+        """Create the output."""
 
     @abstractmethod
     def _write(self, number: int, frame: NDArray[Any]) -> None:
@@ -89,21 +90,21 @@ class FrameSink(ABC):
 
     @abstractmethod
     def _complete(self) -> None:
-        """Put the result in its place."""
+        """Move the result to its path."""
 
     @abstractmethod
     def _discard(self) -> None:
-        """Remove what is not complete."""
+        """Remove an incomplete result."""
 
     def open(self, part: tuple[int, int], identity: dict[str, Any], parts: int) -> FrameSink:
-        """The sink itself is the array that is written to."""
+        """Return the sink itself, which accepts windows like an array."""
         self._begin()
         self._thread = threading.Thread(target=self._work, name="frames", daemon=True)
         self._thread.start()
         return self
 
     def __setitem__(self, index: tuple[Any, ...], values: NDArray[Any]) -> None:
-        """Take a window of a frame."""
+        """Add a window to its frames."""
         number, inner = index[self._step], (*index[: self._step], *index[self._step + 1 :])
         size = self.shape[: self._step] + self.shape[self._step + 1 :]
         if values.shape == size:
@@ -130,7 +131,7 @@ class FrameSink(ABC):
                 continue
 
     def _work(self) -> None:
-        """Write frames until there are no more."""
+        """Write waiting frames until the end of the run."""
         number = 0
         while (frame := self._queue.get()) is not None:
             try:
@@ -141,14 +142,14 @@ class FrameSink(ABC):
             number += 1
 
     def _stop(self) -> None:
-        """Wait for the writing thread; what waits for it is written or, after an error, left."""
+        """Wait for the writing thread, which writes all waiting frames unless an error occurred."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
 
     def finish(self, record: dict[str, Any]) -> Iterator[str]:
-        """Put the result in its place."""
+        """Move the result to its path."""
         yield "writing the last frames"
         self._stop()
         if self._error is not None:
@@ -156,7 +157,7 @@ class FrameSink(ABC):
         self._complete()
 
     def close(self) -> None:
-        """Remove what is not complete."""
+        """Remove an incomplete result."""
         if self._thread is not None:
             self._error = self._error or InterruptedError("stopped")
         self._stop()

@@ -1,4 +1,4 @@
-"""HEIC and AVIF: pictures in boxes, read and written with pillow-heif, imagecodecs and Pillow."""
+"""HEIC and AVIF, read and written with pillow-heif, imagecodecs and Pillow."""
 
 from __future__ import annotations
 

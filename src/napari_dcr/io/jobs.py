@@ -29,8 +29,8 @@ class Job:
     targets : tuple of Path
         Result of each of these files, in the folder ``target``; empty if they have one result.
     plate : tuple of (Path, Path, str), optional
-        For a field of an OME-Zarr plate or well: the plate, that of the results, and the path of
-        the field below them.
+        For a field of an OME-Zarr plate or well: the plate, the plate of the results, and the path
+        of the field within them.
     """
 
     source: Path

@@ -118,7 +118,7 @@ def _codestream(content: bytes, parts: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _beside(parts: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
-    """EXIF and XMP."""
+    """EXIF and XMP of a file."""
     found: dict[bytes, bytes] = {}
     for kind, inner in parts:
         if kind == b"brob":  # packed with Brotli
@@ -157,12 +157,12 @@ class _Reader:
         return bool(self.bits(1))
 
     def chosen(self, *kinds: tuple[int, int]) -> int:
-        """One of four kinds of numbers: an offset, and how many bits are added to it."""
+        """Read a number in one of four forms: an offset, and the number of bits that are added to it."""
         offset, count = kinds[self.bits(2)]
         return offset + self.bits(count)
 
     def name(self) -> int:
-        """An enumerated value."""
+        """Read an enumerated value."""
         return self.chosen((0, 0), (1, 0), (2, 4), (18, 6))
 
 
@@ -211,7 +211,7 @@ class Header:
             return cls(), size
         further, animated = reader.one(), False
         if further:
-            reader.bits(3)  # orientation, which the decoder heeds
+            reader.bits(3)  # orientation, which the decoder applies
             if reader.one():
                 _read_size(reader)
             if reader.one():

@@ -93,7 +93,7 @@ class Metadata:
         return replace(self, tags={k: v for k, v in self.tags.items() if k not in codes})
 
     def upright(self) -> Metadata:
-        """Copy for pixels that have been turned upright."""
+        """Copy for pixels that have been rotated upright."""
         return replace(self.without(t.ORIENTATION), exif=b"")
 
     def with_resolution(self, x: float, y: float, unit: int) -> Metadata:

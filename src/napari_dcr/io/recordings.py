@@ -1,4 +1,4 @@
-"""Several files as one recording: joined when they are read, and written as one or as they came."""
+"""Several files as one recording: joined when read, and written as one file or as separate files."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.views import chunks_of
 
 UNNAMED = "iq"
-"""What TIFF readers call the axis of pages that the file does not name."""
+"""Letters that TIFF readers use for an axis of pages that the file does not name."""
 
 
 class Joined:
-    """Arrays one after the other along an axis, read window by window.
+    """Concatenation of arrays along an axis, read window by window.
 
     Parameters
     ----------
     members : sequence of Opened
-        Their arrays are alike but for their length along ``axis``.
+        Images whose arrays may only differ in their length along ``axis``.
     axis : int
+        Index of the axis in the concatenation.
     flat : sequence of bool
-        Which of the arrays lack this axis: each of them is one step along it.
+        Whether each array lacks this axis; such an array is one step along it.
 
     Attributes
     ----------
     lengths : list of int
-        Of the members along the axis.
+        Length of each member along the axis.
     starts : list of int
-        Where each begins, and where the last one ends.
+        Start of each member along the axis, and the end of the last one.
     """
 
     def __init__(self, members: Sequence[Opened], axis: int, flat: Sequence[bool]) -> None:
@@ -54,7 +55,7 @@ class Joined:
         ]
         self.lengths = [shape[axis] for shape in shapes]
         self.starts = [0, *itertools.accumulate(self.lengths)]
-        # A chunk must not lie in two files, wherever they meet.
+        # No chunk may extend over two files.
         step = math.gcd(*(chunk[axis] for chunk in chunks), *self.lengths)
         self.shape = _replaced(shapes[0], axis, self.starts[-1])
         self.chunks = _replaced(chunks[0], axis, step)
@@ -97,7 +98,7 @@ def _replaced(values: tuple[int, ...], axis: int, value: int) -> tuple[int, ...]
 
 
 def overlaps(starts: Sequence[int], start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """Pieces that a span lies in: their number, and the span within each.
+    """Members that a span overlaps: their numbers, and the span within each.
 
     Examples
     --------
@@ -114,18 +115,18 @@ def overlaps(starts: Sequence[int], start: int, stop: int) -> Iterator[tuple[int
 def join(members: Sequence[Opened], names: Sequence[str], letter: str, axes: str | None) -> Opened:
     """Join opened images to one recording.
 
-    Images that have the axis follow each other along it; others are one step along it each.
-    An axis of pages that a file does not name is taken for it.
+    Images that have the axis are concatenated along it; each of the others is one step along it.
+    An axis of pages that a file does not name is assumed to be this axis.
 
     Parameters
     ----------
     members : sequence of Opened
     names : sequence of str
-        Of their files, for messages.
+        Names of their files, for messages.
     letter : str
         Axis along which they are joined.
     axes : str, optional
-        Of each image; by default what the files say.
+        Axes of each image; by default those that the files define.
 
     Raises
     ------
@@ -139,7 +140,7 @@ def join(members: Sequence[Opened], names: Sequence[str], letter: str, axes: str
     first = members[0]
     layouts = [_layout(each, name, letter, axes) for each, name in zip(members, names, strict=True)]
     flat = [letter not in layout.axes for layout in layouts]
-    # The last piece of a split recording may be a single frame, without the axis.
+    # The last file of a split recording may be a single frame, without the axis.
     whole = _with_axis(layouts[flat.index(False) if False in flat else 0].axes, letter)
     axis = whole.index(letter)
     for other, layout, name, lacks in zip(members, layouts, names, flat, strict=True):
@@ -195,7 +196,7 @@ def _layout(opened: Opened, name: str, letter: str, axes: str | None) -> Layout:
 
 
 def _with_axis(axes: str, letter: str) -> str:
-    """The axes with one more, in the order of OME-Zarr, if they lack it."""
+    """Add an axis, in the order of OME-Zarr, unless it is already among the axes."""
     if letter in axes:
         return axes
     rank = {"t": 0, "c": 2, "z": 3, "y": 4, "x": 4, "s": 5}
@@ -208,7 +209,7 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 
 def _metadata(members: Sequence[Opened], layouts: Sequence[Layout]) -> Any:
-    """What the first file says, with the pages of all; what describes its own planes is left out."""
+    """Metadata of the first file with the pages of all, without those that describe its planes."""
     found = [each.metadata for each in members]
     if not all(isinstance(each, Metadata) for each in found):
         return found[0]
@@ -223,13 +224,14 @@ def _metadata(members: Sequence[Opened], layouts: Sequence[Layout]) -> Any:
 
 
 class PiecesSink:
-    """Writes a recording as the files that it was joined from.
+    """Sink that writes a recording to separate files, one for each source file.
 
     Parameters
     ----------
     sinks : sequence of Sink
-        One for each of its members.
+        Sink of each file.
     joined : Joined
+        Source files.
     """
 
     part: Size | None = None
@@ -242,28 +244,28 @@ class PiecesSink:
         self.in_order = any(sink.in_order for sink in sinks)
 
     def open(self, part: Size, identity: dict[str, Any], parts: int) -> _Target:
-        """All files as one array."""
+        """Open all files; returns them as one array."""
         arrays = [sink.open(part, identity, parts) for sink in self._sinks]
         return _Target(arrays, self._joined)
 
     def finish(self, record: dict[str, Any]) -> Iterator[str]:
-        """Complete the pieces one by one."""
+        """Complete the files one by one."""
         for sink in self._sinks:
             yield from sink.finish(record)
 
     @property
     def result(self) -> list[Any]:
-        """What each piece gives."""
+        """Results of the files."""
         return [sink.result for sink in self._sinks]
 
     def close(self) -> None:
-        """Close all pieces."""
+        """Close all files."""
         for sink in self._sinks:
             sink.close()
 
 
 class _Target:
-    """Arrays that are written as one."""
+    """Several arrays that are written to as one."""
 
     def __init__(self, arrays: list[Any], joined: Joined) -> None:
         self._arrays, self._joined, self.shape = arrays, joined, joined.shape
@@ -295,7 +297,7 @@ def pieces(joined: Joined, layout: Layout) -> Iterator[tuple[tuple[slice | int, 
     ----------
     joined : Joined
     layout : Layout
-        Of the recording.
+        Layout of the recording.
     """
     axis, axes = joined.axis, layout.axes
     for (low, high), flat in zip(itertools.pairwise(joined.starts), joined.flat, strict=True):

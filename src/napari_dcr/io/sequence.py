@@ -20,11 +20,11 @@ from napari_dcr.io.frame_sinks import FrameSink
 from napari_dcr.io.metadata import Metadata
 
 NUMBER = re.compile(r"%(0\d+)?d")
-"""Where a name has the number of a frame."""
+"""Placeholder for the number of the frame in a file name."""
 
 
 def is_sequence(path: Path) -> bool:
-    """Whether a path names a file for each frame."""
+    """Whether a path is a pattern with one file per frame."""
     return len(NUMBER.findall(path.name)) == 1
 
 
@@ -38,18 +38,18 @@ def existing_files(path: Path) -> list[Path]:
 
 
 class SequenceSink(FrameSink):
-    """Images that are written to a hidden folder and put in their places when all are complete.
+    """Sink that writes images to a hidden folder, and moves them when all are complete.
 
     Parameters
     ----------
     layout : Layout
     dtype : dtype
     path : Path
-        Whose name has a number, as ``%04d``.
+        Path whose name contains a placeholder such as ``%04d``.
     metadata : Metadata
-        Of the image that it is made from.
+        Metadata of the source image.
     write : callable
-        Writes a picture to a path.
+        Function that writes a picture to a path.
     """
 
     def __init__(
@@ -85,5 +85,5 @@ class SequenceSink(FrameSink):
     def _discard(self) -> None:
         shutil.rmtree(self._partial, ignore_errors=True)
         if self._is_new_folder:
-            with suppress(OSError):  # it has other files, or does not exist
+            with suppress(OSError):  # the folder contains other files, or does not exist
                 self.result.parent.rmdir()

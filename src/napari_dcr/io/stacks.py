@@ -82,7 +82,7 @@ class SeveralScenes(ValueError):
     Attributes
     ----------
     names : list of str
-        Of the images; empty where they have none.
+        Names of the images; empty strings for images without a name.
     """
 
     def __init__(self, message: str, names: list[str]) -> None:

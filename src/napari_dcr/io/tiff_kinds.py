@@ -1,6 +1,6 @@
-"""What Zeiss LSM, MetaMorph STK, Olympus FluoView and ScanImage say of their TIFF files.
+"""Metadata of the TIFF variants Zeiss LSM, MetaMorph STK, Olympus FluoView and ScanImage.
 
-The structures are decoded by tifffile; here they become axes, sizes, channels and bits.
+tifffile decodes their structures; this module converts them to axes, sizes, channels and bits.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from napari_dcr.io.calibration import Calibration, Channel, unit_named
 from napari_dcr.io.stacks import mean_step, rounded
 
 MICROMETRES = 1e6
-"""Of a metre."""
+"""Micrometres per metre."""
 
 TWELVE_BITS = 2
-"""What LSM calls integers of 12 bits."""
+"""Code of 12-bit integers in LSM."""
 
 
 def is_of_instrument(file: Any) -> bool:
-    """Whether a TIFF file, opened by tifffile, is of one of these kinds."""
+    """Whether a TIFF file, opened with tifffile, is one of these variants."""
     return any(getattr(file, f"is_{kind}") for kind in _KINDS)
 
 
@@ -32,9 +32,9 @@ def images_of(file: Any) -> list[Any]:
 
 
 def calibration_of(file: Any) -> Calibration:
-    """What a file of one of these kinds says of its pixels.
+    """Calibration of a file of one of these variants.
 
-    Values that make no sense are left out.
+    Implausible values are ignored.
     """
     for kind, read in _KINDS.items():
         if getattr(file, f"is_{kind}"):
@@ -43,7 +43,7 @@ def calibration_of(file: Any) -> Calibration:
 
 
 def _lsm(file: Any) -> Calibration:
-    """Sizes are in metres, times in seconds."""
+    """Read the calibration of LSM: sizes in metres, times in seconds."""
     values = file.lsm_metadata or {}
     sizes = {a: float(values.get(f"VoxelSize{a.upper()}", 0)) * MICROMETRES for a in "xyz"}
     times = np.atleast_1d(values.get("TimeStamps", ()))
@@ -61,7 +61,7 @@ def _lsm(file: Any) -> Calibration:
 
 
 def _stk(file: Any) -> Calibration:
-    """Sizes are in the unit that the file names, times in milliseconds since midnight."""
+    """Read the calibration of STK: sizes in a named unit, times in milliseconds since midnight."""
     values = file.stk_metadata or {}
     unit = unit_named(str(values.get("CalibrationUnits", "")).strip("\0 "))
     sizes: dict[str, float] = {}
@@ -76,7 +76,7 @@ def _stk(file: Any) -> Calibration:
 
 
 def _fluoview(file: Any) -> Calibration:
-    """Each axis has a name, a size, an origin, a resolution and a unit."""
+    """Read the calibration of FluoView: name, size, origin, resolution and unit of each axis."""
     sizes, units = {}, {}
     for name, _, _, step, unit in (file.fluoview_metadata or {}).get("Dimensions", ()):
         axis = {"X": "x", "Y": "y", "Z": "z", "T": "t", "TIME": "t"}.get(str(name).upper())
@@ -88,7 +88,7 @@ def _fluoview(file: Any) -> Calibration:
 
 
 def _scanimage(file: Any) -> Calibration:
-    """The step of the stack in micrometres; rate of frames, of which some may be averaged."""
+    """Read the calibration of ScanImage: step in micrometres, frame rate and number of averaged frames."""
     values = (file.scanimage_metadata or {}).get("FrameData", {})
     rate = _number(values.get("SI.hRoiManager.scanFrameRate", 0))
     averaged = max(1.0, _number(values.get("SI.hScan2D.logAverageFactor", 1)))

@@ -1,4 +1,4 @@
-"""Video files that are opened: what they hold, and the image that is made of it."""
+"""Open video files as images."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ MATRIX_OF = {
 
 @dataclass(frozen=True, eq=False)
 class VideoInfo:
-    """What a video says beside its pixels, for a result that is a video too.
+    """Metadata of a video, for a result that is a video, too.
 
     Attributes
     ----------
     path : Path
     times : ndarray of int64
-        When each frame is shown, in units of ``time_base``.
+        Presentation time of each frame, in units of ``time_base``.
     time_base : Fraction
-        Seconds.
+        Unit of time in seconds.
     last : int
-        How long the last frame is shown.
+        Duration of the last frame.
     rate : Fraction
-        Frames per second, on average.
+        Mean number of frames per second.
     bits : int
-        Of a sample.
+        Bit depth of a sample.
     matrix, primaries, transfer : int
-        Colours, as H.273 counts them; 2 is unknown.
+        Colour codes of ITU-T H.273; 2 is unknown.
     aspect : Fraction
-        Width over height of a pixel.
+        Width of a pixel divided by its height.
     texts, stream_texts : dict
-        Title, date, place and the like; language and the like.
+        Metadata of the file, such as title, date and place; metadata of the stream, such as language.
     """
 
     path: Path
@@ -74,13 +74,13 @@ class VideoInfo:
 def open_video(path: Path) -> Opened:
     """Open a video without decoding more than its first frame.
 
-    Frames of AVI are decoded once to count them, unless each is a key frame: there is no
-    other way to know their order.
+    The frames of an AVI are decoded once to find their order and number, unless all of them are
+    key frames.
 
     Raises
     ------
     ValueError
-        If it is no video, is cut off, or has colours that cannot be converted.
+        If it is not a video, is truncated, or has colours that cannot be converted.
     """
     notes: list[str] = []
     with open_container(path) as container:

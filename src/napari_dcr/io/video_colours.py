@@ -1,8 +1,8 @@
-"""Colours of video: codes of any format to intensities.
+"""Colours of video: convert the codes of any pixel format to intensities.
 
-Colours become RGB of 16 bits by the file's own matrix and range. FFmpeg's converter gives
-planar RGB whose white is not full scale: 65283 of 65535 from limited range, the largest code
-shifted to 16 bits from full range. That is corrected here, so that white is 65535.
+Colours are converted to 16-bit RGB with the file's matrix and range. White in the planar RGB of
+FFmpeg's converter is less than full scale: 65283 for limited range, and the largest code shifted to
+16 bits for full range. This module scales it to 65535.
 """
 
 from __future__ import annotations
@@ -14,37 +14,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 BT709, BT601, BT2020 = 1, 6, 9
-"""Numbers of colour matrices, as H.273 counts them."""
+"""Codes of colour matrices in ITU-T H.273."""
 
 UNTAGGED, LIMITED, FULL = 2, 1, 2
-"""Of a matrix that a file does not name; of the two ranges of codes."""
+"""Code of an unspecified matrix, and codes of limited and full range."""
 
 HD_LINES, HD_COLUMNS = 720, 1280
-"""Size from which colours are BT.709's where the file does not say."""
+"""Number of rows, and of columns, from which BT.709 is assumed if the file names no matrix."""
 
 MATRICES = (BT709, 4, 5, BT601, 7, BT2020)
-"""Those that are converted."""
+"""Matrices that can be converted."""
 
 HDR = {16: "PQ", 18: "HLG"}
 """Transfer functions of high dynamic range."""
 
 WHITE = 65283
-"""What white of limited range is in FFmpeg's planar RGB of 16 bits, whatever its bits are."""
+"""White of limited range in FFmpeg's 16-bit planar RGB, for any bit depth of the source."""
 
 
 @dataclass(frozen=True)
 class Colours:
-    """How the codes of a video become intensities.
+    """Conversion of the codes of a video to intensities.
 
     Attributes
     ----------
     is_grey, is_rgb : bool
-        Whether there is one component; whether these are red, green and blue.
+        Whether there is one component; whether the components are red, green and blue.
     bits : int
+        Bit depth of the codes.
     matrix : int
-        That is used.
+        Code of the colour matrix that is used.
     limited : bool
-        Whether grey codes leave room below black and above white.
+        Whether grey codes have limited range.
     """
 
     is_grey: bool
@@ -55,7 +56,7 @@ class Colours:
 
     @classmethod
     def of(cls, frame: Any, notes: list[str]) -> Colours:
-        """What a frame's format and tags say; what was assumed is noted."""
+        """Determine the conversion from the format and tags of a frame; assumptions become notes."""
         name, components = frame.format.name, frame.format.components
         if name.startswith(("bayer", "xyz")):
             raise ValueError(f"its pixels are {name}, which is not converted; convert it to RGB")
@@ -85,7 +86,7 @@ class Colours:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of pixels: grey codes as they are, colours in 16 bits."""
+        """Dtype of the pixels: that of grey codes, or uint16 for colours."""
         if self.is_grey and self.bits == 32:
             return np.dtype(np.float32)
         return np.dtype(
@@ -101,7 +102,7 @@ class Colours:
         if self.is_rgb:
             depth = max(c.bits for c in frame.format.components)
             is_planar = frame.format.name.startswith(("gbrp", "gbrap"))
-            if depth <= 8:  # converted to more bits they would be rounded
+            if depth <= 8:  # a conversion to more bits would round them
                 planar, white = frame.reformat(format="gbrp"), 255
             elif is_planar and depth < 16:
                 planar, white = frame.reformat(format=f"gbrp{depth}le"), (1 << depth) - 1
@@ -126,7 +127,7 @@ class Colours:
         kind = {"gray": "u1", "grayf32le": "<f4"}.get(name, "<u2")
         codes = codes_of(frame.planes[0], frame.width, frame.height, kind)
         if not self.limited:
-            return np.array(codes, self.dtype)  # the decoder may go on using its own
+            return np.array(codes, self.dtype)  # the decoder may reuse its own memory
         step = 1 << (self.bits - 8)
         level = (codes.astype(np.float32) - 16 * step) * np.float32(65535 / (219 * step))
         return np.clip(np.rint(level), 0, 65535).astype(np.uint16)
@@ -139,7 +140,7 @@ def codes_of(plane: Any, width: int, height: int, kind: str = "") -> NDArray[Any
 
 
 def to_full_scale(codes: NDArray[Any], white: int, out: NDArray[np.uint16]) -> None:
-    """Scale codes to 65535 at white, rounded to one; done in integers, which is many times faster."""
+    """Scale codes so that white is 65535, in integer arithmetic, which is many times faster."""
     if white == 65535:
         out[:] = codes
     elif white < 32768:  # few bits

@@ -17,10 +17,10 @@ from napari_dcr.io.video_colours import Colours
 from napari_dcr.io.video_index import Index, decoded_frames, open_container, video_stream
 
 KEPT = 2
-"""Frames that are kept after they were read."""
+"""Number of decoded frames that are cached."""
 
 NEAR = 8
-"""Frames that are rather decoded than skipped by going to a key frame."""
+"""Largest number of frames that are decoded and discarded instead of seeking to a key frame."""
 
 
 class Frames:
@@ -31,10 +31,10 @@ class Frames:
     path : Path
     index : Index
     size : tuple of int
-        Of a frame.
+        Height and width of a frame.
     colours : Colours
     warnings : InputWarnings
-        Told of frames that cannot be decoded.
+        Warnings to which frames that cannot be decoded are added.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Frames:
             return self._pixels[number]
 
     def _decode(self, number: int) -> None:
-        """Decode up to a frame, from the best place to begin."""
+        """Decode up to a frame, from the current position or from a key frame."""
         before = self._keys[: np.searchsorted(self._keys, number, "right")]
         begin = int(before[-1]) if len(before) else 0
         if self._container is None or number < self._next or begin > self._next + NEAR:
@@ -92,7 +92,7 @@ class Frames:
                     f" of {self.shape[1]} x {self.shape[2]}; split it where the size changes"
                 )
             if frame.is_corrupt and self._begun:
-                # Decoding cannot begin at its key frames, whatever they are called.
+                # Decoding cannot start at the key frames of this file.
                 self._keys = self._keys[:0]
                 self._start(0)
                 return self._decode(number)
@@ -103,7 +103,7 @@ class Frames:
                     " they are enhanced as the decoder repaired them"
                 )
             if self._next <= number < place:
-                # As players do, the last frame stays where one cannot be decoded.
+                # Repeat the previous frame in place of one that cannot be decoded, like video players.
                 self._warnings.add(
                     f"{self._path.name}: t {number + 1}/{self.shape[0]} cannot be decoded; the"
                     " nearest frame stands in its place"
@@ -118,7 +118,7 @@ class Frames:
         )
 
     def _start(self, begin: int) -> None:
-        """Go to a key frame."""
+        """Seek to a key frame."""
         if self._container is not None:
             self._container.close()
         self._raw.clear()
@@ -130,7 +130,7 @@ class Frames:
             self._decoded = enumerate(decoded)
             return
         if begin:
-            # What the first frame says of the encoder is needed to decode all others.
+            # Information about the encoder in the first frame is needed to decode all others.
             next(decoded, None)
             self._container.seek(int(self._index.times[begin]), stream=stream)
             decoded = decoded_frames(self._container, stream)
@@ -142,7 +142,7 @@ class Frames:
             self._decoded = itertools.chain([first], self._decoded)
 
     def _known(self, frames: Iterator[Any]) -> Iterator[tuple[int, Any]]:
-        """Frames with their numbers; those that the container does not show are left out."""
+        """Frames with their numbers, without frames that the container does not present."""
         times = self._index.times
         for frame in frames:
             place = int(np.searchsorted(times, frame.pts)) if frame.pts is not None else len(times)
@@ -151,7 +151,7 @@ class Frames:
 
 
 def _keep(kept: OrderedDict[int, Any], number: int, value: Any, most: int = KEPT) -> None:
-    """Add to the last values that are kept."""
+    """Add values to the cache."""
     kept[number] = value
     kept.move_to_end(number)
     while len(kept) > most:

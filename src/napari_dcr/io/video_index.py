@@ -1,4 +1,4 @@
-"""Containers of video: what is in them, and when each frame is shown."""
+"""Containers of video: their streams, and the presentation times of the frames."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from napari_dcr.engine.sources import Sample
 from napari_dcr.io.files import import_optional
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,yuv4mpegpipe"
-"""Names of FFmpeg's demuxers that are used; a playlist, say, would open other files."""
+"""Names of the FFmpeg demuxers that may be used; others, such as playlists, would open other files."""
 
 KINDS = "mp4, mov, mkv, webm, avi, gif or y4m"
 
 SAMPLE = 64
-"""Most frames that are surveyed, evenly from the whole recording, for the one tone of all."""
+"""Largest number of frames, evenly spaced over the recording, that are surveyed for the tone curve."""
 
 PLACEHOLDER = 16
-"""Bytes up to which a packet may stand for a frame that another packet has brought."""
+"""Largest size in bytes of a placeholder packet, whose frame is part of another packet."""
 
 
 def import_av() -> Any:
-    """The package that FFmpeg is called by."""
+    """Import PyAV, the package through which FFmpeg is called."""
     return import_optional("av", "video")
 
 
 def open_container(path: Path) -> Any:
-    """Open a file, and nothing that it may refer to."""
+    """Open a file, but no other files that it may refer to."""
     av = import_av()
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     try:
@@ -47,12 +47,12 @@ def open_container(path: Path) -> Any:
 
 
 def is_cover(stream: Any) -> bool:
-    """Whether a stream is the picture that stands for a song or film."""
+    """Whether a stream is a cover picture."""
     return bool(stream.disposition & import_av().stream.Disposition.attached_pic)
 
 
 def video_stream(container: Any) -> Any:
-    """The first video stream, to be decoded by several threads."""
+    """First video stream of a container, set up for decoding with several threads."""
     moving = (s for s in container.streams.video if not is_cover(s))
     found = next(moving, None)
     if found is None:
@@ -66,18 +66,18 @@ def video_stream(container: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """When frames are shown, and where decoding can begin.
+    """Presentation times of the frames, and the frames at which decoding can start.
 
     Attributes
     ----------
     times : ndarray of int64
-        In rising order.
+        Presentation times in increasing order.
     keys : ndarray of int64
-        Numbers of key frames; none where frames can only be decoded from the first one on.
+        Numbers of key frames; empty if frames can only be decoded from the first one on.
     last : int
         Duration of the last frame.
     digest : str
-        SHA-256 of what is stored of all frames.
+        SHA-256 of the stored data of all frames.
     """
 
     times: NDArray[np.int64]
@@ -87,11 +87,11 @@ class Index:
 
     @property
     def is_seekable(self) -> bool:
-        """Whether the container says when each frame is shown."""
+        """Whether decoding can start at a frame other than the first one."""
         return bool(len(self.keys))
 
     def sample(self, most: int = SAMPLE) -> Sample | None:
-        """Frames that stand for all of them: evenly spaced, key frames where some are near."""
+        """Frames to survey in place of all: evenly spaced, preferably key frames."""
         count = len(self.times)
         if count <= most:
             return None
@@ -104,7 +104,7 @@ class Index:
 
 
 def find_index(path: Path, container: Any, stream: Any, notes: list[str]) -> Index:
-    """Find out when frames are shown, from the container alone where it says so."""
+    """Determine the presentation times of the frames, if possible without decoding them."""
     count, full, corrupt = 0, 0, False
     times, keys, lengths = [], [], []
     digest = hashlib.sha256()
@@ -139,7 +139,7 @@ def find_index(path: Path, container: Any, stream: Any, notes: list[str]) -> Ind
 
 
 def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:
-    """Frames in the order in which they are shown, without those that cannot be decoded."""
+    """Frames in the order of presentation, without those that cannot be decoded."""
     av = import_av()
     for packet in container.demux(stream):
         with contextlib.suppress(av.InvalidDataError):
@@ -159,7 +159,7 @@ def _decoded_times(path: Path) -> tuple[list[int], list[int]]:
 
 
 def _is_cut_off(path: Path, container: Any) -> bool:
-    """Whether the file ends before its content does, where demuxers do not say so."""
+    """Whether the file is truncated, for containers whose demuxers do not report this."""
     size, name = path.stat().st_size, container.format.name
     with path.open("rb") as file:
         if name == "gif":
@@ -167,7 +167,9 @@ def _is_cut_off(path: Path, container: Any) -> bool:
             return file.read(1) != b"\x3b"
         if "matroska" in name:
             head = file.read(4096)
-            place = head.find(b"\x18\x53\x80\x67") + 4  # the segment, which holds all else
+            place = (
+                head.find(b"\x18\x53\x80\x67") + 4
+            )  # the segment, which contains everything else
             length = 9 - int(head[place]).bit_length()
             stated = int.from_bytes(head[place : place + length]) & ((1 << 7 * length) - 1)
             unknown = stated == (1 << 7 * length) - 1  # of a live recording
@@ -182,7 +184,7 @@ def _is_cut_off(path: Path, container: Any) -> bool:
 
 
 def _bytes_of(stream: Any) -> int:
-    """Bytes of an uncompressed frame."""
+    """Size of an uncompressed frame in bytes."""
     av = import_av()
     planes = av.VideoFrame(stream.width, stream.height, stream.format.name).planes
     wide = 2 if max(c.bits for c in stream.format.components) > 8 else 1

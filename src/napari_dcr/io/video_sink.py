@@ -1,4 +1,4 @@
-"""Video that is written: H.264 in mp4 and mov, FFV1 without loss in mkv, with the source's times and sound."""
+"""Writing of video: H.264 in mp4 and mov, lossless FFV1 in mkv, with the source's times and sound."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ from napari_dcr.io.video_colours import BT709, LIMITED, MATRICES, UNTAGGED, WHIT
 from napari_dcr.io.video_index import import_av
 
 DTYPES = ("uint8", "uint16")
-"""Dtypes that are written."""
+"""Dtypes that can be written."""
 
 LOSSY = (".mp4", ".m4v", ".mov")
-"""Suffixes of videos that are compressed with loss."""
+"""Suffixes of videos with lossy compression."""
 
 QUALITY = 70
-"""Of H.264, from 0 to 100, where nobody asks for another; a constant rate factor of 15."""
+"""Default quality of H.264, from 0 to 100; it is a constant rate factor of 15."""
 
 PRESET = "veryfast"
-"""Of x264: slower ones take the processor from the network and make files a quarter smaller."""
+"""Preset of x264. Slower ones make files a quarter smaller, but use processor time that the network
+needs."""
 
 GREY_BITS = (10, 12, 14)
-"""Of FFV1, beside 8 and 16."""
+"""Bit depths of grey in FFV1, besides 8 and 16."""
 
 _TECHNICAL = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "rotate", "alpha_mode", "software", "vendor_id", "handler_name")  # fmt: skip
-"""Texts of a container that are true of the old file only."""
+"""Metadata of a container that describe the source file only."""
 
 
 class VideoSink(FrameSink):
-    """A video that is written frame by frame and put in its place when it is complete.
+    """Sink that writes a video frame by frame, and moves it to its path when it is complete.
 
     Parameters
     ----------
@@ -49,9 +50,9 @@ class VideoSink(FrameSink):
     dtype : dtype
     path : Path
     metadata : Metadata
-        Of the image that it is made from.
+        Metadata of the source image.
     quality : int
-        Of H.264, from 0 to 100.
+        Quality of H.264, from 0 to 100.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class VideoSink(FrameSink):
         self._container.start_encoding()
 
     def _clock(self) -> tuple[NDArray[np.int64], Fraction, Fraction]:
-        """When each frame begins and the last one ends, the unit, and frames per second."""
+        """Start of each frame and end of the last one, the unit of time, and frames per second."""
         source = self._source
         if source is not None:
             times = np.append(source.times, source.times[-1] + source.last)
@@ -139,14 +140,14 @@ class VideoSink(FrameSink):
 
     @property
     def bits(self) -> int:
-        """Bits of a sample that are kept."""
+        """Bit depth of the stored samples."""
         if self._is_lossless:
             return super().bits
         return 8 if self._source_bits <= 8 else 10
 
     @property
     def _source_bits(self) -> int:
-        """Of the samples that are enhanced."""
+        """Bit depth of the samples that are enhanced."""
         if self._dtype == np.uint8:
             return 8
         if self._source is not None:
@@ -154,7 +155,7 @@ class VideoSink(FrameSink):
         return self._metadata.calibration.bits or 16
 
     def _pixel_format(self) -> str:
-        """How FFmpeg calls the samples that are written."""
+        """Name of the pixel format in FFmpeg."""
         bits = self._source_bits
         if self._is_lossless:
             if not self._is_grey:
@@ -172,7 +173,7 @@ class VideoSink(FrameSink):
         return kind if bits <= 8 else f"{kind}10le"
 
     def _add_sound(self, source: VideoInfo) -> None:
-        """Copy the source's sound, where the container can hold it."""
+        """Copy the source's sound tracks that the container supports."""
         av = import_av()
         sound = self._closing.enter_context(av.open(f"file:{source.path}"))
         self._tracks = {}
@@ -191,7 +192,7 @@ class VideoSink(FrameSink):
             self._sound = (p for p in sound.demux(streams) if p.size and p.dts is not None)
 
     def _copy_sound(self, until: Fraction | None) -> None:
-        """Copy packets of sound that are heard before a time, in seconds; all if None."""
+        """Copy packets of sound that start before a time in seconds; all if None."""
         while True:
             packet = self._heard or next(self._sound, None)
             self._heard = packet
@@ -229,7 +230,7 @@ class VideoSink(FrameSink):
         self._partial.unlink(missing_ok=True)
 
     def _converted(self, frame: NDArray[Any]) -> Any:
-        """A frame (samples, h, w) as FFmpeg takes it."""
+        """Convert a frame (samples, h, w) to one of FFmpeg."""
         av = import_av()
         height, width = frame.shape[1:]
         if self._is_lossless and self._is_grey:
@@ -264,7 +265,7 @@ class VideoSink(FrameSink):
         return coded
 
     def _scale(self, samples: NDArray[Any], out: NDArray[np.uint16]) -> None:
-        """Scale samples to what FFmpeg's converter takes for white."""
+        """Scale samples to the white of FFmpeg's converter."""
         white = 255 if samples.dtype == np.uint8 else 65535
         if self._is_grey and samples.dtype == np.uint16 and self._source_bits < 16:
             white = 2**self._source_bits - 1
@@ -272,7 +273,7 @@ class VideoSink(FrameSink):
             table = np.rint(np.arange(white + 1) * (WHITE / white)).astype(np.uint16)
             out[:] = table[np.minimum(samples, white)]
             return
-        # samples * 65283 / 65535, rounded to one, in integers, which is many times faster.
+        # Integer arithmetic for samples * 65283 / 65535, rounded, which is many times faster.
         less = samples >> np.uint16(1)
         less += np.uint16(65)
         less //= np.uint16(130)
@@ -280,11 +281,11 @@ class VideoSink(FrameSink):
 
 
 _SECONDS = {"microsecond": 1e-6, "millisecond": 1e-3, "second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}  # fmt: skip
-"""Of units of time."""
+"""Length in seconds of the units of time in OME-Zarr."""
 
 
 def _kept(texts: dict[str, str]) -> dict[str, str]:
-    """The texts that are true of the result too."""
+    """Metadata that also describe the result."""
     return {
         key: text
         for key, text in texts.items()

@@ -1,4 +1,4 @@
-"""Lazy array views: converted colours, turned pictures, and planes that are read from files."""
+"""Lazy array views: converted colours, rotated pictures, and planes that are read from files."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Guarded:
 
 
 class Upright:
-    """View of an array that is turned as its EXIF Orientation requires.
+    """View of an array that is rotated or mirrored according to its EXIF Orientation.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def chunks_of(array: Any) -> tuple[int, ...]:
 
 
 def turned(pixels: NDArray[Any], axes: str, orientation: int) -> NDArray[Any]:
-    """Turn pixels as an EXIF Orientation requires."""
+    """Rotate or mirror pixels according to an EXIF Orientation."""
     return Upright(pixels, axes, orientation)[(slice(None),) * pixels.ndim]
 
 

@@ -81,7 +81,7 @@ def create_sink(
     resume : bool
         Whether to resume an interrupted run.
     quality : int, optional
-        Of a compressed video, from 0 to 100.
+        Quality of a compressed video, from 0 to 100.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def _create_sequence(
 
 
 def _check_quality(quality: int | None, out: Any) -> None:
-    """Raise a ValueError for a quality that is no percentage, or an output that has none."""
+    """Raise a ValueError for a quality outside 0 to 100, or an output without a quality."""
     if quality is None:
         return
     if not is_integer(quality) or not 0 <= quality <= 100:

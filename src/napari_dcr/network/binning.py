@@ -1,9 +1,9 @@
-"""Correlated noise: the network looks at pixels so far apart that their noise is nearly white.
+"""Correlated noise: enhance subsampled images of local means, in which the noise is nearly white.
 
-The network is trained on noise that is independent from pixel to pixel. Where it is not, means
-over n x n pixels are taken around every pixel, and every n-th of them makes a picture of its own:
-there the noise is nearly white. All n x n such pictures, each with another first pixel, are
-enhanced and put together again, so the result has as many pixels as the image.
+The network is trained on noise that is independent from pixel to pixel. If it is not, local means
+over n x n pixels are computed around every pixel and divided into n x n images, each of which takes
+every n-th mean along both axes. Within such an image the noise is nearly white. All images are
+enhanced and interleaved again, so the result has as many pixels as the input.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def enhance_binned(
 ) -> Tensor | list[Tensor]:
     """Enhance a window as `Cascade.forward` does, at the binning of its conditioning.
 
-    The pictures are computed one after the other: with 9 of them a window takes a ninth of the
-    memory for feature maps.
+    The subsampled images are enhanced one after the other; with 9 of them, the feature maps need
+    only a ninth of the memory.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def enhance_binned(
         return network(x, conditioning, weights, depth, detail, exits)
     wanted = [depth] if exits is None else list(exits)
     counts = conditioning.tone
-    # Without a sub-U-Net nothing is changed, and so nothing is averaged.
+    # At depth 0 nothing is changed, so averaging is not needed.
     results = {0: counts.picture(counts.base(x), x)} if 0 in wanted else {}
     inner = [d for d in wanted if d]
     means = local_means(x, conditioning.binning)
@@ -69,7 +69,7 @@ def enhance_binned(
 def local_means(x: Tensor, binning: tuple[int, int]) -> Tensor:
     """Means over ``binning`` pixels, odd numbers, around each pixel of (B, C, H, W).
 
-    Beyond the border its pixels are repeated.
+    Pixels at the border are repeated beyond it.
 
     Examples
     --------

@@ -27,8 +27,8 @@ class Route(NamedTuple):
     binning : (int, int)
         See `Conditioning`.
     noise : tuple of (int, int) or None
-        Binning at which the noise stage treats each colour, None for colours that it leaves
-        alone; empty without a noise stage.
+        Binning of each colour in the noise stage, None for colours that it does not change;
+        empty without a noise stage.
     """
 
     binning: tuple[int, int] = (1, 1)
@@ -36,19 +36,19 @@ class Route(NamedTuple):
 
 
 PLAIN = Route()
-"""One network, pixel by pixel."""
+"""Route without binning and without a noise stage."""
 
 
 class NoiseStage(NamedTuple):
-    """How the noise of a picture is removed before the picture is enhanced.
+    """Conditioning of the noise stage, which removes noise before the picture is enhanced.
 
     Attributes
     ----------
     factor, offset : Tensor, shape (B, n, 1, 1)
-        ``factor * x + offset`` turns display values of each of n colours into what the noise
-        network takes.
+        ``factor * x + offset`` converts display values ``x`` of each of n colours to the input of
+        the noise network.
     colours : tuple of Conditioning or None
-        Of the noise network, for each colour; None for one that has no noise.
+        Conditioning of the noise network for each colour; None for colours without noise.
     """
 
     factor: Tensor
@@ -69,7 +69,7 @@ class Conditioning(NamedTuple):
         Number of pixels along y and x to average so that the noise of the means is nearly white,
         see `napari_dcr.network.binning`.
     noise : NoiseStage, optional
-        Removes the noise first; see `napari_dcr.network.noise_stage`.
+        Conditioning of the noise stage, if there is one; see `napari_dcr.network.noise_stage`.
     extent : ((float, float), (float, float))
         Part of the image's height and width, from 0 to 1, that the thumbnail shows and the grid
         covers.
@@ -100,7 +100,7 @@ class Conditioning(NamedTuple):
 
     @classmethod
     def batch(cls, parts: Sequence[Conditioning]) -> Conditioning:
-        """Put windows of one route together."""
+        """Combine the conditioning of windows that have the same route into a batch."""
         first = parts[0]
         if len(parts) == 1:
             return first
@@ -163,15 +163,15 @@ class GlobalNet(nn.Module):
     def forward(
         self, thumbnail: Tensor, symmetries: Sequence[int] = SYMMETRIES
     ) -> tuple[Tone | None, Tensor]:
-        """Give an image's tone curve, if there is to be one, and its feature grid.
+        """Compute the parameters of the tone curve, if the network has one, and the feature grid.
 
-        Both are means over the eight symmetries of the square, so that an image that is
-        turned or mirrored gets the same curve, and its grid turned or mirrored with it.
+        Both are means over the eight symmetries of the square.  A rotated or mirrored image
+        therefore gets the same curve, and a feature grid that is rotated or mirrored like it.
 
         Parameters
         ----------
         thumbnail : Tensor, shape (B, C, 64, 64)
-            Area mean of the whole image, in [0, 1] or about it.
+            Area means of the whole image, approximately in [0, 1].
         symmetries : sequence of int
             Indices of the `SYMMETRIES` to average over; training draws two, to save time.
         """
@@ -181,7 +181,7 @@ class GlobalNet(nn.Module):
         # With counts, noise makes dark cells negative, where the quotient would have a pole.
         lit = thumbnail.clamp(min=0)
         adapted = lit * (1 + a) / (lit + a)
-        # Quantiles of each channel distinguish a floor of clipped noise from shadows.
+        # Quantiles of each channel distinguish noise that is clipped at black from shadows.
         values = torch.cat(
             [adapted.mean(1, keepdim=True), adapted.amax(1, keepdim=True), adapted], 1
         ).flatten(2)

@@ -38,7 +38,7 @@ def isolated(device: torch.device | None = None) -> Iterator[None]:
 
 
 def _use_one_thread() -> None:
-    """Compute with one thread, because a forked process would wait forever for OpenMP's others."""
+    """Compute with one thread, because a forked process lacks the other threads of OpenMP."""
     torch.set_num_threads(1)
 
 

@@ -1,8 +1,8 @@
 """The noise stage: a second network removes noise before the picture is enhanced.
 
-Pixels are scaled to the units of the noise network, whose input is an image with linear
-intensities (`napari_dcr.network.variance_stabilization`), cleaned one colour at a time, and
-scaled back. The picture of depth 0, which no network cleans, is that of the noisy pixels.
+Pixels are scaled to the units of the noise network, whose input are linear intensities
+(`napari_dcr.network.variance_stabilization`), denoised one colour at a time, and scaled back. The
+picture of depth 0 is computed from the noisy pixels.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 CEILING = 2.0
-"""Largest display value that the noise network sees. A lamp far above white, of which a small part
-counts as noise, would give that part to its dark neighbours."""
+"""Largest display value in the input of the noise network. If a lamp far above white were not limited,
+the small part of it that is removed as noise would brighten its dark neighbours."""
 
 
 def enhance_window(
@@ -35,13 +35,13 @@ def enhance_window(
     detail: bool = True,
     exits: Sequence[int] | None = None,
 ) -> Tensor | list[Tensor]:
-    """Enhance a window as its conditioning says: with a noise stage, at a binning, or plainly.
+    """Enhance a window, with a noise stage and a binning if its conditioning has them.
 
     Parameters
     ----------
     network : Cascade
     noise_network : Cascade, optional
-        Needed where the conditioning has a noise stage.
+        Required if the conditioning has a noise stage.
     x : Tensor, shape (B, C, H, W)
         With a noise stage, display values that are not clipped to [0, 1].
     conditioning, weights, depth, detail, exits
@@ -70,7 +70,7 @@ def remove_noise(
 ) -> Tensor:
     """Remove the noise of (B, C, H, W) display values.
 
-    A stage for one colour cleans the first channel and gives it to all of them.
+    For a grey picture, the first channel is denoised and copied to all channels.
     """
     counts = x[:, : len(stage.colours)].clamp(max=CEILING) * stage.factor + stage.offset
     cleaned = []
@@ -78,7 +78,7 @@ def remove_noise(
         if colour is None:
             cleaned.append(own)
             continue
-        # The middle one of every n weights is that of the n pixels that are averaged.
+        # The weights of a mean over n pixels are those of its middle pixel.
         down, across = colour.binning
         places = weights[0][:, down // 2 :: down], weights[1][:, across // 2 :: across]
         picture = enhance_binned(network, own, colour, places, network.stages)

@@ -10,7 +10,7 @@ from psygnal import Signal
 
 from napari_dcr.plugin.layers import (
     RECORD,
-    kept_state,
+    inherited_state,
     matching_limits,
     takes_limits,
     widened,
@@ -85,7 +85,7 @@ class Comparison:
             self._follow(result)
         self._source = source
         if before is None:
-            state = kept_state(source, _region(record))
+            state = inherited_state(source, _region(record))
             if takes_limits(source.rgb, source.dtype):
                 state["contrast_limits"] = matching_limits(record, result.contrast_limits)
             state["name"] = f"{source.name} [before]"

@@ -1,4 +1,4 @@
-"""*Enhance files...*: image files and folders, one after the other, with the widget's settings."""
+"""Window *Enhance files...*: enhance image files and folders with the widget's settings."""
 
 from __future__ import annotations
 
@@ -44,18 +44,20 @@ WORDING = Wording(
     overwrite="tick 'Replace results that exist', or save in another folder",
     resume="save in another folder, or remove it",
 )
-"""What messages call the window's fields."""
+"""Names of the window's fields in messages."""
 
 
 class FilesWindow(QWidget):  # type: ignore[misc]
-    """Window that enhances files; one for each widget. Closing it hides it, and a run continues.
+    """Window that enhances files; one for each widget.
+
+    Closing the window hides it, and a run continues.
 
     Parameters
     ----------
     parent : QWidget
-        Above which it stays, and with which it ends.
+        Window in front of which this one stays, and together with which it is destroyed.
     options : callable
-        Gives the widget's settings; raises ValueError or TypeError if they cannot be.
+        Returns the widget's options; raises ValueError or TypeError if they are not allowed.
     """
 
     def __init__(self, parent: QWidget, options: Callable[[], Options]) -> None:
@@ -82,27 +84,27 @@ class FilesWindow(QWidget):  # type: ignore[misc]
         header.resizeSection(0, 280)
         header.setStretchLastSection(True)
         self.folder = QLineEdit()
-        self.folder.setPlaceholderText("a folder; results keep the names of their files")
+        self.folder.setPlaceholderText("a folder; results have the names of their files")
         self.folder.setAccessibleName("Folder to save results in")
         self.browse = QPushButton("Browse...")
         self.axes = QLineEdit()
-        self.axes.setPlaceholderText("as the files say")
+        self.axes.setPlaceholderText("from the files")
         self.axes.setToolTip(
-            "A letter for each axis, such as tyx, if the files do not say it or say it wrong."
+            "One letter per axis, such as tyx, if the files state no axes or wrong ones."
         )
         self.axes.setAccessibleName("Axes of the files")
         self.axes.setMaximumWidth(130)
         self.scene = QLineEdit()
         self.scene.setPlaceholderText("number or name")
         self.scene.setToolTip(
-            "Which image to take from files that hold several, by its number from 0 or its name."
+            "Image to enhance in files that contain several: its number from 0, or its name."
         )
         self.scene.setAccessibleName("Scene of files that hold several images")
         self.scene.setMaximumWidth(130)
         self.as_one = QCheckBox("All are one recording")
         self.as_one.setToolTip(
-            "<p>Join the files along time, in the order of their names, and find noise, defects and tone"
-            " once for all of them. Each file keeps its own result.</p>"
+            "<p>Join the files along time, in the order of their names, so that noise, defects and"
+            " brightness are estimated once for all of them. Each file has its own result.</p>"
         )
         self.replace = QCheckBox("Replace results that exist")
         self.settings = QLabel()
@@ -142,7 +144,7 @@ class FilesWindow(QWidget):  # type: ignore[misc]
         self.folder.textChanged.connect(lambda _: self._show_readiness())
         self._show_readiness()
 
-    # What is enhanced
+    # Files to enhance
 
     def add(self, paths: Sequence[str]) -> None:
         """Add files and folders."""
@@ -170,7 +172,7 @@ class FilesWindow(QWidget):  # type: ignore[misc]
             self.folder.setText(path)
 
     def dragEnterEvent(self, event: Any) -> None:
-        """Take files that are dragged here."""
+        """Accept files that are dragged onto the window."""
         if event.mimeData().hasUrls() and not self.running:
             event.acceptProposedAction()
 
@@ -196,7 +198,7 @@ class FilesWindow(QWidget):  # type: ignore[misc]
 
     @property
     def running(self) -> bool:
-        """Whether a run is under way."""
+        """Whether a run is in progress."""
         return self._run is not None
 
     def start(self) -> None:
@@ -212,7 +214,7 @@ class FilesWindow(QWidget):  # type: ignore[misc]
             "overwrite": self.replace.isChecked(), "wording": WORDING, "keep_unfinished": False,
             "scene": parse_scene(self.scene.text().strip()), "as_one": "t" if self.as_one.isChecked() else None,
         }  # fmt: skip
-        # The separator says that it is a folder, whatever its name ends with.
+        # The trailing separator marks it as a folder, even if its name has a suffix.
         folder = self.folder.text().rstrip("/\\") + "/"
         self._batch, self._finished, self._began = None, 0, time.perf_counter()
         self.bar.setRange(0, 0)
@@ -223,14 +225,14 @@ class FilesWindow(QWidget):  # type: ignore[misc]
         self._run.start()
 
     def stop(self) -> None:
-        """Ask the run to stop; it does after the current tile. Finished files stay."""
+        """Request that the run stops after the current tile; finished files are kept."""
         if self._run is not None:
             self._run.cancel()
             self.cancel.setEnabled(False)
             self.status.setText("Cancelling after this tile...")
 
     def abandon(self) -> None:
-        """Stop, and tell nobody: the viewer is gone."""
+        """Stop without updating the window, because the viewer has been closed."""
         if self._run is not None:
             self._run.abandon()
 
@@ -256,7 +258,7 @@ class FilesWindow(QWidget):  # type: ignore[misc]
             self._show_progress(row, event.progress)
 
     def _show_jobs(self, batch: Batch) -> None:
-        """The images that were found, in place of what was given."""
+        """List the images that were found, instead of the given files and folders."""
         self._batch = batch
         self.list.clear()
         for job in batch.jobs:
@@ -298,7 +300,7 @@ class FilesWindow(QWidget):  # type: ignore[misc]
         self._show_readiness()
 
     def _show_end(self, batch: Batch, cancelled: bool) -> None:
-        ended = len(batch.outcomes)  # some of them after it was cancelled
+        ended = len(batch.outcomes)  # some may have ended after the cancellation
         parts = [f"{ended - batch.failed} of {len(batch.jobs)} done"]
         if batch.failed:
             parts.append(f"{batch.failed} failed")
@@ -341,7 +343,7 @@ class FilesWindow(QWidget):  # type: ignore[misc]
 def work(
     inputs: Sequence[str], folder: str, options: Options, arguments: dict[str, Any]
 ) -> Generator[Batch | Event, None, Failure | None]:
-    """Enhance files one by one, in the worker's thread."""
+    """Enhance files one by one, in the worker thread."""
     try:
         from napari_dcr.batch import Batch
 
@@ -354,7 +356,7 @@ def work(
 
 
 def describe(options: Options) -> str:
-    """The model, the depth and what differs from the defaults.
+    """Describe the model, the depth and all options that differ from their defaults.
 
     Examples
     --------
@@ -365,14 +367,14 @@ def describe(options: Options) -> str:
     depth = "all" if options.depth is None else options.depth
     parts = [f"model {Path(values['model']).name}", f"depth {depth}"]
     for name, value in values.items():
-        told = name in ("model", "depth", "axes") or name.startswith("return_")
-        if not told and value != defaults[name]:
+        skipped = name in ("model", "depth", "axes") or name.startswith("return_")
+        if not skipped and value != defaults[name]:
             parts.append(f"{name.replace('_', ' ')} {value}")
     return ", ".join(parts)
 
 
 def _row(*widgets: QWidget | None) -> QHBoxLayout:
-    """Widgets side by side; None for a space that grows."""
+    """Lay out widgets side by side; None is a stretch that takes the remaining width."""
     row = QHBoxLayout()
     for widget in widgets:
         if widget is None:

@@ -1,4 +1,4 @@
-"""The user guide in a window of its own: it comes with the package, so it needs no network."""
+"""The user guide in a separate window; it is part of the package and needs no network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE = 820, 640
 
 
 def guide_text() -> str:
-    """The guide in Markdown, without pictures and without links to pages that are not at hand."""
+    """The guide in Markdown, without pictures, and without links to pages outside the package."""
     text = re.sub(r"^!\[.*?\]\(.*?\)\n", "", GUIDE.read_text("utf-8"), flags=re.MULTILINE)
     return re.sub(r"\[([^\]]*)\]\((?!https?:)[^)]*\)", r"\1", text)
 

@@ -53,7 +53,7 @@ def region_translate(layer: Image, region: Region) -> NDArray[np.float64]:
     return np.asarray(layer.affine.inverse(world))
 
 
-def kept_state(layer: Image, region: Region | None = None) -> dict[str, Any]:
+def inherited_state(layer: Image, region: Region | None = None) -> dict[str, Any]:
     """Position and appearance of a layer, as arguments for a layer that is derived from it."""
     _, state, _ = layer.as_layer_data_tuple()
     kept = {key: state[key] for key in (*SPATIAL, *APPEARANCE) if key in state}
@@ -152,7 +152,7 @@ def result_layer(
             "file": layer.metadata.get(FILE),
         },
     }
-    kept = kept_state(layer, region)
+    kept = inherited_state(layer, region)
     pixels = enhancement.image[0] if isinstance(enhancement.image, list) else enhancement.image
     if takes_limits(layer.rgb, pixels.dtype):
         limits = (float(layer.contrast_limits[0]), float(layer.contrast_limits[1]))
@@ -172,7 +172,7 @@ def side_layers(layer: Image, enhancement: Enhancement) -> list[tuple[Any, dict[
     ):
         if pixels is None:
             continue
-        kept = kept_state(layer)
+        kept = inherited_state(layer)
         step = max(1, int((pixels.size / SAMPLED) ** 0.5))
         most = float(np.nanquantile(np.abs(pixels[..., ::step, ::step]), 0.995)) or 1.0
         kept["contrast_limits"] = (-most if name == "residual" else 0.0, most)
@@ -183,7 +183,7 @@ def side_layers(layer: Image, enhancement: Enhancement) -> list[tuple[Any, dict[
     if enhancement.record["options"].get("return_defects") and enhancement.defects:
         image = enhancement.image[0] if isinstance(enhancement.image, list) else enhancement.image
         pixels, most = defect_pixels(enhancement, tuple(image.shape))
-        kept = kept_state(layer)
+        kept = inherited_state(layer)
         kept |= {"contrast_limits": (-most, most), "colormap": "gray", "rgb": False}
         kept["name"] = f"{layer.name} [DCR defects]"
         kept["metadata"] = {RECORD: {**enhancement.record, "quantity": "defects"}}

@@ -110,7 +110,7 @@ def _dtype(data: Any) -> np.dtype[Any]:
 
 
 def _chunks(data: Any) -> tuple[int, ...] | None:
-    """Shape of what an array on disk is read in, or None if it does not say."""
+    """Chunk shape of an array on disk, or None if it does not state one."""
     layout = getattr(data, "chunk_layout", None)
     found = getattr(getattr(layout, "read_chunk", None), "shape", None) or getattr(
         data, "chunks", None

@@ -1,4 +1,4 @@
-"""Reader of the formats that napari cannot open by itself: lazy layers with what the file says."""
+"""Reader of the formats that napari cannot open itself: lazy layers with the file's metadata."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ OF_NAPARI = (".tif", ".tiff", ".lsm", ".stk", ".png", ".jpg", ".jpeg", ".bmp", "
 """Suffixes that napari opens."""
 
 EAGER = 64 << 20
-"""Bytes of a single plane up to which it is read at once."""
+"""Largest single plane, in bytes, that is read completely when the file is opened."""
 
 WHOLE_PLANE = 1 << 24
-"""Pixels of a plane up to which it is one chunk."""
+"""Largest plane, in pixels, that is a single chunk."""
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
-    """Return the reader of a file, or of several that are stacked; None for files of other kinds."""
+    """Return the reader of a file, or of several that are stacked; None for other formats."""
     paths = [path] if isinstance(path, str) else list(path)
     for each in map(Path, paths):
         if formats.suffix_of(each) not in formats.SUFFIXES or not each.is_file():
@@ -41,7 +41,7 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | 
 def read(path: str | Sequence[str]) -> list[LayerData]:
     """Open a file, or several as one recording, without reading its pixels.
 
-    Every image of a file that holds several becomes a layer, and so does every channel.
+    Every channel of every image in the file becomes a layer.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def _layers(
         "rgb": rgb,
     }
     file = {"paths": paths, "scene": scene, "index": ""}
-    # The index of a script is that of the file's own axes.
+    # Scripts index the array in the order of the file's own axes.
     kept = {} if planar else {FILE: file}
     if not apart:
         return [(pixels, {**arguments, "name": name, "metadata": kept}, "image")]
@@ -130,7 +130,7 @@ def _pixels(opened: Opened, axes: str) -> Any:
 
 
 class _Filled:
-    """An array whose pixels without data are 0, indexed as dask indexes: with integers and steps."""
+    """Array in which pixels without data are 0; accepts the integers and steps that dask uses."""
 
     def __init__(self, array: Any) -> None:
         self._array = array

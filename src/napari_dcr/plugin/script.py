@@ -86,7 +86,7 @@ def as_python(record: dict[str, Any]) -> str:
 
 
 def _opened(source: dict[str, Any]) -> str | None:
-    """The call that opens the file of a layer and takes its pixels; None if it has no such file."""
+    """Code that opens a layer's file and takes its pixels; None for layers without such a file."""
     file = source.get("file")
     if file is not None:
         paths, scene = file["paths"], file["scene"]
