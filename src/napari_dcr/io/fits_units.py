@@ -1,4 +1,4 @@
-"""What FITS files are made of: their units, and how pixels are stored in them.
+"""Header-data units (HDUs) of FITS files, and conversion of their stored pixels.
 
 The standard: https://fits.gsfc.nasa.gov/fits_standard.html
 """
@@ -20,24 +20,24 @@ from numpy.typing import NDArray
 from napari_dcr.io.files import import_optional
 
 COMPUTED = {"i4": "f8", "u4": "f8", "i8": "f8", "u8": "f8", "i1": "i2"}
-"""What images are computed in whose dtype is not one that is enhanced."""
+"""Dtype in which images are computed whose own dtype is not supported."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The file that an image was read from, for a result that is written back into its place.
+    """Source file of an image, for results in which its pixels are replaced.
 
     Attributes
     ----------
     path : Path
     units : tuple of int
-        Header-data units whose pixels the image has.
+        Numbers of the HDUs that the image consists of.
     stacked : bool
-        Whether the first axis counts them.
+        Whether the HDUs are stacked along the first axis.
     stored : str
         Dtype of the stored pixels after scaling.
     shape : tuple of int
-        Of the image.
+        Shape of the image.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Cards:
-    """Keywords of a FITS header that another format's metadata are written as.
+    """Keywords of a FITS header for metadata from another format.
 
     Attributes
     ----------
@@ -60,12 +60,12 @@ class Cards:
 
 
 def import_fits() -> Any:
-    """Module of astropy that reads FITS."""
+    """Import the FITS module of astropy."""
     return import_optional("astropy.io.fits", "astronomy")
 
 
 def open_units(path: Path) -> Any:
-    """Open a file; one that is packed by gzip is unpacked into a temporary file, once."""
+    """Open a file; a file compressed with gzip is decompressed to a temporary file first."""
     fits = import_fits()
     with path.open("rb") as file:
         start = file.read(2)
@@ -76,7 +76,7 @@ def open_units(path: Path) -> Any:
                 shutil.copyfileobj(packed, unpacked)
             source = os.fdopen(os.dup(unpacked.fileno()), "rb")
             source.seek(0)
-    # What astropy warns of either has no consequences or is an error below.
+    # Astropy's warnings either have no consequences or lead to an error below.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         hdus = fits.open(source, do_not_scale_image_data=True, memmap=False)
@@ -90,7 +90,7 @@ def scale_of(header: Any) -> tuple[float, float]:
 
 
 def blank_of(header: Any) -> int | None:
-    """Stored value of pixels that hold nothing."""
+    """Stored value of pixels without data, or None."""
     return int(header["BLANK"]) if "BLANK" in header and int(header["BITPIX"]) > 0 else None
 
 
@@ -98,7 +98,7 @@ _OFFSETS = {(16, 32768.0): "u2", (32, 2147483648.0): "u4", (64, 2.0**63): "u8", 
 
 
 def stored_dtype(header: Any) -> str:
-    """Dtype of the pixels after scaling, as NumPy calls it."""
+    """NumPy dtype of the pixels after scaling."""
     bits = int(header["BITPIX"])
     offset, factor = scale_of(header)
     if bits < 0:
@@ -113,7 +113,7 @@ def stored_dtype(header: Any) -> str:
 def scaled(
     stored: NDArray[Any], scale: tuple[float, float], dtype: np.dtype[Any], blank: int | None
 ) -> NDArray[Any]:
-    """Physical values of stored ones; blank pixels become NaN in floats."""
+    """Convert stored values to physical values; blank pixels become NaN in floats."""
     offset, factor = scale
     if dtype.kind == "f" and stored.dtype.kind in "iu":
         values = (stored.astype(np.float64) * factor + offset).astype(dtype)
@@ -126,5 +126,5 @@ def scaled(
 
 
 def offset_of(stored: str) -> float:
-    """BZERO of a dtype."""
+    """BZERO with which a dtype is stored."""
     return {"u2": 32768.0, "u4": 2147483648.0, "u8": 2.0**63, "i1": -128.0}.get(stored, 0.0)

@@ -182,8 +182,8 @@ def open_image(
     image : array, group, path, or list of paths
         See `napari_dcr.enhance`. Several paths are opened as one recording.
     out : optional
-        Destination of the result.  For a zarr, which cannot store an orientation, pixels are
-        turned upright.
+        Destination of the result.  For a zarr, which cannot store an orientation, the pixels are
+        rotated upright.
     scene : int or str, optional
         Image to open from a file that holds several, by its number from 0 or by its name.
     as_one : str
@@ -289,7 +289,7 @@ def _opened(path: Path, picture: Picture) -> Opened:
 
 
 def _upright(opened: Opened) -> Opened:
-    """Opened image, turned upright as its orientation tag requires."""
+    """Opened image, rotated upright according to its orientation tag."""
     metadata, axes = opened.metadata, opened.axes
     if not isinstance(metadata, Metadata) or metadata.orientation == 1 or axes is None:
         return opened

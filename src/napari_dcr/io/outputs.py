@@ -31,14 +31,14 @@ class Output:
 
 @dataclass(frozen=True)
 class Wording:
-    """What messages call the arguments, and what they tell to do.
+    """Names of the arguments, and advice, in messages.
 
     Attributes
     ----------
     inputs, output : str
         Names of the arguments.
     overwrite, resume : str
-        How to replace what exists, and how to continue an unfinished zarr.
+        How to replace an existing file, and how to continue an unfinished zarr.
     """
 
     inputs: str = "IN"
@@ -157,7 +157,7 @@ def check_outputs(
 def _check_existing(
     output: Output, overwrite: bool, resume: bool, holds_input: bool, wording: Wording
 ) -> None:
-    """Say if an output would replace what exists."""
+    """Raise a ValueError if an output would replace something that exists."""
     path, argument = output.path, output.argument
     if resume and argument == wording.output and not formats.is_in_zarr(path):
         raise ValueError(f"{argument}: got {path}; --resume requires a .zarr")

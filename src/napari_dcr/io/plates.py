@@ -17,9 +17,10 @@ OME = "OME"
 
 
 def fields_of(path: Path) -> list[str]:
-    """Paths, below a plate or a well, of all its fields; none for anything else.
+    """Paths of all fields within a plate or a well; empty for other folders.
 
-    A well that the plate names and that is missing counts as one field, which then cannot be opened.
+    A well that the plate lists but that is missing counts as one field, which raises an error when
+    it is opened.
     """
     group = _group(path)
     own = {} if group is None else ome.namespace(dict(group.attrs))
@@ -40,9 +41,9 @@ def copy_around(source: Path, target: Path, field: str) -> None:
     Parameters
     ----------
     source, target : Path
-        The plate or well that the field belongs to, and that of the results.
+        Plate or well that contains the field, and plate or well of the results.
     field : str
-        Path of the field below these.
+        Path of the field within both.
     """
     zarr = import_zarr()
     here = Path()

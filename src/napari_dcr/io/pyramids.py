@@ -81,8 +81,8 @@ def shards_of(array: Any, axes: str) -> tuple[tuple[int, int], tuple[int, int]] 
 def build_pyramid(group: Any, layout: Layout) -> Iterator[str]:
     """Add coarser levels to a group that holds level 0, each the 2 x 2 mean of the one before.
 
-    Whole numbers are rounded so that the mean of each level is that of the one before. The
-    levels are streamed chunk by chunk, and the caller can stop after every message.
+    Integers are rounded so that all levels have the same mean. The levels are streamed chunk by
+    chunk, and the caller can stop after every message.
 
     Yields
     ------
@@ -105,7 +105,7 @@ def build_pyramid(group: Any, layout: Layout) -> Iterator[str]:
             group, str(number), coarse, source.dtype, (chunk[0], chunk[1]),
             zarr_format=group.metadata.zarr_format, shard=sharded and sharded[1],
         )  # fmt: skip
-        # Written by whole shards, as a part of one would be written by reading the rest of it.
+        # Write whole shards, because writing part of a shard requires reading the rest of it.
         unit, x = target.shards or target.chunks, fine.axes.index("x")
         carries: dict[tuple[int, ...], NDArray[Any]] = {}
         ranges = [range(0, n, c) for n, c in zip(shape, unit, strict=True)]
@@ -130,24 +130,24 @@ def halve(
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Mean over 2 x 2 pixels; the last row or column of an odd length is averaged alone.
 
-    Rounding whole numbers to the nearest takes 2 % from Poisson noise of one count per pixel.
-    Here a mean is rounded up or down so that the sum over each row, from its first pixel to any
-    other, is right to half a count.
+    Rounding to the nearest integer would lower the mean of Poisson noise of one count per pixel
+    by 2 %.  Means are therefore rounded up or down so that the sum over each row, from its first
+    pixel to any other pixel, is exact to half a count.
 
     Parameters
     ----------
     window : ndarray
     axes : str
-        A letter per axis.
+        One letter per axis.
     carry : ndarray, optional
-        What is left of the window before this one in the same rows.
+        Rounding error of the previous window in the same rows.
 
     Returns
     -------
     window : ndarray
         Same dtype.
     carry : ndarray
-        What is left for the window after this one in the same rows.
+        Rounding error for the next window in the same rows.
 
     Examples
     --------

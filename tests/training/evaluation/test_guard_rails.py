@@ -81,7 +81,7 @@ def test_dull_colours_and_grey_blacks_are_stopped(pictures: Path, tmp_path: Path
     assert kept(check_colours(untouched, tmp_path)) == [True, True, True]
     finding = check_colours(dull, tmp_path)
     assert kept(finding) == [False, False, False]
-    assert finding.rails[0].seen == pytest.approx(0.64, abs=0.06)
+    assert finding.rails[0].measured == pytest.approx(0.64, abs=0.06)
 
 
 def test_grey_whites_lifted_blacks_and_lost_levels_are_stopped() -> None:
@@ -123,7 +123,7 @@ def test_flicker_is_stopped(pictures: Path) -> None:
     assert kept(check_flicker(untouched, pictures)) == [True]
     finding = check_flicker(by_frame, pictures)
     assert kept(finding) == [False]
-    assert finding.rails[0].seen == pytest.approx(2, abs=0.3)
+    assert finding.rails[0].measured == pytest.approx(2, abs=0.3)
 
 
 def test_losing_the_picture_is_stopped(pictures: Path) -> None:
@@ -138,7 +138,7 @@ def test_losing_the_picture_is_stopped(pictures: Path) -> None:
 
 
 @pytest.mark.parametrize("sign", [">=", "<", ">"])
-def test_not_a_number_keeps_no_promise(sign: str) -> None:
+def test_not_a_number_meets_no_bound(sign: str) -> None:
     assert not Rail("", sign, 1.0, float("nan")).kept
 
 
@@ -168,7 +168,7 @@ def test_the_shipped_weights_are_measured_from_the_shell(
     assert (np.diff(by_exposure) > 0).all()
 
 
-def test_a_promise_not_kept_is_an_exit_status(
+def test_a_bound_that_is_not_met_sets_the_exit_status(
     pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(

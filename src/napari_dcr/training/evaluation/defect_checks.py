@@ -1,8 +1,8 @@
-"""``python -m napari_dcr.training.evaluation.defect_checks``: defects of sensors, found and corrected.
+"""``python -m napari_dcr.training.evaluation.defect_checks``: measure the correction of sensor defects.
 
-Synthetic recordings with fixed seeds: scenes of 20 photons before an sCMOS camera, with
-offsets of columns and rows, in one frame and in stacks, and with hot and dead pixels; and
-clean ones, in which nothing may be found.
+The recordings are synthetic, with fixed seeds: scenes of 20 photons recorded by an sCMOS camera, with
+column and row offsets in single frames and in stacks, and with hot and dead pixels. In further
+recordings without defects, nothing may be found.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from napari_dcr.training.forward.instruments import Scmos
 from napari_dcr.training.forward.structures import synthetic_scene
 
 SEED = 770_000
-"""Of the set; no training uses it."""
+"""Seed of the test set; no training uses it."""
 
 PHOTONS = 20
-"""Of the brightest pixels but for a thousandth."""
+"""Photons at the 99.9 percentile of the brightness."""
 
 STRENGTHS = (1, 2, 4)
-"""Offsets in electrons RMS."""
+"""Strengths of the offsets, in electrons RMS."""
 
 Image = NDArray[Any]
 
 
 def scenes(count: int, size: int = 384) -> Iterator[tuple[int, Image]]:
-    """Scenes in photons, in turn structures of all kinds and cultured cells."""
+    """Scenes in photons: alternately structures of all kinds and cultured cells."""
     for number in range(count):
         rng = np.random.default_rng((SEED, number))
         scene = (synthetic_scene if number % 2 else cultured_scene)(size, rng)
@@ -49,12 +49,12 @@ def scenes(count: int, size: int = 384) -> Iterator[tuple[int, Image]]:
 
 
 def digital(values: Image) -> Image:
-    """What a 16-bit camera stores."""
+    """Values that a 16-bit camera stores."""
     return np.clip(np.rint(values), 0, 65535).astype(np.uint16)
 
 
 def offsets(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> Image:
-    """Offsets of 1 electron RMS whose mean, which nothing can tell from black, is 0."""
+    """Offsets of 1 electron RMS with a mean of 0, because the mean cannot be distinguished from black."""
     height, width = shape
     columns, rows = rng.standard_normal(width), rng.standard_normal((height, 1))
     columns, rows = columns - columns.mean(), rows - rows.mean()
@@ -63,22 +63,22 @@ def offsets(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> Imag
 
 
 def restored(model: str, image: Image, defects: Defects | str = "auto") -> Image:
-    """The result in floats."""
+    """Result of `microscopy` in floats."""
     return np.asarray(
         napari_dcr.enhance(image, model=model, output="float32", defects=defects), np.float64
     )
 
 
 def ripple(image: Image) -> float:
-    """RMS of the column means less their running median over 15 columns."""
+    """RMS of the column means minus their running median over 15 columns."""
     means = np.asarray(image, np.float64).mean(0)
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(means, 7, "reflect"), 15)
     return float(np.std(means - np.median(windows, 1)))
 
 
 def score_offsets(model: str, count: int, frames: int) -> None:
-    """Print what offsets cost, in dB below the result without them."""
-    print(f"\nOffsets of lines: dB below the result without, mean over {count} scenes\n")
+    """Print the loss in dB that offsets cause, relative to recordings without them."""
+    print(f"\nLine offsets: loss in dB against recordings without, mean over {count} scenes\n")
     print("| offsets | rows x columns | frames |", *(f"{s} e- |" for s in STRENGTHS))
     print("|---|---|---|" + "---|" * len(STRENGTHS))
     cases = [
@@ -88,7 +88,7 @@ def score_offsets(model: str, count: int, frames: int) -> None:
     for kind, tall, several in cases:
         lost: list[list[float]] = []
         for number, light in scenes(count):
-            # Four fields one below the other make a sensor of as many rows.
+            # Stack four scenes vertically to simulate a larger sensor.
             photons = np.concatenate([np.roll(light, 97 * n, 1) for n in range(tall)])
             rng = np.random.default_rng((SEED, number, tall, several))
             stack = np.stack([Scmos().expose(photons, rng) for _ in range(several)])
@@ -123,7 +123,7 @@ def score_offsets(model: str, count: int, frames: int) -> None:
 
 
 def score_hot_pixels(model: str, count: int) -> None:
-    """Print how many hot pixels are found, and what is lost with 150 of them and 50 dead ones."""
+    """Print how many of 150 hot and 50 dead pixels are found, and the loss that they cause."""
     lost, found_, strong_found, strong, false = [], 0, 0, 0, 0
     for number, photons in scenes(count):
         rng = np.random.default_rng((SEED, number, 1))
@@ -153,9 +153,11 @@ def score_hot_pixels(model: str, count: int) -> None:
     print(f"\nHot and dead pixels, {count} scenes of 384 x 384 with 150 and 50")
     print(
         f"hot pixels found: {found_} of {150 * count}; beyond 12 standard deviations:"
-        f" {strong_found} of {strong}; others taken for hot: {false}"
+        f" {strong_found} of {strong}; false positives: {false}"
     )
-    print(f"dB below the result without, each scene: {' '.join(f'{d:.2f}' for d in lost)}")
+    print(
+        f"loss in dB against recordings without, each scene: {' '.join(f'{d:.2f}' for d in lost)}"
+    )
 
 
 STEPS: dict[str, list[list[float]]] = {
@@ -163,11 +165,11 @@ STEPS: dict[str, list[list[float]]] = {
     "top and bottom": [[0, 0], [1, 1]],
     "quadrants": [[0, 1], [-0.7, 1.5]],
 }
-"""Levels of amplifiers, in units of the strength."""
+"""Levels of the amplifiers, in units of the strength of the step."""
 
 
 def score_steps(count: int) -> None:
-    """Print how much of the steps between amplifiers is left after correction."""
+    """Print the steps between amplifiers that remain after correction."""
     print(f"\nSteps between amplifiers, {count} scenes of 384 x 384: electrons RMS left\n")
     print("| amplifiers |", *(f"{s} e- |" for s in STRENGTHS))
     print("|---|" + "---|" * len(STRENGTHS))
@@ -180,7 +182,7 @@ def score_steps(count: int) -> None:
             pattern = np.kron(levels, np.ones((half, half)))
             row = []
             for strength in STRENGTHS:
-                # Whole units: the camera has rounded already.
+                # Use integers, because the camera has already rounded.
                 added = np.rint(Scmos().gain * strength * pattern)
                 image = digital(values + added)
                 error = find_defects(image).correct(image[None], 0, 0)[0] - values
@@ -232,7 +234,7 @@ def clean_images(count: int) -> Iterator[tuple[str, Image]]:
 
 
 def score_harm(model: str, count: int, pairs: Path | None) -> None:
-    """Print what is found where there is nothing, and what that changes in the result."""
+    """Print the false positives in recordings without defects, and their effect on the result."""
     rows: dict[str, list[tuple[int, int, int, float]]] = {}
 
     def measure(name: str, image: Image) -> None:
@@ -249,7 +251,7 @@ def score_harm(model: str, count: int, pairs: Path | None) -> None:
     if pairs is not None:
         for path in sorted((pairs / "noisy").iterdir()):
             measure(pairs.name, np.asarray(PILImage.open(path)))
-    print("\nClean images: what is found\n")
+    print("\nImages without defects: false positives\n")
     print(
         "| images | count | hot pixels per million | images with offsets | pixels changed by 0.1 % of the range |"
     )
@@ -263,8 +265,8 @@ def score_harm(model: str, count: int, pairs: Path | None) -> None:
 
 
 def score_photographs(folders: Sequence[Path]) -> None:
-    """Print what is found in the photographs of these folders, where nothing is broken."""
-    print("\nPhotographs: what is found\n")
+    """Print the false positives in the photographs of these folders."""
+    print("\nPhotographs: false positives\n")
     print("| folder | count | hot pixels per million | images with offsets |\n|---|---|---|---|")
     for folder in folders:
         size = hot = lines = count = 0
@@ -288,7 +290,7 @@ def score_photographs(folders: Sequence[Path]) -> None:
 
 
 def score_cost() -> None:
-    """Print the processor time of a survey with and without looking for defects."""
+    """Print the processor time of a survey with and without the search for defects."""
     rng = np.random.default_rng(SEED)
     image = rng.poisson(20, (2048, 2048)).astype(np.uint16)
 
@@ -299,7 +301,7 @@ def score_cost() -> None:
         surveyor.finish()
 
     def seconds(*works: Callable[[], object]) -> list[float]:
-        """Least times of several kinds of work, measured in turn."""
+        """Shortest times of several functions, which are measured alternately."""
         best = [np.inf] * len(works)
         for _ in range(7):
             for number, work in enumerate(works):
@@ -321,7 +323,7 @@ def score_cost() -> None:
 
 
 def draw(model: str, path: Path) -> None:
-    """Draw a recording with offsets and hot pixels, restored as it is, and corrected."""
+    """Draw a recording with offsets and hot pixels, its result without correction, and with it."""
     number, photons = list(scenes(2))[1]
     rng = np.random.default_rng((SEED, number, 3))
     camera = Scmos()

@@ -294,7 +294,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--no-model", action="store_true", help="score --compare folders only")
     parser.add_argument(
-        "--depth", type=int, nargs="+", help="sub-U-Nets to run; all there are if not given"
+        "--depth", type=int, nargs="+", help="number of sub-U-Nets to run (default: all)"
     )
     parser.add_argument("--detail", choices=("on", "off", "both"), default="on")
     parser.add_argument(

