@@ -49,7 +49,7 @@ def cancelled(image: Path, out: Path, wait: float) -> tuple[float, float, int]:
     tile : float
         Longest time between two steps of the run, in seconds.
     pixels : int
-        Pixels that were finished by then.
+        Number of pixels that were finished when the run was cancelled.
     """
     cancel, steps = threading.Event(), [time.perf_counter()]
     done = [0]

@@ -1,12 +1,13 @@
-"""`photo` with and without its noise stage: where it helps, and whether "auto" ever loses by it.
+"""Compare `photo` with and without its noise stage, and check the choice of "auto".
 
     python benchmarks/denoise_first.py --clean DATA/train/photo/kodak24 --pairs DATA/check/eliei \
         --dim DATA/check/lime DATA/check/dicm --every 4
 
-Synthetic grey frames: a clean picture in a sixteenth, eighth or quarter of its light, photon and
-read noise, 8 bits, linear or sRGB. They are scored against the enhancement of the clean dim
-picture, so that brightness does not count. Pairs are scored against their bright picture, in
-grey and in colour. Of dim pictures only the share is given for which "auto" takes the stage.
+``--clean``: grey frames are simulated from clean pictures in a sixteenth, eighth or quarter of their
+light, with photon and read noise, in 8 bits, linear or sRGB. Results are compared with the enhancement
+of the dim picture without noise, so that brightness has no influence. ``--pairs``: results are compared
+with the bright picture of each pair, in grey and in colour. ``--dim``: prints for how many pictures
+"auto" uses the noise stage.
 """
 
 from __future__ import annotations
@@ -32,28 +33,28 @@ CAMERAS = tuple(
     for photons in (800, 3200, 32000)
     for encoding in ("linear", "srgb")
 )
-"""Share of the light, photons of a white pixel in full light, and how values are stored."""
+"""Cameras: share of the light, photons of a white pixel in full light, and encoding of the values."""
 
 READ_NOISE = 2.0
 """Electrons."""
 
 SIDE = 256
-"""Pixels a side of the middle of a clean picture."""
+"""Side in pixels of the central crop of a clean picture."""
 
 
 def to_light(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Display values to linear light (IEC 61966-2-1)."""
+    """Convert display values to linear light (IEC 61966-2-1)."""
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
 def to_display(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Linear light to display values."""
+    """Convert linear light to display values."""
     light = np.clip(light, 0, 1)
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def grey(path: Path, side: int | None = None) -> NDArray[np.uint8]:
-    """A picture in grey, or its middle."""
+    """Convert a picture, or its central crop, to grey."""
     with PILImage.open(path) as file:
         pixels = np.asarray(file.convert("L"))
     if side is None:
@@ -63,15 +64,15 @@ def grey(path: Path, side: int | None = None) -> NDArray[np.uint8]:
 
 
 def enhanced(image: NDArray[Any], **options: Any) -> tuple[NDArray[Any], bool]:
-    """The result, and whether the noise stage was taken."""
+    """Enhance a picture; returns the result and whether the noise stage was used."""
     done = run_to_completion(enhance_steps(image, Options(**options)))
     return done.image, "denoise_first" in done.record
 
 
 def score_synthetic(folder: Path, every: int) -> None:
-    """Print a row for each camera: means over the pictures."""
+    """Print a table with the mean scores for each camera."""
     print(
-        "| light | photons | stored | auto takes it | PSNR off, on, auto | SSIM off, on, auto | worst auto - off |"
+        "| light | photons | stored | auto uses it | PSNR off, on, auto | SSIM off, on, auto | worst auto - off |"
     )
     print("|---|---|---|---|---|---|---|")
     for light, photons, encoding in CAMERAS:
@@ -132,7 +133,7 @@ def score_pairs(folder: Path, every: int) -> None:
             )
         change = np.array(scores)[:, 1:, 2] - np.array(scores)[:, :1, 2]
         print(
-            f"pairs, {kind}: auto takes it for {taken} of {len(scores)}; SSIM on - off from"
+            f"pairs, {kind}: auto uses it for {taken} of {len(scores)}; SSIM on - off from"
             f" {change[:, 0].min():+.3f} to {change[:, 0].max():+.3f}, auto - off from"
             f" {change[:, 1].min():+.3f} to {change[:, 1].max():+.3f}",
             flush=True,
@@ -140,18 +141,18 @@ def score_pairs(folder: Path, every: int) -> None:
 
 
 def score_dim(folders: Sequence[Path], every: int) -> None:
-    """Print for how many dim pictures, in grey, "auto" takes the stage."""
+    """Print for how many dim pictures, in grey, "auto" uses the noise stage."""
     for folder in folders:
         paths = image_files(folder)[::every]
         taken = [p.name for p in paths if enhanced(grey(p, 384), denoise_first="auto", depth=1)[1]]
         print(
-            f"{folder.name}, grey: auto takes it for {len(taken)} of {len(paths)} {taken}",
+            f"{folder.name}, grey: auto uses it for {len(taken)} of {len(paths)} {taken}",
             flush=True,
         )
 
 
 def main() -> None:
-    """Print all tables that folders were given for."""
+    """Print the tables for which folders were given."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clean", type=Path, help="folder of clean pictures")
     parser.add_argument("--pairs", type=Path, help="folder with low/ and high/")

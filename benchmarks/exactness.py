@@ -2,8 +2,8 @@
 
     python benchmarks/exactness.py
 
-Covers tiles of 128 to 1024 pixels, all depths, detail on and off, on an image whose sides
-are not multiples of any tile size. Differences are in units of the full range.
+Tests tiles of 128 to 1024 pixels, all depths, and both settings of the detail module, on an image whose
+sides are not multiples of any tile size. Differences are in units of the full range.
 """
 
 from __future__ import annotations

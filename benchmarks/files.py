@@ -1,12 +1,12 @@
-"""Frames per second from file to file against those of the network alone, and peak memory.
+"""Measure frames per second from file to file, compared with those of the network, and peak memory.
 
     python benchmarks/files.py video [--size 1080 1920] [--frames 24 96] [--depth 3] [--repeat 2]
 
-``video`` writes a dim H.264 video with noise and enhances it into another one. Beside that,
-the same frames are enhanced from an array in memory into another array; only the time in which
-the network runs counts there, without the survey. Both take turns, each in a fresh process.
-Peak memory is that of the process from file to file, above its value after all imports, for
-each number of frames: it must not grow with the length.
+``video`` writes a dim H.264 video with noise and enhances it to another video. For comparison, the same
+frames are enhanced from array to array in memory, where only the time of the network is measured,
+without the survey. Both measurements alternate, each in a fresh process. Peak memory is that from file
+to file in addition to its value after all imports. It is printed for each number of frames, and must
+not grow with this number.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ print(count / seconds, count * share / alone, peak() - before)
 
 
 def dim_video(path: Path, frames: int, height: int, width: int) -> None:
-    """Write a dim scene that moves, with the noise of a camera."""
+    """Write a video of a dim moving scene with camera noise."""
     rng = np.random.default_rng(0)
     scene = [gaussian_filter(rng.normal(0, 1, (height, width)), s) * s for s in (3, 8, 20)]
     light = 0.06 * np.exp(np.stack(scene, -1))
@@ -68,7 +68,7 @@ def dim_video(path: Path, frames: int, height: int, width: int) -> None:
 
 
 def measured(kind: str, source: Path, result: Path, options: argparse.Namespace) -> list[float]:
-    """Frames per second in all and of the network's part, and peak memory, of a fresh process."""
+    """Run a fresh process; returns frames per second of all and of the network, and peak memory."""
     command = [sys.executable, "-c", RUN, kind, source, result, options.depth, options.precision, options.device]  # fmt: skip
     done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
     return [float(word) for word in done.stdout.split()]

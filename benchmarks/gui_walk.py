@@ -1,15 +1,15 @@
-"""Walk through the widget in the real window; print how long it ever stood still.
+"""Use the widget in a real window, and measure for how long the window does not respond.
 
     xvfb-run -a -s "-screen 0 1600x1200x24" python benchmarks/gui_walk.py --side 4096
 
-Opens each sample, previews, moves the controls, runs, cancels, runs, compares, copies the
-Python; previews and enhances large pictures; closes the window in the middle of a run.  All
-the while the GUI thread is watched.  What napari takes by itself, for a dock widget of
-nothing and for a layer of that size, is printed beside what we take; so are the longest pause
-of Python's garbage collector, which stops all threads and napari starts at every removal of a
-layer, and how long the machine kept a process waiting that only sleeps: a window cannot do
-better than that.  Ends with status 1 if there was any warning or error, or anything at all in
-the log.
+The script opens each sample, previews it, moves the controls, runs, cancels, runs again, compares, and
+copies the Python code; it previews and enhances large pictures, and closes the window during a run.
+Meanwhile it measures the longest time between two events in the GUI thread ("stall").  For comparison,
+it prints the time that napari needs for an empty dock widget and for a layer of the same size; the
+longest pause of Python's garbage collector, which stops all threads and which napari starts whenever a
+layer is removed ("collector"); and the longest delay of another process that only sleeps ("beside"),
+because no window can respond faster than that.  The exit status is 1 if a warning, an error or any log
+message occurred.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from window import WIDGET, clear, open_viewer, pause, run, settle, wait
 TICK_MS = 5
 
 LONG_MS = 100
-"""Longest time that the window may stand still while an image is processed."""
+"""Longest allowed time in milliseconds without a response of the window while an image is processed."""
 
 LIMITS = {"contrast_limits": (0, 1000)}
 
@@ -55,20 +55,20 @@ while True:
     longest[:] = struct.pack("d", max(struct.unpack("d", longest[:])[0], now - last - 0.005))
     last = now
 """
-"""A process of its own that only sleeps, and notes by how much longest it was woken too late."""
+"""Program of a separate process that sleeps repeatedly, and stores its longest delay in a file."""
 
 
 class Lap(NamedTuple):
-    """Longest times since the lap before, in milliseconds.
+    """Longest times since the previous lap, in milliseconds.
 
     Attributes
     ----------
     stall : float
-        Between two ticks of a timer in the GUI thread.
+        Time between two ticks of a timer in the GUI thread.
     collected : float
-        Of the garbage collector.
+        Pause of the garbage collector.
     beside : float
-        That a process which only sleeps was kept waiting by the machine.
+        Delay of a process that only sleeps.
     """
 
     stall: float
@@ -80,7 +80,7 @@ class Lap(NamedTuple):
 
 
 class Watch:
-    """Watches the GUI thread, and the machine beside it."""
+    """Measures delays of the GUI thread, of the garbage collector and of another process."""
 
     def __init__(self) -> None:
         self._longest, self._last = 0.0, time.perf_counter()
@@ -92,14 +92,14 @@ class Watch:
             self._beside = mmap.mmap(file.fileno(), 8)
             self._process = subprocess.Popen([sys.executable, "-c", BESIDE, file.name])
             atexit.register(self._process.kill)
-            while not any(self._beside[:]):  # it has begun
+            while not any(self._beside[:]):  # the process has started
                 time.sleep(0.01)
         self._timer = QTimer()
         self._timer.timeout.connect(self._tick)
         self._timer.start(TICK_MS)
 
     def lap(self) -> Lap:
-        """What was seen since the last lap."""
+        """Return the longest times since the last lap."""
         self._tick()
         beside: float = struct.unpack("d", self._beside[:])[0]
         seen = Lap(*(1000 * value for value in (self._longest, self._collected, beside)))
@@ -109,7 +109,7 @@ class Watch:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[list[Lap]]:
-        """Print what something took; the list holds it afterwards."""
+        """Context manager that prints the times of a phase, and appends them to the list it returns."""
         laps: list[Lap] = []
         self.lap()
         started = time.perf_counter()
@@ -175,7 +175,7 @@ def walk_samples(viewer: Any, widget: Any, watch: Watch) -> None:
 
 
 def walk_large(viewer: Any, widget: Any, watch: Watch, side: int) -> float:
-    """Preview and enhance large pictures; returns the longest stall while they were processed."""
+    """Preview and enhance large pictures; returns the longest stall during processing."""
     rng = np.random.default_rng(0)
     pictures = {
         "RGB": (rng.integers(0, 60, (side, side, 3), np.uint8), {}),
@@ -187,15 +187,15 @@ def walk_large(viewer: Any, widget: Any, watch: Watch, side: int) -> float:
         viewer.add_image(pixels, **shown)
         widget.controls.restore(START)
         pause(1)
-        with watch.phase(f"{name}: napari's own: a layer of that size added"):
+        with watch.phase(f"{name}: napari alone: a layer of that size added"):
             plain = viewer.add_image(pixels.copy(), **shown)
             pause(0.5)
-        with watch.phase(f"{name}: napari's own: a layer removed"):
+        with watch.phase(f"{name}: napari alone: a layer removed"):
             viewer.layers.remove(plain)
             pause(0.5)
         viewer.scene.camera.zoom *= 1.5
         pause(0.5)
-        with watch.phase(f"{name}: napari's own: the data of a layer replaced"):
+        with watch.phase(f"{name}: napari alone: the data of a layer replaced"):
             viewer.layers[0].data = pixels.copy()
             pause(0.5)
         with watch.phase(f"{name}: preview of {1 / 1.5**2:.0%}"):
@@ -223,7 +223,7 @@ def walk_large(viewer: Any, widget: Any, watch: Watch, side: int) -> float:
 
 
 def expect(truth: bool, otherwise: str) -> None:
-    """Log what should not be."""
+    """Log an error unless a condition holds."""
     if not truth:
         print(otherwise, file=sys.stderr)
 
@@ -238,11 +238,11 @@ def walk(side: int) -> None:
     viewer = open_viewer()
     watch = Watch()
     print(f"{'':<58}{'time':>10} {'stall':>9} {'collector':>9} {'beside':>9}")
-    with watch.phase("napari's own: the first layer added"):
+    with watch.phase("napari alone: the first layer added"):
         viewer.add_image(np.zeros((64, 64), np.uint8))
         pause(0.5)
     clear(viewer)
-    with watch.phase("napari's own: a dock widget of nothing opened"):
+    with watch.phase("napari alone: an empty dock widget opened"):
         nothing = viewer.window.add_dock_widget(QWidget(), name="nothing")
         QApplication.processEvents()
     viewer.window.remove_dock_widget(nothing)
@@ -255,7 +255,7 @@ def walk(side: int) -> None:
         wait(lambda: len(widget.controls.device.choices) > 1)
     walk_samples(viewer, widget, watch)
     worst = walk_large(viewer, widget, watch, side)
-    expect(worst < LONG_MS, f"the window stood still for {worst:.0f} ms")
+    expect(worst < LONG_MS, f"the window did not respond for {worst:.0f} ms")
 
     viewer.add_image(np.zeros((side, side), np.uint16), contrast_limits=(0, 1000))
     widget.run.native.click()
@@ -268,7 +268,7 @@ def walk(side: int) -> None:
 
 
 def main() -> int:
-    """Walk; returns the exit status."""
+    """Run all phases; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=4096, help="of large pictures, in pixels")
     arguments = parser.parse_args()

@@ -3,10 +3,10 @@
     python benchmarks/memory.py runs [--sides 4096 16384] [--depth 3] [--precision fp32] [--model photo]
     python benchmarks/memory.py windows
 
-``runs`` enhances a uint16 zarr into a zarr, each in a fresh process, and prints the peak of
-resident memory above its value after all imports. ``windows`` fits the slope of peak memory
-over the pixels of a window, for networks of several widths (channels at half resolution);
-the automatic window size is computed from it.
+``runs`` enhances a uint16 zarr to another zarr, each in a fresh process, and prints the peak of resident
+memory in addition to its value after all imports. ``windows`` fits peak memory as a function of the
+number of pixels in a window, for networks of several widths (channels at half resolution). The automatic
+window size is derived from this slope.
 """
 
 from __future__ import annotations

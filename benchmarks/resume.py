@@ -37,7 +37,7 @@ def contents(store: Path) -> dict[str, bytes]:
 
 
 def run(image: Path, out: Path, lines: int | None, wait: float) -> str:
-    """Run until ``lines`` steps were reported and ``wait`` seconds passed; None runs to completion."""
+    """Kill a run ``wait`` seconds after it has printed ``lines`` steps; None runs to completion."""
     process = subprocess.Popen(
         [sys.executable, "-c", RUN, image, out], stdout=subprocess.PIPE, text=True
     )
@@ -71,7 +71,7 @@ def main() -> None:
             told = run(image, out, lines, generator.uniform(0, 0.3))
             print(f"kill {kill + 1}: at {told}", flush=True)
         print(f"resumed: {run(image, out, None, 0)}")
-        print(f"not killed: {run(image, whole, None, 0)}")
+        print(f"without interruption: {run(image, whole, None, 0)}")
         one, other = contents(out), contents(whole)
     differing = [n for n in one.keys() | other.keys() if one.get(n) != other.get(n)]
     print(f"{len(other)} files, {len(differing)} differ")

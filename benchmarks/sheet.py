@@ -3,7 +3,7 @@
     python benchmarks/sheet.py DATA/check/lime --compare DATA/check/lime-author-2019
     python benchmarks/sheet.py DATA/check/dicm --every 5
 
-Sheets of pictures that must not be redistributed do not belong into the repository.
+Do not add sheets of pictures to the repository whose licence does not allow redistribution.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ SIZES = {"1 MP": (816, 1224), "8 MP": (2309, 3464), "8 MP, square": (2828, 2828)
 
 
 def dim_picture(height: int, width: int) -> np.ndarray:
-    """A noisy RGB picture, uint8."""
+    """Create a noisy RGB picture, uint8."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:height, :width]
     scene = 20 + 15 * np.sin(x / 90) * np.cos(y / 70)
@@ -40,7 +40,7 @@ def dim_picture(height: int, width: int) -> np.ndarray:
 
 
 def median_times(cases: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each case."""
+    """Median time of each case in seconds."""
     times: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds + 1):
         for name, run in cases.items():
@@ -51,7 +51,7 @@ def median_times(cases: dict[str, Callable[[], object]], rounds: int) -> dict[st
 
 
 def precisions() -> list[Precision]:
-    """The fast precision of this CPU, if it has one, and fp32."""
+    """Low precision of this CPU, if it has one, and fp32."""
     trusted = fast_precision(torch.device("cpu"))
     return ["fp32"] if trusted == "fp32" else [trusted, "fp32"]
 
@@ -96,7 +96,7 @@ def main() -> None:
         local = network.with_precision(torch_dtype(precision))
 
         def run() -> object:
-            with allocator.keep_mapped(), torch.inference_mode():  # as the engine does
+            with allocator.keep_mapped(), torch.inference_mode():  # like the engine
                 return local(window, conditioning, place, depth)
 
         return run

@@ -1,9 +1,9 @@
-"""Measure what a careful scientist would find surprising: the figures of docs/careful-scientist.md.
+"""Compute the figures of docs/careful-scientist.md: intended behaviour that is easy to miss.
 
     python benchmarks/surprises.py [counts] [photo]
 
-Counts are a generated scene with Poisson noise on an offset of 100; the photograph is the sample
-*Earth at night*.
+``counts`` uses a synthetic scene with Poisson noise and an offset of 100, ``photo`` the sample *Earth
+at night*.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from napari_dcr.plugin.samples import earth_at_night
 
 Pixels = NDArray[Any]
 
-SYMMETRIES = {"turned by 90 degrees": 1, "turned by 180 degrees": 2, "mirrored": 4}
+SYMMETRIES = {"rotated by 90 degrees": 1, "rotated by 180 degrees": 2, "mirrored": 4}
 
 
 def scene(height: int = 384, width: int = 448, shift: int = 0) -> Pixels:
-    """Expected counts of a scene, seen from ``shift`` pixels further down and right."""
+    """Expected counts of a scene, in a field that is moved down and right by ``shift`` pixels."""
     y, x = np.mgrid[shift : height + shift, shift : width + shift]
     return 300 + 100 * np.sin(y / 9) * np.cos(x / 13)
 
 
 def noisy(shift: int = 0) -> Pixels:
-    """Counts of that scene; the same photons wherever it is seen from."""
+    """Counts of that scene; a moved field shows the same photons."""
     rng = np.random.default_rng(1)
     whole = scene(400, 464)
     counts = (rng.poisson(whole - 100) + 100).astype(np.float32)
@@ -38,7 +38,7 @@ def noisy(shift: int = 0) -> Pixels:
 
 
 def turned(image: Pixels, symmetry: int) -> Pixels:
-    """Turn by quarters; mirrored from the fifth symmetry on."""
+    """Rotate by quarter turns; symmetries from 4 on are also mirrored."""
     image = np.rot90(image, symmetry % 4)
     return np.ascontiguousarray(image[:, ::-1] if symmetry >= 4 else image)
 
@@ -50,18 +50,18 @@ def turned_back(image: Pixels, symmetry: int) -> Pixels:
 
 
 def show(what: str, difference: Pixels, unit: str, factor: float = 1.0) -> None:
-    """Print root mean square and largest of a difference."""
+    """Print the root mean square and the largest value of a difference."""
     rms = factor * float(np.sqrt(np.mean(difference.astype(float) ** 2)))
     most = factor * float(np.abs(difference).max())
     print(f"  {what}: rms {rms:.2g} {unit}, at most {most:.3g} {unit}")
 
 
 def of_counts() -> None:
-    """Surprises of `microscopy`."""
+    """Measure `microscopy`."""
     counts = noisy()
     plain = enhance(counts, model="microscopy")
     print("microscopy, in counts")
-    show("noise taken out", plain - counts, "counts")
+    show("removed noise", plain - counts, "counts")
     show("error of the result", plain - scene(), "counts")
     for name, k in SYMMETRIES.items():
         again = turned_back(enhance(turned(counts, k), model="microscopy"), k)
@@ -70,7 +70,7 @@ def of_counts() -> None:
         moved = enhance(noisy(shift), model="microscopy")
         inner = np.s_[110:-110, 110:-110]
         show(
-            f"moved by {shift} pixels, inner part",
+            f"shifted by {shift} pixels, inner part",
             (moved[:-shift, :-shift] - plain[shift:, shift:])[inner],
             "counts",
         )
@@ -82,14 +82,14 @@ def of_counts() -> None:
             change = np.abs(result - plain)
             change[200, 220] = 0
             print(
-                f"  one pixel of {value:g}, defects={defects!r}: it becomes {result[200, 220]:.5g},"
-                f" its neighbours change by at most {change.max():.2g} counts"
+                f"  one pixel of {value:g}, defects={defects!r}: result {result[200, 220]:.5g},"
+                f" the pixels around it change by at most {change.max():.2g} counts"
             )
     whole = enhance(counts.astype(np.uint16), model="microscopy")
-    show("uint16 in place of float32 (rounding)", whole - plain, "counts")
+    show("uint16 instead of float32 (rounding)", whole - plain, "counts")
     eight = np.clip(counts / 2, 0, 255).astype(np.uint8)
     low, high = (enhance(eight, model="microscopy", precision=p) for p in ("bf16", "fp32"))
-    precision("8 bit, bf16 in place of fp32", low, high)
+    precision("8 bits, bf16 instead of fp32", low, high)
 
 
 def precision(what: str, low: Pixels, high: Pixels) -> None:
@@ -101,7 +101,7 @@ def precision(what: str, low: Pixels, high: Pixels) -> None:
 
 
 def of_photo() -> None:
-    """Surprises of `photo`."""
+    """Measure `photo`."""
     eight = np.asarray(earth_at_night()[0][0])[:512, :640, :3]
     picture = (eight / 255).astype(np.float32)
     print("photo, in per cent of full range")
@@ -119,12 +119,12 @@ def of_photo() -> None:
     alone, linked = enhance(dim, model="photo"), enhance(stack, model="photo")
     apart = enhance(stack, model="photo", link_frames=False)
     print(
-        f"  a dim frame (mean {100 * dim.mean():.2g} %) comes out at {100 * alone.mean():.3g} % alone,"
-        f" at {100 * linked[0].mean():.3g} % linked with a frame 8 times as bright,"
-        f" and at {100 * apart[0].mean():.3g} % with link_frames=False"
+        f"  a dim frame (mean {100 * dim.mean():.2g} %) has a mean of {100 * alone.mean():.3g} % on its own,"
+        f" {100 * linked[0].mean():.3g} % linked with a frame 8 times as bright,"
+        f" and {100 * apart[0].mean():.3g} % with link_frames=False"
     )
     low, high = (enhance(eight, model="photo", precision=p) for p in ("bf16", "fp32"))
-    precision("8 bit, bf16 in place of fp32", low, high)
+    precision("8 bits, bf16 instead of fp32", low, high)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Walk the user guide's order again and again: sample, Preview, Compare, Run.
+"""Repeat the steps of the user guide: open a sample, tick Preview and Compare, press Run.
 
     python benchmarks/walk.py --times 10
 
-Each combination of sample, model and *Compare* runs in a process of its own with a real window
-(under Linux without a display: ``xvfb-run -a python benchmarks/walk.py``). The exit status is the
-number of combinations that did not end well.
+Each combination of sample, model and *Compare* runs in a separate process with a real window (on Linux
+without a display: ``xvfb-run -a python benchmarks/walk.py``). The exit status is the number of
+combinations that failed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 
 def walk(sample: str, model: str, compare: bool, times: int, depth: int) -> None:
-    """Walk in this process."""
+    """Take the steps in this process."""
     import napari
     from qtpy.QtWidgets import QApplication
 
@@ -66,7 +66,7 @@ def walk(sample: str, model: str, compare: bool, times: int, depth: int) -> None
 
 
 def main() -> int:
-    """Walk all combinations."""
+    """Run all combinations, each in a process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--depth", type=int, default=1)

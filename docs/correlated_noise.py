@@ -1,10 +1,10 @@
-"""Make the documentation's picture of noise that is correlated between pixels.
+"""Create the documentation's figure of noise that is correlated between pixels.
 
     python docs/correlated_noise.py
 
-A synthetic wide-field recording whose noise was blurred by (1 2 1) / 4 along both axes, as by a
-camera that interpolates colours or a program that smooths: the recording, a Gaussian blur (the best
-one for this image), `microscopy`, and what would be recorded on average.
+The noise of a synthetic wide-field recording is blurred by (1 2 1) / 4 along both axes, as by a camera
+that interpolates colours or by smoothing. The panels show the recording, the Gaussian blur with the
+smallest error for this image, `microscopy`, and the expected image.
 """
 
 from __future__ import annotations

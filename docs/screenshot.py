@@ -1,10 +1,10 @@
-"""Make the pictures of the documentation from the real window.
+"""Create the documentation's pictures of the napari window.
 
     xvfb-run -a -s "-screen 0 1600x1200x24" python docs/screenshot.py [PART ...]
 
 Parts are photograph, detail, stages, measured, large and widget; all of them if none is named.
-``window.png`` is the README's; the others are the user guide's.  Also walks through a
-cancelled run and fails if it goes wrong.
+``window.png`` belongs to the README, all others to the user guide.  The script also cancels a run, and
+fails if this leaves a layer behind.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from napari_dcr.training.forward.synthetic import dim_rendition
 IMAGES = Path(__file__).parent / "images"
 
 SIDE = 8192
-"""Of the large picture, in pixels."""
+"""Side of the large picture in pixels."""
 
 DETAIL = np.s_[189:269, 146:246]
 """Part of the photograph that shows the detail module."""
 
 COLOURS = 256
-"""Of a picture: enough for a window, and half of the size."""
+"""Number of colours of a picture; enough for a window, and half of the file size."""
 
 
 def save(picture: Image.Image, name: str) -> None:
-    """Save a picture, small."""
+    """Save a picture with few colours, which makes the file smaller."""
     IMAGES.mkdir(exist_ok=True)
     few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.FLOYDSTEINBERG)
     few.save(IMAGES / name, optimize=True)
@@ -50,14 +50,14 @@ def save(picture: Image.Image, name: str) -> None:
 
 
 def take(viewer: Any, widget: Any, name: str) -> None:
-    """Take a picture of the window, without the time that this machine took."""
+    """Take a picture of the window, without the time that the run took."""
     widget.status.value = "" if widget.status.value.startswith("Done") else widget.status.value
     pause()
     save(Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)), name)
 
 
 def take_widget(dock: Any, widget: Any, width: int, name: str) -> None:
-    """Take a picture of the widget alone, so wide, with everything unfolded."""
+    """Take a picture of the widget only, at this width, with all controls unfolded."""
     dock.setFloating(True)
     pause()
     dock.resize(width, widget.native.sizeHint().height() + 60)
@@ -69,7 +69,7 @@ def take_widget(dock: Any, widget: Any, width: int, name: str) -> None:
 
 
 def photograph(viewer: Any, widget: Any) -> None:
-    """Preview, cancel, run, compare."""
+    """Show preview, a cancelled run, a run, and the comparison."""
     viewer.open_sample(WIDGET[0], "earth-at-night")
     pause()
     widget.preview.value = True
@@ -99,7 +99,7 @@ def photograph(viewer: Any, widget: Any) -> None:
 
 
 def animate(viewer: Any, widget: Any) -> None:
-    """Move the line of compare to and fro."""
+    """Animate the divider of the comparison."""
     there = np.linspace(0.05, 0.95, 10)
     frames = []
     viewer.reset_view()
@@ -120,7 +120,7 @@ def animate(viewer: Any, widget: Any) -> None:
 
 
 def detail() -> None:
-    """Show a part of a dim photograph without the detail module, with it, and as it should be."""
+    """Show part of a dim photograph without and with the detail module, and the true picture."""
     clean = opening.read(Path(__file__).parents[1] / "scripts" / "data" / "kodak-23.png").pixels
     dim, truth = (
         np.round(255 * picture).astype(np.uint8)
@@ -152,7 +152,7 @@ def stages(viewer: Any, widget: Any) -> None:
 
 
 def measured(viewer: Any, widget: Any) -> None:
-    """Restore a recording at 30 photons; image, result and residual beside each other."""
+    """Show a recording at 30 photons, its result and the residual side by side."""
     rng = np.random.default_rng(4)
     camera = Emccd()
     cells = camera.expose(30 * (synthetic_scene(512, rng) + 0.05), rng).astype(np.uint16)
@@ -176,7 +176,7 @@ def measured(viewer: Any, widget: Any) -> None:
 
 
 def pictures_of_widget(viewer: Any, widget: Any, dock: Any) -> None:
-    """Take the widget alone, in both themes and two widths."""
+    """Take pictures of the widget in both themes and two widths."""
     from napari.settings import get_settings
 
     viewer.open_sample(WIDGET[0], "nuclei")
@@ -191,9 +191,9 @@ def pictures_of_widget(viewer: Any, widget: Any, dock: Any) -> None:
 
 
 def large(viewer: Any, widget: Any) -> None:
-    """Enhance what is in view of a zarr with levels."""
+    """Enhance the visible part of a zarr with levels."""
     ((cells, _, _),) = nuclei()
-    # Mirrored at its borders again and again: without seams of its own.
+    # Mirror the picture repeatedly at its borders, so that it has no seams.
     slide = np.pad(cells, [(0, SIDE - n) for n in cells.shape], mode="symmetric")
     with tempfile.TemporaryDirectory() as folder:
         levels = []

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# dask 2026.8.0 (zarr 3.1.6): two arrays from `dask.array.from_zarr` of the same folder have the same name, and so the
-# same keys, although the folder was written to in between. Whatever keeps chunks by their key gives the earlier pixels.
+# dask 2026.8.0 (zarr 3.1.6): two arrays from `dask.array.from_zarr` of the same folder have the same name, and therefore
+# the same keys, even if the folder was changed in between. Caches that identify chunks by key return the earlier pixels.
 #
-# Guess before this was run: the name holds something that changes with the files, as `from_array` of a NumPy array has
-# a digest of the pixels in its name.
-# Seen: the name is made from store and path. With dask's own opportunistic cache (`dask.cache.Cache`) the second array
-# computes to the pixels of the first, of which the zarr holds none any more. napari keeps chunks by key in the same way.
+# Expected before running: the name changes with the files, as the name from `from_array` contains a digest of the pixels.
+# Observed: the name depends on store and path only. With dask's opportunistic cache (`dask.cache.Cache`), the second array
+# computes to the pixels of the first one, which the zarr no longer contains. napari also caches chunks by key.
 # A zarr in memory has a new name each time.
 #
-# Output seen:
+# Output:
 #   same name after the zarr was rewritten: True
 #   mean in the zarr 5000.0, mean that dask computes 7.0
 #   same name for a zarr in memory: False

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# dask 2026.8.0 (zarr 3.1.6): `array.to_zarr(path, shards=...)` writes a sharded zarr whose shards hold several of the
-# array's chunks, and loses pixels without an error: several tasks write to one shard at a time, and each writes the
-# shard with its own chunk alone.
+# dask 2026.8.0 (zarr 3.1.6): if shards contain several chunks of the array, `array.to_zarr(path, shards=...)` loses pixels
+# without an error. Several tasks write to the same shard at the same time, and each writes it with its own chunk only.
 #
-# Guess before this was run: dask merges its chunks to whole shards first, or takes a lock for each shard, as a shard is
-# what zarr replaces at once.
-# Seen: some of the pixels are zero afterwards, in every one of five attempts. After a rechunk to whole shards all pixels
-# are there.
+# Expected before running: dask merges its chunks to whole shards, or locks each shard, because zarr replaces a shard as a
+# whole.
+# Observed: some of the pixels are zero afterwards, in all of five attempts. After `rechunk` to whole shards, no pixels are
+# lost.
 #
-# Output seen:
+# Output:
 #   attempts of 5 in which to_zarr(shards=) lost pixels: 5
 #   pixels lost after rechunking to whole shards: 0
 set -euo pipefail

@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# imagecodecs 2026.3.6 (libavif 1.4.0): `avif_decode(data, index=0)` of an AVIF that holds several pictures ends the
-# process with a segmentation fault. A program that wants the first picture of a sequence alone cannot ask for it.
+# imagecodecs 2026.3.6 (libavif 1.4.0): `avif_decode(data, index=0)` of an AVIF that contains several pictures ends the
+# process with a segmentation fault. It is not possible to decode only the first picture of a sequence.
 #
-# Guess before this was run: the picture of that number, as `avif_decode(data)` gives all of them.
-# Seen: a still picture comes back with `index=0`; of a sequence every number ends the process (signal 11), with any
-# number of threads. Without `index` all pictures are decoded. We decode all of them and check beforehand that they fit
-# into memory.
+# Expected before running: the picture with this number, because `avif_decode(data)` returns all pictures.
+# Observed: `index=0` works for a still picture. For a sequence, every index ends the process (signal 11), with any number
+# of threads. Without `index`, all pictures are decoded; this package does so, after checking that they fit into memory.
 #
-# Output seen:
+# Output:
 #   all pictures of a sequence: (3, 40, 50, 3)
 #   index=0 of a still picture: (40, 50, 3)
 #   index=0 of a sequence: exit status 139

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# imagecodecs 2026.3.6 (libjxl 0.11.2): `jpegxl_encode` of uint16 says in the file that the values are linear light, and
-# of uint8 that they are sRGB. Viewers that heed it show a 16-bit picture far too bright; its pixels are right.
+# imagecodecs 2026.3.6 (libjxl 0.11.2): `jpegxl_encode` labels uint16 values as linear light and uint8 values as sRGB.
+# Viewers that respect the label display 16-bit pictures far too bright. The pixels themselves are correct.
 #
-# Guess before this was run: both are sRGB, as in PNG.
-# Seen: the transfer function in the header (ISO/IEC 18181-1, annex D.3.5) is 13, sRGB, for uint8, where the whole header
-# is the default one, and 8, linear, for uint16. No argument of `jpegxl_encode` changes it. We write 13 in its place,
-# which has a code of the same length.
+# Expected before running: both are labelled as sRGB, as in PNG.
+# Observed: the transfer function in the header (ISO/IEC 18181-1, annex D.3.5) is 13 (sRGB) for uint8, where the whole
+# header has its default, and 8 (linear) for uint16. No argument of `jpegxl_encode` changes it. This package replaces the
+# code by 13, which has the same length.
 #
-# Output seen:
+# Output:
 #   bits of a sample: 8
 #   uint8 transfer function 13 (8 linear, 13 sRGB)
 #   bits of a sample: 16

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# napari 0.9.2: layer.corner_pixels, the part of a layer that is on screen, is found as if the viewer's units were the layer's.
-# Beside a layer with finer units, a layer in millimetres has the wrong corner_pixels, and a multiscale layer in millimetres is
-# shown at its coarsest level however far one zooms in.
+# napari 0.9.2: layer.corner_pixels, the visible part of a layer, is computed as if the viewer had the units of the layer.
+# Beside a layer with finer units, a layer in millimetres has wrong corner_pixels, and a multiscale layer in millimetres is
+# displayed at its coarsest level at any zoom.
 #
-# Guess before this was run: two layers of 0.4 mm, one with its scale in millimetres and one in micrometres, lie on each other
-# on the canvas, so both have the same corner_pixels, and a multiscale layer in millimetres is read at the same level whether or
-# not the other layer is there.
-# Seen: the viewer takes the micrometre as its unit and draws both layers in the same place, but corner_pixels of the one in
-# millimetres is a single pixel at its far corner. The multiscale layer is read at level 0 (558 x 472 pixels on screen) while it
-# is alone, and at level 2 (250 x 250 pixels for all of it) at the same zoom beside a layer in micrometres, visible or not.
+# Expected before running: two layers of 0.4 mm, one with its scale in millimetres and one in micrometres, coincide on the
+# canvas. Both therefore have the same corner_pixels, and a multiscale layer in millimetres is read at the same level with
+# and without the other layer.
+# Observed: the viewer uses micrometres and draws both layers in the same place, but corner_pixels of the layer in
+# millimetres is a single pixel at its far corner. The multiscale layer is read at level 0 (558 x 472 visible pixels) while
+# it is alone, and at level 2 (all of its 250 x 250 pixels) at the same zoom beside a layer in micrometres, visible or not.
 #
-# Needs xvfb-run and OpenGL (Mesa's software renderer will do).
-# Output seen:
+# Requires xvfb-run and OpenGL (Mesa's software renderer is sufficient).
+# Output:
 #   plain layers at 4 times: micrometer, rows on screen of the one in um 130 to 270: True
 #   corner_pixels of the one in mm, in the same place: [[399, 399], [399, 399]]
 #   multiscale layer in mm at 8 times, alone: level 0

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# OpenEXR 3.5.3 (Python): a channel that is a strided view of an array, such as `rgb[..., 0]`, is written with the pixels
-# that lie behind each other in memory: other ones. No error, no warning.
+# OpenEXR 3.5.3 (Python): if a channel is a strided view of an array, such as `rgb[..., 0]`, the file contains consecutive
+# values in memory instead of the values of the view. There is no error and no warning.
 #
-# Guess before this was run: the view's own pixels are written, or an error asks for a contiguous array.
-# Seen: `rgb[..., 0]` of (4, 4, 3) is written as the first 16 numbers of the array. A contiguous copy is written right.
+# Expected before running: the values of the view are written, or an error asks for a contiguous array.
+# Observed: `rgb[..., 0]` of shape (4, 4, 3) is written as the first 16 numbers of the array. A contiguous copy is written
+# correctly.
 #
-# Output seen:
+# Output:
 #   strided plane [0, 3, 6, 9] comes back as [0.0, 1.0, 2.0, 3.0]
 #   contiguous plane [0, 3, 6, 9] comes back as [0.0, 3.0, 6.0, 9.0]
 set -euo pipefail

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Pillow 13.0.0: colours of a TIFF with associated alpha (ExtraSamples 1, colours stored multiplied by alpha) are divided by alpha
-# while they are read, if they are RGB; grey ones are given as they are stored. tifffile 2026.3.3 divides neither.
+# Pillow 13.0.0: when a TIFF with associated alpha (ExtraSamples 1, colours stored multiplied by alpha) is read, RGB colours
+# are divided by alpha, but grey values are returned as stored. tifffile 2026.3.3 divides neither.
 #
-# Guess before this was run: one rule for grey and for colour: either both are divided, or both stay as they are stored and the mode
-# ("RGBa", "La") says so.
-# Seen: RGB comes as mode "RGBA" and divided, cut off at 255 and with the fraction dropped; grey comes as mode "La", as it is stored. A stored
-# colour of 40 under an alpha of 51 reads as 200, a stored grey of 40 as 40. A program that reads with Pillow and writes the
-# values back under ExtraSamples 1 makes colours brighter by 255 / alpha each time.
+# Expected before running: the same rule for grey and colour. Either both are divided, or both are returned as stored, with
+# a mode ("RGBa", "La") that shows this.
+# Observed: RGB is returned in mode "RGBA", divided, clipped at 255 and without fractions. Grey is returned in mode "La", as
+# stored. With an alpha of 51, a stored colour of 40 reads as 200, and a stored grey of 40 reads as 40. A program that reads
+# with Pillow and writes the values back with ExtraSamples 1 makes colours brighter by 255 / alpha each time.
 #
-# Output seen:
+# Output:
 #   colour: Pillow RGBA [200, 200, 200, 51], tifffile [40, 40, 40, 51]
 #   grey: Pillow La [40, 51], tifffile [40, 51]
 set -euo pipefail

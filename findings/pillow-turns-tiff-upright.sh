@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Pillow 13.0.0: pixels of a TIFF with an Orientation are turned upright while they are loaded; those of a JPEG, PNG or WebP with
-# the same Orientation are not. tifffile 2026.3.3 never turns them. So the same file has two shapes, and the same
-# picture saved in two formats too.
+# Pillow 13.0.0 rotates the pixels of a TIFF with an Orientation upright while loading them, but not those of a JPEG, PNG or
+# WebP with the same Orientation. tifffile 2026.3.3 never rotates them. The shape of an image therefore depends on the
+# library, and on the format that the same picture was saved in.
 #
-# Guess before this was run: Pillow gives pixels as they are stored, whatever the format, and `ImageOps.exif_transpose` turns them.
-# Seen: the TIFF reader applies the tag itself. A picture of 40 rows and 56 columns with Orientation 6 has the shape (56, 40)
-# through Pillow and (40, 56) through tifffile. `getexif()` states 6 before the pixels are loaded and nothing afterwards.
+# Expected before running: Pillow returns pixels as stored in all formats, and `ImageOps.exif_transpose` rotates them.
+# Observed: the TIFF reader applies the tag itself. A picture of 40 rows and 56 columns with Orientation 6 has the shape
+# (56, 40) in Pillow and (40, 56) in tifffile. `getexif()` returns 6 before the pixels are loaded, and nothing afterwards.
 #
-# Output seen:
+# Output:
 #   a.tif: Pillow (56, 40), tifffile (40, 56)
 #   a.jpg: Pillow (40, 56)
 #   a.png: Pillow (40, 56)

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# pylibCZIrw 6.1.0: `total_bounding_box` names axes T, Z and C also where no tile has them, `read` accepts such an index,
-# and `enumerate_subblocks_subset` then finds no tile at all.
+# pylibCZIrw 6.1.0: `total_bounding_box` lists the axes T, Z and C even if no tile has them. `read` accepts an index for
+# such an axis, but `enumerate_subblocks_subset` then finds no tiles.
 #
-# Guess before this was run: what `total_bounding_box` names, with the index 0, is a valid filter, and the three agree:
-# the pixels that `read` returns for a plane come from the tiles that are found for the same plane.
-# Seen: for a file whose tiles have H (detector phases), C and Z but no T, the box has T (0, 1); `read` returns the
-# pixels for {"T": 0, "H": h, ...}; the search for the same plane finds 0 tiles, and without T the right one. A program that
-# tells gaps from recorded zeros by the tiles takes the whole picture for a gap.
-# The file is made with T and then has T renamed to H in the directory of tiles, as the writer does not write H.
+# Expected before running: index 0 along each axis in `total_bounding_box` is a valid filter, and the three functions agree:
+# the pixels that `read` returns for a plane come from the tiles that are found for this plane.
+# Observed: for a file whose tiles have H (detector phases), C and Z but not T, the bounding box lists T (0, 1). `read`
+# returns the pixels for {"T": 0, "H": h, ...}. The search for the tiles of this plane finds none, and without T it finds
+# the right one. A program that uses the tiles to distinguish gaps from recorded zeros treats the whole picture as a gap.
+# The file is written with T, which is then renamed to H in the directory of tiles, because the writer does not write H.
 #
-# Output seen:
+# Output:
 #   axes in the box: T Z C H X Y
 #   pixel read with T: 10 20 30
 #   tiles found with T: 0 0 0

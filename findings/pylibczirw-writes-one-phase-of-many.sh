@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# pylibCZIrw 6.1.0: `CziWriter.write(plane, plane={"C": 0, "H": h})` drops the detector phase H and says True. All phases
-# are written to the same place; a reader gets the last one, whichever phase it asks for.
+# pylibCZIrw 6.1.0: `CziWriter.write(plane, plane={"C": 0, "H": h})` ignores the detector phase H and returns True. All
+# phases are written to the same place, and a reader gets the last one for every phase.
 #
-# Guess before this was run: the phases are stored along H, as the reader knows H (`total_bounding_box`, `CZI_DIMS`), or
+# Expected before running: phases are stored along H, because the reader knows H (`total_bounding_box`, `CZI_DIMS`), or
 # `write` raises an error for an axis that it does not write.
-# Seen: three calls return True, the file has no axis H, and H 0, 1 and 2 all read as the phase that was written last.
-# Axes T, C and Z are stored as they are given. Consequence: a test file of phases (Airyscan, structured illumination)
-# that is made with this writer has one phase, and a reader that ignores H passes the test.
+# Observed: three calls return True, the file has no axis H, and H 0, 1 and 2 all read as the phase that was written last.
+# The axes T, C and Z are stored as given. As a consequence, a test file with several phases (Airyscan, structured
+# illumination) from this writer has only one phase, and a reader that ignores H passes the test.
 #
-# Output seen:
+# Output:
 #   written: True True True
 #   axes T Z C X Y, tiles 3
 #   phase written 10 20 30, phase read 30 30 30

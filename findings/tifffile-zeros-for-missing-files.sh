@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# tifffile 2026.3.3: of an OME-TIFF image that is spread over several files, the planes of a file that is missing read as zeros.
-# Shape, axes and count of planes are those of the whole image; `imread` returns normally.
+# tifffile 2026.3.3: if a file of an OME-TIFF image that is spread over several files is missing, its planes read as zeros.
+# Shape, axes and number of planes are those of the complete image, and `imread` returns normally.
 #
-# Guess before this was run: an error that names the missing file, or an image that ends where its files end.
-# Seen: a line of the logger "tifffile" says "Missing data are zeroed"; there is no exception and no Python warning. A program that
-# has logging switched off, or shows it to nobody, measures black frames. The same holds where the XML names more planes
-# than the file has pages, as after an acquisition that was stopped.
+# Expected before running: an error that names the missing file, or an image without the missing planes.
+# Observed: the logger "tifffile" writes "Missing data are zeroed"; there is no exception and no Python warning. A program
+# that does not display the log measures black frames. The same happens if the XML lists more planes than the file has
+# pages, as after an interrupted acquisition.
 #
-# Output seen:
+# Output:
 #   with a missing file: shape (3, 32, 32), means [100.0, 101.0, 0.0], Python warnings 0
 #   with two pages too few: shape (5, 32, 32), means [100.0, 100.0, 100.0, 0.0, 0.0], Python warnings 0
 set -euo pipefail

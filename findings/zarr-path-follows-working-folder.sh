@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# zarr 3.1.6: an array that was opened by a relative path reads as its fill value once the working folder has changed,
-# and what is written then goes to a new folder below the new working folder. There is no error and no warning.
+# zarr 3.1.6: an array that was opened by a relative path reads as its fill value after the working directory has changed,
+# and pixels are then written to a new folder below the new working directory. There is no error and no warning.
 #
-# Guess before this was run: `zarr.open_array` finds its folder once, as `open` and `numpy.memmap` do, and goes on reading from
-# there; or it fails because the chunks are not found.
-# Seen: the store keeps the path as it was given and looks it up anew for every chunk. Chunks that are not there mean fill
-# value to zarr, so the array reads as zeros; writing creates the chunks in the new place.
+# Expected before running: `zarr.open_array` resolves the path once, like `open` and `numpy.memmap`, and continues to use
+# that folder; or it raises an error because the chunks are missing.
+# Observed: the store keeps the relative path and resolves it for every chunk. Missing chunks mean the fill value, so the
+# array reads as zeros. Writing creates the chunks in the new place.
 #
-# Output seen:
+# Output:
 #   mean before 5000.0, after a change of the working folder 0.0
 #   numpy.memmap of a relative path, after the change 5000.0
 #   files below the new folder after writing: ['in.zarr/c/0/0']

@@ -1,10 +1,10 @@
-"""Write a small file of every format that an extra reads, and enhance it.
+"""Enhance a small file of every format that an extra reads.
 
     python scripts/check_extra.py EXTRA
 
-Run by ``scripts/check-extras`` with a Python that has napari-dcr and this extra alone; an EXTRA of
-``base`` stands for none. Files are enhanced at strength 0, which must give the pixels back. Files
-of formats of other extras must be refused with the name of the extra that they need.
+``scripts/check-extras`` runs this script in an environment with napari-dcr and only this extra; ``base``
+means no extra. Files are enhanced at strength 0, which must return the pixels unchanged. Files of
+formats that need another extra must raise an error that names this extra.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def zarr(path: Path) -> None:
 
 
 def dask(path: Path) -> None:
-    """Enhance a lazy array, and write a TIFF, as there is no file of it."""
+    """Enhance a lazy array and write the result to a TIFF, because dask has no file format."""
     import dask.array
 
     lazy = dask.array.from_array(STACK[0], chunks=(1, 40, 56))
@@ -132,7 +132,7 @@ FORMATS: dict[str, dict[str, Writer]] = {
     "distributed": {"tif": dask},
     "train": {},
 }  # fmt: skip
-"""What each extra reads, by suffix, and what writes a file of it."""
+"""Suffixes of the formats that each extra reads, with functions that write such files."""
 
 ROUNDED = ("heic", "dng", "exr")
 """Formats whose pixels are not stored as numbers of an array: only their size is compared."""
@@ -151,7 +151,7 @@ NEEDS = {
 
 
 def enhance(path: Path, out: Path) -> tuple[int, str]:
-    """Enhance a file at strength 0; returns the exit status and what was said."""
+    """Enhance a file at strength 0; returns the exit status and the messages."""
     said = io.StringIO()
     command = ["enhance", str(path), "-o", str(out), "--depth", "0", "--strength", "0"]
     with contextlib.redirect_stderr(said):
@@ -160,7 +160,7 @@ def enhance(path: Path, out: Path) -> tuple[int, str]:
 
 
 def check(extra: str, folder: Path) -> None:
-    """Check an extra; raises if anything is not as it should be."""
+    """Check an extra; raises an error if a check fails."""
     for suffix, write in FORMATS[extra].items():
         path = folder / f"a.{suffix}"
         write(path)
@@ -191,7 +191,7 @@ def check(extra: str, folder: Path) -> None:
         status, said = enhance(path, folder / "no.tif")
         assert status == 1, f"{suffix}: it was read without {needed}"
         assert f'pip install "napari-dcr[{needed}]"' in said, said
-        print(f"  {suffix}: refused, with what to install")
+        print(f"  {suffix}: refused, with the extra to install")
 
 
 if __name__ == "__main__":

@@ -33,9 +33,9 @@ def main() -> None:
             writing.write(path, Picture(pixels, "yxs"))
             print(path)
     print(
-        f"kodak-23 at -5 EV against a good print of it: PSNR {psnr(dim, truth):.1f} dB before,"
+        f"kodak-23 at -5 EV, compared with a good exposure: PSNR {psnr(dim, truth):.1f} dB before,"
         f" {psnr(after, truth):.1f} dB after ({psnr(match_mean(after, truth), truth):.1f} dB with"
-        f" the truth's mean), SSIM {ssim(dim, truth):.2f} before, {ssim(after, truth):.2f} after"
+        f" the mean of the good exposure), SSIM {ssim(dim, truth):.2f} before, {ssim(after, truth):.2f} after"
     )
 
 
