@@ -129,7 +129,7 @@ def test_denoise_goes_from_the_brightened_image_to_the_clean_one(
     # Continuous and monotone: equal steps of the control are equal steps of the picture.
     steps = [np.abs(enhanced(denoise=d) - clean).mean() for d in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert np.diff(steps) == pytest.approx(steps[0] * -0.25, rel=1e-3)
-    # Colour noise alone: light as it was, colour clean, and the other way round.
+    # Removing only colour noise keeps the noise of luma, and vice versa.
     for arguments, like in (
         ({"denoise": 0.0, "denoise_colour": 1.0}, (noisy, clean)),
         ({"denoise": 1.0, "denoise_colour": 0.0}, (clean, noisy)),
@@ -171,7 +171,7 @@ def test_saturation_goes_from_grey_to_twice_the_colour(dim_rgb: NDArray[np.uint8
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_grey_images_have_light_alone(dim_rgb: NDArray[np.uint8], dtype: str) -> None:
+def test_grey_images_have_no_colour(dim_rgb: NDArray[np.uint8], dtype: str) -> None:
     grey = as_dtype(dim_rgb[..., 0], dtype)
     plain = napari_dcr.enhance(grey, **FAST)
     coloured = napari_dcr.enhance(grey, **FAST, denoise_colour=0.0, saturation=0.3)
@@ -182,7 +182,7 @@ def test_grey_images_have_light_alone(dim_rgb: NDArray[np.uint8], dtype: str) ->
     )
 
 
-def test_denoise_of_counts_is_a_share_of_all_that_changes() -> None:
+def test_denoise_of_counts_scales_the_whole_change() -> None:
     counts = np.random.default_rng(0).poisson(40, (64, 64)).astype(np.float32)
     clean, half, none = (
         napari_dcr.enhance(counts, **FAST, model="microscopy", denoise=d) for d in (1, 0.5, 0)
@@ -200,7 +200,7 @@ def test_denoise_of_counts_is_a_share_of_all_that_changes() -> None:
         napari_dcr.enhance(counts, model="microscopy", denoise=0.5, return_uncertainty=True)
 
 
-def test_what_is_not_finite_stays_and_harms_nothing_else() -> None:
+def test_pixels_that_are_not_finite_are_kept_and_do_not_affect_others() -> None:
     rng = np.random.default_rng(0)
     clean = (rng.random((200, 220)) * 0.1).astype(np.float32)
     dirty = clean.copy()
@@ -229,7 +229,7 @@ def test_byte_order_and_strides_do_not_matter(dim_rgb: NDArray[np.uint8]) -> Non
     assert (napari_dcr.enhance(read_only, **FAST) == expected).all()
 
 
-def test_record_says_how_it_came_about(dim_rgb: NDArray[np.uint8]) -> None:
+def test_record_describes_the_run(dim_rgb: NDArray[np.uint8]) -> None:
     enhancement = run_to_completion(
         napari_dcr.enhance_steps(dim_rgb, napari_dcr.Options(depth=2, device="cpu"))
     )

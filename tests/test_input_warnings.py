@@ -26,7 +26,7 @@ def test_a_warning_is_given_once_and_points_at_the_caller() -> None:
     assert found.of_channel(1) == list(found)
 
 
-def test_it_can_be_made_an_error() -> None:
+def test_warnings_can_be_made_errors() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", napari_dcr.InputWarning)
         with pytest.raises(napari_dcr.InputWarning, match="nodata"):

@@ -150,7 +150,7 @@ def test_gdal_nodata_is_read_from_a_tiff(tmp_path: Path) -> None:
 
 @BOTH
 @pytest.mark.parametrize("kind", ["uint16", "float32", "dask", "region"])
-def test_masked_pixels_count_nowhere_and_stay_masked(options: Record, kind: str) -> None:
+def test_masked_pixels_are_ignored_and_stay_masked(options: Record, kind: str) -> None:
     image = counts().astype("float32" if kind == "float32" else "uint16")
     mask = np.zeros(image.shape, bool)
     mask[50:54, 50:54], mask[:, 100:] = True, True
@@ -259,7 +259,7 @@ def _first(frame: NDArray[Any]) -> NDArray[np.bool_]:
     ("model", "dtype"),
     [("microscopy", "uint16"), ("microscopy", "float32"), ("photo", "uint8"), ("photo", "float32")],
 )
-def test_a_blank_frame_counts_in_nothing_of_the_others(model: str, dtype: str, kind: str) -> None:
+def test_a_blank_frame_does_not_affect_the_others(model: str, dtype: str, kind: str) -> None:
     if model == "photo":
         options, image = PHOTO, _photos(dtype)
     else:
@@ -291,7 +291,7 @@ def test_a_blank_frame_of_a_lazy_array(kind: str, options: Record, tmp_path: Pat
 @BOTH
 @pytest.mark.parametrize("link_frames", [True, False])
 @pytest.mark.parametrize("value", [40, 128, (60, 90, 20)])
-def test_a_frame_of_one_colour_comes_back_as_it_is(
+def test_a_frame_of_one_colour_is_returned_unchanged(
     value: Any, link_frames: bool, options: Record
 ) -> None:
     colours = 3 if np.ndim(value) else 1
@@ -342,7 +342,7 @@ def test_many_bad_frames_are_named_in_one_line() -> None:
     )
 
 
-def test_what_is_left_alone_has_no_known_error() -> None:
+def test_unchanged_pixels_have_no_known_error() -> None:
     image = np.stack([counts(0), np.full_like(counts(), 65535)])
     with pytest.warns(napari_dcr.InputWarning):
         _, error = napari_dcr.enhance(image, **COUNTS, axes="cyx", return_uncertainty=True)
@@ -479,7 +479,9 @@ def test_the_levels_of_a_pyramid_share_one_tone(levels: int, lazy: bool) -> None
     ],
     ids=["white", "pale", "white16", "white-float", "black", "mask", "grain"],
 )  # fmt: skip
-def test_white_and_black_pictures_come_back(make: Callable[[], NDArray[Any]], depth: int) -> None:
+def test_white_and_black_pictures_are_returned_unchanged(
+    make: Callable[[], NDArray[Any]], depth: int
+) -> None:
     image = make()
     result, record = run(image, model="photo", depth=depth, device="cpu")
     assert (result == image).all()
@@ -525,7 +527,7 @@ def test_an_array_that_was_changed_in_place_is_enhanced_anew(options: Record, or
     assert difference(again, wanted) <= 1
 
 
-def test_resume_makes_again_what_is_missing_or_damaged(tmp_path: Path) -> None:
+def test_resume_repeats_missing_or_damaged_parts(tmp_path: Path) -> None:
     image = counts(0, 256, 320)
     out = tmp_path / "out.zarr"
     options = {**COUNTS, "tile": 64}
@@ -614,7 +616,7 @@ def test_a_forked_process_can_enhance() -> None:
 # Arguments
 
 
-def test_values_of_numpy_are_taken_as_those_of_python() -> None:
+def test_numpy_values_are_treated_as_python_values() -> None:
     image = np.stack([counts(0), counts(1)])
     plain, _ = run(image, **PHOTO, channel_axis=0, input_range=(90.0, 500.0), detail=True)
     given = np.array([90, 500])
@@ -792,7 +794,7 @@ def test_images_without_noise_stay_finite_and_silent(
 
 
 @BOTH
-def test_values_that_float64_can_just_hold(options: Record) -> None:
+def test_values_near_the_limit_of_float64(options: Record) -> None:
     image = counts().astype(np.float64)
     few = image.copy()
     few[counts(1) % 50 == 0] = 1e300
@@ -848,7 +850,7 @@ def test_8_bit_pictures_in_16_bits_are_those_of_8(dtype: str) -> None:
     ("dtype", "value"),
     [("uint16", -1), ("uint16", 65536), ("uint16", 3.5), ("int16", np.inf), ("float32", 1e300)],
 )
-def test_nodata_that_no_pixel_can_have(dtype: str, value: float, options: Record) -> None:
+def test_nodata_outside_the_range_of_the_dtype(dtype: str, value: float, options: Record) -> None:
     image = counts().astype(dtype)
     result, record = run(image, **options, nodata=value)
     assert any(m.startswith("nodata: got ") and dtype in m for m in record["warnings"])
@@ -871,7 +873,7 @@ def test_nodata_that_no_pixel_can_have(dtype: str, value: float, options: Record
         ("device", np.array("cpu")),
     ],
 )
-def test_arrays_in_place_of_names_are_refused_by_name(name: str, value: Any) -> None:
+def test_the_error_names_an_argument_that_is_an_array(name: str, value: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=f"^{name}: got "):
         Options(**{name: value})
 

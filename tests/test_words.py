@@ -41,6 +41,47 @@ PHRASES = (
     "ask yourself",
     "one door",
     "what one should",
+    "comes back as it is",
+    "come back as they are",
+    "refused by name",
+    "at hand",
+    "for the eye",
+    "to look at",
+    "are believed",
+    "heeds",
+    "nobody",
+    "guess before this",
+    "looks at",
+    "stood still",
+    "stand still",
+    "stands still",
+    "whatever it",
+    "anew",
+    "same door",
+    "put in its place",
+    "put in their places",
+    "so wide",
+    "what was seen",
+    "what speaks against",
+    "what it says",
+    "what they say",
+    "under way",
+    "of all of it",
+    "to and fro",
+    "again and again",
+    "taken out",
+    "taken away",
+    "take away",
+    "takes out",
+    "tell apart",
+    "told apart",
+    "be told",
+    "as they came",
+    "out against in",
+    "from nothing",
+    "went on",
+    "goes on",
+    "gone on",
 )
 """Phrases that a reader has to guess the meaning of; each of them stood in this project once."""
 
@@ -58,7 +99,7 @@ def pages(*roots: str) -> Iterator[Path]:
         yield from (f for f in files if f.suffix in SUFFIXES and f != Path(__file__))
 
 
-def test_no_phrase_has_to_be_guessed() -> None:
+def test_no_excluded_phrase_occurs() -> None:
     found = []
     words = re.compile("|".join(rf"\b{re.escape(phrase)}\b" for phrase in PHRASES), re.IGNORECASE)
     roots = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "src", "tests", "benchmarks")

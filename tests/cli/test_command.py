@@ -49,7 +49,7 @@ def test_one_file(folder: Path, tmp_path: Path, dim_rgb: NDArray[np.uint8]) -> N
     assert (np.asarray(PILImage.open(out)) == expected).all()
 
 
-def test_a_whole_folder_keeps_its_shape(folder: Path, tmp_path: Path) -> None:
+def test_results_keep_the_structure_of_a_folder(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(["enhance", str(folder), "-o", str(out), *FAST]) == 0
     names = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
@@ -86,7 +86,7 @@ def test_options_reach_enhance(folder: Path, tmp_path: Path, dim_rgb: NDArray[np
         (["a.png", "-o", "out.xyz/"], None),
     ],
 )
-def test_mistakes_are_named_and_cost_nothing(
+def test_mistakes_are_named_before_anything_is_computed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -136,7 +136,7 @@ def test_records_of_all_files_on_standard_output(
     assert json.loads((tmp_path / "report.json").read_text()) == records
 
 
-def test_a_log_has_a_plain_line_now_and_then(
+def test_a_log_has_a_progress_line_at_intervals(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     command = ["enhance", str(folder / "a.png"), "-o", str(tmp_path / "out/"), *FAST[:-1]]
@@ -232,7 +232,7 @@ def cells(tmp_path: Path) -> Path:
     return path
 
 
-def test_microscopy_says_what_became_of_each_channel(
+def test_microscopy_prints_a_verdict_for_each_channel(
     cells: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = cells.parent
@@ -282,9 +282,7 @@ def test_warnings_of_a_channel_are_shown(cells: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_what_stands_beside_results_of_several_images(
-    tmp_path: Path, folder: Path, suffix: str
-) -> None:
+def test_further_results_of_several_images(tmp_path: Path, folder: Path, suffix: str) -> None:
     rng = np.random.default_rng(0)
     source = tmp_path / "two"
     (source / "deeper").mkdir(parents=True)
@@ -347,7 +345,7 @@ def test_values_are_named_with_what_is_allowed(
     assert message in capsys.readouterr().err
 
 
-def test_help_has_examples_and_no_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_has_examples_and_no_default_none(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["enhance", "--help"])
     text = capsys.readouterr().out

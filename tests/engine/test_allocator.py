@@ -7,7 +7,7 @@ import pytest
 from napari_dcr.engine import allocator
 
 
-def test_the_heap_is_kept_while_anybody_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heap_stays_mapped_during_concurrent_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[int, int]] = []
 
     class Library:
@@ -36,7 +36,7 @@ def test_the_heap_is_kept_while_anybody_computes(monkeypatch: pytest.MonkeyPatch
         allocator.trim()
 
 
-def test_what_stays_mapped_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mapped_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     resident = 100
     trims: list[int] = []
 

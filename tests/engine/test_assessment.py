@@ -11,7 +11,7 @@ import napari_dcr
 from tests.engine.conftest import recording
 
 
-def test_residual_and_uncertainty_come_in_the_images_shape(lively_counts: Path) -> None:
+def test_residual_and_uncertainty_have_the_images_shape(lively_counts: Path) -> None:
     image = np.stack([recording(i) for i in range(4)]).reshape(2, 2, 160, 160)
     out, report, residual, uncertainty = napari_dcr.enhance(
         image, model=lively_counts, axes="tcyx", return_report=True, return_residual=True,
@@ -26,7 +26,7 @@ def test_residual_and_uncertainty_come_in_the_images_shape(lively_counts: Path) 
 
 
 @pytest.mark.parametrize("name", ["return_report", "return_residual", "return_uncertainty"])
-def test_what_cannot_be_returned_is_refused(
+def test_results_that_cannot_be_returned_raise_an_error(
     name: str, lively_model: Path, lively_counts: Path, tmp_path: Path
 ) -> None:
     image = recording()

@@ -1,4 +1,4 @@
-"""Planes that are looked at together share a curve or a noise model; others do not."""
+"""Planes that are surveyed together share a tone curve or noise model; others do not."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_channels_are_apart_and_planes_of_a_stack_share_their_noise(lively_count
     assert len(record["reports"]) == 1
 
 
-def test_a_published_noise_estimate_is_used_by_the_door(lively_counts: Path) -> None:
+def test_estimate_noise_gives_the_estimate_that_enhance_uses(lively_counts: Path) -> None:
     case = next(microscopy_checks.cases(1, size=128))
     steps = napari_dcr.enhance_steps(case.values, napari_dcr.Options(model=lively_counts))
     record = run_to_completion(steps).record

@@ -15,7 +15,7 @@ from napari_dcr.engine import devices
 from napari_dcr.network.cascade import Cascade
 
 
-def test_limits_of_control_groups_count(tmp_path: Path) -> None:
+def test_cgroup_limits_are_respected(tmp_path: Path) -> None:
     def write(name: str, text: str) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)

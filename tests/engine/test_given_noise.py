@@ -32,7 +32,7 @@ def recording(seed: int = 0) -> NDArray[np.uint16]:
     return np.rint(values).clip(0).astype(np.uint16)
 
 
-def test_it_is_taken_everywhere_alike_and_recorded(lively_counts: Path, tmp_path: Path) -> None:
+def test_given_noise_is_used_everywhere_and_recorded(lively_counts: Path, tmp_path: Path) -> None:
     image = recording()
     options = Options(model=lively_counts, noise=TRUE, **FAST)
     done = run_to_completion(napari_dcr.enhance_steps(image, options))
@@ -61,7 +61,7 @@ def test_it_is_taken_everywhere_alike_and_recorded(lively_counts: Path, tmp_path
 
 @pytest.mark.parametrize("unit", [1.0, 1e-3])
 @pytest.mark.parametrize("gain", [0.25, 4.0])
-def test_a_wrong_value_is_doubted_and_the_right_one_is_not(
+def test_a_wrong_noise_model_gives_a_warning_and_the_right_one_does_not(
     lively_counts: Path, gain: float, unit: float
 ) -> None:
     image = recording() if unit == 1 else recording().astype(np.float32) * np.float32(unit)
@@ -80,7 +80,7 @@ def test_a_wrong_value_is_doubted_and_the_right_one_is_not(
     assert float(times[1]) == pytest.approx(gain**-0.5, rel=0.15)
 
 
-def test_what_cannot_be_is_refused(lively_model: Path, lively_counts: Path) -> None:
+def test_impossible_noise_models_raise_an_error(lively_model: Path, lively_counts: Path) -> None:
     image = recording()
     with pytest.raises(ValueError, match="noise: got .* with the model"):
         napari_dcr.enhance(image, model=lively_model, noise=TRUE)

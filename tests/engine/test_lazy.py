@@ -84,7 +84,7 @@ def test_a_task_per_block_and_no_weights_in_the_graph(
     assert len(pickle.dumps({key: result.dask[key] for key in added})) < 200_000
 
 
-def test_only_what_is_looked_at_is_computed(
+def test_only_the_requested_blocks_are_computed(
     picture: NDArray[np.float32], small_blocks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[Any] = []
@@ -101,7 +101,7 @@ def test_only_what_is_looked_at_is_computed(
     assert computed == [((120, 180), (200, 250))]
 
 
-def test_small_chunks_are_put_together(picture: NDArray[np.float32]) -> None:
+def test_small_chunks_are_merged(picture: NDArray[np.float32]) -> None:
     wide = da.from_array(np.tile(picture, (1, 9)), chunks=(17, 333))
     result = napari_dcr.enhance(wide, **{**FAST, "depth": 0})
     assert result.chunks == ((230,), (1332, 1332, 396))
@@ -152,7 +152,7 @@ def _kill_the_first(flag: str, block: NDArray[Any]) -> NDArray[Any]:
 
 
 @pytest.mark.slow
-def test_on_a_cluster_one_worker_of_which_is_killed(
+def test_a_cluster_recovers_from_a_killed_worker(
     tmp_path: Path, picture: NDArray[np.float32], small_blocks: None
 ) -> None:
     from distributed import Client, LocalCluster

@@ -170,7 +170,7 @@ def test_strength_mixes_with_the_noisy_image(strength: float) -> None:
     np.testing.assert_allclose(mixed, image / 255 + strength * (full - image / 255), atol=1e-5)
 
 
-def test_what_would_do_nothing_is_refused() -> None:
+def test_options_without_effect_raise_an_error() -> None:
     image = frame(shape=(64, 64))
     with pytest.raises(ValueError, match="denoise_first: got 'on' with depth 0"):
         napari_dcr.enhance(image, depth=0, denoise_first="on")

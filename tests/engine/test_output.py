@@ -50,7 +50,7 @@ def test_exposure_is_a_plain_gain_and_strength_a_mixture(lively_counts: Path) ->
     np.testing.assert_array_equal(napari_dcr.enhance(image, model=lively_counts, strength=0), image)
 
 
-def test_what_is_not_finite_stays(lively_counts: Path) -> None:
+def test_pixels_that_are_not_finite_are_kept(lively_counts: Path) -> None:
     image = recording().astype(np.float32)
     image[20, 30], image[50, 60] = np.nan, np.inf
     out = napari_dcr.enhance(image, model=lively_counts)

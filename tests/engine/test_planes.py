@@ -92,7 +92,7 @@ def test_a_corrected_result_is_the_same_however_it_is_made(
     moving=st.booleans(),
     seed=st.integers(0, 3),
 )
-def test_what_is_found_is_independent_of_chunks(
+def test_found_defects_are_independent_of_chunks(
     chunks: tuple[int, int, int], moving: bool, seed: int
 ) -> None:
     image = striped(3, moving, seed)
@@ -167,7 +167,7 @@ def test_defects_of_dark_frames_are_corrected(lively_counts: Path) -> None:
     assert np.std((out - image + pattern).ravel()[good]) < 1
 
 
-def test_what_comes_back_as_it_is_is_not_corrected(lively_model: Path) -> None:
+def test_unchanged_frames_are_not_corrected(lively_model: Path) -> None:
     dark = np.zeros((200, 230, 3), np.uint8)
     dark[50, 60] = 200
     with pytest.warns(InputWarning, match="no light"):
@@ -187,7 +187,7 @@ def test_filled_pixels_are_uncertain_and_in_the_residual(lively_counts: Path) ->
         assert uncertainty[place] > 10  # the noise of a pixel is about 7
 
 
-def test_colours_are_corrected_each(lively_model: Path) -> None:
+def test_each_colour_is_corrected(lively_model: Path) -> None:
     rng = np.random.default_rng(4)
     light = np.full((240, 260, 3), 60.0) * [1, 0.8, 0.6]
     rows = rng.normal(0, 3, (240, 1, 3))

@@ -63,7 +63,9 @@ def dim(kind: str) -> tuple[NDArray[Any], str]:
 
 @pytest.mark.parametrize("kind", IMAGES)
 @pytest.mark.parametrize("link_frames", [True, False])
-def test_a_region_equals_the_whole_there(kind: str, link_frames: bool, lively_model: Path) -> None:
+def test_a_region_equals_the_same_part_of_the_whole(
+    kind: str, link_frames: bool, lively_model: Path
+) -> None:
     image, axes = dim(kind)
     settings: dict[str, Any] = {
         "model": lively_model, "axes": axes, "precision": "fp32", "device": "cpu",
@@ -122,7 +124,7 @@ def test_a_first_preview_takes_no_more_than_two_windows(model: str, top: int, le
     assert sum(map(pixels, cut_tiles(grid, view, CORE))) <= 2 * pixels(grid.tile(*view))
 
 
-def test_what_needs_no_network_run_makes_none(runs: list[int]) -> None:
+def test_cached_results_need_no_network_run(runs: list[int]) -> None:
     image, axes = dim("colour")
     enhancer = RegionEnhancer(open_image(image))
     region: Region = (slice(10, 60), slice(5, 70), slice(0, 3))
@@ -144,7 +146,7 @@ def test_what_needs_no_network_run_makes_none(runs: list[int]) -> None:
     assert "Analysing the image..." not in [step.message for step in seen]
 
 
-def test_little_is_kept_where_little_may_be(runs: list[int]) -> None:
+def test_the_cache_stays_within_its_limit(runs: list[int]) -> None:
     image, axes = dim("colour")
     enhancer = RegionEnhancer(open_image(image), keep=0)
     region: Region = (slice(0, 64), slice(0, 64), slice(0, 3))

@@ -69,7 +69,7 @@ def stop_after(image: Path, out: Path, tiles: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["out.zarr", "out.ome.zarr"])
-def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
+def test_a_run_killed_at_random_moments_ends_with_the_same_result(
     tmp_path: Path, image: Path, name: str
 ) -> None:
     out = tmp_path / name
@@ -90,7 +90,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
     assert contents(out) == contents(whole)
 
 
-def test_what_is_finished_is_not_computed_again(
+def test_finished_parts_are_not_computed_again(
     tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[Any] = []
@@ -116,7 +116,7 @@ def test_what_is_finished_is_not_computed_again(
     assert contents(tmp_path / "out.zarr") == contents(tmp_path / "whole.zarr")
 
 
-def test_cancelled_from_another_thread_it_leaves_what_can_be_gone_on_with(
+def test_a_run_cancelled_from_another_thread_can_be_resumed(
     tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancel, third = threading.Event(), threading.Event()
@@ -156,7 +156,7 @@ def test_cancelled_from_another_thread_it_leaves_what_can_be_gone_on_with(
     cancel.set()
     thread.join()
     monkeypatch.undo()
-    assert begun == [False] * 3  # the tile under way was the last one
+    assert begun == [False] * 3  # the tile in progress was the last one
     gc.collect()
     assert not [o for o in gc.get_objects() if type(o) is Part]  # nor the windows they hold
     done: Any = zarr.open(tmp_path / "out.zarr")
@@ -214,7 +214,7 @@ def test_without_resume_nothing_is_overwritten(tmp_path: Path, image: Path) -> N
         napari_dcr.enhance(image, out=tmp_path / "out.zarr", **FAST)
 
 
-def test_what_was_not_begun_by_a_run_is_not_gone_on_with(tmp_path: Path, image: Path) -> None:
+def test_arrays_without_a_run_are_not_resumed(tmp_path: Path, image: Path) -> None:
     """Least of all the image itself."""
     before = contents(image)
     ours = zarr.open_group(tmp_path / "in.ome.zarr", mode="w")
@@ -229,7 +229,7 @@ def test_what_was_not_begun_by_a_run_is_not_gone_on_with(tmp_path: Path, image: 
 
 
 @pytest.mark.parametrize("name", ["out.zarr", "out.ome.zarr"])
-def test_what_was_only_just_begun_is_gone_on_with(tmp_path: Path, image: Path, name: str) -> None:
+def test_a_run_without_finished_parts_is_resumed(tmp_path: Path, image: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     napari_dcr.enhance(image, out=tmp_path / name, resume=True, **{**FAST, "depth": 0})
     (tmp_path / f"2.{name}").mkdir()
@@ -239,7 +239,7 @@ def test_what_was_only_just_begun_is_gone_on_with(tmp_path: Path, image: Path, n
     assert contents(tmp_path / name) == contents(tmp_path / f"2.{name}")
 
 
-def test_an_array_of_ones_own_is_gone_on_with(tmp_path: Path, image: Path) -> None:
+def test_a_run_into_the_callers_array_is_resumed(tmp_path: Path, image: Path) -> None:
     """Its chunks are no tiles: each is written once all of it is there."""
     given = zarr.create_array(
         tmp_path / "out.zarr", shape=(2, 300, 520), chunks=(1, 100, 150), dtype="uint16"
@@ -293,7 +293,7 @@ STORED = {
 
 
 @pytest.mark.parametrize("same_weights", [False, True])
-def test_a_run_begun_by_an_earlier_version_is_resumed_or_refused_with_the_reason(
+def test_a_run_of_an_earlier_version_is_resumed_or_the_error_gives_the_reason(
     tmp_path: Path, same_weights: bool
 ) -> None:
     y, x = np.mgrid[:192, :240]

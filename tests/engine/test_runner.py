@@ -151,7 +151,7 @@ def test_finished_tiles_are_kept(
 
 
 @pytest.mark.parametrize("link_frames", [True, False])
-def test_small_frames_go_together_and_apart_when_memory_is_short(
+def test_small_frames_are_batched_unless_memory_is_short(
     picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, link_frames: bool
 ) -> None:
     stack = picture[:240, :400].reshape(3, 80, 400, 3)
@@ -202,7 +202,7 @@ def test_gives_up_with_a_clear_message(
         "Input out of range: not enough memory slots",
     ],
 )
-def test_no_other_error_is_taken_for_it(
+def test_other_errors_are_not_mistaken_for_out_of_memory(
     picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, message: str
 ) -> None:
     windows = small_memory(monkeypatch, 0, lambda: RuntimeError(message))

@@ -63,7 +63,7 @@ def test_any_window_of_any_chunks(
     assert (source[tuple(index)] == values[tuple(index)]).all()
 
 
-def test_a_failed_read_may_be_tried_again() -> None:
+def test_a_failed_read_can_be_repeated() -> None:
     values = np.arange(12).reshape(3, 4)
     errors = [MemoryError()]
 

@@ -66,7 +66,7 @@ def test_cores_cover_the_plane_once_and_windows_keep_the_rules(
 def test_there_are_few_shapes_of_windows(
     height: int, width: int, halo: int, core: tuple[int, int]
 ) -> None:
-    """Algorithms and blocks of memory are chosen anew for each."""
+    """Algorithms and blocks of memory are chosen separately for each window shape."""
     grid = Grid(height, width, halo, 8)
     shapes = {
         (tile.rows[1] - tile.rows[0], tile.columns[1] - tile.columns[0]) for tile in grid.cut(core)

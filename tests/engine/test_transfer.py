@@ -118,7 +118,7 @@ FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32", "tile"
     batch=st.sampled_from([0, 1 << 16]),
     link_frames=st.booleans(),
 )
-def test_the_result_is_that_of_the_direct_way(
+def test_asynchronous_transfer_gives_the_same_result(
     dtype: str, axes: str, samples: int, height: int, width: int, batch: int, link_frames: bool
 ) -> None:
     shape = {"yx": (height, width), "yxs": (height, width, samples)}.get(axes, (3, height, width))
@@ -135,7 +135,7 @@ def test_the_result_is_that_of_the_direct_way(
         np.testing.assert_array_equal(result, expected)
 
 
-def test_order_reuse_and_what_crosses_the_bus(fake: FakeAccelerator) -> None:
+def test_order_and_reuse_of_transfers_and_their_dtypes(fake: FakeAccelerator) -> None:
     stack = np.random.default_rng(0).integers(100, 900, (3, 150, 200), np.uint16)
     napari_dcr.enhance(stack, axes="tyx", denoise_first="off", **FAST)
     tiles = 3 * 3 * 4
@@ -154,12 +154,12 @@ def test_order_reuse_and_what_crosses_the_bus(fake: FakeAccelerator) -> None:
     down = [e[1:] for e in fake.log if e[0] == "down"]
     once = [("waits for", "middle"), ("borrows", torch.float32), ("copies", torch.float32)]
     assert down == once * tiles
-    # A window's buffer is filled anew after its last copy: from the third window on.
+    # From the third window on, a buffer is reused after its last copy has finished.
     assert fake.log.count(("host", "waits for", "up")) == tiles - 2
 
 
 @pytest.mark.parametrize("step", ["pinned", "copy", "record_stream"])
-def test_memory_may_run_out_on_the_way(
+def test_memory_may_run_out_during_a_transfer(
     fake: FakeAccelerator, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     image = np.random.default_rng(0).integers(0, 90, (150, 200, 3), np.uint8)
@@ -181,7 +181,7 @@ def test_memory_may_run_out_on_the_way(
     assert np.abs(result.astype(int) - expected).max() <= 1
 
 
-def test_stopped_and_begun_anew(fake: FakeAccelerator) -> None:
+def test_a_stopped_run_can_be_started_again(fake: FakeAccelerator) -> None:
     image = np.random.default_rng(0).integers(0, 90, (150, 200, 3), np.uint8)
     steps = napari_dcr.enhance_steps(image, napari_dcr.Options(**FAST))
     for step in steps:
@@ -192,7 +192,7 @@ def test_stopped_and_begun_anew(fake: FakeAccelerator) -> None:
     assert again.shape == image.shape
 
 
-def test_the_fake_sees_a_buffer_that_is_filled_too_soon() -> None:
+def test_the_fake_device_detects_a_buffer_that_is_filled_too_early() -> None:
     class Hasty(BufferRing):
         def copied(self, event: Any) -> None:
             pass

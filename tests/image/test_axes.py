@@ -60,7 +60,7 @@ def test_axes_that_do_not_fit_are_refused(
 
 
 @given(st.permutations("tzyxs"), st.integers(0, 1), st.integers(0, 2))
-def test_planar_windows_go_back_where_they_came_from(order: list[str], t: int, z: int) -> None:
+def test_planar_windows_are_converted_back(order: list[str], t: int, z: int) -> None:
     lengths = {"t": 2, "z": 3, "y": 4, "x": 5, "s": 3}
     shape = tuple(lengths[a] for a in order)
     layout = Layout.resolve(shape, axes="".join(order))

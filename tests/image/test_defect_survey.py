@@ -51,7 +51,7 @@ def test_halves_of_a_sensor_have_their_own_offsets() -> None:
         assert relative_error(found.columns[0, 0, part], offsets[part]) < 0.25
 
 
-def test_frames_with_the_same_offsets_are_looked_at_together() -> None:
+def test_frames_with_the_same_offsets_are_combined() -> None:
     rng = np.random.default_rng(2)
     offsets = rng.normal(0, 2, (SIZE, 1))
     stack = recorded(rng, 8, offsets)
@@ -64,7 +64,7 @@ def test_frames_with_the_same_offsets_are_looked_at_together() -> None:
         assert error < relative_error(alone[0, 0, 0], offsets[:, 0])
 
 
-def test_both_directions_are_known_as_well_as_each_alone() -> None:
+def test_both_directions_are_estimated_as_well_as_each_alone() -> None:
     rng = np.random.default_rng(6)
     columns, rows = rng.normal(0, 8, SIZE), rng.normal(0, 8, SIZE)
     shot = recorded(rng, 1)[0].astype(np.float64)
@@ -89,7 +89,7 @@ def test_noise_of_many_frames_averages_out() -> None:
     assert errors[1] < 0.4 * errors[0]
 
 
-def test_row_noise_of_every_frame_is_found_out() -> None:
+def test_row_noise_of_every_frame_is_estimated() -> None:
     rng = np.random.default_rng(3)
     offsets = rng.normal(0, 6, (6, SIZE, 1))
     found = find_defects(recorded(rng, 6, offsets))

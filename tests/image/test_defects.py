@@ -53,7 +53,7 @@ def test_a_window_is_corrected_like_the_whole(
     assert np.array_equal(whole[3], image[3].astype(whole.dtype))  # alpha
 
 
-def test_known_defects_vanish() -> None:
+def test_known_defects_are_corrected_exactly() -> None:
     defects = some_defects()
     ideal = np.full((1, HEIGHT, WIDTH), 50.0)
     assert defects.columns is not None
@@ -106,7 +106,7 @@ def test_channels_keep_their_own_defects() -> None:
         ({"hot": np.array([1, 2])}, "hot of shape"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments: dict[str, Any], message: str) -> None:
+def test_values_that_do_not_fit_raise_an_error(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Defects(8, 5, **arguments)
 

@@ -31,7 +31,7 @@ def tiled(pattern: Any, shape: tuple[int, int]) -> Any:
     number=st.integers(0, 4), height=st.integers(8, 40), width=st.integers(8, 40),
     seed=st.integers(0, 99),
 )  # fmt: skip
-def test_what_was_measured_stays(number: int, height: int, width: int, seed: int) -> None:
+def test_measured_samples_are_kept(number: int, height: int, width: int, seed: int) -> None:
     pattern = PATTERNS[number]
     mosaic = np.random.default_rng(seed).normal(0, 1, (height, width)).astype(np.float32)
     result = demosaic(mosaic, pattern)
@@ -73,7 +73,7 @@ def test_bands_have_no_seams(pattern: Any) -> None:
     np.testing.assert_allclose(part[:, MARGIN:-MARGIN], whole[:, start:][:, MARGIN : 7 * MARGIN], atol=1e-6)  # fmt: skip
 
 
-def test_patterns_are_told_apart() -> None:
+def test_patterns_are_distinguished() -> None:
     assert all(map(is_bayer, BAYER))
     assert not is_bayer(XTRANS)
     assert not is_bayer(np.array([[0, 1], [2, 1]]))

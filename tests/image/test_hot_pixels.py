@@ -50,7 +50,7 @@ def test_dead_pixels_are_found_where_there_is_light() -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.8, 1.0, 1.6])
-def test_stars_and_puncta_stay(sigma: float) -> None:
+def test_stars_and_puncta_are_kept(sigma: float) -> None:
     rng = np.random.default_rng(2)
     light = stars(rng, sigma)
     assert found(rng.poisson(light).astype(np.uint16)) == set()

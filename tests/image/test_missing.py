@@ -25,6 +25,6 @@ def test_missing_pixels_are_filled_the_same_in_any_window(dtype: str) -> None:
     assert (inner.mask == whole.mask[:, 20:60, 15:50]).all()
 
 
-def test_what_holds_data_is_not_copied() -> None:
+def test_images_without_missing_pixels_are_not_copied() -> None:
     image = np.ones((1, 4, 5), np.float32)
     assert filled(image) is image

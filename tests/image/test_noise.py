@@ -23,7 +23,7 @@ Image = NDArray[Any]
 
 @pytest.mark.parametrize("camera", [Scmos(), Emccd(), Pmt(bits=16)], ids=str)
 @pytest.mark.parametrize("peak", [20, 100, 1000])
-def test_noise_is_found_within_a_fifth(camera: Camera, peak: float) -> None:
+def test_noise_is_estimated_within_a_fifth(camera: Camera, peak: float) -> None:
     scene = synthetic_scene(384, np.random.default_rng(11))
     values = camera.expose(peak * (scene + 0.05), np.random.default_rng(12)).astype(np.uint16)
     found = estimate_noise(values)
@@ -46,7 +46,7 @@ def test_the_estimate_follows_the_units(factor: float, shift: float) -> None:
     assert other.offset == pytest.approx(factor * plain.offset + shift, rel=1e-6, abs=1e-6)
 
 
-def test_blurred_noise_is_noticed() -> None:
+def test_blurred_noise_is_detected() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(100, 5, (256, 256))
     blurred = (noise + np.roll(noise, 1, 0) + np.roll(noise, 1, 1)) / 3

@@ -11,7 +11,7 @@ from napari_dcr.image.quality import assess
 from napari_dcr.training.forward.structures import synthetic_scene
 
 
-def test_a_report_sees_what_was_done_to_intensities() -> None:
+def test_a_report_detects_changed_intensities() -> None:
     rng = np.random.default_rng(2)
     truth = 200 * synthetic_scene(256, rng).astype(np.float64) + 20
     noise = NoiseModel(0, 0, 25)
@@ -49,7 +49,7 @@ def test_a_report_names_clipped_values_at_both_ends() -> None:
     assert not any("saturated" in text for text in few.warnings)
 
 
-def test_a_smoothed_result_is_said_to_follow_the_signal() -> None:
+def test_a_report_warns_if_a_smoothed_residual_follows_the_signal() -> None:
     rng = np.random.default_rng(6)
     truth = 100 * synthetic_scene(256, rng).astype(np.float64) + 20
     own = truth + rng.normal(0, 5, truth.shape)

@@ -18,7 +18,7 @@ RNG = np.random.default_rng(5)
 
 
 def kinds(image: NDArray[Any], block: int = SIZE, bits: int = 0) -> tuple[Padding, ...]:
-    """Padding of an image (h, w) or (h, w, 3), looked at block by block."""
+    """Padding of an image (h, w) or (h, w, 3), found block by block."""
     planes = image[None] if image.ndim == 2 else np.moveaxis(image, 2, 0)
     areas = PlaneAreas(SIZE, SIZE)
     for y in range(0, SIZE, block):

@@ -35,7 +35,7 @@ def test_thumbnail_is_the_area_mean_whatever_the_tiling(
     assert np.abs(whole.mean[0] - fine).max() < 1e-9
 
 
-def test_thumbnail_leaves_out_what_is_not_finite() -> None:
+def test_thumbnail_ignores_pixels_that_are_not_finite() -> None:
     plane = np.full((1, 200, 200), 0.25)
     plane[0, 50:150, 60:160] = np.nan
     plane[0, 3, 3] = np.inf

@@ -1,4 +1,4 @@
-"""Boxes, and what they say of colours."""
+"""Boxes of HEIC, AVIF and JPEG XL, and the colours that they describe."""
 
 from __future__ import annotations
 

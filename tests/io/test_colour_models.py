@@ -111,7 +111,7 @@ def test_models_of_16_bits_agree_with_those_of_8(tmp_path: Path, dtype: str) -> 
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("model", ["cielab", "icclab"])
-def test_lab_is_what_colour_management_shows(tmp_path: Path, model: str, bits: int) -> None:
+def test_lab_agrees_with_colour_management(tmp_path: Path, model: str, bits: int) -> None:
     scene = dim_colour(40, 56) * np.uint8(3)
     lab = np.array(to_lab(PILImage.fromarray(scene)))  # L and, with their sign, a and b
     if model == "icclab":
@@ -175,7 +175,7 @@ def test_colours_in_which_intensities_are_shown_are_kept(tmp_path: Path, kind: s
         ("separated", "float32", "CMYK with float32"),
     ],
 )
-def test_what_cannot_be_converted_is_refused_by_name(
+def test_the_error_names_models_that_cannot_be_converted(
     tmp_path: Path, photometric: str, dtype: str, message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -212,7 +212,7 @@ LAYOUTS = [
 
 @pytest.mark.parametrize(("dtype", "planar"), [("uint8", False), ("uint16", True)])
 @pytest.mark.parametrize(("photometric", "count", "extras", "samples"), LAYOUTS)
-def test_samples_stay_what_they_are(
+def test_further_samples_keep_their_meaning(
     tmp_path: Path, photometric: str, count: int, extras: list[str] | None, samples: str,
     dtype: str, planar: bool,
 ) -> None:  # fmt: skip

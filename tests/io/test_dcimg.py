@@ -23,7 +23,7 @@ def frames(shape: tuple[int, ...], dtype: str = "uint16") -> np.ndarray:
 
 @pytest.mark.parametrize("version", SHAPES)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_every_pixel_is_read_and_four_are_put_back(
+def test_every_pixel_is_read_and_four_are_inserted_again(
     version: int, dtype: str, tmp_path: Path
 ) -> None:
     pixels = frames(SHAPES[version], dtype)
@@ -59,7 +59,7 @@ def test_one_frame_is_a_picture_that_the_shell_denoises(tmp_path: Path) -> None:
     assert np.array_equal(tifffile.imread(out), pixels[0])
 
 
-def test_a_long_frame_without_them_is_named(tmp_path: Path) -> None:
+def test_a_long_frame_without_these_pixels_gives_a_warning(tmp_path: Path) -> None:
     pixels = frames((2, 1030, 12))
     path = write_dcimg(tmp_path / "a.dcimg", pixels, 7)
     data = bytearray(path.read_bytes())
@@ -89,7 +89,7 @@ def damage(kind: str, data: bytes) -> bytes:
     "kind",
     ["empty", "another kind", "version", "sessions", "depth", "huge", "header", "half", "footer"],
 )
-def test_damage_is_one_line_and_leaves_nothing(
+def test_damage_gives_an_error_of_one_line_and_no_result(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_dcimg(tmp_path / "a.dcimg", frames((3, 40, 50)))

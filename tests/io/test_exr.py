@@ -47,7 +47,7 @@ def test_light_is_encoded_and_not_clipped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize("name", ["RGB", "Y"])
-def test_halves_and_floats_come_back(dtype: str, name: str, tmp_path: Path) -> None:
+def test_halves_and_floats_are_kept_exactly(dtype: str, name: str, tmp_path: Path) -> None:
     light = linear(dtype) if name == "RGB" else linear(dtype, 1)[..., 0].copy()
     write(tmp_path / "in.exr", {name: light})
     assert shell(tmp_path / "in.exr", tmp_path / "out.exr", *SAME) == 0
@@ -60,7 +60,7 @@ def test_halves_and_floats_come_back(dtype: str, name: str, tmp_path: Path) -> N
         np.testing.assert_allclose(again, light, rtol=3e-6, atol=1e-8)
 
 
-def test_all_else_is_left_as_it_is(tmp_path: Path) -> None:
+def test_other_parts_are_copied_unchanged(tmp_path: Path) -> None:
     light, depth = linear("float16"), linear("float32", 1)[..., 0].copy()
     beauty = OpenEXR.Part({**HEADER, "owner": "Ada"}, {"RGB": light, "Z": depth}, name="beauty")
     mask = OpenEXR.Part({**HEADER}, {"mask": depth}, name="mask")
@@ -151,7 +151,7 @@ def cut(share: float) -> Any:
         (channels(**{"left.R": "f2", "left.G": "f2", "left.B": "f2"}), "allowed are R, G, B or Y"),
     ],
 )
-def test_damaged_and_other_files_give_one_line(
+def test_damaged_and_other_files_give_an_error_of_one_line(
     make: Any, message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "in.exr"

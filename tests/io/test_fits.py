@@ -42,7 +42,7 @@ def random(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray[Any,
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
 @pytest.mark.parametrize("shape", [(9, 11), (2, 8, 10), (2, 1, 5, 6)])
-def test_a_round_trip_gives_every_bit_and_every_keyword_back(
+def test_a_round_trip_keeps_every_bit_and_every_keyword(
     dtype: str, shape: tuple[int, ...], tmp_path: Path
 ) -> None:
     header = fits.Header()
@@ -68,7 +68,7 @@ def test_packed_files_are_read_and_written_without_loss(packed: str, tmp_path: P
         path = tmp_path / "in.fits.gz"
         path.write_bytes(gzip.compress((tmp_path / "in.fits").read_bytes()))
     else:
-        # As programs compress a file: the header says of which kind the unit was before.
+        # Like programs that compress files: the header states the kind of the original HDU.
         header["SIMPLE"] = header["EXTEND"] = True
         fits.CompImageHDU(pixels, header, compression_type=packed).writeto(path)
         with fits.open(path, disable_image_compression=True) as table:
@@ -179,7 +179,7 @@ def test_one_exposure_is_chosen_by_number_or_name(tmp_path: Path) -> None:
         napari_dcr.open_image(tmp_path / "in.fits", scene=2)
 
 
-def test_images_of_different_shapes_take_a_choice(tmp_path: Path) -> None:
+def test_a_choice_is_required_for_images_of_different_shapes(tmp_path: Path) -> None:
     hdus = [fits.PrimaryHDU(), fits.ImageHDU(np.ones((4, 5)), name="A"), fits.ImageHDU(np.ones((6, 5)))]  # fmt: skip
     fits.HDUList(hdus).writeto(tmp_path / "in.fits")
     with pytest.raises(ValueError, match=r"choose one by scene: 0 \(A,1\), 1 \(unnamed,1\)"):
@@ -199,7 +199,7 @@ def test_axes_and_order_of_rows_are_those_of_the_header(tmp_path: Path) -> None:
     assert "taken for colours" in opened.doubt
 
 
-def test_measurements_are_enhanced_by_microscopy_unless_told_otherwise(tmp_path: Path) -> None:
+def test_measurements_are_enhanced_by_microscopy_by_default(tmp_path: Path) -> None:
     fits.writeto(tmp_path / "in.fits", random((33, 34), "uint16"))
     for asked, expected in (("auto", "microscopy"), ("photo", "photo")):
         options = napari_dcr.Options(model=asked, depth=0, device="cpu")
@@ -207,7 +207,7 @@ def test_measurements_are_enhanced_by_microscopy_unless_told_otherwise(tmp_path:
         assert done.record["model"] == expected
 
 
-def test_another_dtype_is_written_as_it_is_asked_for(tmp_path: Path) -> None:
+def test_another_dtype_is_written_if_requested(tmp_path: Path) -> None:
     fits.writeto(tmp_path / "in.fits", np.full((9, 9), 70, "uint16"))
     out = same(tmp_path / "in.fits", tmp_path / "out.fits", output="float32")
     with fits.open(out) as after:
@@ -288,7 +288,7 @@ def test_the_shell_names_results_and_reads_packed_files(tmp_path: Path) -> None:
     assert np.array_equal(fits.getdata(tmp_path / "out" / "b.fits"), pixels)
 
 
-def test_what_to_install_is_said(
+def test_the_error_names_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fits.writeto(tmp_path / "in.fits", random((5, 5), "uint8"))

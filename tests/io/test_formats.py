@@ -99,7 +99,7 @@ def test_every_sink_gets_the_same(
     assert not list(tmp_path.glob(".*partial*"))
 
 
-def test_what_is_not_there_or_does_not_fit_is_named(
+def test_missing_and_unsuitable_arguments_are_named(
     tmp_path: Path, stack: NDArray[np.uint16]
 ) -> None:
     def refused(message: str, *arguments: Any, **options: Any) -> None:
@@ -157,7 +157,7 @@ def test_lossless_round_trip(tmp_path: Path, name: str, shape: tuple[int, ...], 
     assert len(back.axes) == len(axes)
 
 
-def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
+def test_pixels_that_a_format_cannot_store_raise_an_error(tmp_path: Path) -> None:
     for name, pixels, axes, message in (
         ("a.jpg", random((9, 9), "uint16"), "yx", "holds uint8, not uint16"),
         ("a.png", random((9, 9), "float32"), "yx", "holds uint8 or uint16, not float32"),

@@ -54,7 +54,7 @@ def test_heic_of_8_bits(mode: str, suffix: str, tmp_path: Path) -> None:
     assert np.abs(picture.pixels.astype(int) - pixels).max() <= 2  # by its YCbCr
 
 
-def test_known_colours_come_back(tmp_path: Path) -> None:
+def test_known_colours_are_kept(tmp_path: Path) -> None:
     for colour in ((200, 60, 40), (5, 9, 17), (250, 250, 250)):
         pixels = np.full((32, 48, 3), colour, np.uint8)
         for suffix in (".heic", ".avif"):
@@ -80,7 +80,7 @@ def test_heic_of_10_bits_fills_16(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_heic_is_turned_once(orientation: int, tmp_path: Path) -> None:
+def test_heic_is_rotated_once(orientation: int, tmp_path: Path) -> None:
     path = write_heic(tmp_path / "in.heic", exif=exif(orientation))
     picture = opening.read(path)
     expected = turned(CORNERS, "yxs", orientation)
@@ -98,7 +98,7 @@ def test_heic_is_turned_once(orientation: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".heic", ".avif", ".jxl"])
-def test_a_turned_jpeg_is_written_upright(suffix: str, orientation: int, tmp_path: Path) -> None:
+def test_a_rotated_jpeg_is_written_upright(suffix: str, orientation: int, tmp_path: Path) -> None:
     source = tmp_path / "in.jpg"
     PILImage.fromarray(CORNERS).save(source, quality=100, subsampling=0, exif=exif(orientation))
     assert shell(source, tmp_path / f"out{suffix}", "--strength", "0") == 0
@@ -108,7 +108,7 @@ def test_a_turned_jpeg_is_written_upright(suffix: str, orientation: int, tmp_pat
     assert found.metadata.orientation == 1
 
 
-def test_orientation_of_xmp_does_not_turn_a_second_time(tmp_path: Path) -> None:
+def test_orientation_of_xmp_does_not_rotate_a_second_time(tmp_path: Path) -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
     path = write_heic(tmp_path / "in.heic", exif=exif(6), xmp=xmp)
     picture = opening.read(path)
@@ -128,7 +128,7 @@ def test_the_primary_picture_of_several_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG"), (8, "linear light")])
-def test_hdr_is_refused_by_name(
+def test_the_error_names_hdr(
     transfer: int, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pixels = np.full((40, 60, 3), 47, np.uint16)
@@ -204,7 +204,7 @@ def test_metadata_that_avif_of_more_bits_does_not_keep_are_named(tmp_path: Path)
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("has_exif", [False, True])
-def test_avif_is_turned_once(orientation: int, has_exif: bool, tmp_path: Path) -> None:
+def test_avif_is_rotated_once(orientation: int, has_exif: bool, tmp_path: Path) -> None:
     path = tmp_path / "in.avif"
     PILImage.fromarray(CORNERS).save(path, quality=100, exif=exif(orientation))
     if not has_exif:  # the container alone says how it is turned

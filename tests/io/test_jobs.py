@@ -32,7 +32,7 @@ def make(folder: Path, *names: str) -> None:
             PILImage.fromarray(dim_colour(40, 56)).save(path, "PNG")
 
 
-def test_a_folder_without_what_is_hidden(tmp_path: Path) -> None:
+def test_hidden_files_of_a_folder_are_skipped(tmp_path: Path) -> None:
     source = tmp_path / "in"
     make(
         source, "a.png", "._a.png", ".hidden/b.png", "deeper/c.bmp", "deeper/d.zarr", "e.WEBP",
@@ -124,7 +124,7 @@ def test_urls_are_refused_as_they_were_given(
     [("path", None), ("path", "o.zarr"), ("array", "o.tif"), ("group", "o.ome.zarr"),
      ("level", None), ("tif", "o.zarr"), ("tiled", "o.tif"), ("tiled", None)],
 )  # fmt: skip
-def test_a_working_folder_that_changes_changes_nothing(
+def test_a_change_of_the_working_directory_has_no_effect(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, out: str | None
 ) -> None:
     (tmp_path / "here").mkdir()

@@ -137,7 +137,7 @@ def header(
 ) -> bytes:
     """A header as ISO/IEC 18181-1 describes it."""
     w = Writer().add(0, 1).chosen(1, 4000, 13).add(0, 3).chosen(1, 6000, 13)
-    w.add(0, 1).add(1, 1)  # not all as usual; further fields
+    w.add(0, 1).add(1, 1)  # not all fields have their defaults
     w.add(5, 3).add(1, 1)  # orientation 6; its own size, in eighths
     w.add(1, 1).add(4, 5).add(1, 3)
     w.add(0, 1).add(animated, 1)
@@ -189,7 +189,7 @@ def test_headers_of_the_encoder(distance: float) -> None:
 
 
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
-def test_hdr_is_refused_by_name(transfer: int, name: str, tmp_path: Path) -> None:
+def test_the_error_names_hdr(transfer: int, name: str, tmp_path: Path) -> None:
     (tmp_path / "in.jxl").write_bytes(header(transfer, 9, False, 0, False))
     with pytest.raises(ValueError, match=name):
         opening.read(tmp_path / "in.jxl")

@@ -156,7 +156,7 @@ def test_orientation_is_kept_or_pixels_are_turned(
             assert np.array_equal(napari_dcr.enhance(tmp_path / source, **FAST), result)
 
 
-def test_a_large_lying_tiff_is_turned_by_region(
+def test_a_large_rotated_tiff_is_read_by_region(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = dim(300, 420, "uint16")
@@ -441,7 +441,7 @@ def test_a_transparent_grey_is_kept(tmp_path: Path, bits: int) -> None:
 
 
 @pytest.mark.parametrize("orientations", [(6, 1), (1, 3), (6, None), (6, 6)])
-def test_pages_that_are_turned_differently(
+def test_pages_with_different_orientations(
     tmp_path: Path, orientations: tuple[int | None, ...]
 ) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:

@@ -276,7 +276,7 @@ class TestCZI:
 
 
 class TestLIF:
-    def test_the_picture_is_what_was_scanned(self, tmp_path: Path) -> None:
+    def test_the_scanned_axes_are_rows_and_columns(self, tmp_path: Path) -> None:
         xzy = {"name": "xzy", "pixels": STACK[0], "dims": "YZX"[:0] + "YZX", "steps": {}}
         xzy["pixels"] = counts((4, 6, 7), "uint8", 255)
         path = write_lif(tmp_path / "a.lif", [xzy])
@@ -405,7 +405,7 @@ def test_damaged_files_are_refused_in_one_line(
         assert sorted(tmp_path.iterdir()) == before
 
 
-def test_deltavision_is_refused_by_name(tmp_path: Path) -> None:
+def test_the_error_names_deltavision(tmp_path: Path) -> None:
     path = write_mrc(tmp_path / "a.mrc", STACK[0, 0])
     data = bytearray(path.read_bytes())
     data[96:98] = b"\xa0\xc0"
@@ -415,7 +415,7 @@ def test_deltavision_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_what_to_install_is_said(
+def test_the_error_names_what_to_install(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = ALL[kind](tmp_path / f"a.{kind}")

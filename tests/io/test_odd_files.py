@@ -322,7 +322,7 @@ def test_a_damaged_zarr_is_an_error_of_one_line(
     "content", [b"II*\0garbage", b"", b"MM\0*\0\0\0\x08", b"II*\0" + b"\xff" * 40]
 )
 @pytest.mark.parametrize("companion", [False, True])
-def test_a_damaged_companion_is_named_and_others_go_on(
+def test_a_damaged_companion_is_named_and_other_files_are_enhanced(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, companion: bool
 ) -> None:
     write_set(tmp_path / "in", "C", 3, "uint16", 1, companion)

@@ -119,14 +119,14 @@ def test_missing_metadata_are_named(tmp_path: Path) -> None:
         napari_dcr.enhance(tmp_path / "part_0.ome.tif", **FAST)
 
 
-def test_a_renamed_file_knows_itself(tmp_path: Path) -> None:
+def test_a_renamed_file_is_recognised(tmp_path: Path) -> None:
     planes = write_set(tmp_path, "T", 1, "uint8", each=3)
     (tmp_path / "part_0.ome.tif").rename(tmp_path / "other.ome.tif")
     result = napari_dcr.enhance(tmp_path / "other.ome.tif", **FAST)
     assert np.array_equal(result, napari_dcr.enhance(planes, axes="tyx", **FAST))
 
 
-def test_planes_that_the_file_does_not_hold_are_an_error(tmp_path: Path) -> None:
+def test_planes_that_are_missing_from_the_file_are_an_error(tmp_path: Path) -> None:
     pixels = np.stack([dim(40, 56, seed=n) for n in range(3)])
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, pixels, metadata={"axes": "TYX"}, photometric="minisblack")
@@ -156,7 +156,7 @@ def test_xml_with_prefixes_is_rewritten() -> None:
 
 @pytest.mark.parametrize("quote", ['"', "'"])
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
-def test_xml_is_described_truly_however_it_is_quoted(quote: str, dtype: str) -> None:
+def test_xml_is_adapted_with_any_quoting(quote: str, dtype: str) -> None:
     xml = (
         "<OME xmlns='http://www.openmicroscopy.org/Schemas/OME/2016-06' Creator='a > b'"
         " UUID = 'urn:uuid:1'><Image ID='Image:0' Name='it&apos;s'><Pixels ID='Pixels:0' Type\n= 'uint8'"

@@ -39,7 +39,7 @@ def test_unusual_modes_become_grey_or_colour(tmp_path: Path, mode: str) -> None:
     assert picture.axes == ("yx" if mode == "1" else "yxs")
 
 
-def test_hdr_of_png_is_refused_by_name(tmp_path: Path) -> None:
+def test_the_error_names_hdr_of_png(tmp_path: Path) -> None:
     """A dim value of PQ is dark where one of sRGB is not."""
     path = tmp_path / "in.png"
     content = imagecodecs.png_encode(np.full((8, 9, 3), 3000, np.uint16))

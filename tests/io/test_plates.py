@@ -118,7 +118,7 @@ def test_plates_in_a_folder_and_wells_that_are_missing(
         (["in.zarr", "-o", "out.zarr", "--as-one", "t"], "whose fields are no recording"),
     ],
 )
-def test_what_plates_do_not_take_is_named(
+def test_arguments_that_plates_do_not_support_are_named(
     tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

@@ -126,7 +126,7 @@ def test_repairing_a_saturated_hot_pixel_changes_nothing_else(tmp_path: Path) ->
     assert left[100, 120].max() > 2 * expected[100, 120].max()
 
 
-def test_row_noise_is_taken_out_of_the_planes(tmp_path: Path) -> None:
+def test_row_noise_is_removed_from_the_planes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = np.rint(rng.normal(0, 12, 512)).astype(int)
     light = np.linspace(0.03, 0.08, 512)[None].repeat(512, 0)
@@ -163,7 +163,7 @@ def test_noise_around_black_keeps_its_mean_and_deviation(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("suffix", [".dng", ".nef"])
-def test_a_mosaic_at_strength_0_comes_back_bit_for_bit(suffix: str, tmp_path: Path) -> None:
+def test_a_mosaic_at_strength_0_is_unchanged(suffix: str, tmp_path: Path) -> None:
     mosaic = dim_mosaic()
     path = write_dng(tmp_path / f"in{suffix}", mosaic)
     planes = napari_dcr.enhance(path, scene="mosaic", **SAME)
@@ -323,7 +323,7 @@ def test_a_print_is_brightened(tmp_path: Path) -> None:
     assert napari_dcr.enhance(path, **FAST).mean() > 1.3 * print_of(path).mean()
 
 
-def test_linear_dng_at_strength_0_holds_what_was_measured(tmp_path: Path) -> None:
+def test_linear_dng_at_strength_0_contains_the_measured_samples(tmp_path: Path) -> None:
     mosaic = dim_mosaic()
     path = write_dng(tmp_path / "in.dng", mosaic)
     assert shell(path, tmp_path / "out.dng", "--denoise-only", "--strength", "0", "--defects", "off") == 0  # fmt: skip
@@ -358,7 +358,7 @@ def test_linear_dng_is_denoised_and_not_brightened(tmp_path: Path) -> None:
     assert np.abs(developed.astype(float) - after).mean() < 100
 
 
-def test_linear_dng_keeps_what_the_camera_says(tmp_path: Path) -> None:
+def test_linear_dng_keeps_the_cameras_metadata(tmp_path: Path) -> None:
     tags = {
         50730: fractions(0.5, signed=True),
         50936: t.text_tag("Profile"),
@@ -372,7 +372,7 @@ def test_linear_dng_keeps_what_the_camera_says(tmp_path: Path) -> None:
         assert found[50708].value == "Maker Model 1"
         assert found[50730].value == (1, 2)
         assert found[50936].value == "Profile"
-        assert 51041 not in found  # the profile of the noise that is gone
+        assert 51041 not in found  # the profile of the noise, which has been removed
         assert found[34665].value["ExposureTime"] == (1, 20)
     other = write_dng(tmp_path / "in.nef", dim_mosaic())  # no DNG, by its suffix
     assert shell(other, tmp_path / "other.dng", "--denoise-only", "--strength", "0") == 0
@@ -404,7 +404,7 @@ def test_folders(tmp_path: Path) -> None:
         ("xtrans.dng", "out.dng", ["--denoise-only"], "6 x 6 colours (X-Trans)"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused(
+def test_values_that_do_not_fit_raise_an_error(
     source: str, target: str, arguments: list[str], message: str, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -485,7 +485,7 @@ def test_lens_shading_that_is_not_corrected_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["FinePix S5Pro", "FinePix F550EXR", "X10"])
-def test_diagonal_sensors_are_refused_by_name(model: str, tmp_path: Path) -> None:
+def test_the_error_names_diagonal_sensors(model: str, tmp_path: Path) -> None:
     tags = {t.MAKE: t.text_tag("FUJIFILM"), t.MODEL: t.text_tag(model)}
     path = write_dng(tmp_path / "in.raf", dim_mosaic(), tags=tags)
     with pytest.raises(ValueError, match=f"{model} has diagonal rows"):

@@ -1,4 +1,4 @@
-"""Several files as one recording: joined, estimated once, written as one or as they came."""
+"""Several files as one recording: joined, estimated once, written to one file or to several."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_windows_of_pieces_are_windows_of_the_whole(data: st.DataObject) -> None
     assert np.array_equal(Joined([Opened(p, None, lambda: None) for p in parts], axis, flat), copy)
 
 
-def test_pieces_get_the_estimate_of_the_whole(tmp_path: Path) -> None:
+def test_pieces_share_the_estimate_of_the_whole(tmp_path: Path) -> None:
     whole = recording()
     paths = write_pieces(tmp_path, whole, (2, 1, 3))
     expected = napari_dcr.enhance(whole, axes="tyx", **FAST)
@@ -134,7 +134,7 @@ def test_pictures_become_a_recording_and_a_zarr(tmp_path: Path) -> None:
     assert np.array_equal(napari_dcr.enhance(opened, **FAST), napari_dcr.enhance(whole, axes="zyx", **FAST))  # fmt: skip
 
 
-def test_pages_without_a_name_are_taken_for_the_axis(tmp_path: Path) -> None:
+def test_pages_without_a_name_become_the_axis(tmp_path: Path) -> None:
     whole = recording(4)
     for number in range(2):
         tifffile.imwrite(tmp_path / f"{number}.tif", whole[2 * number :][:2], metadata=None)

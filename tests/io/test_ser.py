@@ -39,7 +39,7 @@ def noisy(shape: tuple[int, ...], bits: int) -> Any:
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
 @pytest.mark.parametrize("flag", [0, 1])
 @pytest.mark.parametrize("big", [False, True])
-def test_pixels_tell_the_order_of_their_bytes(
+def test_pixels_determine_the_byte_order(
     bits: int, flag: int, big: bool, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     frames = noisy((3, 12, 40), bits)
@@ -49,7 +49,7 @@ def test_pixels_tell_the_order_of_their_bytes(
     assert any("opposite order" in text for text in opened.warnings) == (bits > 8 and flag != big)
 
 
-def test_where_pixels_do_not_tell_the_flag_does(tmp_path: Path) -> None:
+def test_the_flag_determines_the_byte_order_otherwise(tmp_path: Path) -> None:
     frames = np.full((1, 4, 5), 0x1234, "u2")
     for flag in (0, 1):
         path = write(tmp_path / f"{flag}.ser", frames, 16, flag=flag, big=bool(flag))

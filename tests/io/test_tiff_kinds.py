@@ -89,7 +89,7 @@ def test_results_of_a_folder_keep_them(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["lsm", "stk"])
 @pytest.mark.parametrize("damage", ["empty", "half", "another kind"])
-def test_damage_is_one_line(
+def test_damage_gives_an_error_of_one_line(
     kind: str, damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write, name, pixels, _, _ = KINDS[kind]

@@ -171,7 +171,9 @@ def test_hidden_frames_of_an_edit_list_are_not_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
 @pytest.mark.parametrize("turn", [90, 180, -90])
-def test_pixels_are_turned_for_what_holds_no_rotation(tmp_path: Path, name: str, turn: int) -> None:
+def test_pixels_are_rotated_for_formats_without_rotation(
+    tmp_path: Path, name: str, turn: int
+) -> None:
     path = write(tmp_path / name, [filled("yuv420p", (32, 48), (np.arange(48) * 4 + 20, 128, 128))], "libx264", turn=turn)  # fmt: skip
     with pytest.warns(InputWarning, match="Orientation"):
         stored = read(path)
@@ -193,7 +195,7 @@ SIZES = st.lists(st.sampled_from([16, 17, 31, 32]), min_size=2, max_size=2)
 
 @settings(max_examples=8, deadline=None)
 @given(SIZES, st.sampled_from(["yuv420p", "yuv422p", "yuv444p", "gray"]))
-def test_odd_sizes_are_whole(tmp_path_factory: Any, size: list[int], fmt: str) -> None:
+def test_odd_sizes_are_read_completely(tmp_path_factory: Any, size: list[int], fmt: str) -> None:
     path = tmp_path_factory.mktemp("odd") / "a.mkv"
     planes = (np.full(size, 120),) if fmt == "gray" else (120, 128, 128)
     shape = read(write(path, [filled(fmt, (size[0], size[1]), planes)])).shape
@@ -273,7 +275,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_gives_one_line_and_leaves_nothing(
+def test_a_broken_file_gives_an_error_of_one_line_and_no_result(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
     make, reason = BROKEN[name]

@@ -46,7 +46,9 @@ def tags(path: Path) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("matrix", [1, 6, 9])
 @pytest.mark.parametrize(("fmt", "bits"), [("yuv420p", 8), ("yuv420p10le", 10)])
-def test_colours_come_back(tmp_path: Path, fmt: str, bits: int, matrix: int) -> None:
+def test_colours_are_kept_within_the_loss_of_the_codec(
+    tmp_path: Path, fmt: str, bits: int, matrix: int
+) -> None:
     rng = np.random.default_rng(matrix)
     colours = [*rng.random((8, 3)), *(0.05 * rng.random((6, 3))), np.ones(3), np.zeros(3)]
     frames = [filled(fmt, (32, 32), codes_of(np.array(c), matrix, bits)) for c in colours]
@@ -59,7 +61,7 @@ def test_colours_come_back(tmp_path: Path, fmt: str, bits: int, matrix: int) -> 
     assert tags(out) == (fmt, matrix, 1, matrix, 1)
 
 
-def test_full_range_becomes_what_is_declared(tmp_path: Path) -> None:
+def test_full_range_is_converted_to_the_declared_range(tmp_path: Path) -> None:
     colour = np.array([0.7, 0.2, 0.1])
     codes = codes_of(colour, 1, 8, limited=False)
     source = write(tmp_path / "a.mkv", [filled("yuv444p", (32, 32), codes)], tags={"colorspace": 1, "color_range": 2})  # fmt: skip
@@ -127,7 +129,7 @@ def test_grey_stays_grey_in_mp4(tmp_path: Path) -> None:
     assert np.ptp(read(out).astype(int), axis=-1).max() == 0
 
 
-def test_bits_of_a_camera_are_white_in_mp4(tmp_path: Path) -> None:
+def test_white_of_the_camera_is_white_in_mp4(tmp_path: Path) -> None:
     source = write(tmp_path / "a.mkv", [filled("gray12le", (32, 32), (np.full((32, 32), 4095),))])
     out = napari_dcr.enhance(source, out=tmp_path / "b.mp4", **SAME)
     assert tags(out)[0] == "yuv420p10le"
@@ -225,7 +227,7 @@ def test_colours_one_by_one_are_written_in_order_of_frames(tmp_path: Path) -> No
     assert read(out).shape == expected.shape
 
 
-def test_tiles_of_a_frame_are_put_together(tmp_path: Path) -> None:
+def test_tiles_of_a_frame_are_combined(tmp_path: Path) -> None:
     source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(3, 150, 210)])
     out = napari_dcr.enhance(source, out=tmp_path / "b.mkv", tile=64, **FAST)
     expected = napari_dcr.enhance(source, tile=64, **FAST)
@@ -238,7 +240,7 @@ def test_tiles_of_a_frame_are_put_together(tmp_path: Path) -> None:
      (np.zeros((2, 3, 8, 9), "u1"), "tcyx", "one axis beside"), (np.zeros((2, 8, 9, 4), "u1"), "tyxs", "grey or RGB"),
      (np.zeros((2, 8, 9), "f4"), "tyx", "uint8 or uint16, not float32")],
 )  # fmt: skip
-def test_what_a_video_cannot_hold_is_refused(
+def test_images_that_a_video_cannot_store_raise_an_error(
     tmp_path: Path, pixels: NDArray[Any], axes: str, reason: str
 ) -> None:
     for name in ("a.mp4", "a.mkv"):
@@ -339,7 +341,7 @@ def test_a_sequence_of_images_is_written(tmp_path: Path) -> None:
     assert not any(p.name.startswith((".", "x")) for p in (tmp_path / "jpg").iterdir())
 
 
-def test_eight_bits_are_computed_as_fast_as_eight_bits(
+def test_eight_bit_videos_use_the_fast_precision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(setup, "fast_precision", lambda device: "bf16")

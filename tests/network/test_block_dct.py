@@ -29,7 +29,7 @@ def test_training_may_follow_inference() -> None:
     assert torch.allclose(folded.grad, 2 * folded, atol=1e-5)
 
 
-def test_light_and_colours_are_apart() -> None:
+def test_luma_and_colours_are_separate() -> None:
     pixels = torch.zeros(3, 3, 2, 2)
     pixels[0] = torch.tensor([[1.0, 0.0], [1.0, 0.0]])  # grey, across
     pixels[1] = torch.tensor([1.0, 0.0, -1.0])[:, None, None]  # red against blue, even

@@ -1,4 +1,4 @@
-"""Coring: only visible changes are made, and only nearby ones are looked at."""
+"""Coring makes only visible changes, and depends only on nearby ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_only_what_is_visible_is_changed(deviation: float, seed: int) -> None:
     assert torch.allclose(cored(change, torch.zeros(1)), change, atol=1e-7)
 
 
-def test_coring_looks_no_further_than_it_says() -> None:
+def test_coring_depends_on_no_more_pixels_than_its_reach() -> None:
     one = changes(2.5, 0)
     other = one.clone()
     other[0, 0, 1, 12, 16] += 0.1

@@ -11,7 +11,7 @@ from napari_dcr.network.variance_stabilization import Counts
 
 
 @given(st.floats(0, 1.63), st.floats(-20, 1e5))
-def test_stabilising_is_undone_and_rises(curvature: float, level: float) -> None:
+def test_stabilisation_is_inverted_and_increases(curvature: float, level: float) -> None:
     counts = Counts(torch.tensor([curvature], dtype=torch.float64)[:, None, None, None])
     x = torch.tensor([level, level + 1e-3], dtype=torch.float64)[None, None, None]
     z = counts.stabilise(x)

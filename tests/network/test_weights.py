@@ -17,7 +17,7 @@ def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
         weights.load(path)
 
 
-def test_weights_whose_maps_meant_something_else_are_refused(
+def test_weights_with_another_meaning_of_the_maps_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "earlier.safetensors"

@@ -40,7 +40,7 @@ def test_colour_comes_last() -> None:
     assert layer_axes(labelled) == "zyxs"  # colours are no channels
 
 
-def test_shapes_are_told_in_words() -> None:
+def test_shapes_are_described_in_words() -> None:
     assert describe((12, 30, 64, 48), "tzyx") == "12 time points, 30 planes, 48 x 64 pixels"
     assert describe((1, 64, 48), "cyx") == "1 channel, 48 x 64 pixels"
     with pytest.raises(ValueError, match="This image has 3 axes; enter 3 different letters"):
@@ -118,7 +118,7 @@ def test_corrections_stay_with_their_layer_and_labels_are_followed(
 
 @pytest.mark.gui
 @pytest.mark.parametrize("axes", ["ZCYX", "TZYX"])
-def test_the_file_tells_what_its_axes_are(
+def test_the_file_defines_its_axes(
     viewer: Any, widget: EnhanceWidget, npe2pm: Any, tmp_path: Path, axes: str
 ) -> None:
     path = tmp_path / "stack.tif"

@@ -14,9 +14,7 @@ from napari_dcr.plugin.widget import EnhanceWidget
 
 
 @pytest.mark.gui
-def test_everything_fits_a_narrow_dock_and_says_what_it_does(
-    viewer: Any, widget: EnhanceWidget
-) -> None:
+def test_controls_fit_a_narrow_dock_and_have_tooltips(viewer: Any, widget: EnhanceWidget) -> None:
     viewer.add_image(np.zeros((30, 40), np.uint16), name="a layer with a very long name " * 5)
     controls = widget.controls
     assert not controls.tile.native.isVisible()

@@ -70,7 +70,7 @@ def test_commands_run_with_what_the_open_widget_shows(viewer: Any, qtbot: Any) -
 
 
 @pytest.mark.gui
-def test_closed_while_running_it_can_be_cancelled_and_comes_back(
+def test_a_widget_closed_during_a_run_can_be_cancelled_and_reopened(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for precision in runner.AUTOMATIC_PIXELS:  # whichever this processor takes for 8 bits

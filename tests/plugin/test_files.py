@@ -119,7 +119,7 @@ def test_all_as_one_recording(window: FilesWindow, qtbot: Any, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("suffix", ["tif", "zarr"])
-def test_cancelled_files_leave_nothing_half_made(
+def test_cancelled_files_leave_no_unfinished_results(
     window: FilesWindow, widget: EnhanceWidget, qtbot: Any, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, suffix: str,
 ) -> None:  # fmt: skip
@@ -150,7 +150,7 @@ def test_cancelled_files_leave_nothing_half_made(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_was_finished_while_it_was_cancelled_is_counted(
+def test_files_finished_during_the_cancellation_are_counted(
     window: FilesWindow, qtbot: Any, tmp_path: Path, dim_rgb: NDArray[np.uint8]
 ) -> None:
     for name in ("a", "b"):

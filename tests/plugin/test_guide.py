@@ -11,7 +11,7 @@ from napari_dcr.plugin.guide import GUIDE, guide_text, show_guide
 from napari_dcr.plugin.widget import EnhanceWidget
 
 
-def test_it_is_the_page_of_the_documentation_without_what_is_not_at_hand() -> None:
+def test_the_guide_is_the_documentation_page_without_external_links() -> None:
     assert GUIDE.read_text("utf-8").startswith("# User guide")
     text = guide_text()
     assert "![" not in text

@@ -73,7 +73,7 @@ def test_pages_are_visible_steps(
 
 
 @pytest.mark.gui
-def test_what_is_done_is_rounded_to_what_is_shown(viewer: Any, widget: EnhanceWidget) -> None:
+def test_values_are_rounded_as_displayed(viewer: Any, widget: EnhanceWidget) -> None:
     layer = viewer.add_image(np.zeros((20, 20), np.uint8))
     controls = widget.controls
     controls.strength.value, controls.exposure.value = 0.99998, 0.251

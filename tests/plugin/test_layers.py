@@ -208,7 +208,7 @@ def test_all_levels_of_a_photo_are_equally_bright(dtype: str, offset: float, lin
         assert max(means) < 1.03 * min(means), means
 
 
-def test_of_microscopy_each_level_has_its_own_noise() -> None:
+def test_each_level_has_its_own_noise_with_microscopy() -> None:
     image = np.random.default_rng(0).poisson(60, (256, 256)).astype(np.uint16)
     levels = pyramid(image, 2)
     layer = Image(levels, multiscale=True, contrast_limits=(0, 100))
@@ -296,7 +296,7 @@ def test_corners_of_a_coarse_level_are_those_of_the_finest() -> None:
 
 
 @pytest.mark.parametrize("part", [False, True], ids=["all", "region"])
-def test_what_a_3d_view_shows_of_a_layer_is_kept(part: bool) -> None:
+def test_the_3d_rendering_of_a_layer_is_kept(part: bool) -> None:
     clipping = {"position": (3, 9, 8), "normal": (0, 1, 0), "enabled": True}
     layer = Image(
         np.random.default_rng(0).integers(0, 60, (8, 40, 50), np.uint8), depiction="plane",

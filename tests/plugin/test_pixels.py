@@ -46,7 +46,7 @@ def chunked(pixels: NDArray[Any], folder: Path) -> Any:
 
 
 def on_disk(pixels: NDArray[Any], folder: Path) -> Any:
-    """A DataArray that is read when it is looked at, without dask."""
+    """DataArray without dask whose pixels are read when they are accessed."""
     labelled(pixels, folder).to_dataset(name="v").to_zarr(folder / "x.zarr", consolidated=False)
     return xarray.open_zarr(folder / "x.zarr", chunks=None, consolidated=False)["v"]
 
@@ -62,7 +62,7 @@ KINDS: dict[str, tuple[Callable[[NDArray[Any], Path], Any], bool]] = {
     "xarray on disk": (on_disk, True),
     "torch": (tensor, False),
 }
-"""How each is made, and whether it is read when it is looked at."""
+"""Function that creates each array, and whether the array is lazy."""
 
 
 def dim(dtype: str, *shape: int) -> NDArray[Any]:

@@ -124,7 +124,7 @@ def test_the_preview_follows_pixels_that_change(
 
 
 @pytest.mark.gui
-def test_a_refresh_without_a_change_computes_nothing_anew(
+def test_a_refresh_without_a_change_computes_nothing(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = viewer.add_image(np.random.default_rng(0).integers(0, 60, (3, 60, 80), np.uint8))

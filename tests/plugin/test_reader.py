@@ -29,7 +29,7 @@ def test_the_manifest_names_every_format_that_napari_does_not_open() -> None:
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_channels_become_lazy_layers_with_what_the_file_says(kind: str, tmp_path: Path) -> None:
+def test_channels_become_lazy_layers_with_the_files_metadata(kind: str, tmp_path: Path) -> None:
     path = WRITERS[kind](tmp_path / f"a.{kind}")
     assert get_reader(str(path)) is read
     layers = read(str(path))
@@ -87,7 +87,7 @@ def test_several_files_are_stacked_as_one_recording(tmp_path: Path) -> None:
     assert arguments["scale"] == pytest.approx((0.05, 1, 1))
 
 
-def test_files_of_other_kinds_are_left_to_others(tmp_path: Path) -> None:
+def test_files_of_other_formats_are_left_to_other_readers(tmp_path: Path) -> None:
     (tmp_path / "a.ser").write_bytes(b"\xac\xed a serialised object")
     (tmp_path / "a.txt").write_text("text")
     (tmp_path / "b.sif").mkdir()

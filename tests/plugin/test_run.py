@@ -19,7 +19,7 @@ from tests.plugin.conftest import finish
 
 @pytest.mark.gui
 @pytest.mark.parametrize("saved", [False, True], ids=["memory", "zarr"])
-def test_cancel_keeps_nothing_and_run_works_again(
+def test_cancel_leaves_no_layer_and_run_works_again(
     viewer: Any,
     widget: EnhanceWidget,
     qtbot: Any,
@@ -49,7 +49,7 @@ def test_cancel_keeps_nothing_and_run_works_again(
 
 
 @pytest.mark.gui
-def test_errors_are_told_and_the_widget_recovers(
+def test_errors_are_shown_and_the_widget_recovers(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
@@ -80,7 +80,7 @@ def test_closing_the_viewer_in_the_middle_of_a_run(
 
 
 @pytest.mark.gui
-def test_a_run_leaves_no_memory_taken(
+def test_a_run_releases_its_memory(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, dim_rgb: NDArray[np.uint8]
 ) -> None:
     from napari_dcr.engine.runner import TileRunner
@@ -102,7 +102,7 @@ def test_a_run_leaves_no_memory_taken(
 
 @pytest.mark.gui
 @pytest.mark.parametrize("bad", [0, 1, 2])
-def test_one_bad_layer_stops_no_other(
+def test_one_bad_layer_does_not_stop_the_others(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch, bad: int
 ) -> None:
     monkeypatch.setattr("napari_dcr.plugin.run_panel.show_error", lambda _: None)

@@ -90,7 +90,9 @@ def test_metadata_of_an_ome_zarr_are_kept_where_the_layer_has_none(tmp_path: Pat
 @pytest.mark.parametrize(
     "place", [{"rotate": 30}, {"shear": [0.2]}, {"affine": np.diag([2, 1, 1])}]
 )
-def test_what_a_file_cannot_say_is_told(tmp_path: Path, place: dict[str, Any]) -> None:
+def test_a_warning_names_transforms_that_a_file_cannot_store(
+    tmp_path: Path, place: dict[str, Any]
+) -> None:
     layer = Image(np.random.default_rng(0).integers(0, 60, (40, 50), np.uint8), **place)
     with pytest.warns(napari_dcr.InputWarning, match="rotation, shear and affine"):
         saved(layer, tmp_path)

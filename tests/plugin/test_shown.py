@@ -77,7 +77,7 @@ def test_planes_are_those_that_napari_projects(
         assert (len(taken) > 1) == (mode != "none")
 
 
-def test_a_slab_that_reaches_beyond_the_stack_has_the_planes_that_there_are() -> None:
+def test_a_slab_beyond_the_stack_has_the_existing_planes() -> None:
     viewer = ViewerModel()
     layer = viewer.add_image(numbered(6, 4, 5), projection_mode="max")
     viewer.add_image(np.zeros((30, 4, 5), np.uint8))
@@ -94,7 +94,7 @@ def test_a_slab_that_reaches_beyond_the_stack_has_the_planes_that_there_are() ->
 
 @pytest.mark.parametrize("angles", [(0, 0, 0), (30, 40, 50)])
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 0, 3, 2)])
-def test_a_volume_is_taken_whole(angles: tuple[float, ...], order: tuple[int, ...]) -> None:
+def test_a_volume_is_enhanced_completely(angles: tuple[float, ...], order: tuple[int, ...]) -> None:
     viewer = ViewerModel()
     layer = viewer.add_image(np.zeros((3, 30, 16, 18), np.uint8))
     viewer.dims.order = order
@@ -161,7 +161,7 @@ def test_view_and_slice_beside_a_layer_in_another_unit(
 
 
 @pytest.mark.gui
-def test_what_is_seen_is_the_same_in_any_unit(viewer: Any, qtbot: Any) -> None:
+def test_the_visible_region_is_the_same_in_any_unit(viewer: Any, qtbot: Any) -> None:
     """The same camera over the same layer: napari's own corners, and those in other units."""
     layer = viewer.add_image(np.zeros((200, 300), np.uint8), scale=(0.5, 0.5), units=("um", "um"))
     viewer.reset_view()
@@ -210,7 +210,7 @@ def test_thick_slices_are_enhanced_plane_by_plane(
 
 
 @pytest.mark.gui
-def test_a_3d_view_is_enhanced_whole(viewer: Any, widget: EnhanceWidget, qtbot: Any) -> None:
+def test_a_3d_view_is_enhanced_completely(viewer: Any, widget: EnhanceWidget, qtbot: Any) -> None:
     layer = viewer.add_image(
         np.random.default_rng(1).integers(0, 60, (12, 40, 50), np.uint8), name="volume"
     )

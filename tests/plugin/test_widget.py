@@ -218,7 +218,7 @@ def test_the_guides_order_preview_compare_run(
     if compare:
         shown = result.data.shape[1] // 2
         np.testing.assert_array_equal(before.data, source.data[:, :shown])
-    # The other way round, too: all of it goes without a crash.
+    # Removing the layers in the opposite order does not crash either.
     widget.preview.value = True
     qtbot.waitUntil(lambda: widget.view_panel.updater.layer is not None, timeout=120_000)
     qtbot.wait(300)

@@ -64,7 +64,7 @@ def test_a_phase_changes_conditions_and_restarts_the_schedule(config: TrainingCo
     assert conditions[60 * config.batch].key == 0.5
 
 
-def test_a_resumed_run_is_the_run_itself(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     photographs: Path, config: TrainingConfig, tmp_path: Path
 ) -> None:
     straight = Trainer(config, photographs, tmp_path / "straight")
@@ -81,7 +81,7 @@ def test_a_resumed_run_is_the_run_itself(
         assert torch.equal(one, other)
 
 
-def test_both_settings_are_trained_and_what_they_share_heeds_the_careful_one_more(
+def test_both_settings_are_trained_and_shared_weights_follow_the_careful_one_more(
     photographs: Path, config: TrainingConfig, tmp_path: Path
 ) -> None:
     config = dataclasses.replace(config, shared=0.25, regional_rate=4.0)

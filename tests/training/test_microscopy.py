@@ -97,7 +97,7 @@ def test_detail_on_and_off_are_trained_for_different_ends() -> None:
     assert off == counts_loss(picture, target, counts, CountsWeights(structure=0))
 
 
-def test_calibrated_intervals_hold_what_they_say(tmp_path: Path) -> None:
+def test_calibrated_intervals_have_the_stated_coverage(tmp_path: Path) -> None:
     network = calibrated(lively_cascade(config=COUNTS), recordings=6)
     path = tmp_path / "calibrated.safetensors"
     weights.save(network, path, {})

@@ -1,1 +1,1 @@
-"""The engine: how an image is enhanced, whatever it came from."""
+"""The engine enhances opened images of any origin."""

@@ -203,7 +203,7 @@ class NoiseEstimate:
         down, across = self.correlation_length
         found = f"noise correlated over {down:.1f} x {across:.1f} pixels"
         if self.binning == (1, 1):
-            return f"{found}; processed pixel by pixel, as averaging would take away detail"
+            return f"{found}; processed pixel by pixel, because averaging would remove detail"
         return f"{found}; processed at {self.binning[0]} x {self.binning[1]}"
 
     def describe_blocks(self) -> str:

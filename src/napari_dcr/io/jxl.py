@@ -207,7 +207,7 @@ class Header:
             raise ValueError("it is no JPEG XL")
         reader = _Reader(data[2:512])
         size = _read_size(reader)
-        if reader.one():  # all as usual
+        if reader.one():  # all fields have their defaults
             return cls(), size
         further, animated = reader.one(), False
         if further:

@@ -51,7 +51,7 @@ def test_every_row_is_trained_and_scored(
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("checkpoint.pt")}
 
 
-def test_without_curve_and_grid_the_whole_image_says_nothing() -> None:
+def test_without_curve_and_grid_the_result_does_not_depend_on_the_whole_image() -> None:
     torch.manual_seed(0)
     network = ablation.PartialCascade()
     network.curve = network.grid = False

@@ -71,7 +71,7 @@ def test_all_depths_are_the_ablation(
     assert len({tuple(list(cells.values())[1:]) for cells in found.values()}) == len(found)
 
 
-def test_another_method_s_pictures_are_scored_beside(
+def test_another_methods_pictures_are_scored_too(
     pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(2):
@@ -153,12 +153,12 @@ def test_pictures_can_be_reduced_first(pairs: Path) -> None:
     ("arguments", "message"),
     [
         (["--depth", "4"], "depth: got 4"),
-        (["--model", "nobody"], "model: got 'nobody'"),
+        (["--model", "unknown"], "model: got 'unknown'"),
         (["--shrink", "0"], "shrink: got 0"),
         (["--exposures", "0"], "exposures: got 0"),
     ],
 )
-def test_what_cannot_be_done_is_refused(
+def test_arguments_that_contradict_each_other_raise_an_error(
     arguments: list[str], message: str, pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):

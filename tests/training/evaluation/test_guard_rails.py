@@ -45,14 +45,14 @@ def kept(finding: guard_rails.Finding) -> list[bool]:
     return [rail.kept for rail in finding.rails]
 
 
-def test_changing_what_is_well_lit_is_stopped(pictures: Path) -> None:
+def test_changing_well_lit_pictures_fails(pictures: Path) -> None:
     assert kept(check_well_lit(untouched, pictures)) == [True, True]
     finding = check_well_lit(brighten, pictures)
     assert kept(finding) == [False, False]
     assert "astronaut.png" in finding.rails[1].worst
 
 
-def test_blowing_out_and_flattening_highlights_is_stopped(pictures: Path) -> None:
+def test_blowing_out_and_flattening_highlights_fails(pictures: Path) -> None:
     assert kept(check_highlights(untouched, pictures)) == [True] * 3
     assert not any(kept(check_highlights(brighten, pictures)))
 
@@ -68,7 +68,7 @@ def test_a_flat_picture_has_no_contrast_to_keep(pictures: Path, tmp_path: Path) 
     assert kept(check_highlights(untouched, tmp_path)) == [True] * 3
 
 
-def test_dull_colours_and_grey_blacks_are_stopped(pictures: Path, tmp_path: Path) -> None:
+def test_dull_colours_and_grey_blacks_fail(pictures: Path, tmp_path: Path) -> None:
     with PILImage.open(pictures / "coffee.png") as file:
         full = np.array(file)
     full[:10], full[-10:] = 0, 255
@@ -84,7 +84,7 @@ def test_dull_colours_and_grey_blacks_are_stopped(pictures: Path, tmp_path: Path
     assert finding.rails[0].measured == pytest.approx(0.64, abs=0.06)
 
 
-def test_grey_whites_lifted_blacks_and_lost_levels_are_stopped() -> None:
+def test_grey_whites_lifted_blacks_and_lost_levels_fail() -> None:
     def as_it_is(picture: np.ndarray, depth: int) -> np.ndarray:
         return np.where(picture == 1, 40, picture)
 
@@ -95,7 +95,7 @@ def test_grey_whites_lifted_blacks_and_lost_levels_are_stopped() -> None:
     assert kept(check_drawings(towards_grey)) == [False] * 4
 
 
-def test_grain_is_stopped() -> None:
+def test_grain_fails() -> None:
     def smooth(picture: np.ndarray) -> np.ndarray:
         return np.full_like(picture, 80)
 
@@ -110,12 +110,12 @@ def test_grain_is_stopped() -> None:
     )
 
 
-def test_a_slider_that_does_nothing_is_stopped(pictures: Path) -> None:
+def test_a_slider_without_effect_fails(pictures: Path) -> None:
     assert kept(check_slider(brighten, pictures)) == [True]
     assert kept(check_slider(untouched, pictures)) == [False]
 
 
-def test_flicker_is_stopped(pictures: Path) -> None:
+def test_flicker_fails(pictures: Path) -> None:
     def by_frame(stack: np.ndarray) -> np.ndarray:
         gains = np.linspace(1, 1.02, len(stack))[:, None, None, None]
         return stack * 4.0 * gains
@@ -126,7 +126,7 @@ def test_flicker_is_stopped(pictures: Path) -> None:
     assert finding.rails[0].measured == pytest.approx(2, abs=0.3)
 
 
-def test_losing_the_picture_is_stopped(pictures: Path) -> None:
+def test_losing_the_picture_fails(pictures: Path) -> None:
     def lose(picture: np.ndarray) -> np.ndarray:
         return np.full_like(picture, 128)
 

@@ -50,7 +50,7 @@ def test_psnr_of_a_constant_error() -> None:
     assert metrics.psnr(truth + np.uint8(10), truth) == pytest.approx(20 * np.log10(255 / 10))
 
 
-def test_gt_mean_takes_brightness_out() -> None:
+def test_gt_mean_ignores_brightness() -> None:
     truth = np.random.default_rng(0).integers(60, 180, (64, 64, 3), np.uint8)
     half = (truth // 2).astype(np.uint8)
     assert metrics.psnr(metrics.match_mean(half, truth), truth) > metrics.psnr(half, truth) + 20
@@ -85,7 +85,7 @@ def test_ms_ssim_forgives_what_is_seen_at_the_finest_scale_alone(photograph: np.
     assert metrics.ms_ssim(result, photograph) > metrics.ssim_luma(result, photograph) + 0.1
 
 
-def test_ms_ssim_says_what_is_too_small() -> None:
+def test_ms_ssim_names_the_smallest_size() -> None:
     small = np.zeros((175, 300, 3), np.uint8)
     with pytest.raises(ValueError, match=r"^truth: got 300 x 175 pixels; .* 176 or more"):
         metrics.ms_ssim(small, small)
@@ -199,7 +199,7 @@ def test_chroma_and_levels_follow_the_picture() -> None:
     assert metrics.lightness_levels(levels) == pytest.approx((0, 100), abs=0.1)
 
 
-def test_texture_gain_is_a_share_and_noise_counts_for_nothing() -> None:
+def test_texture_gain_is_a_share_and_ignores_noise() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(60, 190, (160, 160, 3)).astype(np.uint8)
     faint = np.rint(125 + 0.6 * (truth.astype(float) - 125)).astype(np.uint8)

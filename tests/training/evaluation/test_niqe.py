@@ -59,7 +59,7 @@ def test_second_scale_is_matlab_s_antialiased_bicubic_reduction() -> None:
     assert half[2:-2] == pytest.approx(expected[: len(half) - 4], abs=1e-3)
 
 
-def test_directions_are_told_apart() -> None:
+def test_directions_are_distinguished() -> None:
     """Turning a picture on its diagonal swaps across and down, mirroring it the two diagonals."""
     grey = data.camera()[:192, 100:292].astype(np.float64)
     across, down, falling, rising = (
@@ -102,7 +102,7 @@ def test_noise_and_blur_raise_it(name: str) -> None:
         assert niqe(natural) < series[0] < series[-1]
 
 
-def test_it_stays_what_it_was() -> None:
+def test_niqe_has_not_changed() -> None:
     """Values of this implementation, which published scores depend on."""
     assert [niqe(picture(name)) for name in PICTURES] == pytest.approx([3.46, 3.79, 4.01], abs=0.01)
 

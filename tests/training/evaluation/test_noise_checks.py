@@ -12,7 +12,7 @@ from napari_dcr.training.evaluation.noise_checks import KINDS, record
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_recordings_are_seeded_and_vary_about_what_is_expected(kind: str) -> None:
+def test_recordings_are_seeded_and_their_mean_is_the_expectation(kind: str) -> None:
     case = record(kind, 20, 0, 128)
     np.testing.assert_array_equal(case.values, record(kind, 20, 0, 128).values)
     assert (case.values != record(kind, 20, 1, 128).values).any()

@@ -114,7 +114,7 @@ def test_lit_parts_are_not_overexposed_to_bring_up_the_rest() -> None:
     assert Scene(p, shot(light=lamp, ev=0.0))._gain <= Scene.MOST_GAIN
 
 
-def test_hardly_dim_pictures_are_printed_as_they_were_meant() -> None:
+def test_hardly_dim_pictures_keep_their_exposure() -> None:
     low_key = picture() * 0.5
     lifts = []
     for ev in (0.0, 1.0, 4.0):
@@ -143,7 +143,7 @@ def test_identity_pairs_are_identical() -> None:
         assert np.abs(again - p * white).max() < 1e-4
 
 
-def test_low_keys_come_back_more_often_than_others_and_dim_pictures_never() -> None:
+def test_low_key_pictures_are_their_own_target_more_often_and_dim_pictures_never() -> None:
     draw = (Scene.CHANCE + Scene.LOW_KEY_CHANCE) / 2
     p = picture()
     assert not Scene(p, shot(identity=draw)).identity
@@ -168,7 +168,7 @@ def test_prints_have_the_colour_of_the_scene_a_black_and_a_white() -> None:
         printed = scene.print(p, Y, X)
         a, b = (np.ptp(v, -1)[20:70, 20:100] for v in (printed, p))
         assert a.mean() > 0.99 * b.mean()
-        # In the dark nobody can tell which of the shadows is the deepest.
+        # In the dark, the deepest shadow cannot be determined.
         assert np.quantile(printed @ LUMA, 0.01) < {0.0: 1, 3.0: 0.04, 6.0: 0.065}[ev]
     assert np.quantile(printed.max(-1), 0.995) > 0.93
 
@@ -267,7 +267,7 @@ def test_rough_conditions_change_the_input_and_not_the_print() -> None:
         assert np.abs(a - b).max() > 0.01
 
 
-def test_prints_are_sharpened_unless_they_are_to_be_careful() -> None:
+def test_targets_are_sharpened_only_with_detail() -> None:
     rng = np.random.default_rng(0)
     photograph = (0.5 + 0.1 * rng.standard_normal((90, 120, 3))).clip(0, 1).astype(np.float32)
     y, x = (np.arange(n, dtype=np.float32)[:, None] / n for n in (90, 120))

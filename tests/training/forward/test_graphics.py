@@ -14,7 +14,7 @@ from tests.training.forward.test_camera import X, Y, shot
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**32))
-def test_drawings_come_back_as_they_were_drawn(seed: int) -> None:
+def test_drawings_are_their_own_target(seed: int) -> None:
     rng = np.random.default_rng(seed)
     drawing = draw(rng, 90, 120).astype(np.float32) / 255
     assert drawing.shape == (90, 120, 3)

@@ -18,7 +18,9 @@ from napari_dcr.training.forward.instruments import (
 
 @pytest.mark.parametrize("camera", [Scmos(), Scmos(tail=0), Emccd(), Pmt(bits=16)], ids=str)
 @pytest.mark.parametrize("photons", [0.0, 2.0, 40.0])
-def test_cameras_record_the_mean_and_variance_that_they_say(camera: Camera, photons: float) -> None:
+def test_cameras_record_the_mean_and_variance_of_their_noise_model(
+    camera: Camera, photons: float
+) -> None:
     rng = np.random.default_rng(3)
     values = camera.expose(np.full((800, 800), photons), rng).astype(np.float64)
     noise = camera.noise
@@ -30,7 +32,7 @@ def test_cameras_record_the_mean_and_variance_that_they_say(camera: Camera, phot
     assert values.var() == pytest.approx(variance, rel=0.06)
 
 
-def test_cameras_are_drawn_of_every_kind() -> None:
+def test_cameras_of_every_kind_are_drawn() -> None:
     kinds = {type(sample_camera(np.random.default_rng(i))).__name__ for i in range(40)}
     assert kinds == {"Scmos", "Emccd", "Pmt"}
 
@@ -48,7 +50,7 @@ def test_cameras_are_drawn_of_every_kind() -> None:
     ids=str,
 )
 @pytest.mark.parametrize("camera", [Scmos(), Emccd(), Pmt(bits=16)], ids=lambda c: type(c).__name__)
-def test_what_is_expected_is_the_mean_of_many_recordings(readout: Readout, camera: Camera) -> None:
+def test_the_expectation_is_the_mean_of_many_recordings(readout: Readout, camera: Camera) -> None:
     rng = np.random.default_rng(5)
     photons = np.linspace(0.5, 12, 24)[:, None] * np.ones((1, 400))
     values, expected = readout.record(camera, photons, rng)
@@ -80,7 +82,7 @@ def test_blurs_and_enlargement_correlate_the_noise() -> None:
         assert (correlation > 0.4) == (readout != Readout())
 
 
-def test_readouts_are_drawn_of_every_kind() -> None:
+def test_readouts_of_every_kind_are_drawn() -> None:
     drawn = [sample_readout(np.random.default_rng(i)) for i in range(300)]
     for seen in (
         [max(r.blur) > 0 for r in drawn],

@@ -42,7 +42,7 @@ class PixelTone(Tone):
 
 
 RATES = 5e-4, 2e-4
-"""First and last learning rate: rows begin from nothing, and photo.toml goes on from weights."""
+"""First and last learning rate. All variants start from random weights, unlike photo.toml."""
 
 
 class PartialCascade(Cascade):

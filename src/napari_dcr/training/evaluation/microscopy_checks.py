@@ -188,7 +188,7 @@ def score_invariants(model: str) -> None:
         print(f"twice the input, {peak} photons: result differs by {ratio:.2%} of the mean signal")
     clean = (1000 * scene + 100).astype(np.float32)
     span = float(np.ptp(clean))
-    print(f"no noise, float: {psnr(run(clean), clean, span):.1f} dB out against in")
+    print(f"no noise, float: {psnr(run(clean), clean, span):.1f} dB, output against input")
     whole = np.rint(clean).astype(np.uint16)
     print(f"no noise, whole numbers: {psnr(run(whole), whole.astype(float), span):.1f} dB")
     flat = np.full((256, 256), 300, np.uint16)
