@@ -26,7 +26,7 @@ from inputs import noisy_zarr
 import napari_dcr
 
 SLACK = 0.2
-OPTIONS: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
+OPTIONS: dict[str, Any] = {"model": "photo", "device": "cpu", "precision": "fp32"}
 
 
 class Cancelled(Exception):

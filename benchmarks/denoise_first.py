@@ -65,7 +65,7 @@ def grey(path: Path, side: int | None = None) -> NDArray[np.uint8]:
 
 def enhanced(image: NDArray[Any], **options: Any) -> tuple[NDArray[Any], bool]:
     """Enhance a picture; returns the result and whether the noise stage was used."""
-    done = run_to_completion(enhance_steps(image, Options(**options)))
+    done = run_to_completion(enhance_steps(image, Options(model="photo", **options)))
     return done.image, "denoise_first" in done.record
 
 

@@ -25,7 +25,8 @@ from napari_dcr.engine import resume
 resume.SECONDS = 0.0
 print("ready", flush=True)
 napari_dcr.enhance(
-    sys.argv[1], out=sys.argv[2], resume=True, tile=128, device="cpu", precision="fp32",
+    sys.argv[1], out=sys.argv[2], resume=True, tile=128, model="photo", device="cpu",
+    precision="fp32",
     progress=lambda step: print(step.done, step.total, flush=True),
 )
 """

@@ -25,7 +25,7 @@ from napari_dcr.options import check_defects
             "model: got 'foto'; allowed are 'auto', 'microscopy', 'photo'",
         ),
         ({"model": 3}, TypeError, "model: got 3"),
-        ({"depth": 4}, ValueError, "depth: got 4; the model 'photo' allows 0 to 3"),
+        ({"depth": 4}, ValueError, "depth: got 4; the model 'microscopy' allows 0 to 3"),
         ({"depth": -1}, ValueError, "depth: got -1"),
         ({"depth": 1.5}, ValueError, "depth: got 1.5"),
         ({"detail": 1}, TypeError, "detail: got 1"),

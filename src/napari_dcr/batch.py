@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_dcr.engine.devices import find_device
+from napari_dcr.engine.model_choice import AUTO, PHOTO
 from napari_dcr.engine.progress_bar import duration
 from napari_dcr.engine.result import plain
 from napari_dcr.engine.setup import depth_of
@@ -198,11 +199,12 @@ class Batch:
 
     def _check_model(self) -> None:
         """Check the options that depend on the model and the device."""
-        model = weights.load(self._options.model)
+        chosen_by_image = self._options.model == AUTO  # all shipped models have the same stages
+        model = weights.load(PHOTO if chosen_by_image else self._options.model)
         depth_of(self._options, model)
         find_device(self._options.device)
         for name in self._beside:
-            if not model.is_quantitative:
+            if not (chosen_by_image or model.is_quantitative):
                 raise ValueError(
                     f"--{name}: got the model {model.name!r}; allowed is microscopy, or another"
                     " model that keeps intensities"

@@ -275,8 +275,6 @@ def _steps(
 ) -> Generator[Progress, None, Enhancement]:
     started = time.perf_counter()
     opened = opened.with_nodata(options.nodata)
-    if opened.measured and options.model == "auto":
-        options = dataclasses.replace(options, model="microscopy")
     dtype = check_dtype(opened.array.dtype)
     told = options.axes, options.channel_axis, options.rgb
     axes = opened.axes if told == (None, None, None) else options.axes
@@ -285,6 +283,7 @@ def _steps(
     )
     if opened.doubt and told == (None, None, None):
         opened.warnings.add(opened.doubt)
+    choice = opened.choose_model(options.model, layout)
     out_dtype = dtype if options.output == "same" else np.dtype(options.output)
     lazy = out is None and is_dask(opened.array)
     sink = None if lazy else create_sink(out, opened, layout, out_dtype, resume, quality)
@@ -301,7 +300,7 @@ def _steps(
     # What was corrected in the sensor's own pixels is not looked for a second time.
     setup = Setup.resolve(
         options if develop is None else dataclasses.replace(options, defects="off"), out_dtype,
-        sink.bits if isinstance(sink, FrameSink) else None,
+        sink.bits if isinstance(sink, FrameSink) else None, choice,
     )  # fmt: skip
     layout = setup.arrange(layout)
     _check_extras(options, setup, sink)
@@ -341,7 +340,7 @@ def _check_extras(options: Options, setup: Setup, sink: Sink | None) -> None:
             continue
         if not setup.model.is_quantitative:
             raise ValueError(
-                f"{name}: got True with the model {setup.model.name!r}; allowed with models"
+                f"{name}: got True with the {setup.choice}; allowed with models"
                 " that keep intensities, such as 'microscopy'"
             )
         if sink is None or (name != "return_report" and not isinstance(sink, ArraySink)):

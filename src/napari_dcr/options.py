@@ -26,8 +26,10 @@ class Options:
     Attributes
     ----------
     model : str or Path
-        ``"auto"``, the name of shipped weights such as ``"photo"``, or the path of a
-        ``.safetensors`` file.
+        ``"photo"`` brightens pictures for viewing, ``"microscopy"`` removes noise and keeps
+        intensities. ``"auto"`` selects `photo` for images in colour and for files of picture and
+        video formats, and `microscopy` for all other arrays and files; the record of the result
+        says which and why. Also the path of a ``.safetensors`` file.
     depth : int, optional
         Number of sub-U-Nets to run.  0 applies the global tone curve only, None runs all of them.
     detail : bool

@@ -12,7 +12,7 @@ from napari_dcr.enhancement import run_to_completion
 from napari_dcr.training.evaluation import microscopy_checks
 from tests.engine.conftest import recording
 
-FAST = {"depth": 1, "device": "cpu", "precision": "fp32"}
+FAST = {"model": "photo", "depth": 1, "device": "cpu", "precision": "fp32"}
 
 
 def test_channels_are_enhanced_each_by_itself() -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import napari_dcr
 from napari_dcr.engine import lazy
 
-FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32"}
+FAST: dict[str, Any] = {"model": "photo", "depth": 1, "device": "cpu", "precision": "fp32"}
 
 
 @pytest.fixture

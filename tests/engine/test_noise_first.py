@@ -25,7 +25,7 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.io.opening import open_image
 from napari_dcr.options import Options
 
-FAST: dict[str, Any] = {"device": "cpu", "precision": "fp32", "output": "float32"}
+FAST: dict[str, Any] = {"model": "photo", "device": "cpu", "precision": "fp32", "output": "float32"}
 
 
 def frame(
@@ -48,7 +48,10 @@ def texture() -> NDArray[Any]:
 
 
 def used(image: Any, **options: Any) -> bool:
-    return "denoise_first" in run_to_completion(enhance_steps(image, Options(**options))).record
+    return (
+        "denoise_first"
+        in run_to_completion(enhance_steps(image, Options(**{"model": "photo", **options}))).record
+    )
 
 
 def grain(picture: NDArray[Any]) -> float:
@@ -60,13 +63,13 @@ def grain(picture: NDArray[Any]) -> float:
 
 def test_white_noise_of_a_grey_frame_is_removed_first() -> None:
     image = frame()
-    done = run_to_completion(enhance_steps(image, Options(depth=1, device="cpu")))
+    done = run_to_completion(enhance_steps(image, Options(model="photo", depth=1, device="cpu")))
     stage = done.record["denoise_first"]
     assert stage["model"] == "microscopy"
     assert len(stage["sha256"]) == 64
     ((noise,),) = stage["noise"]
     assert noise["dark"] ** 0.5 == pytest.approx(5.5, rel=0.2)
-    without = napari_dcr.enhance(image, depth=1, device="cpu", denoise_first="off")
+    without = napari_dcr.enhance(image, model="photo", depth=1, device="cpu", denoise_first="off")
     assert grain(done.image) < 0.5 * grain(without)
     assert abs(done.image.mean() - without.mean()) < 6  # nearly the same brightness
 
@@ -93,11 +96,11 @@ def test_auto_takes_it_for_white_noise_of_grey_images(image: NDArray[Any], expec
 def test_on_denoises_each_colour() -> None:
     image = np.stack([frame(seed=s) for s in range(3)], -1)
     done = run_to_completion(
-        enhance_steps(image, Options(denoise_first="on", depth=1, device="cpu"))
+        enhance_steps(image, Options(model="photo", denoise_first="on", depth=1, device="cpu"))
     )
     ((red, green, blue),) = done.record["denoise_first"]["noise"]
     assert red != green != blue
-    without = napari_dcr.enhance(image, depth=1, device="cpu", denoise_first="off")
+    without = napari_dcr.enhance(image, model="photo", depth=1, device="cpu", denoise_first="off")
     assert grain(done.image[..., 1]) < 0.7 * grain(without[..., 1])
 
 
@@ -174,7 +177,9 @@ def test_options_without_effect_raise_an_error() -> None:
     image = frame(shape=(64, 64))
     with pytest.raises(ValueError, match="denoise_first: got 'on' with depth 0"):
         napari_dcr.enhance(image, depth=0, denoise_first="on")
-    with pytest.raises(ValueError, match="denoise_first: got 'on' with the model 'microscopy'"):
+    with pytest.raises(
+        ValueError, match="denoise_first: got 'on' with a model that removes nothing"
+    ):
         napari_dcr.enhance(image, model="microscopy", denoise_first="on")
     with pytest.raises(ValueError, match=r"denoise_first: got 'yes'; allowed are 'auto'"):
         Options(denoise_first="yes")
@@ -183,7 +188,7 @@ def test_options_without_effect_raise_an_error() -> None:
 def test_conditioning_travels_to_workers() -> None:
     image = frame()
     conditioning = ImageConditioning(open_image(image))
-    setup = Setup.resolve(Options(device="cpu"), image.dtype)
+    setup = Setup.resolve(Options(model="photo", device="cpu"), image.dtype)
     *_, linked = conditioning.condition(Group(0, None), Layout.resolve(image.shape), setup, "auto")
     assert linked is not None
     told = pickle.loads(pickle.dumps(linked)).conditioning.to("cpu")

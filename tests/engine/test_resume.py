@@ -21,7 +21,13 @@ import napari_dcr
 from napari_dcr.engine import resume
 from napari_dcr.engine.runner import Part, TileQueue, TileRunner
 
-FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32", "tile": 64}
+FAST: dict[str, Any] = {
+    "model": "photo",
+    "depth": 1,
+    "device": "cpu",
+    "precision": "fp32",
+    "tile": 64,
+}
 
 SCRIPT = """
 import sys, time
@@ -197,7 +203,7 @@ def test_other_weights_are_refused(tmp_path: Path, image: Path, lively_model: Pa
         ValueError, match="^resume: the interrupted run in out used other arguments: sha256"
     ):
         napari_dcr.enhance(
-            image, out=tmp_path / "out.zarr", resume=True, model=lively_model, **FAST
+            image, out=tmp_path / "out.zarr", resume=True, **{**FAST, "model": lively_model}
         )
 
 

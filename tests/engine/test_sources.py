@@ -17,7 +17,7 @@ import napari_dcr
 from napari_dcr.engine import sources, survey
 from napari_dcr.engine.sources import ChunkedSource
 
-FAST: dict[str, Any] = {"depth": 0, "device": "cpu", "precision": "fp32"}
+FAST: dict[str, Any] = {"model": "photo", "depth": 0, "device": "cpu", "precision": "fp32"}
 
 
 def test_each_chunk_is_decoded_once(

@@ -20,7 +20,7 @@ from napari_dcr.engine.survey_blocks import SurveyRequest
 from napari_dcr.image.axes import Layout
 from napari_dcr.io.arrays import open_array
 
-FAST: dict[str, Any] = {"depth": 0, "device": "cpu", "precision": "fp32"}
+FAST: dict[str, Any] = {"model": "photo", "depth": 0, "device": "cpu", "precision": "fp32"}
 
 
 @settings(max_examples=20)

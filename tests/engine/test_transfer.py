@@ -105,7 +105,13 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeAccelerator:
     return fake
 
 
-FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32", "tile": 64}
+FAST: dict[str, Any] = {
+    "model": "photo",
+    "depth": 1,
+    "device": "cpu",
+    "precision": "fp32",
+    "tile": 64,
+}
 
 
 @settings(max_examples=12)

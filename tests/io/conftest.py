@@ -48,7 +48,7 @@ def random(shape: tuple[int, ...], dtype: str = "uint8") -> NDArray[Any]:
     return rng.integers(0, np.iinfo(dtype).max, shape, dtype)
 
 
-FAST: dict[str, Any] = {"depth": 0, "device": "cpu", "precision": "fp32"}
+FAST: dict[str, Any] = {"model": "photo", "depth": 0, "device": "cpu", "precision": "fp32"}
 
 
 def dim(height: int, width: int, dtype: str = "uint8", seed: int = 1) -> NDArray[Any]:

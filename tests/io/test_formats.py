@@ -19,7 +19,7 @@ from napari_dcr.io import opening, writing
 from napari_dcr.io.files import Picture
 from tests.io.conftest import random, write_ome_zarr
 
-FAST: dict[str, Any] = {"depth": 0, "device": "cpu", "precision": "fp32"}
+FAST: dict[str, Any] = {"model": "photo", "depth": 0, "device": "cpu", "precision": "fp32"}
 
 
 SOURCES = ("memmap", "dask", "zarr", "zarr v2", "group", "tiles", "strips", "plain tif")

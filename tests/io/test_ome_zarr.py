@@ -18,7 +18,7 @@ from napari_dcr.io.arrays import open_array
 from napari_dcr.io.pyramids import build_pyramid, create_array, halve
 from tests.io.conftest import write_ome_zarr
 
-FAST: dict[str, Any] = {"depth": 0, "device": "cpu", "precision": "fp32"}
+FAST: dict[str, Any] = {"model": "photo", "depth": 0, "device": "cpu", "precision": "fp32"}
 
 
 def test_ome_zarr_in_ome_zarr_out(

@@ -16,7 +16,7 @@ from napari_dcr.io import opening, writing
 from napari_dcr.io.files import Picture
 from tests.io.conftest import random
 
-FAST: dict[str, Any] = {"depth": 0, "device": "cpu", "precision": "fp32"}
+FAST: dict[str, Any] = {"model": "photo", "depth": 0, "device": "cpu", "precision": "fp32"}
 
 
 def test_a_stopped_run_leaves_no_half_tif(tmp_path: Path, stack: NDArray[np.uint16]) -> None:

@@ -19,6 +19,7 @@ def test_comparing_and_the_stages(viewer: Any, widget: EnhanceWidget, qtbot: Any
     source = viewer.add_image(dim, scale=(1, 2, 2), name="cells", colormap="green")
     limits = tuple(source.contrast_limits)
     assert not widget.compare.enabled
+    widget.controls.model.value = "photo"
     widget.controls.depth.value = 2
     widget.start()
     finish(widget, qtbot)
@@ -67,6 +68,7 @@ def test_before_and_after_are_as_bright_as_they_are(
     source = viewer.add_image(pixels, rgb=rgb, name="street")
     shown = tuple(source.contrast_limits)
     controls = widget.controls
+    controls.model.value = "photo"
     controls.depth.value = 0
     controls.input_range.value = "dtype"
     controls.output.value = output

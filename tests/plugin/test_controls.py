@@ -41,14 +41,16 @@ def test_controls_explain_themselves(viewer: Any, widget: EnhanceWidget) -> None
     assert controls.options(controls.image.value).axes == "tzyx"
     controls.axes.value = "tz"
     assert "This image has 4 axes; enter 4 different letters" in controls.shape.value
+    assert controls.use.value.startswith("Automatic: model microscopy, because the image is grey")
+    assert "choose photo" in controls.use.value
+    assert controls.saturation.native.isHidden()
+    controls.model.value = "photo"
     controls.depth.value = 0
     assert controls.stage.value.startswith("Brightens only")
     assert not controls.detail.enabled
     controls.depth.value = 2
     assert "Medium cleaning (2 of 3" in controls.stage.value
     assert controls.detail.enabled
-    assert "photographs" not in controls.use.value
-    controls.model.value = "photo"
     assert "photographs" in controls.use.value
     assert controls.weights.native.isHidden()
     controls.input_range.value = "contrast limits"

@@ -98,7 +98,7 @@ def check_same(result: Image, layer: Image, names: tuple[str, ...]) -> None:
 def test_results_keep_where_and_how_their_source_is_shown(kind: str, part: bool) -> None:
     layer = layer_kinds()[kind]
     pixels = layer_pixels(layer)
-    options = napari_dcr.Options(depth=0, axes=layer_axes(layer), device="cpu")
+    options = napari_dcr.Options(model="photo", depth=0, axes=layer_axes(layer), device="cpu")
     region = middle(layer) if part else None
     if region is None:
         enhancement = run_to_completion(napari_dcr.enhance_steps(np.asarray(pixels), options))
@@ -138,7 +138,7 @@ def test_results_keep_where_and_how_their_source_is_shown(kind: str, part: bool)
 @pytest.mark.parametrize("kind", layer_kinds())
 def test_stages_lie_where_their_source_does(kind: str) -> None:
     layer = layer_kinds()[kind]
-    options = napari_dcr.Options(depth=1, axes=layer_axes(layer), device="cpu")
+    options = napari_dcr.Options(model="photo", depth=1, axes=layer_axes(layer), device="cpu")
     region = middle(layer)
     steps = RegionEnhancer(open_image(layer_pixels(layer))).steps(options, region, stages=True)
     data, arguments, _ = stages_layer(layer, run_to_completion(steps), region)  # type: ignore[arg-type]

@@ -64,8 +64,9 @@ def parser(
     add("--resume", action="store_true", help="continue an interrupted .zarr output")
     add(
         "--model", default=Options.model,
-        help="auto (the same as photo); photo: brighten and clean pictures for viewing; microscopy:"
-        " remove noise and keep intensities; or the path of a .safetensors file (default: auto)",
+        help="photo: brighten and clean pictures for viewing; microscopy: remove noise and keep"
+        " intensities; auto: photo for images in colour and for picture and video files, microscopy"
+        " for all others; or the path of a .safetensors file (default: auto)",
     )  # fmt: skip
     add(
         "--depth", type=int, default=Options.depth,

@@ -86,6 +86,8 @@ class Console:
         if not self._quiet:
             record = event.enhancement.record
             how = f"axes {record['axes']}" + ", denoised first" * ("denoise_first" in record)
+            if "model_reason" in record:
+                how += f"; model {record['model']}, because {record['model_reason']}"
             source = job.name if job.sources else short(job.source)
             print(f"{source} ({how}) -> {short(job.target)}", file=sys.stderr)
         for number, report in enumerate(reports):

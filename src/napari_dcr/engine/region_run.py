@@ -151,7 +151,9 @@ class RegionEnhancer:
         total = len(places) * math.prod(stop - start for start, stop in rectangle)
         yield RegionStep(0, total, "loading the model")
         out_dtype = dtype if options.output == "same" else np.dtype(options.output)
-        setup = Setup.resolve(options, out_dtype)
+        setup = Setup.resolve(
+            options, out_dtype, choice=self._opened.choose_model(options.model, layout)
+        )
         layout = setup.arrange(layout)
         places = list(planes_in(layout, region))
         total = len(places) * math.prod(stop - start for start, stop in rectangle)

@@ -47,7 +47,7 @@ class Enhancement:
     image : array
         The enhanced image, as `enhance` returns it.
     record : dict
-        Options, model, sha256 of the weights, version, device, precision,
+        Options, model, the reason if it was chosen automatically, sha256 of the weights, version, device, precision,
         intensity ranges, warnings about the input and seconds; plain values. For `microscopy`
         it also holds the estimated noise and, unless the result is lazy, the reports.
     reports : list of Report
@@ -97,7 +97,7 @@ def describe_run(
         For each group of planes, the noise of each colour that the noise stage removes; empty
         without a noise stage.
     """
-    spec = setup.spec
+    spec, reason = setup.spec, setup.choice and setup.choice.reason
     corrected = [d.to_dict() for d in defects if not d.is_empty]
     stage = {}
     if any(denoise_first) and setup.noise_stage is not None:
@@ -107,6 +107,7 @@ def describe_run(
     return {
         "options": options.to_dict(),
         "model": setup.model.name,
+        **({"model_reason": reason} if reason else {}),
         "sha256": spec.sha256,
         "depth": spec.depth,
         "axes": layout.axes,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from napari_dcr.engine.devices import Precision, fast_precision, find_device
+from napari_dcr.engine.model_choice import ModelChoice
 from napari_dcr.engine.output import Display, Quantitative, Rendering
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.image.axes import Layout
@@ -71,6 +72,8 @@ class Setup:
     noise_stage : callable, optional
         Returns the setup of the noise stage. It loads weights, so it is called only when an
         image needs it.
+    choice : ModelChoice, optional
+        The model, and why it was chosen.
     """
 
     model: weights.Model
@@ -82,6 +85,7 @@ class Setup:
     noise: NoiseModel | None = None
     denoise_first: str = "off"
     noise_stage: Callable[[], Setup] | None = None
+    choice: ModelChoice | None = None
 
     @property
     def defects_key(self) -> str:
@@ -89,7 +93,13 @@ class Setup:
         return self.defects if isinstance(self.defects, str) else self.defects.sha256
 
     @classmethod
-    def resolve(cls, options: Options, out_dtype: np.dtype[Any], bits: int | None = None) -> Setup:
+    def resolve(
+        cls,
+        options: Options,
+        out_dtype: np.dtype[Any],
+        bits: int | None = None,
+        choice: ModelChoice | None = None,
+    ) -> Setup:
         """Load the model, find the device, choose the precision.
 
         Parameters
@@ -99,17 +109,23 @@ class Setup:
             Dtype of the result.
         bits : int, optional
             Bit depth of the stored result, if it is lower than that of the dtype.
+        choice : ModelChoice, optional
+            The model for the image; by default that of the options, which then is not "auto".
         """
+        choice = choice or ModelChoice(options.model)
+        options = replace(options, model=choice.model)
         with isolated():
-            return cls._resolve(options, out_dtype, bits or 8 * out_dtype.itemsize)
+            return cls._resolve(options, out_dtype, bits or 8 * out_dtype.itemsize, choice)
 
     @classmethod
-    def _resolve(cls, options: Options, out_dtype: np.dtype[Any], bits: int) -> Setup:
+    def _resolve(
+        cls, options: Options, out_dtype: np.dtype[Any], bits: int, choice: ModelChoice
+    ) -> Setup:
         model = weights.load(options.model)
-        _check_applies(options, model)
+        _check_applies(options, model, choice)
         if options.noise is not None and not model.is_quantitative:
             raise ValueError(
-                f"noise: got {options.noise!r} with the model {model.name!r}; allowed with models"
+                f"noise: got {options.noise!r} with the {choice}; allowed with models"
                 " that keep intensities, such as 'microscopy'"
             )
         depth = depth_of(options, model)
@@ -145,6 +161,7 @@ class Setup:
             options.noise,
             denoise_first,
             noise_stage,
+            choice,
         )  # fmt: skip
 
     @classmethod
@@ -174,7 +191,7 @@ class Setup:
         return layout.with_colours_apart() if self.model.is_quantitative else layout
 
 
-def _check_applies(options: Options, model: weights.Model) -> None:
+def _check_applies(options: Options, model: weights.Model, choice: ModelChoice) -> None:
     """Refuse options that would have no effect."""
     if options.denoise_first == "on" and options.depth == 0:
         raise ValueError(
@@ -185,14 +202,14 @@ def _check_applies(options: Options, model: weights.Model) -> None:
         return
     if options.denoise_first == "on":
         raise ValueError(
-            f"denoise_first: got 'on' with the model {model.name!r}, which removes nothing but"
-            " noise; allowed are 'auto' and 'off'"
+            "denoise_first: got 'on' with a model that removes nothing but noise; allowed are 'auto'"
+            f" and 'off'. This is the {choice}"
         )
     for name, neutral in (("denoise_colour", None), ("saturation", 1.0)):
         if (value := getattr(options, name)) != neutral:
             raise ValueError(
-                f"{name}: got {value!r} with the model {model.name!r}, which processes channels"
-                f" separately and has no notion of colour; allowed is {neutral!r}"
+                f"{name}: got {value!r} with a model that processes channels separately and has no"
+                f" notion of colour; allowed is {neutral!r}. This is the {choice}"
             )
 
 

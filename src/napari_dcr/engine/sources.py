@@ -10,11 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.engine.model_choice import ModelChoice, choose_model
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.missing import is_value_of, mark
@@ -218,6 +220,8 @@ class Opened:
         result lists them.
     measured : bool
         Whether the format holds measurements, so that the model "auto" is `microscopy`.
+    is_picture : bool
+        Whether the format is one of pictures or videos, so that the model "auto" is `photo`.
     bits : int
         Number of bits that integers were recorded with, so that 4095 counts as saturated in
         12-bit data; 0 if the file does not define it.
@@ -239,6 +243,7 @@ class Opened:
     nodata: float | None = None
     warnings: InputWarnings = field(default_factory=InputWarnings)
     measured: bool = False
+    is_picture: bool = False
     bits: int = 0
     develop: Callable[[Defects | str], tuple[Opened, list[Defects]]] | None = None
     sample: Sample | None = None
@@ -254,6 +259,12 @@ class Opened:
         else:
             source = ChunkedSource(self.array, self._read, _unit(layout, self.array.chunks))
         return MarkedSource(source, layout, self.nodata)
+
+    def choose_model(self, model: str | Path, layout: Layout) -> ModelChoice:
+        """The model to use, given the value of the option ``model``."""
+        return choose_model(
+            model, in_colour=layout.is_rgb, is_picture=self.is_picture, is_measured=self.measured
+        )
 
     def with_nodata(self, nodata: float | None) -> Opened:
         """The same image with the given no-data value; unchanged if that is None."""

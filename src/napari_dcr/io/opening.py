@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_dcr.engine.devices import free_memory
+from napari_dcr.engine.model_choice import is_picture
 from napari_dcr.engine.sources import Opened, is_zarr
 from napari_dcr.image.axes import Layout
 from napari_dcr.io import (
@@ -118,6 +119,7 @@ def _open(path: Path, form: Format, scene: int | str | None) -> Opened:
             assert form.read is not None
             return _opened(path, form.read(path))
         opened = form.open(path, scene) if form.has_scenes else form.open(path)
+    opened = replace(opened, is_picture=is_picture(path))
     if isinstance(opened.array, np.ndarray):
         return opened
     # Decoders also raise any type of exception for a region of a damaged file.
@@ -284,7 +286,7 @@ def _opened(path: Path, picture: Picture) -> Opened:
         picture.pixels, picture.axes, lambda: stamp, metadata=picture.metadata,
         samples=picture.samples, doubt=picture.doubt, nodata=picture.metadata.nodata,
         warnings=warnings_of(path, picture.notes), measured=picture.measured,
-        bits=picture.metadata.calibration.bits,
+        is_picture=is_picture(path), bits=picture.metadata.calibration.bits,
     )  # fmt: skip
 
 

@@ -179,6 +179,7 @@ def join(members: Sequence[Opened], names: Sequence[str], letter: str, axes: str
         doubt="" if axes else first.doubt,
         warnings=warnings,
         measured=all(each.measured for each in members),
+        is_picture=all(each.is_picture for each in members),
     )
 
 

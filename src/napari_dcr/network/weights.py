@@ -77,7 +77,7 @@ class Model:
 
 
 def find(model: str | Path) -> Path:
-    """Path of the weights for ``"auto"``, a shipped name, or the path of a safetensors file.
+    """Path of the weights for a shipped name or the path of a safetensors file.
 
     Raises
     ------
@@ -85,8 +85,6 @@ def find(model: str | Path) -> Path:
         If there is no such model; the message lists the available ones.
     """
     names = shipped()
-    if model == "auto":
-        model = "photo"
     if str(model) in names:
         return names[str(model)]
     path = Path(model)

@@ -125,8 +125,14 @@ class AdvancedControls:
         """Folder that results of whole layers are written to; None keeps them in memory."""
         return self.folder.value if self.folder.enabled else None
 
-    def options(self, layer: Image | None) -> dict[str, Any]:
+    def options(self, layer: Image | None, keeps_intensities: bool) -> dict[str, Any]:
         """Options that these controls set, for a layer, or for files if it is None.
+
+        Parameters
+        ----------
+        layer : Image, optional
+        keeps_intensities : bool
+            Whether the model keeps intensities; only then is the noise passed.
 
         Raises
         ------
@@ -144,7 +150,7 @@ class AdvancedControls:
         return {
             "input_range": input_range,
             "defects": self.chosen_defects,
-            "noise": self.chosen_noise,
+            "noise": self.chosen_noise if keeps_intensities else None,
             "link_frames": self.link_frames.value,
             "output": self.output.value,
             "tile": self.tile.value,

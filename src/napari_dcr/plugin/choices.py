@@ -20,6 +20,6 @@ def find_choices() -> Generator[None, None, Choices | Failure]:
         devices = {
             d.name: f"{d.name} - {d.label}, {d.free / 2**30:.1f} GiB free" for d in list_devices()
         }
-        return devices, weights.load("auto").network.stages
+        return devices, weights.load("photo").network.stages
     except Exception as error:
         return Failure(error)

@@ -59,7 +59,7 @@ class Controls:
 
         self.layer = layer = LayerControls(form, images, viewer_labels)
         self.image, self.axes, self.shape = layer.image, layer.axes, layer.shape
-        self.processing = processing = ModelControls(form)
+        self.processing = processing = ModelControls(form, layer)
         self.model, self.weights, self.use = processing.model, processing.weights, processing.use
         self.depth, self.stage, self.detail = processing.depth, processing.stage, processing.detail
         self.strength, self.exposure = processing.strength, processing.exposure
@@ -110,11 +110,12 @@ class Controls:
         ValueError
             If the values of the controls are not allowed.
         """
+        keeps_intensities = self.processing.keeps_intensities_of(layer)
         return Options(
             axes=None if layer is None else self.layer.axes_of(layer).letters,
-            **self.processing.options(),
-            **self.running.options(),
-            **self.advanced.options(layer),
+            **self.processing.options(layer),
+            **self.running.options(keeps_intensities),
+            **self.advanced.options(layer, keeps_intensities),
         )
 
     def offer(self, devices: dict[str, str], stages: int) -> None:

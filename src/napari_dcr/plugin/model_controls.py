@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, FloatSlider, Slider
+from napari.layers import Image
 from psygnal import Signal
 
+from napari_dcr.engine.model_choice import AUTO, ModelChoice
 from napari_dcr.network import cards
 from napari_dcr.options import DENOISE_FIRST, Options
 from napari_dcr.plugin.form import OWN_FILE, Form, let_shrink, note, stepped
+from napari_dcr.plugin.layer_controls import LayerControls
+from napari_dcr.plugin.origin import choice_for
 
 DEEPEST = 3
 """Stages offered until the weights have been read."""
@@ -23,27 +27,31 @@ class ModelControls:
     ----------
     form : Form
         Form that the controls are added to.
+    layer : LayerControls
+        Controls of the layer, on which the automatic choice of the model depends.
 
     Attributes
     ----------
     keeps_intensities : bool
-        Whether results of the chosen model have the units of the image (microscopy).
+        Whether results of the model for the chosen layer have the units of the image (microscopy).
     model_shown : Signal()
         Emitted after ``keeps_intensities`` and the rows follow another model.
     """
 
     model_shown = Signal()
 
-    def __init__(self, form: Form) -> None:
-        self._form = form
+    def __init__(self, form: Form, layer: LayerControls) -> None:
+        self._form, self._layer = form, layer
         self._uses = {
-            "auto": "Photo model: brightens and cleans pictures for viewing.",
+            AUTO: "Automatic: photo for images in colour, pictures and videos; microscopy, which"
+            " keeps intensities, for all others.",
             **{name: cards.purpose(path) for name, path in cards.shipped().items()},
             OWN_FILE: "Weights that you trained yourself (.safetensors).",
         }
         self.model = ComboBox(
             name="model", choices=list(self._uses), value=Options.model,
-            tooltip="What kind of image this is.",
+            tooltip="What kind of image this is: 'photo' brightens pictures for viewing, 'microscopy'"
+            " removes noise and keeps intensities. The line below says what 'auto' chooses, and why.",
         )  # fmt: skip
         self.weights = FileEdit(
             name="weights", label="file", filter="Weights (*.safetensors)",
@@ -101,6 +109,7 @@ class ModelControls:
         )  # fmt: skip
         let_shrink(self.model)
         self.model.changed.connect(self._show_model)
+        layer.axes.changed.connect(self._show_model)
         self.weights.changed.connect(self._show_model)
         self.depth.changed.connect(self._show_stage)
         self.colour_alike.changed.connect(self._show_colour)
@@ -111,17 +120,27 @@ class ModelControls:
         """Value of the option ``model``."""
         return str(self.weights.value) if self.model.value == OWN_FILE else self.model.value
 
-    def options(self) -> dict[str, Any]:
-        """Options that these controls set."""
+    def choice(self, layer: Image) -> ModelChoice:
+        """Model for a layer, and why it was chosen."""
+        return choice_for(layer, self.chosen_model, self._layer.axes_of(layer).letters)
+
+    def keeps_intensities_of(self, layer: Image | None) -> bool:
+        """Whether the model for a layer keeps intensities; for files, whether it always does."""
+        model = self.chosen_model if layer is None else self.choice(layer).model
+        return cards.keeps_intensities(cards.shipped().get(str(model), Path(model)))
+
+    def options(self, layer: Image | None) -> dict[str, Any]:
+        """Options that these controls set, for a layer, or for files if it is None."""
+        keeps_intensities = self.keeps_intensities_of(layer)
         chosen = {
             "model": self.chosen_model,
             "depth": self.depth.value,
-            "detail": self.detail.value or self.keeps_intensities,
+            "detail": self.detail.value or keeps_intensities,
             "strength": stepped(self.strength),
             "exposure": stepped(self.exposure),
             "denoise": stepped(self.denoise),
         }
-        if self.keeps_intensities:
+        if keeps_intensities:
             return chosen
         alike = self.colour_alike.value
         return {
@@ -139,9 +158,11 @@ class ModelControls:
 
     def _show_model(self, _: object = None) -> None:
         self._form.show(self.weights, self.model.value == OWN_FILE)
-        self.use.value = self._uses[self.model.value]
-        path = cards.shipped().get(self.chosen_model, Path(self.chosen_model))
-        self.keeps_intensities = cards.keeps_intensities(path)
+        layer = self._layer.image.value
+        choice = None if layer is None else self.choice(layer)
+        automatic = choice is not None and choice.reason
+        self.use.value = f"Automatic: {choice}." if automatic else self._uses[self.model.value]
+        self.keeps_intensities = self.keeps_intensities_of(layer)
         self._show_stage()
         self._show_colour()
         self.model_shown.emit()

@@ -15,6 +15,7 @@ from qtpy.QtCore import QTimer
 from napari_dcr.options import Options
 from napari_dcr.plugin.background import Background, Failure
 from napari_dcr.plugin.layers import result_layer, widened
+from napari_dcr.plugin.origin import open_layer
 from napari_dcr.plugin.pixels import layer_pixels
 from napari_dcr.plugin.run import explain
 from napari_dcr.plugin.shown import canvas_corners, shown_region
@@ -317,12 +318,11 @@ def _work(
     """Enhance in the worker thread; first yields the enhancer, which the caller keeps."""
     try:
         from napari_dcr.engine.region_run import RegionEnhancer
-        from napari_dcr.io.opening import open_image
 
         if enhancer is not None and check and not enhancer.is_current():
             enhancer = None
         if enhancer is None:
-            enhancer = RegionEnhancer(open_image(layer_pixels(source)))
+            enhancer = RegionEnhancer(open_layer(source, layer_pixels(source)))
         yield enhancer
         steps = enhancer.steps(options, region, coarse_first=True, core=CORE)
         with contextlib.closing(steps):

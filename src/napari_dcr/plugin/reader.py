@@ -86,7 +86,7 @@ def _layers(
         "units": tuple(calibration.units.get(a, "pixel") for a in shown),
         "rgb": rgb,
     }
-    file = {"paths": paths, "scene": scene, "index": ""}
+    file = {"paths": paths, "scene": scene, "index": "", "measured": opened.measured}
     # Scripts index the array in the order of the file's own axes.
     kept = {} if planar else {FILE: file}
     if not apart:

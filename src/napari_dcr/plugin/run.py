@@ -19,6 +19,7 @@ from napari_dcr.io import ome_metadata as ome
 from napari_dcr.options import Options
 from napari_dcr.plugin.axes import layer_axes
 from napari_dcr.plugin.background import Background, Failure
+from napari_dcr.plugin.origin import open_layer
 from napari_dcr.plugin.pixels import is_lazy, layer_levels, layer_pixels, to_enhance
 from napari_dcr.plugin.saving import placed, unused_path
 
@@ -116,20 +117,22 @@ def work(jobs: Sequence[Job]) -> Generator[Step | Product | Failed, None, Failur
 def _do(number: int, job: Job) -> Generator[Step, None, Enhancement]:
     from napari_dcr.engine.region_run import RegionEnhancer
     from napari_dcr.enhancement import enhance_pyramid_steps, enhance_steps
-    from napari_dcr.io.opening import open_image
 
     layer, options = job.layer, job.options
     pixels = layer_pixels(layer)
     if job.region is not None or job.stages:
         region = job.region or tuple(slice(0, n) for n in pixels.shape)
-        steps = RegionEnhancer(open_image(pixels), keep=0).steps(options, region, stages=job.stages)
+        enhancer = RegionEnhancer(open_layer(layer, pixels), keep=0)
+        steps = enhancer.steps(options, region, stages=job.stages)
         return (yield from _tell(number, steps))
     if job.folder is not None:
         return (yield from _save(number, job, job.folder))
     if not (layer.multiscale and is_lazy(pixels)):
-        return (yield from _tell(number, enhance_steps(to_enhance(pixels), options)))
+        return (
+            yield from _tell(number, enhance_steps(open_layer(layer, to_enhance(pixels)), options))
+        )
     # napari reads a coarse level when zoomed out; deriving it would need the whole finest level.
-    levels = [to_enhance(level) for level in layer_levels(layer)]
+    levels = [open_layer(layer, to_enhance(level)) for level in layer_levels(layer)]
     return (yield from _tell(number, enhance_pyramid_steps(levels, options)))
 
 
@@ -138,13 +141,12 @@ def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancem
     import dask.array
 
     from napari_dcr.enhancement import enhance_steps
-    from napari_dcr.io.opening import open_image
 
     layer, pixels = job.layer, layer_pixels(job.layer)
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     path = unused_path(folder, f"{layer.name} DCR")
-    opened = placed(open_image(pixels), layer, job.options.axes or layer_axes(layer))
+    opened = placed(open_layer(layer, pixels), layer, job.options.axes or layer_axes(layer))
     try:
         saved = yield from _tell(number, enhance_steps(opened, job.options, path))
     except BaseException:  # also after a cancellation

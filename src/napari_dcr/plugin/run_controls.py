@@ -62,12 +62,14 @@ class RunControls:
         """Whether the whole layer is enhanced."""
         return bool(self.extent.value == "all")
 
-    def options(self) -> dict[str, Any]:
-        """Options that these controls set."""
+    def options(self, keeps_intensities: bool) -> dict[str, Any]:
+        """Options that these controls set, for a model that keeps intensities or not."""
         return {
             "device": self.device.value,
-            "return_residual": self.residual.enabled and self.residual.value,
-            "return_uncertainty": self.uncertainty.enabled and self.uncertainty.value,
+            "return_residual": keeps_intensities and self.residual.enabled and self.residual.value,
+            "return_uncertainty": keeps_intensities
+            and self.uncertainty.enabled
+            and self.uncertainty.value,
         }
 
     def offer_devices(self, devices: dict[str, str]) -> None:

@@ -116,7 +116,7 @@ def cascade(model: str | Path, depth: int, detail: bool, device: str = "auto") -
 
 
 def cascades(
-    model: str | Path = "auto",
+    model: str | Path = "photo",
     depths: Sequence[int] | None = None,
     details: Sequence[bool] = (True,),
     device: str = "auto",
@@ -330,7 +330,7 @@ def _cases_and_methods(options: argparse.Namespace) -> tuple[list[Case], dict[st
     for folder in options.compare:
         methods[folder.name] = ready_made(folder, cases, options.shrink)
     details = {"on": (True,), "off": (False,), "both": (True, False)}[options.detail]
-    for model in [] if options.no_model else options.model or ["auto"]:
+    for model in [] if options.no_model else options.model or ["photo"]:
         depths = options.depth
         if options.all_depths:
             depths, details = range(weights.load(model).network.stages + 1), (True, False)

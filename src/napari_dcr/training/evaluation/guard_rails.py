@@ -352,7 +352,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m napari_dcr.training.evaluation.guard_rails",
         description="Measure properties that weights must have; the exit status is 1 if a bound is not met.",
     )
-    parser.add_argument("--model", default="auto")
+    parser.add_argument("--model", default="photo")
     folders = {
         "--wellit": "well-lit pictures that must hardly change",
         "--dim": "dim pictures whose highlights must be kept",
