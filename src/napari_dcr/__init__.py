@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_dcr.engine.live import LiveEnhancer
     from napari_dcr.enhancement import (
         Enhancement,
         Options,
@@ -38,6 +39,7 @@ _HOMES = {
     "Options": "napari_dcr.enhancement",
     "Progress": "napari_dcr.enhancement",
     "Report": "napari_dcr.enhancement",
+    "LiveEnhancer": "napari_dcr.engine.live",
     "InputWarning": "napari_dcr.input_warnings",
     "NoiseEstimate": "napari_dcr.image.noise_model",
     "NoiseModel": "napari_dcr.image.noise_model",
@@ -53,6 +55,7 @@ __all__ = [
     "Defects",
     "Enhancement",
     "InputWarning",
+    "LiveEnhancer",
     "NoiseEstimate",
     "NoiseModel",
     "Options",

@@ -1,4 +1,4 @@
-"""Runs compute off the GUI thread, behind it, and show in the activity dock."""
+"""Runs compute off the GUI thread, with its priority, and show in the activity dock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.plugin.conftest import finish
 
 
 @pytest.mark.gui
-def test_work_is_off_the_gui_thread_and_comes_after_it(
+def test_work_is_off_the_gui_thread_with_its_priority(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: dict[threading.Thread, int] = {}
@@ -36,11 +36,12 @@ def test_work_is_off_the_gui_thread_and_comes_after_it(
     assert threads
     assert threading.main_thread() not in threads
     if sys.platform == "linux":
-        assert min(threads.values()) > niceness()
+        # A lower priority starves the run beside any busy process.
+        assert set(threads.values()) == {niceness()}
 
 
 def niceness() -> int:
-    """How much this thread lets others go first."""
+    """Niceness of this thread."""
     return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 

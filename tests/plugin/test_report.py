@@ -24,6 +24,7 @@ def test_result_comes_with_residual_uncertainty_and_report(
     image = np.random.default_rng(0).poisson(30, (70, 90)).astype(np.uint16)
     layer = viewer.add_image(image, name="cells", scale=(0.2, 0.2), colormap="green")
     controls = widget.controls
+    controls.model.value = "photo"
     assert not controls.residual.enabled
     controls.model.value = OWN_FILE
     controls.weights.value = lively_counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import OrderedDict
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_dcr.engine import devices
+from napari_dcr.engine import allocator, devices
 from napari_dcr.engine.conditioning import ImageConditioning
 from napari_dcr.engine.groups import Group
 from napari_dcr.engine.planes import ArrayPlane
@@ -139,6 +140,16 @@ class RegionEnhancer:
         Enhancement
             The enhanced region, and a record that includes its position.
         """
+        # Otherwise the pages of the feature maps are mapped anew for every tile.
+        with (
+            allocator.keep_mapped(),
+            contextlib.closing(self._steps(options, region, stages, coarse_first, core)) as steps,
+        ):
+            return (yield from steps)
+
+    def _steps(
+        self, options: Options, region: Region, stages: bool, coarse_first: bool, core: int
+    ) -> Generator[RegionStep, None, Enhancement]:
         started = time.perf_counter()
         self._start_anew_if_changed(options.nodata)
         array = self._opened.array

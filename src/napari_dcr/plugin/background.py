@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,8 +42,10 @@ class Background:
         self._on_step, self._on_end = on_step, on_end
         self._result: Any = None
         self._cancelled = self._abandoned = False
-        # A separate thread, because its niceness must not remain with a thread of Qt's pool.
-        self._thread = ThreadPoolExecutor(1, "enhance", initializer=_step_back)
+        # A separate thread, so that all steps run in one thread, whatever Qt's pool does. It has the
+        # priority of the window: with a lower one, PyTorch's threads wait for each other beside a
+        # busy process, and a run takes a hundred times longer.
+        self._thread = ThreadPoolExecutor(1, "enhance")
         self._worker: Any = create_worker(
             low_light_enhancement, steps, self._thread, _start_thread=False
         )
@@ -105,20 +103,6 @@ def low_light_enhancement(
     while not isinstance(step := thread.submit(_advance, steps).result(), _End):
         yield step
     return step.result
-
-
-NICENESS = 10
-"""Niceness that is added to the computing threads, so that the window's thread has priority."""
-
-
-def _step_back() -> None:
-    """Lower the priority of this thread, and of those that it starts, such as OpenMP's."""
-    if sys.platform == "linux":  # on other systems niceness applies to the whole process
-        with contextlib.suppress(OSError):
-            thread = threading.get_native_id()
-            os.setpriority(
-                os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
-            )
 
 
 @dataclass(frozen=True)

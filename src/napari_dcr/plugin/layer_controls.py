@@ -46,7 +46,7 @@ class LayerControls:
         self.axes_fit = True
         self.image = ComboBox(
             name="image", choices=lambda _: images(), nullable=False,
-            tooltip="Layer to enhance. It is never changed: the result is a new layer.",
+            tooltip="Layer to enhance; it follows the layer list. It is never changed: the result is a new layer.",
         )  # fmt: skip
         self.axes = LineEdit(
             name="axes",

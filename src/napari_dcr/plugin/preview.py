@@ -39,9 +39,6 @@ DELAY_MS = 60
 LARGEST = 16_000_000
 """Largest number of visible pixels for a preview."""
 
-CORE = 512
-"""Side in pixels of the preview's tiles; small ones can be cancelled sooner."""
-
 
 class Preview:
     """Shows the enhanced view as a layer above its source.
@@ -324,7 +321,7 @@ def _work(
         if enhancer is None:
             enhancer = RegionEnhancer(open_layer(source, layer_pixels(source)))
         yield enhancer
-        steps = enhancer.steps(options, region, coarse_first=True, core=CORE)
+        steps = enhancer.steps(options, region, coarse_first=True)
         with contextlib.closing(steps):
             return (yield from steps)
     except Exception as error:

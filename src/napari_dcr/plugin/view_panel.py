@@ -1,4 +1,4 @@
-"""Check boxes *Preview* and *Compare*, with the slider of the divider."""
+"""Check boxes *Preview*, *Live* and *Compare*, with the slider of the divider."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from psygnal import Signal
 
 from napari_dcr.plugin import input_devices
 from napari_dcr.plugin.compare import Comparison
+from napari_dcr.plugin.live import Live
 from napari_dcr.plugin.preview import Preview
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ViewPanel:
-    """Switches the preview and the comparison of before and after.
+    """Switches the preview, live frames, and the comparison of before and after.
 
     The comparison uses the preview while there is one, otherwise the newest result of the chosen
     layer.
@@ -41,15 +42,17 @@ class ViewPanel:
 
     Attributes
     ----------
-    preview, compare : CheckBox
+    preview, live, compare : CheckBox
     divider : FloatSlider
         Share of the width that shows the image before its enhancement.
     updater : Preview
         The preview itself.
+    follower : Live
+        The live frames.
     comparison : Comparison
         The comparison itself.
     state_changed : Signal(str)
-        Emitted with a description of the state of the preview.
+        Emitted with a description of the state of the preview or the live frames.
     """
 
     state_changed = Signal(str)
@@ -67,6 +70,11 @@ class ViewPanel:
             name="preview", text="Preview", label="", value=False,
             tooltip="Enhance what is on screen while you move the controls or the view.",
         )  # fmt: skip
+        self.live = CheckBox(
+            name="live", text="Live", label="", value=False,
+            tooltip="Enhance a layer whose pixels change, such as the view of a running camera, frame"
+            " by frame. Frames that arrive too fast are dropped; the status line shows the rate.",
+        )  # fmt: skip
         self.compare = CheckBox(
             name="compare", text="Compare", label="", value=False,
             tooltip="Show before (left) and after (right) in the same contrast limits; drag to move"
@@ -77,6 +85,7 @@ class ViewPanel:
             tooltip="Share of the width that shows the image before its enhancement.",
         )  # fmt: skip
         self.updater = Preview(viewer, helpers, self._wanted)
+        self.follower = Live(viewer, helpers, self._wanted)
         self.comparison = Comparison(viewer, helpers)
         self.preview.changed.connect(self.updater.switch)
         self.compare.changed.connect(self.show_comparison)
@@ -84,6 +93,9 @@ class ViewPanel:
         self.updater.state_changed.connect(lambda text: self.state_changed.emit(text))
         self.updater.closed.connect(self._on_preview_closed)
         self.updater.updated.connect(self.show_comparison)
+        self.live.changed.connect(self._switch_live)
+        self.follower.state_changed.connect(lambda text: self.state_changed.emit(text))
+        self.follower.closed.connect(self._on_live_closed)
         self.comparison.dragged.connect(self._move_divider)
         input_devices.name(self.divider.native, "Position of the divider")
 
@@ -97,9 +109,24 @@ class ViewPanel:
         else:
             self.comparison.hide()
 
+    def refresh(self, _: object = None) -> None:
+        """Follow another layer or other settings."""
+        self.updater.refresh()
+        self.follower.refresh()
+
+    def enable(self, ready: bool) -> None:
+        """Enable the switches that compute, if there is a layer and no run is in progress."""
+        self.live.enabled = ready
+        self.preview.enabled = ready and not self.live.value
+
     def close(self) -> None:
-        """Switch preview and comparison off."""
-        self.preview.value = self.compare.value = False
+        """Switch everything off."""
+        self.preview.value = self.live.value = self.compare.value = False
+
+    def abandon(self) -> None:
+        """Stop without touching the viewer, because its window has been closed."""
+        self.updater.abandon()
+        self.follower.abandon()
 
     def toggle_compare(self) -> None:
         """Switch the comparison on or off, if there is something to compare."""
@@ -118,6 +145,15 @@ class ViewPanel:
 
     def _on_preview_closed(self) -> None:
         self.preview.value = False
+
+    def _switch_live(self, on: bool) -> None:
+        if on:
+            self.preview.value = False  # both show the same place
+        self.preview.enabled = not on
+        self.follower.switch(on)
+
+    def _on_live_closed(self) -> None:
+        self.live.value = False
 
     def _move_divider(self, share: float) -> None:
         self.divider.value = share

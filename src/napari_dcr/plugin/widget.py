@@ -83,7 +83,8 @@ class EnhanceWidget(Container):  # type: ignore[misc]
             viewer, self._helpers, self.results, lambda: self.controls.image.value,
             self.controls.options,
         )  # fmt: skip
-        self.preview, self.compare, self.divider = view.preview, view.compare, view.divider
+        self.preview, self.live = view.preview, view.live
+        self.compare, self.divider = view.compare, view.divider
         self.run_panel = panel = RunPanel()
         self.run, self.cancel, self.bar, self.status = (
             panel.run, panel.cancel, panel.bar, panel.status
@@ -109,7 +110,8 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self.dock_keeper = DockKeeper(self.native, self._on_closed)
         column = self.native.layout()
         column.addWidget(Scrolling(self.controls.native))
-        column.addLayout(_row(self.preview, self.compare, self.divider))
+        column.addLayout(_row(self.preview, self.live))
+        column.addLayout(_row(self.compare, self.divider))
         column.addLayout(_row(self.run, self.cancel))
         column.addWidget(self.bar.native)
         column.addWidget(self.status.native)
@@ -140,7 +142,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self.view_panel.state_changed.connect(self._show_preview_state)
         controls = self.controls
         for control in (controls.image, *controls.settings):
-            control.changed.connect(self.view_panel.updater.refresh)
+            control.changed.connect(self.view_panel.refresh)
         controls.image.changed.connect(self._on_image)
         controls.model.changed.connect(controls.restore_model)
         layers = self._viewer.layers
@@ -149,6 +151,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         layers.events.reordered.connect(self._on_layers)
         layers.events.renamed.connect(self._on_layers)
         layers.selection.events.changed.connect(self._show_readiness_again)
+        layers.selection.events.active.connect(self._follow_selection)
         self._viewer.dims.events.axis_labels.connect(controls.layer.show_image)
         controls.axes.changed.connect(self._show_readiness_again)
         layers.selection.events.changed.connect(self._show_report)
@@ -184,6 +187,12 @@ class EnhanceWidget(Container):  # type: ignore[misc]
             self.bar.value = 0
         self._show_report()
         self._show_readiness(keep_status=self.status.value == LOADING)
+
+    def _follow_selection(self, _: object = None) -> None:
+        """Choose the layer that the user selects, unless it is a result."""
+        active = self._viewer.layers.selection.active
+        if active in self.controls.image.choices and RECORD not in active.metadata:
+            self.controls.image.value = active
 
     @property
     def targets(self) -> list[Image]:
@@ -252,6 +261,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     def _launch(self, ready: Sequence[Job], failures: Sequence[tuple[str, str]] = ()) -> None:
         if ready:
             self.view_panel.updater.hold(True)  # it would compute at the same time as the run
+            self.live.value = False
         self.run_panel.start(ready, failures)
         self._show_readiness(keep_status=True)
 
@@ -291,7 +301,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         ready = bool(targets) and not self.running and self.controls.layer.axes_fit
         self.run.text = f"Run on {len(targets)} layers" if len(targets) > 1 else "Run"
         self.run.enabled = self.stages.enabled = ready
-        self.preview.enabled = bool(targets) and not self.running
+        self.view_panel.enable(bool(targets) and not self.running)
         run = self.run_panel.current
         self.cancel.enabled = run is not None and not run.cancelling
         self.repeat.enabled = bool(self.results.pairs) and not self.running
@@ -360,10 +370,11 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         for emitter in (events.inserted, events.removed, events.reordered, events.renamed):
             emitter.disconnect(self._on_layers)
         layers.selection.events.changed.disconnect(self._show_readiness_again)
+        layers.selection.events.active.disconnect(self._follow_selection)
         layers.selection.events.changed.disconnect(self._show_report)
         self._viewer.dims.events.axis_labels.disconnect(self.controls.layer.show_image)
         self._loader.abandon()
-        self.view_panel.updater.abandon()
+        self.view_panel.abandon()
         self._helpers.abandon()
         self.run_panel.abandon()
         if self._files_window is not None:

@@ -1,0 +1,147 @@
+"""Rate, latency, stalls and memory of live frames of 512 x 512, uint16.
+
+    python benchmarks/live.py frames [--count 300]
+    xvfb-run -a python benchmarks/live.py window [--seconds 60] [--rate 60]
+
+``frames`` calls `napari_dcr.LiveEnhancer` in a loop: frames per second, range of the mean brightness
+of a constant scene relative to its mean, and resident memory after a tenth of the frames and at the
+end.  ``window`` lets a thread push frames to a layer in napari with *Live* switched on: displayed
+frames per second, latency from the arrival of a frame to its display, and the longest time in which
+the window did not respond.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+SIDE = 512
+
+CASES = [(model, depth) for model in ("photo", "microscopy") for depth in (1, 3)]
+
+
+def camera(count: int = 16) -> list[NDArray[np.uint16]]:
+    """Frames of a constant scene."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    light = 60 + 40 * np.sin(x / 30) * np.cos(y / 40)
+    frames = rng.poisson(light, (count, SIDE, SIDE)) + rng.normal(100, 3, (count, SIDE, SIDE))
+    return list(frames.clip(0).astype(np.uint16))
+
+
+def endless(frames: list[NDArray[np.uint16]]) -> Iterator[NDArray[np.uint16]]:
+    """The frames over and over again."""
+    while True:
+        yield from frames
+
+
+def measure_frames(count: int) -> None:
+    """Print a Markdown table."""
+    import napari_dcr
+
+    print("| model | depth | frames per second | brightness varies by | memory, MB |\n|---|---|---|---|---|")  # fmt: skip
+    for model, depth in CASES:
+        frames = endless(camera())
+        with napari_dcr.LiveEnhancer(model=model, depth=depth, device="cpu") as live:
+            for _ in range(16):
+                live(next(frames))
+            means, memory = [], []
+            started = time.perf_counter()
+            for number in range(count):
+                means.append(float(live(next(frames)).mean()))
+                if number in (count // 10, count - 1):
+                    memory.append(f"{psutil.Process().memory_info().rss / 1e6:.0f}")
+            seconds = time.perf_counter() - started
+        varies = np.ptp(means) / np.mean(means)
+        print(f"| {model} | {depth} | {count / seconds:.1f} | {varies:.2%} | {' to '.join(memory)} |", flush=True)  # fmt: skip
+
+
+def measure_window(seconds: float, rate: float) -> None:
+    """Print a Markdown table."""
+    from qtpy.QtCore import QObject, Signal
+    from qtpy.QtWidgets import QApplication
+    from window import WIDGET, open_viewer, pause, wait
+
+    class Camera(QObject):  # type: ignore[misc]
+        arrived = Signal(object)
+
+    viewer = open_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget(*WIDGET)
+    wait(lambda: len(widget.controls.device.choices) > 1)
+    frames = camera()
+    layer = viewer.add_image(frames[0], name="camera")
+    source = Camera()
+    source.arrived.connect(lambda pixels: setattr(layer, "data", pixels))
+    follower = widget.view_panel.follower
+    print(
+        "| model | depth | pushed per second | displayed per second | latency, ms | longest stall, ms |"
+        " memory, MB |\n|---|---|---|---|---|---|---|"
+    )
+    for model, depth in CASES:
+        widget.controls.image.value = layer
+        widget.controls.model.value, widget.controls.depth.value = model, depth
+        widget.live.value = True
+        wait(lambda: follower.layer is not None)
+        stop = threading.Event()
+
+        def push(stop: threading.Event = stop) -> None:
+            for frame in endless(frames):
+                if stop.wait(1 / rate):
+                    return
+                source.arrived.emit(frame)
+
+        thread = threading.Thread(target=push)
+        thread.start()
+        pause(3)
+        found, stall, memory = [], 0.0, [psutil.Process().memory_info().rss / 1e6]
+        end = last = time.perf_counter()
+        end += seconds
+        told = last
+        while last < end:
+            QApplication.processEvents()
+            now = time.perf_counter()
+            stall, last = max(stall, now - last), now
+            if now > told + 1:
+                found.append(follower.rates())
+                told = now
+            time.sleep(0.001)
+        memory.append(psutil.Process().memory_info().rss / 1e6)
+        stop.set()
+        thread.join()
+        widget.live.value = False
+        pause(1)
+        shown, latency = np.mean(found, 0)
+        print(
+            f"| {model} | {depth} | {rate:g} | {shown:.1f} | {1000 * latency:.0f} |"
+            f" {1000 * stall:.0f} | {memory[0]:.0f} to {memory[1]:.0f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Parse the arguments and measure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    what: Any = parser.add_subparsers(required=True, dest="what")
+    of_frames = what.add_parser("frames")
+    of_frames.add_argument("--count", type=int, default=300)
+    of_window = what.add_parser("window")
+    of_window.add_argument("--seconds", type=float, default=60)
+    of_window.add_argument("--rate", type=float, default=60)
+    options = parser.parse_args()
+    if options.what == "frames":
+        measure_frames(options.count)
+    else:
+        measure_window(options.seconds, options.rate)
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

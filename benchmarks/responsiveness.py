@@ -1,0 +1,86 @@
+"""Response of the napari window: first preview, and runs beside a busy process.
+
+    xvfb-run -a python benchmarks/responsiveness.py
+
+The first preview of a fresh window is compared with enhance() on the same 1600 x 1065 pixels.  Then
+two channels of 8 x 256 x 256 are enhanced with the machine idle, and beside a process that keeps two
+threads busy.  The longest time in which the window did not respond is given for each.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from qtpy.QtWidgets import QApplication
+from window import WIDGET, clear, open_viewer, pause, wait
+
+import napari_dcr
+
+LOAD = "import torch; torch.set_num_threads(2); a = torch.rand(1500, 1500)\nwhile True: a @ a"
+
+
+def watched(until: Callable[[], bool]) -> tuple[float, float]:
+    """Process events until a condition holds; returns the seconds, and the longest stall."""
+    started = last = time.perf_counter()
+    stall = 0.0
+    while not until():
+        QApplication.processEvents()
+        now = time.perf_counter()
+        stall, last = max(stall, now - last), now
+        time.sleep(0.001)
+    return time.perf_counter() - started, stall
+
+
+def main() -> None:
+    """Measure and print a Markdown table."""
+    viewer = open_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget(*WIDGET)
+    wait(lambda: len(widget.controls.device.choices) > 1)
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 50, (1065, 1600, 3), np.uint8)
+    print("| what | seconds | quotient | longest stall, ms |\n|---|---|---|---|")
+
+    viewer.add_image(picture, name="picture")
+    pause(1)
+    widget.preview.value = True
+    preview, stall = watched(lambda: widget.status.value == "Preview ready")
+    widget.preview.value = False
+    napari_dcr.enhance(picture[:64, :64], device="cpu")
+    started = time.perf_counter()
+    napari_dcr.enhance(picture + np.uint8(1), device="cpu")
+    seconds = time.perf_counter() - started
+    print(f"| enhance(), 1600 x 1065, RGB | {seconds:.2f} | | |")
+    print(f"| first preview of it | {preview:.2f} | {preview / seconds:.2f} | {1000 * stall:.0f} |")
+    clear(viewer)
+
+    recording = rng.poisson(30, (2, 8, 256, 256)).astype(np.uint16) + 100
+    idle = 0.0
+    for name in ("idle", "busy"):
+        layer = viewer.add_image(recording, axis_labels=("c", "z", "y", "x"), name=name)
+        widget.controls.image.value = layer
+        load = subprocess.Popen([sys.executable, "-c", LOAD]) if name == "busy" else None
+        pause(8 if load else 1)
+        try:
+            widget.start()
+            seconds, stall = watched(lambda: not widget.running)
+        finally:
+            if load is not None:
+                load.kill()
+        idle = idle or seconds
+        print(
+            f"| run of 2 x 8 x 256 x 256, {name} | {seconds:.2f} | {seconds / idle:.2f} |"
+            f" {1000 * stall:.0f} |",
+            flush=True,
+        )
+        clear(viewer)
+    sys.stdout.flush()
+    os._exit(0)  # napari's teardown is not measured
+
+
+if __name__ == "__main__":
+    main()

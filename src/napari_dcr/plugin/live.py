@@ -1,0 +1,376 @@
+"""The *Live* switch: enhance a layer whose pixels change, frame by frame, while a camera runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+
+from napari_dcr.options import Options
+from napari_dcr.plugin.background import Background, Failure
+from napari_dcr.plugin.layers import result_layer, result_limits, takes_limits, widened
+from napari_dcr.plugin.origin import choice_for
+from napari_dcr.plugin.pixels import layer_pixels
+from napari_dcr.plugin.run import explain
+from napari_dcr.plugin.shown import shown_region
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from napari.viewer import Viewer
+
+    from napari_dcr.engine.regions import Region
+    from napari_dcr.plugin.helper_layers import HelperLayers
+
+TOLD = 0.5
+"""Seconds between two updates of the status line."""
+
+COUNTED = 2.0
+"""Seconds over which frames are counted and latencies are averaged."""
+
+LIMITS = 0.005
+"""Smallest relative change of black or white point for which the contrast limits are set."""
+
+WAIT = 0.05
+"""Longest time in seconds that the worker waits before it looks whether it should stop."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of the source layer.
+
+    Attributes
+    ----------
+    pixels : array
+        What the viewer shows of the layer; lazy arrays are read by the worker.
+    region : tuple of slice
+        Its place in the layer's array.
+    plane : tuple
+        Index that leaves the axes y, x and s of the pixels.
+    options : Options
+    arrived : float
+        Time at which the layer changed, from `time.perf_counter`.
+    """
+
+    pixels: Any
+    region: Region
+    plane: tuple[int | slice, ...]
+    options: Options
+    arrived: float
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """An enhanced frame, with the record of how it was enhanced."""
+
+    frame: Frame
+    pixels: NDArray[Any]
+    record: dict[str, Any]
+
+
+class Newest:
+    """Hands the newest frame to the worker; a frame that was not taken in time is dropped.
+
+    Attributes
+    ----------
+    dropped : int
+        Number of frames that were dropped.
+    shown : threading.Semaphore
+        Released when a result is on screen, so that results do not pile up in the window's queue.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._frame: Frame | None = None
+        self.dropped = 0
+        self.shown = threading.Semaphore(1)
+
+    def put(self, frame: Frame) -> None:
+        """Offer a frame."""
+        with self._changed:
+            self.dropped += self._frame is not None
+            self._frame = frame
+            self._changed.notify()
+
+    def take(self) -> Frame | None:
+        """Wait a short time for a frame."""
+        with self._changed:
+            if self._frame is None:
+                self._changed.wait(WAIT)
+            frame, self._frame = self._frame, None
+            return frame
+
+
+class Live:
+    """Shows the enhanced frames of a layer as a layer above it.
+
+    All access to napari happens in the GUI thread.  A worker thread enhances the newest frame; the
+    frames that arrive meanwhile are dropped, except the newest of them.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    helpers : HelperLayers
+        Of that viewer.
+    wanted : callable
+        Returns the layer and the options, or None.
+
+    Attributes
+    ----------
+    state_changed : Signal(str)
+        Emitted with frames per second and latency, or with a description of a problem.
+    closed : Signal()
+        Emitted when the user has deleted the layer or its source.
+    """
+
+    state_changed = Signal(str)
+    closed = Signal()
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        helpers: HelperLayers,
+        wanted: Callable[[], tuple[Image, Options] | None],
+    ) -> None:
+        self._viewer, self._helpers, self._wanted = viewer, helpers, wanted
+        self._on = False
+        self._source: Image | None = None
+        self._layer: Image | None = None
+        self._region: Region | None = None
+        self._limits: tuple[float, float] | None = None
+        self._newest = Newest()
+        self._background: Background | None = None
+        self._latencies: deque[tuple[float, float]] = deque()
+        self._told_at = 0.0
+        self._arrived = 0.0
+        # A change of a layer gives several events.
+        self._capture = QTimer()
+        self._capture.setSingleShot(True)
+        self._capture.setInterval(0)
+        self._capture.timeout.connect(self._put_frame)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the switch is on."""
+        return self._on
+
+    @property
+    def layer(self) -> Image | None:
+        """Layer that shows the enhanced frames, or None."""
+        return self._layer
+
+    @property
+    def dropped(self) -> int:
+        """Number of frames that were dropped since the switch was turned on."""
+        return self._newest.dropped
+
+    def rates(self) -> tuple[float, float]:
+        """Frames per second, and mean latency in seconds from a change to its display."""
+        now = time.perf_counter()
+        while self._latencies and self._latencies[0][0] < now - COUNTED:
+            self._latencies.popleft()
+        if not self._latencies:
+            return 0.0, 0.0
+        shown = max(now - self._latencies[0][0], 1e-3)
+        mean = sum(latency for _, latency in self._latencies) / len(self._latencies)
+        return len(self._latencies) / shown, mean
+
+    def switch(self, on: bool) -> None:
+        """Switch on, or off and remove the layer."""
+        if on == self._on:
+            return
+        self._on = on
+        events = self._viewer.layers.events.removed
+        if on:
+            events.connect(self._on_removed)
+            self._newest = Newest()
+            self._latencies.clear()
+            self._background = Background(_work(self._newest), self._on_step, self._on_end)
+            self._background.start()
+            self.refresh()
+        else:
+            events.disconnect(self._on_removed)
+            self._stop()
+            self._remove_layer()
+
+    def refresh(self, _: object = None) -> None:
+        """Follow another layer or other settings."""
+        if not self._on:
+            return
+        wanted = self._wanted_now()
+        source = None if wanted is None else wanted[0]
+        if source is not self._source:
+            self._remove_layer()
+            self._watch(source)
+        self._on_pixels()
+
+    def abandon(self) -> None:
+        """Stop without touching the viewer, because its window has been closed."""
+        self._on = False
+        self._stop()
+
+    def _stop(self) -> None:
+        self._watch(None)
+        background, self._background = self._background, None
+        if background is not None:
+            background.abandon()
+        self._newest.shown.release()
+
+    def _watch(self, source: Image | None) -> None:
+        """React to changed pixels of a layer, whether they were replaced or written in place."""
+        for layer, connect in ((self._source, False), (source, True)):
+            if layer is not None:
+                for emitter in (layer.events.data, layer.events.set_data):
+                    (emitter.connect if connect else emitter.disconnect)(self._on_pixels)
+        self._source = source
+
+    def _wanted_now(self) -> tuple[Image, Options] | None:
+        try:
+            return self._wanted()
+        except (ValueError, TypeError) as error:
+            self.state_changed.emit(str(error))
+            return None
+
+    def _on_pixels(self, _: object = None) -> None:
+        if not self._capture.isActive():
+            self._arrived = time.perf_counter()
+            self._capture.start()
+
+    def _put_frame(self) -> None:
+        """Give what the viewer shows of the layer to the worker."""
+        wanted, viewer = self._wanted_now() if self._on else None, self._viewer
+        if wanted is None or wanted[0] is not self._source:
+            return
+        source, options = wanted
+        region = shown_region(source, viewer.dims, visible=False)
+        axes = options.axes or ""
+        if region is None or viewer.dims.ndisplay != 2 or len(axes) != len(region):
+            self.state_changed.emit("Live shows slices of a layer in 2D.")
+            return
+        if any(s.stop - s.start != 1 for s, a in zip(region, axes, strict=True) if a not in "yxs"):
+            self.state_changed.emit("Live shows single slices; set the projection mode to none.")
+            return
+        pixels = layer_pixels(source)
+        window = pixels[region]
+        if isinstance(window, np.ndarray):
+            window = window.copy()  # a camera writes the next frame into the same memory
+        options = replace(
+            options, axes="".join(a for a in axes if a in "yxs"),
+            model=choice_for(source, options.model, axes).model, return_residual=False,
+            return_uncertainty=False, return_defects=False,
+        )  # fmt: skip
+        plane = tuple(slice(None) if a in "yxs" else 0 for a in axes)
+        self._newest.put(Frame(window, region, plane, options, self._arrived))
+
+    def _on_step(self, enhanced: Enhanced | None) -> None:
+        if enhanced is None:
+            return
+        self._show(enhanced)
+        self._newest.shown.release()
+        now = time.perf_counter()
+        self._latencies.append((now, now - enhanced.frame.arrived))
+        if now - self._told_at > TOLD:
+            self._told_at = now
+            rate, latency = self.rates()
+            dropped = f", {self.dropped} frames dropped" if self.dropped else ""
+            self.state_changed.emit(
+                f"Live: {rate:.0f} frames/s, latency {1000 * latency:.0f} ms{dropped}"
+            )
+
+    def _on_end(self, result: Failure | None) -> None:
+        if isinstance(result, Failure):
+            self.state_changed.emit(explain(result.error))
+            self._background = None
+            self.closed.emit()
+
+    def _show(self, enhanced: Enhanced) -> None:
+        from napari_dcr.engine.result import Enhancement
+
+        source, layer, frame = self._source, self._layer, enhanced.frame
+        if source is None:
+            return
+        record, pixels = enhanced.record, enhanced.pixels
+        kept = (
+            layer is not None
+            and layer in self._viewer.layers
+            and layer.data.shape == pixels.shape
+            and layer.data.dtype == pixels.dtype
+        )
+        if not kept or frame.region != self._region:
+            done = Enhancement(pixels, record)
+            data, state, _ = result_layer(source, done, frame.region)
+            state["name"] = f"{source.name} [live]"
+            self._region = frame.region
+            if not kept:
+                self._remove_layer()
+                self._region, self._limits = frame.region, _range_of(record)
+                self._layer = self._helpers.add(data.copy(), state, "live")
+                return
+            assert layer is not None
+            layer.translate = state["translate"]
+        assert layer is not None
+        np.copyto(layer.data, pixels)
+        layer.refresh(thumbnail=False, extent=False)
+        self._follow_limits(layer, enhanced)
+
+    def _follow_limits(self, layer: Image, enhanced: Enhanced) -> None:
+        """Let the contrast limits follow the black and white point of pictures for viewing."""
+        record, limits = enhanced.record, _range_of(enhanced.record)
+        if "noise" in record or not takes_limits(layer.rgb, layer.dtype) or limits == self._limits:
+            return
+        old = self._limits or limits
+        if max(abs(a - b) for a, b in zip(old, limits, strict=True)) > LIMITS * (limits[1] - limits[0]):  # fmt: skip
+            self._limits = limits
+            new = result_limits(record, enhanced.pixels, limits)
+            layer.contrast_limits_range = widened(layer.contrast_limits_range, new)
+            layer.contrast_limits = new
+
+    def _remove_layer(self) -> None:
+        layer, self._layer = self._layer, None
+        if layer is not None and layer in self._viewer.layers:
+            self._helpers.remove(layer)
+
+    def _on_removed(self, event: Any) -> None:
+        if event.value is self._layer and self._layer is not None:
+            self._layer = None
+            self.closed.emit()
+        elif event.value is self._source:
+            self.closed.emit()
+
+
+def _range_of(record: dict[str, Any]) -> tuple[float, float]:
+    blacks, whites = zip(*record["ranges"], strict=True)
+    return min(blacks), max(whites)
+
+
+def _work(newest: Newest) -> Generator[Enhanced | None, None, Failure | None]:
+    """Enhance frames in the worker thread until the generator is closed."""
+    live: Any = None
+    try:
+        from napari_dcr.engine.live import LiveEnhancer
+
+        while True:
+            frame = newest.take()
+            if frame is None:
+                yield None  # the caller may stop here
+                continue
+            if live is None:
+                live = LiveEnhancer(frame.options)
+            live.options = frame.options
+            window = np.asanyarray(frame.pixels)
+            result = live(window[frame.plane]).reshape(window.shape)
+            while not newest.shown.acquire(timeout=WAIT):
+                yield None
+            yield Enhanced(frame, result, live.record)
+    except Exception as error:
+        return Failure(error)
+    finally:
+        if live is not None:
+            live.close()

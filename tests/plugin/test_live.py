@@ -1,0 +1,121 @@
+"""The *Live* switch: a layer whose pixels change is enhanced frame by frame."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+
+from napari_dcr.plugin.live import Frame, Newest
+from napari_dcr.plugin.widget import EnhanceWidget
+
+
+def frame(seed: int, side: int = 512, lamp: float = 1.0) -> NDArray[np.uint16]:
+    y, x = np.mgrid[:side, :side]
+    light = 40 + 30 * np.sin(x / 30) * np.cos(y / 40)
+    return (np.random.default_rng(seed).poisson(lamp * light) + 100).astype(np.uint16)
+
+
+class Camera(QObject):  # type: ignore[misc]
+    """A camera whose thread pushes frames to the window."""
+
+    arrived = Signal(object)
+
+    def __init__(self, frames: list[NDArray[np.uint16]], count: int, interval: float) -> None:
+        super().__init__()
+        self._frames, self._count, self._interval = frames, count, interval
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        for number in range(self._count):
+            self.arrived.emit(self._frames[number % len(self._frames)])
+            time.sleep(self._interval)
+
+
+def start(widget: EnhanceWidget, qtbot: Any, layer: Any) -> Any:
+    """Switch on and wait for the first enhanced frame."""
+    widget.controls.image.value = layer
+    widget.controls.depth.value = 0
+    widget.live.value = True
+    qtbot.waitUntil(lambda: widget.view_panel.follower.layer is not None, timeout=120_000)
+    return widget.view_panel.follower
+
+
+@pytest.mark.gui
+def test_a_camera_thread_is_followed(viewer: Any, widget: EnhanceWidget, qtbot: Any) -> None:
+    frames = [frame(n) for n in range(4)]
+    layer = viewer.add_image(frames[0], name="camera")
+    widget.preview.value = True
+    follower = start(widget, qtbot, layer)
+    assert not widget.preview.value
+    assert not widget.preview.enabled
+    camera = Camera(frames, 40, 0.01)
+    camera.arrived.connect(lambda pixels: setattr(layer, "data", pixels))
+    camera.thread.start()
+    qtbot.waitUntil(lambda: not camera.thread.is_alive(), timeout=60_000)
+    last = frames[39 % 4]
+    # Depth 0 of the model that keeps intensities returns the pixels, so that the frame is known.
+    qtbot.waitUntil(lambda: bool((follower.layer.data == last).all()), timeout=60_000)
+    assert viewer.layers["camera [live]"] is follower.layer
+    assert follower.layer not in widget.controls.image.choices
+    rate, latency = follower.rates()
+    assert rate > 0
+    assert latency > 0
+    qtbot.waitUntil(lambda: "frames/s, latency" in widget.status.value, timeout=10_000)
+    assert (layer.data == last).all()
+    widget.live.value = False
+    assert "camera [live]" not in viewer.layers
+    assert widget.preview.enabled
+
+
+@pytest.mark.gui
+def test_pixels_written_in_place_and_slices_of_a_stack(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any
+) -> None:
+    stack = np.stack([frame(n, 96) for n in range(3)])
+    layer = viewer.add_image(stack, name="stack", scale=(1, 2, 2), axis_labels=("t", "y", "x"))
+    viewer.dims.set_point(0, 0)
+    follower = start(widget, qtbot, layer)
+    shown = follower.layer
+    assert tuple(shown.scale) == (1, 2, 2)
+    assert (shown.data[0] == stack[0]).all()
+    stack[0] = frame(7, 96)
+    layer.refresh()
+    qtbot.waitUntil(lambda: bool((shown.data[0] == stack[0]).all()), timeout=30_000)
+    viewer.dims.set_point(0, 2)
+    qtbot.waitUntil(lambda: bool((shown.data[0] == stack[2]).all()), timeout=30_000)
+    assert shown.translate[0] == 2
+    viewer.layers.remove(shown)
+    qtbot.waitUntil(lambda: not widget.live.value, timeout=5_000)
+
+
+@pytest.mark.gui
+def test_settings_take_effect_and_errors_are_shown(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any
+) -> None:
+    image = np.stack([frame(0, 96)] * 3, -1)
+    layer = viewer.add_image(image, name="colour")
+    follower = start(widget, qtbot, layer)
+    before = follower.layer.data.copy()
+    assert (before != image).any()  # colour is brightened
+    widget.controls.strength.value = 0.0
+    qtbot.waitUntil(lambda: bool((follower.layer.data == image).all()), timeout=30_000)
+    other = viewer.add_image(frame(3, 80) > 120, name="mask")
+    widget.controls.image.value = other
+    qtbot.waitUntil(lambda: not widget.live.value, timeout=30_000)
+    assert "dtype bool" in widget.status.value
+
+
+def test_the_newest_frame_wins() -> None:
+    newest = Newest()
+    assert newest.take() is None
+    frames: list[Any] = [Frame(n, (), (), None, 0.0) for n in range(3)]  # type: ignore[arg-type]
+    for each in frames:
+        newest.put(each)
+    assert newest.take() is frames[2]
+    assert newest.dropped == 2
