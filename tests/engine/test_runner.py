@@ -150,6 +150,33 @@ def test_finished_tiles_are_kept(
     assert (done == 1).all()
 
 
+@pytest.mark.parametrize("model", ["photo", "microscopy"])
+@pytest.mark.parametrize("link_frames", [True, False])
+def test_small_frames_are_computed_in_batches_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch, model: str, link_frames: bool
+) -> None:
+    frames = np.random.default_rng(0).poisson(40, (40, 30, 41)).astype(np.float32)
+    frames[7] *= 1.5
+    sizes: list[int] = []
+    run_tiles = TileRunner._run_tiles
+
+    def counted(self: TileRunner, batch: Any, *sent: torch.Tensor) -> Any:
+        sizes.append(len(batch))
+        return run_tiles(self, batch, *sent)
+
+    monkeypatch.setattr(TileRunner, "_run_tiles", counted)
+    options: dict[str, Any] = {
+        "model": model, "axes": "tyx", "device": "cpu", "precision": "fp32",
+        "link_frames": link_frames, "denoise_first": "off",
+    }  # fmt: skip
+    together = napari_dcr.enhance(frames, **options)
+    assert sizes == [40]
+    monkeypatch.setitem(runner.BATCH_PIXELS, "cpu", 0)
+    alone = napari_dcr.enhance(frames, **options)
+    assert sizes == [40] + [1] * 40
+    assert np.abs(together - alone).max() <= 1e-6 * np.ptp(alone)
+
+
 @pytest.mark.parametrize("link_frames", [True, False])
 def test_small_frames_are_batched_unless_memory_is_short(
     picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, link_frames: bool

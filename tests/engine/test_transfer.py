@@ -130,8 +130,9 @@ def test_asynchronous_transfer_gives_the_same_result(
     shape = {"yx": (height, width), "yxs": (height, width, samples)}.get(axes, (3, height, width))
     image = (np.random.default_rng(height).random(shape) ** 3 * 250).astype(dtype)
     options = {**FAST, "axes": axes, "link_frames": link_frames}
-    expected = napari_dcr.enhance(image, **options)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(runner.BATCH_PIXELS, "cpu", 0)
+        expected = napari_dcr.enhance(image, **options)
         patch.setattr(runner, "transfer_for", lambda _: AsynchronousTransfer(FakeAccelerator()))
         patch.setitem(runner.BATCH_PIXELS, "cpu", batch)
         result = napari_dcr.enhance(image, **options)

@@ -98,7 +98,7 @@ def test_pixels_written_in_place_and_slices_of_a_stack(
 def test_settings_take_effect_and_errors_are_shown(
     viewer: Any, widget: EnhanceWidget, qtbot: Any
 ) -> None:
-    image = np.stack([frame(0, 96)] * 3, -1)
+    image = np.stack([frame(0, 96) // 2] * 3, -1).astype(np.uint8)
     layer = viewer.add_image(image, name="colour")
     follower = start(widget, qtbot, layer)
     before = follower.layer.data.copy()

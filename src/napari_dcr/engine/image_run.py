@@ -143,6 +143,9 @@ class Run:
         identity = _identity(self._options, self._setup, layout)
         target = sink.open(size, identity, layout.planes * len(cores))
         finished = sink.record
+        if finished is not None and runner.device.type == "cpu":
+            # A resumed run has other batches, but must write the same bytes.
+            runner.batch_pixels = 0
         # If finished parts are not recorded, each route may use its own best size of parts.
         fixed = None if finished is None and sink.part is None and sink.unit == (1, 1) else size
         planes = 0

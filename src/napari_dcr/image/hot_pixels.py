@@ -104,6 +104,8 @@ def find_candidates(plane: NDArray[Any]) -> NDArray[Any]:
         limits.append(usual[place[:, 1]])
         places.append(place + np.array([top, 0]))
     found = np.concatenate(places)
+    if not len(found):
+        return np.empty(0, CANDIDATE)
     found = found[_leave_the_range(padded, found, np.concatenate(limits))]
     counts = np.bincount(found[:, 0] // rows, minlength=len(places))
     allowed = MOST * width * np.minimum(rows, height - rows * np.arange(len(places))) + 8
@@ -174,6 +176,8 @@ def _usual_difference(own: NDArray[Any], right: NDArray[Any]) -> NDArray[np.floa
 
 def _measured(plane: NDArray[Any], places: NDArray[np.intp]) -> NDArray[Any]:
     """Candidates at these positions, with the statistics of their surroundings."""
+    if not len(places):
+        return np.empty(0, CANDIDATE)
     y, x = places.T
     own = plane[y, x].astype(np.float64)
     near = _around(plane, y, x, NEIGHBOURS)

@@ -76,7 +76,11 @@ class Histogram:
             return
         self.smallest = min(self.smallest, float(values.min()))
         self.largest = max(self.largest, float(values.max()))
-        self.counts += np.bincount(self._bin(values), minlength=BINS)
+        if values.size < BINS // 8:  # adding all bins would take longer than counting the values
+            bins, counts = np.unique(self._bin(values), return_counts=True)
+            self.counts[bins] += counts
+        else:
+            self.counts += np.bincount(self._bin(values), minlength=BINS)
         if self.from_uint16 is not None:
             if self.smallest >= 0 and self.largest <= 1 and _are_16_bit(values):
                 self.from_uint16.add(np.rint(65535 * values.astype(np.float64)).astype(np.uint16))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -247,20 +248,44 @@ def _block_sums(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Count and sum of finite values per block; ``values`` lie at ``origin`` in ``shape``."""
     finite = np.isfinite(values)
-    if not finite.all():
+    if finite.all():
+        count = _complete_blocks(origin, values.shape, shape)
+    else:
         values = np.where(finite, values, 0)
-    sums = []
-    for part in (finite, values):
-        for axis in (0, 1):
-            edges = np.arange(0, shape[axis], SIDE)
-            starts = np.clip(edges - origin[axis], 0, max(part.shape[axis] - 1, 0))
-            kind = np.float64 if axis or part is values else np.float32
-            part = np.add.reduceat(part, starts, axis, dtype=kind)
-            # Blocks that start after the last value are empty, but reduceat returns that value for them.
-            beyond = edges - origin[axis] >= values.shape[axis]
-            part[(slice(None),) * axis + (beyond,)] = 0
-        sums.append(part.astype(np.float64).ravel())
-    return sums[0], sums[1]
+        count = _sums(finite, origin, shape, np.float32)
+    return count, _sums(values, origin, shape, np.float64)
+
+
+def _sums(
+    values: NDArray[Any], origin: tuple[int, int], shape: tuple[int, ...], rows_as: type
+) -> NDArray[np.float64]:
+    """Sum of the values per block; sums along the rows are computed first, in their own dtype."""
+    for axis, kind in ((0, rows_as), (1, np.float64)):
+        starts, beyond = _block_starts(origin[axis], values.shape[axis], shape[axis])
+        values = np.add.reduceat(values, starts, axis, dtype=kind)
+        # Blocks that start after the last value are empty, but reduceat returns that value for them.
+        values[(slice(None),) * axis + (beyond,)] = 0
+    return values.astype(np.float64).ravel()
+
+
+# Both are the same for every frame of a stack, and take as long as the sums of a small frame.
+
+
+@functools.lru_cache(maxsize=256)
+def _block_starts(origin: int, length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First value of each block along an axis, and the blocks that start after the last value."""
+    edges = np.arange(0, size, SIDE) - origin
+    return np.clip(edges, 0, max(length - 1, 0)), np.flatnonzero(edges >= length)
+
+
+@functools.lru_cache(maxsize=256)
+def _complete_blocks(
+    origin: tuple[int, int], values: tuple[int, ...], shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Number of values per block if all of them are finite."""
+    count = _sums(np.ones(values, bool), origin, shape, np.float32)
+    count.flags.writeable = False
+    return count
 
 
 def _extremes(pixels: NDArray[Any], table: NDArray[Any]) -> None:

@@ -341,6 +341,8 @@ def _runs(pixels: NDArray[Any]) -> NDArray[np.intp]:
         for step in range(1, RUN):
             # Only positions that are still equal are compared further, which are few after some steps.
             left = np.flatnonzero(alike)
+            if not len(left):
+                break
             far = (y[left] + step, x[left]) if along[1] == 1 else (y[left], x[left] + step)
             same = (pixels[:, far[0], far[1]] == pixels[:, y[left], x[left]]).all(0)
             alike[left] = same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from napari_dcr.image.missing import missing
 
 SIZE = 64
 """Number of thumbnail pixels (bins) per axis."""
+
+FEW_ROWS = 128
+"""Number of rows up to which a matrix product is faster than a sum for each bin."""
 
 
 def bin_weights(start: int, stop: int, size: int, bins: int = SIZE) -> NDArray[np.float64]:
@@ -33,6 +37,7 @@ def bin_weights(start: int, stop: int, size: int, bins: int = SIZE) -> NDArray[n
     return _shares(start, stop, size, bins) / size
 
 
+@functools.lru_cache(maxsize=64)
 def _shares(start: int, stop: int, size: int, bins: int = SIZE) -> NDArray[np.float64]:
     """Overlap of each pixel with each bin, as integers in units of ``1 / bins`` pixels."""
     edges = np.arange(bins + 1, dtype=np.float64) * size
@@ -46,8 +51,10 @@ def _weighted_rows(values: NDArray[Any], shares: NDArray[np.float64]) -> NDArray
     """Sums (C, bins, w) of rows (C, h, w), weighted by their shares (bins, h) in each bin.
 
     All rows of a bin except the first and the last lie completely in it, so that they can be
-    added before they are weighted.
+    added before they are weighted.  Of a window with few rows, all are weighted at once.
     """
+    if values.shape[1] <= FEW_ROWS:
+        return shares @ values.astype(np.float64)
     result = np.empty((len(values), len(shares), values.shape[2]))
     for number, share in enumerate(shares):
         inside = np.flatnonzero(share)

@@ -67,7 +67,7 @@ class ModelControls:
         self.detail = CheckBox(
             name="detail", text="preserve fine detail", label="", value=Options.detail,
             tooltip="On keeps fine structure crisp, off is smoother (detail module). Has no effect"
-            " at depth 0.",
+            " at depth 0, and with models that keep intensities.",
         )  # fmt: skip
         self.strength = FloatSlider(
             name="strength", min=0, max=1, step=0.01, value=Options.strength,
@@ -187,5 +187,3 @@ class ModelControls:
             self.stage.value = f"{how} {verb} ({depth} of {deepest} stages)"
         self.detail.enabled = depth > 0 and not self.keeps_intensities
         self.denoise_first.enabled = depth > 0
-        idle = " (no effect here)" if self.keeps_intensities else ""
-        self.detail.text = f"preserve fine detail{idle}"
