@@ -110,7 +110,7 @@ def exactness(report: Report, side: int) -> Iterator[str]:
 
 
 class Bench:
-    """An image that has been surveyed, ready to run its tiles again and again."""
+    """An image that has been surveyed, whose tiles can be run repeatedly."""
 
     def __init__(self, report: Report, image: NDArray[Any], **options: Any) -> None:
         self._report = report

@@ -109,7 +109,7 @@ class LiveEnhancer:
 
     @property
     def options(self) -> Options:
-        """Options of the next frames; the estimate goes on if only `ADJUSTABLE` ones change."""
+        """Options of the next frames; the estimate is kept if only `ADJUSTABLE` ones change."""
         return self._options
 
     @options.setter

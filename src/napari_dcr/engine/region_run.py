@@ -140,7 +140,7 @@ class RegionEnhancer:
         Enhancement
             The enhanced region, and a record that includes its position.
         """
-        # Otherwise the pages of the feature maps are mapped anew for every tile.
+        # Otherwise every tile maps the pages of its feature maps again.
         with (
             allocator.keep_mapped(),
             contextlib.closing(self._steps(options, region, stages, coarse_first, core)) as steps,
