@@ -12,12 +12,13 @@ import torch
 from napari_dcr.training.export import export
 from napari_dcr.training.loop import Trainer, TrainingConfig
 from napari_dcr.training.microscopy import MicroscopyTrainer
+from napari_dcr.training.neighbours import NeighbourTrainer
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Train, resuming from a checkpoint if there is one, and export the weights."""
     parser = argparse.ArgumentParser(prog="python -m napari_dcr.training", description=__doc__)
-    parser.add_argument("config", type=Path, help="TOML file, or photo or microscopy")
+    parser.add_argument("config", type=Path, help="TOML file, or photo, microscopy or neighbours")
     parser.add_argument(
         "--data", type=Path, default=os.environ.get("NAPARI_DCR_DATA", "data"), help="data folder"
     )
@@ -35,7 +36,11 @@ def main(arguments: list[str] | None = None) -> None:
         path = Path(__file__).with_name(f"{options.config}.toml")
     config = TrainingConfig.read(path)
     run = options.run or Path("runs") / config.name
-    kind = MicroscopyTrainer if config.network.get("base") == "counts" else Trainer
+    kind: type[Trainer] = Trainer
+    if "neighbours" in config.network:
+        kind = NeighbourTrainer
+    elif config.network.get("base") == "counts":
+        kind = MicroscopyTrainer
     trainer = kind(config, options.data, run, options.device, options.start)
     trainer.train(options.workers, options.minutes)
     path = options.out or run / f"{config.name}.safetensors"

@@ -18,4 +18,4 @@ def export(trainer: Trainer, path: Path) -> str:
         "commit": commit(),
         "photographs": len(config.files(trainer.data)),
     }
-    return weights.save(trainer.finished(), path, training)
+    return weights.save(trainer.finished(), path, trainer.header(training))

@@ -216,6 +216,10 @@ class Trainer:
         """Network to export: the moving average, on the CPU."""
         return self.average.cpu()
 
+    def header(self, training: dict[str, Any]) -> dict[str, Any]:
+        """Record of the training for the header of the weights file."""
+        return training
+
     @property
     def checkpoint(self) -> Path:
         """Path of the checkpoint."""

@@ -1,0 +1,108 @@
+"""Neighbouring frames, compared with what one would otherwise do: quality and time in one table.
+
+    python benchmarks/neighbours.py --scenes 2
+
+Five frames of an sCMOS camera at 5, 20 and 100 photons (the sequences of
+`napari_dcr.training.evaluation.neighbour_checks`); scored is the middle one, as PSNR in dB without a
+fit. Each method gets the noise that ours estimates, or estimates it itself as ours does. BM3D and
+ndsafir are left out where they are not installed (``pip install bm3d ndsafir``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from napari_dcr.network import weights
+from napari_dcr.training.evaluation import neighbour_checks as checks
+from napari_dcr.training.evaluation.microscopy_checks import anscombe_bm3d, psnr
+
+Method = Callable[[checks.Recording, int], checks.Image]
+
+
+def fresh(recording: checks.Recording) -> checks.Recording:
+    """Same recording without the features that were computed before, so that times are fair."""
+    return checks.Recording(recording.network, recording.values, recording.noise)
+
+
+def steady(recording: checks.Recording, middle: int) -> checks.Image:
+    """With neighbours, as within a long stack, where each frame's features are computed once."""
+    return recording.enhanced(middle, 2)[0]
+
+
+def ndsafir(recording: checks.Recording, middle: int) -> checks.Image:
+    """Boulanger et al. 2010, IEEE TMI 29, 442: patches of all five frames, without training."""
+    noise = recording.noise
+    result = importlib.import_module("ndsafir").denoise_poisson_gaussian(
+        recording.values, axes="ZYX", patch=[0, 3, 3], gains=[noise.gain],
+        offsets=[noise.dark - noise.gain * noise.offset], nthreads=torch.get_num_threads(),
+    )  # fmt: skip
+    return np.asarray(result[middle], np.float64)
+
+
+def methods() -> dict[str, Method]:
+    """Every method that is installed."""
+    found: dict[str, Method] = {
+        "input": lambda r, t: r.values[t].astype(np.float64),
+        "mean of 5 frames": lambda r, t: r.values[t - 2 : t + 3].mean(0, dtype=np.float64),
+        "median of 5 frames": lambda r, t: np.median(r.values[t - 2 : t + 3], 0),
+    }
+    if importlib.util.find_spec("bm3d"):
+        found["BM3D of the frame"] = lambda r, t: anscombe_bm3d(r.values[t])
+        found["median of 5 frames, then BM3D"] = lambda r, t: anscombe_bm3d(
+            np.median(r.values[t - 2 : t + 3], 0)
+        )
+    if importlib.util.find_spec("ndsafir"):
+        found["ndsafir, 5 frames"] = ndsafir
+    found["microscopy, single frame"] = lambda r, t: r.enhanced(t, 0)[0]
+    found["microscopy with neighbours"] = steady
+    return found
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="microscopy")
+    parser.add_argument("--scenes", type=int, default=2)
+    options = parser.parse_args()
+    network = weights.load(options.model).network
+    found = methods()
+    scores: dict[str, dict[str, list[list[float]]]] = {name: {} for name in found}
+    seconds: dict[str, list[float]] = {name: [] for name in found}
+    for kind, build in checks.MOTIONS.items():
+        for number in range(options.scenes):
+            for level, peak in enumerate(checks.PEAKS):
+                rng = np.random.default_rng((checks.SEED, number))
+                light = build(*checks.scenes(number, rng), rng)
+                seed = (checks.SEED, 1, number, peak)
+                recording, expected = checks.record(network, light, peak, seed)
+                middle = len(light) // 2
+                for name, method in found.items():
+                    own = fresh(recording)
+                    if method is steady:
+                        for t in (0, 1, 3, 4):
+                            own.enhanced(t, 0)
+                    started = time.perf_counter()
+                    got = method(own, middle)
+                    seconds[name].append(time.perf_counter() - started)
+                    score = psnr(got, expected[middle], float(np.ptp(expected[middle])))
+                    scores[name].setdefault(kind, [[], [], []])[level].append(score)
+    pixels = checks.SIZE**2 / 1e6
+    print("| method |", " | ".join(checks.MOTIONS), "| seconds per megapixel and frame |")
+    print("|---|" + "---|" * (len(checks.MOTIONS) + 1))
+    for name in found:
+        cells = [
+            " / ".join(f"{np.mean(values):.1f}" for values in scores[name][kind])
+            for kind in checks.MOTIONS
+        ]
+        print(f"| {name} |", " | ".join(cells), f"| {np.median(seconds[name]) / pixels:.1f} |")
+
+
+if __name__ == "__main__":
+    main()

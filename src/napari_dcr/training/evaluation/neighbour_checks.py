@@ -1,0 +1,342 @@
+"""``python -m napari_dcr.training.evaluation.neighbour_checks``: what neighbouring frames gain, and lose.
+
+Sequences of five frames with fixed seeds, recorded by an sCMOS camera, are enhanced with and without
+their neighbours. The tables hold the gain by kind of motion and light, the worst of many scenes with
+frames that do not match, transients, bleaching, focus series and the share of errors within the
+predicted standard errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_dcr.image.noise import estimate_noise
+from napari_dcr.image.noise_model import NoiseModel
+from napari_dcr.image.thumbnail import Thumbnail
+from napari_dcr.network import weights
+from napari_dcr.network.cascade import Cascade
+from napari_dcr.network.neighbours import FrameFeatures
+from napari_dcr.training.evaluation.microscopy_checks import psnr
+from napari_dcr.training.forward.cells import cultured_scene
+from napari_dcr.training.forward.instruments import Scmos
+from napari_dcr.training.forward.structures import Scene, synthetic_scene
+from napari_dcr.training.sequences import (
+    Light,
+    Stage,
+    blinking,
+    changed,
+    drift,
+    flow,
+    focus_series,
+    objects,
+)
+
+PEAKS = (5, 20, 100)
+"""Photons at the 99.9 percentile of the brightness."""
+
+SEED = 910_000
+"""Of all sequences; no training uses it."""
+
+SIZE, FRAMES = 224, 5
+
+STEPS = (0.3, 0.5, 1.0, 2.0)
+"""Steps of focus series, in depths of field."""
+
+Image = NDArray[np.float64]
+
+
+class Recording:
+    """Frames of a linked recording, enhanced one by one or with their neighbours.
+
+    Parameters
+    ----------
+    network : Cascade
+        With a stage of neighbouring frames.
+    values : ndarray, shape (frames, h, w)
+    noise : NoiseModel, optional
+        Estimated from the frames if None.
+    """
+
+    def __init__(
+        self, network: Cascade, values: NDArray[np.float32], noise: NoiseModel | None = None
+    ) -> None:
+        self.network, self.values = network, values
+        self.noise = noise or estimate_noise(list(values)).model
+        size = values.shape[1:]
+        thumbnail = Thumbnail(1, *size)
+        thumbnail.add(values.mean(0, dtype=np.float64)[None].astype(np.float32), 0, 0)
+        unit, black = self.noise.unit, self.noise.offset
+        means = torch.from_numpy((thumbnail.mean - black) / unit).float()[None]
+        curvature = torch.tensor([self.noise.curvature]).float()
+        self._conditioning = network.condition(means, curvature)
+        self._place = network.window_weights((0, size[0]), (0, size[1]), (size[0], size[1]))
+        self._features: dict[int, FrameFeatures] = {}
+
+    def _frame(self, number: int) -> FrameFeatures | None:
+        if not 0 <= number < len(self.values):
+            return None
+        if number not in self._features:
+            scaled = (self.values[number] - self.noise.offset) / self.noise.unit
+            x = torch.from_numpy(scaled.astype(np.float32))[None, None]
+            self._features[number] = self.network.frame_features(
+                x, self._conditioning, self._place, self.network.stages
+            )
+        return self._features[number]
+
+    def enhanced(self, number: int, neighbours: int) -> tuple[Image, Image]:
+        """Enhanced frame and its standard error, with ``neighbours`` frames on each side."""
+        with torch.inference_mode():
+            centre = self._frame(number)
+            assert centre is not None
+            span = max(neighbours, 1)
+            steps = [k for k in range(-span, span + 1) if k]
+            others = [self._frame(number + k) if neighbours else None for k in steps]
+            out = self.network.fuse(centre, others, self._conditioning)[0].double().numpy()
+        return self.noise.offset + self.noise.unit * out[0], self.noise.unit * out[1]
+
+
+def record(
+    network: Cascade, light: Light, peak: float, seed: Sequence[int]
+) -> tuple[Recording, Image]:
+    """Record ``light`` by an sCMOS camera, each frame with a seed of its own."""
+    camera = Scmos()
+    photons = peak * (0.95 * light.astype(np.float64) + 0.05)
+    values = np.stack(
+        [camera.expose(f, np.random.default_rng((*seed, t))) for t, f in enumerate(photons)]
+    )
+    return Recording(network, values), camera.noise.offset + camera.noise.gain * photons
+
+
+def scenes(number: int, rng: np.random.Generator, size: int = SIZE) -> tuple[Stage, Stage]:
+    """Two scenes; every other one is of cultured cells."""
+    kinds: list[Callable[[int, np.random.Generator], Scene]] = [cultured_scene, synthetic_scene]
+    if number % 2:
+        kinds.reverse()
+    first, second = (kind(size, rng) for kind in kinds)
+    return Stage(first, size, rng), Stage(second, size, rng)
+
+
+MOTIONS: dict[str, Callable[[Stage, Stage, np.random.Generator], Light]] = {
+    "static": lambda stage, _, rng: drift(stage, FRAMES, rng, 0),
+    "0.5 px per frame": lambda stage, _, rng: drift(stage, FRAMES, rng, 0.5),
+    "1.5 px per frame": lambda stage, _, rng: drift(stage, FRAMES, rng, 1.5),
+    "local flow, 1 px": lambda stage, _, rng: flow(stage, FRAMES, rng, 1.0),
+    "blinking": lambda stage, _, rng: blinking(drift(stage, FRAMES, rng, 0), rng),
+    "4 px per frame": lambda stage, _, rng: drift(stage, FRAMES, rng, 4),
+}
+"""Kinds of motion of the table of gains; drift is not corrected before."""
+
+HARD: dict[str, Callable[[Stage, Stage, np.random.Generator], Light]] = {
+    **MOTIONS,
+    "12 px per frame": lambda stage, _, rng: drift(stage, FRAMES, rng, 12),
+    "objects": lambda stage, other, rng: objects(stage, other, FRAMES, rng),
+    "cut or unrelated": lambda stage, other, rng: changed(
+        drift(stage, FRAMES, rng, 0), other, rng, (0, 1), FRAMES // 2
+    ),
+    "black frame": lambda stage, other, rng: changed(
+        drift(stage, FRAMES, rng, 0), other, rng, (2,), FRAMES // 2
+    ),
+    "saturated frame": lambda stage, other, rng: changed(
+        drift(stage, FRAMES, rng, 0), other, rng, (3,), FRAMES // 2
+    ),
+    "focus series": lambda stage, other, rng: focus_series(
+        stage, other, FRAMES, rng, float(rng.choice(STEPS))
+    ),
+}
+"""Kinds of sequences among which the worst scene is looked for."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """PSNR in dB of the middle frame, and share of its errors within the standard errors."""
+
+    single: float
+    fused: float
+    within_single: float
+    within_fused: float
+
+    @property
+    def gain(self) -> float:
+        """Gain by the neighbours, in dB."""
+        return self.fused - self.single
+
+
+def measure(network: Cascade, light: Light, peak: float, seed: Sequence[int]) -> Gain:
+    """Enhance the middle frame with and without its neighbours."""
+    recording, expected = record(network, light, peak, seed)
+    middle = len(light) // 2
+    truth = expected[middle]
+    span = float(np.ptp(truth))
+    scores, within = [], []
+    for neighbours in (0, 2):
+        got, error = recording.enhanced(middle, neighbours)
+        scores.append(psnr(got, truth, span))
+        within.append(float(np.mean(np.abs(got - truth) <= error)))
+    return Gain(*scores, *within)
+
+
+def gains(network: Cascade, count: int, kinds: Sequence[str]) -> dict[tuple[str, int], list[Gain]]:
+    """Gains of ``count`` scenes for each kind of motion and peak."""
+    found: dict[tuple[str, int], list[Gain]] = {}
+    for kind in kinds:
+        for number in range(count):
+            for peak in PEAKS:
+                rng = np.random.default_rng((SEED, number))
+                light = HARD[kind](*scenes(number, rng), rng)
+                seed = (SEED, 1, number, peak)
+                found.setdefault((kind, peak), []).append(measure(network, light, peak, seed))
+    return found
+
+
+def hard_scenes(network: Cascade, count: int, size: int = 160) -> Iterator[tuple[str, float, Gain]]:
+    """Kind, peak and gain of scenes of all kinds in turn, at 3 to 300 photons."""
+    names = list(HARD)
+    for number in range(count):
+        rng = np.random.default_rng((SEED, 2, number))
+        peak = float(np.exp(rng.uniform(np.log(3), np.log(300))))
+        kind = names[number % len(names)]
+        light = HARD[kind](*scenes(number // len(names), rng, size), rng)
+        yield kind, peak, measure(network, light, peak, (SEED, 3, number))
+
+
+@dataclass(frozen=True)
+class Transient:
+    """Peak and light before the onset of a transient, relative to the single-frame peak."""
+
+    duration: int
+    height: float
+    peak: float
+    before: float
+
+
+def transients(network: Cascade, size: int = 96) -> Iterator[Transient]:
+    """Transients of a few frames in spots and cells, compared with the same noise without them."""
+    frames, onset = 9, 4
+    for duration in (1, 3):
+        for height in (0.2, 0.5, 1.0, 3.0):
+            peaks, before = [], []
+            for number, radius in enumerate((3, 6, 12)):
+                rng = np.random.default_rng((SEED, 4, number))
+                scene = 0.15 + 0.2 * scenes(number, rng, size)[0].seen()
+                y, x = np.mgrid[:size, :size] - size // 2
+                spot = ndimage.gaussian_filter((np.hypot(y, x) <= radius).astype(float), 1)
+                cell = (scene + 0.4 * spot).astype(np.float32)
+                light = np.repeat(cell[None], frames, 0)
+                quiet, active = light, light.copy()
+                active[onset : onset + duration] += (height * 0.4 * spot).astype(np.float32)
+                inside = spot > 0.5
+                traces = {}
+                for name, sequence in (("quiet", quiet), ("active", active)):
+                    recording, _ = record(network, sequence, 50, (SEED, 5, number))
+                    for neighbours in (0, 2):
+                        traces[name, neighbours] = np.array(
+                            [
+                                recording.enhanced(t, neighbours)[0][inside].mean()
+                                for t in range(2, onset + duration)
+                            ]
+                        )
+                rises = [traces["active", n] - traces["quiet", n] for n in (0, 2)]
+                single = rises[0][onset - 2 :].max()
+                peaks.append(rises[1][onset - 2 :].max() / single)
+                before.append(np.abs(rises[1][: onset - 2]).max() / single)
+            worst = peaks[int(np.argmax(np.abs(np.array(peaks) - 1)))]
+            yield Transient(duration, height, float(worst), float(max(before)))
+
+
+def bleaching(network: Cascade) -> Iterator[tuple[float, float]]:
+    """Share of light lost per frame, and largest relative change of the slope of block means."""
+    frames, block = 12, 32
+    for lost in (0.01, 0.03, 0.06):
+        rng = np.random.default_rng((SEED, 6))
+        scene = 0.2 + 0.8 * scenes(1, rng, 128)[0].seen()
+        light = (scene * ((1 - lost) ** np.arange(frames))[:, None, None]).astype(np.float32)
+        recording, _ = record(network, light, 50, (SEED, 7))
+        slopes = []
+        for neighbours in (0, 2):
+            curves = np.stack(
+                [
+                    recording.enhanced(t, neighbours)[0].reshape(4, block, 4, block).mean((1, 3))
+                    for t in range(frames)
+                ]
+            )
+            slopes.append(np.polyfit(np.arange(frames), curves.reshape(frames, -1), 1)[0])
+        yield lost, float(np.abs(slopes[1] / slopes[0] - 1).max())
+
+
+def report(network: Cascade, count: int, hard: int) -> None:
+    """Print all tables."""
+    found = gains(network, count, list(MOTIONS))
+    print(
+        f"\nGain over the single frame in dB at 5 / 20 / 100 photons, {count} scenes: mean (worst)\n"
+    )
+    print("| " + " | ".join(MOTIONS) + " |\n|" + "---|" * len(MOTIONS))
+    cells = []
+    for kind in MOTIONS:
+        each = [[g.gain for g in found[kind, peak]] for peak in PEAKS]
+        cells.append(" / ".join(f"{np.mean(g):+.2f} ({min(g):+.2f})" for g in each))
+    print("| " + " | ".join(cells) + " |")
+    print("\nPSNR without and with neighbours, and share of errors within the standard errors\n")
+    print(
+        "| motion | photons | single | fused | within, single | within, fused |\n|---|---|---|---|---|---|"
+    )
+    for (kind, peak), several in found.items():
+        row = np.mean([(g.single, g.fused, g.within_single, g.within_fused) for g in several], 0)
+        print(f"| {kind} | {peak} | {row[0]:.2f} | {row[1]:.2f} | {row[2]:.1%} | {row[3]:.1%} |")
+
+    print(f"\n{hard} scenes of all kinds, 3 to 300 photons: gain in dB\n")
+    print("| kind | scenes | mean | worst |\n|---|---|---|---|", flush=True)
+    by_kind: dict[str, list[float]] = {}
+    for kind, _, gain in hard_scenes(network, hard):
+        by_kind.setdefault(kind, []).append(gain.gain)
+    for kind, values in by_kind.items():
+        print(f"| {kind} | {len(values)} | {np.mean(values):+.2f} | {min(values):+.3f} |")
+    every = np.concatenate(list(by_kind.values()))
+    print(f"| all | {len(every)} | {every.mean():+.2f} | {every.min():+.3f} |")
+
+    print("\nTransients at 50 photons: peak and light before the onset, of the single-frame peak\n")
+    print("| frames | height | peak | before |\n|---|---|---|---|")
+    for t in transients(network):
+        print(f"| {t.duration} | {t.height:.0%} | {t.peak:.1%} | {t.before:.2%} |", flush=True)
+    print("\nBleaching: largest relative change of the slope of a block's mean\n")
+    print("| lost per frame | change |\n|---|---|")
+    for lost, change in bleaching(network):
+        print(f"| {lost:.0%} | {change:.2%} |", flush=True)
+    print(
+        "\nFocus series: gain in dB, mean (worst)\n\n| step | 5 | 20 | 100 photons |\n|---|---|---|---|"
+    )
+    for step in STEPS:
+        by_peak: dict[int, list[float]] = {peak: [] for peak in PEAKS}
+        for number in range(count):
+            rng = np.random.default_rng((SEED, 8, number))
+            light = focus_series(*scenes(number, rng), FRAMES, rng, step)
+            for peak in PEAKS:
+                focused = measure(network, light, peak, (SEED, 9, number, peak))
+                by_peak[peak].append(focused.gain)
+        cells = [f"{np.mean(g):+.2f} ({min(g):+.2f})" for g in by_peak.values()]
+        print(f"| {step} |", " | ".join(cells), "|", flush=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(
+        prog="python -m napari_dcr.training.evaluation.neighbour_checks", description=__doc__
+    )
+    parser.add_argument("--model", default="microscopy")
+    parser.add_argument("--scenes", type=int, default=6, help="scenes for each kind of motion")
+    parser.add_argument("--hard", type=int, default=200, help="scenes to find the worst of")
+    options = parser.parse_args(arguments)
+    network = weights.load(options.model).network
+    if network.neighbours is None:
+        parser.error(f"--model: {options.model} has no stage of neighbouring frames")
+    report(network, options.scenes, options.hard)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The check of neighbouring frames, on a stage that averages all frames."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_dcr.network.cascade import Cascade
+from napari_dcr.training.evaluation import neighbour_checks as checks
+from tests.conftest import COUNTS
+
+
+@pytest.fixture(scope="module")
+def averaging() -> Cascade:
+    """A network that changes no single frame, and adds the mean difference of all five frames."""
+    torch.manual_seed(0)
+    network = Cascade(replace(COUNTS, widths=(8, 8, 8), neighbours=(8, 8, 8))).eval()
+    stage = network.neighbours
+    assert stage is not None
+    with torch.no_grad():
+        stage.gate.weight.zero_()
+        stage.gate.bias.fill_(20)  # type: ignore[union-attr]
+        for pixel in range(4):
+            stage.head.weight[pixel, 8 + 4 + pixel, 1, 1] = 1
+    return network
+
+
+def test_the_mean_of_five_static_frames_gains_seven_decibels(averaging: Cascade) -> None:
+    rng = np.random.default_rng(0)
+    light = checks.MOTIONS["static"](*checks.scenes(0, rng, 64), rng)
+    gain = checks.measure(averaging, light, 100, (1, 2))
+    assert gain.gain == pytest.approx(10 * np.log10(5), abs=0.5)
+    assert gain.within_single == pytest.approx(0.68, abs=0.05)
+    assert gain.within_fused > 0.9  # nothing has narrowed the standard errors
+
+
+def test_hard_scenes_are_of_all_kinds_and_lose_by_a_mean(averaging: Cascade) -> None:
+    found = list(checks.hard_scenes(averaging, len(checks.HARD), 48))
+    assert {kind for kind, *_ in found} == set(checks.HARD)
+    by_kind = {kind: gain.gain for kind, _, gain in found}
+    assert by_kind["static"] > 5
+    assert by_kind["saturated frame"] < -1
+    assert all(np.isfinite(gain) for gain in by_kind.values())
+
+
+def test_a_mean_smears_transients_and_keeps_the_bleaching(averaging: Cascade) -> None:
+    short = next(checks.transients(averaging, 64))
+    assert short.duration == 1
+    assert short.peak < 0.5
+    assert short.before > 0.05
+    _, change = next(checks.bleaching(averaging))
+    assert change < 0.05
