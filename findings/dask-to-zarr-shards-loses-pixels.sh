@@ -6,6 +6,7 @@
 # whole.
 # Observed: some of the pixels are zero afterwards, in all of five attempts. After `rechunk` to whole shards, no pixels are
 # lost.
+# What we do: `out=` writes whole shards. For lazy results, the documentation says to rechunk to whole shards first.
 #
 # Output:
 #   attempts of 5 in which to_zarr(shards=) lost pixels: 5

@@ -4,7 +4,9 @@
 #
 # Expected before running: the picture with this number, because `avif_decode(data)` returns all pictures.
 # Observed: `index=0` works for a still picture. For a sequence, every index ends the process (signal 11), with any number
-# of threads. Without `index`, all pictures are decoded; this package does so, after checking that they fit into memory.
+# of threads. Without `index`, all pictures are decoded.
+# What we do: all pictures of a sequence are decoded, after a check that they fit into memory, and the first one is
+# used.
 #
 # Output:
 #   all pictures of a sequence: (3, 40, 50, 3)

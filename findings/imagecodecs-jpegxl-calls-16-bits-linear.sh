@@ -4,8 +4,9 @@
 #
 # Expected before running: both are labelled as sRGB, as in PNG.
 # Observed: the transfer function in the header (ISO/IEC 18181-1, annex D.3.5) is 13 (sRGB) for uint8, where the whole
-# header has its default, and 8 (linear) for uint16. No argument of `jpegxl_encode` changes it. This package replaces the
-# code by 13, which has the same length.
+# header has its default, and 8 (linear) for uint16. No argument of `jpegxl_encode` changes it. The code 13 has the
+# same length.
+# What we do: the transfer function in the header of 16-bit results is replaced by sRGB.
 #
 # Output:
 #   bits of a sample: 8

@@ -9,8 +9,10 @@
 # Observed: the viewer uses micrometres and draws both layers in the same place, but corner_pixels of the layer in
 # millimetres is a single pixel at its far corner. The multiscale layer is read at level 0 (558 x 472 visible pixels) while
 # it is alone, and at level 2 (all of its 250 x 250 pixels) at the same zoom beside a layer in micrometres, visible or not.
+# What we do: the visible part of a layer is computed from the corners of the canvas and the units of the layer.
 #
 # Requires xvfb-run and OpenGL (Mesa's software renderer is sufficient).
+#
 # Output:
 #   plain layers at 4 times: micrometer, rows on screen of the one in um 130 to 270: True
 #   corner_pixels of the one in mm, in the same place: [[399, 399], [399, 399]]

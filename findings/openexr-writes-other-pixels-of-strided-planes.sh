@@ -5,6 +5,7 @@
 # Expected before running: the values of the view are written, or an error asks for a contiguous array.
 # Observed: `rgb[..., 0]` of shape (4, 4, 3) is written as the first 16 numbers of the array. A contiguous copy is written
 # correctly.
+# What we do: every plane is copied to contiguous memory before it is written.
 #
 # Output:
 #   strided plane [0, 3, 6, 9] comes back as [0.0, 1.0, 2.0, 3.0]

@@ -7,6 +7,8 @@
 # Observed: RGB is returned in mode "RGBA", divided, clipped at 255 and without fractions. Grey is returned in mode "La", as
 # stored. With an alpha of 51, a stored colour of 40 reads as 200, and a stored grey of 40 reads as 40. A program that reads
 # with Pillow and writes the values back with ExtraSamples 1 makes colours brighter by 255 / alpha each time.
+# What we do: TIFF files are read with tifffile; alpha is divided out, and multiplied back in the result, by our own
+# code.
 #
 # Output:
 #   colour: Pillow RGBA [200, 200, 200, 51], tifffile [40, 40, 40, 51]

@@ -6,6 +6,7 @@
 # Expected before running: Pillow returns pixels as stored in all formats, and `ImageOps.exif_transpose` rotates them.
 # Observed: the TIFF reader applies the tag itself. A picture of 40 rows and 56 columns with Orientation 6 has the shape
 # (56, 40) in Pillow and (40, 56) in tifffile. `getexif()` returns 6 before the pixels are loaded, and nothing afterwards.
+# What we do: TIFF files are read with tifffile, and their Orientation is kept.
 #
 # Output:
 #   a.tif: Pillow (56, 40), tifffile (40, 56)

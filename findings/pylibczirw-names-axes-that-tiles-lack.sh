@@ -8,6 +8,7 @@
 # returns the pixels for {"T": 0, "H": h, ...}. The search for the tiles of this plane finds none, and without T it finds
 # the right one. A program that uses the tiles to distinguish gaps from recorded zeros treats the whole picture as a gap.
 # The file is written with T, which is then renamed to H in the directory of tiles, because the writer does not write H.
+# What we do: axes of length 1 are left out of the search for tiles.
 #
 # Output:
 #   axes in the box: T Z C H X Y

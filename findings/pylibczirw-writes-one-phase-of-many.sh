@@ -7,6 +7,7 @@
 # Observed: three calls return True, the file has no axis H, and H 0, 1 and 2 all read as the phase that was written last.
 # The axes T, C and Z are stored as given. As a consequence, a test file with several phases (Airyscan, structured
 # illumination) from this writer has only one phase, and a reader that ignores H passes the test.
+# What we do: tests write the phases along T and rename the axis in the file.
 #
 # Output:
 #   written: True True True

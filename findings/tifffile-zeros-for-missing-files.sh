@@ -6,6 +6,7 @@
 # Observed: the logger "tifffile" writes "Missing data are zeroed"; there is no exception and no Python warning. A program
 # that does not display the log measures black frames. The same happens if the XML lists more planes than the file has
 # pages, as after an interrupted acquisition.
+# What we do: an image that lacks a file or a page is refused with an error that names it.
 #
 # Output:
 #   with a missing file: shape (3, 32, 32), means [100.0, 101.0, 0.0], Python warnings 0

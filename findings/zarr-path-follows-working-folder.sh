@@ -6,6 +6,7 @@
 # that folder; or it raises an error because the chunks are missing.
 # Observed: the store keeps the relative path and resolves it for every chunk. Missing chunks mean the fill value, so the
 # array reads as zeros. Writing creates the chunks in the new place.
+# What we do: paths are made absolute when a call begins.
 #
 # Output:
 #   mean before 5000.0, after a change of the working folder 0.0

@@ -1,0 +1,95 @@
+"""The findings of this project, from the first comment of each script in findings/."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / "findings"
+
+LAST_RUNS = FOLDER / "last-runs.json"
+"""Day and outcome of the last run of each script, as `scripts/findings run` records them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A script in findings/, and what its first comment says.
+
+    Attributes
+    ----------
+    path : Path
+    library : str
+        Name and version of the library.
+    surprise : str
+        What the library does.
+    response : str
+        What this project does about it.
+    last_run : str
+        Day and outcome of the last run.
+    """
+
+    path: Path
+    library: str
+    surprise: str
+    response: str
+    last_run: str
+
+    @property
+    def name(self) -> str:
+        """Name of the script without its suffix."""
+        return self.path.stem
+
+
+def findings() -> Iterator[Finding]:
+    """Findings in the order of their names.
+
+    Raises
+    ------
+    ValueError
+        If a script does not begin with library, version and behaviour, or does not say what this
+        project does.
+    """
+    records = json.loads(LAST_RUNS.read_text("utf-8")) if LAST_RUNS.exists() else {}
+    for path in sorted(FOLDER.glob("*.sh")):
+        comment = re.match(r"#!.*\n((?:#.*\n)+)", path.read_text("utf-8"))
+        text = re.sub(r"^# ?", "", comment[1] if comment else "", flags=re.MULTILINE)
+        paragraphs = [" ".join(p.split()) for p in text.split("\n\n")]
+        begin = re.match(
+            r"(\S+ \d\S*?(?: \([^)]*\))?)(?::|(?= ))\s*(.*?[.])(?: [A-Z]|$)", paragraphs[0]
+        )
+        response = next(filter(None, (re.search(r"What we do: (.*)", p) for p in paragraphs)), None)
+        if not (begin and response):
+            raise ValueError(
+                f"{path.name}: its comment must begin with 'LIBRARY VERSION: what it does', and have"
+                " a sentence 'What we do: ...' before the output"
+            )
+        yield Finding(path, begin[1], begin[2], response[1], _last_run(records, path))
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of what a script runs, without its first comment."""
+    code = re.sub(r"\A(#.*\n)+", "", path.read_text("utf-8"))
+    return hashlib.sha256(code.encode()).hexdigest()
+
+
+def _last_run(records: dict[str, dict[str, str]], path: Path) -> str:
+    record = records.get(path.stem)
+    if record is None:
+        return "never recorded"
+    changed = record["sha256"] != digest(path)
+    return f"{record['day']}, {record['outcome']}{' (changed since)' if changed else ''}"
+
+
+def table() -> str:
+    """The findings as a Markdown table."""
+    rows = ["| library | what it does | what we do about it | last run |", "|---|---|---|---|"]
+    for each in findings():
+        script = f"[{each.library}](../findings/{each.path.name})"
+        response = each.response[0].upper() + each.response[1:]
+        cells = script, each.surprise, response, each.last_run
+        rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"

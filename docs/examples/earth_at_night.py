@@ -1,0 +1,13 @@
+"""
+Cities at night
+===============
+
+A photograph from orbit (NASA, public domain) that comes with the package. `photo` lifts the lit coast
+out of the dark, and leaves the black of space and the lamps as they are.
+"""
+
+import napari_dcr
+from napari_dcr.plugin.samples import earth_at_night
+
+((before, _, _),) = earth_at_night()
+after = napari_dcr.enhance(before)
