@@ -8,6 +8,7 @@ leaves it out, and the reason is shown with the skipped test.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import re
 import shlex
 import shutil
@@ -61,7 +62,7 @@ def blocks(page: Path) -> Iterator[Block]:
     """Blocks of a page that are code."""
     text = page.read_text("utf-8")
     found = list(BLOCK.finditer(text))
-    for match, following in zip(found, [*found[1:], None], strict=True):
+    for match, following in itertools.zip_longest(found, found[1:]):
         if match["language"] not in RUNNABLE:
             continue
         printed = None
