@@ -89,7 +89,7 @@ def table() -> str:
     rows = ["| library | what it does | what we do about it | last run |", "|---|---|---|---|"]
     for each in findings():
         script = f"[{each.library}](../findings/{each.path.name})"
-        response = each.response[0].upper() + each.response[1:]
-        cells = script, each.surprise, response, each.last_run
+        texts = (text[0].upper() + text[1:] for text in (each.surprise, each.response))
+        cells = script, *texts, each.last_run
         rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
