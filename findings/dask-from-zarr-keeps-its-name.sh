@@ -6,7 +6,7 @@
 # Observed: the name depends on store and path only. With dask's opportunistic cache (`dask.cache.Cache`), the second array
 # computes to the pixels of the first one, which the zarr no longer contains. napari also caches chunks by key.
 # A zarr in memory has a new name each time.
-# What we do: every run surveys the image anew, and every lazy result gets a name of its own.
+# What we do: every run repeats the survey of the image, and every lazy result gets a name of its own.
 #
 # Output:
 #   same name after the zarr was rewritten: True
