@@ -154,6 +154,7 @@ def names() -> dict[str, Any]:
         "np": np,
         "napari_dcr": napari_dcr,
         "dim": photograph(),
+        "rgb": photograph(),
         "image": scene(96, 128),
         "other": scene(96, 128, seed=1),
         "stack": scene(2, 3, 96, 96),
