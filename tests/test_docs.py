@@ -155,6 +155,7 @@ def names() -> dict[str, Any]:
         "napari_dcr": napari_dcr,
         "dim": photograph(),
         "rgb": photograph(),
+        "grey": photograph()[..., 0],
         "image": scene(96, 128),
         "other": scene(96, 128, seed=1),
         "stack": scene(2, 3, 96, 96),
