@@ -19,11 +19,11 @@ rng = np.random.default_rng(4)
 photons = rng.poisson(light * 400) + rng.normal(0, 2, light.shape)
 frame = np.clip(np.rint(photons / 400 * 255), 0, 255).astype(np.uint8)
 
-enhanced = napari_dcr.enhance(frame)
+enhanced = napari_dcr.enhance(frame, model="photo")
 before, after = frame, enhanced
 
 # %%
 # Without the removal of noise before brightening, much of it stays:
 
-before, after = napari_dcr.enhance(frame, denoise_first="off"), enhanced
+before, after = napari_dcr.enhance(frame, model="photo", denoise_first="off"), enhanced
 labels = 'denoise_first="off"', 'denoise_first="auto"'
