@@ -240,11 +240,12 @@ def real_nuclei(path: Path, photons: float, methods: dict[str, Method]) -> dict[
 
 
 def fly_positions(frame: Image) -> Image:
-    """Centres of the two largest dark objects of a frame."""
-    dark = filters.gaussian(frame, 1)
-    labels = measure.label(dark < dark.min() + 0.35 * (np.median(dark) - dark.min()))
+    """Centres of the two largest bright objects of a frame."""
+    background = np.median(frame)
+    bright = frame > background + 0.5 * (np.quantile(frame, 0.995) - background)
+    labels = measure.label(ndimage.binary_opening(bright, iterations=2))
     regions = sorted(measure.regionprops(labels), key=lambda r: -r.area)[:2]
-    return np.array([r.centroid for r in regions if r.area > 20]).reshape(-1, 2)
+    return np.array([r.centroid for r in regions if r.area > 100]).reshape(-1, 2)
 
 
 def track(frames: Image) -> list[dict[int, Image]]:
@@ -388,10 +389,17 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=6, help="synthetic scenes of each task")
     parser.add_argument("--real", type=Path, help="folder with pictures of nuclei")
     parser.add_argument("--every", type=int, default=12, help="take every n-th picture")
-    parser.add_argument("--flies", type=Path, help="video of two dark animals on a bright ground")
+    parser.add_argument("--flies", type=Path, help="video of two bright animals on dark ground")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=[""],
+        help="beginnings of the names of methods (raw and Gaussian always)",
+    )
     parser.add_argument("--frames", type=int, default=200, help="frames of the video")
     options = parser.parse_args()
-    methods = candidates()
+    wanted = ("raw", "Gaussian", *options.methods)
+    methods = {name: run for name, run in candidates().items() if name.startswith(wanted)}
     rows = (
         [] if options.flies or options.real else synthetic(options.photons, options.scenes, methods)
     )
