@@ -403,16 +403,49 @@ def test_a_lamp_does_not_lift_the_scene(dtype: str, lamp: float, unit: float) ->
     assert result[~rest].min() > 0.9 * unit * lamp
 
 
-def test_a_lamp_beyond_white_is_taken_for_white() -> None:
+@pytest.mark.parametrize("share", [0.002, 0.018, 0.04])
+@pytest.mark.parametrize(("lamp", "spread"), [(10.0, 0.0), (300.0, 0.3), (1e6, 0.1)])
+@pytest.mark.parametrize("kind", ["gamma", "log-normal", "colour"])
+def test_large_lamps_do_not_lift_the_scene(
+    kind: str, lamp: float, spread: float, share: float
+) -> None:
+    rng = np.random.default_rng(3)
+    shape = (128, 128, 3) if kind == "colour" else (128, 128)
+    scene = 0.1 * (rng.lognormal(0, 0.7, shape) if kind == "log-normal" else rng.gamma(2, 1, shape))
+    lit = scene.copy()
+    side = round(128 * share**0.5)
+    size = (side, side, *shape[2:])
+    lit[40 : 40 + side, 50 : 50 + side] = lamp * rng.lognormal(0, spread, size)
+    rest = lit == scene
+    dark, _ = run(scene, **PHOTO)
+    result, _ = run(lit, **PHOTO)
+    away = rest.copy()
+    away[30 : 50 + side, 40 : 60 + side] = False
+    assert result[away].mean() == pytest.approx(dark[away].mean(), rel=0.1)
+    assert result[~rest].min() > 0.8 * lit[~rest].min()
+
+
+@pytest.mark.parametrize("share", [0.013, 0.03, 0.2])
+def test_bright_cells_before_noise_are_no_lamps(share: float) -> None:
+    rng = np.random.default_rng(5)
+    values = np.abs(rng.normal(10, 3, 40_000))
+    cells = round(share * values.size)
+    values[:cells] = rng.normal(500, 100, cells)
+    histogram = Histogram(np.dtype(np.float32))
+    histogram.add(values.astype(np.float32))
+    assert find_scale("auto", histogram.dtype, histogram, True).white > 500
+
+
+def test_a_lamp_beyond_white_does_not_count_in_the_tone() -> None:
     rng = np.random.default_rng(2)
     for dtype, shape in (("float32", (96, 96, 3)), ("float16", (96, 96))):
         scene = rng.uniform(0.02, 0.4, shape).astype(dtype)
         lit = scene.copy()
         lit[30:32, 40:43] = 10
         result, _ = run(lit, **PHOTO)
-        white, _ = run(np.minimum(lit, np.array(1, dtype)), **PHOTO)
+        dark, _ = run(scene, **PHOTO)
         away = np.s_[45:]
-        assert difference(result[away], white[away]) < 0.02
+        assert difference(result[away], dark[away]) < 0.02
         assert result[30:32, 40:43].min() > 9
 
 

@@ -6,8 +6,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -218,3 +220,31 @@ def test_out_of_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
         run_to_completion(
             RegionEnhancer(open_image(image)).steps(Options(axes=axes, device="cpu"), region)
         )
+
+
+@pytest.mark.parametrize("kind", ["memory map", "dask"])
+def test_what_changes_in_place_without_a_stamp_is_noticed(
+    tmp_path: Path, kind: str, runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(region_run, "QUICK", 60.0)
+    rng = np.random.default_rng(0)
+    pixels: Any = np.memmap(tmp_path / "pixels", np.uint16, "w+", shape=(2, 96, 112))
+    pixels[:] = rng.poisson(3000, pixels.shape)
+    image: Any = pixels
+    if kind == "dask":
+        store = zarr.create_array({}, data=np.array(pixels), chunks=(1, 40, 50))
+        pixels, image = store, da.from_zarr(store)
+    enhancer = RegionEnhancer(open_image(image))
+    region = (slice(1, 2), slice(16, 80), slice(24, 100))
+    for level in (3000, 40, 900):
+        if level != 3000:
+            pixels[:] = rng.poisson(level, pixels.shape).astype(np.uint16)
+        for strength in (1.0, 0.5):
+            options = Options(axes="zyx", depth=1, device="cpu", strength=strength)
+            runs.clear()
+            found, _ = run_to_completion(enhancer.steps(options, region))
+            assert bool(runs) == (strength == 1)  # computed again only where pixels have changed
+            whole = enhance(
+                np.array(pixels[:]), axes="zyx", depth=1, device="cpu", strength=strength
+            )
+            np.testing.assert_allclose(found.image, whole[region], atol=1)

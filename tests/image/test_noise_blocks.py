@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from napari_dcr.image.noise_blocks import block_statistics, correlated_axes, power_at
+from napari_dcr.image.noise_blocks import (
+    SIDE,
+    _block_sums,
+    block_statistics,
+    correlated_axes,
+    power_at,
+)
 
 
 def test_statistics_of_blocks_are_those_of_white_noise() -> None:
@@ -18,3 +26,22 @@ def test_statistics_of_blocks_are_those_of_white_noise() -> None:
     missing[:30] = np.nan
     assert block_statistics(missing)["pixels"].sum() == 34 * 64
     assert np.nanmean(power_at(block_statistics(missing), 1, 1)) == pytest.approx(4, rel=0.1)
+
+
+@settings(max_examples=60, derandomize=True)
+@given(st.data())
+def test_sums_of_blocks_miss_no_value(data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
+    origin = data.draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    size = tuple(n - 2 * start for n, start in zip(shape, origin, strict=True))
+    assume(min(size) > 0)
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    values = rng.normal(size=size)
+    if data.draw(st.booleans()):
+        values[rng.random(size) < 0.2] = np.nan
+    whole = np.full([-(-n // SIDE) * SIDE for n in shape], np.nan)
+    whole[origin[0] : origin[0] + size[0], origin[1] : origin[1] + size[1]] = values
+    blocks = whole.reshape(len(whole) // SIDE, SIDE, -1, SIDE)
+    count, total = _block_sums(values, origin, shape)
+    np.testing.assert_array_equal(count, np.isfinite(blocks).sum((1, 3)).ravel())
+    np.testing.assert_allclose(total, np.nansum(blocks, (1, 3)).ravel(), atol=1e-9)

@@ -30,7 +30,7 @@ from napari_dcr.engine.survey_blocks import Extent
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defect_survey import without_defects
 from napari_dcr.image.defects import Defects
-from napari_dcr.image.intensity import InputRange, check_dtype, find_scale
+from napari_dcr.image.intensity import InputRange, Scale, check_dtype, find_scale
 from napari_dcr.image.noise import fit_noise
 from napari_dcr.image.noise_model import describe_disagreement
 from napari_dcr.image.padding import Padding
@@ -71,7 +71,7 @@ class ImageConditioning:
         layout: Layout,
         setup: Setup,
         input_range: InputRange,
-        quiet: bool = False,
+        picture: Scale | None = None,
     ) -> Generator[GroupConditioning | None, None, None]:
         """Survey a group of planes and compute its conditioning.
 
@@ -82,8 +82,9 @@ class ImageConditioning:
         setup : Setup
         input_range : str or tuple of float
             See `Options`.
-        quiet : bool
-            Issue no warnings, because the planes belong to a noise stage.
+        picture : Scale, optional
+            Scale of the picture, if the planes belong to its noise stage.  Then no warnings are
+            issued, and blocks of the image with lamps do not count in the noise.
 
         Yields
         ------
@@ -103,7 +104,7 @@ class ImageConditioning:
             setup.defects_key,
             setup.noise,
             setup.denoise_first,
-            quiet,
+            picture,
         )
         if key not in self._known:
             survey = yield from self._survey(group, layout, setup, input_range)
@@ -133,17 +134,21 @@ class ImageConditioning:
             if survey.defects is not None and len(numbers) < count:
                 survey = replace(survey, defects=survey.defects.without_moving_lines())
             defects = defects_of(setup.defects, survey, group, layout)
-            lamps = survey.exact and survey.histogram.largest > 2 * scale.white - scale.black
+            ceiling = _lamps_from(picture or scale)
+            if picture is None:
+                lamps = survey.exact and survey.histogram.largest > ceiling
+            else:
+                largest = survey.fills[1].value if survey.fills else -np.inf
+                lamps = self._dtype.kind == "f" and largest > ceiling
             extent = survey.extent
             if lamps or extent != ((0, layout.height), (0, layout.width)):
-                # The thumbnail covers the rows and columns with data, and lamps are clipped to white.
-                ceiling = scale.white if lamps else np.inf
+                # The thumbnail covers the rows and columns with data, without lamps.
+                ceiling = ceiling if lamps else np.inf
                 seen = yield from self._survey(
                     group, layout, setup, input_range, padding=padding, blank=blank,
                     thumbnail_of=(extent, ceiling),
                 )  # fmt: skip
                 survey = replace(survey, thumbnail=seen.thumbnail)
-            most = scale.white - scale.black if lamps else np.inf
             if not np.isfinite(survey.thumbnail).all():
                 least, largest = (end.value for end in survey.fills)
                 raise ValueError(
@@ -151,7 +156,9 @@ class ImageConditioning:
                     " allowed are up to about 1e300. If the largest hold no data, pass nodata="
                 )
             if defects is not None:
-                mean = without_defects(survey.thumbnail, defects, most, extent)
+                mean = without_defects(
+                    survey.thumbnail, defects, ceiling if lamps else np.inf, extent
+                )
                 survey = replace(survey, thumbnail=mean)
                 if survey.noise_windows and not defects.has_only_hot_pixels:
                     every, source = group.frames(layout), self.source(layout)
@@ -164,6 +171,9 @@ class ImageConditioning:
                         source, layout, survey, planes, group.channel, defects
                     )
                     survey = replace(survey, noise=noise)
+            if lamps and survey.noise is not None:
+                dim = survey.noise["high"] * survey.unit <= _lamps_from(picture or scale)
+                survey = replace(survey, noise=survey.noise[dim]) if dim.any() else survey
             shared = condition_group(
                 survey,
                 input_range,
@@ -191,7 +201,7 @@ class ImageConditioning:
                 doubts += filter(
                     None, [describe_disagreement(given, estimate, survey.noise, survey.unit)]
                 )
-            for message in [] if quiet else doubts:
+            for message in [] if picture else doubts:
                 self._opened.warnings.add(message, group.channel)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
@@ -238,7 +248,10 @@ class ImageConditioning:
         found = []
         for channel in range(first, first + count):
             own = None
-            for own in self.condition(replace(group, channel=channel), apart, stage, "auto", True):
+            steps = self.condition(
+                replace(group, channel=channel), apart, stage, "auto", shared.scale
+            )
+            for own in steps:
                 if own is None:
                     yield
             assert own is not None
@@ -338,6 +351,11 @@ class ImageConditioning:
             survey = surveyor.finish()
             SURVEYS.put(key, survey)
         return survey
+
+
+def _lamps_from(scale: Scale) -> float:
+    """Value in own units above which pixels count as lamps."""
+    return 2 * scale.white - scale.black
 
 
 def defects_of(

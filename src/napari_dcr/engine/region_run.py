@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import time
 from collections import OrderedDict
@@ -29,7 +30,8 @@ from napari_dcr.engine.regions import (
 )
 from napari_dcr.engine.result import Enhancement, describe_run
 from napari_dcr.engine.setup import Setup
-from napari_dcr.engine.sources import Opened
+from napari_dcr.engine.sources import Opened, compute_dask, is_dask
+from napari_dcr.engine.survey import REMEMBERED
 from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
@@ -103,6 +105,7 @@ class RegionEnhancer:
         self._fingerprint: str | None = None
         self._next_look = 0.0
         self._state: tuple[str | None, float | None] | None = None
+        self._seen: OrderedDict[tuple[tuple[int, int], ...], str] = OrderedDict()
         self._conditioning = ImageConditioning(opened)
         self._pictures: OrderedDict[tuple[Any, Rectangle], NDArray[np.float32]] = OrderedDict()
         self._bytes = 0
@@ -151,11 +154,11 @@ class RegionEnhancer:
         self, options: Options, region: Region, stages: bool, coarse_first: bool, core: int
     ) -> Generator[RegionStep, None, Enhancement]:
         started = time.perf_counter()
-        self._start_anew_if_changed(options.nodata)
         array = self._opened.array
         dtype = check_dtype(np.dtype(array.dtype))
         layout = Layout.resolve(tuple(array.shape), options.axes, options.channel_axis, options.rgb)
         check_region(region, layout)
+        self._start_anew_if_changed(options.nodata, region)
         spans = dict(zip(layout.axes, region, strict=True))
         rectangle = (spans["y"].start, spans["y"].stop), (spans["x"].start, spans["x"].stop)
         places = list(planes_in(layout, region))
@@ -229,20 +232,38 @@ class RegionEnhancer:
             yield RegionStep(done, total, "enhancing")
         return enhancement(depth)
 
-    def _start_anew_if_changed(self, nodata: float | None) -> None:
+    def _start_anew_if_changed(self, nodata: float | None, region: Region) -> None:
         """Clear the cache if the image's pixels have changed."""
         started = time.perf_counter()
+        looks_changed = False
         if started >= self._next_look:
             self._fingerprint = self._opened.fingerprint()
+            if self._fingerprint is None:
+                looks_changed = self._looks_changed(region)
             took = time.perf_counter() - started
             # Limit the checks of a large image to a twentieth of the total time.
             self._next_look = started + (20 * took if took > QUICK else 0)
         state = self._fingerprint, nodata
-        if state != self._state:
+        if state != self._state or looks_changed:
             self._state = state
             self._conditioning = ImageConditioning(self._opened.with_nodata(nodata))
             self._pictures.clear()
             self._bytes = 0
+
+    def _looks_changed(self, region: Region) -> bool:
+        """Whether a region has other pixels than before, in an image without a fingerprint."""
+        pixels = self._opened.array[region]
+        if is_dask(pixels):
+            (pixels,) = compute_dask(pixels)
+        digest = hashlib.sha256(np.ascontiguousarray(np.ma.getdata(pixels)).data).hexdigest()
+        place = tuple((part.start, part.stop) for part in region)
+        known = self._seen.get(place)
+        if known not in (None, digest):
+            self._seen.clear()
+        self._seen[place] = digest
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        return known not in (None, digest)
 
     def _known(self, task: PlaneTask, tile: Tile, depth: int) -> NDArray[np.float32] | None:
         """Cached results y_0 to y_depth of a tile's core, or None."""

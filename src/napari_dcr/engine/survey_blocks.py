@@ -59,6 +59,12 @@ class Extreme:
         count = int(np.count_nonzero(is_end))
         if count < 16 or count == values.size:  # too few to be padding, or no other value
             return cls(float(end), count, np.nan)
+        if values.dtype.kind in "iu":
+            # Distance from the extreme, in arithmetic that wraps around at the extreme itself.
+            unsigned = np.dtype(f"u{values.dtype.itemsize}")
+            own, start = values.view(unsigned), end.view(unsigned)
+            beyond = (start - own if sign > 0 else own - start) - unsigned.type(1)
+            return cls(float(end), count, float(end) - sign * (float(beyond.min()) + 1))
         others = values[~is_end]
         return cls(float(end), count, float(others.max() if sign > 0 else others.min()))
 
@@ -137,8 +143,7 @@ class SurveyRequest:
     histogram, noise : bool
         Whether to count all intensities, and whether to measure the noise of grey planes.
     ceiling : float
-        Largest value in the thumbnail; brighter pixels count with this value, so that a lamp far
-        above white does not raise the mean of its surroundings.
+        Largest value in the thumbnail; brighter pixels, such as lamps far above white, do not count.
     defects : bool
         Whether to search for sensor defects.
     frames : int
@@ -182,6 +187,8 @@ class SurveyRequest:
     ) -> Block:
         """Measure a block (C, h, w) whose first pixel is at ``row``, ``column``, without padding."""
         pixels = mark_padding(pixels, len(pixels), padding, row, column)
+        if not isinstance(pixels, np.ma.MaskedArray):
+            pixels = np.ascontiguousarray(pixels)  # colours apart, which is faster from here on
         thumbnail = self._thumbnail_of(pixels, row, column)
         histogram = Histogram(self.dtype)
         histogram.add(pixels if self.histogram else pixels[:, ::SKETCH, ::SKETCH])
@@ -235,7 +242,9 @@ class SurveyRequest:
         if not pixels.size:
             return thumbnail
         if np.isfinite(self.ceiling):
-            pixels = np.minimum(pixels, self.ceiling)
+            own = np.ma.getdata(pixels)
+            beyond = np.broadcast_to((own > self.ceiling).any(0), own.shape)
+            pixels = np.ma.MaskedArray(own, np.ma.getmaskarray(pixels) | beyond)
         thumbnail.add(pixels, max(0, row - top), max(0, column - left))
         return thumbnail
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.image.line_offsets import observe_differences
+from napari_dcr.image.line_offsets import LAGS, observe_differences
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +24,9 @@ HIGHEST = 3.0
 SHARP = 0.6
 """Smallest part of a step that must lie between the two lines at the boundary. An edge of the scene
 that the lens blurs by 0.6 pixels reaches this value."""
+
+NEAREST = (1,)
+"""Width in lines of the groups that are compared first."""
 
 STRETCHES = 8
 """Number of parts of the boundary; all of them but one must have the step."""
@@ -98,7 +101,12 @@ def find_step(table: Floats, patch: int, frames: int = 1, at_once: bool = True) 
     unit = float(np.nanmax(table) - np.nanmin(table))
     if not 0 < unit < np.inf:
         return None
-    levels, flat = observe_differences(table / unit, patch)
+    levels, flat = observe_differences(table / unit, patch, NEAREST if at_once else LAGS)
+    if at_once:
+        # Most boundaries have no sharp step, which differences between neighbouring lines tell.
+        if abs(levels[1].difference[middle - 1]) <= 3 * math.sqrt(levels[1].scatter[middle - 1]):
+            return None
+        levels, flat = observe_differences(table / unit, patch)
     pixel = math.sqrt(max(flat, 0) * patch * frames / 2)
     heights = {lag: level.difference[middle - lag] for lag, level in levels.items()}
     squared = {

@@ -243,7 +243,7 @@ def find_defects(image: NDArray[Any], noise: NoiseModel | None = None) -> Defect
 def without_defects(
     thumbnail: Table,
     defects: Defects,
-    most: float = np.inf,
+    ceiling: float = np.inf,
     extent: tuple[tuple[int, int], tuple[int, int]] | None = None,
 ) -> Table:
     """Derive the thumbnail (c, 64, 64) of the corrected image from that of the recorded image.
@@ -252,8 +252,8 @@ def without_defects(
     ----------
     thumbnail : ndarray
     defects : Defects
-    most : float
-        Largest value of a hot pixel in the thumbnail, if that was made from clipped pixels.
+    ceiling : float
+        Largest value in the thumbnail; brighter pixels did not count.
     extent : ((int, int), (int, int)), optional
         Rows and columns that the thumbnail shows, start and stop; all if None.
     """
@@ -272,7 +272,10 @@ def without_defects(
         result[channel] -= (_parts(columns, of_rows) @ rows.T).T
     for (channel, y, x), excess in zip(defects.hot, defects.excess, strict=True):
         own = slice(channel, channel + 1) if defects.channels > 1 else slice(None)
-        result[own] -= min(excess, most) * np.outer(rows[:, y], columns[:, x])
+        without = result[own] - excess * np.outer(rows[:, y], columns[:, x])
+        around = without[:, rows[:, y].argmax(), columns[:, x].argmax()]
+        if excess + float(around.mean()) <= ceiling:
+            result[own] = without
     return result
 
 

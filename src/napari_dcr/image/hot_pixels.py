@@ -170,8 +170,9 @@ def _usual_difference(own: NDArray[Any], right: NDArray[Any]) -> NDArray[np.floa
     # Use the smaller half of the differences, without edges; missing pixels are sorted to the end.
     half = max(1, sample.shape[1] // 2)
     lower = np.partition(sample, half - 1, 1)[:, :half].mean(1)
-    usual = np.repeat(8 * np.nan_to_num(lower), span)
-    return np.pad(usual, (0, width - len(usual)), "edge")
+    usual = 8 * np.nan_to_num(lower)
+    # The last columns, fewer than a span, belong to the span before.
+    return np.repeat(usual, [span] * (count - 1) + [width - (count - 1) * span])
 
 
 def _measured(plane: NDArray[Any], places: NDArray[np.intp]) -> NDArray[Any]:

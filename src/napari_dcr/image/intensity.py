@@ -18,6 +18,20 @@ BINS = 1 << 16
 FAINTEST = 2.0**-16
 """Smallest maximum of a float picture in [0, 1]; darker images are assumed to have another unit."""
 
+LAMPS = 0.05
+"""Largest share of a scene's pixels that is taken for lamps."""
+
+LAMP_GAP, BETWEEN = 4.0, 0.1
+"""Ratio of the levels of lamps and of the brightest pixels of a scene, both above black, and largest
+number of pixels between them for each pixel of a lamp."""
+
+SKEW = 1.8
+"""Least ratio of the distances of the 99 and the 1 percentile from the median in a scene in linear
+light. Of noise around an offset it is about 1, of a log-normal distribution usually above 3."""
+
+DISPLAYED = 0.25
+"""Least 99 percentile of a scene that is taken for a picture in [0, 1], whose white is 1."""
+
 _FINITE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 InputRange = Literal["auto", "dtype"] | tuple[float, float]
@@ -131,6 +145,31 @@ class Histogram:
         rest.counts[self._bin(np.array([value], self.dtype))] = 0
         return [rest.quantile(share) for share in shares]
 
+    def without_lamps(self) -> Histogram:
+        """The same without lamps, if a wide gap separates them from a scene in linear light."""
+        low, high = (self.quantile(share) for share in (0.001, 1 - LAMPS))
+        if not (self.dtype.kind == "f" and 0 <= low < high):
+            return self
+        numbers = np.flatnonzero(self.counts)
+        numbers = numbers[numbers >= self._bin(np.array([high], self.dtype))[0]]
+        levels = np.array([self._value(number, 1.0) for number in numbers]) - low
+        # Pixels from each of these bins on, and pixels beyond the gap above it.
+        above = np.cumsum(self.counts[numbers][::-1])[::-1]
+        further = np.searchsorted(levels, LAMP_GAP * levels, "right")
+        beyond = np.append(above, 0)[further]
+        between = np.append(above[1:], 0) - beyond
+        gaps = np.flatnonzero((beyond > 0) & (between <= BETWEEN * beyond))
+        if not len(gaps):
+            return self
+        rest = Histogram(self.dtype)
+        last = int(numbers[gaps[0]])
+        rest.counts[: last + 1] = self.counts[: last + 1]
+        rest.smallest, rest.largest = self.smallest, min(self.largest, self._value(last, 1.0))
+        rest.from_uint16 = None
+        dim, middle, bright = map(rest.quantile, (0.01, 0.5, 0.99))
+        is_scene = bright - middle > SKEW * (middle - dim) > 0 or DISPLAYED <= bright <= 1.01
+        return rest if is_scene else self
+
     def quantile(self, share: float) -> float:
         """Value that a ``share`` of the counted pixels does not exceed; 0 if no pixel was counted."""
         cumulated = np.cumsum(self.counts)
@@ -236,6 +275,8 @@ def find_scale(
         - 0 to 1 for other floats whose 0.1 and 99 percentiles are in this range, with a
           tolerance of a hundredth, unless all values are below 1/65536.  Lamps may exceed 1;
         - for all other floats, from the 0.1 percentile to `scene_white`.
+
+        Lamps in up to 5 % of a float picture's pixels, far above all others, are ignored.
     dtype : dtype
         Dtype of the image.
     histogram : Histogram, optional
@@ -250,6 +291,7 @@ def find_scale(
         return full_scale(dtype)
     if dtype.kind != "f":
         return _camera_range(histogram)
+    histogram = histogram.without_lamps()
     black, white = histogram.quantile(0.001), histogram.quantile(0.9999)
     # Neither the overshoot of filters nor a lamp means that the image has another unit.
     most = white if white <= 1.01 else histogram.quantile(0.99)

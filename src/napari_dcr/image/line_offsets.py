@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -284,8 +285,10 @@ def _observe(table: _Table, lag: int, patch: int, noise: float) -> Level:
     )
 
 
-def observe_differences(table: Floats, patch: int) -> tuple[dict[int, Level], float]:
-    """Measure the differences between neighbouring groups of lines at all lags.
+def observe_differences(
+    table: Floats, patch: int, lags: Sequence[int] = LAGS
+) -> tuple[dict[int, Level], float]:
+    """Measure the differences between neighbouring groups of lines at several lags.
 
     Parameters
     ----------
@@ -293,6 +296,8 @@ def observe_differences(table: Floats, patch: int) -> tuple[dict[int, Level], fl
         Means of the pixels of n lines over p patches, in a unit of about their range.
     patch : int
         Pixels of a line in a patch.
+    lags : sequence of int
+        Numbers of lines in a group.
 
     Returns
     -------
@@ -302,13 +307,15 @@ def observe_differences(table: Floats, patch: int) -> tuple[dict[int, Level], fl
     float
         Variance of the difference of neighbouring lines in a patch where the scene is flat.
     """
-    return _observe_all(_Table(table), patch)
+    return _observe_all(_Table(table), patch, lags)
 
 
-def _observe_all(table: _Table, patch: int) -> tuple[dict[int, Level], float]:
+def _observe_all(
+    table: _Table, patch: int, lags: Sequence[int] = LAGS
+) -> tuple[dict[int, Level], float]:
     noise = _flat_variance(table)
-    lags = [lag for lag in LAGS if lag <= table.lines // 6]
-    return {lag: _observe(table, lag, patch, noise) for lag in lags}, noise
+    few = [lag for lag in lags if lag <= table.lines // 6]
+    return {lag: _observe(table, lag, patch, noise) for lag in few}, noise
 
 
 def _flat_variance(table: _Table) -> float:

@@ -261,10 +261,10 @@ def _sums(
 ) -> NDArray[np.float64]:
     """Sum of the values per block; sums along the rows are computed first, in their own dtype."""
     for axis, kind in ((0, rows_as), (1, np.float64)):
-        starts, beyond = _block_starts(origin[axis], values.shape[axis], shape[axis])
+        starts, empty = _block_starts(origin[axis], values.shape[axis], shape[axis])
         values = np.add.reduceat(values, starts, axis, dtype=kind)
-        # Blocks that start after the last value are empty, but reduceat returns that value for them.
-        values[(slice(None),) * axis + (beyond,)] = 0
+        if empty:
+            values = np.pad(values, [(0, empty if n == axis else 0) for n in (0, 1)])
     return values.astype(np.float64).ravel()
 
 
@@ -272,10 +272,11 @@ def _sums(
 
 
 @functools.lru_cache(maxsize=256)
-def _block_starts(origin: int, length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """First value of each block along an axis, and the blocks that start after the last value."""
+def _block_starts(origin: int, length: int, size: int) -> tuple[NDArray[np.intp], int]:
+    """First value of each block along an axis, and number of blocks beyond the last value."""
     edges = np.arange(0, size, SIDE) - origin
-    return np.clip(edges, 0, max(length - 1, 0)), np.flatnonzero(edges >= length)
+    held = edges[edges < length]
+    return np.maximum(held, 0), len(edges) - len(held)
 
 
 @functools.lru_cache(maxsize=256)
