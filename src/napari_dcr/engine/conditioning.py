@@ -71,6 +71,7 @@ class ImageConditioning:
         layout: Layout,
         setup: Setup,
         input_range: InputRange,
+        quiet: bool = False,
         picture: Scale | None = None,
     ) -> Generator[GroupConditioning | None, None, None]:
         """Survey a group of planes and compute its conditioning.
@@ -82,9 +83,11 @@ class ImageConditioning:
         setup : Setup
         input_range : str or tuple of float
             See `Options`.
+        quiet : bool
+            Issue no warnings.
         picture : Scale, optional
-            Scale of the picture, if the planes belong to its noise stage.  Then no warnings are
-            issued, and blocks of the image with lamps do not count in the noise.
+            Scale of the picture, if the planes belong to its noise stage.  Lamps beyond it do not
+            count in the noise.
 
         Yields
         ------
@@ -104,6 +107,7 @@ class ImageConditioning:
             setup.defects_key,
             setup.noise,
             setup.denoise_first,
+            quiet,
             picture,
         )
         if key not in self._known:
@@ -201,7 +205,7 @@ class ImageConditioning:
                 doubts += filter(
                     None, [describe_disagreement(given, estimate, survey.noise, survey.unit)]
                 )
-            for message in [] if picture else doubts:
+            for message in [] if quiet else doubts:
                 self._opened.warnings.add(message, group.channel)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
@@ -249,7 +253,7 @@ class ImageConditioning:
         for channel in range(first, first + count):
             own = None
             steps = self.condition(
-                replace(group, channel=channel), apart, stage, "auto", shared.scale
+                replace(group, channel=channel), apart, stage, "auto", True, shared.scale
             )
             for own in steps:
                 if own is None:
