@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from napari_dcr import Enhancement, Options, enhance
 from napari_dcr.engine import region_run
-from napari_dcr.engine.region_run import RegionEnhancer, RegionStep
+from napari_dcr.engine.region_run import CORE, RegionEnhancer, RegionStep
 from napari_dcr.engine.regions import Region, cut_tiles
 from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.io.opening import open_image
 from napari_dcr.network import weights
-from napari_dcr.plugin.preview import CORE
 
 
 def run_to_completion(steps: Any) -> tuple[Enhancement, list[RegionStep]]:
