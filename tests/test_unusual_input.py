@@ -444,8 +444,9 @@ def test_a_lamp_beyond_white_does_not_count_in_the_tone() -> None:
         lit[30:32, 40:43] = 10
         result, _ = run(lit, **PHOTO)
         dark, _ = run(scene, **PHOTO)
-        away = np.s_[45:]
-        assert difference(result[away], dark[away]) < 0.02
+        away = np.s_[45:]  # near enough for the network to see that there is a lamp
+        assert result[away].mean() == pytest.approx(dark[away].mean(), rel=0.03)
+        assert difference(result[away], dark[away]) < 0.15
         assert result[30:32, 40:43].min() > 9
 
 
