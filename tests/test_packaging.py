@@ -1,4 +1,4 @@
-"""Wheel, sdist and editable install: manifest and weights are there in each."""
+"""Wheel, sdist and editable install: version, manifest and weights are there in each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 from pathlib import Path
 
@@ -60,6 +61,60 @@ def clean_environment(folder: Path) -> Path:
     absent = subprocess.run([python, "-c", "import napari_dcr"], cwd=folder, capture_output=True)
     assert absent.returncode != 0
     return python
+
+
+def version_of(folder: Path) -> str:
+    return run(sys.executable, "-m", "hatchling", "version", cwd=folder).strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with the files that the version depends on, and two commits."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, folder)
+    git("init", "-q", "-b", "main", folder=folder)
+    for message in ("first", "second"):
+        git("add", ".", folder=folder)
+        git("commit", "-q", "--allow-empty", "-m", message, folder=folder)
+    return folder
+
+
+def git(*arguments: str, folder: Path) -> None:
+    who = ("-c", "user.name=someone", "-c", "user.email=someone@example.org")
+    run("git", *who, *arguments, cwd=folder)
+
+
+def test_the_tag_is_the_version_in_the_repository_and_in_its_sdist(
+    repository: Path, tmp_path: Path
+) -> None:
+    git("tag", "v1.2.3", folder=repository)
+    assert version_of(repository) == "1.2.3"
+    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path, cwd=repository)
+    with tarfile.open(tmp_path / "napari_dcr-1.2.3.tar.gz") as file:
+        file.extractall(tmp_path, filter="data")
+    assert version_of(tmp_path / "napari_dcr-1.2.3") == "1.2.3"
+
+
+def test_a_commit_after_the_tag_is_a_version_of_its_own(repository: Path) -> None:
+    git("tag", "v1.2.3", folder=repository)
+    git("commit", "-q", "--allow-empty", "-m", "third", folder=repository)
+    assert version_of(repository).startswith("1.2.4.dev1+g")
+
+
+def test_a_shallow_clone_without_tags_has_a_version(repository: Path, tmp_path: Path) -> None:
+    git("tag", "v1.2.3", "HEAD~1", folder=repository)
+    clone = tmp_path / "clone"
+    git(
+        "clone", "-q", "--depth", "1", "--no-tags", repository.as_uri(), str(clone), folder=tmp_path
+    )
+    assert version_of(clone).startswith("0.0.1.dev1+g")
+
+
+def test_a_copy_without_version_control_has_a_version(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    assert version_of(tmp_path) == "0.0.0"
 
 
 CHECK = """

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import pty
+import re
 import signal
+import socket
 import subprocess
 import sys
 import termios
 import threading
 import time
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 import napari_dcr
-from napari_dcr.cli import console, main
+from napari_dcr.cli import console, info, main
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.io import opening
 
@@ -156,8 +160,40 @@ def test_a_log_has_a_progress_line_at_intervals(
 def test_info_tells_devices_weights_and_versions(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info"]) == 0
     out = capsys.readouterr().out
-    for word in (napari_dcr.__version__, "torch", "cpu", "photo", "sha256"):
+    for word in (napari_dcr.__version__, "torch", "cpu", "photo", "sha256", platform.machine()):
         assert word in out
+
+
+def test_info_names_the_packages_of_each_extra_and_those_that_are_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"tifffile": "2026.1", "napari": "0.9"}
+    needs = ["tifffile>=2024", "zarr>=3; extra == 'zarr'", 'napari-dcr[zarr]; extra == "all"']
+
+    def version(name: str) -> str:
+        if name not in found:
+            raise PackageNotFoundError(name)
+        return found[name]
+
+    monkeypatch.setattr(info, "requires", lambda name: needs)
+    monkeypatch.setattr(info, "version", lambda name: "2.4" if name == "numpy" else version(name))
+    assert main(["info"]) == 0
+    lines = capsys.readouterr().out.partition("packages:\n")[2].splitlines()
+    assert lines == ["  always: tifffile 2026.1", "  zarr: zarr is missing", "  window: napari 0.9"]
+
+
+def test_info_names_neither_user_nor_computer_nor_paths(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("USER", "someuser")
+    monkeypatch.setenv("HOME", "/home/someuser")
+    monkeypatch.setattr(socket, "gethostname", lambda: "somehost")
+    monkeypatch.setattr(platform, "node", lambda: "somehost")
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"/\w|\\", out) is None  # a path
+    assert "someuser" not in out
+    assert "somehost" not in out
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def parser(
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    info = commands.add_parser("info", help="print devices, weights and versions")
+    info = commands.add_parser("info", help="print versions, platform, devices, weights and extras")
     info.set_defaults(run=commands_by_name["info"])
 
     enhance = commands.add_parser(

@@ -11,14 +11,12 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
-
 from napari_dcr.batch import Batch
+from napari_dcr.cli import info
 from napari_dcr.cli.arguments import parser
 from napari_dcr.cli.console import Console, show_warning
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.options import Options
-from napari_dcr.version import __version__
 
 
 class Terminated(KeyboardInterrupt):
@@ -27,7 +25,7 @@ class Terminated(KeyboardInterrupt):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    options = parser({"info": _info, "enhance": _enhance}).parse_args(arguments)
+    options = parser({"info": info.run, "enhance": _enhance}).parse_args(arguments)
     try:
         with _stopped_by_signals(), warnings.catch_warnings():
             warnings.simplefilter("always", InputWarning)
@@ -74,26 +72,6 @@ def _stopped_by_signals() -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def _info(_: argparse.Namespace) -> int:
-    import torch
-
-    from napari_dcr.engine.devices import list_devices
-    from napari_dcr.network import cards, weights
-
-    print(f"napari-dcr {__version__}")
-    print(f"python {sys.version.split()[0]}, torch {torch.__version__}, numpy {np.__version__}")
-    print("devices:")
-    for device in list_devices():
-        print(f"  {device.name}: {device.label}, {device.free / 2**30:.1f} GiB free")
-    print("weights:")
-    for name, path in cards.shipped().items():
-        model = weights.load(name)
-        print(
-            f"  {name}: depth 0 to {model.network.stages}, {path.stat().st_size / 2**20:.1f} MiB, sha256 {model.sha256}"
-        )
-    return 0
 
 
 def _enhance(arguments: argparse.Namespace) -> int:

@@ -176,7 +176,7 @@ class GlobalNet(nn.Module):
             Indices of the `SYMMETRIES` to average over; training draws two, to save time.
         """
         thumbnail = thumbnail.to(self.grid_global.weight.dtype)
-        level = _mean(thumbnail.flatten(1), 1).clamp(0.004, 1)
+        level = _mean(thumbnail.flatten(1), 1).clamp(0.004, 1.0)
         a = level[:, None, None, None]
         # With counts, noise makes dark cells negative, where the quotient would have a pole.
         lit = thumbnail.clamp(min=0)
