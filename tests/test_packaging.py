@@ -16,11 +16,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def run(*command: str | Path, cwd: Path) -> str:
+def started(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PIP_CONSTRAINT")}
-    done = subprocess.run(
+    return subprocess.run(
         [str(c) for c in command], cwd=cwd, env=environment, capture_output=True, text=True
     )
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    done = started(*command, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -46,7 +50,7 @@ def artifacts(source: Path) -> dict[str, Path]:
 def clean_environment(folder: Path) -> Path:
     """A virtual environment that has this one's packages, but nothing of napari-dcr.
 
-    GroupConditioning, not installed: the tests need no network.
+    Packages are linked, not installed, so that the tests need no network.
     """
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
@@ -58,8 +62,7 @@ def clean_environment(folder: Path) -> Path:
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
         if "napari_dcr" not in entry.name.lower().replace("-", "_"):
             (site / entry.name).symlink_to(entry)
-    absent = subprocess.run([python, "-c", "import napari_dcr"], cwd=folder, capture_output=True)
-    assert absent.returncode != 0
+    assert started(python, "-c", "import napari_dcr", cwd=folder).returncode != 0
     return python
 
 
