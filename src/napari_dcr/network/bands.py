@@ -15,7 +15,7 @@ BLOCK = 8
 
 
 def in_bands(
-    function: Callable[..., tuple[Tensor, ...]], *images: Tensor, halo: int = 0
+    function: Callable[..., tuple[Tensor, ...]], *images: Tensor, halo: int = 0, band: int = BAND
 ) -> tuple[Tensor, ...]:
     """Apply a function of pixels and their neighbourhood; on a CPU, band by band.
 
@@ -33,15 +33,17 @@ def in_bands(
     halo : int
         Number of rows above and below that a row of the results depends on; a multiple of
         every n.
+    band : int
+        Number of pixels of a band.
 
     Returns
     -------
     tuple of Tensor, shape (B, C, H, W)
     """
     height, width = images[0].shape[2:]
-    if torch.is_grad_enabled() or images[0].device.type != "cpu" or height * width <= BAND:
+    if torch.is_grad_enabled() or images[0].device.type != "cpu" or height * width <= band:
         return function(*images)
-    step = max(BLOCK, BAND // width // BLOCK * BLOCK)
+    step = max(BLOCK, band // width // BLOCK * BLOCK)
     results: list[Tensor] = []
     for y in range(0, height, step):
         top, bottom = max(0, y - halo), min(height, y + step + halo)

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_dcr.network.activation import activate
+from napari_dcr.network.activation import activate, added
 from napari_dcr.network.bands import in_bands
 from napari_dcr.network.detail import DetailModule, Guide
 from napari_dcr.network.folding import FOLD, unfold
@@ -325,12 +325,13 @@ class Cascade(nn.Module):
 
     def _latents(self, low: Tensor, guide: Guide, depth: int, detail: bool) -> Iterator[Tensor]:
         """Sum of the stages' latents after each stage; the next stage may overwrite the last sum."""
-        state, latent = low, None
+        running, latent = [low], None
         for stage in range(depth):
-            state = self.details[stage](low, state, guide, detail)
+            state = self.details[stage](low, running, guide, detail)
             update = self.unets[stage](state)
             if stage + 1 < depth:
-                state = state + update
+                running.append(added(state, update))
+            del state
             update = self.projections[stage](update)
             latent = update if latent is None else update.add_(latent)
             del update  # frees memory for the next stage

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_dcr.network.activation import activate
+from napari_dcr.network.activation import activate, added
 from napari_dcr.network.global_net import sample_grid
 
 Guide = tuple[Tensor, Tensor, Tensor]
@@ -31,24 +31,46 @@ class DetailModule(nn.Module):
         self.regional = nn.Conv2d(width, width, 5, padding=2, groups=width)
         self.mix = nn.Conv2d(width, width, 1)
 
-    def forward(self, low: Tensor, state: Tensor, guide: Guide, detail: bool) -> Tensor:
-        """Fuse two (B, width, h, w) maps; in the first stage they are the same tensor."""
-        fused = self._fused(low, state)
+    def forward(self, low: Tensor, running: list[Tensor], guide: Guide, detail: bool) -> Tensor:
+        """Fuse two (B, width, h, w) maps.
+
+        Parameters
+        ----------
+        low : Tensor
+            Low-level features.
+        running : list of Tensor
+            The running state, which is removed from the list, so that its memory is free once it
+            has been read.  In the first stage it is ``low``.
+        guide : Guide
+        detail : bool
+            Whether to run the regional part.
+        """
+        fused = self._fused(low, running.pop())
         dtype = fused.dtype
         shift = self._guide(1, guide, dtype).add_(fused)
         out = activate(shift.addcmul_(fused, self._guide(0, guide, dtype)))
         if not detail:
             return out
-        regional = self.regional(torch.sub(fused, _sum_around(fused), alpha=1 / 9))
+        around = _sum_around(fused)
+        if torch.is_grad_enabled():
+            around = torch.sub(fused, around, alpha=1 / 9)
+        else:
+            around.mul_(-1 / 9).add_(fused)
         del fused
+        regional = self.regional(around)
+        del around
         regional = self.mix(activate(regional))
-        return torch.addcmul(out, regional, self._guide(2, guide, dtype).add_(1))
+        gain = self._guide(2, guide, dtype).add_(1)
+        if torch.is_grad_enabled():
+            return torch.addcmul(out, regional, gain)
+        return out.addcmul_(regional, gain)
 
     def _fused(self, low: Tensor, state: Tensor) -> Tensor:
-        if state is not low:
-            return self.fuse(torch.cat([low, state], 1))
         of_low, of_state = self.fuse.weight.chunk(2, 1)
-        return F.conv2d(low, of_low + of_state, self.fuse.bias)
+        if state is low:
+            return F.conv2d(low, of_low + of_state, self.fuse.bias)
+        # Two convolutions instead of one of both maps, which would have to be copied first.
+        return added(F.conv2d(low, of_low, self.fuse.bias), F.conv2d(state, of_state))
 
     def _guide(self, part: int, guide: Guide, dtype: torch.dtype) -> Tensor:
         """Sample the scale (0), shift (1) or gain (2): one at a time, as each is as large as the features.

@@ -6,6 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from napari_dcr.network.activation import activate
+from napari_dcr.network.bands import in_bands
+
+BAND = 1 << 16
+"""Size of the bands in which the finest scale is decoded on a CPU, where its input would be twice as
+large as any other map."""
 
 
 class SubUNet(nn.Module):
@@ -41,8 +46,10 @@ class SubUNet(nn.Module):
         coarse = activate(self.encode_coarse(coarse)) + coarse
         middle = torch.cat([middle, self.up_middle(coarse)], 1)
         middle = activate(self.decode_middle(middle))
-        fine = torch.cat([fine, self.up_fine(middle)], 1)  # frees the two inputs
-        return self.decode_fine(fine)
+        return in_bands(self._decode_fine, fine, middle, halo=self.stride // 2, band=BAND)[0]
+
+    def _decode_fine(self, fine: Tensor, middle: Tensor) -> tuple[Tensor]:
+        return (self.decode_fine(torch.cat([fine, self.up_fine(middle)], 1)),)
 
     @staticmethod
     def reach(low: int, high: int) -> tuple[int, int]:
