@@ -27,6 +27,9 @@ from napari_dcr.image.solid_areas import PlaneAreas
 READERS = 2
 """Number of threads that read and measure blocks."""
 
+TASK_PIXELS = 1 << 15
+"""Smallest number of pixels that a thread measures at once, if there are several blocks."""
+
 NOISE_ROWS = 100_000
 """Largest number of local noise statistics to keep, sampled evenly from all blocks."""
 
@@ -198,21 +201,26 @@ class Surveyor:
             for read, kinds in zip(readers, padding)  # noqa: B905 - the second may be endless
             for block in self.request.blocks
         )
-        ahead: deque[Future[Block]] = deque()
+        # Threads that exchange every single block of small frames would mostly wait for each other.
+        size = max(1, TASK_PIXELS // (self.request.height * self.request.width))
+        tasks = iter(lambda: list(islice(work, size)), [])
+        ahead: deque[Future[list[Block]]] = deque()
         with ThreadPoolExecutor(READERS, "survey") as pool:
             try:
-                ahead.extend(pool.submit(self._measure, *w) for w in islice(work, 2 * READERS))
+                ahead.extend(pool.submit(self._measure, t) for t in islice(tasks, 2 * READERS))
                 while ahead:
-                    self.add(ahead.popleft().result())
-                    ahead.extend(pool.submit(self._measure, *w) for w in islice(work, 1))
-                    yield
+                    for block in ahead.popleft().result():
+                        self.add(block)
+                        yield
+                    ahead.extend(pool.submit(self._measure, t) for t in islice(tasks, 1))
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _measure(
-        self, read: Reader, rows: slice, columns: slice, padding: tuple[Padding, ...]
-    ) -> Block:
-        return self.request.measure(read(rows, columns), rows.start, columns.start, padding)
+    def _measure(self, work: list[tuple[Reader, slice, slice, tuple[Padding, ...]]]) -> list[Block]:
+        return [
+            self.request.measure(read(rows, columns), rows.start, columns.start, padding)
+            for read, rows, columns, padding in work
+        ]
 
     @np.errstate(over="ignore", invalid="ignore")
     def finish(self) -> Survey:
