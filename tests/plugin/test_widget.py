@@ -298,6 +298,7 @@ def test_a_noisy_grey_frame_says_that_it_was_denoised_first(
 ) -> None:
     noisy = np.random.default_rng(0).poisson(8, (120, 150)).astype(np.uint8)
     viewer.add_image(noisy, name="mouse")
+    widget.controls.model.value = "photo"
     for choice, said in (("auto", True), ("off", False)):
         widget.controls.denoise_first.value = choice
         widget.start()
@@ -305,3 +306,27 @@ def test_a_noisy_grey_frame_says_that_it_was_denoised_first(
         assert ("White noise was removed first." in widget.status.value) is said
     widget.controls.model.value = "microscopy"
     assert not widget.controls.denoise_first.native.isVisible()
+
+
+@pytest.mark.gui
+def test_the_image_box_follows_the_selected_layer(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, dim_rgb: NDArray[np.uint8]
+) -> None:
+    first, second = (viewer.add_image(dim_rgb, name=name) for name in ("first", "second"))
+    controls, selection = widget.controls, viewer.layers.selection
+    assert controls.image.value is second
+    selection.active = first
+    assert controls.image.value is first
+    # A choice in the box holds, also while the preview adds and removes its layer.
+    controls.image.value = second
+    widget.preview.value = True
+    qtbot.waitUntil(lambda: widget.status.value == "Preview ready", timeout=60_000)
+    assert controls.image.value is second
+    widget.preview.value = False
+    controls.depth.value = 0
+    widget.start()
+    finish(widget, qtbot)
+    assert selection.active is viewer.layers[-1]
+    assert controls.image.value is second  # results are not chosen
+    selection.active = first
+    assert controls.image.value is first

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -76,6 +77,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self._viewer = viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         # Axes that the user was asked about, by layer; the next press of Run accepts them.
         self._questioned_axes: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
+        self._selected: Callable[[], Layer | None] = lambda: None
         self.controls = Controls(self._images, lambda: viewer.dims.axis_labels)
         self._helpers = HelperLayers(viewer)
         self.results = Results(viewer, self._helpers)
@@ -191,6 +193,10 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     def _follow_selection(self, _: object = None) -> None:
         """Choose the layer that the user selects, unless it is a result."""
         active = self._viewer.layers.selection.active
+        # A temporary layer is selected for a moment, and then the layer of before again.
+        if active is None or is_helper(active) or active is self._selected():
+            return
+        self._selected = weakref.ref(active)
         if active in self.controls.image.choices and RECORD not in active.metadata:
             self.controls.image.value = active
 
