@@ -15,7 +15,10 @@ BLOCK = 8
 
 
 def in_bands(
-    function: Callable[..., tuple[Tensor, ...]], *images: Tensor, halo: int = 0, band: int = BAND
+    function: Callable[..., tuple[Tensor, ...]],
+    *images: Tensor,
+    halo: int = 0,
+    band: int | None = None,
 ) -> tuple[Tensor, ...]:
     """Apply a function of pixels and their neighbourhood; on a CPU, band by band.
 
@@ -33,14 +36,15 @@ def in_bands(
     halo : int
         Number of rows above and below that a row of the results depends on; a multiple of
         every n.
-    band : int
-        Number of pixels of a band.
+    band : int, optional
+        Number of pixels of a band; `BAND` if None.
 
     Returns
     -------
     tuple of Tensor, shape (B, C, H, W)
     """
     height, width = images[0].shape[2:]
+    band = BAND if band is None else band
     if torch.is_grad_enabled() or images[0].device.type != "cpu" or height * width <= band:
         return function(*images)
     step = max(BLOCK, band // width // BLOCK * BLOCK)
