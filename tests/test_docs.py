@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import re
+import runpy
 import shlex
 import shutil
 import warnings
@@ -217,6 +218,19 @@ def test_the_code_of_a_page_runs(
         for block in blocks(page):
             if block.reason is None:
                 run_block(block, known, capsys)
+
+
+@pytest.mark.parametrize(
+    "example", sorted((ROOT / "docs/examples").glob("*.py")), ids=lambda p: p.stem
+)
+def test_an_example_of_the_gallery_makes_two_pictures(
+    example: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("skimage")
+    monkeypatch.chdir(example.parent)
+    found = runpy.run_path(str(example))
+    assert found["before"].shape == found["after"].shape
+    assert np.abs(np.subtract(found["before"], found["after"], dtype=float)).max() > 0
 
 
 @pytest.mark.parametrize("block", NOT_RUN, ids=lambda block: block.name)

@@ -5,6 +5,7 @@ With and without the detail module
 `detail=False` gives the careful result: softer, and smooth where texture is uncertain.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 from pathlib import Path
 
 import numpy as np

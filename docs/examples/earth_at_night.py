@@ -6,6 +6,7 @@ A photograph from orbit (NASA, public domain) that comes with the package. `phot
 out of the dark, and leaves the black of space and the lamps as they are.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 import napari_dcr
 from napari_dcr.plugin.samples import earth_at_night
 

@@ -7,6 +7,7 @@ photon and an offset of 100 counts. Both sides have the same contrast limits: `m
 brighten.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 import numpy as np
 
 import napari_dcr

@@ -6,6 +6,7 @@ Picture 23 of the Kodak set, made five stops too dark with the noise of a simula
 compared with the picture as a good photographer would print it.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 from pathlib import Path
 
 import numpy as np

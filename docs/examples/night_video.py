@@ -6,6 +6,7 @@ Frames of cameras in very little light have noise that is independent from pixel
 `denoise_first` removes it with `microscopy` before `photo` brightens the frame.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 from pathlib import Path
 
 import numpy as np

@@ -6,6 +6,7 @@ A synthetic recording whose columns have offsets of 2 electrons, with 150 hot pi
 so the network would keep them. `defects="auto"`, the default, finds and corrects them first.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 import numpy as np
 
 import napari_dcr
