@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_dcr.engine.devices import find_device
-from napari_dcr.engine.model_choice import AUTO, PHOTO
+from napari_dcr.engine.model_choice import AUTO, PHOTO, is_picture
 from napari_dcr.engine.progress_bar import duration
 from napari_dcr.engine.result import plain
 from napari_dcr.engine.setup import depth_of
@@ -199,8 +199,13 @@ class Batch:
 
     def _check_model(self) -> None:
         """Check the options that depend on the model and the device."""
-        chosen_by_image = self._options.model == AUTO  # all shipped models have the same stages
-        model = weights.load(PHOTO if chosen_by_image else self._options.model)
+        # Models for pictures are known before the files are opened; all have the same stages.
+        files = [source for job in self.jobs for source in (job.sources or (job.source,))]
+        automatic = self._options.model == AUTO
+        chosen_by_image = automatic and (
+            self._scene == raw.PLANES or not all(map(is_picture, files))
+        )
+        model = weights.load(PHOTO if automatic else self._options.model)
         depth_of(self._options, model)
         find_device(self._options.device)
         for name in self._beside:
