@@ -18,6 +18,8 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 DENOISE_FIRST = ("auto", "on", "off")
 
+NEIGHBOURS = ("auto", 0, 1, 2)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -62,9 +64,15 @@ class Options:
     noise : NoiseModel, optional
         Noise model of the camera in the image's units, for `microscopy`; for example from
         `napari_dcr.calibrate_noise`.  None estimates the noise from the image.
+    neighbours : {"auto", 0, 1, 2}
+        For `microscopy`: number of frames on each side that help to enhance a frame.  They are
+        aligned by whole pixels, and are left out wherever they do not match the frame.  "auto"
+        uses 2 along t in stacks of three or more frames, and none along other axes.
+    neighbour_axis : str, optional
+        Letter of the axis along which frames are neighbours.  None uses t, or z if there is no t.
     axes : str, optional
         One letter per axis: y, x, s for colour samples, c for channels.  Each plane of all other
-        axes is enhanced by itself.
+        axes is enhanced by itself, or with the help of its ``neighbours``.
     channel_axis : int, optional
         Index of the axis of independent channels.
     rgb : bool, optional
@@ -124,6 +132,8 @@ class Options:
     denoise_first: str = "auto"
     defects: str | Path | Defects = "auto"
     noise: NoiseModel | None = None
+    neighbours: str | int = "auto"
+    neighbour_axis: str | None = None
     axes: str | None = None
     channel_axis: int | None = None
     rgb: bool | None = None
@@ -164,6 +174,20 @@ class Options:
                 f"denoise_first: got {self.denoise_first!r}; allowed are"
                 f" {', '.join(map(repr, DENOISE_FIRST))}"
             )
+        object.__setattr__(self, "neighbours", _check_neighbours(self.neighbours))
+        axis = self.neighbour_axis
+        if axis is not None:
+            if (
+                not isinstance(axis, str)
+                or len(axis) != 1
+                or not axis.isalpha()
+                or axis.lower() in "yxsc"
+            ):
+                raise ValueError(
+                    f"neighbour_axis: got {axis!r}; allowed are None and the letter of an axis"
+                    " beside y, x, colour and channel, such as 't' or 'z'"
+                )
+            object.__setattr__(self, "neighbour_axis", axis.lower())
         object.__setattr__(self, "defects", check_defects(self.defects))
         object.__setattr__(self, "noise", check_noise(self.noise))
         object.__setattr__(self, "input_range", check_input_range(self.input_range))
@@ -227,6 +251,19 @@ class Options:
 def parse_noise(text: str) -> NoiseModel:
     """Parse the option ``noise`` from ``"GAIN,OFFSET,READ"``, the figures on camera data sheets."""
     return NoiseModel.parse(text)
+
+
+def parse_neighbours(text: str) -> str | int:
+    """Parse the option ``neighbours`` from text; `Options` checks the value."""
+    return int(text) if text.isdecimal() else text
+
+
+def _check_neighbours(value: object) -> str | int:
+    if value == "auto" and isinstance(value, str):
+        return value
+    if is_integer(value) and value in NEIGHBOURS:
+        return int(value)
+    raise ValueError(f"neighbours: got {value!r}; allowed are {', '.join(map(repr, NEIGHBOURS))}")
 
 
 def check_defects(value: object) -> str | Path | Defects:

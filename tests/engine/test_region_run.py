@@ -36,13 +36,13 @@ def run_to_completion(steps: Any) -> tuple[Enhancement, list[RegionStep]]:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Depths of the network's runs so far."""
     depths: list[int] = []
-    run = region_run._run
+    run = region_run.run_tile
 
     def counted(*arguments: Any) -> Any:
         depths.append(arguments[2])
         return run(*arguments)
 
-    monkeypatch.setattr(region_run, "_run", counted)
+    monkeypatch.setattr(region_run, "run_tile", counted)
     return depths
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import napari_dcr
-from napari_dcr.engine import runner
+from napari_dcr.engine import runner, windows
 from napari_dcr.engine.transfer import AsynchronousTransfer, BufferRing
 
 
@@ -101,7 +101,7 @@ class FakeAccelerator:
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeAccelerator:
     """All runners compute on it."""
     fake = FakeAccelerator()
-    monkeypatch.setattr(runner, "transfer_for", lambda _: AsynchronousTransfer(fake))
+    monkeypatch.setattr(windows, "transfer_for", lambda _: AsynchronousTransfer(fake))
     return fake
 
 
@@ -133,7 +133,7 @@ def test_asynchronous_transfer_gives_the_same_result(
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(runner.BATCH_PIXELS, "cpu", 0)
         expected = napari_dcr.enhance(image, **options)
-        patch.setattr(runner, "transfer_for", lambda _: AsynchronousTransfer(FakeAccelerator()))
+        patch.setattr(windows, "transfer_for", lambda _: AsynchronousTransfer(FakeAccelerator()))
         patch.setitem(runner.BATCH_PIXELS, "cpu", batch)
         result = napari_dcr.enhance(image, **options)
     if batch:  # frames computed together differ in their last bits

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from napari_dcr.io import formats
 from napari_dcr.io.jobs import parse_scene
-from napari_dcr.options import DENOISE_FIRST, PRECISIONS, Options, parse_noise
+from napari_dcr.options import DENOISE_FIRST, PRECISIONS, Options, parse_neighbours, parse_noise
 from napari_dcr.version import __version__
 
 EXAMPLES = """examples:
@@ -115,6 +115,15 @@ def parser(
         "--noise", type=_noise, default=Options.noise, metavar="GAIN,OFFSET,READ",
         help="the camera's noise for microscopy, if you know it: units per electron, units without"
         " light, read noise in electrons, such as 2.2,100,1.4 (default: estimated from the image)",
+    )  # fmt: skip
+    add(
+        "--neighbours", type=parse_neighbours, default=Options.neighbours, metavar="FRAMES",
+        help="frames on each side that help to enhance a frame (microscopy only): 0, 1 or 2; auto"
+        " takes 2 along t in stacks of three or more frames (default: auto)",
+    )  # fmt: skip
+    add(
+        "--neighbour-axis", default=Options.neighbour_axis, metavar="AXIS",
+        help="axis along which frames are neighbours (default: t, or z if there is no t)",
     )  # fmt: skip
     add(
         "--axes", default=Options.axes,

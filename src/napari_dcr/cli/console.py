@@ -88,6 +88,8 @@ class Console:
             how = f"axes {record['axes']}" + ", denoised first" * ("denoise_first" in record)
             if "model_reason" in record:
                 how += f"; model {record['model']}, because {record['model_reason']}"
+            if "neighbours" in record:
+                how += ", with neighbours along {axis}".format(**record["neighbours"])
             source = job.name if job.sources else short(job.source)
             print(f"{source} ({how}) -> {short(job.target)}", file=sys.stderr)
         for number, report in enumerate(reports):

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from napari_dcr.engine.group_survey import (
     survey_request,
 )
 from napari_dcr.engine.groups import Group
+from napari_dcr.engine.neighbours import Beside, FrameShifts, find_beside
 from napari_dcr.engine.noise_first import is_noisy, noise_stage
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.setup import Setup
@@ -52,6 +53,7 @@ class ImageConditioning:
         self._opened, self._finest = opened, finest
         self._fingerprint: object = None
         self._sources: dict[Layout, Source] = {}
+        self._shifts: dict[tuple[Any, ...], FrameShifts] = {}
         self._known: OrderedDict[tuple[Any, ...], GroupConditioning] = OrderedDict()
 
     def source(self, layout: Layout) -> Source:
@@ -98,7 +100,9 @@ class ImageConditioning:
             yield from self._condition_on_finest(group, layout, setup, input_range)
             return
         runner = setup.runner
+        axis = setup.frame_axis(layout)
         key = (
+            axis,
             layout,
             group,
             setup.spec.sha256,
@@ -197,6 +201,9 @@ class ImageConditioning:
             if len(numbers) < count:
                 digest = self._digest_of_all(survey.digest)
                 shared = shared.of_all(len(numbers), count, digest)
+            if axis is not None:
+                told = shared.conditioning._replace(neighbours=axis.reach)
+                shared = shared._replace(conditioning=told)
             self._known[key] = shared
             doubts = list(describe_doubts(survey, shared, self._dtype, group, layout))
             if setup.noise is not None and survey.noise is not None and len(survey.noise):
@@ -281,6 +288,32 @@ class ImageConditioning:
             shared.rendering(setup.rendering, number), uncertainty, shared.defects_of(number),
             shared.padding_of(number),
         )  # fmt: skip
+
+    def beside(
+        self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup,
+        shared_by: Callable[[Group], GroupConditioning],
+    ) -> Beside | None:  # fmt: skip
+        """The frames that help to enhance a plane; None if neighbours are not used.
+
+        Parameters
+        ----------
+        frame, channel, layout, setup
+            See `plane`.
+        shared_by : callable
+            Gives the conditioning of the group of the plane, or of one beside it.
+        """
+        axis = setup.frame_axis(layout)
+        if axis is None:
+            return None
+
+        def plane_of(frame: tuple[int, ...]) -> tuple[ArrayPlane, GroupConditioning]:
+            shared = shared_by(Group.of(frame, channel, setup.link_frames))
+            return self.plane(frame, channel, layout, setup, shared), shared
+
+        # Correction of defects may move what the frames show.
+        key = layout, setup.defects_key, setup.link_frames, axis.letter
+        shifts = self._shifts.setdefault(key, FrameShifts())
+        return find_beside(axis, frame, channel, plane_of, shifts)
 
     @property
     def _dtype(self) -> np.dtype[Any]:

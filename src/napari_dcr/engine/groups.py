@@ -55,3 +55,33 @@ def groups(layout: Layout, link_frames: bool) -> Iterator[Group]:
             yield Group(channel, None)
         else:
             yield from (Group(channel, frame) for frame in layout.frames())
+
+
+def bundles(
+    layout: Layout, link_frames: bool, batch_pixels: int, in_order: bool
+) -> Iterator[list[Group]]:
+    """Groups that are enhanced together: several if they are small, so that they fill a batch.
+
+    If frames must be finished ``in_order``, all channels of a frame are in one bundle.
+    """
+    found = groups(layout, link_frames)
+    if in_order and layout.channels > 1:
+        every = list(found)
+        if link_frames:
+            yield every
+            return
+        count = len(every) // layout.channels
+        for number in range(count):
+            yield every[number::count]
+        return
+    bundle: list[Group] = []
+    pixels = 0
+    for group in found:
+        bundle.append(group)
+        frames = layout.frame_shape if group.frame is None else ()
+        pixels += math.prod(frames) * layout.height * layout.width
+        if pixels >= batch_pixels:
+            yield bundle
+            bundle, pixels = [], 0
+    if bundle:
+        yield bundle

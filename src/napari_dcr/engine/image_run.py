@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections import OrderedDict
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 
 from napari_dcr.engine.assessment import assess_result, raise_hot_pixel_uncertainty, residual_of
 from napari_dcr.engine.conditioning import ImageConditioning
 from napari_dcr.engine.group_conditioning import GroupConditioning
-from napari_dcr.engine.groups import Group, groups
+from napari_dcr.engine.groups import Group, bundles, groups
 from napari_dcr.engine.lazy import Job, lazy_array
+from napari_dcr.engine.lazy_shifts import find_shifts_lazily
+from napari_dcr.engine.neighbours import FrameAxis
 from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.result import Progress, describe_run
@@ -31,6 +34,8 @@ from napari_dcr.image.quality import Report
 from napari_dcr.network.global_net import PLAIN, Route
 from napari_dcr.options import Options
 from napari_dcr.version import __version__
+
+T = TypeVar("T")
 
 FORKED = (
     "image: this process was forked after dask had started its threads, which do not exist here;"
@@ -107,13 +112,15 @@ class Run:
         self._links: dict[int, GroupConditioning] = {}
         self._defective: dict[Group, GroupConditioning] = {}
         self._grid = setup.runner.grid(layout.height, layout.width)
+        self._axis = setup.frame_axis(layout)
+        self._ahead: OrderedDict[Group, GroupConditioning] = OrderedDict()
 
     @property
     def record(self) -> dict[str, Any]:
         """Record of the run, as plain values."""
         return describe_run(
             self._options, self._setup, self._layout, self.ranges, self.noise, self.defects,
-            self._opened.warnings, self._denoise_first,
+            self._opened.warnings, self._denoise_first, self._axis,
         )  # fmt: skip
 
     def lazy_result(self) -> Generator[Progress, None, Any]:
@@ -128,19 +135,28 @@ class Run:
             self._setup.rendering,
             self._options.link_frames,
             self._opened.nodata,
+            self._axis,
         )
         grids = (self._grid_for(group.route) for group in shared)
         widest = max(grids, key=lambda grid: (grid.halo, grid.stride))
         if lost_dask_threads():
             self._opened.warnings.add(FORKED)
-        return lazy_array(self._opened.array, job, shared, widest)
+        steps = find_shifts_lazily(self._opened.array, job, shared)
+        shifts = yield from self._with_progress(steps, "Looking for shifts between frames...")
+        return lazy_array(self._opened.array, job, shared, widest, shifts)
 
     def write_to(self, sink: Sink) -> Iterator[Progress]:
         """Enhance all planes into a sink."""
+        try:
+            yield from self._write_to(sink)
+        finally:
+            self._setup.runner.forget_frames()
+
+    def _write_to(self, sink: Sink) -> Iterator[Progress]:
         layout, runner = self._layout, self._setup.runner
         size = runner.part_size(self._grid, sink.unit, sink.part)
         cores = self._grid.cut(size)
-        identity = _identity(self._options, self._setup, layout)
+        identity = _identity(self._options, self._setup, layout, self._axis)
         target = sink.open(size, identity, layout.planes * len(cores))
         finished = sink.record
         if finished is not None and runner.device.type == "cpu":
@@ -149,12 +165,13 @@ class Run:
         # If finished parts are not recorded, each route may use its own best size of parts.
         fixed = None if finished is None and sink.part is None and sink.unit == (1, 1) else size
         planes = 0
-        for bundle in _bundles(
+        for bundle in bundles(
             layout, self._options.link_frames, runner.batch_pixels, sink.in_order
         ):
             work = []
             for group in bundle:
                 shared = yield from self._condition(group)
+                yield from self._condition_ahead(group)
                 if finished is not None:
                     finished.check_source(group.number(layout), shared.digest)
                 own = cores
@@ -178,6 +195,7 @@ class Run:
                     less = f"tiles of {event.core} pixels" if event.core else "one frame at a time"
                     message = f"out of memory: continuing with {less}"
                 yield self._progress(message)
+            self._forget_behind()
         self._raise_hot_pixel_uncertainty()
         for message in sink.finish(self.record):
             self._done = self._total
@@ -207,11 +225,24 @@ class Run:
         for some, places in steps:
             grid = self._grid_for(some[0].shared.route)
             self._setup.runner.part_size(grid, sink.unit, size)  # sets the largest tile, too
-            order = ((w, n) for n in places for w in some)
-            if not sink.in_order:
-                order = ((w, n) for w in some for n in places)
-            parts = (self._parts(w, n, target, finished) for w, n in order)
-            yield from self._setup.runner.run(grid, itertools.chain.from_iterable(parts))
+            order = self._by_tile if not sink.in_order else _by_frame
+            parts = (self._part(*each, target, finished) for each in order(some, places))
+            yield from self._setup.runner.run(grid, (part for part in parts if part is not None))
+
+    def _by_tile(
+        self, some: list[_GroupTiles], places: range
+    ) -> Iterator[tuple[_GroupTiles, int, int]]:
+        """Work, place of a frame and index of a core, in the order in which they are enhanced.
+
+        With neighbouring frames, a tile is enhanced in all frames before the next tile.
+        """
+        for work in some:
+            if self._axis is None or work.shared.route.neighbours == 0:
+                yield from _by_frame([work], places)
+                continue
+            for series in self._axis.by_series(work.frames):
+                for index in range(len(work.cores)):
+                    yield from ((work, place, index) for place in series)
 
     def _raise_hot_pixel_uncertainty(self) -> None:
         """Raise the uncertainty of hot pixels."""
@@ -225,35 +256,53 @@ class Run:
                     self._uncertainty, source, self._layout, frame, group.channel, shared, gain
                 )
 
-    def _parts(
-        self, work: _GroupTiles, place: int, target: Any, finished: RunRecord | None
-    ) -> Iterator[Part]:
-        """Parts of a plane, without those that an interrupted run has finished."""
+    def _part(
+        self,
+        work: _GroupTiles,
+        place: int,
+        core_index: int,
+        target: Any,
+        finished: RunRecord | None,
+    ) -> Part | None:
+        """A part of a plane; None if an interrupted run has finished it."""
         shared, frame, channel = work.shared, work.frames[place], work.channel
         plane = self.conditioning.plane(
             frame, channel, self._layout, self._setup, shared, target, self._uncertainty
         )
-        for index, core in enumerate(work.cores, (work.first + place) * len(work.cores)):
-            if finished is None:
-                yield Part(plane, shared.conditioning, core)
-                continue
+        core = work.cores[core_index]
+        written = None
+        if finished is not None:
+            index = (work.first + place) * len(work.cores) + core_index
             region = self._layout.index(
                 frame, channel, slice(*core.core_rows), slice(*core.core_columns), slice(None)
             )
             if finished.is_done(index, region):
                 self._done += core.pixels
-                continue
+                return None
             if finished.is_done(index):
                 self._opened.warnings.add(DAMAGED)
-            yield Part(plane, shared.conditioning, core, partial(finished.add, index, region))
+            written = partial(finished.add, index, region)
+        beside = None
+        if shared.route.neighbours:
+            beside = self.conditioning.beside(
+                frame, channel, self._layout, self._setup, self._ahead.__getitem__
+            )
+        return Part(plane, shared.conditioning, core, written, beside)
 
     def reports(self, result: Any) -> list[Report]:
         """Compare the result with the image, channel by channel."""
-        return assess_result(
+        reports = assess_result(
             self.conditioning.source(self._layout), result, self._layout, self._links.__getitem__,
             self._setup.model, self._options.exposure, self._opened.warnings,
             self._options.link_frames, self._opened.bits,
         )  # fmt: skip
+        if self._axis is None:
+            return reports
+        tell = self._setup.runner.contribution.describe
+        return [
+            replace(report, neighbours=tell(channel, self._axis))
+            for channel, report in enumerate(reports)
+        ]
 
     def residual(self, result: NDArray[Any]) -> NDArray[Any]:
         """Input minus result, with the result's gain removed."""
@@ -264,13 +313,8 @@ class Run:
         )  # fmt: skip
 
     def _condition(self, group: Group) -> Generator[Progress, None, GroupConditioning]:
-        """Survey a group of planes and compute its conditioning."""
-        for shared in self.conditioning.condition(
-            group, self._layout, self._setup, self._options.input_range
-        ):
-            if shared is None:
-                yield self._progress("Analysing the image...")
-        assert shared is not None
+        """Survey a group of planes, compute its conditioning and add it to the record."""
+        shared = yield from self._survey(group)
         self.ranges.append([shared.scale.black, shared.scale.white])
         known = self._links.get(group.channel)
         if known is None or known.noise is None:  # reports use the first frame with an estimate
@@ -283,38 +327,61 @@ class Run:
             self._defective[group] = shared
         return shared
 
+    def _with_progress(
+        self, steps: Generator[None, None, T], message: str
+    ) -> Generator[Progress, None, T]:
+        """Give a progress message at each step; returns what the steps return."""
+        while True:
+            try:
+                next(steps)
+            except StopIteration as finished:
+                value: T = finished.value
+                return value
+            yield self._progress(message)
 
-def _bundles(
-    layout: Layout, link_frames: bool, batch_pixels: int, in_order: bool
-) -> Iterator[list[Group]]:
-    """Groups that are enhanced together: several if they are small, so that they fill a batch.
+    def _survey(self, group: Group) -> Generator[Progress, None, GroupConditioning]:
+        """Survey a group of planes and compute its conditioning, or return what is known of it."""
+        if group not in self._ahead:
+            for shared in self.conditioning.condition(
+                group, self._layout, self._setup, self._options.input_range
+            ):
+                if shared is None:
+                    yield self._progress("Analysing the image...")
+            assert shared is not None
+            self._ahead[group] = shared
+        return self._ahead[group]
 
-    If frames must be finished ``in_order``, all channels of a frame are in one bundle.
-    """
-    found = groups(layout, link_frames)
-    if in_order and layout.channels > 1:
-        every = list(found)
-        if link_frames:
-            yield every
+    def _condition_ahead(self, group: Group) -> Generator[Progress, None, None]:
+        """Survey the frames beside a frame, if each is surveyed by itself."""
+        if self._axis is None or group.frame is None:
             return
-        count = len(every) // layout.channels
-        for number in range(count):
-            yield every[number::count]
-        return
-    bundle: list[Group] = []
-    pixels = 0
-    for group in found:
-        bundle.append(group)
-        frames = layout.frame_shape if group.frame is None else ()
-        pixels += math.prod(frames) * layout.height * layout.width
-        if pixels >= batch_pixels:
-            yield bundle
-            bundle, pixels = [], 0
-    if bundle:
-        yield bundle
+        for frame in self._axis.around(group.frame):
+            if frame is not None:
+                yield from self._survey(replace(group, frame=frame))
+
+    def _forget_behind(self) -> None:
+        """Forget what no further frame needs, if each frame is surveyed by itself."""
+        if self._options.link_frames:
+            return
+        most = 0
+        if self._axis is not None:
+            # All that lies between the first and the last neighbour, in the order of the frames.
+            apart = math.prod(self._layout.frame_shape[self._axis.place + 1 :])
+            most = (2 * self._axis.reach + 1) * apart * self._layout.channels
+        while len(self._ahead) > most:
+            self._ahead.popitem(last=False)
 
 
-def _identity(options: Options, setup: Setup, layout: Layout) -> dict[str, Any]:
+def _by_frame(some: list[_GroupTiles], places: range) -> Iterator[tuple[_GroupTiles, int, int]]:
+    """Work, place of a frame and index of a core: all cores of a frame, then the next frame."""
+    for place in places:
+        for work in some:
+            yield from ((work, place, index) for index in range(len(work.cores)))
+
+
+def _identity(
+    options: Options, setup: Setup, layout: Layout, axis: FrameAxis | None
+) -> dict[str, Any]:
     """Everything that a result depends on, except the pixels of the image."""
     values = options.to_dict()
     names = (
@@ -329,6 +396,7 @@ def _identity(options: Options, setup: Setup, layout: Layout) -> dict[str, Any]:
         "sha256": spec.sha256,
         "defects": setup.defects_key,
         "denoise_first": setup.denoise_first_key,
+        "neighbours": [axis.letter, axis.reach] if axis else None,
         "depth": spec.depth,
         "detail": spec.detail,
         "precision": spec.precision,

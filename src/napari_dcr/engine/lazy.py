@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 from napari_dcr.engine import devices
 from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.groups import Group
+from napari_dcr.engine.neighbours import FrameAxis, FrameShifts, find_beside
 from napari_dcr.engine.output import Rendering
 from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.engine.setup import RunnerSpec
 from napari_dcr.engine.sources import MarkedSource, Region
-from napari_dcr.engine.tiles import Grid
+from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.frame_shifts import Shift
 from napari_dcr.image.missing import REACH
 from napari_dcr.network import weights
 from napari_dcr.network.isolation import isolated
@@ -46,6 +48,8 @@ class Job:
     link_frames : bool
     nodata : float, optional
         Value of pixels without data.
+    axis : FrameAxis, optional
+        Axis along which frames help each other.
     """
 
     spec: RunnerSpec
@@ -54,6 +58,12 @@ class Job:
     rendering: Rendering
     link_frames: bool
     nodata: float | None = None
+    axis: FrameAxis | None = None
+
+    def around(self, frame: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        """Frames that a frame depends on beside itself."""
+        if self.axis is not None:
+            yield from (other for other in self.axis.around(frame) if other is not None)
 
     def group(self, frame: tuple[int, ...], channel: int) -> int:
         """Number of the group of planes that a plane belongs to."""
@@ -125,6 +135,7 @@ def enhance_block(
     box: Box,
     places: list[Box],
     chunks: list[Any],
+    shifts: dict[tuple[Any, int, int], Shift],
 ) -> NDArray[Any]:
     """Enhance one block; runs as a dask task.
 
@@ -132,15 +143,18 @@ def enhance_block(
     ----------
     job : Job
     shared : dict
-        Conditioning of the planes in this block, by the number of their group.
+        Conditioning of the planes in this block and of those beside them, by the number of their
+        group.
     core : Box
         Position of the block.
     box : Box
-        Position of the block with its halo.
+        Position of the block with its halo, also along the axis of neighbouring frames.
     places : list of Box
         Positions of the source's chunks that overlap ``box``.
     chunks : list of ndarray
         Pixels of these chunks.
+    shifts : dict
+        Shifts between the frames of the box, by their series and numbers.
     """
     layout = job.layout
     axes = dict(zip(layout.axes, core, strict=True))
@@ -151,29 +165,59 @@ def enhance_block(
         source = MarkedSource(region, layout, job.nodata)
         result = np.empty([stop - start for start, stop in core], job.rendering.dtype)
         target = Region(result, tuple(c[0] for c in core))
-        planes = [
-            (frame, channel, shared[job.group(frame, channel)])
-            for frame, channel in _planes(layout, core)
-        ]
-        for route in dict.fromkeys(group.route for _, _, group in planes):
-            grid = runner.grid(layout.height, layout.width, route)
-            tiles = grid.split(grid.tile(axes["y"], axes["x"]), runner.part_size(grid))
-            parts = (
-                Part(
-                    job.plane(frame, channel, group, source, target),
-                    group.conditioning.to(runner.device),
-                    part,
-                )
-                for frame, channel, group in planes
-                if group.route == route
-                for part in tiles
-            )
-            for _ in runner.run(grid, parts):
-                pass
+        shared = {
+            number: group._replace(conditioning=group.conditioning.to(runner.device))
+            for number, group in shared.items()
+        }
+        found = FrameShifts(shifts)
+
+        def plane_of(channel: int, frame: tuple[int, ...]) -> tuple[ArrayPlane, GroupConditioning]:
+            group = shared[job.group(frame, channel)]
+            return job.plane(frame, channel, group, source, target), group
+
+        def part_of(frame: tuple[int, ...], channel: int, tile: Tile) -> Part:
+            plane, group = plane_of(channel, frame)
+            beside = None
+            if job.axis is not None and group.route.neighbours:
+                of_channel = functools.partial(plane_of, channel)
+                beside = find_beside(job.axis, frame, channel, of_channel, found)
+            return Part(plane, group.conditioning, tile, beside=beside)
+
+        planes = list(_planes(layout, core))
+        if job.axis is not None:
+            planes = [
+                (frames[number], channel)
+                for channel, frames in _by_channel(planes)
+                for numbers in job.axis.by_series(frames)
+                for number in numbers
+            ]
+        routes = [shared[job.group(*plane)].route for plane in planes]
+        try:
+            for route in dict.fromkeys(routes):
+                grid = runner.grid(layout.height, layout.width, route)
+                tiles = grid.split(grid.tile(axes["y"], axes["x"]), runner.part_size(grid))
+                own = [plane for plane, its in zip(planes, routes, strict=True) if its == route]
+                order = [(plane, tile) for plane in own for tile in tiles]
+                if route.neighbours:  # a tile in all frames, so that features are computed once
+                    order = [(plane, tile) for tile in tiles for plane in own]
+                for _ in runner.run(grid, (part_of(*plane, tile) for plane, tile in order)):
+                    pass
+        finally:
+            runner.forget_frames()
     if any(isinstance(chunk, np.ma.MaskedArray) for chunk in chunks):
         place = tuple(slice(*span) for span in core)
         return np.ma.MaskedArray(result, np.ma.getmaskarray(region[place]).copy())
     return result
+
+
+def _by_channel(
+    planes: list[tuple[tuple[int, ...], int]],
+) -> list[tuple[int, list[tuple[int, ...]]]]:
+    """Frames of each channel."""
+    found: dict[int, list[tuple[int, ...]]] = {}
+    for frame, channel in planes:
+        found.setdefault(channel, []).append(frame)
+    return list(found.items())
 
 
 def _planes(layout: Layout, core: Box) -> Iterator[tuple[tuple[int, ...], int]]:
@@ -212,7 +256,13 @@ def _touched(box: Box, spans: list[list[tuple[int, int]]]) -> Iterator[tuple[tup
         yield tuple(i for i, _ in chosen), tuple(s for _, s in chosen)
 
 
-def lazy_array(image: Any, job: Job, shared: list[GroupConditioning], grid: Grid) -> Any:
+def lazy_array(
+    image: Any,
+    job: Job,
+    shared: list[GroupConditioning],
+    grid: Grid,
+    shifts: dict[tuple[Any, int, int], Shift],
+) -> Any:
     """Create the enhanced image as a dask array without computing any of its blocks.
 
     Each block is one task that depends directly on the source's chunks overlapping its window.
@@ -227,6 +277,8 @@ def lazy_array(image: Any, job: Job, shared: list[GroupConditioning], grid: Grid
         Conditioning of each group, by number.
     grid : Grid
         Tile grid of a plane, with the widest halo that any group needs.
+    shifts : dict
+        Shifts between neighbouring frames, by their series and numbers.
     """
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph
@@ -255,21 +307,45 @@ def lazy_array(image: Any, job: Job, shared: list[GroupConditioning], grid: Grid
                 ("x", tile.columns, layout.width),
             )
         }
+        if job.axis is not None:
+            start, stop = by_axis[job.axis.letter]
+            reach = job.axis.reach
+            window[job.axis.letter] = max(0, start - reach), min(stop + reach, job.axis.length)
         box: Box = tuple(window.get(a, span) for a, span in zip(layout.axes, core, strict=True))
         overlapping = list(_touched(box, spans))
-        groups = sorted({job.group(frame, channel) for frame, channel in _planes(layout, core)})
+        planes = list(_planes(layout, core))
+        groups = sorted(
+            {job.group(f, c) for frame, c in planes for f in (frame, *job.around(frame))}
+        )
         graph[(name, *(i for i, _ in block))] = (
             _block_task,
             f"{name}-job",
             groups,
             [(f"{name}-shared", number) for number in groups],
-            _Constant((core, box, [place for _, place in overlapping])),
+            _Constant(
+                (core, box, [place for _, place in overlapping], shifts_of(job, planes, shifts))
+            ),
             [(image.name, *numbers) for numbers, _ in overlapping],
         )
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[image])
     kind = np.ma.empty if isinstance(image._meta, np.ma.MaskedArray) else np.empty
     meta = kind((0,) * len(chunks), job.rendering.dtype)
     return da.Array(layers, name, chunks=chunks, meta=meta)
+
+
+def shifts_of(
+    job: Job, planes: list[tuple[tuple[int, ...], int]], shifts: dict[tuple[Any, int, int], Shift]
+) -> dict[tuple[Any, int, int], Shift]:
+    """The shifts that some planes need."""
+    wanted = {}
+    for frame, channel in planes:
+        for other in job.around(frame):
+            assert job.axis is not None
+            numbers = sorted((frame[job.axis.place], other[job.axis.place]))
+            key = (channel, job.axis.series(frame)), *numbers
+            if key in shifts:
+                wanted[key] = shifts[key]
+    return wanted
 
 
 @dataclass(frozen=True)
@@ -286,6 +362,6 @@ def _block_task(
     geometry: _Constant,
     chunks: list[Any],
 ) -> NDArray[Any]:
-    core, box, places = geometry.value
+    core, box, places, shifts = geometry.value
     shared = {number: group.value for number, group in zip(groups, conditionings, strict=True)}
-    return enhance_block(job.value, shared, core, box, places, chunks)
+    return enhance_block(job.value, shared, core, box, places, chunks, shifts)

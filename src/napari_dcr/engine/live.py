@@ -195,6 +195,8 @@ class _Stream:
         if options.precision == "auto":
             fast = fast_precision(find_device(options.device))
             options = dataclasses.replace(options, precision=fast)
+        # The frames after a live frame do not exist yet.
+        options = dataclasses.replace(options, neighbours=0)
         self.setup = Setup.resolve(options, self._out_dtype, choice=self._choice)
 
     @property

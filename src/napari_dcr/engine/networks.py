@@ -9,12 +9,19 @@ import torch
 
 from napari_dcr.engine import devices
 from napari_dcr.engine.tiles import Grid, Size
+from napari_dcr.image.frame_shifts import FARTHEST
+from napari_dcr.network.binning import binned_features, fuse_binned
 from napari_dcr.network.cascade import Cascade
+from napari_dcr.network.folding import FOLD
 from napari_dcr.network.global_net import PLAIN, Conditioning, Route
+from napari_dcr.network.neighbours import FrameFeatures
 from napari_dcr.network.noise_stage import enhance_window
 
 BINNED_BYTES = 40
 """Bytes per pixel of a binned window: for the window, its local means and the subsampled images."""
+
+FEATURE_BYTES = 100
+"""Bytes per pixel of a window for the features of one frame, which neighbouring frames need."""
 
 NOISE_BYTES = 40
 """Bytes per pixel of a window with a noise stage: for its colours before and after that stage."""
@@ -62,17 +69,19 @@ class Networks:
 
     def grid(self, height: int, width: int, route: Route = PLAIN) -> Grid:
         """Tile grid for planes of this size, with the halo that the networks of a route need."""
-        halo, stride = self._reach(route.binning)
+        halo, stride = self._reach(route.binning, route.neighbours > 0)
+        if halo and route.neighbours:
+            halo += FARTHEST
         if self.depth and route.noise:
             stages = [self._noise._reach(binning) for binning in route.noise if binning]
             halo += max((reach for reach, _ in stages), default=0)
             stride = math.lcm(stride, *(step for _, step in stages))
         return Grid(height, width, halo, stride, route)
 
-    def _reach(self, binning: tuple[int, int]) -> Size:
-        """Halo and stride of the network at a binning."""
+    def _reach(self, binning: tuple[int, int], neighbours: bool = False) -> Size:
+        """Halo and stride of the network at a binning, also for frames with their neighbours."""
         most = max(binning)
-        halo = self.network.receptive_field(self.depth)
+        halo = self.network.receptive_field(self.depth, neighbours and self.depth > 0)
         return most * halo + most // 2 if halo else 0, most * self.network.stride
 
     @property
@@ -95,6 +104,48 @@ class Networks:
         )
         return list(pictures)
 
+    def features(
+        self,
+        window: torch.Tensor,
+        conditioning: Conditioning,
+        weights: tuple[torch.Tensor, torch.Tensor],
+        depth: int,
+    ) -> tuple[FrameFeatures, ...]:
+        """Features of a window of one frame at a depth, for itself and for its neighbours."""
+        return binned_features(self.local, window, conditioning, weights, depth, self.detail)
+
+    def fuse(
+        self,
+        centre: tuple[FrameFeatures, ...],
+        neighbours: Sequence[tuple[tuple[FrameFeatures, ...], Size] | None],
+        conditioning: Conditioning,
+    ) -> torch.Tensor:
+        """Picture of a frame, from the features of a window of it and of its neighbours.
+
+        Parameters
+        ----------
+        centre : tuple of FrameFeatures
+        neighbours : sequence
+            Features of the frames before and after it, each with the pixels along y and x by which
+            it was shifted, a multiple of `shift_step`; None for a missing frame.
+        conditioning : Conditioning
+        """
+        down, across = self.shift_step(conditioning.route)
+        aligned = [
+            other
+            and tuple(
+                features.aligned(other[1][0] // down, other[1][1] // across)
+                for features in other[0]
+            )
+            for other in neighbours
+        ]
+        return fuse_binned(self.local, centre, aligned, conditioning)
+
+    @staticmethod
+    def shift_step(route: Route) -> Size:
+        """Pixels along y and x of which shifts between frames are multiples."""
+        return FOLD * route.binning[0], FOLD * route.binning[1]
+
     def bytes_per_pixel(self, route: Route) -> float:
         """Peak working memory per pixel of a window; with a noise stage, that of the larger network."""
         phases = math.prod(route.binning)
@@ -102,4 +153,5 @@ class Networks:
         if phases > 1:
             needed += BINNED_BYTES
         noise = [self._noise.bytes_per_pixel(Route(b)) + NOISE_BYTES for b in route.noise if b]
-        return max([needed, *noise])
+        frames = FEATURE_BYTES * (2 * route.neighbours + 1) if route.neighbours else 0
+        return max([needed, *noise]) + frames

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.engine.output import Rendering
+from napari_dcr.engine.output import LeftAlone, Rendering
 from napari_dcr.image.alpha import to_associated, to_straight
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
@@ -62,6 +62,11 @@ class ArrayPlane:
             self.source, self.layout, self.frame, self.channel, rows, columns, self.defects,
             self.padding,
         )  # fmt: skip
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether the plane is returned unchanged, because it holds no picture."""
+        return isinstance(self.rendering, LeftAlone)
 
     @property
     def colours(self) -> int:

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from napari_dcr.engine import allocator, devices
+from napari_dcr.engine import allocator
 from napari_dcr.engine.conditioning import ImageConditioning
+from napari_dcr.engine.frame_features import FeatureMemory
+from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.groups import Group
+from napari_dcr.engine.neighbours import Beside
 from napari_dcr.engine.planes import ArrayPlane
+from napari_dcr.engine.region_tiles import PlaneTask, run_tile
 from napari_dcr.engine.regions import (
     Rectangle,
     Region,
@@ -37,8 +40,6 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import check_dtype
 from napari_dcr.image.noise_model import NoiseEstimate
-from napari_dcr.network.global_net import PLAIN, Conditioning
-from napari_dcr.network.isolation import isolated
 from napari_dcr.options import Options
 
 CORE = 1024
@@ -108,6 +109,7 @@ class RegionEnhancer:
         self._seen: OrderedDict[tuple[tuple[int, int], ...], str] = OrderedDict()
         self._conditioning = ImageConditioning(opened)
         self._pictures: OrderedDict[tuple[Any, Rectangle], NDArray[np.float32]] = OrderedDict()
+        self._features = FeatureMemory()
         self._bytes = 0
 
     def is_current(self) -> bool:
@@ -190,7 +192,8 @@ class RegionEnhancer:
             if shared.defects is not None:
                 defects[shared.defects.sha256] = shared.defects
             plane = self._conditioning.plane(frame, channel, layout, setup, shared)
-            tasks.append(PlaneTask(setup, shared.conditioning, plane, group))
+            beside = yield from self._beside(frame, channel, layout, setup, options, total)
+            tasks.append(PlaneTask(setup, shared.conditioning, plane, group, beside, stages))
 
         grid = Grid(layout.height, layout.width, network.receptive_field(depth), network.stride)
         tiles = cut_tiles(grid, rectangle, core if options.tile == "auto" else options.tile)
@@ -211,6 +214,7 @@ class RegionEnhancer:
                 list(defects.values()),
                 self._opened.warnings,
                 denoised,
+                setup.frame_axis(layout),
             ),
             "region": [[s.start, s.stop] for s in region],
             "device": str(setup.runner.device),
@@ -232,6 +236,28 @@ class RegionEnhancer:
             yield RegionStep(done, total, "enhancing")
         return enhancement(depth)
 
+    def _beside(
+        self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup, options: Options,
+        total: int,
+    ) -> Generator[RegionStep, None, Beside | None]:  # fmt: skip
+        """Survey the frames beside a frame where each has its own survey, and find what helps."""
+        axis = setup.frame_axis(layout)
+        if axis is None:
+            return None
+        known: dict[Group, GroupConditioning] = {}
+        for each in (frame, *axis.around(frame)):
+            if each is None:
+                continue
+            group = Group.of(each, channel, options.link_frames)
+            if group in known:
+                continue
+            for shared in self._conditioning.condition(group, layout, setup, options.input_range):
+                if shared is None:
+                    yield RegionStep(0, total, "Analysing the image...")
+            assert shared is not None
+            known[group] = shared
+        return self._conditioning.beside(frame, channel, layout, setup, known.__getitem__)
+
     def _start_anew_if_changed(self, nodata: float | None, region: Region) -> None:
         """Clear the cache if the image's pixels have changed."""
         started = time.perf_counter()
@@ -248,6 +274,7 @@ class RegionEnhancer:
             self._state = state
             self._conditioning = ImageConditioning(self._opened.with_nodata(nodata))
             self._pictures.clear()
+            self._features.clear()
             self._bytes = 0
 
     def _looks_changed(self, region: Region) -> bool:
@@ -269,7 +296,7 @@ class RegionEnhancer:
         """Cached results y_0 to y_depth of a tile's core, or None."""
         core: Rectangle = (tile.core_rows, tile.core_columns)
         for (key, rectangle), pictures in self._pictures.items():
-            if key == task.key and len(pictures) > depth and is_within(core, rectangle):
+            if key == task.key(depth) and len(pictures) > depth and is_within(core, rectangle):
                 self._pictures.move_to_end((key, rectangle))
                 crop = (
                     slice(c[0] - r[0], c[1] - r[0]) for c, r in zip(core, rectangle, strict=True)
@@ -281,8 +308,8 @@ class RegionEnhancer:
         """Results y_0 to y_depth of a tile's core as (depth + 1, C, h, w), cached or computed."""
         pictures = self._known(task, tile, depth)
         if pictures is None:
-            pictures = _run(task, tile, depth)
-            place = task.key, (tile.core_rows, tile.core_columns)
+            pictures = run_tile(task, tile, depth, self._features)
+            place = task.key(depth), (tile.core_rows, tile.core_columns)
             self._bytes += pictures.nbytes
             if place in self._pictures:  # results up to a lower depth
                 self._bytes -= self._pictures.pop(place).nbytes
@@ -290,75 +317,6 @@ class RegionEnhancer:
             while len(self._pictures) > 1 and self._bytes > self._keep:
                 self._bytes -= self._pictures.popitem(last=False)[1].nbytes
         return pictures
-
-
-@dataclass(frozen=True)
-class PlaneTask:
-    """A plane to enhance, with its conditioning."""
-
-    setup: Setup
-    conditioning: Conditioning
-    plane: ArrayPlane
-    group: Group
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """Black and white point."""
-        return self.plane.scale.black, self.plane.scale.white
-
-    def on_route(self, tile: Tile) -> Tile:
-        """Tile with the same core, and with the window that the plane's route needs."""
-        route = self.conditioning.route
-        if route == PLAIN:
-            return tile
-        grid = self.setup.runner.grid(self.plane.layout.height, self.plane.layout.width, route)
-        return grid.tile(tile.core_rows, tile.core_columns)
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Everything that the network's results depend on, except the tile and the depth."""
-        plane, spec = self.plane, self.setup.spec
-        return (
-            spec.sha256, self.setup.runner.device, spec.precision, spec.detail, plane.layout.axes,
-            self.group, plane.frame, self.range, self.setup.defects_key, self.setup.noise,
-            self.conditioning.route,
-        )  # fmt: skip
-
-
-def _run(task: PlaneTask, tile: Tile, depth: int) -> NDArray[np.float32]:
-    """Run the network on a tile's window."""
-    runner, plane = task.setup.runner, task.plane
-    height, width = plane.layout.height, plane.layout.width
-    (top, bottom), (left, right) = tile.rows, tile.columns
-    rows, columns = slice(top, min(bottom, height)), slice(left, min(right, width))
-    own = plane.read(rows, columns)
-    # Complete the last stride of the plane, as for the whole image.
-    missing = (0, bottom - top - own.shape[1]), (0, right - left - own.shape[2])
-    working = np.empty((plane.network_channels, *own.shape[1:]), np.float32)
-    plane.to_working(own, rows, columns, working)
-    working = np.pad(working, ((0, 0), *missing), mode="edge")
-    try:
-        with isolated(runner.device), torch.inference_mode():
-            place = runner.network.window_weights(
-                tile.rows,
-                tile.columns,
-                (height, width),
-                binning=task.conditioning.binning,
-                extent=task.conditioning.extent,
-            )
-            window = torch.from_numpy(working)[None].to(runner.device)
-            weighed = place[0].to(runner.device), place[1].to(runner.device)
-            pictures = runner.enhance(window, task.conditioning, weighed, depth, range(depth + 1))
-            crop = (0, slice(None), *tile.crop)
-            return torch.stack([picture[crop] for picture in pictures]).cpu().numpy()
-    except (MemoryError, RuntimeError) as error:
-        if not devices.is_out_of_memory(error):
-            raise
-    devices.release_memory(runner.device)
-    raise MemoryError(
-        f"device {runner.device}: out of memory for a window of {right - left} x {bottom - top}"
-        " pixels; choose smaller tiles or another device"
-    )
 
 
 def _render(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.engine.neighbours import FrameAxis
 from napari_dcr.engine.setup import Setup
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
@@ -77,6 +78,7 @@ def describe_run(
     defects: list[Defects],
     warnings: Iterable[str],
     denoise_first: Sequence[tuple[NoiseEstimate | None, ...]] = (),
+    axis: FrameAxis | None = None,
 ) -> dict[str, Any]:
     """Record of a run's options, model and estimates, as plain values.
 
@@ -96,6 +98,8 @@ def describe_run(
     denoise_first : sequence
         For each group of planes, the noise of each colour that the noise stage removes; empty
         without a noise stage.
+    axis : FrameAxis, optional
+        Axis along which frames helped each other.
     """
     spec, reason = setup.spec, setup.choice and setup.choice.reason
     corrected = [d.to_dict() for d in defects if not d.is_empty]
@@ -115,6 +119,7 @@ def describe_run(
         **({"noise": noise} if noise else {}),
         **({"defects": corrected} if corrected else {}),
         **stage,
+        **({"neighbours": {"axis": axis.letter, "frames": axis.reach}} if axis else {}),
         "version": __version__,
         "precision": spec.precision,
         "warnings": list(warnings),

@@ -9,21 +9,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from napari_dcr.engine import allocator, devices
-from napari_dcr.engine.networks import Networks
+from napari_dcr.engine.networks import FEATURE_BYTES, Networks
 from napari_dcr.engine.parts import Part, TileQueue, TileTask
 from napari_dcr.engine.tiles import Grid, Size, round_up
-from napari_dcr.engine.transfer import transfer_for
+from napari_dcr.engine.windows import Loaded, Windows, Work
 from napari_dcr.network.cascade import Cascade
-from napari_dcr.network.global_net import Conditioning
-from napari_dcr.network.isolation import isolated
 
 SMALLEST_CORE = 64
 """Smallest side of a core in pixels; if not even this fits, the run ends with an error."""
@@ -83,22 +80,7 @@ class MemoryBackOff:
     core: int | None
 
 
-class Loaded(NamedTuple):
-    """A batch of windows in host memory and on the device.
-
-    Attributes
-    ----------
-    own : list of ndarray
-        Pixels of the cores in the image's own units.
-    upload : object
-        Handle of the transfer to the device, see `Transfer.upload`.
-    """
-
-    own: list[NDArray[Any]]
-    upload: Any
-
-
-class TileRunner(Networks):
+class TileRunner(Windows):
     """Networks on a device, ready to enhance planes.
 
     Parameters
@@ -122,12 +104,10 @@ class TileRunner(Networks):
         with_base: bool = False,
         noise: Callable[[], Networks] | None = None,
     ) -> None:
-        super().__init__(network, device, precision, depth, detail, noise)
-        self.exits = (0, depth) if with_base else (depth,)
+        super().__init__(network, device, precision, depth, detail, noise, with_base)
         self._fixed_tile = tile
         self._limit = self._found = sys.maxsize
         self.batch_pixels = BATCH_PIXELS.get(device.type, 0)
-        self._transfer = transfer_for(device)
         self._window_bytes = 0.0
         self._batches = True
 
@@ -176,11 +156,17 @@ class TileRunner(Networks):
         self._limit = min(limit, self._found)
         largest = grid.largest_window((min(part[0], self._limit), min(part[1], self._limit)))
         whole = part[0] >= grid.height and part[1] >= grid.width
-        self._batches = self.device.type != "cpu" or whole
+        self._batches = not grid.route.neighbours and (self.device.type != "cpu" or whole)
         most_at_once = max(largest, self._batch_pixels)
         self._transfer.reserve(most_at_once)
         self._window_bytes = needed * most_at_once
+        if grid.route.neighbours:
+            self._frames.limit = int(devices.free_memory(self.device) // 4 // FEATURE_BYTES)
         return part
+
+    def forget_frames(self) -> None:
+        """Release what is kept of frames for the frames after them; call it after the last run."""
+        self._frames.clear()
 
     def run(self, grid: Grid, parts: Iterable[Part]) -> Iterator[TileDone | MemoryBackOff | None]:
         """Enhance parts of planes of one size; closing the generator stops between tiles.
@@ -208,7 +194,7 @@ class TileRunner(Networks):
     def _run(
         self, tasks: TileQueue, grid: Grid, mapped: allocator.Bound | None
     ) -> Iterator[TileDone | MemoryBackOff | None]:
-        reading: deque[tuple[list[TileTask], Future[Loaded]]] = deque()
+        reading: deque[tuple[list[TileTask], Future[tuple[Loaded, Work]]]] = deque()
         writing: deque[tuple[TileTask, Future[bool]]] = deque()
         reader = ThreadPoolExecutor(1, "read")
         writer = ThreadPoolExecutor(1, "write")
@@ -218,7 +204,7 @@ class TileRunner(Networks):
                 while len(reading) <= AHEAD:
                     if not (batch := tasks.take(self._limit, self._batch_pixels)):
                         break
-                    reading.append((batch, reader.submit(self._load, grid, batch)))
+                    reading.append((batch, self._start(reader, grid, batch)))
                 failed: list[TileTask] = []
                 if writing and (len(writing) > room or not reading or writing[0][1].done()):
                     task, stored = writing.popleft()
@@ -264,6 +250,7 @@ class TileRunner(Networks):
         A tile size that the user has fixed is never changed.  The error then names the largest
         size that does fit.
         """
+        self._frames.clear()
         gc.collect()
         devices.release_memory(self.device)
         if len(failed) > 1:
@@ -291,7 +278,7 @@ class TileRunner(Networks):
 
     def _try(self, grid: Grid, task: TileTask, reader: Executor, writer: Executor) -> bool:
         """Compute a tile without writing it."""
-        loading = reader.submit(self._load, grid, [task])
+        loading = self._start(reader, grid, [task])
         (own,), (picture,) = self._compute(grid, [task], loading)
         writer.submit(self._render, task, own, picture).result()
         return True
@@ -305,89 +292,6 @@ class TileRunner(Networks):
                 raise
         # Retry only after the except block, whose traceback keeps the tensors alive.
         return None
-
-    def _load(self, grid: Grid, batch: list[TileTask]) -> Loaded:
-        """Read the windows of tiles of equal shape and start their transfer to the device."""
-        places = [
-            (
-                slice(tile.rows[0], min(tile.rows[1], grid.height)),
-                slice(tile.columns[0], min(tile.columns[1], grid.width)),
-            )
-            for _, tile in batch
-        ]
-        own = [part.plane.read(*place) for (part, _), place in zip(batch, places, strict=True)]
-        dtype = own[0].dtype
-        as_it_is = self._transfer.sends_integers and dtype.name in ("uint8", "uint16")
-        # Planes whose defects were corrected hold floats.
-        as_it_is = as_it_is and not any(
-            isinstance(o, np.ma.MaskedArray) or o.dtype != dtype for o in own
-        )
-        # Grey planes in a batch with colour planes are repeated in every channel.
-        colours = max(part.plane.colours for part, _ in batch)
-        channels = colours if as_it_is else self.network.config.channels
-
-        def fill(windows: NDArray[Any]) -> None:
-            for (part, _), place, values, window in zip(batch, places, own, windows, strict=True):
-                h, w = values.shape[1:]
-                if as_it_is:
-                    window[:, :h, :w] = values[: part.plane.colours]
-                else:
-                    part.plane.to_working(values, *place, window[:, :h, :w])
-                # Complete the last stride of the plane; no other pixels are ever invented.
-                window[:, h:, :w] = window[:, h - 1 : h, :w]
-                window[:, :, w:] = window[:, :, w - 1 : w]
-
-        with isolated():
-            beside = self._grid_weights(grid, batch)
-        if as_it_is:
-            tables = [part.plane.working_values(dtype) for part, _ in batch]
-            beside.append(torch.from_numpy(np.stack(tables)))
-        shape = len(batch), channels, *batch[0].shape
-        upload = self._transfer.upload(
-            shape, dtype if as_it_is else np.dtype(np.float32), fill, *beside
-        )
-        return Loaded(
-            [o[(slice(None), *p.tile.crop)] for o, p in zip(own, batch, strict=True)], upload
-        )
-
-    def _grid_weights(self, grid: Grid, batch: list[TileTask]) -> list[torch.Tensor]:
-        """Where the windows lie in the feature grids of their images; computed once for equal windows."""
-        known: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}
-        weights = []
-        for task in batch:
-            place = task.tile.rows, task.tile.columns, task.part.conditioning.extent
-            if place not in known:
-                known[place] = task.grid_weights(self.network, grid)
-            weights.append(known[place])
-        return [torch.cat(axis) for axis in zip(*weights, strict=True)]
-
-    def _compute(
-        self, grid: Grid, batch: list[TileTask], loading: Future[Loaded]
-    ) -> tuple[list[NDArray[Any]], list[Any]]:
-        """Return the cores' pixels in own units and the network's results for them."""
-        loaded = loading.result()
-        return loaded.own, self._transfer.compute(loaded.upload, partial(self._run_tiles, batch))
-
-    def _run_tiles(
-        self,
-        batch: list[TileTask],
-        windows: torch.Tensor,
-        rows: torch.Tensor,
-        columns: torch.Tensor,
-        tables: torch.Tensor | None = None,
-    ) -> list[torch.Tensor]:
-        """Run the network on windows of equal shape; returns their cores as (C, h, w)."""
-        with isolated(self.device), torch.inference_mode():
-            if tables is not None:
-                windows = torch.stack([t[w.int()] for t, w in zip(tables, windows, strict=True)])
-                windows = windows.expand(-1, self.network.config.channels, -1, -1)
-            conditioning = Conditioning.batch([part.conditioning for part, _ in batch])
-            exits = self.enhance(windows, conditioning, (rows, columns), self.depth, self.exits)
-            pictures = exits[0] if len(exits) == 1 else torch.cat(exits, 1)
-            return [
-                picture[(slice(None), *tile.crop)]
-                for picture, (_, tile) in zip(pictures, batch, strict=True)
-            ]
 
     def _render(self, task: TileTask, own: NDArray[Any], picture: Any) -> NDArray[Any]:
         """Convert a finished tile to the units and dtype of the result."""

@@ -13,6 +13,7 @@ import torch
 
 from napari_dcr.engine.devices import Precision, fast_precision, find_device
 from napari_dcr.engine.model_choice import ModelChoice
+from napari_dcr.engine.neighbours import FrameAxis, find_frame_axis
 from napari_dcr.engine.output import Display, Quantitative, Rendering
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.image.axes import Layout
@@ -74,6 +75,8 @@ class Setup:
         image needs it.
     choice : ModelChoice, optional
         The model, and why it was chosen.
+    neighbours, neighbour_axis
+        See `Options`.
     """
 
     model: weights.Model
@@ -86,6 +89,14 @@ class Setup:
     denoise_first: str = "off"
     noise_stage: Callable[[], Setup] | None = None
     choice: ModelChoice | None = None
+    neighbours: str | int = 0
+    neighbour_axis: str | None = None
+
+    def frame_axis(self, layout: Layout) -> FrameAxis | None:
+        """The axis along which frames of an image help each other; None if they do not."""
+        return find_frame_axis(
+            self.neighbours, self.neighbour_axis, self.model, self.spec.depth, layout
+        )
 
     @property
     def defects_key(self) -> str:
@@ -162,6 +173,8 @@ class Setup:
             denoise_first,
             noise_stage,
             choice,
+            options.neighbours,
+            options.neighbour_axis,
         )  # fmt: skip
 
     @classmethod
@@ -169,7 +182,7 @@ class Setup:
         """Resolve the noise stage, which always runs at full depth and strength."""
         whole = Options(
             model=NOISE_MODEL, defects=options.defects, link_frames=options.link_frames,
-            tile=options.tile, device=options.device, precision=options.precision,
+            tile=options.tile, device=options.device, precision=options.precision, neighbours=0,
         )  # fmt: skip
         return cls.resolve(whole, out_dtype, bits)
 

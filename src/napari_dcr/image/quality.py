@@ -94,6 +94,8 @@ class Report:
     residual_levels : tuple of (float, float)
         Levels of the result, in the image's units, and the ratio of the residual's standard deviation
         there to that of the noise model: about 1 if the model fits the image at every level.
+    neighbours : str
+        What neighbouring frames contributed; empty if none were used.
 
     Examples
     --------
@@ -123,6 +125,7 @@ class Report:
     left_out: str = ""
     zeros: float = 0.0
     residual_levels: tuple[tuple[float, float], ...] = ()
+    neighbours: str = ""
 
     @classmethod
     def of_nothing(cls, warnings: Sequence[str]) -> Report:
@@ -177,6 +180,7 @@ class Report:
             *([_describe_levels(self.residual_levels)] if self.residual_levels else []),
             *([f"corrected: {self.corrected}"] if self.corrected else []),
             *([self.correlation] if self.correlation else []),
+            *([self.neighbours] if self.neighbours else []),
             *([self.left_out] if self.left_out else []),
             *([f"pixels at 0: {self.zeros:.2%}; {CLIPPED}"] if self.zeros > MANY_ZEROS else []),
             *(f"warning: {text}" for text in self.warnings),

@@ -9,7 +9,7 @@ enhanced and interleaved again, so the result has as many pixels as the input.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +20,7 @@ from napari_dcr.network.global_net import Conditioning
 
 if TYPE_CHECKING:
     from napari_dcr.network.cascade import Cascade
+    from napari_dcr.network.neighbours import FrameFeatures
 
 
 def enhance_binned(
@@ -54,9 +55,8 @@ def enhance_binned(
     # At depth 0 nothing is changed, so averaging is not needed.
     results = {0: counts.picture(counts.base(x), x)} if 0 in wanted else {}
     inner = [d for d in wanted if d]
-    means = local_means(x, conditioning.binning)
-    for y, column in itertools.product(range(down), range(across)) if inner else ():
-        phase = means[:, :, y::down, column::across].contiguous()
+    phases = _phases(x, conditioning.binning) if inner else ()
+    for (y, column), phase in phases:
         pictures = network(phase, conditioning, weights, max(inner), detail, inner)
         for exit_, picture in zip(inner, pictures, strict=True):
             if exit_ not in results:
@@ -64,6 +64,71 @@ def enhance_binned(
             results[exit_][:, :, y::down, column::across] = picture
     outputs = [results[d] for d in wanted]
     return outputs[0] if exits is None else outputs
+
+
+def binned_features(
+    network: Cascade,
+    x: Tensor,
+    conditioning: Conditioning,
+    weights: tuple[Tensor, Tensor],
+    depth: int,
+    detail: bool = True,
+) -> tuple[FrameFeatures, ...]:
+    """Compute what `fuse_binned` needs of a window of one frame: one item for each picture.
+
+    The parameters are those of `enhance_binned`; ``depth`` is at least 1.
+    """
+    return tuple(
+        network.frame_features(phase, conditioning, weights, depth, detail)
+        for _, phase in _phases(x, conditioning.binning)
+    )
+
+
+def fuse_binned(
+    network: Cascade,
+    centre: Sequence[FrameFeatures],
+    neighbours: Sequence[Sequence[FrameFeatures] | None],
+    conditioning: Conditioning,
+) -> Tensor:
+    """Enhance a window of a frame with the help of the frames beside it.
+
+    Parameters
+    ----------
+    network : Cascade
+    centre : sequence of FrameFeatures
+        Of the frame, from `binned_features`.
+    neighbours : sequence
+        Those of the same window in the frames ``-n..-1, 1..n``; None for a frame that is missing.
+    conditioning : Conditioning
+        That of the frame.
+    """
+    down, across = conditioning.binning
+    pictures = [
+        network.fuse(
+            features,
+            [None if other is None else other[number] for other in neighbours],
+            conditioning,
+        )
+        for number, features in enumerate(centre)
+    ]
+    if len(pictures) == 1:
+        return pictures[0]
+    first = pictures[0]
+    result = first.new_empty(*first.shape[:2], down * first.shape[2], across * first.shape[3])
+    for number, picture in enumerate(pictures):
+        result[:, :, number // across :: down, number % across :: across] = picture
+    return result
+
+
+def _phases(x: Tensor, binning: tuple[int, int]) -> Iterator[tuple[tuple[int, int], Tensor]]:
+    """First row, first column and pixels of every picture of a window."""
+    down, across = binning
+    if binning == (1, 1):
+        yield (0, 0), x
+        return
+    means = local_means(x, binning)
+    for y, column in itertools.product(range(down), range(across)):
+        yield (y, column), means[:, :, y::down, column::across].contiguous()
 
 
 def local_means(x: Tensor, binning: tuple[int, int]) -> Tensor:

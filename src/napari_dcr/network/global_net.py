@@ -29,10 +29,13 @@ class Route(NamedTuple):
     noise : tuple of (int, int) or None
         Binning of each colour in the noise stage, None for colours that it does not change;
         empty without a noise stage.
+    neighbours : int
+        See `Conditioning`.
     """
 
     binning: tuple[int, int] = (1, 1)
     noise: tuple[tuple[int, int] | None, ...] = ()
+    neighbours: int = 0
 
 
 PLAIN = Route()
@@ -73,6 +76,8 @@ class Conditioning(NamedTuple):
     extent : ((float, float), (float, float))
         Part of the image's height and width, from 0 to 1, that the thumbnail shows and the grid
         covers.
+    neighbours : int
+        Number of neighbouring frames on each side that the result depends on.
     """
 
     tone: Tone | Counts
@@ -80,13 +85,13 @@ class Conditioning(NamedTuple):
     binning: tuple[int, int] = (1, 1)
     noise: NoiseStage | None = None
     extent: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 1.0), (0.0, 1.0))
+    neighbours: int = 0
 
     @property
     def route(self) -> Route:
         """Networks and binnings that windows go through."""
-        if self.noise is None:
-            return Route(self.binning)
-        return Route(self.binning, tuple(c and c.binning for c in self.noise.colours))
+        noise = () if self.noise is None else tuple(c and c.binning for c in self.noise.colours)
+        return Route(self.binning, noise, self.neighbours)
 
     def to(self, device: torch.device) -> Conditioning:
         """Copy to a device."""
@@ -96,7 +101,7 @@ class Conditioning(NamedTuple):
             self.noise.offset.to(device),
             tuple(colour and colour.to(device) for colour in self.noise.colours),
         )
-        return Conditioning(tone, self.grid.to(device), self.binning, noise, self.extent)
+        return self._replace(tone=tone, grid=self.grid.to(device), noise=noise)
 
     @classmethod
     def batch(cls, parts: Sequence[Conditioning]) -> Conditioning:
@@ -123,6 +128,7 @@ class Conditioning(NamedTuple):
             first.binning,
             noise,
             first.extent,
+            first.neighbours,
         )
 
 

@@ -46,6 +46,8 @@ class FrameFeatures(NamedTuple):
     pixels, estimate, variance : Tensor, shape (B, 4, H / 2, W / 2)
         Folded stabilised pixels, single-frame estimates and their variances, in units of the
         noise.
+    present : Tensor, shape (B, 1, H / 2, W / 2), optional
+        1 inside the image of a frame that was shifted, 0 outside; None if it covers the window.
     """
 
     base: Tensor
@@ -56,6 +58,31 @@ class FrameFeatures(NamedTuple):
     pixels: Tensor
     estimate: Tensor
     variance: Tensor
+    present: Tensor | None = None
+
+    def aligned(self, down: int, across: int) -> FrameFeatures:
+        """Shift the features of a neighbour to the place of the frame that it helps.
+
+        Parameters
+        ----------
+        down, across : int
+            Steps of H / 2 and W / 2 by which the neighbour has moved.
+        """
+        if not (down or across):
+            return self
+
+        def moved(x: Tensor) -> Tensor:
+            # Cuts where the padding is negative.
+            x = F.pad(x, [-min(across, x.shape[3]), across, -min(down, x.shape[2]), down])
+            return x.contiguous(memory_format=torch.channels_last)
+
+        return self._replace(
+            encoding=moved(self.encoding),
+            pixels=moved(self.pixels),
+            estimate=moved(self.estimate),
+            variance=moved(self.variance),
+            present=moved(torch.ones_like(self.pixels[:, :1])),
+        )
 
 
 class NeighbourStage(nn.Module):
@@ -187,6 +214,8 @@ class NeighbourStage(nn.Module):
         compared = activate(self.compare(logarithms))
         opened = torch.sigmoid(self.gate(compared).to(drawn))
         opened = ((opened - CLOSED) / (1 - CLOSED)).clamp(min=0)
+        if other.present is not None:
+            opened = opened * other.present
         return opened, level, torch.cat([estimated, drawn], 1)
 
     def _kernel(self, slots: list[int]) -> Tensor:

@@ -20,7 +20,7 @@ from napari_dcr.plugin.run_controls import RunControls
 
 PERSISTED = (
     "depth", "detail", "strength", "exposure", "denoise", "denoise_first", "colour_alike",
-    "denoise_colour", "saturation",
+    "denoise_colour", "saturation", "neighbours",
 )  # fmt: skip
 """Names of the controls whose values are remembered for each model."""
 
@@ -65,7 +65,7 @@ class Controls:
         self.strength, self.exposure = processing.strength, processing.exposure
         self.denoise, self.denoise_first = processing.denoise, processing.denoise_first
         self.colour_alike, self.denoise_colour = processing.colour_alike, processing.denoise_colour
-        self.saturation = processing.saturation
+        self.saturation, self.neighbours = processing.saturation, processing.neighbours
         self.running = running = RunControls(form)
         self.extent, self.replace_last = running.extent, running.replace_last
         self.residual, self.uncertainty = running.residual, running.uncertainty
@@ -77,6 +77,8 @@ class Controls:
         self.link_frames, self.output = advanced.link_frames, advanced.output
         self.folder, self.defect_map = advanced.folder, advanced.defect_map
 
+        processing.offer_neighbours(self.axes.value)
+        self.axes.changed.connect(processing.offer_neighbours)
         processing.model_shown.connect(self._show_availability)
         self.extent.changed.connect(self._show_availability)
         self._show_availability()
@@ -97,7 +99,7 @@ class Controls:
         return [
             self.axes, self.model, self.weights, self.depth, self.detail, self.strength,
             self.exposure, self.denoise, self.denoise_first, self.colour_alike,
-            self.denoise_colour, self.saturation, self.device, self.tile, self.precision,
+            self.denoise_colour, self.saturation, self.neighbours, self.device, self.tile, self.precision,
             self.input_range, self.defects, self.defects_file, self.noise, self.link_frames,
             self.output,
         ]  # fmt: skip

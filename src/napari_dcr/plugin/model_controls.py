@@ -102,12 +102,19 @@ class ModelControls:
             name="saturation", min=0, max=2, step=0.01, value=Options.saturation,
             tooltip="Strength of the colours: 0 grey, 1 natural, 2 twice as strong.",
         )  # fmt: skip
+        self._stepped = ""
+        self.neighbours = ComboBox(
+            name="neighbours", label="neighbouring frames", choices=["auto", "none"], value="auto",
+            tooltip="Frames on each side that help to remove the noise of a frame. They are aligned,"
+            " and left out where they do not match. 'auto' takes 2 along t in stacks of three or"
+            " more frames.",
+        )  # fmt: skip
         form.add(
             self.model, self.weights, self.use, self.depth, self.stage, self.detail, self.strength,
             self.exposure, self.denoise, self.denoise_first, self.colour_alike,
-            self.denoise_colour, self.saturation,
+            self.denoise_colour, self.saturation, self.neighbours,
         )  # fmt: skip
-        let_shrink(self.model)
+        let_shrink(self.model, self.neighbours)
         self.model.changed.connect(self._show_model)
         layer.axes.changed.connect(self._show_model)
         self.weights.changed.connect(self._show_model)
@@ -141,7 +148,7 @@ class ModelControls:
             "denoise": stepped(self.denoise),
         }
         if keeps_intensities:
-            return chosen
+            return {**chosen, **self._chosen_neighbours(layer)}
         alike = self.colour_alike.value
         return {
             **chosen,
@@ -150,6 +157,31 @@ class ModelControls:
             "denoise_colour": None if alike else stepped(self.denoise_colour),
             "saturation": stepped(self.saturation),
         }
+
+    def _chosen_neighbours(self, layer: Image | None) -> dict[str, Any]:
+        """Options of neighbouring frames; at depth 0 there is nothing that they could help with."""
+        value = self.neighbours.value
+        if value == "none":
+            return {"neighbours": 0}
+        if value == "auto" or layer is None or not self.depth.value:
+            return {}
+        return {"neighbours": int(value[0]), "neighbour_axis": value[-1]}
+
+    def offer_neighbours(self, axes: str) -> None:
+        """Offer the axes along which the chosen layer has frames, t before z."""
+        stepped = [axis for axis in axes.lower() if axis.isalpha() and axis not in "yxsc"]
+        stepped.sort(key=lambda axis: ("tz".find(axis) % 3, axis))
+        self._stepped = "".join(dict.fromkeys(stepped))
+        along = [f"{count} along {axis}" for axis in self._stepped for count in (1, 2)]
+        choices = ["auto", "none", *along]
+        if list(self.neighbours.choices) != choices:
+            value = self.neighbours.value
+            self.neighbours.choices = choices
+            self.neighbours.value = value if value in choices else "auto"
+        self._show_neighbours()
+
+    def _show_neighbours(self) -> None:
+        self._form.show(self.neighbours, self.keeps_intensities and bool(self._stepped))
 
     def offer_stages(self, stages: int) -> None:
         """Set the largest depth."""
@@ -173,6 +205,7 @@ class ModelControls:
         for control in (self.denoise_first, self.colour_alike, self.saturation):
             self._form.show(control, viewing)
         self._form.show(self.denoise_colour, viewing and not self.colour_alike.value)
+        self._show_neighbours()
 
     def _show_stage(self, _: object = None) -> None:
         depth, deepest = self.depth.value, self.depth.max

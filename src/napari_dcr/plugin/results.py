@@ -109,6 +109,8 @@ class Results:
             text = f"Done in {seconds}."
         if "denoise_first" in record:
             text += " White noise was removed first."
+        if "neighbours" in record:
+            text += " Neighbouring frames along {axis} helped.".format(**record["neighbours"])
         hidden = [x.metadata[RECORD]["quantity"] for x in self._side_layers.get(result, [])]
         if hidden:
             text += f" {' and '.join(hidden).capitalize()}: in the layer list, hidden."

@@ -53,9 +53,12 @@ def as_python(record: dict[str, Any]) -> str:
         level = "[0]" * source["multiscale"]
         lines.append(f"image = viewer.layers[{source['layer']!r}].data{level}")
     # Use the resolved values of "auto", so that other machines and versions do the same.
-    resolved = {
+    resolved: dict[str, Any] = {
         key: record[key] for key in ("model", "depth", "axes", "precision") if key in record
     }
+    used = record.get("neighbours")
+    if used is not None:
+        resolved |= {"neighbours": used["frames"], "neighbour_axis": used["axis"]}
     chosen = {**record["options"], **resolved}
     defaults = Options().to_dict()
     shown = [
@@ -70,7 +73,9 @@ def as_python(record: dict[str, Any]) -> str:
         shown.remove("depth")
     call = ["napari_dcr.enhance(", "    image,"]
     call += ["    depth=depth,"] * staged
-    call += [f"    {name}={_plain(chosen[name])!r}," for name in shown]
+    # At depth 0 there is nothing that neighbours could help with.
+    only = {"neighbours": " if depth else 0"} if staged and used is not None else {}
+    call += [f"    {name}={_plain(chosen[name])!r}{only.get(name, '')}," for name in shown]
     call += [")"]
     if staged:
         lines += ["result = np.stack(", "    ["]

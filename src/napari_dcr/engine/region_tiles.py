@@ -1,0 +1,139 @@
+"""Network results of the tiles of a region, one tile at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_dcr.engine import devices
+from napari_dcr.engine.frame_features import FeatureMemory, Features
+from napari_dcr.engine.groups import Group
+from napari_dcr.engine.neighbours import Beside
+from napari_dcr.engine.planes import ArrayPlane
+from napari_dcr.engine.runner import TileRunner
+from napari_dcr.engine.setup import Setup
+from napari_dcr.engine.tiles import Tile
+from napari_dcr.network.global_net import PLAIN, Conditioning
+from napari_dcr.network.isolation import isolated
+
+
+@dataclass(frozen=True)
+class PlaneTask:
+    """A plane to enhance, with its conditioning."""
+
+    setup: Setup
+    conditioning: Conditioning
+    plane: ArrayPlane
+    group: Group
+    beside: Beside | None = None
+    stages: bool = False
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Black and white point."""
+        return self.plane.scale.black, self.plane.scale.white
+
+    def on_route(self, tile: Tile) -> Tile:
+        """Tile with the same core, and with the window that the plane's route needs."""
+        route = self.conditioning.route
+        if route == PLAIN:
+            return tile
+        grid = self.setup.runner.grid(self.plane.layout.height, self.plane.layout.width, route)
+        return grid.tile(tile.core_rows, tile.core_columns)
+
+    def key(self, depth: int) -> tuple[Any, ...]:
+        """Everything that the network's results up to a depth depend on, except the tile.
+
+        With neighbouring frames, only the results that are needed are computed.
+        """
+        plane, spec = self.plane, self.setup.spec
+        beside = None
+        if depth and self.beside is not None:
+            beside = depth, self.stages
+        return (
+            spec.sha256, self.setup.runner.device, spec.precision, spec.detail, plane.layout.axes,
+            self.group, plane.frame, self.range, self.setup.defects_key, self.setup.noise,
+            self.conditioning.route, beside,
+        )  # fmt: skip
+
+
+def run_tile(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> NDArray[np.float32]:
+    """Run the network on a tile's window.
+
+    With neighbouring frames, results that are not needed are left black.
+    """
+    runner = task.setup.runner
+    crop = (0, slice(None), *tile.crop)
+    try:
+        with isolated(runner.device), torch.inference_mode():
+            window, place = _window(runner, task.plane, task.conditioning, tile)
+            if not (depth and task.beside):
+                pictures = runner.enhance(window, task.conditioning, place, depth, range(depth + 1))
+                return torch.stack([picture[crop] for picture in pictures]).cpu().numpy()
+            (plain,) = runner.enhance(window, task.conditioning, place, 0, [0])
+            results = plain[crop].new_zeros(depth + 1, *plain[crop].shape)
+            results[0] = plain[crop]
+            for number in range(1 if task.stages else depth, depth + 1):
+                results[number] = _fused(task, tile, number, memory)[crop]
+            return results.cpu().numpy()
+    except (MemoryError, RuntimeError) as error:
+        if not devices.is_out_of_memory(error):
+            raise
+    memory.clear()
+    devices.release_memory(runner.device)
+    (top, bottom), (left, right) = tile.rows, tile.columns
+    raise MemoryError(
+        f"device {runner.device}: out of memory for a window of {right - left} x {bottom - top}"
+        " pixels; choose smaller tiles or another device"
+    )
+
+
+def _fused(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> torch.Tensor:
+    """Picture of a tile's window at a depth, with the help of the frames beside it."""
+    runner, beside = task.setup.runner, task.beside
+    assert beside is not None
+
+    def features(number: int) -> Features:
+        plane, conditioning = beside.planes[number]
+        key = task.key(depth), plane.frame, plane.scale, depth, tile.rows, tile.columns
+        known = memory.get(key)
+        if known is None:
+            window, place = _window(runner, plane, conditioning, tile)
+            known = runner.features(window, conditioning, place, depth)
+            memory.put(key, known)
+        return known
+
+    steps = runner.shift_step(task.conditioning.route)
+    neighbours = [
+        None if number is None else (features(number), beside.shift(number, steps))
+        for number in beside.numbers
+    ]
+    return runner.fuse(features(beside.number), neighbours, task.conditioning)
+
+
+def _window(
+    runner: TileRunner, plane: ArrayPlane, conditioning: Conditioning, tile: Tile
+) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    """Network's input for a tile of a plane, and where it lies in the feature grid."""
+    height, width = plane.layout.height, plane.layout.width
+    (top, bottom), (left, right) = tile.rows, tile.columns
+    rows, columns = slice(top, min(bottom, height)), slice(left, min(right, width))
+    own = plane.read(rows, columns)
+    # Complete the last stride of the plane, as for the whole image.
+    missing = (0, bottom - top - own.shape[1]), (0, right - left - own.shape[2])
+    working = np.empty((plane.network_channels, *own.shape[1:]), np.float32)
+    plane.to_working(own, rows, columns, working)
+    working = np.pad(working, ((0, 0), *missing), mode="edge")
+    place = runner.network.window_weights(
+        tile.rows,
+        tile.columns,
+        (height, width),
+        binning=conditioning.binning,
+        extent=conditioning.extent,
+    )
+    window = torch.from_numpy(working)[None].to(runner.device)
+    return window, (place[0].to(runner.device), place[1].to(runner.device))

@@ -1,0 +1,226 @@
+"""Read the windows of tiles, send them to the device, and compute their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_dcr.engine import devices
+from napari_dcr.engine.frame_features import Contribution, FrameCache, FramePlan
+from napari_dcr.engine.networks import Networks
+from napari_dcr.engine.parts import Part, TileTask
+from napari_dcr.engine.tiles import Grid, Size
+from napari_dcr.engine.transfer import transfer_for
+from napari_dcr.network.cascade import Cascade
+from napari_dcr.network.global_net import Conditioning
+from napari_dcr.network.isolation import isolated
+
+Work = Callable[..., list[torch.Tensor]]
+"""Computes the pictures of what was uploaded."""
+
+
+class Loaded(NamedTuple):
+    """A batch of windows in host memory and on the device.
+
+    Attributes
+    ----------
+    own : list of ndarray
+        Pixels of the cores in the image's own units.
+    upload : object
+        Handle of the transfer to the device, see `Transfer.upload`.
+    """
+
+    own: list[NDArray[Any]]
+    upload: Any
+
+
+class Windows(Networks):
+    """Networks on a device that are given the windows of tiles.
+
+    Parameters
+    ----------
+    network, device, precision, depth, detail, noise
+        See `Networks`.
+    with_base : bool
+        Also return the result of depth 0, which renderings need to keep part of the noise.
+
+    Attributes
+    ----------
+    contribution : Contribution
+        Of neighbouring frames, in all runs.
+    """
+
+    def __init__(
+        self,
+        network: Cascade,
+        device: torch.device,
+        precision: devices.Precision,
+        depth: int,
+        detail: bool,
+        noise: Callable[[], Networks] | None = None,
+        with_base: bool = False,
+    ) -> None:
+        super().__init__(network, device, precision, depth, detail, noise)
+        self.exits = (0, depth) if with_base else (depth,)
+        self._transfer = transfer_for(device)
+        self._frames = FrameCache()
+        self.contribution = Contribution()
+
+    def _start(
+        self, reader: Executor, grid: Grid, batch: list[TileTask]
+    ) -> Future[tuple[Loaded, Work]]:
+        """Start reading a batch; returns what was read, and the computation for it."""
+        if grid.route.neighbours and batch[0].part.beside is not None:
+            plan = self._frames.plan(batch[0])
+            return reader.submit(self._load_frames, grid, batch[0], plan)
+        return reader.submit(lambda: (self._load(grid, batch), partial(self._run_tiles, batch)))
+
+    def _load_frames(self, grid: Grid, task: TileTask, plan: FramePlan) -> tuple[Loaded, Work]:
+        """Read the windows of the frames around a tile whose features are not known yet."""
+        beside, part = task.part.beside, task.part
+        assert beside is not None
+        tasks = [
+            TileTask(Part(*beside.planes[number], part.core), task.tile) for number in plan.new
+        ]
+        if tasks:
+            loaded = self._load(grid, tasks)
+        else:
+            nothing = np.dtype(np.float32)
+            loaded = Loaded([], self._transfer.upload((0, 1, *task.shape), nothing, lambda _: None))
+        pixels = plan.held.pixels
+        pixels.update(zip(plan.new, loaded.own, strict=True))
+        shifts = [beside.shift(n, self.shift_step(grid.route)) for n in beside.numbers]
+        own = pixels[beside.number]
+        for number in pixels.keys() - plan.keep:
+            del pixels[number]
+        return Loaded([own], loaded.upload), partial(self._run_frames, task, plan, shifts)
+
+    def _load(self, grid: Grid, batch: list[TileTask]) -> Loaded:
+        """Read the windows of tiles of equal shape and start their transfer to the device."""
+        places = [
+            (
+                slice(tile.rows[0], min(tile.rows[1], grid.height)),
+                slice(tile.columns[0], min(tile.columns[1], grid.width)),
+            )
+            for _, tile in batch
+        ]
+        own = [part.plane.read(*place) for (part, _), place in zip(batch, places, strict=True)]
+        dtype = own[0].dtype
+        as_it_is = self._transfer.sends_integers and dtype.name in ("uint8", "uint16")
+        # Planes whose defects were corrected hold floats.
+        as_it_is = as_it_is and not any(
+            isinstance(o, np.ma.MaskedArray) or o.dtype != dtype for o in own
+        )
+        # Grey planes in a batch with colour planes are repeated in every channel.
+        colours = max(part.plane.colours for part, _ in batch)
+        channels = colours if as_it_is else self.network.config.channels
+
+        def fill(windows: NDArray[Any]) -> None:
+            for (part, _), place, values, window in zip(batch, places, own, windows, strict=True):
+                h, w = values.shape[1:]
+                if as_it_is:
+                    window[:, :h, :w] = values[: part.plane.colours]
+                else:
+                    part.plane.to_working(values, *place, window[:, :h, :w])
+                # Complete the last stride of the plane; no other pixels are ever invented.
+                window[:, h:, :w] = window[:, h - 1 : h, :w]
+                window[:, :, w:] = window[:, :, w - 1 : w]
+
+        with isolated():
+            beside = self._grid_weights(grid, batch)
+        if as_it_is:
+            tables = [part.plane.working_values(dtype) for part, _ in batch]
+            beside.append(torch.from_numpy(np.stack(tables)))
+        shape = len(batch), channels, *batch[0].shape
+        upload = self._transfer.upload(
+            shape, dtype if as_it_is else np.dtype(np.float32), fill, *beside
+        )
+        return Loaded(
+            [o[(slice(None), *p.tile.crop)] for o, p in zip(own, batch, strict=True)], upload
+        )
+
+    def _grid_weights(self, grid: Grid, batch: list[TileTask]) -> list[torch.Tensor]:
+        """Where the windows lie in the feature grids of their images; computed once for equal windows."""
+        known: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}
+        weights = []
+        for task in batch:
+            place = task.tile.rows, task.tile.columns, task.part.conditioning.extent
+            if place not in known:
+                known[place] = task.grid_weights(self.network, grid)
+            weights.append(known[place])
+        return [torch.cat(axis) for axis in zip(*weights, strict=True)]
+
+    def _compute(
+        self, grid: Grid, batch: list[TileTask], loading: Future[tuple[Loaded, Work]]
+    ) -> tuple[list[NDArray[Any]], list[Any]]:
+        """Return the cores' pixels in own units and the network's results for them."""
+        loaded, work = loading.result()
+        return loaded.own, self._transfer.compute(loaded.upload, work)
+
+    def _run_tiles(
+        self,
+        batch: list[TileTask],
+        windows: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        tables: torch.Tensor | None = None,
+    ) -> list[torch.Tensor]:
+        """Run the network on windows of equal shape; returns their cores as (C, h, w)."""
+        with isolated(self.device), torch.inference_mode():
+            windows = self._working(windows, tables)
+            conditioning = Conditioning.batch([part.conditioning for part, _ in batch])
+            exits = self.enhance(windows, conditioning, (rows, columns), self.depth, self.exits)
+            pictures = exits[0] if len(exits) == 1 else torch.cat(exits, 1)
+            return [
+                picture[(slice(None), *tile.crop)]
+                for picture, (_, tile) in zip(pictures, batch, strict=True)
+            ]
+
+    def _run_frames(
+        self,
+        task: TileTask,
+        plan: FramePlan,
+        shifts: list[Size],
+        windows: torch.Tensor,
+        rows: torch.Tensor | None = None,
+        columns: torch.Tensor | None = None,
+        tables: torch.Tensor | None = None,
+    ) -> list[torch.Tensor]:
+        """Compute the features of new frames, and the picture of a tile from all; returns its core."""
+        beside, part = task.part.beside, task.part
+        assert beside is not None
+        features = plan.held.features
+        with isolated(self.device), torch.inference_mode():
+            windows = self._working(windows, tables)
+            for place, number in enumerate(plan.new):
+                assert rows is not None
+                assert columns is not None
+                one = slice(place, place + 1)
+                features[number] = self.features(
+                    windows[one], beside.planes[number][1], (rows[one], columns[one]), self.depth
+                )
+            neighbours = [
+                None if number is None else (features[number], shift)
+                for number, shift in zip(beside.numbers, shifts, strict=True)
+            ]
+            centre = features[beside.number]
+            picture = self.fuse(centre, neighbours, part.conditioning)
+            if self.contribution.wants(beside):
+                alone = self.fuse(centre, [None] * len(neighbours), part.conditioning)
+                self.contribution.add(beside.series[0], alone, picture)
+        for number in features.keys() - plan.keep:
+            del features[number]
+        return [picture[(0, slice(None), *task.tile.crop)]]
+
+    def _working(self, windows: torch.Tensor, tables: torch.Tensor | None) -> torch.Tensor:
+        """Convert integers that were sent as they are to the network's input."""
+        if tables is None:
+            return windows
+        windows = torch.stack([t[w.int()] for t, w in zip(tables, windows, strict=True)])
+        return windows.expand(-1, self.network.config.channels, -1, -1)

@@ -1,0 +1,195 @@
+"""Shifts between frames: how far a whole frame moved against another one, by phase correlation.
+
+Frames are reduced to means over squares of pixels, so that memory and time are bounded. Spatial
+frequencies at which noise hides the structure have no weight. A shift is only returned if it is
+clearly better than no shift at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dcr.image.missing import missing
+
+FARTHEST = 32
+"""Largest shift in pixels along either axis that is recognised."""
+
+SIDE = 320
+"""Largest side of a reduced frame."""
+
+BAND = 1 << 22
+"""Largest number of pixels that are read at a time."""
+
+BORDER = 1 / 8
+"""Share of each side over which a frame fades out, so that its opposite sides do not meet in an edge."""
+
+RARE = 0.002
+"""Share of the darkest and of the brightest pixels that are limited to the others."""
+
+FINE = 0.35
+"""Spatial frequency in cycles per reduced pixel above which most of the power is noise."""
+
+RINGS = 64
+"""Number of rings of spatial frequencies per cycle in which the power is averaged."""
+
+CLEAR = 4.0
+"""How far the correlation at a shift must exceed that without a shift, in standard deviations of
+the same difference between other places."""
+
+Shift = tuple[float, float]
+"""Pixels along y and x."""
+
+Read = Callable[[slice, slice], NDArray[np.generic]]
+"""Reads rows and columns of a frame as (samples, h, w)."""
+
+
+@dataclass(frozen=True)
+class ReducedFrame:
+    """The spatial frequencies of a frame that was reduced.
+
+    Attributes
+    ----------
+    factor : int
+        Pixels along y and x of which each reduced pixel is the mean.
+    shape : tuple of int
+        Rows and columns of the reduced frame.
+    spectrum : ndarray or None
+        Result of `numpy.fft.rfft2`; None for a frame of one value, or without data.
+    """
+
+    factor: int
+    shape: tuple[int, int]
+    spectrum: NDArray[np.complex64] | None
+
+    @classmethod
+    def of(cls, read: Read, height: int, width: int) -> ReducedFrame:
+        """Reduce a frame, which is read in bands of rows.
+
+        Parameters
+        ----------
+        read : callable
+        height, width : int
+            Size of the frame in pixels.
+        """
+        factor = max(1, -(-max(height, width) // SIDE))
+        rows, columns = height // factor, width // factor
+        if min(rows, columns) < 16:
+            return cls(factor, (rows, columns), None)
+        step = max(1, BAND // (width * factor))
+        bands: Iterable[NDArray[np.float64]] = (
+            _means(
+                read(slice(y * factor, min(y + step, rows) * factor), slice(0, columns * factor)),
+                factor,
+            )
+            for y in range(0, rows, step)
+        )
+        return cls(factor, (rows, columns), _spectrum(np.concatenate(list(bands))))
+
+
+def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift:
+    """How far a frame moved since another one: what is at ``p`` in the first is at ``p + shift`` in the second.
+
+    Parameters
+    ----------
+    first, second : ReducedFrame
+        Of one shape.
+
+    Returns
+    -------
+    (float, float)
+        Pixels along y and x; (0, 0) if no shift of up to `FARTHEST` pixels is clearly better.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> scene = np.kron(rng.random((12, 12)), np.ones((8, 8)))
+    >>> frames = [scene[None, 10:80, 10:80], scene[None, 4:74, 13:83]]
+    >>> reduced = [ReducedFrame.of(lambda r, c, f=f: f[:, r, c], 70, 70) for f in frames]
+    >>> [round(pixels) for pixels in find_shift(*reduced)]
+    [6, -3]
+    """
+    if first.spectrum is None or second.spectrum is None or first.shape != second.shape:
+        return 0.0, 0.0
+    cross = second.spectrum * first.spectrum.conj()
+    power = np.abs(cross)
+    rows, columns = first.shape
+    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])
+    ring = (2 * RINGS * frequency).astype(int)
+    mean = np.bincount(ring.ravel(), power.ravel()) / np.bincount(ring.ravel())
+    signal = np.maximum(mean / power[frequency > FINE].mean() - 1, 0)
+    weight = (signal / (1 + signal)) ** 2
+    weighed = cross / np.maximum(power, np.finfo(np.float32).tiny) * weight[ring]
+    weighed[0, 0] = 0  # of the means
+    surface = np.fft.irfft2(weighed, s=first.shape)
+    most = [max(1, min(FARTHEST // first.factor, size // 2 - 2)) for size in first.shape]
+    # With no shift in the middle, and one more on each side for the interpolation.
+    middle = np.roll(surface, [m + 1 for m in most], (0, 1))
+    middle = middle[: 2 * most[0] + 3, : 2 * most[1] + 3]
+    inner = middle[1:-1, 1:-1]
+    y, x = (int(i) + 1 for i in np.unravel_index(inner.argmax(), inner.shape))
+    moved = y - most[0] - 1, x - most[1] - 1
+    gains = np.roll(surface, (-moved[0], -moved[1]), (0, 1)) - surface
+    if not gains[0, 0] > CLEAR * np.median(np.abs(gains)) / 0.6745:
+        return 0.0, 0.0
+    return (
+        first.factor * (moved[0] + _vertex(middle[y - 1 : y + 2, x])),
+        first.factor * (moved[1] + _vertex(middle[y, x - 1 : x + 2])),
+    )
+
+
+def whole_pixels(shift: Shift, steps: tuple[int, int]) -> tuple[int, int]:
+    """Round a shift to a multiple of some pixels along y and x.
+
+    Examples
+    --------
+    >>> whole_pixels((3.2, -0.9), (2, 2))
+    (4, 0)
+    """
+    return tuple(  # type: ignore[return-value]
+        step * int(np.rint(pixels / step)) for pixels, step in zip(shift, steps, strict=True)
+    )
+
+
+def _means(pixels: NDArray[np.generic], factor: int) -> NDArray[np.float64]:
+    """Means over squares of (samples, h, w), without missing pixels; NaN where all are missing."""
+    gone = missing(pixels)
+    values = np.ma.getdata(pixels).astype(np.float64)
+    height, width = values.shape[1] // factor, values.shape[2] // factor
+    held = np.ones(values.shape, bool) if gone is None else ~gone
+    shape = len(values), height, factor, width, factor
+    with np.errstate(over="ignore", invalid="ignore"):
+        count = held.reshape(shape).sum((0, 2, 4))
+        total = np.where(held, values, 0).reshape(shape).sum((0, 2, 4))
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _spectrum(means: NDArray[np.float64]) -> NDArray[np.complex64] | None:
+    held = np.isfinite(means)
+    if not held.any():
+        return None
+    low, high = np.quantile(means[held], [RARE, 1 - RARE])
+    values = np.clip(np.where(held, means, np.median(means[held])), low, high)
+    values -= values.mean()
+    deviation = values.std()
+    if not np.isfinite(deviation) or deviation == 0:
+        return None
+    rows, columns = (_fading(size) for size in values.shape)
+    return np.fft.rfft2(values / deviation * rows[:, None] * columns).astype(np.complex64)
+
+
+def _fading(size: int) -> NDArray[np.float64]:
+    """Weights along an axis that fall to 0 at both ends."""
+    inside = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5) / (BORDER * size)
+    return np.sin(np.pi / 2 * np.minimum(inside, 1)) ** 2
+
+
+def _vertex(values: NDArray[np.float64]) -> float:
+    """Place of the maximum of the parabola through three values, from -0.5 to 0.5."""
+    before, middle, after = (float(v) for v in values)
+    curvature = before - 2 * middle + after
+    return 0.0 if curvature >= 0 else float(np.clip((before - after) / (2 * curvature), -0.5, 0.5))
