@@ -50,8 +50,8 @@ class LiveEnhancer:
     Parameters
     ----------
     options : Options, optional
-        Options of the enhancement.  ``link_frames`` and the options that request further results
-        are not used.  With the precision "auto", a device that computes a lower precision correctly
+        Options of the enhancement.  ``link_frames``, ``neighbours`` and the options that request
+        further results are not used.  With the precision "auto", a device that computes a lower precision correctly
         in hardware uses it, whatever the dtype is.
     **changes
         Options by name, which replace those of ``options``.
