@@ -108,7 +108,10 @@ def test_auto_leaves_short_stacks_and_z_alone(stack: NDArray[Any], model: Path) 
     assert "neighbours" not in deep.record
 
 
-def test_without_usable_neighbours_a_frame_is_enhanced_alone_bit_for_bit(model: Path) -> None:
+def test_without_usable_neighbours_a_frame_is_enhanced_alone_bit_for_bit(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(runner.BATCH_PIXELS, "cpu", 0)
     stack = drifting()
     stack[[0, 1, 4]] = 0
     stack[3] = 65535
@@ -216,8 +219,7 @@ def test_a_preview_reads_the_frames_beside_it_only(
     monkeypatch.setattr(ArrayPlane, "read", counted)
     beside = slice(5, 6), *region[1:]
     run_to_completion(enhancer.steps(told, beside))  # type: ignore[arg-type]
-    assert set(read) == {3, 4, 5, 6, 7} - {3, 4} | {3, 4} & set(read)
-    assert read[7] > 0
+    assert set(read) == {5, 7}
     assert len(computed) == 6
     run_to_completion(enhancer.steps(Options(model=model, strength=0.5, **FAST), region))  # type: ignore[arg-type]
     assert len(computed) == 6
@@ -264,13 +266,15 @@ def test_resumed_it_is_the_same(
 
 
 def test_when_memory_runs_out_smaller_tiles_give_the_same(
-    stack: NDArray[Any], fused: NDArray[Any], model: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stack = drifting(4, (64, 760))
+    whole = napari_dcr.enhance(stack, model=model, **FAST)
     fuse, calls = Cascade.fuse, []
 
     def limited(self: Cascade, centre: Any, *rest: Any) -> Any:
-        calls.append(centre.x.numel())
-        if len(calls) > 2 and centre.x.numel() > 12_000:
+        calls.append(centre.x.shape[3])
+        if len(calls) > 2 and calls[-1] > 650:
             raise MemoryError
         return fuse(self, centre, *rest)
 
@@ -279,8 +283,9 @@ def test_when_memory_runs_out_smaller_tiles_give_the_same(
     result = napari_dcr.enhance(
         stack, model=model, progress=lambda step: messages.append(step.message), **FAST
     )
-    np.testing.assert_allclose(result, fused, **CLOSE)
+    np.testing.assert_allclose(result, whole, **CLOSE)
     assert any("out of memory: continuing with tiles of" in message for message in messages)
+    assert calls[-1] <= 650
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
