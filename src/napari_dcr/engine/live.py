@@ -196,7 +196,7 @@ class _Stream:
             fast = fast_precision(find_device(options.device))
             options = dataclasses.replace(options, precision=fast)
         # The frames after a live frame do not exist yet.
-        options = dataclasses.replace(options, neighbours=0)
+        options = dataclasses.replace(options, neighbours=0, neighbour_axis=None)
         self.setup = Setup.resolve(options, self._out_dtype, choice=self._choice)
 
     @property
