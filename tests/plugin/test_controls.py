@@ -103,3 +103,32 @@ def test_models_come_from_the_package(
         assert len(controls.use.value) >= 10
     controls.model.value = "stars"
     assert controls.use.value == "For stars alone."
+
+
+@pytest.mark.gui
+def test_neighbouring_frames_are_offered_along_the_axes_of_the_layer(
+    viewer: Any, widget: EnhanceWidget
+) -> None:
+    controls = widget.controls
+    layer = viewer.add_image(np.zeros((2, 3, 20, 30), np.uint16), name="cells")
+    controls.axes.value = "ztyx"
+    controls.model.value = "microscopy"
+    assert controls.neighbours.native.isVisible()
+    along = ["1 along t", "2 along t", "1 along z", "2 along z"]
+    assert list(controls.neighbours.choices) == ["auto", "none", *along]
+    chosen = {"auto": ("auto", None), "none": (0, None), "1 along z": (1, "z")}
+    for value, expected in chosen.items():
+        controls.neighbours.value = value
+        options = controls.options(layer)
+        assert (options.neighbours, options.neighbour_axis) == expected
+    assert controls.options(None).neighbours == "auto"  # files have axes of their own
+    controls.depth.value = 0
+    assert controls.options(layer).neighbours == "auto"
+    controls.axes.value = "tcyx"
+    assert controls.neighbours.value == "auto"
+    assert list(controls.neighbours.choices) == ["auto", "none", *along[:2]]
+    controls.axes.value = "csyx"
+    assert not controls.neighbours.native.isVisible()
+    controls.axes.value = "tcyx"
+    controls.model.value = "photo"
+    assert not controls.neighbours.native.isVisible()

@@ -12,6 +12,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_dcr.io import writing
 from napari_dcr.io.files import Picture
+from napari_dcr.options import Options
+from napari_dcr.plugin.script import as_python
 from napari_dcr.plugin.widget import EnhanceWidget
 from tests.plugin.conftest import finish
 
@@ -45,3 +47,18 @@ def test_the_copied_python_gives_the_same_array(
     exec(code, names)
     assert names["result"].dtype == viewer.layers[-1].data.dtype
     assert (names["result"] == viewer.layers[-1].data).all()
+
+
+@pytest.mark.parametrize("staged", [True, False])
+def test_the_copied_python_names_the_neighbours_that_were_used(staged: bool) -> None:
+    record = {
+        "options": Options(model="microscopy").to_dict(), "model": "microscopy", "depth": 2,
+        "axes": "tyx", "neighbours": {"axis": "t", "frames": 2},
+        "source": {"layer": "cells", "path": None, "multiscale": False},
+        **({"stages": 3} if staged else {}),
+    }  # fmt: skip
+    code = as_python(record)
+    # At depth 0 it would be refused.
+    assert f"neighbours=2{' if depth else 0' if staged else ''}," in code
+    assert "neighbour_axis='t'," in code
+    compile(code, "copied", "exec")
