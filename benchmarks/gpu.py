@@ -306,7 +306,7 @@ class PlainUNet(nn.Module):
         self.first = nn.Conv2d(1, width, 3, padding=1)
         self.full = nn.Conv2d(width, width, 3, padding=1)
         self.down = nn.Conv2d(width, 2 * width, 3, 2, 1)
-        self.half = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
+        self.coarse = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
         self.up = nn.ConvTranspose2d(2 * width, width, 2, 2)
         self.last = nn.Conv2d(width, 1, 3, padding=1)
         self.macs = 9 * width * 2 + 9 * width**2 + (9 * 2 * width**2 + 9 * 4 * width**2 + 8 * width**2) / 4  # fmt: skip
@@ -315,7 +315,7 @@ class PlainUNet(nn.Module):
         """Run the network."""
         relu = torch.relu
         full = relu(self.full(relu(self.first(x))))
-        return self.last(full + relu(self.up(relu(self.half(relu(self.down(full)))))))
+        return self.last(full + relu(self.up(relu(self.coarse(relu(self.down(full)))))))
 
 
 def references(report: Report, side: int) -> Iterator[str]:
