@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import venv
 from pathlib import Path
 
@@ -45,6 +47,13 @@ def artifacts(source: Path) -> dict[str, Path]:
     (wheel,) = (source / "dist").glob("*.whl")
     (sdist,) = (source / "dist").glob("*.tar.gz")
     return {"wheel": wheel, "sdist": sdist, "editable": source}
+
+
+def test_the_script_installs_every_extra_alone() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    said = re.search(r"extras=\((base .*)\)", (ROOT / "scripts" / "check-extras").read_text())
+    assert said is not None
+    assert said[1].split() == ["base", *sorted(set(project["optional-dependencies"]) - {"all"})]
 
 
 def clean_environment(folder: Path) -> Path:

@@ -276,7 +276,7 @@ class Batch:
             return True
         if any(map(is_sequence, job.results)):
             return True
-        return any(opening.is_large(path, len(sources)) for path in sources)
+        return any(opening.is_large(path, len(sources), self._scene) for path in sources)
 
     def _open(self, job: Job, out: Any) -> tuple[Opened, Options]:
         """Open an image, or several files as a recording, with the given axes."""

@@ -157,7 +157,9 @@ def test_damaged_and_other_files_give_an_error_of_one_line(
     path = tmp_path / "in.exr"
     make(path)
     assert shell(path, tmp_path / "out.png", "--output", "uint8") == 1
-    text = capfd.readouterr().err
+    said = capfd.readouterr()
+    text = said.err
+    assert said.out == ""  # where records are written with --json
     assert text.count("\n") == 1, text
     assert message in text
     assert [p.name for p in tmp_path.iterdir()] == ["in.exr"]

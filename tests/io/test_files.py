@@ -47,3 +47,13 @@ def test_pictures_that_do_not_fit_into_memory_are_refused(
     monkeypatch.setattr(files, "free_memory", lambda device: 10_000)
     with pytest.raises(ValueError, match="its 40 x 60 pixels need 0.0 GiB of memory; allowed is"):
         opening.open_whole(path)
+
+
+def test_the_longest_names_have_a_partial_file_too(tmp_path: Path) -> None:
+    path = tmp_path / ("ü" * 123 + "night.tif")
+    assert len(path.name.encode()) == 255
+    with files.replaced_when_complete(path) as partial:
+        assert partial.name.startswith(".")
+        assert partial.name.endswith("night.tif")
+        partial.write_bytes(b"pixels")
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]

@@ -179,6 +179,13 @@ def test_one_exposure_is_chosen_by_number_or_name(tmp_path: Path) -> None:
         napari_dcr.open_image(tmp_path / "in.fits", scene=2)
 
 
+def test_a_mosaic_of_colours_is_named(tmp_path: Path) -> None:
+    header = fits.Header({"BAYERPAT": "RGGB"})
+    fits.writeto(tmp_path / "in.fits", random((20, 20), "uint16"), header)
+    with pytest.warns(InputWarning, match=r"mosaic of colours \(RGGB\)"):
+        napari_dcr.open_image(tmp_path / "in.fits")
+
+
 def test_a_choice_is_required_for_images_of_different_shapes(tmp_path: Path) -> None:
     hdus = [fits.PrimaryHDU(), fits.ImageHDU(np.ones((4, 5)), name="A"), fits.ImageHDU(np.ones((6, 5)))]  # fmt: skip
     fits.HDUList(hdus).writeto(tmp_path / "in.fits")

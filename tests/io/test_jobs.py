@@ -228,3 +228,15 @@ def test_a_path_as_out_is_not_that_of_the_image(
     with pytest.raises(ValueError, match="the input is never modified"):
         napari_dcr.enhance(source, out=out, **FAST)
     assert (tmp_path / out).read_bytes() == before
+
+
+def test_pipes_are_not_read(tmp_path: Path) -> None:
+    make(tmp_path / "in", "a.tif")
+    os.mkfifo(tmp_path / "in" / "pipe.tif")
+    jobs, left_out = find_jobs([str(tmp_path / "in")], str(tmp_path / "out"))
+    assert [job.source.name for job in jobs] == ["a.tif"]
+    assert [(each.path.name, each.reason) for each in left_out] == [
+        ("pipe.tif", "is neither a file nor a folder")
+    ]
+    with pytest.raises(ValueError, match="pipe.tif is neither a file nor a folder"):
+        find_jobs([str(tmp_path / "in" / "pipe.tif")], str(tmp_path / "out"))

@@ -22,6 +22,7 @@ import napari_dcr
 from napari_dcr.cli import main
 from napari_dcr.enhancement import run_to_completion
 from napari_dcr.input_warnings import InputWarning
+from napari_dcr.io import opening
 from tests.io.instruments import write_lif, write_nd2, write_oif, write_sif
 
 UNCHANGED: dict[str, Any] = {"depth": 0, "strength": 0.0, "device": "cpu"}
@@ -358,6 +359,56 @@ class TestSIF:
             opened(path)
 
 
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_the_name_and_colour_of_a_single_channel_are_kept(suffix: str, tmp_path: Path) -> None:
+    image = {"name": "a", "pixels": STACK[0, :1, 0], "dims": "CYX", "steps": {}, "bits": 12}
+    path = write_lif(tmp_path / "a.lif", [image])
+    out = tmp_path / f"out{suffix}"
+    napari_dcr.enhance(path, out=out, **UNCHANGED)
+    assert opened(out).axes == "yx"
+    if suffix == ".ome.tif":
+        (channel,) = opened(out).metadata.calibration.channels
+        assert (channel.name, channel.colour) == ("Green", "00FF00")
+    else:
+        yaozarrs.validate_zarr_store(str(out))
+        (shown,) = zarr.open_group(out, mode="r").attrs["ome"]["omero"]["channels"]
+        assert (shown["label"], shown["color"]) == ("Green", "00FF00")
+
+
+def test_warnings_are_given_once_and_large_scenes_are_read_by_region(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = {"pixels": STACK[0, 0], "dims": "ZYX", "steps": {}, "bits": 12}
+    scan = {"pixels": STACK[0, 0], "dims": "YZX", "steps": {}, "bits": 12}
+    images = [{"name": "a", **image}, {"name": "xz", **scan}]
+    path = write_lif(tmp_path / "a.lif", images)
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        assert not opening.is_large(path, scene="xz")
+        assert given == []
+        monkeypatch.setattr(opening, "free_memory", lambda device: 100)
+        assert opening.is_large(path, scene="xz")
+        assert not opening.is_large(path)  # there is an error when it is opened
+
+
+def test_a_sif_that_ends_in_its_header_is_refused(tmp_path: Path) -> None:
+    path = write_sif(tmp_path / "a.sif", STACK[0, 0].astype("f4"))
+    content = path.read_bytes()
+    for size in (39, 60, 200, 400):  # sif_parser would read on for ever
+        path.write_bytes(content[:size])
+        with pytest.raises(ValueError, match=r"a\.sif: cannot be read as an image: "):
+            opened(path)
+
+
+def test_a_czi_with_a_tile_far_away_is_refused(tmp_path: Path) -> None:
+    plane = STACK[0, 0, 0]
+    with czi.create_czi(str(tmp_path / "a.czi")) as file:
+        file.write(plane, location=(0, 0))
+        file.write(plane, location=(5, 1_400_000_000))
+    with pytest.raises(ValueError, match="its directory is damaged"):
+        opened(tmp_path / "a.czi")
+
+
 def test_missing_planes_of_an_oif(tmp_path: Path) -> None:
     path = write_oif(tmp_path / "a.oif", STACK, "TCZ", left_out=5)
     with pytest.raises(ValueError, match="1 of its 12 planes are missing"):
@@ -403,15 +454,6 @@ def test_damaged_files_are_refused_in_one_line(
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1, lines
         assert sorted(tmp_path.iterdir()) == before
-
-
-def test_the_error_names_deltavision(tmp_path: Path) -> None:
-    path = write_mrc(tmp_path / "a.mrc", STACK[0, 0])
-    data = bytearray(path.read_bytes())
-    data[96:98] = b"\xa0\xc0"
-    path.write_bytes(data)
-    with pytest.raises(ValueError, match="it is a DeltaVision file"):
-        opened(path)
 
 
 @pytest.mark.parametrize("kind", ALL)

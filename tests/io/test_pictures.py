@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from napari_dcr.io import opening, writing
+from napari_dcr.io import files, opening, writing
 from tests.io.conftest import random
 
 
@@ -52,3 +52,23 @@ def test_the_error_names_hdr_of_png(tmp_path: Path) -> None:
                 opening.read(path)
         else:
             assert opening.read(path).pixels.max() == 3000
+
+
+def test_pictures_of_telephones_with_200_megapixels_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PILImage, "MAX_IMAGE_PIXELS", 50)  # of Pillow: 89 million
+    PILImage.fromarray(random((16, 24, 3))).save(tmp_path / "in.jpg")
+    with pytest.raises(PILImage.DecompressionBombError):
+        PILImage.open(tmp_path / "in.jpg")
+    assert opening.read(tmp_path / "in.jpg").pixels.shape == (16, 24, 3)
+    assert PILImage.MAX_IMAGE_PIXELS == 50
+
+
+def test_pictures_that_need_too_much_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PILImage.fromarray(random((16, 24, 3))).save(tmp_path / "in.png")
+    monkeypatch.setattr(files, "free_memory", lambda device: 1000)
+    with pytest.raises(ValueError, match="16 x 24 pixels need"):
+        opening.read(tmp_path / "in.png")

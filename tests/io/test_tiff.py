@@ -12,9 +12,10 @@ import tifffile
 from numpy.typing import NDArray
 
 import napari_dcr
+from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import opening, writing
 from napari_dcr.io.files import Picture
-from tests.io.conftest import random
+from tests.io.conftest import random, shell
 
 FAST: dict[str, Any] = {"model": "photo", "depth": 0, "device": "cpu", "precision": "fp32"}
 
@@ -104,3 +105,42 @@ def test_tiles_are_read_without_zarr_too(tmp_path: Path, monkeypatch: pytest.Mon
     tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(32, 32), compression="zlib")
     monkeypatch.setitem(sys.modules, "zarr", None)
     assert np.array_equal(napari_dcr.open_image(tmp_path / "a.tif").array, pixels)
+
+
+def test_what_tifffile_logs_is_a_warning_about_the_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "in.tif"
+    pixels = random((20, 30))
+    tifffile.imwrite(path, pixels, software="a program that makes files", metadata=None)
+    with tifffile.TiffFile(path) as file:
+        tag = file.pages.first.tags["Software"]
+    content = bytearray(path.read_bytes())
+    content[tag.offset + 8 : tag.offset + 12] = (1 << 30).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.warns(InputWarning, match=r"in\.tif: tifffile says: .*invalid value offset"):
+        opened = napari_dcr.open_image(path)
+    assert np.array_equal(opened.array, pixels)
+    assert shell(path, tmp_path / "out.tif", "--strength", "0") == 0
+    said = capfd.readouterr().err
+    assert said.count("\n") == said.count("tifffile says") == 1, said
+
+
+def test_a_damaged_directory_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, random((3, 20, 30)), photometric="minisblack", metadata=None)
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + (1 << 30).to_bytes(4, "little") + content[8:])
+    assert shell(path, tmp_path / "out.tif") == 1
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1, said
+
+
+def test_packed_bits_say_what_is_saturated(tmp_path: Path) -> None:
+    pixels = (random((20, 30), "uint16") % 4096).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", pixels, bitspersample=12)
+    opened = napari_dcr.open_image(tmp_path / "in.tif")
+    assert opened.bits == 12
+    assert np.array_equal(np.asarray(opened.array), pixels)
+    tifffile.imwrite(tmp_path / "in.tif", pixels)
+    assert napari_dcr.open_image(tmp_path / "in.tif").bits == 0

@@ -31,6 +31,18 @@ def read(path: Path) -> Any:
     return np.asarray(napari_dcr.open_image(path).array)
 
 
+def test_a_palette_of_greys_is_grey(tmp_path: Path) -> None:
+    # As ImageJ writes 8-bit stacks.
+    codes = np.random.default_rng(0).integers(0, 256, (3, 32, 48)).astype(np.uint8)
+    palette = np.repeat(np.arange(255, -1, -1, dtype=np.uint8)[:, None], 4, 1)
+    palette[:, 0] = 255  # alpha
+    frames = [av.VideoFrame.from_ndarray((plane, palette), "pal8") for plane in codes]
+    found = napari_dcr.open_image(write(tmp_path / "a.avi", frames, "rawvideo"))
+    assert found.axes == "tyx"
+    assert found.array.dtype == np.uint8
+    assert np.array_equal(np.asarray(found.array), 255 - codes)
+
+
 @pytest.mark.parametrize("limited", [True, False])
 @pytest.mark.parametrize("matrix", [1, 6, 9])
 @pytest.mark.parametrize(

@@ -57,7 +57,10 @@ def test_layers_in_a_viewer(make_napari_viewer: Any, tmp_path: Path) -> None:
     viewer = make_napari_viewer()
     for data, arguments, _ in read(str(path)):
         viewer.add_image(data, **arguments)
-    assert [layer.name for layer in viewer.layers] == ["a.lif [left]", "a.lif [right]"]
+    assert [layer.name for layer in viewer.layers] == [
+        "Green - a.lif [left]",
+        "Green - a.lif [right]",
+    ]
     (first, _) = viewer.layers
     assert [str(unit) for unit in first.units] == [
         "second",
@@ -66,6 +69,13 @@ def test_layers_in_a_viewer(make_napari_viewer: Any, tmp_path: Path) -> None:
         "micrometer",
     ]
     assert first.axis_labels == ("t", "z", "y", "x")
+
+
+def test_a_single_channel_has_its_name_and_colour(tmp_path: Path) -> None:
+    image = {"name": "a", "pixels": STACK[0, :1], "dims": "CZYX", "steps": {}, "bits": 12}
+    ((_, arguments, _),) = read(str(write_lif(tmp_path / "a.lif", [image])))
+    assert arguments["name"] == "Green - a.lif"
+    assert arguments["colormap"] == "#00FF00"
 
 
 def test_gaps_are_zero_and_colours_are_rgb(tmp_path: Path) -> None:

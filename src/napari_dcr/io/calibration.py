@@ -212,7 +212,7 @@ class Calibration:
         if self.name:
             image["name"] = self.name
         omero = None
-        if "c" in axes and self.channels:
+        if self.channels and ("c" in axes or (len(self.channels) == 1 and "s" not in axes)):
             omero = {
                 "channels": [
                     {"label": c.name, "color": c.colour or "FFFFFF", "active": True}

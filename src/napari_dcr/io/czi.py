@@ -20,6 +20,9 @@ PIXELS = {
 }  # fmt: skip
 """Dtype and samples of the pixel types that are read."""
 
+LEAST_COVERED = 1000
+"""Part of the pixels of a scene, as a divisor, that the tiles of all planes must cover."""
+
 AXES = "TCZHVIRB"
 """Axes beside y and x: time, channel, z, detector phase, view, illumination, rotation, block."""
 
@@ -57,6 +60,7 @@ def _opened(path: Path, reader: Any, scene: int | str | None) -> Opened:
     else:
         chosen([""], scene)
         frame = reader.total_bounding_rectangle
+    _check_covered(reader, number, frame)
     kinds = sorted({str(kind) for kind in reader.pixel_types.values()})
     if not kinds or not set(kinds) <= set(PIXELS) or len({PIXELS[k][1] for k in kinds}) > 1:
         allowed = ", ".join(PIXELS)
@@ -105,6 +109,23 @@ def _opened(path: Path, reader: Any, scene: int | str | None) -> Opened:
         samples="rgb" if samples > 1 else "", warnings=warnings_of(path, ()),
         measured=samples == 1,
     )  # fmt: skip
+
+
+def _check_covered(reader: Any, scene: int | None, frame: Any) -> None:
+    """Raise an error if tiles cover next to nothing of a scene, as where one has a wrong place."""
+    area = 0
+
+    def add(_: int, tile: Any) -> bool:
+        nonlocal area
+        area += tile.logicalRect.w * tile.logicalRect.h
+        return True
+
+    chosen_tiles = None if scene is None else {"S": scene}
+    reader.enumerate_subblocks_subset(add, chosen_tiles, None, only_layer0=True)
+    if area * LEAST_COVERED < frame.w * frame.h:
+        raise ValueError(
+            f"its tiles cover {area} of {frame.h} x {frame.w} pixels: its directory is damaged"
+        )
 
 
 def _find(tree: Any, *names: str) -> Any:

@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_dcr.io import tags as t
-from napari_dcr.io.files import check_memory
+from napari_dcr.io.files import check_memory, without_log
 from napari_dcr.io.tags import Tag, Tags
 
 MOSAIC, LINEAR = 32803, 34892
@@ -117,7 +117,7 @@ def read_page(path: Path) -> tuple[DngPage, int]:
     ValueError
         If the file has no raw image or is truncated.  LibRaw would return zeros for missing tiles.
     """
-    with tifffile.TiffFile(path) as file:
+    with without_log(), tifffile.TiffFile(path) as file:
         pages = _pages(file)
         found = [n for n, page in enumerate(pages) if int(page.photometric) in (MOSAIC, LINEAR)]
         main = [n for n in found if int(pages[n].subfiletype or 0) == 0] or found
@@ -133,7 +133,7 @@ def read_page(path: Path) -> tuple[DngPage, int]:
 
 def read_pixels(path: Path, number: int) -> NDArray[Any]:
     """Decode the stored pixels of a page."""
-    with tifffile.TiffFile(path) as file:
+    with without_log(), tifffile.TiffFile(path) as file:
         pixels: NDArray[Any] = _pages(file)[number].asarray()
         return pixels
 

@@ -7,8 +7,9 @@ enhanced like a photograph. Results are decoded to linear light when they are wr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def _file(path: Path) -> Iterator[Any]:
     library = import_optional("OpenEXR", "exr")
     if not library.isOpenExrFile(str(path)):
         raise ValueError("it is no OpenEXR file")
-    with without_messages() as said:
+    with redirect_stdout(StringIO()), without_messages() as said:
         with library.File(str(path), header_only=True) as head:
             for part in head.parts:
                 low, high = part.header["dataWindow"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import math
 import os
 import secrets
@@ -16,11 +17,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 
 from napari_dcr.engine.devices import free_memory
 from napari_dcr.image.axes import Layout
 from napari_dcr.input_warnings import InputWarnings
 from napari_dcr.io.metadata import Metadata
+
+LONGEST_NAME = 255
+"""Bytes of the name of a file."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,13 @@ def warnings_of(path: Path, notes: tuple[str, ...]) -> InputWarnings:
 def partial_path(path: Path) -> Path:
     """Temporary path in the same folder, because a rename is atomic only within a file system.
 
-    The name is hidden, so that searches of the folder do not find it.
+    The name is hidden, so that searches of the folder do not find it, and ends as that of the
+    path, which the longest names do only in part.
     """
-    return path.with_name(f".{secrets.token_hex(4)}.partial.{path.name}")
+    start, name = f".{secrets.token_hex(4)}.partial.", path.name
+    while len(os.fsencode(start + name)) > LONGEST_NAME:
+        name = name[1:]
+    return path.with_name(start + name)
 
 
 @contextmanager
@@ -124,6 +133,28 @@ def check_memory(shape: tuple[int, ...], pixel_bytes: int) -> None:
             f"its {' x '.join(map(str, shape))} pixels need {needed / 2**30:.1f} GiB of memory;"
             f" allowed is half of the {free / 2**30:.1f} GiB that are free"
         )
+
+
+@contextmanager
+def pillow_picture(path: Path, formats: tuple[str, ...] | None = None) -> Iterator[Any]:
+    """Context manager that opens a picture of any size with Pillow, if its pixels fit into memory.
+
+    Pillow itself refuses more than 179 megapixels, which some telephones record.
+
+    Raises
+    ------
+    ValueError
+        If its pixels need more than half of the free memory.
+    """
+    limit = PILImage.MAX_IMAGE_PIXELS
+    PILImage.MAX_IMAGE_PIXELS = None
+    try:
+        file = PILImage.open(path, formats=formats)
+    finally:
+        PILImage.MAX_IMAGE_PIXELS = limit
+    with file:
+        check_memory(file.size[::-1], 8)
+        yield file
 
 
 def check_array(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -184,6 +215,24 @@ def without_messages() -> Iterator[list[str]]:
             os.close(before)
             said.seek(0)
             lines += said.read().decode("utf-8", "replace").split("\n")[:-1]
+
+
+@contextmanager
+def without_log(name: str = "tifffile") -> Iterator[list[str]]:
+    """Context manager that keeps from the terminal what a library logs; gives its warnings."""
+    lines: list[str] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            lines.append(" ".join(record.getMessage().split()))
+        return False
+
+    logger = logging.getLogger(name)
+    logger.addFilter(note)
+    try:
+        yield lines
+    finally:
+        logger.removeFilter(note)
 
 
 def import_zarr() -> Any:

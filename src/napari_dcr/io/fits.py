@@ -18,6 +18,7 @@ from napari_dcr.io.fits_units import (
     Origin,
     blank_of,
     import_fits,
+    mosaic_note,
     open_units,
     scale_of,
     scaled,
@@ -29,7 +30,7 @@ from napari_dcr.io.views import Planes
 SCIENCE = "SCI"
 """Name of the images in files that hold their errors and qualities too."""
 
-_BESIDE = ("ERR", "DQ", "VAR", "IVAR", "UNC", "UNCERT", "MASK", "WHT", "WEIGHT", "CON", "CTX", "HITS", "QUALITY", "NPOL", "SAMP", "TIME")  # fmt: skip
+_BESIDE = ("ERR", "DQ", "VAR", "IVAR", "UNC", "UNCERT", "MASK", "WHT", "WEIGHT", "CON", "CTX", "HITS", "QUALITY", "VARIANCE", "ERROR", "STDDEV", "NOISE", "NPOL", "SAMP", "TIME")  # fmt: skip
 """Names of units that describe the pixels of another one."""
 
 _AXES = {"TIME": "t", "UTC": "t", "FREQ": "l", "WAVE": "l", "AWAV": "l", "VRAD": "l", "VOPT": "l", "VELO": "l", "FELO": "l", "STOKES": "p", "RGB": "c", "COLOR": "c"}  # fmt: skip
@@ -65,6 +66,9 @@ def open_fits(path: Path, scene: int | str | None = None) -> Opened:
     if len(numbers) > 1:
         names = ", ".join(_name(hdus[n]) for n in numbers)
         notes.append(f"its {len(numbers)} images ({names}) are enhanced together, along axis e")
+    pattern = str(header.get("BAYERPAT", "")).strip()
+    if pattern:
+        notes.append(mosaic_note(pattern))
     axes, doubt = _letters(path, header, shape)
     stored = stored_dtype(header)
     dtype = np.dtype(COMPUTED.get(stored, stored))

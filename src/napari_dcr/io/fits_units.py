@@ -59,6 +59,14 @@ class Cards:
     values: tuple[tuple[str, str | float], ...]
 
 
+def mosaic_note(pattern: str) -> str:
+    """Say what becomes of a mosaic of colours."""
+    return (
+        f"it holds a mosaic of colours ({pattern}); it is enhanced as a grey image, so that it can"
+        " be demosaiced afterwards, which blurs colours into each other"
+    )
+
+
 def import_fits() -> Any:
     """Import the FITS module of astropy."""
     return import_optional("astropy.io.fits", "astronomy")

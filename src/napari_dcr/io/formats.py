@@ -16,6 +16,7 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.io import (
     czi,
     dcimg,
+    deltavision,
     dng_sink,
     exr,
     fits,
@@ -31,6 +32,7 @@ from napari_dcr.io import (
     raw,
     ser,
     sif,
+    spe,
     tiff,
     tiff_sink,
     video,
@@ -70,8 +72,9 @@ class Format:
         Whether a file is read as a whole although ``open`` returns before its pixels are needed.
     becomes : str
         Suffix of results in a folder, for formats that are only read.
-    begins : tuple of (int, bytes)
-        Offset and bytes that identify files of this format, if other formats share its suffix.
+    begins : tuple of int and bytes
+        Offset of the bytes that identify files of this format, if other formats share its suffix,
+        and one or several values that they may have.
     streamed : bool
         Whether files are never loaded as a whole, however small they are.
     """
@@ -86,7 +89,7 @@ class Format:
     sink: Callable[..., Sink] | None = None
     is_whole: bool = False
     becomes: str = ".png"
-    begins: tuple[int, bytes] = (0, b"")
+    begins: tuple[int, *tuple[bytes, ...]] = (0,)
     streamed: bool = False
 
 
@@ -144,6 +147,11 @@ MRC = Format(
 SIF = Format((".sif",), open=sif.open_sif, becomes=_STACK, begins=(0, sif.MAGIC))
 IMS = Format((".ims",), open=ims.open_ims, becomes=_STACK)
 DCIMG = Format((".dcimg",), open=dcimg.open_dcimg, becomes=_STACK)
+DELTAVISION = Format(
+    (".dv", ".r3d"), open=deltavision.open_deltavision, becomes=_STACK,
+    begins=(deltavision.PLACE, deltavision.LITTLE, deltavision.BIG),
+)  # fmt: skip
+SPE = Format((".spe",), open=spe.open_spe, becomes=_STACK, begins=(spe.PLACE, spe.MAGIC))
 VIDEO = Format(
     (".mp4", ".m4v", ".mov", ".mkv"), dtypes=video_sink.DTYPES, check=check_frames,
     open=video.open_video, sink=video_sink.VideoSink, streamed=True,
@@ -178,6 +186,8 @@ FORMATS = {
         SIF,
         IMS,
         DCIMG,
+        DELTAVISION,
+        SPE,
         VIDEO,
         VIDEO_READ,
     )
@@ -288,12 +298,12 @@ def becomes(path: Path) -> str:
 def other_kind(path: Path) -> str:
     """Reason why a file is not of the format that its suffix names; empty if it is."""
     form = FORMATS.get(suffix_of(path))
-    place, expected = (0, b"") if form is None else form.begins
+    place, *expected = (0,) if form is None else form.begins
     if not expected:
         return ""
     with path.open("rb") as file:
         file.seek(place)
-        if file.read(len(expected)) == expected:
+        if file.read(len(expected[0])) in expected:
             return ""
     return f"has the suffix {path.suffix}, but is of another kind"
 

@@ -14,7 +14,7 @@ from PIL import Image as PILImage
 
 from napari_dcr.io import tags as t
 from napari_dcr.io.boxes import check_colours, properties
-from napari_dcr.io.files import Picture, check_holds, check_memory, import_optional
+from napari_dcr.io.files import Picture, check_holds, check_memory, import_optional, pillow_picture
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.pictures import check_layout, exif_block, flat_colours, left_out
 from napari_dcr.io.tags import Tag, Tags
@@ -100,7 +100,7 @@ def read_avif(path: Path) -> Picture:
     metadata, including the rotation of the container as an EXIF Orientation.  The pixels are not
     rotated.
     """
-    with PILImage.open(path, formats=("AVIF",)) as file:
+    with pillow_picture(path, ("AVIF",)) as file:
         frames, info, size = int(getattr(file, "n_frames", 1)), dict(file.info), file.size
         exif = file.getexif()
     content = path.read_bytes()

@@ -100,6 +100,8 @@ def find_jobs(
     for text, path in zip(inputs, paths, strict=True):
         if not path.exists():
             raise ValueError(f"{wording.inputs}: {text} does not exist")
+        if _is_device(path):
+            raise ValueError(f"{wording.inputs}: {text} is neither a file nor a folder")
     single = len(paths) == 1 and not _is_folder(paths[0])
     to_file = _is_file(output, out, single or as_one, wording)
     left_out: list[LeftOut] = []
@@ -231,12 +233,19 @@ def _sources(
                 source = here / name
                 if not _is_image(name) or source.resolve() in results:
                     continue
-                if name.startswith("."):
+                if _is_device(source):  # reading it might never end
+                    left_out.append(LeftOut(source, "is neither a file nor a folder"))
+                elif name.startswith("."):
                     left_out.append(LeftOut(source, "is hidden"))
                 elif reason := formats.other_kind(source):
                     left_out.append(LeftOut(source, reason))
                 else:
                     yield source, source.relative_to(path)
+
+
+def _is_device(path: Path) -> bool:
+    """Whether a path is that of a pipe, a socket or a device."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _is_image(name: str) -> bool:

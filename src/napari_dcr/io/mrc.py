@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine.sources import Opened
+from napari_dcr.io import deltavision
 from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.files import import_optional, stamp_of, warnings_of
 from napari_dcr.io.metadata import Metadata
@@ -16,9 +17,6 @@ from napari_dcr.io.stacks import rounded, stack
 
 MAGIC = b"MAP "
 """At byte 208."""
-
-DELTAVISION = 96
-"""Offset of the identifier of DeltaVision files, which have a similar layout."""
 
 IMOD = (1146047817).to_bytes(4, "little")
 """IMOD's stamp at byte 152; the flags after it define whether mode 0 is signed."""
@@ -34,11 +32,11 @@ def open_mrc(path: Path) -> Opened:
     ValueError
         If the file is no MRC, or holds no image.
     """
-    mrcfile = import_optional("mrcfile", "microscopes")
     with path.open("rb") as file:
         head = file.read(1024)
-    if head[DELTAVISION : DELTAVISION + 2] in (b"\xa0\xc0", b"\xc0\xa0"):
-        raise ValueError("it is a DeltaVision file, which is not read; save it as OME-TIFF")
+    if deltavision.is_deltavision(head):  # its header has a similar layout
+        return deltavision.open_deltavision(path)
+    mrcfile = import_optional("mrcfile", "microscopes")
     # Open it once for its checks, because errors of memory maps say less about truncated files.
     data: Any = mrcfile.mmap(path, mode="r", permissive=False)
     header, pixels = data.header, data.data

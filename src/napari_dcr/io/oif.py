@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_dcr.engine.sources import Opened
 from napari_dcr.io.calibration import Calibration, Channel, unit_named
-from napari_dcr.io.files import import_optional, stamp_of, warnings_of
+from napari_dcr.io.files import import_optional, stamp_of, warnings_of, without_log
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.stacks import closed_on_error, stack
 
@@ -111,7 +111,7 @@ def _check_chains(path: Path) -> None:
 def _check_complete(path: Path) -> None:
     """Raise an error if the file of a plane is truncated."""
     size = path.stat().st_size
-    with tifffile.TiffFile(path) as file:
+    with without_log(), tifffile.TiffFile(path) as file:
         page = file.pages.first
         ends = (a + b for a, b in zip(page.dataoffsets, page.databytecounts, strict=True))
         if size < max(ends, default=0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from napari_dcr.engine.devices import free_memory
 from napari_dcr.engine.model_choice import is_picture
 from napari_dcr.engine.sources import Opened, is_zarr
 from napari_dcr.image.axes import Layout
+from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import (
     ome_zarr,
     tiff,
@@ -41,6 +43,7 @@ from napari_dcr.io.formats import (
 )
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.recordings import join
+from napari_dcr.io.signatures import wrong_suffix
 from napari_dcr.io.views import Guarded, Upright
 
 
@@ -83,7 +86,8 @@ def _unreadable(path: Path, error: Exception) -> ValueError:
     reason = (
         " ".join(str(error).split()) or type(error).__name__
     )  # some messages have several lines
-    return ValueError(f"{path}: cannot be read as an image: {reason}")
+    hint = wrong_suffix(path)
+    return ValueError(f"{path}: cannot be read as an image: {reason}{f' ({hint})' if hint else ''}")
 
 
 def open_whole(path: Path, scene: int | str | None = None) -> Opened:
@@ -145,7 +149,7 @@ def layout_of(opened: Opened, axes: str | None) -> Layout:
     return Layout.resolve(shape, axes or opened.axes, samples=opened.samples)
 
 
-def is_large(path: Path, times: int = 1) -> bool:
+def is_large(path: Path, times: int = 1, scene: int | str | None = None) -> bool:
     """Whether a file can be read by region and is too large to be loaded whole.
 
     Parameters
@@ -153,6 +157,8 @@ def is_large(path: Path, times: int = 1) -> bool:
     path : Path
     times : int
         Number of files of this size that are loaded at the same time.
+    scene : int or str, optional
+        Image that is read from a file that holds several.
     """
     suffix = suffix_of(path)
     if suffix in TIFF.suffixes:
@@ -163,7 +169,9 @@ def is_large(path: Path, times: int = 1) -> bool:
     if form.streamed:
         return True
     try:
-        array = _open(path, form, None).array
+        with warnings.catch_warnings():  # they are given when the file is opened to be enhanced
+            warnings.simplefilter("ignore", InputWarning)
+            array = _open(path, form, scene).array
     except ValueError:  # an error is raised when the file is read
         return False
     size = int(np.prod(array.shape, dtype=np.int64)) * array.dtype.itemsize

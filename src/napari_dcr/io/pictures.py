@@ -5,6 +5,7 @@ Portable Network Graphics (PNG) Specification, third edition (W3C 2025); JFIF 1.
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -20,12 +21,15 @@ from napari_dcr.image.alpha import to_straight
 from napari_dcr.input_warnings import warn
 from napari_dcr.io import tags as t
 from napari_dcr.io.boxes import check_colours
-from napari_dcr.io.files import Picture, check_holds
+from napari_dcr.io.files import Picture, check_holds, pillow_picture
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.tags import Tag, Tags
 
 PNG_DTYPES = ("uint8", "uint16")
 JPEG_DTYPES = ("uint8",)
+
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP")
+"""Formats of Pillow that are read; it would read others, such as FITS, without their scale."""
 
 JPEG_QUALITY = 95
 
@@ -54,7 +58,7 @@ _XMP_SEGMENT = _SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0")
 
 def read_picture(path: Path) -> Picture:
     """Read the first picture of a PNG, JPEG, BMP or WebP file."""
-    with PILImage.open(path) as file:
+    with pillow_picture(path, FORMATS) as file:
         frames = int(getattr(file, "n_frames", 1))
         mode, profile = file.mode, file.info.get("icc_profile")
         tags: Tags = t.from_exif(file.info.get("exif", b""))
@@ -243,7 +247,10 @@ def write_jpeg(path: Path, picture: Picture) -> None:
         else:
             kept["dpi"] = density
     pixels = PILImage.fromarray(flat_colours(picture))
-    pixels.save(path, "JPEG", quality=JPEG_QUALITY, subsampling=0, **kept)
+    # On a full disk Pillow truncates a JPEG that it writes to a path, without an error.
+    coded = io.BytesIO()
+    pixels.save(coded, "JPEG", quality=JPEG_QUALITY, subsampling=0, **kept)
+    path.write_bytes(coded.getvalue())
 
 
 def left_out(path: Path, what: str) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine.sources import Opened
 from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.files import stamp_of, warnings_of
-from napari_dcr.io.fits_units import Cards
+from napari_dcr.io.fits_units import Cards, mosaic_note
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.views import Planes
 
@@ -75,10 +75,7 @@ def open_ser(path: Path) -> Opened:
         if is_big != bool(order):
             notes.append("its bytes are in the opposite order to that which its header says")
     if colour in MOSAICS:
-        notes.append(
-            f"it holds a mosaic of colours ({MOSAICS[colour]}); it is enhanced as a grey image, so"
-            " that it can be demosaiced afterwards, which blurs colours into each other"
-        )
+        notes.append(mosaic_note(MOSAICS[colour]))
 
     def read(place: tuple[int, ...], rows: slice, columns: slice) -> NDArray[Any]:
         window = frames[place[0], rows, columns]

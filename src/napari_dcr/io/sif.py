@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,17 @@ from napari_dcr.io.stacks import stack
 MAGIC = b"Andor Technology Multi-Channel File"
 
 
+class _Ending(io.BufferedReader):
+    """File that raises an error at its end, where sif_parser would read on for ever."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read bytes."""
+        found = super().read(size)
+        if size and not found:
+            raise ValueError("its header is cut off")
+        return found
+
+
 def open_sif(path: Path) -> Opened:
     """Open a SIF without reading its pixels; rows keep their stored order, Solis shows y upwards.
 
@@ -26,10 +38,10 @@ def open_sif(path: Path) -> Opened:
         If it holds spectra, or fewer frames than its header announces.
     """
     sif_parser = import_optional("sif_parser", "microscopes")
-    with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
+    with _Ending(io.FileIO(path)) as file:
+        if file.peek(len(MAGIC))[: len(MAGIC)] != MAGIC:
             raise ValueError(f"it is no file of Andor's, which begins with {MAGIC.decode()}")
-    frames, values = sif_parser.np_open(str(path), lazy="memmap")
+        frames, values = sif_parser.np_open(file, lazy="memmap")
     count, height, width = frames.shape
     if min(height, width) < 2:
         raise ValueError(f"it holds {count} spectra of {max(height, width)} pixels, no image")

@@ -9,14 +9,20 @@ from typing import Any
 import numpy as np
 import psutil
 import tifffile
-from PIL import Image as PILImage
 
 from napari_dcr.engine.sources import Opened
 from napari_dcr.io import colour_models, ome_tiff, tiff_kinds
 from napari_dcr.io import tags as t
 from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.colour_models import ColourModel
-from napari_dcr.io.files import NotInstalled, Picture, import_zarr, warnings_of
+from napari_dcr.io.files import (
+    NotInstalled,
+    Picture,
+    import_zarr,
+    pillow_picture,
+    warnings_of,
+    without_log,
+)
 from napari_dcr.io.metadata import Metadata, kept_tags
 from napari_dcr.io.tags import Tags
 from napari_dcr.io.views import Converted
@@ -77,7 +83,7 @@ def other_files(path: Path) -> list[Path]:
         If one of these files is missing.
     """
     try:
-        with tifffile.TiffFile(path) as file:
+        with without_log(), tifffile.TiffFile(path) as file:
             own = file.ome_metadata if file.is_ome else None
     except Exception:  # tifffile raises any type of exception for a damaged file
         return [path]
@@ -89,7 +95,7 @@ def other_files(path: Path) -> list[Path]:
 def is_large(path: Path, times: int = 1) -> bool:
     """Whether a TIFF file is too large to be loaded as a whole, including its result."""
     try:
-        with _opened(path) as file:
+        with without_log(), _opened(path) as file:
             size = sum(series.nbytes for series in file.series)
     except Exception:  # any type, for a damaged file; an error is raised when it is read
         return False
@@ -99,11 +105,12 @@ def is_large(path: Path, times: int = 1) -> bool:
 
 def read_tiff(path: Path) -> Picture:
     """Read a TIFF file."""
-    with _opened(path) as file:
+    with without_log() as said, _opened(path) as file:
         header = _header(path, file)
         pixels = header.model.apply(_decoded(path, file), header.axis)
     return Picture(
-        pixels, header.axes, header.metadata, header.model.samples, header.notes, header.doubt,
+        pixels, header.axes, header.metadata, header.model.samples,
+        (*header.notes, *_notes_of(said)), header.doubt,
         header.measured,
     )  # fmt: skip
 
@@ -116,7 +123,7 @@ def open_tiff(path: Path) -> Opened:
     ValueError
         If it is damaged, incomplete, or holds several images.
     """
-    with _opened(path) as file:
+    with without_log() as said, _opened(path) as file:
         header = _header(path, file)
         series, model = file.series[0], header.model
         array: Any
@@ -141,9 +148,16 @@ def open_tiff(path: Path) -> Opened:
     return Opened(
         array, header.axes, lambda: stamp, metadata=header.metadata, samples=model.samples,
         doubt=header.doubt, nodata=header.metadata.nodata,
-        warnings=warnings_of(path, header.notes), measured=header.measured,
+        warnings=warnings_of(path, (*header.notes, *_notes_of(said))), measured=header.measured,
         bits=header.metadata.calibration.bits,
     )  # fmt: skip
+
+
+def _notes_of(said: list[str]) -> tuple[str, ...]:
+    """What tifffile logged about a file that can be read nevertheless."""
+    different = list(dict.fromkeys(said))
+    more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+    return (f"tifffile says: {different[0]}{more}",) if different else ()
 
 
 def stored_dtype(file: Any, series: Any) -> np.dtype[Any]:
@@ -156,7 +170,7 @@ def _decoded(path: Path, file: Any) -> Any:
     if not colour_models.is_subsampled(file.series[0].keyframe):
         return file.series[0].asarray()
     try:  # Pillow returns RGB for files that tifffile cannot decode
-        with PILImage.open(path) as picture:
+        with pillow_picture(path, ("TIFF",)) as picture:
             if getattr(picture, "n_frames", 1) != 1:
                 raise ValueError("it holds several pages")
             return np.asarray(picture.convert("RGB"))
@@ -261,7 +275,7 @@ def _check_companions(files: list[Path]) -> None:
     """Raise an error that names the damaged file of a set, unlike tifffile's errors."""
     for path in files:
         try:
-            with tifffile.TiffFile(path) as file:
+            with without_log(), tifffile.TiffFile(path) as file:
                 if not len(file.pages):  # reads the chain of its pages
                     raise ValueError("it holds no picture")
         except Exception as error:  # any type, for a damaged file
@@ -338,6 +352,9 @@ def _metadata(path: Path, file: Any, model: ColourModel) -> Metadata:
         metadata = replace(metadata, calibration=Calibration.of_imagej(values, density[:2]))
         if whole:
             metadata = replace(metadata, imagej=values)
+    packed, kind = int(first.bitspersample), np.dtype(first.dtype or "u1")
+    if kind.kind in "iu" and 8 < packed < 8 * kind.itemsize and not metadata.calibration.bits:
+        metadata = replace(metadata, calibration=replace(metadata.calibration, bits=packed))
     return metadata
 
 

@@ -61,7 +61,7 @@ class Colours:
         if name.startswith(("bayer", "xyz")):
             raise ValueError(f"its pixels are {name}, which is not converted; convert it to RGB")
         bits = max(c.bits for c in components)
-        grey = name.startswith(("gray", "ya", "mono"))
+        grey = name.startswith(("gray", "ya", "mono")) or _palette(frame) is not None
         rgb = bool(frame.format.is_rgb) or name == "pal8"
         matrix = frame.colorspace
         if matrix not in (0, UNTAGGED, 3, *MATRICES) and not grey and not rgb:
@@ -82,7 +82,8 @@ class Colours:
                 f"it has high dynamic range ({HDR[frame.color_trc]}): its coded values are enhanced as"
                 " they are, and a video keeps the transfer function and 10 bits"
             )
-        return cls(grey, rgb, bits, matrix, grey and frame.color_range == LIMITED)
+        limited = grey and name != "pal8" and frame.color_range == LIMITED
+        return cls(grey, rgb and not grey, bits, matrix, limited)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -119,6 +120,8 @@ class Colours:
         return out
 
     def _grey(self, frame: Any) -> NDArray[Any]:
+        if (palette := _palette(frame)) is not None:
+            return palette[codes_of(frame.planes[0], frame.width, frame.height, "u1")]
         name = (
             "gray" if self.bits <= 8 else "grayf32le" if self.bits == 32 else f"gray{self.bits}le"
         )
@@ -131,6 +134,14 @@ class Colours:
         step = 1 << (self.bits - 8)
         level = (codes.astype(np.float32) - 16 * step) * np.float32(65535 / (219 * step))
         return np.clip(np.rint(level), 0, 65535).astype(np.uint16)
+
+
+def _palette(frame: Any) -> NDArray[np.uint8] | None:
+    """Grey of each code, of frames with a palette that holds nothing else, as of ImageJ's AVI."""
+    if frame.format.name != "pal8":
+        return None
+    entries = np.frombuffer(frame.planes[1], np.uint8).reshape(-1, 4)[:256, :3]
+    return entries[:, 0].copy() if (entries == entries[:, :1]).all() else None
 
 
 def codes_of(plane: Any, width: int, height: int, kind: str = "") -> NDArray[Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_dcr.engine.sources import Sample
 from napari_dcr.io.files import import_optional
+from napari_dcr.io.signatures import PICTURES, suffix_by_content
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,yuv4mpegpipe"
 """Names of the FFmpeg demuxers that may be used; others, such as playlists, would open other files."""
@@ -35,12 +36,14 @@ def import_av() -> Any:
 def open_container(path: Path) -> Any:
     """Open a file, but no other files that it may refer to."""
     av = import_av()
+    with path.open("rb") as file:
+        start = file.read(12)
+    if suffix_by_content(start) in PICTURES:  # FFmpeg would decode one tile of them
+        raise ValueError("it holds a picture, no video")
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     try:
         return av.open(f"file:{path}", options=options)
     except (av.InvalidDataError, av.ArgumentError) as error:
-        with path.open("rb") as file:
-            start = file.read(12)
         if start[4:8] == b"ftyp" or start[:4] == b"RIFF":
             raise ValueError("it is cut off: what says where its frames are is missing") from error
         raise ValueError(f"its content is not that of a video in {KINDS}") from error

@@ -90,6 +90,10 @@ def _layers(
     # Scripts index the array in the order of the file's own axes.
     kept = {} if planar else {FILE: file}
     if not apart:
+        if len(calibration.channels) == 1 and not rgb:
+            (channel,) = calibration.channels
+            name = f"{channel.name} - {name}" if channel.name else name
+            arguments |= {"colormap": f"#{channel.colour}"} if channel.colour else {}
         return [(pixels, {**arguments, "name": name, "metadata": kept}, "image")]
     axis, made = axes.index(apart), []
     count = pixels.shape[axis]

@@ -1,0 +1,83 @@
+"""Files with a wrong suffix, and files that are no images, of every format."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pillow_heif
+import pytest
+import tifffile
+from astropy.io import fits
+from PIL import Image as PILImage
+
+import napari_dcr
+from napari_dcr.io.formats import SUFFIXES
+
+from .conftest import dim, dim_colour, shell
+
+
+def encoded(kind: str) -> bytes:
+    """A picture of a kind."""
+    out = io.BytesIO()
+    if kind == "heic":
+        pillow_heif.encode("RGB", (56, 40), dim_colour(40, 56).tobytes(), out)
+    elif kind == "fits":
+        fits.PrimaryHDU(dim(40, 56, "uint16")).writeto(out)
+    elif kind == "tif":
+        tifffile.imwrite(out, dim(40, 56, "uint16"))
+    else:
+        PILImage.fromarray(dim_colour(40, 56)).save(out, kind)
+    return out.getvalue()
+
+
+NO_IMAGES: dict[str, tuple[bytes, str]] = {
+    "zip": (b"PK\3\4" + bytes(500), "a ZIP archive"),
+    "web page": (b"\n<!doctype html><html><body>404 not found</body></html>", "a web page"),
+    "git lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "Git LFS"),
+    "java": (b"\xac\xed\0\5sr\0" + bytes(900), ""),
+    "zeros": (bytes(5000), ""),
+    "random": (np.random.default_rng(1).bytes(5000), ""),
+    "line": (b"\n", ""),
+}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_is_no_image_is_one_line(
+    suffix: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, (content, kind) in NO_IMAGES.items():
+        path = tmp_path / f"a{suffix}"
+        path.write_bytes(content)
+        assert shell(path, tmp_path / "out.tif") == 1, name
+        said = capfd.readouterr().err
+        assert said.count("\n") == 1, (name, said)
+        assert f"{path}: cannot be read as an image: " in said
+        assert kind in said, (name, said)
+        assert list(tmp_path.iterdir()) == [path], name
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [("heic", ".jpg"), ("heic", ".png"), ("heic", ".mp4"), ("fits", ".png"), ("tif", ".jpg"),
+     ("tif", ".fits"), ("gif", ".png"), ("png", ".czi"), ("jpeg", ".tif"), ("webp", ".nd2")],
+)  # fmt: skip
+def test_the_message_names_the_kind_of_a_mislabelled_file(
+    content: str, suffix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(encoded(content))
+    right = {"jpeg": "jpg"}.get(content, content)
+    with pytest.raises(ValueError, match=f"its content is that of a .{right} file; rename it"):
+        napari_dcr.enhance(path, depth=0, device="cpu")
+
+
+@pytest.mark.parametrize(("content", "suffix"), [("png", ".jpg"), ("webp", ".jpg"), ("jpeg", ".png")])  # fmt: skip
+def test_pictures_with_the_suffix_of_each_other_are_read(
+    content: str, suffix: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"a{suffix}").write_bytes(encoded(content))
+    found: Any = napari_dcr.enhance(tmp_path / f"a{suffix}", depth=0, device="cpu")
+    assert found.shape == (40, 56, 3)
