@@ -337,7 +337,7 @@ def test_frames_of_one_colour_do_not_flicker_in_a_long_recording(tmp_path: Path)
 def test_a_frame_with_colours_keeps_them_where_the_sample_had_none(tmp_path: Path) -> None:
     grey = [np.repeat(p[..., :1], 3, -1) for p in moving(140, 32, 32, 40)]
     sample = {*range(0, 140, 10)}
-    sample |= set(video_index.Index(np.arange(140), np.arange(0, 140, 10), 1, "").sample().numbers)  # type: ignore[union-attr]
+    sample |= set(video_index.Index(np.arange(140), np.arange(0, 140, 10), 1, "").sample().numbers)
     chosen = next(n for n in range(70, 140) if n not in sample)
     grey[chosen] = np.clip(grey[chosen] * np.array([1.5, 0.5, 0.5]), 0, 255).astype(np.uint8)
     frames = [of_rgb(p, "bgr0") for p in grey]

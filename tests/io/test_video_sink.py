@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -307,6 +308,26 @@ def test_brightness_does_not_flicker(tmp_path: Path) -> None:
     gain = after.mean() / before.mean()
     assert gain > 1.5
     assert abs(np.std(after) - gain * np.std(before)) < 0.3
+
+
+@pytest.mark.parametrize("steady", [True, False])
+def test_constant_areas_are_padding_only_if_all_frames_have_them(
+    tmp_path: Path, steady: bool
+) -> None:
+    # Compression makes dark parts of a scene constant, in other places of each frame.
+    rng = np.random.default_rng(0)
+    frames = rng.normal(40, 6, (8, 160, 224)).clip(1, 255).astype(np.uint8)
+    for number, frame in enumerate(frames):
+        frame[:, : 64 if steady else 56 + 4 * (number % 5)] = 0
+    pictures = [filled("gray", (160, 224), (frame,)) for frame in frames]
+    source = write(tmp_path / "a.mkv", pictures)
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        napari_dcr.enhance(source, out=tmp_path / "b.mkv", **FAST)
+    assert any("solid areas" in str(each.message) for each in given) == steady
+    after = read(tmp_path / "b.mkv")
+    if steady:
+        assert (after[:, :, :64] == 0).all()
 
 
 def test_the_shell_takes_folders_with_video(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import InputRange, Scale, check_dtype, find_scale
 from napari_dcr.image.noise import fit_noise
 from napari_dcr.image.noise_model import describe_disagreement
-from napari_dcr.image.padding import Padding
+from napari_dcr.image.padding import Padding, steady_padding
 
 
 class ImageConditioning:
@@ -125,6 +125,8 @@ class ImageConditioning:
                     defects=seen.defects and seen.defects.with_frames(blank),
                 )  # fmt: skip
             padding = {n: kinds for n, kinds in survey.padding.items() if n not in blank}
+            if group.frame is None and self._opened.sample is not None:
+                padding = steady_padding(padding, len(self._surveyed(group, layout)) - len(blank))
             if padding:
                 seen = yield from self._survey(
                     group, layout, setup, input_range, padding=padding, blank=blank

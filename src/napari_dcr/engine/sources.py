@@ -230,7 +230,7 @@ class Opened:
         defects to correct ("auto", "off" or `Defects`) and returns the image with its pixels, and
         the defects of each plane of the sensor.
     sample : Sample, optional
-        Frames to survey, if reading all of them would take too long.
+        Frames of a video that are surveyed: all, unless reading them would take too long.
     """
 
     array: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,6 +70,52 @@ class Padding:
             solid |= opened(alike, shape)
         # Squares do not reach into the corners of slanted edges.
         return alike & widened(solid, 2)
+
+
+STEADY = 0.01
+"""Largest relative difference between the sizes of the same padding in two frames of a video."""
+
+
+def steady_padding(
+    padding: Mapping[int, tuple[Padding, ...]], frames: int
+) -> dict[int, tuple[Padding, ...]]:
+    """Padding that all frames of a video have, with the same size, such as black bars.
+
+    Other constant areas are dark parts of the scene that compression made constant. They differ
+    between frames, so a result that left them unchanged would flicker.
+
+    Parameters
+    ----------
+    padding : dict
+        Kinds of padding of frames, by the number of the frame; only frames that have some.
+    frames : int
+        Number of frames that were examined.
+
+    Examples
+    --------
+    >>> bars, shadow = Padding((0.0,), 0.25, 5), [Padding((1.0,), 0.1 + 0.01 * n, 5) for n in (0, 1)]
+    >>> steady_padding({0: (bars, shadow[0]), 1: (bars, shadow[1])}, 2)[1] == (bars,)
+    True
+    >>> steady_padding({0: (bars,)}, 2)
+    {}
+    """
+    if len(padding) < frames:
+        return {}
+    shares: dict[Colour, list[float]] = {}
+    for kinds in padding.values():
+        for kind in kinds:
+            shares.setdefault(kind.colour, []).append(kind.share)
+    kept = {
+        colour
+        for colour, found in shares.items()
+        if len(found) == frames and max(found) - min(found) <= STEADY * max(found)
+    }
+    if not kept:
+        return {}
+    return {
+        number: tuple(kind for kind in kinds if kind.colour in kept)
+        for number, kinds in padding.items()
+    }
 
 
 def mark_padding(
