@@ -2,13 +2,13 @@
 # Pillow 13.0.0: a FITS file of uint16 is read without BZERO and with the stored integers taken for unsigned ones, so
 # 0, 1000, 40000, 65535 become 32768, 33768, 7232, 32767, without a word. Its rows are in the opposite order to astropy 8.0.2.
 #
-# Guess before this was run: Pillow does not read FITS, or reads its pixels as astropy does; a file is identified by its
+# Expected before running: Pillow does not read FITS, or reads its pixels as astropy does; a file is identified by its
 # content, so a wrong suffix does no harm.
-# Seen: `Image.open` opens any of 40 formats whatever the suffix. A FITS named `.png` opens as mode I;16: dark pixels are
+# Observed: `Image.open` opens any of 40 formats whatever the suffix. A FITS named `.png` opens as mode I;16: dark pixels are
 # brighter than bright ones. Floats have the right values, upside down. Consequence: name the formats that are meant,
 # `Image.open(path, formats=("PNG", "JPEG"))`, where only pictures are expected.
 #
-# Output seen:
+# Output:
 #   format FITS, mode I;16
 #   written 0 1000 40000 65535, read by Pillow 7232 32767 32768 33768, by astropy 0 1000 40000 65535
 #   floats written -1.5 -0.5 0.5 1.5, read by Pillow 0.5 1.5 -1.5 -0.5

@@ -2,12 +2,12 @@
 # sif_parser 0.3.6: `np_open` of a SIF that ends within its header never returns: words are read byte by byte until a
 # space or line end, and at the end of the file nothing comes for ever.
 #
-# Guess before this was run: a file of 39 bytes raises an error, such as the SyntaxError for files of other kinds.
-# Seen: the process computes on without end, whatever `ignore_corrupt` and `lazy` are. An empty file and one of another kind
+# Expected before running: a file of 39 bytes raises an error, such as the SyntaxError for files of other kinds.
+# Observed: the process computes on without end, whatever `ignore_corrupt` and `lazy` are. An empty file and one of another kind
 # raise SyntaxError at once. A file object that raises an error at its end ends the call, as `np_open` takes file objects too.
 # Consequence: one recording that was cut off while it was copied stops a batch of files for good.
 #
-# Output seen:
+# Output:
 #   empty: SyntaxError not a SIF file
 #   39 bytes: still running after 10 s
 #   39 bytes through a file that ends: EOFError

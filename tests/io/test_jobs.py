@@ -240,3 +240,10 @@ def test_pipes_are_not_read(tmp_path: Path) -> None:
     ]
     with pytest.raises(ValueError, match="pipe.tif is neither a file nor a folder"):
         find_jobs([str(tmp_path / "in" / "pipe.tif")], str(tmp_path / "out"))
+
+
+def test_an_empty_path_is_not_the_current_folder(tmp_path: Path) -> None:
+    make(tmp_path, "a.tif")
+    for source, target, name in (("", "x", "IN"), (str(tmp_path / "a.tif"), "", "OUT")):
+        with pytest.raises(ValueError, match=f"{name}: got an empty path"):
+            find_jobs([source], target)

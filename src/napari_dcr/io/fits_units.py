@@ -60,7 +60,7 @@ class Cards:
 
 
 def mosaic_note(pattern: str) -> str:
-    """Say what becomes of a mosaic of colours."""
+    """Note that a mosaic of colours is enhanced as a grey image."""
     return (
         f"it holds a mosaic of colours ({pattern}); it is enhanced as a grey image, so that it can"
         " be demosaiced afterwards, which blurs colours into each other"

@@ -217,6 +217,8 @@ def local_path(value: str | Path, argument: str) -> Path:
     ValueError
         If the path is a URL.
     """
+    if not str(value):
+        raise ValueError(f"{argument}: got an empty path; pass the path of a file or folder")
     if _URL.match(str(value)):
         raise ValueError(
             f"{argument}: got the URL {str(value)!r}; allowed are paths of local files. Of a zarr"
