@@ -222,7 +222,8 @@ class Batch:
                 yield Started(job)
                 try:
                     done = yield from self._enhance(job)
-                except (ValueError, TypeError, OSError, MemoryError) as error:
+                except (ValueError, TypeError, OSError, MemoryError) as raised:
+                    error = _naming_target(job, raised)
                     # One damaged file of a folder must not stop the others.
                     self.failed += 1
                     self.entries.append({**_paths(job, {}), "error": str(error)})
@@ -327,6 +328,16 @@ class Batch:
             place = self._report.resolve()  # replace the target of a symbolic link, not the link
             with folder_of(place), replaced_when_complete(place) as partial:
                 partial.write_text(json.dumps(self.entries, indent=1) + "\n", "utf-8")
+
+
+def _naming_target(job: Job, error: Exception) -> Exception:
+    """Add the path of the result to errors of the operating system that name no file."""
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        named = error.strerror
+        if str(job.target) not in named:
+            named = f"{job.target} cannot be written: {named}"
+        return OSError(named)
+    return error
 
 
 def reason_of(job: Job, error: Exception) -> str:

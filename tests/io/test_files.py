@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import tifffile
 
 from napari_dcr.io import files, opening, writing
 from napari_dcr.io.files import Picture
-from tests.io.conftest import random
+from tests.io.conftest import random, shell
 from tests.io.dng_files import dim_mosaic, write_dng
 
 
@@ -57,3 +60,40 @@ def test_the_longest_names_have_a_partial_file_too(tmp_path: Path) -> None:
         assert partial.name.endswith("night.tif")
         partial.write_bytes(b"pixels")
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="there is no such call")
+@pytest.mark.parametrize("name", ["out.fits", "out.tif"])
+def test_a_full_disk_is_an_error_before_pixels_are_mapped(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    source = tmp_path / "in.tif"
+    tifffile.imwrite(source, random((3, 40, 50)), imagej=True)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(opening, "is_large", lambda *_: True)  # so that it is written by region
+    assert shell(source, tmp_path / name) == 1
+    said = capsys.readouterr().err
+    assert said == f"napari-dcr: {tmp_path / name} cannot be written: No space left on device\n"
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.png", "out.fits", "out.jxl", "out.jpg"])
+def test_files_that_become_too_large_leave_nothing(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.tif"
+    tifffile.imwrite(source, random((200, 200)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        status = shell(source, tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert status == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path / name} cannot be written: " in said
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [source]

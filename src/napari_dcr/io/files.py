@@ -97,6 +97,21 @@ def replaced_when_complete(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def reserve(path: Path) -> None:
+    """Reserve the space of a file on its disk before its pixels are written through a memory map.
+
+    On a full disk a memory map ends the process by a signal instead of raising an error.
+
+    Raises
+    ------
+    OSError
+        If the disk has too little space.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, path.stat().st_size))
+
+
 def check_holds(path: Path, dtype: np.dtype[Any], dtypes: tuple[str, ...]) -> None:
     """Check early that a file format supports a dtype.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_dcr.engine.resume import RunRecord
 from napari_dcr.image.axes import Layout
-from napari_dcr.io.files import Picture, partial_path
+from napari_dcr.io.files import Picture, partial_path, reserve
 from napari_dcr.io.fits_units import (
     COMPUTED,
     Cards,
@@ -115,6 +115,7 @@ class _Written:
                     else:
                         _copy(hdu.fileinfo(), file)
                 hdus.close()
+        reserve(path)
         stored_kind = np.dtype({"u2": "i2", "u4": "i4", "u8": "i8", "i1": "u1"}.get(stored, stored))
         self._maps = [
             np.memmap(path, stored_kind.newbyteorder(">"), "r+", place, shape) for place in places

@@ -15,7 +15,7 @@ from napari_dcr.engine.resume import RunRecord
 from napari_dcr.image.axes import Layout
 from napari_dcr.io import ome_tiff
 from napari_dcr.io import tags as t
-from napari_dcr.io.files import Picture, import_zarr, partial_path
+from napari_dcr.io.files import Picture, import_zarr, partial_path, reserve
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.tags import Tags
 from napari_dcr.io.tiff import stored_dtype
@@ -168,6 +168,7 @@ class TiffSink:
             with tifffile.TiffFile(self._partial) as file:
                 series = file.series[0]
                 kind, offset = stored_dtype(file, series), int(series.dataoffset or 0)
+            reserve(self._partial)
             mapped: Any = np.memmap(self._partial, kind, "r+", offset, shape)
             self._close = mapped.flush
             return mapped

@@ -48,8 +48,16 @@ def write(path: str | Path, picture: Picture) -> None:
     _check_folder(path)
     form = format_of(path, written=True)
     assert form.write is not None
-    with replaced_when_complete(path) as partial:
-        form.write(partial, picture)
+    try:
+        with replaced_when_complete(path) as partial:
+            form.write(partial, picture)
+    except OSError as error:
+        # NumPy says how many values it has written, without the reason.
+        full = "requested and" in str(error)
+        reason = "the disk is full" if full else error.strerror or str(error)
+        message = f"{path} cannot be written: {reason}"
+        code = () if error.errno is None else (error.errno,)
+        raise OSError(*code, message) from error
 
 
 def _check_folder(path: Path) -> None:
