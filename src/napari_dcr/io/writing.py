@@ -54,7 +54,9 @@ def write(path: str | Path, picture: Picture) -> None:
     except OSError as error:
         # NumPy says how many values it has written, without the reason.
         full = "requested and" in str(error)
-        reason = "the disk is full" if full else error.strerror or str(error)
+        reason = (
+            "the disk may be full, or the file too large" if full else error.strerror or str(error)
+        )
         message = f"{path} cannot be written: {reason}"
         code = () if error.errno is None else (error.errno,)
         raise OSError(*code, message) from error
