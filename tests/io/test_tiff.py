@@ -121,7 +121,7 @@ def test_what_tifffile_logs_is_a_warning_about_the_file(
     with pytest.warns(InputWarning, match=r"in\.tif: tifffile says: .*invalid value offset"):
         opened = napari_dcr.open_image(path)
     assert np.array_equal(opened.array, pixels)
-    assert shell(path, tmp_path / "out.tif", "--strength", "0") == 0
+    assert shell(path, tmp_path / "out.tif", "--model", "photo") == 0
     said = capfd.readouterr().err
     assert said.count("\n") == said.count("tifffile says") == 1, said
 
