@@ -131,6 +131,7 @@ FORMATS: dict[str, dict[str, Writer]] = {
     "dask": {"tif": dask},
     "distributed": {"tif": dask},
     "train": {},
+    "export": {},
 }  # fmt: skip
 """Suffixes of the formats that each extra reads, with functions that write such files."""
 
@@ -201,3 +202,7 @@ if __name__ == "__main__":
         import napari_dcr.training.loop
     with tempfile.TemporaryDirectory() as made:
         check(name, Path(made))
+        if name == "export":
+            from napari_dcr.export.__main__ import main as export
+
+            assert export(["photo", "-o", made, "--depth", "1"]) == 0

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
-import pty
 import re
 import signal
 import socket
 import subprocess
 import sys
-import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +28,8 @@ import napari_dcr
 from napari_dcr.cli import console, info, main
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.io import opening
+
+ON_POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals of POSIX")
 
 FAST = ("--depth", "0", "--device", "cpu", "-q")
 
@@ -196,9 +196,13 @@ def test_info_names_neither_user_nor_computer_nor_paths(
     assert "somehost" not in out
 
 
+@ON_POSIX
 @pytest.mark.slow
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_run_leaves_no_half_file(tmp_path: Path, sign: signal.Signals) -> None:
+@pytest.mark.parametrize("sign", ["SIGKILL", "SIGINT"])
+def test_a_killed_run_leaves_no_half_file(tmp_path: Path, sign: str) -> None:
+    import pty
+    import termios
+
     rng = np.random.default_rng(0)
     # Large enough not to be done before the signal where the machine is busy.
     tifffile.imwrite(tmp_path / "in.tif", rng.integers(0, 40, (6000, 6000, 3), np.uint8))
@@ -216,7 +220,7 @@ def test_a_killed_run_leaves_no_half_file(tmp_path: Path, sign: signal.Signals) 
     while "%" not in text.replace("  0%", ""):  # until the bar has moved
         text += os.read(terminal, 1).decode("latin1")
         assert process.poll() is None, text
-    process.send_signal(sign)
+    process.send_signal(getattr(signal, sign))
     process.wait(30)
     os.close(terminal)
     assert process.returncode != 0
@@ -413,6 +417,7 @@ def test_a_bar_of_megapixels(
     assert "o.png" in error.splitlines()[-1]
 
 
+@ON_POSIX
 def test_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} -m napari_dcr.cli info | head -1"
     done = subprocess.run(
@@ -432,6 +437,7 @@ def heeded_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@ON_POSIX
 @pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_unfinished_zarr_is_named_and_can_be_continued(

@@ -147,7 +147,7 @@ def _kill_the_first(flag: str, block: NDArray[Any]) -> NDArray[Any]:
         Path(flag).unlink()
     except FileNotFoundError:
         return block
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
     return block
 
 

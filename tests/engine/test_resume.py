@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -87,7 +86,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_result(
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(generator.uniform(0.05, 0.8))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         process.stdout.close()
     napari_dcr.enhance(image, out=out, resume=True, **FAST)

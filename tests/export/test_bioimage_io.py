@@ -1,0 +1,49 @@
+"""Packages that bioimage.io's validator accepts and that give what napari-dcr gives."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import napari_dcr
+from napari_dcr.export.bioimage_io import CAMERA, package
+from napari_dcr.network import weights
+from napari_dcr.network.cascade import CascadeConfig
+from tests.export.test_onnx_files import SMALL, small
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+core = pytest.importorskip("bioimageio.core")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["curve", "counts"])
+def test_the_validator_accepts_it_and_its_result_is_that_of_enhance(
+    base: Any, tmp_path: Path
+) -> None:
+    config = CascadeConfig(channels=1 if base == "counts" else 3, base=base, **SMALL)
+    path = small(tmp_path, "mine", config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        package(weights.load(path), tmp_path / "mine.zip")
+        summary = core.test_description(tmp_path / "mine.zip")
+        assert summary.status == "passed", summary.display()
+        description = core.load_model_description(tmp_path / "mine.zip")
+    image = np.load(description.inputs[0].test_tensor.get_reader())[0]
+    found = np.load(description.outputs[0].test_tensor.get_reader())[0]
+    if base == "counts":
+        expected = napari_dcr.enhance(
+            image[0], model=path, noise=napari_dcr.NoiseModel.of_camera(*CAMERA), defects="off",
+            output="float32", device="cpu", precision="fp32",
+        )  # fmt: skip
+        assert np.abs(found[0] - expected).max() < 1e-5 * np.ptp(expected)
+        assert (found[1] > 0).all()
+    else:
+        expected = napari_dcr.enhance(
+            image.transpose(1, 2, 0), model=path, device="cpu", precision="fp32"
+        )
+        assert np.abs(found.transpose(1, 2, 0) - expected).max() < 0.5 + 1e-2
