@@ -57,9 +57,9 @@ def test_the_script_installs_every_extra_alone() -> None:
 
 
 def clean_environment(folder: Path) -> Path:
-    """A virtual environment that has this one's packages, but nothing of napari-dcr.
+    """A virtual environment with this one's packages, but without napari-dcr.
 
-    Packages are linked, not installed, so that the tests need no network.
+    The packages are linked instead of installed, because tests need no network.
     """
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
