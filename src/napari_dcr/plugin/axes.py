@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -147,6 +148,23 @@ def describe(shape: tuple[int, ...], axes: str, *, guessed: bool = False) -> str
     if layout.is_rgb:
         parts.append("RGB with alpha" if layout.has_alpha else "RGB")
     return ("guessed: " if guessed else "") + ", ".join(parts)
+
+
+def describe_place(place: str) -> str:
+    """Describe the position of a plane in words.
+
+    Examples
+    --------
+    >>> describe_place("t 46/300, channel 1/2")
+    'time point 46 of 300, channel 1 of 2'
+    """
+
+    def in_words(found: re.Match[str]) -> str:
+        axis, number, count = found.groups()
+        word = WORDS.get(axis, axis if len(axis) > 1 else f"step of {axis}")
+        return f"{word} {number} of {count}"
+
+    return re.sub(r"\b([a-z]+) (\d+)/(\d+)", in_words, place)
 
 
 def _example(shape: tuple[int, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from magicgui.widgets import CheckBox, ComboBox, FloatSlider, Label, Widget
+from magicgui.widgets import CheckBox, ComboBox, FileEdit, FloatSlider, Label, Widget
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
@@ -15,7 +15,7 @@ WARNING = unicodedata.lookup("WARNING SIGN")
 
 
 class Form:
-    """Column of controls, each with its label on the left.
+    """Column of controls, each with its label on the left; labels of paths are above them.
 
     Attributes
     ----------
@@ -28,13 +28,22 @@ class Form:
         self._rows = QFormLayout(self.native)
         self._rows.setContentsMargins(0, 0, 0, 0)
         self._rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._labels: dict[Widget, QLabel] = {}
 
     def add(self, *controls: Widget) -> None:
         """Append one row for each control."""
         for control in controls:
             titled = not isinstance(control, (CheckBox, Label))
-            self._rows.addRow(control.label if titled else " ", control.native)
-            self.label(control).setToolTip(control.tooltip)
+            label = QLabel(control.label if titled else " ")
+            label.setToolTip(control.tooltip)
+            self._labels[control] = label
+            if isinstance(control, FileEdit):  # the path needs the whole width
+                label.setBuddy(control.line_edit.native)
+                self._rows.addRow(label)
+                self._rows.addRow(control.native)
+            else:
+                label.setBuddy(control.native)
+                self._rows.addRow(label, control.native)
 
     def add_buttons(self, wide: Widget, *narrow: Widget) -> None:
         """Append a row of buttons without a label; the first one takes the remaining width."""
@@ -45,8 +54,8 @@ class Form:
         self._rows.addRow(row)
 
     def label(self, control: Widget) -> QLabel:
-        """Label on the left of a control."""
-        return self._rows.labelForField(control.native)
+        """Label of a control."""
+        return self._labels[control]
 
     def show(self, control: Widget, shown: bool) -> None:
         """Show or hide the row of a control."""

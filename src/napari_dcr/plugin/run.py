@@ -17,7 +17,7 @@ from psygnal import Signal
 from napari_dcr.engine.progress_bar import duration
 from napari_dcr.io import ome_metadata as ome
 from napari_dcr.options import Options
-from napari_dcr.plugin.axes import layer_axes
+from napari_dcr.plugin.axes import describe_place, layer_axes
 from napari_dcr.plugin.background import Background, Failure
 from napari_dcr.plugin.origin import open_layer
 from napari_dcr.plugin.pixels import is_lazy, layer_levels, layer_pixels, to_enhance
@@ -274,7 +274,7 @@ class Run:
             self.ended.emit("failed" if self._failures == len(self.jobs) else "done")
 
     def _describe(self, step: Step, share: float) -> str:
-        parts = [step.message]
+        parts = [describe_place(step.message)]
         if len(self.jobs) > 1:
             parts.insert(0, f"{self.jobs[step.job].layer.name} ({step.job + 1}/{len(self.jobs)})")
         if step.done:
