@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from napari.layers import Image
 
-from napari_dcr.plugin.axes import Axes, describe, doubt, find_axes, layer_axes
+from napari_dcr.plugin.axes import Axes, describe, describe_place, doubt, find_axes, layer_axes
 from napari_dcr.plugin.widget import EnhanceWidget
 from tests.plugin.conftest import finish
 
@@ -154,3 +154,9 @@ def test_run_asks_once(
     widget.run.native.click()  # it was answered
     finish(widget, qtbot)
     assert len(viewer.layers) == 3
+
+
+def test_positions_are_described_in_words() -> None:
+    assert describe_place("t 46/300, channel 1/2") == "time point 46 of 300, channel 1 of 2"
+    assert describe_place("q 2/5, z 3/9") == "step of q 2 of 5, plane 3 of 9"
+    assert describe_place("Analysing the image...") == "Analysing the image..."

@@ -36,6 +36,13 @@ def test_manifest_is_valid_and_names_what_exists() -> None:
     ]  # fmt: skip
 
 
+def test_the_palette_answers_to_what_users_search_for() -> None:
+    commands = PluginManifest.from_distribution(NAME).contributions.commands or []
+    titles = [command.title.lower() for command in commands]
+    for word in ("denoise", "brighten", "low light", "low-light"):
+        assert any(word in title for title in titles), word
+
+
 @pytest.mark.gui
 @pytest.mark.parametrize(
     ("command", "depth"), [("napari-dcr.enhance_again", 3), ("napari-dcr.enhance_shallow", 1)]

@@ -74,6 +74,9 @@ def test_an_empty_viewer_is_no_error(viewer: Any, widget: EnhanceWidget) -> None
     assert widget.status.value == ""
     viewer.layers.remove(layer)
     assert widget.status.value == "Open an image to begin."
+    viewer.add_labels(np.ones((20, 20), np.uint8))
+    viewer.layers.remove(viewer.add_image(np.zeros((20, 20), np.uint8)))
+    assert widget.status.value == "No image layer (labels cannot be enhanced)."
 
 
 @pytest.mark.gui
