@@ -36,7 +36,7 @@ CAMERAS = tuple(
 """Cameras: share of the light, photons of a white pixel in full light, and encoding of the values."""
 
 READ_NOISE = 2.0
-"""Electrons."""
+"""Standard deviation of the read noise in electrons."""
 
 SIDE = 256
 """Side in pixels of the central crop of a clean picture."""

@@ -1,4 +1,4 @@
-"""Reports: what was done to intensities."""
+"""Reports on the intensities of results."""
 
 from __future__ import annotations
 

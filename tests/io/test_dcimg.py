@@ -1,4 +1,4 @@
-"""DCIMG of Hamamatsu: both versions, the four pixels that lie elsewhere, times, damage."""
+"""DCIMG of Hamamatsu: both versions, the four pixels that are stored separately, times, damage."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_pixel_is_read_and_four_are_inserted_again(
 
 
 @pytest.mark.parametrize(("top", "height"), [(1000, 40), (1024, 40), (0, 40)])
-def test_cropped_frames_have_them_where_the_sensor_has(
+def test_cropped_frames_have_the_four_pixels_at_the_sensors_row(
     top: int, height: int, tmp_path: Path
 ) -> None:
     pixels = frames((2, height, 30))
@@ -63,9 +63,9 @@ def test_a_long_frame_without_these_pixels_gives_a_warning(tmp_path: Path) -> No
     pixels = frames((2, 1030, 12))
     path = write_dcimg(tmp_path / "a.dcimg", pixels, 7)
     data = bytearray(path.read_bytes())
-    struct.pack_into("<I", data, 100 + 132 + 2 * 1030 * 28 + 40, 4)  # the footer has no room
+    struct.pack_into("<I", data, 100 + 132 + 2 * 1030 * 28 + 40, 4)  # the footer is too short
     path.write_bytes(data)
-    with pytest.warns(InputWarning, match="says nothing of the first four pixels"):
+    with pytest.warns(InputWarning, match="does not contain the first four pixels"):
         napari_dcr.open_image(path)
 
 

@@ -1,4 +1,4 @@
-"""A folder of forty odd files: one clear line for each, and nothing left behind by a signal."""
+"""Every file of a folder of unusual files gets one clear line, and signals leave nothing behind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def tiff(pixels: Any = SCENE, **how: Any) -> Writer:
 
 
 def cut(write: Writer, share: float) -> Writer:
-    """The beginning of a file."""
+    """Truncate a file."""
 
     def half(path: Path) -> None:
         write(path)
@@ -149,7 +149,7 @@ KINDS: list[tuple[str, Writer, str]] = [
     (".1234abcd.partial.plain.tif", cut(tiff(), 0.5), LEFT_OUT),
     (".old.12345678.partial.tif", tiff(), LEFT_OUT),
 ]  # fmt: skip
-"""Name, how it is written, and what its line says."""
+"""Name of each file, function that writes it, and text of its line."""
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def run(source: Path, out: Path, *arguments: str) -> int:
 
 
 def files_of(folder: Path) -> set[str]:
-    """Files below a folder; of zarrs their own names alone."""
+    """Files in a folder and its subfolders; only the name of each zarr."""
     found = set()
     for path in folder.rglob("*"):
         zarrs = [p for p in (path, *path.parents) if p.suffix == ".zarr"]
@@ -222,7 +222,7 @@ def test_signals_leave_nothing_behind(
     moments = random.Random(int(number))
     for attempt in range(10):
         out = tmp_path / f"out {attempt}"
-        # Files of random sizes would move nothing: the moment is what varies.
+        # The moment of the signal varies, so the sizes of the files need not vary.
         timer = threading.Timer(moments.uniform(0.0, 1.5), os.kill, (os.getpid(), number))
         timer.start()
         try:

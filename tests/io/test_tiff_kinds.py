@@ -62,7 +62,7 @@ def test_planes_of_stk_at_steps_of_z(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_results_of_a_folder_keep_them(kind: str, tmp_path: Path) -> None:
+def test_results_of_a_folder_keep_axes_and_sizes(kind: str, tmp_path: Path) -> None:
     write, name, pixels, axes, sizes = KINDS[kind]
     source = tmp_path / "in"
     source.mkdir()

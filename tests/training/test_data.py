@@ -1,4 +1,4 @@
-"""Training pairs: seeded, apart from those held out."""
+"""Training pairs are seeded, and do not contain held-out files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_pairs_are_the_same_on_every_run(photographs: Path, config: TrainingConf
     assert not torch.equal(one["input"], PhotoPairs(files_, 96, 10, seed=2)[7]["input"])
 
 
-def test_folders_are_seen_by_their_shares(photographs: Path, config: TrainingConfig) -> None:
+def test_folders_are_drawn_by_their_shares(photographs: Path, config: TrainingConfig) -> None:
     data = {**config.data, "folders": ["pictures", "pictures"], "shares": [0.75, 0.25]}
     weighted = dataclasses.replace(config, data=data)
     assert weighted.shares(photographs) == pytest.approx([0.25] * 3 + [0.25 / 3] * 3)

@@ -162,8 +162,9 @@ class ImageConditioning:
             if not np.isfinite(survey.thumbnail).all():
                 least, largest = (end.value for end in survey.fills)
                 raise ValueError(
-                    f"image: got values from {least:.4g} to {largest:.4g}, of which sums overflow;"
-                    " allowed are up to about 1e300. If the largest hold no data, pass nodata="
+                    f"image: got values from {least:.4g} to {largest:.4g}, whose sums overflow; allowed"
+                    " are values up to about 1e300. If the largest mark pixels without data, pass"
+                    " nodata="
                 )
             if defects is not None:
                 mean = without_defects(
@@ -244,7 +245,7 @@ class ImageConditioning:
             }
             shared = shared._replace(left_alone=left_alone, defects=None, padding=padding)
             if shared.conditioning.noise is not None:
-                # Noise averages out: each level has its own.
+                # Averaging reduces the noise, so each level has its own estimate.
                 shared = yield from self._with_noise_stage(shared, group, layout, setup)
             yield shared
 

@@ -109,8 +109,8 @@ def open_dcimg(path: Path) -> Opened:
     notes: tuple[str, ...] = ()
     if fours is None and found.height > LINE:
         notes = (
-            f"it says nothing of the first four pixels of row {LINE}, which the camera stores"
-            " elsewhere; they stay as they are in the frame",
+            f"it does not contain the first four pixels of row {LINE}, which the camera stores"
+            " separately; their values in the frame are kept",
         )
     return Opened(
         stacked, axes, lambda: stamp_of(path), metadata=Metadata(calibration=calibration),

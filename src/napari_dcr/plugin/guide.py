@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 
 GUIDE = Path(__file__).with_name("user-guide.md")
-"""A symbolic link to the page of the documentation."""
+"""Symbolic link to docs/user-guide.md."""
 
 SIZE = 820, 640
 """Width and height of the window in pixels."""

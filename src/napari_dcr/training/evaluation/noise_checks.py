@@ -147,7 +147,7 @@ def best_gaussian(values: Image, expected: Image) -> Image:
 
 
 def ndsafir(values: Image) -> Image:
-    """Denoise by ndsafir (Boulanger et al. 2010, IEEE TMI 29, 442), which finds the noise itself."""
+    """Denoise by ndsafir (Boulanger et al. 2010, IEEE TMI 29, 442), which estimates the noise itself."""
     module = importlib.import_module("ndsafir")
     image = values.astype(np.float32)
     gains, offsets = module.calibrate_poisson_gaussian(image)
