@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +24,14 @@ def test_the_button_opens_it(widget: EnhanceWidget, qtbot: Any) -> None:
     dialog = show_guide(widget.native)
     page = dialog.findChild(QTextBrowser)
     assert page is not None
-    assert "From top to bottom" in page.toPlainText()
+    assert "from top to bottom" in page.toPlainText()
     dialog.close()
     widget.controls.help.native.click()
     shown = [w for w in widget.native.window().findChildren(QTextBrowser) if w.isVisible()]
     assert len(shown) == 1
     shown[0].window().close()
+
+
+def test_the_page_of_a_checkout_is_that_of_the_documentation() -> None:
+    page = Path(__file__).parents[2] / "docs" / "user-guide.md"
+    assert not page.exists() or GUIDE.read_text("utf-8") == page.read_text("utf-8")
