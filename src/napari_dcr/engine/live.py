@@ -86,8 +86,8 @@ class LiveEnhancer:
         Parameters
         ----------
         frame : array
-            Grey ``(y, x)``, colour ``(y, x, 3)`` or ``(y, x, 4)``, or channels as the options
-            ``axes`` or ``channel_axis`` say.  It is not modified, and may be reused afterwards.
+            Grey ``(y, x)``, colour ``(y, x, 3)`` or ``(y, x, 4)``, or channels as defined by the
+            options ``axes`` or ``channel_axis``.  It is not modified, and may be reused afterwards.
 
         Returns
         -------
@@ -102,7 +102,7 @@ class LiveEnhancer:
                     raise ValueError("frame: this LiveEnhancer is closed; create another one")
                 stream = _Stream(pixels, self._options)
                 if self._stream is None and stream.setup.runner.device.type == "cpu":
-                    # Feature maps of a frame reuse the memory of those of the last one.
+                    # The feature maps of a frame reuse the memory of those of the previous frame.
                     self._memory.enter_context(allocator.keep_mapped())
                 self._stream = stream
             return self._stream.enhance(pixels)

@@ -1,4 +1,4 @@
-"""Neighbouring frames: a detachable stage that adds what the frames beside a frame know.
+"""A detachable stage that refines a frame with information from its neighbouring frames.
 
 The cascade processes every frame by itself. This stage compares its results for a frame and for
 the frames beside it, along time or depth, and adds to the maps of the frame. A gate for each
@@ -42,7 +42,7 @@ class FrameFeatures(NamedTuple):
     maps : Tensor, shape (B, 8, H / 2, W / 2)
         Maps of the single frame.
     encoding : Tensor, shape (B, n, H / 2, W / 2)
-        What the frame gives to its neighbours.
+        Features of the frame for its neighbours.
     pixels, estimate, variance : Tensor, shape (B, 4, H / 2, W / 2)
         Folded stabilised pixels, single-frame estimates and their variances, in units of the
         noise.
@@ -86,14 +86,14 @@ class FrameFeatures(NamedTuple):
 
 
 class NeighbourStage(nn.Module):
-    """Add to the maps of a frame what its neighbours know.
+    """Refine the maps of a frame with information from its neighbours.
 
     Parameters
     ----------
     latent : int
         Number of channels of the cascade's latent.
     encoding : int
-        Number of channels that a frame gives to its neighbours.
+        Number of channels of a frame's features for its neighbours.
     widths : tuple of int
         Number of feature channels at 1/2, 1/4 and 1/8 of the image's resolution.
     """
@@ -136,7 +136,7 @@ class NeighbourStage(nn.Module):
         return FrameFeatures(base, x, latent, maps, encoding, pixels, estimate, variance)
 
     def encoding(self, latent: Tensor, pixels: Tensor, estimate: Tensor) -> Tensor:
-        """What a frame gives to its neighbours."""
+        """Compute the features of a frame for its neighbours."""
         seen = torch.cat([latent, (pixels / UNIT).to(latent), (estimate / UNIT).to(latent)], 1)
         return activate(self.encode(seen.contiguous(memory_format=torch.channels_last)))
 

@@ -39,7 +39,7 @@ LIMITS = 0.005
 """Smallest relative change of black or white point for which the contrast limits are set."""
 
 WAIT = 0.05
-"""Longest time in seconds that the worker waits before it looks whether it should stop."""
+"""Longest time in seconds that the worker waits before it checks whether to stop."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Frame:
     Attributes
     ----------
     pixels : array
-        What the viewer shows of the layer; lazy arrays are read by the worker.
+        Pixels of the layer that the viewer shows; lazy arrays are read by the worker.
     region : tuple of slice
-        Its place in the layer's array.
+        Position of these pixels in the layer's array.
     plane : tuple
         Index that leaves the axes y, x and s of the pixels.
     options : Options
@@ -244,7 +244,7 @@ class Live:
             self._capture.start()
 
     def _put_frame(self) -> None:
-        """Give what the viewer shows of the layer to the worker."""
+        """Give the visible pixels of the layer to the worker."""
         wanted, viewer = self._wanted_now() if self._on else None, self._viewer
         if wanted is None or wanted[0] is not self._source:
             return

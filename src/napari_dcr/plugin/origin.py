@@ -1,4 +1,4 @@
-"""Open the pixels of a layer as an image, with what its file says about their purpose."""
+"""Open the pixels of a layer as an image, and choose its model by the kind of its file."""
 
 from __future__ import annotations
 
