@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_dcr.engine import region_run as regions
 from napari_dcr.engine import runner
+from napari_dcr.options import Options
+from napari_dcr.plugin.run import Job, Run, Step
 from napari_dcr.plugin.widget import EnhanceWidget
 from tests.plugin.conftest import finish
 
@@ -121,6 +124,28 @@ def test_one_bad_layer_does_not_stop_the_others(
     assert len(viewer.layers) == 5
     assert "2 of 3 done" in widget.status.value
     assert f"n{bad}: image: got dtype {kinds[bad]}" in widget.status.value
+
+
+def test_many_waiting_steps_do_not_exceed_the_recursion_limit(
+    qapp: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = Image(np.zeros((4, 5), np.uint8), name="many frames")
+    run = Run([Job(layer, Options())])
+    waiting = iter(range(1, 5001))
+    shares: list[float] = []
+    run.progressed.connect(lambda share, _: shares.append(share))
+
+    def next_step(_: float) -> None:
+        done = next(waiting, None)
+        if done is not None:
+            run._on_step(Step(0, done, 5000, f"t {done}/5000"))
+
+    # As napari's bar, which processes all events that are waiting.
+    monkeypatch.setattr(run._activity, "update", lambda n: [next_step(n) for _ in range(5000)])
+    next_step(0)
+    assert shares[-1] == 1
+    assert len(shares) == 5000
+    run.abandon()
 
 
 @pytest.mark.gui

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from napari_dcr.plugin.report import ReportPanel
 from napari_dcr.plugin.scrolling import Scrolling
 from napari_dcr.plugin.widget import EnhanceWidget
 
@@ -15,7 +16,8 @@ def test_where_the_window_is_low_the_controls_scroll_and_run_stays_in_sight(
     widget: EnhanceWidget, qtbot: Any
 ) -> None:
     widget.controls.advanced.show(True)
-    (area,) = widget.native.findChildren(Scrolling)
+    areas = widget.native.findChildren(Scrolling)
+    (area,) = (a for a in areas if a.isAncestorOf(widget.controls.native))
     dock, bar = widget.native.window(), area.verticalScrollBar()
     last, run = widget.controls.defect_map.native, widget.run.native
 
@@ -33,3 +35,23 @@ def test_where_the_window_is_low_the_controls_scroll_and_run_stays_in_sight(
     qtbot.waitUntil(at_the_end)
     dock.resize(1200, 1150)
     qtbot.waitUntil(lambda: not bar.isVisible() and in_sight(run) and in_sight(last))
+
+
+def test_a_long_report_scrolls_in_a_low_window(qapp: Any) -> None:
+    report = ReportPanel()
+    figures = {"slope": 0.9, "total_ratio": 1.0, "noise_before": 3.0, "noise_after": 1.0,
+               "saturated": 0.0, "means": [[1, 1], [2, 2]], "warnings": ["a long warning " * 9]}  # fmt: skip
+    report.show_record({"reports": [figures] * 4})
+    report.more.click()
+    report.resize(300, 120)
+    report.show()
+    (area,) = report.findChildren(Scrolling)
+    for _ in range(5):
+        qapp.processEvents()
+    bar = area.verticalScrollBar()
+    assert bar.maximum() > 0
+    bar.setValue(bar.maximum())
+    qapp.processEvents()
+    end = report.text.mapTo(area.viewport(), report.text.rect().bottomLeft())
+    assert end.y() <= area.viewport().height()
+    report.close()

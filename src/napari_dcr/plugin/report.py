@@ -12,11 +12,15 @@ from qtpy.QtGui import QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_dcr.image.quality import KEPT, REMOVED
+from napari_dcr.plugin.scrolling import Scrolling
 
 WARNING, CHECK = unicodedata.lookup("WARNING SIGN"), unicodedata.lookup("CHECK MARK")
 
 WHITENESS = 0.75
 """Smallest whiteness of noise that counts as white; the same as in `napari_dcr.network.weights`."""
+
+LOWEST = 110
+"""Smallest height of the panel in pixels; in low windows, a longer report is scrolled."""
 
 MARGIN = 6
 """Margin of the plot in pixels."""
@@ -94,8 +98,12 @@ class ReportPanel(QWidget):  # type: ignore[misc]
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addWidget(self.plot)
         inside.addWidget(self.text)
-        column = QVBoxLayout(self)
+        content = QWidget()
+        column = QVBoxLayout(content)
         column.setContentsMargins(0, 0, 0, 0)
+        outside = QVBoxLayout(self)
+        outside.setContentsMargins(0, 0, 0, 0)
+        outside.addWidget(Scrolling(content, LOWEST))
         row = QHBoxLayout()
         row.addWidget(self.verdict, 1)
         row.addWidget(self.more, 0, Qt.AlignmentFlag.AlignTop)

@@ -221,6 +221,7 @@ class Run:
         self._started = time.perf_counter()
         self._background = Background(work(self.jobs), self._on_step, self._on_end)
         self._failures = 0
+        self._updating = False
         # napari's activity dock may only be changed in the GUI thread.
         self._activity = _Activity(self.cancel)
 
@@ -259,8 +260,15 @@ class Run:
         # Every layer counts equally, because the sizes of the following ones are not known yet.
         share = (event.job + event.done / event.total) / len(self.jobs)
         self.progressed.emit(share, self._describe(event, share))
-        # This comes last, because napari's bar processes events, which may include further steps.
-        self._activity.update(round(TICKS * share) - self._activity.n)
+        # napari's bar processes events, which may include further steps.  These must not update the
+        # bar again, or many waiting steps would exceed the recursion limit.
+        if self._updating:
+            return
+        self._updating = True
+        try:
+            self._activity.update(round(TICKS * share) - self._activity.n)
+        finally:
+            self._updating = False
 
     def _on_end(self, result: Failure | None) -> None:
         self._activity.close()

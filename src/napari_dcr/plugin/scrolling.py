@@ -1,4 +1,4 @@
-"""Scroll area for the controls, so that the widget also fits into low windows."""
+"""Scroll area for controls and report, so that the widget also fits into low windows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ class Scrolling(QScrollArea):  # type: ignore[misc]
     Parameters
     ----------
     content : QWidget
+    least : int
+        Smallest height in pixels, unless the content is lower.
     """
 
-    def __init__(self, content: QWidget) -> None:
+    def __init__(self, content: QWidget, least: int = LEAST) -> None:
         super().__init__()
+        self._least = least
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWidgetResizable(True)
@@ -29,12 +32,8 @@ class Scrolling(QScrollArea):  # type: ignore[misc]
 
     def sizeHint(self) -> QSize:
         """Size of the content; in a narrow widget its texts need more lines."""
-        content, hint = self.widget(), self.widget().sizeHint()
-        if content.hasHeightForWidth():
-            # Subtract the bar's width; otherwise a bar, once shown, would always stay needed.
-            bar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
-            hint.setHeight(content.heightForWidth(self.width() - bar))
-        return self._size(hint)
+        hint = self.widget().sizeHint()
+        return self._size(QSize(hint.width(), self._content_height()))
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Update the height, because line breaks may have changed."""
@@ -44,13 +43,22 @@ class Scrolling(QScrollArea):  # type: ignore[misc]
     def minimumSizeHint(self) -> QSize:
         """Minimum size with the full width of the content, so that it never scrolls sideways."""
         least = self.widget().minimumSizeHint()
-        return self._size(QSize(least.width(), min(LEAST, least.height())))
+        return self._size(QSize(least.width(), min(self._least, self._content_height())))
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Update the height when the content changes its own."""
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return bool(super().eventFilter(watched, event))
+
+    def _content_height(self) -> int:
+        """Height of the content at the width of the area."""
+        content = self.widget()
+        if not content.hasHeightForWidth():
+            return int(content.sizeHint().height())
+        # Subtract the bar's width; otherwise a bar, once shown, would always stay needed.
+        bar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
+        return int(content.heightForWidth(self.width() - bar))
 
     def _size(self, content: QSize) -> QSize:
         """Add the size of the scroll bar and the frame to the size of the content."""
