@@ -87,7 +87,7 @@ def lively_counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def dim_rgb() -> NDArray[np.uint8]:
-    """A dim colour picture, 75 x 102: nothing is a multiple of anything."""
+    """A dim colour picture, 75 x 102: its sides are no multiples of tiles or strides."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[:75, :102]
     light = 20 + 15 * np.sin(x / 9) + 10 * np.cos(y / 7)

@@ -1,4 +1,4 @@
-"""What the README's first command runs."""
+"""The demo that README's first command runs."""
 
 from __future__ import annotations
 

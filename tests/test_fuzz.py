@@ -1,4 +1,4 @@
-"""Any array at all: the right kind of result, or an error that names an argument."""
+"""Arbitrary arrays give the right kind of result, or an error that names an argument."""
 
 from __future__ import annotations
 

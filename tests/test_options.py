@@ -1,4 +1,4 @@
-"""Options: defaults, and what is refused."""
+"""Options: defaults, and values that raise an error."""
 
 from __future__ import annotations
 

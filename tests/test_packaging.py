@@ -1,4 +1,4 @@
-"""Wheel, sdist and editable install: version, manifest and weights are there in each."""
+"""Wheel, sdist and editable install contain the version, the manifest and the weights."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout as version control knows it, so that nothing built before helps."""
+    """A copy of the tracked files, so that earlier builds have no effect."""
     copy = tmp_path_factory.mktemp("source") / "napari-dcr"
     ignored = shutil.ignore_patterns(".git", ".tox", ".venv", "dist", "build", "runs", "*cache*")
     shutil.copytree(ROOT, copy, symlinks=True, ignore=ignored)

@@ -429,7 +429,7 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 @pytest.fixture
 def heeded_signals() -> Iterator[None]:
-    """Python's own handlers: what a shell starts in the background ignores SIGINT, as do we then."""
+    """Install Python's own signal handlers, because processes in the background of a shell ignore SIGINT."""
     defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
     yield

@@ -1,4 +1,4 @@
-"""The heap: kept while somebody computes, bounded, given back."""
+"""The heap stays mapped during runs, within a limit, and is then returned to the system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Residual, uncertainty and report beside the result."""
+"""Residual, uncertainty and report of a result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Correlated noise: processed at a binning, alike in tiles, regions, lazy and resumed runs."""
+"""Correlated noise is processed with binning, with the same result in tiles, regions, lazy and resumed runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Noise that is known: taken in every way of calling, recorded, and doubted where it is wrong."""
+"""Given noise models are used by every interface and recorded; wrong ones give a warning."""
 
 from __future__ import annotations
 

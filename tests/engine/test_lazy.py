@@ -1,4 +1,4 @@
-"""Lazy results: nothing computed before it is asked for, equal to eager ones, on a cluster too."""
+"""Lazy results are computed on request and equal eager ones, also on a cluster."""
 
 from __future__ import annotations
 

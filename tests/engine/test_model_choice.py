@@ -86,7 +86,7 @@ def test_measurements_win() -> None:
 
 
 def test_every_format_is_a_picture_or_not() -> None:
-    """A new format must be put on one of the two sides."""
+    """Every new format must be assigned to one of the two groups."""
     others = (
         ".tif .tiff .fits .fit .fts .fits.gz .fit.gz .fts.gz .fits.fz .fz .ser .lsm .stk .nd2 .czi"
         " .lif .lof .xlef .oib .oif .mrc .mrcs .map .rec .sif .ims .dcimg"

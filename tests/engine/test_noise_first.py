@@ -1,4 +1,4 @@
-"""The noise stage before a picture: when it is taken, and that tiles of every kind agree on it."""
+"""The noise stage of pictures: when it is used, and that tiles, regions and lazy results agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of models that work in counts: units, dtype and local means are kept."""
+"""Results of models that work in counts keep units, dtype and local means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planes are corrected as they are read: alike in tiles, lazy, resumed and previewed results."""
+"""Sensor defects are corrected in the same way in tiles, lazy, resumed and previewed results."""
 
 from __future__ import annotations
 

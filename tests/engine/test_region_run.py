@@ -1,4 +1,4 @@
-"""Regions equal the same place of the whole; what can be kept is kept."""
+"""Regions equal the same part of the whole result, and network results are cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs into zarr that were stopped, killed or failed go on as if nothing had happened."""
+"""Runs into a zarr that were stopped, killed or failed can be resumed, with the same result."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_without_resume_nothing_is_overwritten(tmp_path: Path, image: Path) -> N
 
 
 def test_arrays_without_a_run_are_not_resumed(tmp_path: Path, image: Path) -> None:
-    """Least of all the image itself."""
+    """In particular, the image itself is never written to."""
     before = contents(image)
     ours = zarr.open_group(tmp_path / "in.ome.zarr", mode="w")
     ours.create_array("0", data=np.zeros((2, 300, 520), np.uint16))
@@ -245,7 +245,7 @@ def test_a_run_without_finished_parts_is_resumed(tmp_path: Path, image: Path, na
 
 
 def test_a_run_into_the_callers_array_is_resumed(tmp_path: Path, image: Path) -> None:
-    """Its chunks are no tiles: each is written once all of it is there."""
+    """Its chunks do not coincide with tiles; each chunk is written once, when it is complete."""
     given = zarr.create_array(
         tmp_path / "out.zarr", shape=(2, 300, 520), chunks=(1, 100, 150), dtype="uint16"
     )

@@ -118,7 +118,7 @@ def test_memory_may_run_out_at_every_stage(
 def test_the_first_error_ends_the_run_and_its_threads(
     picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    """Also one that only looks as if memory had run out."""
+    """This includes errors that resemble out-of-memory errors."""
     small_windows(monkeypatch)
     fail_once(monkeypatch, stage, 3, RuntimeError("out of memory slots"))
     with pytest.raises(RuntimeError, match="^out of memory slots$"):
@@ -254,7 +254,7 @@ def test_closing_the_generator_stops_between_tiles(picture: NDArray[np.uint8]) -
 
 @pytest.fixture(scope="module")
 def on_cpu() -> dict[tuple[str, str], TileRunner]:
-    """At full depth, by model and precision."""
+    """Network on the CPU at full depth, by model and precision."""
     runners = {}
     for model in ("photo", "microscopy"):
         network = weights.load(model).network
@@ -274,7 +274,7 @@ def on_cpu() -> dict[tuple[str, str], TileRunner]:
 def test_overlap_of_8_megapixels_costs_at_most_15_percent(
     on_cpu: dict[tuple[str, str], TileRunner], width: int, model: str, precision: str
 ) -> None:
-    """Square ones, and up to four times as long as wide."""
+    """Images are square, or up to four times as long as wide."""
     height = round(8e6 / width)
     chosen = on_cpu[model, precision]
     grid = chosen.grid(height, width)

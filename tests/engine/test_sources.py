@@ -23,7 +23,7 @@ FAST: dict[str, Any] = {"model": "photo", "depth": 0, "device": "cpu", "precisio
 def test_each_chunk_is_decoded_once(
     tmp_path: Path, stack: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the survey, and by the tiles, whose windows overlap."""
+    """The survey and the tiles, whose windows overlap, decode each chunk once."""
     monkeypatch.setattr(sources, "UNIT_PIXELS", 1)
     decoded: Counter[tuple[int, ...]] = Counter()
     fetch = sources.Opened._read

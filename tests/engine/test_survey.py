@@ -1,4 +1,4 @@
-"""The survey: independent of chunks and blocks, and made once."""
+"""The survey is independent of chunks and blocks, and made once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FAST: dict[str, Any] = {"model": "photo", "depth": 0, "device": "cpu", "precisio
 def test_survey_is_independent_of_chunking(
     height: int, width: int, chunks: tuple[int, int], block: int, dtype: str, seed: int
 ) -> None:
-    """To the last bit; for integers, of the blocks as well."""
+    """Results are identical to the last bit; for integers, also for other blocks."""
     values = np.random.default_rng(seed).random((height, width)) * 200
     image = values.astype(dtype)
 

@@ -1,4 +1,4 @@
-"""The tile plan: cores cover a plane once, windows are few and fit."""
+"""Tile grids: cores cover a plane exactly once, and windows have few shapes."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from napari_dcr.engine.transfer import AsynchronousTransfer, BufferRing
 
 
 class FakeStream:
-    """Copies at the last moment that is allowed: when somebody waits for it."""
+    """Stream that copies at the latest possible time: when its result is awaited."""
 
     def __init__(self, fake: FakeAccelerator, name: str) -> None:
         self.fake, self.name = fake, name
@@ -49,7 +49,7 @@ class FakeEvent:
 
 
 class FakeAccelerator:
-    """A device whose memory is the host's, and which is as late as it may be."""
+    """Device that uses host memory, and executes everything as late as possible."""
 
     device = torch.device("cpu")
 
@@ -99,7 +99,7 @@ class FakeAccelerator:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeAccelerator:
-    """All runners compute on it."""
+    """Let all runners compute on the simulated device."""
     fake = FakeAccelerator()
     monkeypatch.setattr(windows, "transfer_for", lambda _: AsynchronousTransfer(fake))
     return fake

@@ -1,4 +1,4 @@
-"""Steps between amplifiers: found at the middle of a sensor, and told from edges of the scene."""
+"""Steps between amplifiers are found at the middle of a sensor, and distinguished from edges of the scene."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Axes: found, given and refused."""
+"""Axes that are found, given, or raise an error."""
 
 from __future__ import annotations
 

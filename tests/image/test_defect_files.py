@@ -1,4 +1,4 @@
-"""Files of defects: read as they were written, and others refused."""
+"""Files of defects are read exactly; other files raise an error."""
 
 from __future__ import annotations
 

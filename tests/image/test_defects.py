@@ -1,4 +1,4 @@
-"""Defects: corrected alike in any window, kept in files, measured from dark and flat frames."""
+"""Defects are corrected in the same way in every window."""
 
 from __future__ import annotations
 

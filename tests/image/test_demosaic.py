@@ -1,4 +1,4 @@
-"""Demosaicing: what was measured stays, what is smooth is found, nothing is cut off."""
+"""Demosaicing keeps measured samples, reproduces smooth scenes, and clips nothing."""
 
 from __future__ import annotations
 

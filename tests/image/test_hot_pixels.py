@@ -1,4 +1,4 @@
-"""Hot and dead pixels: found, and told from points of light."""
+"""Hot and dead pixels are found, and distinguished from points of light."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Offsets of lines: found under a scene, and not found where there are none."""
+"""Line offsets are found below a scene, without false positives."""
 
 from __future__ import annotations
 

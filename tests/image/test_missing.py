@@ -1,4 +1,4 @@
-"""Missing pixels: filled for the network, the same wherever a window ends."""
+"""Missing pixels are filled for the network, in the same way in every window."""
 
 from __future__ import annotations
 

@@ -266,7 +266,7 @@ def test_white_noise_and_fine_structure_are_not_averaged() -> None:
 
 
 def test_the_estimate_says_how_certain_it_is() -> None:
-    """More pixels, smaller errors; and the errors are about as large as they say."""
+    """Errors decrease with more pixels, and agree with the stated standard errors."""
     gains = [estimate_noise(_recording(_light(128, seed), seed)) for seed in range(12)]
     spread = float(np.std([found.model.gain for found in gains]))
     said = float(np.mean([found.gain_error for found in gains]))

@@ -1,4 +1,4 @@
-"""Thumbnails: area means, whatever the tiling."""
+"""Thumbnails are area means, independent of tiling."""
 
 from __future__ import annotations
 

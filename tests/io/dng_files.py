@@ -73,7 +73,7 @@ def write_dng(
 
 
 def mosaic_of(light: Any, pattern: Any = RGGB, black: float = 512, full: float = 4000) -> Any:
-    """What a sensor records of white light (h, w), in its units."""
+    """Mosaic that a sensor records of white light (h, w), in its units."""
     height, width = light.shape
     p, q = pattern.shape
     tiled = np.tile(pattern, (-(-height // p), -(-width // q)))[:height, :width]

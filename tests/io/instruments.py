@@ -1,4 +1,4 @@
-"""Small files of instruments whose formats no library writes, made from their descriptions."""
+"""Write small files of instruments' formats that no library writes, from their descriptions."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def write_nd2(
 
 
 def write_dcimg(path: Path, frames: Pixels, version: int = 0x1000000, top: int = 0) -> Path:
-    """Hamamatsu DCIMG: of row 1023 of the sensor (version 7: of row 0) four pixels lie elsewhere."""
+    """Hamamatsu DCIMG: of row 1023 of the sensor (version 7: of row 0) four pixels are stored separately."""
     count, height, width = frames.shape
     depth, padding = frames.itemsize, 4
     row = width * depth + padding
@@ -282,7 +282,7 @@ def write_lsm(path: Path, pixels: Pixels, bits12: bool = True) -> Path:
 
 
 def write_stk(path: Path, pixels: Pixels, z_step: int = 0) -> Path:
-    """MetaMorph STK of 16 bits: one page, behind whose plane the others lie."""
+    """MetaMorph STK with 16 bits: a single page, followed by the other planes."""
     count, height, width = pixels.shape
     planes = b"".join(
         struct.pack("<6I", z_step, 1, 2460000, 1000 + 500 * n, 2460000, 0) for n in range(count)

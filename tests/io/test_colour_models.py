@@ -1,4 +1,4 @@
-"""Colour models and sample layouts of TIFF: what a viewer shows gets brighter, and stays what it is."""
+"""Colour models and sample layouts of TIFF: the displayed picture becomes brighter and keeps its colours."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def enhanced(pixels: NDArray[Any], **options: Any) -> NDArray[Any]:
 
 
 def shown(path: Path) -> NDArray[Any]:
-    """What Pillow shows of a file."""
+    """Picture that Pillow displays for a file."""
     with PILImage.open(path) as file:
         return np.asarray(file.convert("RGB"))
 

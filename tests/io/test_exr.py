@@ -1,4 +1,4 @@
-"""OpenEXR: linear light in, linear light out, and all else in the file as it was."""
+"""OpenEXR files keep linear light, and all other parts unchanged."""
 
 from __future__ import annotations
 

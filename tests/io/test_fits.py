@@ -1,4 +1,4 @@
-"""FITS: what is read, enhanced and written back, checked with astropy."""
+"""FITS files are read, enhanced and written; astropy checks the results."""
 
 from __future__ import annotations
 

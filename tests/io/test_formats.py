@@ -1,4 +1,4 @@
-"""From every kind of storage into every other; round trips; refusals that name the format."""
+"""Every kind of storage can be enhanced into every other; errors name the format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HEIC and AVIF: pixels, turns, bits, coded colours and metadata."""
+"""HEIC and AVIF: pixels, rotation, bit depth, coded colours and metadata."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write_heic(path: Path, pixels: NDArray[Any] = CORNERS, mode: str = "RGB", **
 
 
 def in_heic(pixels: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
-    """Codes of some bits where pillow-heif takes them: at the top of 16."""
+    """Shift codes to the top of 16 bits, where pillow-heif expects them."""
     return pixels << (16 - bits)
 
 

@@ -1,4 +1,4 @@
-"""Which files are images, how results are called, and paths that stay what they were."""
+"""Which files are images, the names of results, and paths that do not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stays beside the pixels, read back with another library than the one that wrote it."""
+"""Metadata are read back with a library other than the one that wrote the file."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def save(path: Path, dtype: str, orientation: int) -> None:
 
 
 def exif_read(path: Path) -> dict[str, Any]:
-    """EXIF by the package ExifRead, which none of the writers uses."""
+    """Read EXIF with the package ExifRead, which none of the writers uses."""
     with path.open("rb") as file:
         return dict(exifread.process_file(file, details=False))
 

@@ -61,7 +61,7 @@ def write_czi(path: Path, planes: dict[tuple[int, int, int], NDArray[Any]], **ho
 
 
 def write_ims(path: Path, stack: NDArray[Any]) -> Path:
-    """Imaris 5.5 of t, c, z, y, x; chunks are padded with what is no image."""
+    """Imaris 5.5 of t, c, z, y, x; chunks are padded with values outside the image."""
     times, channels, *shape = stack.shape
     with h5py.File(path, "w") as file:
 

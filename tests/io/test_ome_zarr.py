@@ -1,4 +1,4 @@
-"""OME-Zarr in and out: axes, scales and pyramids."""
+"""Reading and writing of OME-Zarr: axes, scales and pyramids."""
 
 from __future__ import annotations
 

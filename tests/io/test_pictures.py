@@ -1,4 +1,4 @@
-"""PNG and JPEG in and out: modes and metadata."""
+"""Reading and writing of PNG and JPEG: modes and metadata."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def attributes(version: str, own: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_plate(path: Path, version: str, fields: int = 2) -> Path:
-    """Three wells of two fields each, of two channels."""
+    """Write a plate with three wells of two fields with two channels."""
     how: dict[str, Any] = {"zarr_format": 3 if version == "0.5" else 2}
     names = [{"path": w, "rowIndex": "AB".index(w[0]), "columnIndex": int(w[2]) - 1} for w in WELLS]
     plate = {

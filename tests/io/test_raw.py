@@ -32,7 +32,7 @@ def print_of(path: Path) -> Any:
 
 
 def light_of(path: Path) -> Any:
-    """The sensor's light, put together again."""
+    """Combine the colour planes to the sensor's light."""
     planes = np.asarray(napari_dcr.open_image(path, scene="mosaic").array)
     light = np.empty((planes.shape[1] * 2, planes.shape[2] * 2), np.float32)
     for number, plane in enumerate(planes):
@@ -272,7 +272,7 @@ def test_compressed_mosaics(how: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["zlib", "jpegxl", "jpeg"])
 def test_compressed_linear_dng_of_8_bits(how: str, tmp_path: Path) -> None:
-    """LibRaw reads those of JPEG as zeros."""
+    """LibRaw reads JPEG-compressed ones as zeros."""
     y, x = np.mgrid[:64, :96]
     pixels = np.stack([y + x, 2 * y, 2 * x], -1).astype("u1")
     path = write_dng(tmp_path / "in.dng", pixels, black=None, white=255, compression=how)

@@ -26,7 +26,7 @@ SHELL = ("--depth", "1", "--device", "cpu", "--model", "microscopy", "-q")
 
 
 def recording(frames: int = 6) -> NDArray[np.uint16]:
-    """Frames that get dimmer, so that each piece by itself would be taken for something else."""
+    """Frames that become dimmer, so that separate estimates for each file would differ."""
     rng = np.random.default_rng(1)
     y, x = np.mgrid[:80, :96]
     light = 100 + 40 * np.sin(x / 9) * np.cos(y / 7) + 60

@@ -1,4 +1,4 @@
-"""TIFF in and out: pixels, axes, metadata; never half a file."""
+"""Reading and writing of TIFF: pixels, axes, metadata, and no incomplete files."""
 
 from __future__ import annotations
 

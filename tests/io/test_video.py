@@ -1,4 +1,4 @@
-"""Reading video: colours, times, counts, and files that are none."""
+"""Reading of video: colours, times, numbers of frames, and damaged files."""
 
 from __future__ import annotations
 

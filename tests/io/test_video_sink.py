@@ -1,4 +1,4 @@
-"""Writing video: colours, tags, times, sound, and results that are never half."""
+"""Writing of video: colours, tags, times, sound, and no incomplete results."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def colours_of(
     y: NDArray[Any], cb: NDArray[Any], cr: NDArray[Any], matrix: int, bits: int = 8,
     limited: bool = True,
 ) -> NDArray[Any]:  # fmt: skip
-    """The inverse of `codes_of`, cut to what can be shown."""
+    """Inverse of `codes_of`, clipped to [0, 1]."""
     red, blue = WEIGHTS[matrix]
     step, white = 2 ** (bits - 8), 2**bits - 1
     luma = (y / step - 16) / 219 if limited else y / white

@@ -1,4 +1,4 @@
-"""The block transform: orthonormal, light and colours apart."""
+"""The block transform is orthonormal and separates luma from colours."""
 
 from __future__ import annotations
 

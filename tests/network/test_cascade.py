@@ -1,4 +1,4 @@
-"""The cascade: exactness of what it declares, usefulness of its every exit."""
+"""The cascade has the declared receptive field, and every exit is a usable image."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_tile_path_has_no_spatial_statistics() -> None:
 
 
 def test_tile_path_depends_on_nothing_beyond_its_window_functionally() -> None:
-    """What a module walk cannot see: pooling by function. Far pixels must not matter at all."""
+    """Detect pooling in functions, which a search for modules cannot find: far pixels must have no effect."""
     network = lively_cascade()
     radius = network.receptive_field(3)
     size = (2 * radius // 8 + 4) * 8

@@ -1,4 +1,4 @@
-"""Weights files: those of another kind are refused."""
+"""Weights files of another kind raise an error."""
 
 from __future__ import annotations
 

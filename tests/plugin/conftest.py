@@ -15,7 +15,7 @@ NAME = "napari-dcr"
 
 @pytest.fixture
 def plugin(npe2pm: Any, plugin_settings: Any) -> Iterator[PluginManifest]:
-    """The installed manifest, alone in npe2's test plugin manager; settings of its own."""
+    """The installed manifest as the only one in npe2's test plugin manager, with separate settings."""
     manifest = PluginManifest.from_distribution(NAME)
     with npe2pm.tmp_plugin(manifest=manifest):
         yield manifest
@@ -23,13 +23,13 @@ def plugin(npe2pm: Any, plugin_settings: Any) -> Iterator[PluginManifest]:
 
 @pytest.fixture
 def viewer(plugin: PluginManifest, make_napari_viewer: Callable[..., Any]) -> Any:
-    """A viewer with the plugin known, whatever else is installed."""
+    """A viewer with this plugin only."""
     return make_napari_viewer(show=True)
 
 
 @pytest.fixture
 def widget(viewer: Any, qtbot: Any) -> EnhanceWidget:
-    """The widget docked, its choices found."""
+    """The docked widget, after its choices have been found."""
     _, found = viewer.window.add_plugin_dock_widget(NAME, "Enhance")
     assert isinstance(found, EnhanceWidget)
     ready(found, qtbot)

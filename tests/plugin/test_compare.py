@@ -1,4 +1,4 @@
-"""Before and after in one place, and the stages."""
+"""Comparison of before and after, and of the stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers in and out, without a window."""
+"""Result layers keep the properties of their sources, without a window."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from napari_dcr.plugin.shown import shown_region
 
 
 def layer_kinds() -> dict[str, Image]:
-    """Layers of every kind, none of whose settings is a default."""
+    """Layers of every kind, with all settings different from their defaults."""
     rng = np.random.default_rng(1)
 
     def dim(*shape: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The reader: which files it takes, lazy layers, and what they show of a file."""
+"""The reader: which files it accepts, and the lazy layers and metadata that it returns."""
 
 from __future__ import annotations
 

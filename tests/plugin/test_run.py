@@ -1,4 +1,4 @@
-"""Runs in the window: cancelled, failed, closed in the middle, and what they leave."""
+"""Runs in the window that are cancelled, fail, or are interrupted by closing the viewer."""
 
 from __future__ import annotations
 

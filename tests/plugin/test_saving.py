@@ -1,4 +1,4 @@
-"""What the file of a saved result says about its layer's place and units."""
+"""Scale, position and units in the file of a saved result."""
 
 from __future__ import annotations
 

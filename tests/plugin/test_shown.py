@@ -1,4 +1,4 @@
-"""Which part of a layer the viewer shows: what napari slices, whatever units, axes and views."""
+"""The visible part of a layer, for any units, axes and views."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def numbered(*shape: int) -> NDArray[np.uint16]:
 
 
 def on_screen(layer: Any) -> NDArray[Any]:
-    """What napari has sliced."""
+    """Pixels that napari has sliced."""
     return np.asarray(layer._slice.image.raw)
 
 
@@ -162,7 +162,7 @@ def test_view_and_slice_beside_a_layer_in_another_unit(
 
 @pytest.mark.gui
 def test_the_visible_region_is_the_same_in_any_unit(viewer: Any, qtbot: Any) -> None:
-    """The same camera over the same layer: napari's own corners, and those in other units."""
+    """The corners are compared with napari's own, for the same camera and layer."""
     layer = viewer.add_image(np.zeros((200, 300), np.uint8), scale=(0.5, 0.5), units=("um", "um"))
     viewer.reset_view()
     camera = viewer.scene.camera

@@ -1,4 +1,4 @@
-"""Losses are least at the truth."""
+"""Losses have their minimum at the truth."""
 
 from __future__ import annotations
 

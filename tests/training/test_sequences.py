@@ -1,4 +1,4 @@
-"""Sequences of frames: what moves, moves as told; what changes, changes only there."""
+"""Sequences of frames: motion is as requested, and changes are restricted to their region."""
 
 from __future__ import annotations
 

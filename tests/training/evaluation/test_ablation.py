@@ -1,4 +1,4 @@
-"""The ablation: variants that do without a part, trained and scored alike."""
+"""The ablation trains and scores variants that lack one part each."""
 
 from __future__ import annotations
 

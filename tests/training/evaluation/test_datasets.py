@@ -1,4 +1,4 @@
-"""Data sets: every layout is found, and what is missing is named."""
+"""Data sets: every layout is found, and missing files are named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluation: rows, files, and other methods beside ours."""
+"""The evaluation: rows, files, and results of other methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guard rails: each one stops what it is there to stop."""
+"""Each guard rail fails for the fault that it is meant to detect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics: known values, and agreement with the libraries that have a part of them."""
+"""Metrics have known values, and agree with libraries that implement some of them."""
 
 from __future__ import annotations
 

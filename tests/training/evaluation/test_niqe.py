@@ -1,4 +1,4 @@
-"""NIQE: its parts against independent computations, its sum on pictures that anyone has."""
+"""NIQE: its parts agree with independent computations, and it is tested on freely available pictures."""
 
 from __future__ import annotations
 

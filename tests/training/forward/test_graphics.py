@@ -1,4 +1,4 @@
-"""Drawings: come back as they were drawn."""
+"""Drawings are their own target."""
 
 from __future__ import annotations
 

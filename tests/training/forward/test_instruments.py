@@ -1,4 +1,4 @@
-"""Cameras of microscopes record what their noise model says."""
+"""Recordings of microscope cameras agree with their noise models."""
 
 from __future__ import annotations
 

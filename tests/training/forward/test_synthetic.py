@@ -1,4 +1,4 @@
-"""Dim renditions of photographs."""
+"""Simulated dim photographs."""
 
 from __future__ import annotations
 
