@@ -230,6 +230,7 @@ def test_a_path_as_out_is_not_that_of_the_image(
     assert (tmp_path / out).read_bytes() == before
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
 def test_pipes_are_not_read(tmp_path: Path) -> None:
     make(tmp_path / "in", "a.tif")
     os.mkfifo(tmp_path / "in" / "pipe.tif")
