@@ -77,3 +77,38 @@ def test_edges_of_the_scene_are_no_steps(name: str) -> None:
         image = rng.poisson(edges(name)).astype(np.float64)
         tables = [a.reshape(64, 4, SIZE).mean(1) for a in (image, image.T)]
         assert find_amplifiers(tables[0], tables[1], (4, 4)) is None
+
+
+@pytest.mark.parametrize("axis", [0, 1], ids=["columns", "rows"])
+@pytest.mark.parametrize("others", [0.0, 2.0], ids=["alone", "with offsets of columns"])
+@pytest.mark.parametrize("height", [0.6, 1.5])
+def test_lines_of_two_amplifiers_that_take_turns_are_corrected(
+    height: float, others: float, axis: int
+) -> None:
+    left = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        values = 100 + rng.poisson(light(rng))
+        places = np.indices((SIZE, SIZE))[1 - axis]
+        added = np.where(places % 2, -height, height)
+        added = added + others * rng.normal(size=SIZE)
+        image = (values + added).astype(np.float32)
+        error = find_defects(image).correct(image[None], 0, 0)[0] - values
+        means = error.mean(axis)
+        left.append(np.mean(means[::2]) - np.mean(means[1::2]))
+    assert np.abs(left).mean() < 0.3 * 2 * height
+
+
+@pytest.mark.parametrize("kind", ["clean", "grating", "chequers", "half of the image"])
+def test_what_is_no_alternation_of_amplifiers_stays(kind: str) -> None:
+    y, x = np.mgrid[:SIZE, :SIZE]
+    pattern = {
+        "clean": 0 * x,
+        "grating": 12 * (x % 2),
+        "chequers": 2 * ((x + y) % 2),
+        "half of the image": 2 * (x % 2) * (y < SIZE // 2),
+    }[kind]
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        image = (100 + rng.poisson(light(rng)) + pattern).astype(np.uint16)
+        assert find_defects(image).columns is None, seed

@@ -113,6 +113,16 @@ def test_parts_of_the_scene_are_no_padding(scene: str) -> None:
     assert kinds(image.astype(np.float32)) == ()
 
 
+@pytest.mark.parametrize(("width", "is_padding"), [(1, False), (2, False), (6, True)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_dark_rows_at_the_border_of_a_dark_scene(
+    width: int, is_padding: bool, turned: bool
+) -> None:
+    image = RNG.poisson(0.3, (SIZE, SIZE)).astype(np.uint16)
+    image[:width] = 0
+    assert bool(kinds(image.T.copy() if turned else image)) == is_padding
+
+
 def test_the_largest_value_of_a_camera_is_saturation() -> None:
     image = noisy()
     image[AREAS["a hole"]] = 4095

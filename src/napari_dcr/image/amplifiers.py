@@ -32,6 +32,9 @@ STRETCHES = 8
 """Number of parts of the boundary; all of them but one must have the step."""
 
 
+ALIKE = 0.8
+"""Share of the parts of an image that an alternation of columns must have alike, to 60 %."""
+
 COLUMN_STEPS = (-1.0, 1.0, 0.0, 0.0), (0.0, 0.0, -1.0, 1.0)
 """Steps across the upper and the lower half of the boundary between left and right, in terms of the
 levels of the top left, top right, bottom left and bottom right."""
@@ -153,6 +156,69 @@ def _is_everywhere(near: Floats, height: float) -> bool:
             return False
         right += abs(float(np.median(some)) - height) < 0.6 * abs(height)
     return right >= STRETCHES - 1
+
+
+def find_alternation(table: Floats, patch: int, frames: int = 1) -> float:
+    """Measure by how much even columns are above odd ones, as from two amplifiers that take turns.
+
+    No lens forms a pattern of two pixels over a whole image, so it is the sensor's if all parts
+    of the image have it alike and it is weaker than the noise of a pixel.
+
+    Parameters
+    ----------
+    table : ndarray, shape (p, n)
+        Means of the pixels of n columns over p patches of rows; NaN for those that do not
+        count.
+    patch : int
+        Rows in a patch.
+    frames : int
+        Frames that the means are of.
+
+    Returns
+    -------
+    float
+        Half of the difference: the offset of even columns is this, that of odd ones its
+        negative.  0 if there is no such pattern.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> image = 100 + rng.normal(0, 5, (256, 256))
+    >>> image[:, ::2] += 2
+    >>> abs(find_alternation(image.reshape(64, 4, 256).mean(1), 4) - 1) < 0.1
+    True
+    """
+    patches, lines = table.shape
+    if patches < 2 * STRETCHES or lines < 8 * STRETCHES:
+        return 0.0
+    bends = table[:, 1:-1] - (table[:, :-2] + table[:, 2:]) / 2
+    bends[:, ::2] *= -1  # the first one belongs to an odd column
+    parts = np.array(
+        [
+            [_middle(part) for part in np.array_split(stretch, STRETCHES, axis=1)]
+            for stretch in np.array_split(bends, STRETCHES)
+        ]
+    )
+    height = float(np.nanmedian(parts)) if np.isfinite(parts).any() else 0.0
+    # Offsets of single columns are alike in all rows, so errors are compared across columns.
+    of_columns = np.nanmedian(parts, 0) if np.isfinite(parts).any(0).all() else np.zeros(1)
+    error = float(of_columns.std()) / math.sqrt(STRETCHES)
+    usual = float(np.nanmedian(np.abs(bends - height)))
+    pixel = 1.4826 * usual * math.sqrt(patch * frames / 1.5)
+    is_alike = np.abs(parts - height) < 0.6 * abs(height)
+    is_sure = (
+        abs(height) > SIGNIFICANT * error
+        and abs(height) < pixel
+        and np.abs(of_columns / (height or 1) - 1).max() < 0.5
+        and is_alike.sum() >= ALIKE * parts.size
+    )
+    return height / 2 if is_sure else 0.0
+
+
+def _middle(part: Floats) -> float:
+    """Median of the finite values; NaN if there are none."""
+    values = part[np.isfinite(part)]
+    return float(np.median(values)) if len(values) else math.nan
 
 
 def _halves(near: Floats) -> Floats:

@@ -32,6 +32,10 @@ WHITE = 3.0
 ISOTROPY = 4.0
 """Variance that is added to a difference across the lines, per unit of the scene's power along them."""
 
+POWER = 1.5
+"""Exponent of the variance in the weights of patches: above 1, because what structures add to a
+difference has a heavy tail, which the variance nearby underestimates."""
+
 DOUBT = 8.0
 """Squared error that is added to a mean of differences, per unit of that power."""
 
@@ -254,9 +258,9 @@ def _observe(table: _Table, lag: int, patch: int, noise: float) -> Level:
             if valid is None
             else np.where(valid, np.minimum(squared, cap), cap)
         )
-        local = _smoothed(local, 2, max(8, lag)) + ISOTROPY * slope
+        local = _smoothed(local, 1, max(4, lag // 2)) + ISOTROPY * slope
         local += np.quantile(local, 0.1) + 1e-30
-        weight = 1 / local
+        weight = local**-POWER
         if valid is not None:
             weight = np.where(valid, weight, 0.0)
             squared = np.where(valid, squared, 0.0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.image.amplifiers import find_amplifiers
+from napari_dcr.image.amplifiers import find_alternation, find_amplifiers
 from napari_dcr.image.line_offsets import LineOffsets, find_line_offsets
 
 PATCHES = 128
@@ -121,11 +121,27 @@ class LineSurvey:
     def finish(self) -> tuple[Table | None, Table | None]:
         """Offsets (f, c, p, n) of columns and of rows; None without offsets."""
         found: list[Table | None] = []
+        alternations = [self._remove_alternation(axis) for axis in (0, 1)]
         for axis, fixed in enumerate(self._both_lines()):
             found.append(self._moving(axis, fixed) if self._frames > 1 else None)
             if found[axis] is None and fixed is not None:
                 found[axis] = fixed[None]
-        return self._with_amplifiers(found)
+        columns, rows = self._with_amplifiers(found)
+        return _added(columns, alternations[0]), _added(rows, alternations[1])
+
+    def _remove_alternation(self, axis: int) -> NDArray[np.float64] | None:
+        """Offsets (n,) of every other line, which are subtracted from the sums; None without."""
+        if self._channels > 1:  # compression and demosaicing leave such patterns in colours
+            return None
+        table = self._tables(axis, self._sums, self._frames, None)[0]
+        height = find_alternation(table, self._patches[axis], self._frames)
+        if not height:
+            return None
+        offsets = np.where(np.arange(table.shape[1]) % 2, -height, height)
+        sums = self._sums[axis]
+        # Sums of 0 are clipped to black and do not count.
+        sums -= np.where(sums == 0, 0, offsets * self._patches[axis] * self._frames)
+        return offsets
 
     def _with_amplifiers(self, found: list[Table | None]) -> tuple[Table | None, Table | None]:
         """Add the levels of the amplifiers of halves or quadrants to the offsets of lines."""
@@ -235,6 +251,13 @@ class LineSurvey:
             return None
         shape = found[0].shape
         return np.stack([np.zeros(shape, np.float32) if f is None else f for f in own])
+
+
+def _added(lines: Table | None, offsets: NDArray[np.float64] | None) -> Table | None:
+    """Offsets (f, c, p, n) with those of every other line added."""
+    if offsets is None:
+        return lines
+    return offsets[None, None, None] if lines is None else lines + offsets
 
 
 def _offsets(tables: list[Table], patch: int) -> Table | None:

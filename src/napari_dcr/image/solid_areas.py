@@ -88,6 +88,10 @@ FRAMED, FRAMED_BLACK = 0.5, 0.9
 value of the image. In a page, more pixels have the colour of its margins."""
 
 
+THIN = 2
+"""Rows, or columns, of a side of a frame that is too thin to count as padding by its width."""
+
+
 @dataclass(frozen=True)
 class SolidAreas:
     """Sums over part of a plane that show what kind of solid areas one value forms.
@@ -311,7 +315,9 @@ def _frame(
         ):
             share = (float(edge.mean()) if len(edge) else inner) / inner
             by_chance = inner * math.log(max(share, 1 / inner)) > math.log(CHANCE)
-            if depth and (share > rare or by_chance):
+            # A dark row at the border of a dark scene may be clipped to black by itself.
+            most = rare if depth > THIN else min(rare, FRAMED)
+            if depth and (share > most or by_chance):
                 spans[axis][side] = (0, size)[side]
     if spans == [[0, shape[0]], [0, shape[1]]]:
         return None
