@@ -51,3 +51,14 @@ def test_steps_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [r for r in capsys.readouterr().out.splitlines() if r.startswith("| quadrants")]
     assert len(rows) == 1
     assert rows[0].count("of") == len(defect_checks.STRENGTHS)
+
+
+def test_even_and_odd_columns_are_corrected_unless_they_are_a_grating(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    defect_checks.main(["--only", "alternation", "--scenes", "1"])
+    *_, row = (line for line in capsys.readouterr().out.splitlines() if "left |" in line)
+    left = [float(value) for value in row.split("|")[2:-1]]
+    assert left[1] < 0.3
+    assert left[2] < 0.3
+    assert left[3] == pytest.approx(20, abs=0.5)

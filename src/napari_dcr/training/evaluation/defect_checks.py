@@ -168,6 +168,10 @@ STEPS: dict[str, list[list[float]]] = {
 """Levels of the amplifiers, in units of the strength of the step."""
 
 
+ALTERNATIONS = (0.5, 1, 2, 20)
+"""Differences between even and odd columns, in electrons; the last one is no sensor's and stays."""
+
+
 def score_steps(count: int) -> None:
     """Print the steps between amplifiers that remain after correction."""
     print(f"\nSteps between amplifiers, {count} scenes of 384 x 384: electrons RMS left\n")
@@ -197,6 +201,26 @@ def score_steps(count: int) -> None:
                 for m, s in zip(np.mean(left, 0), STRENGTHS, strict=True)
             ),
         )
+
+
+def score_alternation(count: int) -> None:
+    """Print how much of a difference between even and odd columns is left after correction."""
+    print(f"\nEven and odd columns, {count} scenes of 384 x 384: electrons of difference left\n")
+    print("| difference |", *(f"{s} e- |" for s in ALTERNATIONS))
+    print("|---|" + "---|" * len(ALTERNATIONS))
+    left = []
+    for number, photons in scenes(count):
+        rng = np.random.default_rng((SEED, number, 5))
+        values = Scmos().expose(photons, rng)
+        row = []
+        for strength in ALTERNATIONS:
+            added = np.zeros(values.shape[1])
+            added[::2] = np.rint(Scmos().gain * strength)
+            image = digital(values + added)
+            error = (find_defects(image).correct(image[None], 0, 0)[0] - values).mean(0)
+            row.append(abs(float(error[::2].mean() - error[1::2].mean())) / Scmos().gain)
+        left.append(row)
+    print("| left |", *(f"{value:.2f} |" for value in np.mean(left, 0)))
 
 
 def stars(rng: np.random.Generator, sigma: float = 0.8, size: int = 384) -> Image:
@@ -349,7 +373,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=Path, help="folder with noisy/, in which nothing is broken")
     parser.add_argument(
         "--only",
-        choices=("offsets", "steps", "hot", "harm", "photographs", "cost"),
+        choices=("offsets", "steps", "alternation", "hot", "harm", "photographs", "cost"),
         help="print one table alone",
     )
     parser.add_argument(
@@ -368,6 +392,7 @@ def main(arguments: list[str] | None = None) -> None:
         "harm": lambda: score_harm(options.model, options.scenes, options.pairs),
         "photographs": lambda: score_photographs(options.photographs),
         "steps": lambda: score_steps(options.scenes),
+        "alternation": lambda: score_alternation(options.scenes),
         "offsets": lambda: score_offsets(options.model, options.scenes, options.frames),
     }
     for name, part in parts.items():
