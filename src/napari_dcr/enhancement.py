@@ -279,12 +279,12 @@ def _steps(
     started = time.perf_counter()
     opened = opened.with_nodata(options.nodata)
     dtype = check_dtype(opened.array.dtype)
-    told = options.axes, options.channel_axis, options.rgb
-    axes = opened.axes if told == (None, None, None) else options.axes
+    explicit_axes = options.axes, options.channel_axis, options.rgb
+    axes = opened.axes if explicit_axes == (None, None, None) else options.axes
     layout = Layout.resolve(
         tuple(opened.array.shape), axes, options.channel_axis, options.rgb, opened.samples
     )
-    if opened.doubt and told == (None, None, None):
+    if opened.doubt and explicit_axes == (None, None, None):
         opened.warnings.add(opened.doubt)
     choice = opened.choose_model(options.model, layout)
     out_dtype = dtype if options.output == "same" else np.dtype(options.output)

@@ -205,8 +205,8 @@ class ImageConditioning:
                 digest = self._digest_of_all(survey.digest)
                 shared = shared.of_all(len(numbers), count, digest)
             if axis is not None:
-                told = shared.conditioning._replace(neighbours=axis.reach)
-                shared = shared._replace(conditioning=told)
+                linked = shared.conditioning._replace(neighbours=axis.reach)
+                shared = shared._replace(conditioning=linked)
             self._known[key] = shared
             doubts = list(describe_doubts(survey, shared, self._dtype, group, layout))
             if setup.noise is not None and survey.noise is not None and len(survey.noise):

@@ -93,5 +93,7 @@ def noise_stage(
     def tensor(values: list[float]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.float32, device=device)[None, :, None, None]
 
-    told = tuple(None if colour.noise is None else colour.conditioning for colour in colours)
-    return NoiseStage(tensor(factor), tensor(offset), told)
+    conditionings = tuple(
+        None if colour.noise is None else colour.conditioning for colour in colours
+    )
+    return NoiseStage(tensor(factor), tensor(offset), conditionings)

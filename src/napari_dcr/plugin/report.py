@@ -179,8 +179,8 @@ def verdict(
     sign = WARNING if not good else CHECK
     place = f"channel {channel + 1}: " if channels > 1 else ""
     fixed = [f"Corrected: {report['corrected']}."] if report.get("corrected") else []
-    if told := report.get("neighbours"):
-        fixed.append(f"{told[:1].upper()}{told[1:]}.")
+    if neighbours := report.get("neighbours"):
+        fixed.append(f"{neighbours[:1].upper()}{neighbours[1:]}.")
     lines = [f"{sign} {place}{sentence}", *fixed, *(f"{WARNING} {note}" for note in notes)]
     return "\n".join(lines)
 

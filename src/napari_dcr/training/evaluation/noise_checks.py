@@ -119,11 +119,11 @@ def record(kind: str, peak: float, number: int, size: int = 256) -> Recording:
         low, high = np.quantile(values, [0.001, 0.998])
         factor = 255 / max(float(high - low), 1.0)
         stretched = np.clip(np.rint((values - low) * factor), 0, 255).astype(np.uint8)
-        told = NoiseModel(
+        stored_noise = NoiseModel(
             noise.gain * factor, (noise.offset - low) * factor, noise.dark * factor**2 + 1 / 12
         )
         expected = 255 - _mean_above(255 - (mean - low) * factor, factor * deviation)
-        return Recording(stretched, expected, told)
+        return Recording(stretched, expected, stored_noise)
     return Recording(values.astype(np.uint16), mean, noise)
 
 
