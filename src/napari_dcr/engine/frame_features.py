@@ -17,7 +17,7 @@ Features = tuple[FrameFeatures, ...]
 """Features of a window of a frame: one item for each picture of its binning."""
 
 
-KEPT_BYTES = 1 << 28
+KEPT_BYTES = 1 << 29
 """Size of the `FeatureMemory` of a preview."""
 
 

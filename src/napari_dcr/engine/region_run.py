@@ -225,6 +225,9 @@ class RegionEnhancer:
             return Enhancement(image, {**record, "depth": depth, "seconds": seconds})
 
         jobs = [(task, task.on_route(tile)) for task in tasks for tile in tiles]
+        if any(task.beside is not None for task in tasks):
+            # A tile in all frames before the next tile, so that features are used again.
+            jobs = [(task, task.on_route(tile)) for tile in tiles for task in tasks]
         if coarse_first and not stages and any(self._known(*job, depth) is None for job in jobs):
             for task, tile in jobs:
                 _render(self._pictures_of(task, tile, 0), task.plane, tile, region, outputs)
