@@ -50,14 +50,19 @@ class PlaneTask:
 
         With neighbouring frames, only the results that are needed are computed.
         """
-        plane, spec = self.plane, self.setup.spec
         beside = None
         if depth and self.beside is not None:
             beside = depth, self.stages
+        return (*self.settings, self.group, self.plane.frame, self.range, beside)
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """Everything that the network's results depend on, except the plane, the tile and the depth."""
+        spec = self.setup.spec
         return (
-            spec.sha256, self.setup.runner.device, spec.precision, spec.detail, plane.layout.axes,
-            self.group, plane.frame, self.range, self.setup.defects_key, self.setup.noise,
-            self.conditioning.route, beside,
+            spec.sha256, self.setup.runner.device, spec.precision, spec.detail,
+            self.plane.layout.axes, self.setup.defects_key, self.setup.noise,
+            self.conditioning.route, self.setup.link_frames,
         )  # fmt: skip
 
 
@@ -99,7 +104,8 @@ def _fused(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> to
 
     def features(number: int) -> Features:
         plane, conditioning = beside.planes[number]
-        key = task.key(depth), plane.frame, plane.scale, depth, tile.rows, tile.columns
+        place = plane.channel, plane.frame, tile.rows, tile.columns
+        key = *task.settings, depth, plane.scale, place
         known = memory.get(key)
         if known is None:
             window, place = _window(runner, plane, conditioning, tile)
