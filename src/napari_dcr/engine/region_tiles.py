@@ -104,8 +104,8 @@ def _fused(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> to
 
     def features(number: int) -> Features:
         plane, conditioning = beside.planes[number]
-        place = plane.channel, plane.frame, tile.rows, tile.columns
-        key = *task.settings, depth, plane.scale, place
+        window_key = plane.channel, plane.frame, tile.rows, tile.columns
+        key = *task.settings, depth, plane.scale, window_key
         known = memory.get(key)
         if known is None:
             window, place = _window(runner, plane, conditioning, tile)
