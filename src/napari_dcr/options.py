@@ -67,7 +67,7 @@ class Options:
     neighbours : {"auto", 0, 1, 2}
         For `microscopy`: number of frames on each side that help to enhance a frame.  They are
         aligned by whole pixels, and are left out wherever they do not match the frame.  "auto"
-        uses 2 along t in stacks of three or more frames, and none along other axes.
+        uses none, because short weak transients lose part of their amplitude.
     neighbour_axis : str, optional
         Letter of the axis along which frames are neighbours.  None uses t, or z if there is no t.
     axes : str, optional

@@ -47,6 +47,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def automatic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests are of "auto" that uses neighbours."""
+    monkeypatch.setattr(neighbours, "AUTO", 2)
+
+
 def drifting(frames: int = 5, shape: tuple[int, int] = (100, 130), step: int = 3) -> NDArray[Any]:
     """Structures that move by some pixels from frame to frame, under photon noise."""
     rng = np.random.default_rng(4)

@@ -119,7 +119,7 @@ def parser(
     add(
         "--neighbours", type=parse_neighbours, default=Options.neighbours, metavar="FRAMES",
         help="frames on each side that help to enhance a frame (microscopy only): 0, 1 or 2; auto"
-        " takes 2 along t in stacks of three or more frames (default: auto)",
+        " takes 0, because short weak transients lose part of their amplitude (default: auto)",
     )  # fmt: skip
     add(
         "--neighbour-axis", default=Options.neighbour_axis, metavar="AXIS",

@@ -15,8 +15,9 @@ from napari_dcr.image.frame_shifts import ReducedFrame, Shift, find_shift, whole
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.weights import Model
 
-AUTO = 2
-"""Frames on each side that "auto" uses along t; 0 turns it off."""
+AUTO = 0
+"""Frames on each side that "auto" uses along t; 0 turns it off, because the present weights weaken
+short transients."""
 
 LEAST = 3
 """Frames from which "auto" uses neighbours."""

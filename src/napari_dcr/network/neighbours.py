@@ -138,7 +138,7 @@ class NeighbourStage(nn.Module):
     def encoding(self, latent: Tensor, pixels: Tensor, estimate: Tensor) -> Tensor:
         """Compute the features of a frame for its neighbours."""
         seen = torch.cat([latent, (pixels / UNIT).to(latent), (estimate / UNIT).to(latent)], 1)
-        return activate(self.encode(seen.contiguous(memory_format=torch.channels_last)))
+        return activate(self.encode(_channels_last(seen)))
 
     def forward(
         self,
@@ -163,7 +163,8 @@ class NeighbourStage(nn.Module):
             Addition to the maps, exactly 0 where all gates are closed.
         """
         skipped = self.FRAMES - len(neighbours) // 2
-        mixed: list[Tensor] = []
+        encodings: list[Tensor] = []
+        small: list[Tensor] = []
         slots: list[int] = []
         closed = torch.ones_like(centre.pixels[:, :1])
         total = torch.zeros_like(closed)
@@ -177,12 +178,13 @@ class NeighbourStage(nn.Module):
             closed = closed * (1 - opened)
             total = total + opened
             means = means + opened * differences
-            gate = opened.to(other.encoding)
-            mixed += [other.encoding * gate, gate, (level * opened).to(gate)]
+            encodings.append(other.encoding * opened.to(other.encoding))
+            small += [opened, level * opened]
             slots.append(number + skipped)
-        means = (means / (1 + total)).to(centre.latent)
-        inputs = torch.cat([*mixed, centre.latent, means], 1)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        means = _channels_last((means / (1 + total)).to(centre.latent))
+        # Tensors of one layout are joined without a second copy.
+        gates = _channels_last(torch.cat(small, 1).to(centre.latent))
+        inputs = torch.cat([*encodings, gates, _channels_last(centre.latent), means], 1)
         state = activate(F.conv2d(inputs, self._kernel(slots), self.mix.bias, padding=1))
         state = state + self.unet(state)
         added = self.head(torch.cat([state, means], 1))
@@ -219,13 +221,19 @@ class NeighbourStage(nn.Module):
         return opened, level, torch.cat([estimated, drawn], 1)
 
     def _kernel(self, slots: list[int]) -> Tensor:
-        """Kernel of the first convolution for the given neighbours only."""
+        """Kernel of the first convolution for the given neighbours only, in the order of its inputs."""
         weight, n = self.mix.weight, self.per_frame
-        parts = [weight[:, n * slot : n * (slot + 1)] for slot in slots]
-        parts.append(weight[:, 2 * self.FRAMES * n :])
-        return torch.cat(parts, 1).contiguous(memory_format=torch.channels_last)
+        own = [weight[:, n * slot : n * (slot + 1)] for slot in slots]
+        parts = [part[:, :-2] for part in own] + [part[:, -2:] for part in own]
+        return _channels_last(torch.cat([*parts, weight[:, 2 * self.FRAMES * n :]], 1))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _mean_around(x: Tensor, side: int) -> Tensor:
     """Mean over the pixels inside the window of ``side`` x ``side`` pixels around each pixel."""
-    return F.avg_pool2d(x, side, 1, side // 2, count_include_pad=False)
+    half = side // 2
+    rows = F.avg_pool2d(x, (side, 1), 1, (half, 0), count_include_pad=False)
+    return F.avg_pool2d(rows, (1, side), 1, (0, half), count_include_pad=False)

@@ -106,8 +106,8 @@ class ModelControls:
         self.neighbours = ComboBox(
             name="neighbours", label="neighbouring frames", choices=["auto", "none"], value="auto",
             tooltip="Frames on each side that help to remove the noise of a frame. They are aligned,"
-            " and left out where they do not match. 'auto' takes 2 along t in stacks of three or"
-            " more frames.",
+            " and left out where they do not match. 'auto' uses none, because short"
+            " weak transients lose part of their amplitude.",
         )  # fmt: skip
         form.add(
             self.model, self.weights, self.use, self.depth, self.stage, self.detail, self.strength,

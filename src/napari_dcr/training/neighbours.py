@@ -114,7 +114,9 @@ class SequenceFeatures(Dataset[dict[str, Tensor]]):
                     for i in (values, expected)
                 )
                 f = self.network.frame_features(x, conditioning, place, depth, detail)
-                named = {k: v[0] for k, v in f._asdict().items() if k != "encoding"}
+                named = {
+                    k: v[0] for k, v in f._asdict().items() if k not in ("encoding", "present")
+                }
                 frames.append(named | {"target": target[0], "curvature": curvature[0]})
         return frames
 
@@ -174,7 +176,8 @@ def _recorded(
     tall = np.ascontiguousarray(photons.reshape(frames * height, width))
     recorded = readout.record(sample_camera(rng), tall, rng)
     values = recorded.values.reshape(photons.shape).astype(np.float32)
-    expected = recorded.expected.reshape(photons.shape)
+    # Cameras saturate, too; `Readout` corrects expectations for its own limits only.
+    expected = np.minimum(recorded.expected, 65535).reshape(photons.shape)
     if readout.bits == 16 and rng.random() < 0.3:
         noise = float(np.std(values[0] - expected[0]))
         pattern = noise * rng.uniform(0, 0.4) * rng.standard_normal(values.shape[1:])

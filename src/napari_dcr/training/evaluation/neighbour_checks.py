@@ -17,11 +17,13 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_dcr.image.frame_shifts import ReducedFrame, find_shift, whole_pixels
 from napari_dcr.image.noise import estimate_noise
 from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.image.thumbnail import Thumbnail
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade
+from napari_dcr.network.folding import FOLD
 from napari_dcr.network.neighbours import FrameFeatures
 from napari_dcr.training.evaluation.microscopy_checks import psnr
 from napari_dcr.training.forward.cells import cultured_scene
@@ -55,6 +57,9 @@ Image = NDArray[np.float64]
 class Recording:
     """Frames of a linked recording, enhanced one by one or with their neighbours.
 
+    As in the engine, shifts of whole frames are estimated and neighbours are aligned in steps of 2
+    pixels.
+
     Parameters
     ----------
     network : Cascade
@@ -78,6 +83,11 @@ class Recording:
         self._conditioning = network.condition(means, curvature)
         self._place = network.window_weights((0, size[0]), (0, size[1]), (size[0], size[1]))
         self._features: dict[int, FrameFeatures] = {}
+        self._reduced = [self._reduce(frame) for frame in values]
+
+    @staticmethod
+    def _reduce(frame: NDArray[np.float32]) -> ReducedFrame:
+        return ReducedFrame.of(lambda y, x: frame[None, y, x], *frame.shape)
 
     def _frame(self, number: int) -> FrameFeatures | None:
         if not 0 <= number < len(self.values):
@@ -90,6 +100,15 @@ class Recording:
             )
         return self._features[number]
 
+    def _aligned(self, number: int, other: int) -> FrameFeatures | None:
+        """Features of another frame, shifted to the place of a frame."""
+        features = self._frame(other)
+        if features is None:
+            return None
+        shift = find_shift(self._reduced[number], self._reduced[other])
+        down, across = whole_pixels(shift, (FOLD, FOLD))
+        return features.aligned(down // FOLD, across // FOLD)
+
     def enhanced(self, number: int, neighbours: int) -> tuple[Image, Image]:
         """Enhanced frame and its standard error, with ``neighbours`` frames on each side."""
         with torch.inference_mode():
@@ -97,7 +116,7 @@ class Recording:
             assert centre is not None
             span = max(neighbours, 1)
             steps = [k for k in range(-span, span + 1) if k]
-            others = [self._frame(number + k) if neighbours else None for k in steps]
+            others = [self._aligned(number, number + k) if neighbours else None for k in steps]
             out = self.network.fuse(centre, others, self._conditioning)[0].double().numpy()
         return self.noise.offset + self.noise.unit * out[0], self.noise.unit * out[1]
 
@@ -131,7 +150,7 @@ MOTIONS: dict[str, Callable[[Stage, Stage, np.random.Generator], Light]] = {
     "blinking": lambda stage, _, rng: blinking(drift(stage, FRAMES, rng, 0), rng),
     "4 px per frame": lambda stage, _, rng: drift(stage, FRAMES, rng, 4),
 }
-"""Kinds of motion of the table of gains; drift is not corrected before."""
+"""Kinds of motion of the table of gains."""
 
 HARD: dict[str, Callable[[Stage, Stage, np.random.Generator], Light]] = {
     **MOTIONS,
