@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -92,6 +93,22 @@ def test_pixels_written_in_place_and_slices_of_a_stack(
     assert shown.translate[0] == 2
     viewer.layers.remove(shown)
     qtbot.waitUntil(lambda: not widget.live.value, timeout=5_000)
+
+
+@pytest.mark.gui
+def test_lazy_layers_are_read_by_the_worker(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = np.stack([frame(n, 96) for n in range(3)])
+    layer = viewer.add_image(
+        da.from_array(stack, chunks=(1, 96, 96)), name="lazy", axis_labels=("t", "y", "x")
+    )
+    viewer.dims.set_point(0, 1)
+    follower = start(widget, qtbot, layer)
+    assert (follower.layer.data[0] == stack[1]).all()
+    monkeypatch.setattr("napari_dcr.plugin.live.LARGEST", 5000)
+    viewer.dims.set_point(0, 2)
+    qtbot.waitUntil(lambda: "megapixels" in widget.status.value, timeout=10_000)
 
 
 @pytest.mark.gui

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -35,6 +36,9 @@ TOLD = 0.5
 COUNTED = 2.0
 """Seconds over which frames are counted and latencies are averaged."""
 
+LARGEST = 16_000_000
+"""Largest frame in pixels."""
+
 LIMITS = 0.005
 """Smallest relative change of black or white point for which the contrast limits are set."""
 
@@ -49,7 +53,8 @@ class Frame:
     Attributes
     ----------
     pixels : array
-        Pixels of the layer that the viewer shows; lazy arrays are read by the worker.
+        Pixels of the layer that the viewer shows.  Of a lazy layer it is the whole array, of which
+        the worker reads them.
     region : tuple of slice
         Position of these pixels in the layer's array.
     plane : tuple
@@ -257,10 +262,15 @@ class Live:
         if any(s.stop - s.start != 1 for s, a in zip(region, axes, strict=True) if a not in "yxs"):
             self.state_changed.emit("Live shows single slices; set the projection mode to none.")
             return
-        pixels = layer_pixels(source)
-        window = pixels[region]
+        size = math.prod(s.stop - s.start for s, a in zip(region, axes, strict=True) if a in "yx")
+        if size > LARGEST:
+            self.state_changed.emit(
+                f"The frame has {size / 1e6:.0f} megapixels; Live takes up to {LARGEST / 1e6:.0f}."
+            )
+            return
+        window = layer_pixels(source)
         if isinstance(window, np.ndarray):
-            window = window.copy()  # a camera writes the next frame into the same memory
+            window = window[region].copy()  # a camera writes the next frame into the same memory
         options = replace(
             options, axes="".join(a for a in axes if a in "yxs"),
             model=choice_for(source, options.model, axes).model, return_residual=False,
@@ -364,7 +374,9 @@ def _work(newest: Newest) -> Generator[Enhanced | None, None, Failure | None]:
             if live is None:
                 live = LiveEnhancer(frame.options)
             live.options = frame.options
-            window = np.asanyarray(frame.pixels)
+            window = frame.pixels
+            if not isinstance(window, np.ndarray):
+                window = np.asanyarray(window[frame.region])
             result = live(window[frame.plane]).reshape(window.shape)
             while not newest.shown.acquire(timeout=WAIT):
                 yield None
