@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 
+from napari_dcr.plugin import settings
+from napari_dcr.plugin.controls import PERSISTED
 from napari_dcr.plugin.widget import EnhanceWidget
 from tests.plugin.conftest import finish
 
@@ -43,3 +47,12 @@ def test_settings_are_remembered_per_model(
     assert (controls.denoise.value, controls.saturation.value) == (0.4, 1.2)
     assert not controls.colour_alike.value
     assert controls.denoise_colour.value == 0.7
+
+
+def test_every_remembered_control_is_in_the_manifest() -> None:
+    """Without its property, napari raises an error when the widget opens."""
+    manifest = yaml.safe_load((Path(__file__).parents[2] / "napari.yaml").read_text("utf-8"))
+    sections = manifest["contributions"]["configurations"]
+    assert set(sections["general"]["properties"]) == set(settings.GENERAL)
+    for section in (*settings.SECTIONS, "own"):
+        assert set(sections[section]["properties"]) == set(PERSISTED)
