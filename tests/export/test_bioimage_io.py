@@ -1,4 +1,4 @@
-"""Packages that bioimage.io's validator accepts and that give what napari-dcr gives."""
+"""Packages are valid bioimage.io models, and their test results are those of `enhance`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from tests.export.test_onnx_files import SMALL, small
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
-core = pytest.importorskip("bioimageio.core")
+spec = pytest.importorskip("bioimageio.spec")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("base", ["curve", "counts"])
-def test_the_validator_accepts_it_and_its_result_is_that_of_enhance(
-    base: Any, tmp_path: Path
-) -> None:
+def test_it_is_valid_and_its_test_result_is_that_of_enhance(base: Any, tmp_path: Path) -> None:
     config = CascadeConfig(channels=1 if base == "counts" else 3, base=base, **SMALL)
     path = small(tmp_path, "mine", config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        package(weights.load(path), tmp_path / "mine.zip")
-        summary = core.test_description(tmp_path / "mine.zip")
-        assert summary.status == "passed", summary.display()
-        description = core.load_model_description(tmp_path / "mine.zip")
-    image = np.load(description.inputs[0].test_tensor.get_reader())[0]
-    found = np.load(description.outputs[0].test_tensor.get_reader())[0]
+        exported = package(weights.load(path), tmp_path / "mine.zip")
+        description = spec.load_model_description(tmp_path / "mine.zip")
+    assert exported.deviations["enhanced"] < 1e-5
+    assert description.validation_summary.status == "valid-format"
+    assert description.weights.onnx.opset_version == 18
+    image, found = (
+        np.load(tensor.test_tensor.get_reader())[0]
+        for tensor in (description.inputs[0], description.outputs[0])
+    )
     if base == "counts":
         expected = napari_dcr.enhance(
             image[0], model=path, noise=napari_dcr.NoiseModel.of_camera(*CAMERA), defects="off",
@@ -46,4 +47,4 @@ def test_the_validator_accepts_it_and_its_result_is_that_of_enhance(
         expected = napari_dcr.enhance(
             image.transpose(1, 2, 0), model=path, device="cpu", precision="fp32"
         )
-        assert np.abs(found.transpose(1, 2, 0) - expected).max() < 0.5 + 1e-2
+        assert np.abs(found.transpose(1, 2, 0) - expected).max() < 0.51  # is rounded there
