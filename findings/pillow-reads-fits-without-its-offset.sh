@@ -7,6 +7,7 @@
 # Observed: `Image.open` opens any of 40 formats whatever the suffix. A FITS named `.png` opens as mode I;16: dark pixels are
 # brighter than bright ones. Floats have the right values, upside down. Consequence: name the formats that are meant,
 # `Image.open(path, formats=("PNG", "JPEG"))`, where only pictures are expected.
+# What we do: pictures are opened with `formats=`, and FITS files are read with astropy.
 #
 # Output:
 #   format FITS, mode I;16

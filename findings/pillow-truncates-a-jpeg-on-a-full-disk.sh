@@ -6,6 +6,7 @@
 # Observed: the JPEG encoder writes to the file descriptor itself and takes a write that stored only part of the bytes for
 # a complete one. A picture that needs one write ends at the limit. Saved to a `BytesIO`, whose bytes are then written by
 # Python, the same picture raises OSError. Consequence: a batch on a nearly full disk reports success for damaged files.
+# What we do: pictures are encoded in memory, and Python writes the bytes.
 #
 # Output:
 #   a.jpg: no error, 2000 of 40614 bytes

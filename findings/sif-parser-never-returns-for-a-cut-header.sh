@@ -6,6 +6,7 @@
 # Observed: the process computes on without end, whatever `ignore_corrupt` and `lazy` are. An empty file and one of another kind
 # raise SyntaxError at once. A file object that raises an error at its end ends the call, as `np_open` takes file objects too.
 # Consequence: one recording that was cut off while it was copied stops a batch of files for good.
+# What we do: the header is read through a file object that raises an error at its end.
 #
 # Output:
 #   empty: SyntaxError not a SIF file

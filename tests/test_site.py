@@ -32,6 +32,7 @@ def test_every_finding_says_what_is_done_about_it(monkeypatch: pytest.MonkeyPatc
 
     found = list(findings_table.findings())
     assert [f.path for f in found] == sorted(FINDINGS.glob("*.sh"))
+    assert [f.name for f in found if not f.response] == [], "add a sentence 'What we do: ...'"
     assert findings_table.table().count("\n") == len(found) + 2
 
 

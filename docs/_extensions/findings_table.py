@@ -27,7 +27,7 @@ class Finding:
     surprise : str
         What the library does.
     response : str
-        What this project does about it.
+        What this project does about it; empty if the script does not say it.
     last_run : str
         Day and outcome of the last run.
     """
@@ -50,8 +50,7 @@ def findings() -> Iterator[Finding]:
     Raises
     ------
     ValueError
-        If a script does not begin with library, version and behaviour, or does not say what this
-        project does.
+        If a script does not begin with library, version and behaviour.
     """
     records = json.loads(LAST_RUNS.read_text("utf-8")) if LAST_RUNS.exists() else {}
     for path in sorted(FOLDER.glob("*.sh")):
@@ -62,12 +61,12 @@ def findings() -> Iterator[Finding]:
             r"(\S+ \d\S*?(?: \([^)]*\))?)(?::|(?= ))\s*(.*?[.])(?: [A-Z]|$)", paragraphs[0]
         )
         response = next(filter(None, (re.search(r"What we do: (.*)", p) for p in paragraphs)), None)
-        if not (begin and response):
+        if begin is None:
             raise ValueError(
-                f"{path.name}: its comment must begin with 'LIBRARY VERSION: what it does', and have"
-                " a sentence 'What we do: ...' before the output"
+                f"{path.name}: its comment must begin with 'LIBRARY VERSION: what it does'"
             )
-        yield Finding(path, begin[1], begin[2], response[1], _last_run(records, path))
+        done = response[1] if response else ""
+        yield Finding(path, begin[1], begin[2], done, _last_run(records, path))
 
 
 def digest(path: Path) -> str:
@@ -89,7 +88,7 @@ def table() -> str:
     rows = ["| library | what it does | what we do about it | last run |", "|---|---|---|---|"]
     for each in findings():
         script = f"[{each.library}](../findings/{each.path.name})"
-        texts = (text[0].upper() + text[1:] for text in (each.surprise, each.response))
+        texts = (text[:1].upper() + text[1:] for text in (each.surprise, each.response))
         cells = script, *texts, each.last_run
         rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
