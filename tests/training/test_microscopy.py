@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,15 @@ def test_calibrated_intervals_have_the_stated_coverage(tmp_path: Path) -> None:
     path = tmp_path / "calibrated.safetensors"
     weights.save(network, path, {})
     assert interval_factor(path, recordings=6) == pytest.approx(1, abs=0.25)
+
+
+def test_a_run_starts_from_the_shipped_weights(tmp_path: Path) -> None:
+    shipped = weights.load("microscopy").network
+    assert shipped.neighbours is not None
+    network = {"channels": 1, "stages": 3, "widths": [32, 64, 96], "base": "counts"}
+    config = dataclasses.replace(_config(), network={**network, "grid_channels": 16})
+    trainer = MicroscopyTrainer(
+        config, tmp_path, tmp_path / "run", start=weights.find("microscopy")
+    )
+    found, expected = trainer.network.state_dict(), shipped.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in found)

@@ -161,7 +161,8 @@ class Trainer:
     device : str
         Torch device.
     start : Path or None
-        Weights file of the same network from which a new run starts.
+        Weights file of the same network from which a new run starts.  Its stage of neighbouring
+        frames is left out, unless the run trains that stage.
     """
 
     SHARES: ClassVar[dict[str, float]] = {
@@ -185,7 +186,10 @@ class Trainer:
         self.device = torch.device(device)
         self.network = self.build().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if start:
-            self.network.load_state_dict(weights.load(start).network.state_dict())
+            state = weights.load(start).network.state_dict()
+            if self.network.neighbours is None:  # that stage is trained after the cascade
+                state = {k: v for k, v in state.items() if not k.startswith("neighbours.")}
+            self.network.load_state_dict(state)
         for part in config.frozen:
             self.network.get_submodule(part).requires_grad_(False)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
