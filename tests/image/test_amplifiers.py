@@ -80,8 +80,7 @@ def test_edges_of_the_scene_are_no_steps(name: str) -> None:
 
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["columns", "rows"])
-@pytest.mark.parametrize("others", [0.0, 2.0], ids=["alone", "with offsets of columns"])
-@pytest.mark.parametrize("height", [0.6, 1.5])
+@pytest.mark.parametrize(("height", "others"), [(0.6, 0.0), (1.5, 0.0), (2.5, 1.5)])
 def test_lines_of_two_amplifiers_that_take_turns_are_corrected(
     height: float, others: float, axis: int
 ) -> None:
