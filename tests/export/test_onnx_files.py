@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,6 +180,16 @@ def test_a_file_that_deviates_is_removed(
     with pytest.raises(RuntimeError, match=r"photo-conditioning\.onnx: ONNX Runtime deviates"):
         next(onnx_files.export_tiles(weights.load(photo), tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named_before_anything_is_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert main(["photo", "-o", str(tmp_path / "out")]) == 1
+    assert "onnxscript" in (error := capsys.readouterr().err)
+    assert error.endswith('pip install "napari-dcr[export]"\n')
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_depth_that_the_network_lacks_is_refused(

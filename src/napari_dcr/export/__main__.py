@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import logging
 import sys
+import warnings
 from pathlib import Path
 
 from napari_dcr.export.onnx_files import OPSET, export_tiles
 from napari_dcr.network import weights
+
+NEEDED = ("onnx", "onnxruntime", "onnxscript")
+"""Packages of the extra `export` that every export needs."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,17 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--no-bioimageio", action="store_true", help="do not write a bioimage.io package"
     )
     options = parser.parse_args(arguments)
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # they report every step of their own
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        model = weights.load(options.model)
-        options.out.mkdir(parents=True, exist_ok=True)
-        for exported in export_tiles(model, options.out, options.depth):
-            print(f"{exported.path}: opset {OPSET}", *_deviations(exported.deviations), sep="\n  ")
-        if not options.no_bioimageio:
-            from napari_dcr.export.bioimage_io import package
-
-            path = options.out / f"{Path(model.name).stem}.bioimageio.zip"
-            exported = package(model, path, options.depth)
-            print(exported.path, *_deviations(exported.deviations), sep="\n  ")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _export(options)
     except ModuleNotFoundError as error:
         print(f'export: {error}; pip install "napari-dcr[export]"', file=sys.stderr)
         return 1
@@ -38,6 +39,22 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"export: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _export(options: argparse.Namespace) -> None:
+    """Write the files and print how far their results are from those of PyTorch."""
+    for needed in NEEDED if options.no_bioimageio else (*NEEDED, "bioimageio.spec"):
+        importlib.import_module(needed)  # an export takes minutes: say now if one is missing
+    model = weights.load(options.model)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for exported in export_tiles(model, options.out, options.depth):
+        print(f"{exported.path}: opset {OPSET}", *_deviations(exported.deviations), sep="\n  ")
+    if not options.no_bioimageio:
+        from napari_dcr.export.bioimage_io import package
+
+        path = options.out / f"{Path(model.name).stem}.bioimageio.zip"
+        exported = package(model, path, options.depth)
+        print(exported.path, *_deviations(exported.deviations), sep="\n  ")
 
 
 def _deviations(deviations: dict[str, float]) -> list[str]:
