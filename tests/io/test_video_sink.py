@@ -221,10 +221,10 @@ def test_quality_sets_the_size(tmp_path: Path) -> None:
 
 def test_colours_one_by_one_are_written_in_order_of_frames(tmp_path: Path) -> None:
     source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(12)])
-    expected = napari_dcr.enhance(source, model="microscopy", **FAST)
-    out = napari_dcr.enhance(source, model="microscopy", out=tmp_path / "b.mkv", **FAST)
+    expected = napari_dcr.enhance(source, **{**FAST, "model": "microscopy"})
+    out = napari_dcr.enhance(source, out=tmp_path / "b.mkv", **{**FAST, "model": "microscopy"})
     assert np.array_equal(read(out), expected)
-    out = napari_dcr.enhance(source, model="microscopy", out=tmp_path / "c.mkv", link_frames=False, **FAST)  # fmt: skip
+    out = napari_dcr.enhance(source, out=tmp_path / "c.mkv", link_frames=False, **{**FAST, "model": "microscopy"})  # fmt: skip
     assert read(out).shape == expected.shape
 
 
