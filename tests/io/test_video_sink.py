@@ -255,7 +255,7 @@ def test_other_arguments_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="allowed are those of a .zarr"):
         napari_dcr.enhance(source, out=tmp_path / "b.mp4", resume=True, **FAST)
     with pytest.raises(ValueError, match="return_report"):
-        napari_dcr.enhance(source, out=tmp_path / "b.mp4", model="microscopy", return_report=True, **FAST)  # fmt: skip
+        napari_dcr.enhance(source, out=tmp_path / "b.mp4", return_report=True, **{**FAST, "model": "microscopy"})  # fmt: skip
     with pytest.raises(ValueError, match="the image itself"):
         napari_dcr.enhance(source, out=source, **FAST)
     assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
