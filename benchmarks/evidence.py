@@ -141,7 +141,7 @@ def nuclei(
 SPOT_SIGMA = 1.3
 """Standard deviation of a spot's image, in pixels."""
 
-SPOT_THRESHOLDS = np.geomspace(3, 12, 9)
+SPOT_THRESHOLDS = np.geomspace(3, 200, 20)
 """Thresholds of the spot detector, in robust standard deviations of its response."""
 
 
@@ -351,11 +351,13 @@ def choose(scores: dict[str, Scores], tuning: dict[str, Scores]) -> dict[str, Sc
     }
 
 
-def synthetic(photons: Sequence[float], count: int, methods: dict[str, Method]) -> list[Row]:
+def synthetic(
+    photons: Sequence[float], count: int, methods: dict[str, Method], tasks: Sequence[str]
+) -> list[Row]:
     """Score the three tasks with a known truth."""
     rows = []
     tuned = {k: v for k, v in methods.items() if k == "raw" or k.startswith("Gaussian")}
-    for task in (nuclei, spots, ratio):
+    for task in (task for task in (nuclei, spots, ratio) if task.__name__ in tasks):
         # Other methods have no width to choose, but need a threshold for spots.
         tried = methods if task is spots else tuned
         for level in photons:
@@ -387,6 +389,8 @@ def main() -> None:
     )
     parser.add_argument("--photons", type=float, nargs="+", default=[3, 5, 20, 100])
     parser.add_argument("--scenes", type=int, default=6, help="synthetic scenes of each task")
+    names = ["nuclei", "spots", "ratio"]
+    parser.add_argument("--tasks", nargs="+", default=names, choices=names)
     parser.add_argument("--real", type=Path, help="folder with pictures of nuclei")
     parser.add_argument("--every", type=int, default=12, help="take every n-th picture")
     parser.add_argument("--flies", type=Path, help="video of two bright animals on dark ground")
@@ -401,7 +405,9 @@ def main() -> None:
     wanted = ("raw", "Gaussian", *options.methods)
     methods = {name: run for name, run in candidates().items() if name.startswith(wanted)}
     rows = (
-        [] if options.flies or options.real else synthetic(options.photons, options.scenes, methods)
+        []
+        if options.flies or options.real
+        else synthetic(options.photons, options.scenes, methods, options.tasks)
     )
     for photons in options.photons:
         if options.real:
