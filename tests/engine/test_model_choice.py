@@ -89,6 +89,6 @@ def test_every_format_is_a_picture_or_not() -> None:
     """Every new format must be assigned to one of the two groups."""
     others = (
         ".tif .tiff .fits .fit .fts .fits.gz .fit.gz .fts.gz .fits.fz .fz .ser .lsm .stk .nd2 .czi"
-        " .lif .lof .xlef .oib .oif .mrc .mrcs .map .rec .sif .ims .dcimg"
+        " .lif .lof .xlef .oib .oif .mrc .mrcs .map .rec .sif .ims .dcimg .dv .r3d .spe"
     )
     assert set(SUFFIXES) == PICTURES | set(others.split())

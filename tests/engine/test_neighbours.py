@@ -70,7 +70,7 @@ def stack() -> NDArray[Any]:
 
 @pytest.fixture(scope="module")
 def fused(stack: NDArray[Any], model: Path) -> NDArray[Any]:
-    return napari_dcr.enhance(stack, model=model, **FAST)  # type: ignore[no-any-return]
+    return napari_dcr.enhance(stack, model=model, neighbours=2, **FAST)  # type: ignore[no-any-return]
 
 
 @pytest.fixture

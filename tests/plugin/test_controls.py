@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.layers import Image
 
 from napari_dcr.network import cards
 from napari_dcr.plugin.controls import Controls
@@ -132,3 +133,11 @@ def test_neighbouring_frames_are_offered_along_the_axes_of_the_layer(
     controls.axes.value = "tcyx"
     controls.model.value = "photo"
     assert not controls.neighbours.native.isVisible()
+
+
+def test_the_description_follows_the_shape_of_new_pixels(qapp: Any) -> None:
+    layer = Image(np.zeros((9, 384, 384), np.uint8))
+    controls = Controls(lambda: [layer])
+    assert controls.shape.value == "guessed: 9 frames, 384 x 384 pixels"
+    layer.data = np.zeros((2, 200, 180), np.uint8)
+    assert controls.shape.value.endswith("guessed: 2 frames, 180 x 200 pixels")

@@ -86,7 +86,8 @@ def test_every_kind_of_array_is_enhanced(kind: str, dtype: str, tmp_path: Path) 
         assert isinstance(found, da.Array) == (lazy and job.region is None)
         assert found.dtype == pixels.dtype
         whole = expected if job.region is None else expected[region]
-        np.testing.assert_array_equal(np.asarray(found), whole)
+        # Batches of small frames change the last bits of floats.
+        np.testing.assert_allclose(np.asarray(found), whole, rtol=2e-6)
 
 
 def test_a_store_of_levels_is_enhanced_level_by_level(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ def test_the_preview_follows_and_equals_the_result(
     dim_rgb: NDArray[np.uint8],
 ) -> None:
     runs: list[int] = []
-    run = regions._run
-    monkeypatch.setattr(regions, "_run", lambda *a: (runs.append(a[2]), run(*a))[1])
+    run = regions.run_tile
+    monkeypatch.setattr(regions, "run_tile", lambda *a: (runs.append(a[2]), run(*a))[1])
     source = viewer.add_image(dim_rgb, name="street")
     viewer.add_image(dim_rgb[:40], name="other", visible=False)
     controls = widget.controls

@@ -192,6 +192,8 @@ def find_alternation(table: Floats, patch: int, frames: int = 1) -> float:
     if patches < 2 * STRETCHES or lines < 8 * STRETCHES:
         return 0.0
     bends = table[:, 1:-1] - (table[:, :-2] + table[:, 2:]) / 2
+    if not np.isfinite(bends).any():
+        return 0.0
     bends[:, ::2] *= -1  # the first one belongs to an odd column
     parts = np.array(
         [

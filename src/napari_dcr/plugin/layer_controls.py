@@ -42,7 +42,8 @@ class LayerControls:
         self._viewer_labels = viewer_labels
         self._corrections: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
         self._found: Axes | None = None  # axes of the chosen layer, without a correction
-        self._followed: Image | None = None  # layer whose labels are followed
+        self._followed: Image | None = None  # layer whose labels and shape are followed
+        self._described: tuple[int, ...] | None = None
         self.axes_fit = True
         self.image = ComboBox(
             name="image", choices=lambda _: images(), nullable=False,
@@ -89,13 +90,21 @@ class LayerControls:
         if layer is not self._followed:
             if self._followed is not None:
                 self._followed.events.axis_labels.disconnect(self.show_image)
+                self._followed.events.data.disconnect(self._on_data)
             if layer is not None:
                 layer.events.axis_labels.connect(self.show_image)
+                layer.events.data.connect(self._on_data)
             self._followed = layer
         self._found = None if layer is None else find_axes(layer, self._viewer_labels())
+        self._described = None if layer is None else layer_shape(layer)
         with self.axes.changed.blocked():
             self.axes.value = "" if layer is None else self.axes_of(layer).letters
         self.axes.changed.emit(self.axes.value)
+
+    def _on_data(self, _: object = None) -> None:
+        """Describe the layer again if its new pixels have another shape."""
+        if self._followed is not None and layer_shape(self._followed) != self._described:
+            self.show_image()
 
     def _on_axes(self, text: str) -> None:
         layer, found = self.image.value, self._found
