@@ -30,5 +30,5 @@ def test_the_checks_print_their_tables(
         ["--model", str(lively_counts), "--scenes", "1", "--size", "64", "--kinds", "sparse"]
     )
     printed = capsys.readouterr().out
-    assert "ours, noise told" in printed
+    assert "ours, noise known" in printed
     assert printed.count("| sparse | 20 |") == 3
