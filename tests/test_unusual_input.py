@@ -215,7 +215,8 @@ def test_a_bad_channel_passes_through_and_is_named(kind: str, bad: int) -> None:
     assert np.array_equal(result[bad], image[bad], equal_nan=True)
     for channel in {0, 1, 2} - {bad}:
         alone, _ = run(image[channel], **COUNTS)
-        assert (result[channel] == alone).all()
+        # Batches of small frames change the last bits of floats.
+        np.testing.assert_allclose(result[channel], alone, rtol=2e-6)
         assert not any("left as it is" in note for note in reports[channel].warnings)
     assert any("left as it is" in note for note in reports[bad].warnings)
 

@@ -17,9 +17,7 @@ from napari_dcr.cli import main
 
 @pytest.fixture(scope="module")
 def expected(stack: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    result: NDArray[np.uint16] = napari_dcr.enhance(
-        stack, axes="tyx", depth=0, device="cpu", precision="fp32"
-    )
+    result: NDArray[np.uint16] = napari_dcr.enhance(stack, axes="tyx", **FAST)
     return result
 
 
@@ -67,7 +65,7 @@ def dim_colour(height: int, width: int, dtype: str = "uint8") -> NDArray[Any]:
 
 def shell(source: Path, target: Path, *arguments: str) -> int:
     """Run the shell's command on a file."""
-    fast = ("--depth", "0", "--device", "cpu", "--precision", "fp32", "-q")
+    fast = ("--model", "photo", "--depth", "0", "--device", "cpu", "--precision", "fp32", "-q")
     return main(["enhance", str(source), "-o", str(target), *fast, *arguments])
 
 

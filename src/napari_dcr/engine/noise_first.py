@@ -65,7 +65,10 @@ def _evenness(blocks: NDArray[Any], model: NoiseModel) -> float:
     own = blocks[(blocks["binning"] == 1).all(1) & ~blocks["beside_constant"]]
     if not len(own):
         return 0.0
-    power = own["power"][:, 0] / model.deviation(own["mean"]) ** 2
+    variance = model.deviation(own["mean"]) ** 2
+    if not (variance > 0).all():  # values whose squares no float64 can hold
+        return 0.0
+    power = own["power"][:, 0] / variance
     low, middle = np.quantile(power, [0.1, 0.5])
     return float(low / middle) if middle > 0 else 0.0
 
