@@ -12,8 +12,8 @@ from napari_dcr.plugin.layers import (
     RECORD,
     inherited_state,
     matching_limits,
+    set_limits,
     takes_limits,
-    widened,
 )
 from napari_dcr.plugin.pixels import layer_levels, layer_pixels, layer_shape
 from napari_dcr.plugin.shown import units_factor
@@ -162,8 +162,7 @@ class Comparison:
         if before is None or result is None or not takes_limits(before.rgb, before.dtype):
             return
         limits = matching_limits(result.metadata[RECORD], result.contrast_limits)
-        before.contrast_limits_range = widened(before.contrast_limits_range, limits)
-        before.contrast_limits = limits
+        set_limits(before, limits)
 
 
 def _region(record: dict[str, Any]) -> Region | None:

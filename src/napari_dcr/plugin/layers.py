@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,12 +86,13 @@ def matching_limits(record: dict[str, Any], limits: Sequence[float]) -> tuple[fl
     low, high = (float(limit) for limit in limits)
     if record["options"]["output"] == "same" or "noise" in record:
         return low, high
-    black, white = _black_and_white(record)
+    black, white = black_and_white(record)
     full = full_scale(np.dtype(record["options"]["output"])).white
     return black + low / full * (white - black), black + high / full * (white - black)
 
 
-def _black_and_white(record: dict[str, Any]) -> tuple[float, float]:
+def black_and_white(record: dict[str, Any]) -> tuple[float, float]:
+    """Lowest black point and highest white point of a run."""
     blacks, whites = zip(*record["ranges"], strict=True)
     return min(blacks), max(whites)
 
@@ -116,12 +117,22 @@ def result_limits(
     output = record["options"]["output"]
     if output != "same":
         return 0.0, full_scale(np.dtype(output)).white
-    return _black_and_white(record)
+    return black_and_white(record)
 
 
-def widened(limits: Sequence[float], needed: Sequence[float]) -> tuple[float, float]:
-    """Extend the range of a contrast slider so that it includes the needed limits."""
-    return min(limits[0], needed[0]), max(limits[1], needed[1])
+def set_limits(layer: Image, limits: Sequence[float]) -> None:
+    """Set the contrast limits of a layer, and extend the range of its slider to include them."""
+    low, high = layer.contrast_limits_range
+    layer.contrast_limits_range = min(low, limits[0]), max(high, limits[1])
+    layer.contrast_limits = limits
+
+
+def follow_pixels(old: Image | None, new: Image | None, on_pixels: Callable[[Any], None]) -> None:
+    """Call ``on_pixels`` when pixels of ``new`` are replaced or written in place, no more for ``old``."""
+    for layer, connect in ((old, False), (new, True)):
+        if layer is not None:
+            for emitter in (layer.events.data, layer.events.set_data):
+                (emitter.connect if connect else emitter.disconnect)(on_pixels)
 
 
 def result_name(layer: Image, record: dict[str, Any]) -> str:

@@ -17,7 +17,14 @@ from qtpy.QtCore import QTimer
 
 from napari_dcr.options import Options
 from napari_dcr.plugin.background import Background, Failure
-from napari_dcr.plugin.layers import result_layer, result_limits, takes_limits, widened
+from napari_dcr.plugin.layers import (
+    black_and_white,
+    follow_pixels,
+    result_layer,
+    result_limits,
+    set_limits,
+    takes_limits,
+)
 from napari_dcr.plugin.origin import choice_for
 from napari_dcr.plugin.pixels import layer_pixels
 from napari_dcr.plugin.run import explain
@@ -229,11 +236,8 @@ class Live:
         self._newest.shown.release()
 
     def _watch(self, source: Image | None) -> None:
-        """React to changed pixels of a layer, whether they were replaced or written in place."""
-        for layer, connect in ((self._source, False), (source, True)):
-            if layer is not None:
-                for emitter in (layer.events.data, layer.events.set_data):
-                    (emitter.connect if connect else emitter.disconnect)(self._on_pixels)
+        """React to changed pixels of a layer."""
+        follow_pixels(self._source, source, self._on_pixels)
         self._source = source
 
     def _wanted_now(self) -> tuple[Image, Options] | None:
@@ -320,7 +324,7 @@ class Live:
             self._region = frame.region
             if not kept:
                 self._remove_layer()
-                self._region, self._limits = frame.region, _range_of(record)
+                self._region, self._limits = frame.region, black_and_white(record)
                 self._layer = self._helpers.add(data.copy(), state, "live")
                 return
             assert layer is not None
@@ -332,20 +336,17 @@ class Live:
 
     def _follow_limits(self, layer: Image, enhanced: Enhanced) -> None:
         """Let the contrast limits follow the black and white point of pictures for viewing."""
-        record, limits = enhanced.record, _range_of(enhanced.record)
+        record, limits = enhanced.record, black_and_white(enhanced.record)
         if "noise" in record or not takes_limits(layer.rgb, layer.dtype) or limits == self._limits:
             return
         old = self._limits or limits
         if max(abs(a - b) for a, b in zip(old, limits, strict=True)) > LIMITS * (limits[1] - limits[0]):  # fmt: skip
             self._limits = limits
-            new = result_limits(record, enhanced.pixels, limits)
-            layer.contrast_limits_range = widened(layer.contrast_limits_range, new)
-            layer.contrast_limits = new
+            set_limits(layer, result_limits(record, enhanced.pixels, limits))
 
     def _remove_layer(self) -> None:
         layer, self._layer = self._layer, None
-        if layer is not None and layer in self._viewer.layers:
-            self._helpers.remove(layer)
+        self._helpers.remove(layer)
 
     def _on_removed(self, event: Any) -> None:
         if event.value is self._layer and self._layer is not None:
@@ -353,11 +354,6 @@ class Live:
             self.closed.emit()
         elif event.value is self._source:
             self.closed.emit()
-
-
-def _range_of(record: dict[str, Any]) -> tuple[float, float]:
-    blacks, whites = zip(*record["ranges"], strict=True)
-    return min(blacks), max(whites)
 
 
 def _work(newest: Newest) -> Generator[Enhanced | None, None, Failure | None]:

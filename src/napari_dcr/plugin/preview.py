@@ -14,7 +14,7 @@ from qtpy.QtCore import QTimer
 
 from napari_dcr.options import Options
 from napari_dcr.plugin.background import Background, Failure
-from napari_dcr.plugin.layers import result_layer, widened
+from napari_dcr.plugin.layers import follow_pixels, result_layer, set_limits
 from napari_dcr.plugin.origin import open_layer
 from napari_dcr.plugin.pixels import layer_pixels
 from napari_dcr.plugin.run import explain
@@ -136,15 +136,10 @@ class Preview:
             self._enhancer = self._pixels = self._filling = None
 
     def _watch(self, source: Image | None) -> None:
-        """React to changed pixels of a layer, whether they were replaced or written in place."""
+        """React to changed pixels of a layer."""
         if source is self._watched:
             return
-        for layer, connect in ((self._watched, False), (source, True)):
-            if layer is not None:
-                for emitter in (layer.events.data, layer.events.set_data):
-                    emitter.connect(self._on_pixels) if connect else emitter.disconnect(
-                        self._on_pixels
-                    )
+        follow_pixels(self._watched, source, self._on_pixels)
         self._watched = source
         self._place = None if source is None else _place(source, self._viewer.dims)
 
@@ -192,10 +187,8 @@ class Preview:
             self._background = None
 
     def _follow(self) -> None:
-        if (
-            self._background is not None
-        ):  # stopping; this method is called again when it has stopped
-            self._stale = True
+        if self._background is not None:
+            self._stale = True  # stopping; this method is called again when it has stopped
             return
         try:
             wanted = self._wanted()
@@ -278,8 +271,7 @@ class Preview:
                 layer.translate = state["translate"]
             limits = state.get("contrast_limits")
             if limits is not None and tuple(layer.contrast_limits) != limits:
-                layer.contrast_limits_range = widened(layer.contrast_limits_range, limits)
-                layer.contrast_limits = limits
+                set_limits(layer, limits)
         else:
             self._remove_layer()
             self._source = source

@@ -49,6 +49,54 @@ def load_grey(path: Path) -> NDArray[Any]:
     return pixels if pixels.ndim == 2 else pixels[..., 1]
 
 
+def draw_scenes(
+    files: Sequence[Path], synthetic: int, cultured: int, size: int, seed: int
+) -> list[NDArray[np.float16]]:
+    """Draw synthetic scenes of any kind, scenes of adherent cells, and one scene from each file."""
+    count = synthetic + cultured + len(files)
+    rngs = (np.random.default_rng((seed, 7, i)) for i in range(count))
+    scenes: list[Scene] = [synthetic_scene(size, next(rngs)) for _ in range(synthetic)]
+    scenes += [cultured_scene(size, next(rngs)) for _ in range(cultured)]
+    scenes += [real_scene(load_grey(path), size, next(rngs)) for path in files]
+    return [scene.astype(np.float16) for scene in scenes]
+
+
+def draw_scene(
+    scenes: Sequence[NDArray[Any]], rng: np.random.Generator, brightfield: float
+) -> Scene:
+    """Draw one of the scenes, rotated and mirrored; a share ``brightfield`` of them is inverted."""
+    scene: Scene = scenes[int(rng.integers(len(scenes)))].astype(np.float32)
+    scene = np.rot90(scene, int(rng.integers(4)))
+    if rng.random() < 0.5:
+        scene = scene[::-1]
+    if rng.random() < brightfield:  # brightfield shows dark structures on a bright background
+        scene = np.float32(1.02) - np.minimum(scene, np.float32(1))
+    return scene
+
+
+def draw_noise(
+    noise: NoiseModel,
+    model: NoiseModel,
+    values: NDArray[Any],
+    expected: NDArray[Any],
+    rng: np.random.Generator,
+) -> NoiseModel:
+    """Noise that the network is given: the estimate, with errors as estimates have them.
+
+    Where the estimate for single pixels, ``model``, is far off, ``noise`` is scaled to the error of
+    the recording.
+    """
+    error = float(np.mean((values - expected) ** 2))
+    usual = float(np.mean(model.deviation(expected) ** 2))
+    if error > 2 * usual:
+        noise = noise.scaled(error / usual)
+    return NoiseModel(
+        noise.gain * np.exp(0.06 * rng.standard_normal()),
+        noise.offset + 0.1 * noise.unit * rng.standard_normal(),
+        noise.dark * np.exp(0.1 * rng.standard_normal()),
+    )
+
+
 CROPS, TOGETHER = 2, 8
 """Number of crops from each recording, and of recordings that take turns in the series.
 
@@ -90,12 +138,7 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
         seed: int,
     ) -> None:
         self.crop, self.length, self.seed = crop, length, seed
-        count = synthetic + cultured + len(files)
-        rngs = (np.random.default_rng((seed, 7, i)) for i in range(count))
-        scenes: list[Scene] = [synthetic_scene(size, next(rngs)) for _ in range(synthetic)]
-        scenes += [cultured_scene(size, next(rngs)) for _ in range(cultured)]
-        scenes += [real_scene(load_grey(path), size, next(rngs)) for path in files]
-        self.scenes: list[NDArray[np.float16]] = [scene.astype(np.float16) for scene in scenes]
+        self.scenes = draw_scenes(files, synthetic, cultured, size, seed)
         self._recordings: dict[int, _Recording] = {}
 
     def __len__(self) -> int:
@@ -127,12 +170,7 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
 
     def _record(self, number: int) -> _Recording:
         rng = np.random.default_rng((self.seed, 1, number))
-        scene: Scene = self.scenes[int(rng.integers(len(self.scenes)))].astype(np.float32)
-        scene = np.rot90(scene, int(rng.integers(4)))
-        if rng.random() < 0.5:
-            scene = scene[::-1]
-        if rng.random() < 0.06:  # brightfield shows dark structures on a bright background
-            scene = np.float32(1.02) - np.minimum(scene, np.float32(1))
+        scene = draw_scene(self.scenes, rng, brightfield=0.06)
         if rng.random() < 0.02:
             scene = np.full_like(scene, scene.mean())
         low, high = ((-1, 0.7), (0.7, 6), (6, 11))[int(rng.choice(3, p=[0.08, 0.8, 0.12]))]
@@ -151,15 +189,7 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
         noise, binning = estimate.binned, estimate.binning
         if any(n // side < self.crop for n, side in zip(values.shape, binning, strict=True)):
             noise, binning = estimate.model, (1, 1)
-        error = float(np.mean((values - expected) ** 2))
-        usual = float(np.mean(estimate.model.deviation(expected) ** 2))
-        if error > 2 * usual:
-            noise = noise.scaled(error / usual)
-        noise = NoiseModel(
-            noise.gain * np.exp(0.06 * rng.standard_normal()),
-            noise.offset + 0.1 * noise.unit * rng.standard_normal(),
-            noise.dark * np.exp(0.1 * rng.standard_normal()),
-        )
+        noise = draw_noise(noise, estimate.model, values, expected, rng)
         pixels = values.astype(np.float32)
         thumbnail = Thumbnail(1, *scene.shape)
         thumbnail.add(pixels[None], 0, 0)

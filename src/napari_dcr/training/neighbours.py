@@ -21,11 +21,16 @@ from napari_dcr.network.binning import local_means
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.neighbours import FrameFeatures, NeighbourStage
 from napari_dcr.network.variance_stabilization import Counts
-from napari_dcr.training.forward.cells import cultured_scene
 from napari_dcr.training.forward.instruments import Readout, sample_camera, sample_readout
-from napari_dcr.training.forward.structures import Scene, real_scene, synthetic_scene
 from napari_dcr.training.loop import Trainer, draw_symmetries
-from napari_dcr.training.microscopy import INTERVAL, CountsWeights, counts_loss, load_grey
+from napari_dcr.training.microscopy import (
+    INTERVAL,
+    CountsWeights,
+    counts_loss,
+    draw_noise,
+    draw_scene,
+    draw_scenes,
+)
 from napari_dcr.training.sequences import Light, draw_sequence
 
 SIDE = NeighbourStage.FRAMES
@@ -123,7 +128,7 @@ class SequenceFeatures(Dataset[dict[str, Tensor]]):
     def _record(self, rng: np.random.Generator) -> _Recording:
         readout = replace(sample_readout(rng), fall_off=0.0, enlarged=1.0)
         size = self.size * (LARGEST if readout.is_correlated else 1)
-        pair = [self._scene(rng) for _ in range(2)]
+        pair = [draw_scene(self.scenes, rng, brightfield=0.05) for _ in range(2)]
         light = draw_sequence(pair[0], pair[1], size, FRAMES, rng)
         low, high = ((-1, 0.7), (0.7, 5.7), (5.7, 8))[int(rng.choice(3, p=[0.06, 0.88, 0.06]))]
         peak = float(np.exp(rng.uniform(low, high)))
@@ -137,15 +142,7 @@ class SequenceFeatures(Dataset[dict[str, Tensor]]):
         noise, binning = estimate.binned, estimate.binning
         if max(binning) * self.size > size:
             noise, binning = estimate.model, (1, 1)
-        error = float(np.mean((values[SIDE] - expected[SIDE]) ** 2))
-        usual = float(np.mean(estimate.model.deviation(expected[SIDE]) ** 2))
-        if error > 2 * usual:
-            noise = noise.scaled(error / usual)
-        noise = NoiseModel(
-            noise.gain * np.exp(0.06 * rng.standard_normal()),
-            noise.offset + 0.1 * noise.unit * rng.standard_normal(),
-            noise.dark * np.exp(0.1 * rng.standard_normal()),
-        )
+        noise = draw_noise(noise, estimate.model, values[SIDE], expected[SIDE], rng)
         thumbnail = Thumbnail(1, size, size)
         thumbnail.add(values.mean(0)[None].astype(np.float32), 0, 0)
         down, across = binning
@@ -153,15 +150,6 @@ class SequenceFeatures(Dataset[dict[str, Tensor]]):
         y, x = rng.integers(0, binning)
         part = np.s_[:, y : y + down * self.size : down, x : x + across * self.size : across]
         return _Recording(means[part], expected[part], noise, thumbnail.mean)
-
-    def _scene(self, rng: np.random.Generator) -> Scene:
-        scene: Scene = self.scenes[int(rng.integers(len(self.scenes)))].astype(np.float32)
-        scene = np.rot90(scene, int(rng.integers(4)))
-        if rng.random() < 0.5:
-            scene = scene[::-1]
-        if rng.random() < 0.05:  # brightfield shows dark structures on a bright background
-            scene = np.float32(1.02) - np.minimum(scene, np.float32(1))
-        return scene
 
 
 def _recorded(
@@ -242,14 +230,10 @@ class NeighbourTrainer(Trainer):
 
     def scenes(self) -> list[NDArray[np.float16]]:
         """Synthetic scenes, cultured cells, and one scene from each of the real images."""
-        data, seed = self.config.data, self.config.seed
-        size, files = data["size"], self.config.files(self.data)
-        kinds = data["synthetic"] + data["cultured"] + len(files)
-        rngs = (np.random.default_rng((seed, 7, i)) for i in range(kinds))
-        found: list[Scene] = [synthetic_scene(size, next(rngs)) for _ in range(data["synthetic"])]
-        found += [cultured_scene(size, next(rngs)) for _ in range(data["cultured"])]
-        found += [real_scene(load_grey(path), size, next(rngs)) for path in files]
-        return [scene.astype(np.float16) for scene in found]
+        data, files = self.config.data, self.config.files(self.data)
+        return draw_scenes(
+            files, data["synthetic"], data["cultured"], data["size"], self.config.seed
+        )
 
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
         """Loss of the result, and what it loses to the single frame."""
