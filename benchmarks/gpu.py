@@ -245,15 +245,15 @@ def out_of_memory(report: Report, side: int) -> Iterator[str]:
     options: dict[str, Any] = {"model": "photo", "device": str(report.device), "precision": "fp32"}
     expected = napari_dcr.enhance(image, **options)
     total = torch.cuda.get_device_properties(report.device).total_memory
-    said: list[str] = []
+    messages: list[str] = []
     try:
         # The engine sees the free memory of the device, of which it may take 0.6 GB.
         torch.cuda.empty_cache()
         torch.cuda.set_per_process_memory_fraction(min(1.0, 0.6e9 / total), report.device)
-        result = napari_dcr.enhance(image, **options, progress=lambda step: said.append(step.message))  # fmt: skip
+        result = napari_dcr.enhance(image, **options, progress=lambda step: messages.append(step.message))  # fmt: skip
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, report.device)
-    found = list(dict.fromkeys(text for text in said if "out of memory" in text))
+    found = list(dict.fromkeys(text for text in messages if "out of memory" in text))
     yield f"- said: {'; '.join(found) or 'nothing'}"
     yield f"- largest difference from the result without a cap: {np.abs(result.astype(int) - expected).max()}"
 

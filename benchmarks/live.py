@@ -101,24 +101,24 @@ def measure_window(seconds: float, rate: float) -> None:
         thread = threading.Thread(target=push)
         thread.start()
         pause(3)
-        found, stall, memory = [], 0.0, [psutil.Process().memory_info().rss / 1e6]
+        rates, stall, memory = [], 0.0, [psutil.Process().memory_info().rss / 1e6]
         end = last = time.perf_counter()
         end += seconds
-        told = last
+        reported_at = last
         while last < end:
             QApplication.processEvents()
             now = time.perf_counter()
             stall, last = max(stall, now - last), now
-            if now > told + 1:
-                found.append(follower.rates())
-                told = now
+            if now > reported_at + 1:
+                rates.append(follower.rates())
+                reported_at = now
             time.sleep(0.001)
         memory.append(psutil.Process().memory_info().rss / 1e6)
         stop.set()
         thread.join()
         widget.live.value = False
         pause(1)
-        shown, latency = np.mean(found, 0)
+        shown, latency = np.mean(rates, 0)
         print(
             f"| {model} | {depth} | {rate:g} | {shown:.1f} | {1000 * latency:.0f} |"
             f" {1000 * stall:.0f} | {memory[0]:.0f} to {memory[1]:.0f} |",

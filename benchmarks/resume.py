@@ -69,8 +69,8 @@ def main() -> None:
         for kill in range(options.kills):
             # Some kills come before the first tile and most during tiles, at any moment.
             lines = generator.randrange(12)
-            told = run(image, out, lines, generator.uniform(0, 0.3))
-            print(f"kill {kill + 1}: at {told}", flush=True)
+            moment = run(image, out, lines, generator.uniform(0, 0.3))
+            print(f"kill {kill + 1}: at {moment}", flush=True)
         print(f"resumed: {run(image, out, None, 0)}")
         print(f"without interruption: {run(image, whole, None, 0)}")
         one, other = contents(out), contents(whole)

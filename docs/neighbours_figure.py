@@ -37,9 +37,9 @@ light[SHOWN] += 1.0 * flash
 photons = 10 * (0.95 * np.array(light, np.float64) + 0.05)
 expected = camera.noise.offset + camera.noise.gain * photons
 recording = np.rint(camera.expose(photons, rng)).clip(0, 65535).astype(np.uint16)
-told = {"model": "microscopy", "axes": "tyx", "output": "float32"}
-alone = napari_dcr.enhance(recording, neighbours=0, **told)
-fused, report = napari_dcr.enhance(recording, neighbours=2, return_report=True, **told)
+options = {"model": "microscopy", "axes": "tyx", "output": "float32"}
+alone = napari_dcr.enhance(recording, neighbours=0, **options)
+fused, report = napari_dcr.enhance(recording, neighbours=2, return_report=True, **options)
 print(report.neighbours)
 panels = [recording, alone, fused, expected]
 for name, panel in zip(("recording", "single frames", "neighbours"), panels, strict=False):

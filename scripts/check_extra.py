@@ -153,11 +153,11 @@ NEEDS = {
 
 def enhance(path: Path, out: Path) -> tuple[int, str]:
     """Enhance a file at strength 0; returns the exit status and the messages."""
-    said = io.StringIO()
+    message = io.StringIO()
     command = ["enhance", str(path), "-o", str(out), "--depth", "0", "--strength", "0"]
-    with contextlib.redirect_stderr(said):
+    with contextlib.redirect_stderr(message):
         status = main([*command, "--device", "cpu", "-q"])
-    return status, said.getvalue().strip()
+    return status, message.getvalue().strip()
 
 
 def check(extra: str, folder: Path) -> None:
@@ -166,8 +166,8 @@ def check(extra: str, folder: Path) -> None:
         path = folder / f"a.{suffix}"
         write(path)
         out = folder / OUTPUTS.get(suffix, f"out-{suffix}.tif")
-        status, said = enhance(path, out)
-        assert status == 0, f"{suffix}: {said}"
+        status, message = enhance(path, out)
+        assert status == 0, f"{suffix}: {message}"
         if suffix == "zarr":
             import zarr as module
 
@@ -189,9 +189,9 @@ def check(extra: str, folder: Path) -> None:
             continue
         path = folder / f"b.{suffix}"
         FORMATS[needed][suffix](path)
-        status, said = enhance(path, folder / "no.tif")
+        status, message = enhance(path, folder / "no.tif")
         assert status == 1, f"{suffix}: it was read without {needed}"
-        assert f'pip install "napari-dcr[{needed}]"' in said, said
+        assert f'pip install "napari-dcr[{needed}]"' in message, message
         print(f"  {suffix}: refused, with the extra to install")
 
 

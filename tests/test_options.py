@@ -1,4 +1,4 @@
-"""Options: defaults, and values that raise an error."""
+"""Tests of the options: defaults, and values that raise an error."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ from napari_dcr.options import check_defects
         ({"axes": "zz"}, ValueError, "axes: got 'zz'"),
     ],
 )
-def test_bad_arguments_are_named(
+def test_an_error_names_the_argument_that_is_not_allowed(
     arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=f"^{message}"):
         napari_dcr.enhance(**{"image": np.zeros((9, 9), np.uint8), **arguments})
 
 
-def test_defaults_stand_in_one_place() -> None:
+def test_enhance_has_the_defaults_of_options() -> None:
     signature = inspect.signature(napari_dcr.enhance).parameters
     for name, field in napari_dcr.Options.__dataclass_fields__.items():
         assert signature[name].default == field.default
 
 
 @pytest.mark.parametrize("value", ["on", 3, None, True, "camera.npy", np.zeros(3)])
-def test_other_values_of_the_option_are_refused(value: Any) -> None:
+def test_other_values_of_the_option_defects_are_refused(value: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="defects: got .*'auto', 'off'"):
         check_defects(value)

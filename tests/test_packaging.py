@@ -1,4 +1,4 @@
-"""Wheel, sdist and editable install contain the version, the manifest and the weights."""
+"""Tests that wheel, sdist and editable install contain the version, the manifest and the weights."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def artifacts(source: Path) -> dict[str, Path]:
-    """The wheel, built from the sdist as an index would serve it, the sdist, and the checkout."""
+    """The sdist, the wheel that is built from it, and the checkout for an editable install."""
     run(sys.executable, "-m", "build", "--no-isolation", source, cwd=source)
     (wheel,) = (source / "dist").glob("*.whl")
     (sdist,) = (source / "dist").glob("*.tar.gz")
     return {"wheel": wheel, "sdist": sdist, "editable": source}
 
 
-def test_the_script_installs_every_extra_alone() -> None:
+def test_the_script_check_extras_installs_every_extra_alone() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    said = re.search(r"extras=\((base .*)\)", (ROOT / "scripts" / "check-extras").read_text())
-    assert said is not None
-    assert set(said[1].split()) == {"base", *project["optional-dependencies"]} - {"all"}
+    extras = re.search(r"extras=\((base .*)\)", (ROOT / "scripts" / "check-extras").read_text())
+    assert extras is not None
+    assert set(extras[1].split()) == {"base", *project["optional-dependencies"]} - {"all"}
 
 
 def clean_environment(folder: Path) -> Path:
@@ -109,7 +109,7 @@ def test_the_tag_is_the_version_in_the_repository_and_in_its_sdist(
     assert version_of(tmp_path / "napari_dcr-1.2.3") == "1.2.3"
 
 
-def test_a_commit_after_the_tag_is_a_version_of_its_own(repository: Path) -> None:
+def test_a_commit_after_the_tag_has_a_development_version(repository: Path) -> None:
     git("tag", "v1.2.3", folder=repository)
     git("commit", "-q", "--allow-empty", "-m", "third", folder=repository)
     assert version_of(repository).startswith("1.2.4.dev1+g")
@@ -142,7 +142,7 @@ print(napari_dcr.__file__)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
-def test_installed_it_has_manifest_and_weights(
+def test_the_installed_package_has_manifest_and_weights(
     kind: str, artifacts: dict[str, Path], tmp_path: Path
 ) -> None:
     python = clean_environment(tmp_path / "env")

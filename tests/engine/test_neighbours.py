@@ -18,7 +18,7 @@ import napari_dcr
 from napari_dcr import Options
 from napari_dcr.engine import frame_features, neighbours, networks, runner, windows
 from napari_dcr.engine.frame_features import FrameCache
-from napari_dcr.engine.neighbours import Beside, FrameShifts
+from napari_dcr.engine.neighbours import FrameShifts, Neighbourhood
 from napari_dcr.engine.parts import Part, TileTask
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.region_run import RegionEnhancer
@@ -92,8 +92,8 @@ def test_neighbours_help_frames_of_stacks(
 ) -> None:
     alone = napari_dcr.enhance(stack, model=model, neighbours=0, **FAST)
     assert np.abs(fused - alone).mean() > 0.1
-    told = napari_dcr.enhance(stack, model=model, neighbours=2, neighbour_axis="T", **FAST)
-    np.testing.assert_array_equal(told, fused)
+    named_axis = napari_dcr.enhance(stack, model=model, neighbours=2, neighbour_axis="T", **FAST)
+    np.testing.assert_array_equal(named_axis, fused)
     nearest = napari_dcr.enhance(stack, model=model, neighbours=1, **FAST)
     assert np.abs(nearest - fused).max() > 0.1
     assert np.abs(nearest - alone).max() > 0.1
@@ -105,8 +105,8 @@ def test_neighbours_help_frames_of_stacks(
     ids=["two frames", "a picture", "one frame"],
 )
 def test_auto_leaves_short_stacks_and_z_alone(stack: NDArray[Any], model: Path) -> None:
-    told = {**FAST, "axes": "tyx"[-stack.ndim :]}
-    done = run_to_completion(enhance_steps(stack, Options(model=model, **told)))
+    arguments = {**FAST, "axes": "tyx"[-stack.ndim :]}
+    done = run_to_completion(enhance_steps(stack, Options(model=model, **arguments)))
     assert "neighbours" not in done.record
     deep = run_to_completion(
         enhance_steps(drifting(), Options(model=model, **{**FAST, "axes": "zyx"}))
@@ -148,32 +148,32 @@ def test_black_frames_and_frames_without_data_are_missing_neighbours(model: Path
 def test_tiles_regions_and_lazy_results_are_those_of_the_whole(
     stack: NDArray[Any], fused: NDArray[Any], model: Path, link_frames: bool
 ) -> None:
-    told = {"model": model, "link_frames": link_frames, **FAST}
-    whole = fused if link_frames else napari_dcr.enhance(stack, **told)
-    np.testing.assert_allclose(napari_dcr.enhance(stack, tile=64, **told), whole, **CLOSE)
+    arguments = {"model": model, "link_frames": link_frames, **FAST}
+    whole = fused if link_frames else napari_dcr.enhance(stack, **arguments)
+    np.testing.assert_allclose(napari_dcr.enhance(stack, tile=64, **arguments), whole, **CLOSE)
     region = slice(1, 3), slice(20, 90), slice(41, 120)
-    steps = RegionEnhancer(open_image(stack)).steps(Options(**told), region, core=64)
+    steps = RegionEnhancer(open_image(stack)).steps(Options(**arguments), region, core=64)
     np.testing.assert_allclose(run_to_completion(steps).image, whole[region], **CLOSE)  # type: ignore[arg-type]
     for chunks in ((1, 60, 130), (3, 100, 80)):
-        lazily = napari_dcr.enhance(da.from_array(stack, chunks=chunks), **told)
+        lazily = napari_dcr.enhance(da.from_array(stack, chunks=chunks), **arguments)
         np.testing.assert_allclose(lazily.compute(), whole, **CLOSE)
 
 
 def test_several_axes_and_channels(model: Path) -> None:
     stack = np.stack([drifting(4, (64, 72), 2), drifting(4, (64, 72), 0)], 1)  # t, z
     stack = np.stack([stack, stack[:, ::-1]], 1)  # t, c, z
-    told = {**FAST, "model": model, "axes": "tczyx"}
-    whole = napari_dcr.enhance(stack, **told)
-    one = napari_dcr.enhance(stack[:, :1, 1:], **told)
-    own = napari_dcr.enhance(stack, neighbours=1, neighbour_axis="z", **told)
+    arguments = {**FAST, "model": model, "axes": "tczyx"}
+    whole = napari_dcr.enhance(stack, **arguments)
+    one = napari_dcr.enhance(stack[:, :1, 1:], **arguments)
+    own = napari_dcr.enhance(stack, neighbours=1, neighbour_axis="z", **arguments)
     assert np.abs(own - whole).max() > 0.1
     assert one.shape == (4, 1, 1, 64, 72)
-    apart = napari_dcr.enhance(stack, link_frames=False, **told)
+    apart = napari_dcr.enhance(stack, link_frames=False, **arguments)
     region = slice(1, 3), slice(1, 2), slice(0, 2), slice(9, 40), slice(20, 60)
     for options, expected in (({}, whole), ({"link_frames": False}, apart)):
-        steps = RegionEnhancer(open_image(stack)).steps(Options(**told, **options), region)  # type: ignore[arg-type]
+        steps = RegionEnhancer(open_image(stack)).steps(Options(**arguments, **options), region)  # type: ignore[arg-type]
         np.testing.assert_allclose(run_to_completion(steps).image, expected[region], **CLOSE)  # type: ignore[arg-type]
-    lazily = napari_dcr.enhance(da.from_array(stack, chunks=(2, 1, 1, 64, 72)), **told)
+    lazily = napari_dcr.enhance(da.from_array(stack, chunks=(2, 1, 1, 64, 72)), **arguments)
     np.testing.assert_allclose(lazily.compute(), whole, **CLOSE)
 
 
@@ -212,8 +212,8 @@ def test_a_preview_reads_the_frames_beside_it_only(
     stack = drifting(9, step=0)
     enhancer = RegionEnhancer(open_image(stack))
     region = slice(4, 5), slice(20, 60), slice(41, 90)
-    told = Options(model=model, **FAST)
-    first = run_to_completion(enhancer.steps(told, region)).image  # type: ignore[arg-type]
+    arguments = Options(model=model, **FAST)
+    first = run_to_completion(enhancer.steps(arguments, region)).image  # type: ignore[arg-type]
     assert len(computed) == 5
     read: Counter[int] = Counter()
     own = ArrayPlane.read
@@ -223,23 +223,23 @@ def test_a_preview_reads_the_frames_beside_it_only(
         return own(self, *place)
 
     monkeypatch.setattr(ArrayPlane, "read", counted)
-    beside = slice(5, 6), *region[1:]
-    run_to_completion(enhancer.steps(told, beside))  # type: ignore[arg-type]
+    next_frame = slice(5, 6), *region[1:]
+    run_to_completion(enhancer.steps(arguments, next_frame))  # type: ignore[arg-type]
     assert set(read) == {5, 7}
     assert len(computed) == 6
     run_to_completion(enhancer.steps(Options(model=model, strength=0.5, **FAST), region))  # type: ignore[arg-type]
     assert len(computed) == 6
-    again = run_to_completion(enhancer.steps(told, region)).image  # type: ignore[arg-type]
+    again = run_to_completion(enhancer.steps(arguments, region)).image  # type: ignore[arg-type]
     np.testing.assert_array_equal(first, again)
 
 
 def test_stages_of_a_preview_are_those_of_runs(stack: NDArray[Any], model: Path) -> None:
-    told = {**FAST, "model": model, "depth": 2}
+    arguments = {**FAST, "model": model, "depth": 2}
     region = slice(2, 3), slice(20, 60), slice(41, 90)
-    steps = RegionEnhancer(open_image(stack)).steps(Options(**told), region, stages=True)
+    steps = RegionEnhancer(open_image(stack)).steps(Options(**arguments), region, stages=True)
     stages = run_to_completion(steps).image  # type: ignore[arg-type]
     for depth in range(3):
-        whole = napari_dcr.enhance(stack, **{**told, "depth": depth})
+        whole = napari_dcr.enhance(stack, **{**arguments, "depth": depth})
         np.testing.assert_allclose(stages[depth], whole[region], **CLOSE)
 
 
@@ -317,13 +317,13 @@ def test_correlated_noise_is_binned_with_neighbours(model: Path) -> None:
     )
     views = [scene[6 * k : 6 * k + 120, 10:150] for k in range(4)]
     stack = np.stack(views) + 40 * noise[:, :120, :140] / noise.std()
-    told = {**FAST, "model": model}
-    whole = napari_dcr.enhance(stack.astype(np.float32), **told)
-    done = run_to_completion(enhance_steps(stack.astype(np.float32), Options(**told)))
+    arguments = {**FAST, "model": model}
+    whole = napari_dcr.enhance(stack.astype(np.float32), **arguments)
+    done = run_to_completion(enhance_steps(stack.astype(np.float32), Options(**arguments)))
     assert done.record["noise"][0]["binning"] != [1, 1]
-    tiled = napari_dcr.enhance(stack.astype(np.float32), tile=64, **told)
+    tiled = napari_dcr.enhance(stack.astype(np.float32), tile=64, **arguments)
     np.testing.assert_allclose(tiled, whole, **CLOSE)
-    alone = napari_dcr.enhance(stack.astype(np.float32), neighbours=0, **told)
+    alone = napari_dcr.enhance(stack.astype(np.float32), neighbours=0, **arguments)
     assert np.abs(alone - whole).mean() > 0.1
 
 
@@ -364,14 +364,14 @@ def test_the_cache_holds_few_frames_however_long_the_series() -> None:
         around = [
             n if 0 <= n < 1000 else None for n in range(number - 2, number + 3) if n != number
         ]
-        beside = Beside((0, ()), number, tuple(around), {}, FrameShifts())
-        plan = cache.plan(TileTask(Part(None, None, tile, beside=beside), tile))  # type: ignore[arg-type]
+        neighbourhood = Neighbourhood((0, ()), number, tuple(around), {}, FrameShifts())
+        plan = cache.plan(TileTask(Part(None, None, tile, neighbourhood=neighbourhood), tile))  # type: ignore[arg-type]
         loaded.update(plan.new)
         for frame in plan.new:
-            plan.held.features[frame] = ()
-        for frame in plan.held.features.keys() - plan.keep:
-            del plan.held.features[frame]
-        assert len(plan.held.features) <= 4
+            plan.state.features[frame] = ()
+        for frame in plan.state.features.keys() - plan.keep:
+            del plan.state.features[frame]
+        assert len(plan.state.features) <= 4
     assert set(loaded.values()) == {1}
 
 

@@ -191,7 +191,7 @@ def test_conditioning_travels_to_workers() -> None:
     setup = Setup.resolve(Options(model="photo", device="cpu"), image.dtype)
     *_, linked = conditioning.condition(Group(0, None), Layout.resolve(image.shape), setup, "auto")
     assert linked is not None
-    told = pickle.loads(pickle.dumps(linked)).conditioning.to("cpu")
-    assert told.route == linked.route == ((1, 1), ((1, 1),), 0)
-    assert setup.spec_for([told.route]).noise_stage is not None
+    unpickled = pickle.loads(pickle.dumps(linked)).conditioning.to("cpu")
+    assert unpickled.route == linked.route == ((1, 1), ((1, 1),), 0)
+    assert setup.spec_for([unpickled.route]).noise_stage is not None
     assert setup.spec_for([]).noise_stage is None

@@ -1,4 +1,4 @@
-"""Tile grids: cores cover a plane exactly once, and windows have few shapes."""
+"""Tests of tile grids: cores cover a plane exactly once, and windows have few different shapes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_best_core_fits_and_is_no_worse_than_a_square(
     core=st.integers(1, 40).map(lambda n: 8 * n),
     smaller=st.integers(1, 20).map(lambda n: 8 * n),
 )
-def test_cores_cover_the_plane_once_and_windows_keep_the_rules(
+def test_cores_cover_the_plane_once_and_windows_contain_the_halo(
     height: int, width: int, halo: int, core: int, smaller: int
 ) -> None:
     grid = Grid(height, width, halo, 8)
@@ -66,7 +66,7 @@ def test_cores_cover_the_plane_once_and_windows_keep_the_rules(
 def test_there_are_few_shapes_of_windows(
     height: int, width: int, halo: int, core: tuple[int, int]
 ) -> None:
-    """Algorithms and blocks of memory are chosen separately for each window shape."""
+    """PyTorch chooses algorithms and allocates memory for each window shape, which takes time."""
     grid = Grid(height, width, halo, 8)
     shapes = {
         (tile.rows[1] - tile.rows[0], tile.columns[1] - tile.columns[0]) for tile in grid.cut(core)

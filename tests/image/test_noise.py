@@ -269,7 +269,7 @@ def test_the_estimate_says_how_certain_it_is() -> None:
     """Errors decrease with more pixels, and agree with the stated standard errors."""
     gains = [estimate_noise(_recording(_light(128, seed), seed)) for seed in range(12)]
     spread = float(np.std([found.model.gain for found in gains]))
-    said = float(np.mean([found.gain_error for found in gains]))
-    assert 0.3 * spread < said < 5 * spread
+    predicted = float(np.mean([found.gain_error for found in gains]))
+    assert 0.3 * spread < predicted < 5 * spread
     sizes = [estimate_noise(_recording(_light(size))).gain_error for size in (64, 256)]
     assert all(a > b for a, b in pairwise(sizes))

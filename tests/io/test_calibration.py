@@ -226,9 +226,9 @@ def test_what_is_left_out_of_an_ome_zarr_is_named(tmp_path: Path) -> None:
     group.update_attributes({"multiscales": [image, {**image, "name": "another"}]})
     with pytest.warns(napari_dcr.InputWarning) as caught:
         napari_dcr.enhance(tmp_path / "a.zarr", out=tmp_path / "o.zarr", **FAST)
-    told = " ".join(str(w.message) for w in caught)
-    assert "holds 2 multiscale images; the first is taken and 1 left out" in told
-    assert "version 0.2 is written as 0.4" in told
+    messages = " ".join(str(w.message) for w in caught)
+    assert "holds 2 multiscale images; the first is taken and 1 left out" in messages
+    assert "version 0.2 is written as 0.4" in messages
 
 
 @given(

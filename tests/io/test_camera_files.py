@@ -123,9 +123,9 @@ def test_damage_is_one_line(
     data = DAMAGE[damage](path.read_bytes())
     path.write_bytes(data[: len(data) - 1] if damage == "no pixels" and kind == "spe" else data)
     assert main(["enhance", str(path), "-o", str(tmp_path / "out.tif"), *FAST]) == 1
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert f"{path}: cannot be read as an image: it" in said
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert f"{path}: cannot be read as an image: it" in printed
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -151,6 +151,6 @@ def test_digital_video_and_spectra_are_left_out_of_folders(
     (folder / "gamma.spe").write_text("$SPEC_ID:\n")
     assert main(["enhance", str(folder), "-o", str(tmp_path / "out"), *FAST]) == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0.ome.tif", "1.ome.tif"]
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for name in ("tape.dv", "gamma.spe"):
-        assert f"{name} has the suffix" in said
+        assert f"{name} has the suffix" in printed

@@ -65,9 +65,9 @@ def test_other_parts_are_copied_unchanged(tmp_path: Path) -> None:
     beauty = OpenEXR.Part({**HEADER, "owner": "Ada"}, {"RGB": light, "Z": depth}, name="beauty")
     mask = OpenEXR.Part({**HEADER}, {"mask": depth}, name="mask")
     OpenEXR.File([beauty, mask]).write(str(tmp_path / "in.exr"))
-    with pytest.warns(InputWarning) as told:
+    with pytest.warns(InputWarning) as caught:
         napari_dcr.open_image(tmp_path / "in.exr")
-    assert {str(w.message) for w in told} == {
+    assert {str(w.message) for w in caught} == {
         "in.exr: its channels Z are not enhanced", "in.exr: it has 2 parts; the first is enhanced"
     }  # fmt: skip
     assert shell(tmp_path / "in.exr", tmp_path / "out.exr") == 0
@@ -157,9 +157,9 @@ def test_damaged_and_other_files_give_an_error_of_one_line(
     path = tmp_path / "in.exr"
     make(path)
     assert shell(path, tmp_path / "out.png", "--output", "uint8") == 1
-    said = capfd.readouterr()
-    text = said.err
-    assert said.out == ""  # where records are written with --json
+    printed = capfd.readouterr()
+    text = printed.err
+    assert printed.out == ""  # where records are written with --json
     assert text.count("\n") == 1, text
     assert message in text
     assert [p.name for p in tmp_path.iterdir()] == ["in.exr"]

@@ -74,8 +74,8 @@ def test_a_full_disk_is_an_error_before_pixels_are_mapped(
     monkeypatch.setattr(os, "posix_fallocate", full)
     monkeypatch.setattr(opening, "is_large", lambda *_: True)  # so that it is written by region
     assert shell(source, tmp_path / name) == 1
-    said = capsys.readouterr().err
-    assert said == f"napari-dcr: {tmp_path / name} cannot be written: No space left on device\n"
+    printed = capsys.readouterr().err
+    assert printed == f"napari-dcr: {tmp_path / name} cannot be written: No space left on device\n"
     assert list(tmp_path.iterdir()) == [source]
 
 
@@ -93,7 +93,7 @@ def test_files_that_become_too_large_leave_nothing(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert status == 1
-    said = capsys.readouterr().err
-    assert f"{tmp_path / name} cannot be written: " in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert f"{tmp_path / name} cannot be written: " in printed
+    assert printed.count("\n") == 1
     assert list(tmp_path.iterdir()) == [source]

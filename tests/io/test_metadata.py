@@ -451,8 +451,8 @@ def test_pages_with_different_orientations(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         napari_dcr.open_image(tmp_path / "a.tif", tmp_path / "o.zarr")
-    told = any("in different ways" in str(w.message) for w in caught)
-    assert told == (orientations != (6, 6))
+    has_warned = any("in different ways" in str(w.message) for w in caught)
+    assert has_warned == (orientations != (6, 6))
 
 
 @pytest.mark.parametrize("name", ["o.tif", "o.png"])

@@ -477,9 +477,9 @@ def test_files_of_other_kinds_are_left_out_of_folders(
     (folder / "state.ser").write_bytes(b"\xac\xed\x00\x05sr")
     assert main(["enhance", str(folder), "-o", str(tmp_path / "out"), "--depth", "0", "-q"]) == 0
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["volume.ome.tif"]
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for name in ("page.js.map", "state.ser"):
-        assert f"{name} has the suffix" in said
+        assert f"{name} has the suffix" in printed
 
 
 @pytest.mark.parametrize("damage", ["no compound file", "zeros", "circle", "cut off", "header"])

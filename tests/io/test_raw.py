@@ -80,9 +80,9 @@ def test_what_is_not_stated_is_named(tmp_path: Path) -> None:
     with pytest.warns(InputWarning, match="no white balance; the one for daylight is used"):
         napari_dcr.open_image(path)
     path = write_dng(tmp_path / "b.dng", mosaic, neutral=None, has_matrix=False)
-    with pytest.warns(InputWarning) as told:
+    with pytest.warns(InputWarning) as caught:
         napari_dcr.open_image(path)
-    assert [str(w.message).partition(": ")[2] for w in told] == [
+    assert [str(w.message).partition(": ")[2] for w in caught] == [
         "it states no white balance; none is applied",
         "it has no colour matrix; its colours are treated as sRGB",
     ]

@@ -1,4 +1,4 @@
-"""Several files as one recording: joined, estimated once, written to one file or to several."""
+"""Tests of several files that are enhanced as one recording, into one file or one file for each."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def recording(frames: int = 6) -> NDArray[np.uint16]:
 def write_pieces(folder: Path, whole: NDArray[Any], lengths: tuple[int, ...]) -> list[Path]:
     paths, start = [], 0
     for number, length in enumerate(lengths):
-        path = folder / f"rec_{8 + number}.tif"  # 8, 9, 10, 11: not in the order of letters
+        path = folder / f"rec_{8 + number}.tif"  # names with 8 to 11, which do not sort alphabetically
         tifffile.imwrite(
             path, whole[start : start + length], metadata={"axes": "TYX", "finterval": 0.5},
             imagej=True,
@@ -81,7 +81,7 @@ def test_pieces_share_the_estimate_of_the_whole(tmp_path: Path) -> None:
     expected = napari_dcr.enhance(whole, axes="tyx", **FAST)
     assert np.array_equal(napari_dcr.enhance(paths, **FAST), expected)
     alone = napari_dcr.enhance(paths[2], **FAST)
-    assert not np.array_equal(alone, expected[3:])  # which is why they are joined
+    assert not np.array_equal(alone, expected[3:])  # a single file has another noise estimate
     outs = [tmp_path / f"out{n}.tif" for n in range(3)]
     assert napari_dcr.enhance(paths, out=outs, **FAST) == outs
     pieces = [tifffile.imread(p).reshape(-1, 80, 96) for p in outs]
@@ -159,13 +159,13 @@ def test_pages_without_a_name_become_the_axis(tmp_path: Path) -> None:
         (np.zeros((2, 80, 96), np.uint16), "time", "as_one: got 'time'; allowed is the letter"),
     ],
 )  # fmt: skip
-def test_pieces_that_do_not_fit_are_named(
+def test_a_file_that_does_not_match_the_first_is_named_in_the_message(
     tmp_path: Path, second: NDArray[Any], axis: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     (first,) = write_pieces(tmp_path, recording(2), (2,))
     other = tmp_path / "rec_9.tif"
-    how: dict[str, Any] = {} if second.ndim == 3 and second.shape[-1] == 3 else {"metadata": {"axes": "TYX"}}  # fmt: skip
-    tifffile.imwrite(other, second, **how)
+    is_rgb = second.ndim == 3 and second.shape[-1] == 3
+    tifffile.imwrite(other, second, **({} if is_rgb else {"metadata": {"axes": "TYX"}}))
     out = tmp_path / "out.tif"
     assert main(["enhance", str(first), str(other), "--as-one", axis, "-o", str(out), *SHELL]) == 1
     assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Files with a wrong suffix, and files that are no images, of every format."""
+"""Tests of files with a wrong suffix, and of files that are not images, for every format."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .conftest import dim, dim_colour, shell
 
 
 def encoded(kind: str) -> bytes:
-    """A picture of a kind."""
+    """Content of a file with a picture in the given format."""
     out = io.BytesIO()
     if kind == "heic":
         pillow_heif.encode("RGB", (56, 40), dim_colour(40, 56).tobytes(), out)
@@ -45,17 +45,17 @@ NO_IMAGES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_what_is_no_image_is_one_line(
+def test_a_file_that_is_no_image_gives_one_line_of_message(
     suffix: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for name, (content, kind) in NO_IMAGES.items():
         path = tmp_path / f"a{suffix}"
         path.write_bytes(content)
         assert shell(path, tmp_path / "out.tif") == 1, name
-        said = capfd.readouterr().err
-        assert said.count("\n") == 1, (name, said)
-        assert f"{path}: cannot be read as an image: " in said
-        assert kind in said, (name, said)
+        printed = capfd.readouterr().err
+        assert printed.count("\n") == 1, (name, printed)
+        assert f"{path}: cannot be read as an image: " in printed
+        assert kind in printed, (name, printed)
         assert list(tmp_path.iterdir()) == [path], name
 
 
@@ -75,7 +75,7 @@ def test_the_message_names_the_kind_of_a_mislabelled_file(
 
 
 @pytest.mark.parametrize(("content", "suffix"), [("png", ".jpg"), ("webp", ".jpg"), ("jpeg", ".png")])  # fmt: skip
-def test_pictures_with_the_suffix_of_each_other_are_read(
+def test_pictures_with_the_suffix_of_another_picture_format_are_read(
     content: str, suffix: str, tmp_path: Path
 ) -> None:
     (tmp_path / f"a{suffix}").write_bytes(encoded(content))

@@ -122,8 +122,8 @@ def test_what_tifffile_logs_is_a_warning_about_the_file(
         opened = napari_dcr.open_image(path)
     assert np.array_equal(opened.array, pixels)
     assert shell(path, tmp_path / "out.tif", "--model", "photo") == 0
-    said = capfd.readouterr().err
-    assert said.count("\n") == said.count("tifffile says") == 1, said
+    printed = capfd.readouterr().err
+    assert printed.count("\n") == printed.count("tifffile says") == 1, printed
 
 
 def test_a_damaged_directory_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -132,8 +132,8 @@ def test_a_damaged_directory_is_one_line(tmp_path: Path, capfd: pytest.CaptureFi
     content = path.read_bytes()
     path.write_bytes(content[:4] + (1 << 30).to_bytes(4, "little") + content[8:])
     assert shell(path, tmp_path / "out.tif") == 1
-    said = capfd.readouterr().err
-    assert said.count("\n") == 1, said
+    printed = capfd.readouterr().err
+    assert printed.count("\n") == 1, printed
 
 
 def test_packed_bits_say_what_is_saturated(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Axes of layers: labels, the viewer, the file, corrections, guesses and doubts."""
+"""Tests of how the widget finds the axes of a layer: from labels, the viewer, the file or the user."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_colour_comes_last() -> None:
     assert layer_axes(Image(np.zeros((8, 8, 3), np.uint8), rgb=True)) == "yxs"
     assert layer_axes(Image(np.zeros((2, 8, 8, 4), np.uint8), rgb=True)) == "zyxs"
     labelled = Image(np.zeros((2, 8, 8, 3), np.uint8), rgb=True, axis_labels=("c", "y", "x"))
-    assert layer_axes(labelled) == "zyxs"  # colours are no channels
+    assert layer_axes(labelled) == "zyxs"  # the label c is not used for colour samples
 
 
 def test_shapes_are_described_in_words() -> None:
@@ -48,7 +48,7 @@ def test_shapes_are_described_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "viewer", "found"),
+    ("labels", "viewer", "found"),
     [
         (None, ("0", "1", "2", "3"), Axes("tzyx", True)),
         (None, ("z", "c", "y", "x"), Axes("zcyx", False)),
@@ -57,12 +57,12 @@ def test_shapes_are_described_in_words() -> None:
     ],
 )
 def test_labels_of_the_layer_come_before_those_of_the_viewer(
-    own: tuple[str, ...] | None, viewer: tuple[str, ...], found: Axes
+    labels: tuple[str, ...] | None, viewer: tuple[str, ...], found: Axes
 ) -> None:
-    assert find_axes(Image(np.zeros((2, 3, 8, 9), np.uint8), axis_labels=own), viewer) == found
+    assert find_axes(Image(np.zeros((2, 3, 8, 9), np.uint8), axis_labels=labels), viewer) == found
 
 
-def test_an_image_without_stepped_axes_is_no_guess() -> None:
+def test_axes_of_an_image_without_stepped_axes_are_not_guessed() -> None:
     assert not find_axes(Image(np.zeros((8, 9), np.uint8))).guessed
     assert not find_axes(Image(np.zeros((8, 9, 3), np.uint8), rgb=True)).guessed
 
@@ -139,7 +139,7 @@ def test_the_file_defines_its_axes(
 
 @pytest.mark.gui
 @pytest.mark.parametrize(("shape", "axes"), [((4, 100, 120), "yxc"), ((3, 40, 50), "zyx")])
-def test_run_asks_once(
+def test_run_asks_once_about_doubtful_axes(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, shape: tuple[int, ...], axes: str
 ) -> None:
     viewer.add_image(np.random.default_rng(0).integers(0, 90, shape, np.uint8))
@@ -151,7 +151,7 @@ def test_run_asks_once(
     widget.run.native.click()
     finish(widget, qtbot)
     assert len(viewer.layers) == 2
-    widget.run.native.click()  # it was answered
+    widget.run.native.click()  # the question is not asked a second time
     finish(widget, qtbot)
     assert len(viewer.layers) == 3
 

@@ -165,8 +165,8 @@ def test_files_finished_during_the_cancellation_are_counted(
     window.stop()
     qtbot.waitUntil(lambda: not window.running, timeout=120_000)
     done = sorted(p.stem for p in (tmp_path / "out").iterdir())
-    told = [Path(n).stem for n, text in outcomes(window).items() if text.startswith("Done in")]
-    assert told == done
+    reported = [Path(n).stem for n, text in outcomes(window).items() if text.startswith("Done in")]
+    assert reported == done
     assert window.status.text().startswith(f"{len(done)} of 2 done")
 
 

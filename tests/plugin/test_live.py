@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
-from napari_dcr.plugin.live import Frame, Newest
+from napari_dcr.plugin.live import Frame, LatestFrame
 from napari_dcr.plugin.widget import EnhanceWidget
 
 
@@ -129,10 +129,10 @@ def test_settings_take_effect_and_errors_are_shown(
 
 
 def test_the_newest_frame_wins() -> None:
-    newest = Newest()
-    assert newest.take() is None
+    latest_frame = LatestFrame()
+    assert latest_frame.take() is None
     frames: list[Any] = [Frame(n, (), (), None, 0.0) for n in range(3)]  # type: ignore[arg-type]
     for each in frames:
-        newest.put(each)
-    assert newest.take() is frames[2]
-    assert newest.dropped == 2
+        latest_frame.put(each)
+    assert latest_frame.take() is frames[2]
+    assert latest_frame.dropped == 2

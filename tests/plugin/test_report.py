@@ -139,10 +139,10 @@ GOOD = {
     ],
 )  # fmt: skip
 def test_a_verdict_comes_before_the_figures(
-    changes: dict[str, float], noise: dict[str, Any], said: str, sign: str
+    changes: dict[str, float], noise: dict[str, Any], words: str, sign: str
 ) -> None:
     first = verdict(0, {**GOOD, **changes}, 1, noise).splitlines()[0]
-    assert said in first
+    assert words in first
     assert first.startswith(sign)
     figures = summary(0, {**GOOD, **changes}, 1, noise)
     white = noise.get("whiteness", 1) > 0.75 and changes.get("noise_before", 1) == changes.get(

@@ -55,15 +55,15 @@ def test_cancel_leaves_no_layer_and_run_works_again(
 def test_errors_are_shown_and_the_widget_recovers(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr("napari_dcr.plugin.run_panel.show_error", told.append)
+    messages: list[str] = []
+    monkeypatch.setattr("napari_dcr.plugin.run_panel.show_error", messages.append)
     viewer.add_image(np.zeros((20, 20), np.int64))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         widget.start()
         finish(widget, qtbot)
-    assert len(told) == 1
-    assert "image: got dtype int64; allowed are uint8" in told[0]
+    assert len(messages) == 1
+    assert "image: got dtype int64; allowed are uint8" in messages[0]
     assert "Failed: image: got dtype int64" in widget.status.value
     assert widget.run.enabled
 

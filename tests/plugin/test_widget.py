@@ -302,11 +302,11 @@ def test_a_noisy_grey_frame_says_that_it_was_denoised_first(
     noisy = np.random.default_rng(0).poisson(8, (120, 150)).astype(np.uint8)
     viewer.add_image(noisy, name="mouse")
     widget.controls.model.value = "photo"
-    for choice, said in (("auto", True), ("off", False)):
+    for choice, is_removed in (("auto", True), ("off", False)):
         widget.controls.denoise_first.value = choice
         widget.start()
         finish(widget, qtbot)
-        assert ("White noise was removed first." in widget.status.value) is said
+        assert ("White noise was removed first." in widget.status.value) is is_removed
     widget.controls.model.value = "microscopy"
     assert not widget.controls.denoise_first.native.isVisible()
 

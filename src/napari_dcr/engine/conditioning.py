@@ -21,7 +21,7 @@ from napari_dcr.engine.group_survey import (
     survey_request,
 )
 from napari_dcr.engine.groups import Group
-from napari_dcr.engine.neighbours import Beside, FrameShifts, find_beside
+from napari_dcr.engine.neighbours import FrameShifts, Neighbourhood, find_neighbourhood
 from napari_dcr.engine.noise_first import is_noisy, noise_stage
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.setup import Setup
@@ -292,10 +292,10 @@ class ImageConditioning:
             shared.padding_of(number),
         )  # fmt: skip
 
-    def beside(
+    def neighbourhood(
         self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup,
         shared_by: Callable[[Group], GroupConditioning],
-    ) -> Beside | None:  # fmt: skip
+    ) -> Neighbourhood | None:  # fmt: skip
         """The frames that help to enhance a plane; None if neighbours are not used.
 
         Parameters
@@ -316,7 +316,7 @@ class ImageConditioning:
         # Correction of defects may move what the frames show.
         key = layout, setup.defects_key, setup.link_frames, axis.letter
         shifts = self._shifts.setdefault(key, FrameShifts())
-        return find_beside(axis, frame, channel, plane_of, shifts)
+        return find_neighbourhood(axis, frame, channel, plane_of, shifts)
 
     @property
     def _dtype(self) -> np.dtype[Any]:

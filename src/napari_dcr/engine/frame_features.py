@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from napari_dcr.engine.neighbours import Beside, FrameAxis
+from napari_dcr.engine.neighbours import FrameAxis, Neighbourhood
 from napari_dcr.engine.parts import TileTask
 from napari_dcr.network.neighbours import FrameFeatures
 
@@ -63,9 +63,11 @@ class Contribution:
         self._sums: dict[int, torch.Tensor] = {}
 
     @classmethod
-    def wants(cls, beside: Beside) -> bool:
+    def wants(cls, neighbourhood: Neighbourhood) -> bool:
         """Whether a frame is in the sample."""
-        return beside.number % cls.STEP == 1 and any(n is not None for n in beside.numbers)
+        return neighbourhood.number % cls.STEP == 1 and any(
+            n is not None for n in neighbourhood.numbers
+        )
 
     def add(self, channel: int, alone: torch.Tensor, fused: torch.Tensor) -> None:
         """Add the results of a tile, estimates and standard errors, without and with neighbours."""
@@ -87,7 +89,7 @@ class Contribution:
 
 
 @dataclass
-class Held:
+class TileState:
     """What is kept of one tile of a series from frame to frame.
 
     Attributes
@@ -112,12 +114,12 @@ class FramePlan:
         Frames of which windows are read and features computed.
     keep : frozenset of int
         Frames whose features the next frame of the series needs.
-    held : Held
+    state : TileState
     """
 
     new: list[int]
     keep: frozenset[int]
-    held: Held
+    state: TileState
 
 
 @dataclass
@@ -125,7 +127,7 @@ class _Entry:
     number: int
     frames: frozenset[int]
     size: int
-    held: Held
+    state: TileState
 
 
 class FrameCache:
@@ -150,25 +152,25 @@ class FrameCache:
 
     def plan(self, task: TileTask) -> FramePlan:
         """Plan a tile; plans must be carried out in the order in which they were made."""
-        beside, tile = task.part.beside, task.tile
-        assert beside is not None
-        key = beside.series, tile.core_rows, tile.core_columns
-        reach, number = len(beside.numbers) // 2, beside.number
+        neighbourhood, tile = task.part.neighbourhood, task.tile
+        assert neighbourhood is not None
+        key = neighbourhood.series, tile.core_rows, tile.core_columns
+        reach, number = len(neighbourhood.numbers) // 2, neighbourhood.number
         for other, entry in list(self._entries.items()):
             # The sweep over the frames has passed it, or has started again.
             if entry.number > number or entry.number < number - reach - 1:
                 del self._entries[other]
-        wanted = frozenset([number, *(n for n in beside.numbers if n is not None)])
+        wanted = frozenset([number, *(n for n in neighbourhood.numbers if n is not None)])
         keep = frozenset(n for n in wanted if n > number - reach)
         known = self._entries.get(key)
-        entry = known or _Entry(number, frozenset(), 0, Held())
+        entry = known or _Entry(number, frozenset(), 0, TileState())
         new = sorted(wanted - entry.frames)
         if known is None:
             height, width = task.shape
             entry.size = height * width * (2 * reach + 1)
             total = sum(each.size for each in self._entries.values())
             if self._entries and total + entry.size > self.limit:
-                return FramePlan(new, frozenset(), entry.held)
+                return FramePlan(new, frozenset(), entry.state)
             self._entries[key] = entry
         entry.number, entry.frames = number, keep
-        return FramePlan(new, keep, entry.held)
+        return FramePlan(new, keep, entry.state)

@@ -282,12 +282,12 @@ class Run:
             if finished.is_done(index):
                 self._opened.warnings.add(DAMAGED)
             written = partial(finished.add, index, region)
-        beside = None
+        neighbourhood = None
         if shared.route.neighbours:
-            beside = self.conditioning.beside(
+            neighbourhood = self.conditioning.neighbourhood(
                 frame, channel, self._layout, self._setup, self._ahead.__getitem__
             )
-        return Part(plane, shared.conditioning, core, written, beside)
+        return Part(plane, shared.conditioning, core, written, neighbourhood)
 
     def reports(self, result: Any) -> list[Report]:
         """Compare the result with the image, channel by channel."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine import devices
 from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.groups import Group
-from napari_dcr.engine.neighbours import FrameAxis, FrameShifts, find_beside
+from napari_dcr.engine.neighbours import FrameAxis, FrameShifts, find_neighbourhood
 from napari_dcr.engine.output import Rendering
 from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane
@@ -177,11 +177,11 @@ def enhance_block(
 
         def part_of(frame: tuple[int, ...], channel: int, tile: Tile) -> Part:
             plane, group = plane_of(channel, frame)
-            beside = None
+            neighbourhood = None
             if job.axis is not None and group.route.neighbours:
                 of_channel = functools.partial(plane_of, channel)
-                beside = find_beside(job.axis, frame, channel, of_channel, found)
-            return Part(plane, group.conditioning, tile, beside=beside)
+                neighbourhood = find_neighbourhood(job.axis, frame, channel, of_channel, found)
+            return Part(plane, group.conditioning, tile, neighbourhood=neighbourhood)
 
         planes = list(_planes(layout, core))
         if job.axis is not None:

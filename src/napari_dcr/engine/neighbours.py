@@ -179,7 +179,7 @@ def reduce_plane(plane: ArrayPlane) -> ReducedFrame:
 
 
 @dataclass(frozen=True)
-class Beside:
+class Neighbourhood:
     """A frame and the frames beside it.
 
     Attributes
@@ -210,13 +210,13 @@ class Beside:
         return whole_pixels(self.shifts.between(self.series, self.number, number, planes), steps)
 
 
-def find_beside(
+def find_neighbourhood(
     axis: FrameAxis,
     frame: Frame,
     channel: int,
     plane_of: Callable[[Frame], tuple[ArrayPlane, GroupConditioning]],
     shifts: FrameShifts,
-) -> Beside:
+) -> Neighbourhood:
     """Find the frames that help to enhance a frame.
 
     Frames without a picture, such as black or saturated ones, and frames whose noise is
@@ -239,8 +239,8 @@ def find_beside(
         numbers.append(None)
         if other is None or plane.is_left_alone:
             continue
-        beside, group = plane_of(other)
-        if not beside.is_left_alone and group.light and group.route == shared.route:
+        neighbour, group = plane_of(other)
+        if not neighbour.is_left_alone and group.light and group.route == shared.route:
             numbers[-1] = other[axis.place]
-            planes[other[axis.place]] = beside, group.conditioning
-    return Beside((channel, axis.series(frame)), number, tuple(numbers), planes, shifts)
+            planes[other[axis.place]] = neighbour, group.conditioning
+    return Neighbourhood((channel, axis.series(frame)), number, tuple(numbers), planes, shifts)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_dcr.engine.neighbours import Beside
+from napari_dcr.engine.neighbours import Neighbourhood
 from napari_dcr.engine.tiles import Grid, Size, Tile
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
@@ -61,7 +61,7 @@ class Part:
         The region, as one tile.
     written : callable, optional
         Called in the writing thread once the part has been written.
-    beside : Beside, optional
+    neighbourhood : Neighbourhood, optional
         Frames beside the plane, if they help to enhance it.
     """
 
@@ -71,10 +71,10 @@ class Part:
         conditioning: Conditioning,
         core: Tile,
         written: Callable[[], None] | None = None,
-        beside: Beside | None = None,
+        neighbourhood: Neighbourhood | None = None,
     ) -> None:
         self.plane, self.conditioning, self.core = plane, conditioning, core
-        self.beside = beside
+        self.neighbourhood = neighbourhood
         self._written = written
         self._missing = 1
         self._lock = threading.Lock()

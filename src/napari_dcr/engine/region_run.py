@@ -19,7 +19,7 @@ from napari_dcr.engine.conditioning import ImageConditioning
 from napari_dcr.engine.frame_features import FeatureMemory
 from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.groups import Group
-from napari_dcr.engine.neighbours import Beside
+from napari_dcr.engine.neighbours import Neighbourhood
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.region_tiles import PlaneTask, run_tile
 from napari_dcr.engine.regions import (
@@ -192,8 +192,10 @@ class RegionEnhancer:
             if shared.defects is not None:
                 defects[shared.defects.sha256] = shared.defects
             plane = self._conditioning.plane(frame, channel, layout, setup, shared)
-            beside = yield from self._beside(frame, channel, layout, setup, options, total)
-            tasks.append(PlaneTask(setup, shared.conditioning, plane, group, beside, stages))
+            neighbourhood = yield from self._survey_neighbourhood(
+                frame, channel, layout, setup, options, total
+            )
+            tasks.append(PlaneTask(setup, shared.conditioning, plane, group, neighbourhood, stages))
 
         grid = Grid(layout.height, layout.width, network.receptive_field(depth), network.stride)
         tiles = cut_tiles(grid, rectangle, core if options.tile == "auto" else options.tile)
@@ -225,7 +227,7 @@ class RegionEnhancer:
             return Enhancement(image, {**record, "depth": depth, "seconds": seconds})
 
         jobs = [(task, task.on_route(tile)) for task in tasks for tile in tiles]
-        if any(task.beside is not None for task in tasks):
+        if any(task.neighbourhood is not None for task in tasks):
             # A tile in all frames before the next tile, so that features are used again.
             jobs = [(task, task.on_route(tile)) for tile in tiles for task in tasks]
         if coarse_first and not stages and any(self._known(*job, depth) is None for job in jobs):
@@ -239,10 +241,10 @@ class RegionEnhancer:
             yield RegionStep(done, total, "enhancing")
         return enhancement(depth)
 
-    def _beside(
+    def _survey_neighbourhood(
         self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup, options: Options,
         total: int,
-    ) -> Generator[RegionStep, None, Beside | None]:  # fmt: skip
+    ) -> Generator[RegionStep, None, Neighbourhood | None]:  # fmt: skip
         """Survey the frames beside a frame where each has its own survey, and find what helps."""
         axis = setup.frame_axis(layout)
         if axis is None:
@@ -259,7 +261,7 @@ class RegionEnhancer:
                     yield RegionStep(0, total, "Analysing the image...")
             assert shared is not None
             known[group] = shared
-        return self._conditioning.beside(frame, channel, layout, setup, known.__getitem__)
+        return self._conditioning.neighbourhood(frame, channel, layout, setup, known.__getitem__)
 
     def _start_anew_if_changed(self, nodata: float | None, region: Region) -> None:
         """Clear the cache if the image's pixels have changed."""

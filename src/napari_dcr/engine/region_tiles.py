@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine import devices
 from napari_dcr.engine.frame_features import FeatureMemory, Features
 from napari_dcr.engine.groups import Group
-from napari_dcr.engine.neighbours import Beside
+from napari_dcr.engine.neighbours import Neighbourhood
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.engine.setup import Setup
@@ -29,7 +29,7 @@ class PlaneTask:
     conditioning: Conditioning
     plane: ArrayPlane
     group: Group
-    beside: Beside | None = None
+    neighbourhood: Neighbourhood | None = None
     stages: bool = False
 
     @property
@@ -50,10 +50,10 @@ class PlaneTask:
 
         With neighbouring frames, only the results that are needed are computed.
         """
-        beside = None
-        if depth and self.beside is not None:
-            beside = depth, self.stages
-        return (*self.settings, self.group, self.plane.frame, self.range, beside)
+        neighbourhood = None
+        if depth and self.neighbourhood is not None:
+            neighbourhood = depth, self.stages
+        return (*self.settings, self.group, self.plane.frame, self.range, neighbourhood)
 
     @property
     def settings(self) -> tuple[Any, ...]:
@@ -76,7 +76,7 @@ def run_tile(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> 
     try:
         with isolated(runner.device), torch.inference_mode():
             window, place = _window(runner, task.plane, task.conditioning, tile)
-            if not (depth and task.beside):
+            if not (depth and task.neighbourhood):
                 pictures = runner.enhance(window, task.conditioning, place, depth, range(depth + 1))
                 return torch.stack([picture[crop] for picture in pictures]).cpu().numpy()
             (plain,) = runner.enhance(window, task.conditioning, place, 0, [0])
@@ -99,11 +99,11 @@ def run_tile(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> 
 
 def _fused(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> torch.Tensor:
     """Picture of a tile's window at a depth, with the help of the frames beside it."""
-    runner, beside = task.setup.runner, task.beside
-    assert beside is not None
+    runner, neighbourhood = task.setup.runner, task.neighbourhood
+    assert neighbourhood is not None
 
     def features(number: int) -> Features:
-        plane, conditioning = beside.planes[number]
+        plane, conditioning = neighbourhood.planes[number]
         window_key = plane.channel, plane.frame, tile.rows, tile.columns
         key = *task.settings, depth, plane.scale, window_key
         known = memory.get(key)
@@ -115,10 +115,10 @@ def _fused(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> to
 
     steps = runner.shift_step(task.conditioning.route)
     neighbours = [
-        None if number is None else (features(number), beside.shift(number, steps))
-        for number in beside.numbers
+        None if number is None else (features(number), neighbourhood.shift(number, steps))
+        for number in neighbourhood.numbers
     ]
-    return runner.fuse(features(beside.number), neighbours, task.conditioning)
+    return runner.fuse(features(neighbourhood.number), neighbours, task.conditioning)
 
 
 def _window(

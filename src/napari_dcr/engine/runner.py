@@ -19,7 +19,7 @@ from napari_dcr.engine import allocator, devices
 from napari_dcr.engine.networks import FEATURE_BYTES, Networks
 from napari_dcr.engine.parts import Part, TileQueue, TileTask
 from napari_dcr.engine.tiles import Grid, Size, round_up
-from napari_dcr.engine.windows import Loaded, Windows, Work
+from napari_dcr.engine.windows import Computation, Loaded, Windows
 from napari_dcr.network.cascade import Cascade
 
 SMALLEST_CORE = 64
@@ -194,7 +194,7 @@ class TileRunner(Windows):
     def _run(
         self, tasks: TileQueue, grid: Grid, mapped: allocator.Bound | None
     ) -> Iterator[TileDone | MemoryBackOff | None]:
-        reading: deque[tuple[list[TileTask], Future[tuple[Loaded, Work]]]] = deque()
+        reading: deque[tuple[list[TileTask], Future[tuple[Loaded, Computation]]]] = deque()
         writing: deque[tuple[TileTask, Future[bool]]] = deque()
         reader = ThreadPoolExecutor(1, "read")
         writer = ThreadPoolExecutor(1, "write")

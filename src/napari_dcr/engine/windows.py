@@ -21,7 +21,7 @@ from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.isolation import isolated
 
-Work = Callable[..., list[torch.Tensor]]
+Computation = Callable[..., list[torch.Tensor]]
 """Computes the pictures of what was uploaded."""
 
 
@@ -74,29 +74,34 @@ class Windows(Networks):
 
     def _start(
         self, reader: Executor, grid: Grid, batch: list[TileTask]
-    ) -> Future[tuple[Loaded, Work]]:
+    ) -> Future[tuple[Loaded, Computation]]:
         """Start reading a batch; returns what was read, and the computation for it."""
-        if grid.route.neighbours and batch[0].part.beside is not None:
+        if grid.route.neighbours and batch[0].part.neighbourhood is not None:
             plan = self._frames.plan(batch[0])
             return reader.submit(self._load_frames, grid, batch[0], plan)
         return reader.submit(lambda: (self._load(grid, batch), partial(self._run_tiles, batch)))
 
-    def _load_frames(self, grid: Grid, task: TileTask, plan: FramePlan) -> tuple[Loaded, Work]:
+    def _load_frames(
+        self, grid: Grid, task: TileTask, plan: FramePlan
+    ) -> tuple[Loaded, Computation]:
         """Read the windows of the frames around a tile whose features are not known yet."""
-        beside, part = task.part.beside, task.part
-        assert beside is not None
+        neighbourhood, part = task.part.neighbourhood, task.part
+        assert neighbourhood is not None
         tasks = [
-            TileTask(Part(*beside.planes[number], part.core), task.tile) for number in plan.new
+            TileTask(Part(*neighbourhood.planes[number], part.core), task.tile)
+            for number in plan.new
         ]
         if tasks:
             loaded = self._load(grid, tasks)
         else:
             nothing = np.dtype(np.float32)
             loaded = Loaded([], self._transfer.upload((0, 1, *task.shape), nothing, lambda _: None))
-        pixels = plan.held.pixels
+        pixels = plan.state.pixels
         pixels.update(zip(plan.new, loaded.own, strict=True))
-        shifts = [beside.shift(n, self.shift_step(grid.route)) for n in beside.numbers]
-        own = pixels[beside.number]
+        shifts = [
+            neighbourhood.shift(n, self.shift_step(grid.route)) for n in neighbourhood.numbers
+        ]
+        own = pixels[neighbourhood.number]
         for number in pixels.keys() - plan.keep:
             del pixels[number]
         return Loaded([own], loaded.upload), partial(self._run_frames, task, plan, shifts)
@@ -112,19 +117,19 @@ class Windows(Networks):
         ]
         own = [part.plane.read(*place) for (part, _), place in zip(batch, places, strict=True)]
         dtype = own[0].dtype
-        as_it_is = self._transfer.sends_integers and dtype.name in ("uint8", "uint16")
+        as_integers = self._transfer.sends_integers and dtype.name in ("uint8", "uint16")
         # Planes whose defects were corrected hold floats.
-        as_it_is = as_it_is and not any(
+        as_integers = as_integers and not any(
             isinstance(o, np.ma.MaskedArray) or o.dtype != dtype for o in own
         )
         # Grey planes in a batch with colour planes are repeated in every channel.
         colours = max(part.plane.colours for part, _ in batch)
-        channels = colours if as_it_is else self.network.config.channels
+        channels = colours if as_integers else self.network.config.channels
 
         def fill(windows: NDArray[Any]) -> None:
             for (part, _), place, values, window in zip(batch, places, own, windows, strict=True):
                 h, w = values.shape[1:]
-                if as_it_is:
+                if as_integers:
                     window[:, :h, :w] = values[: part.plane.colours]
                 else:
                     part.plane.to_working(values, *place, window[:, :h, :w])
@@ -133,13 +138,13 @@ class Windows(Networks):
                 window[:, :, w:] = window[:, :, w - 1 : w]
 
         with isolated():
-            beside = self._grid_weights(grid, batch)
-        if as_it_is:
+            extra = self._grid_weights(grid, batch)
+        if as_integers:
             tables = [part.plane.working_values(dtype) for part, _ in batch]
-            beside.append(torch.from_numpy(np.stack(tables)))
+            extra.append(torch.from_numpy(np.stack(tables)))
         shape = len(batch), channels, *batch[0].shape
         upload = self._transfer.upload(
-            shape, dtype if as_it_is else np.dtype(np.float32), fill, *beside
+            shape, dtype if as_integers else np.dtype(np.float32), fill, *extra
         )
         return Loaded(
             [o[(slice(None), *p.tile.crop)] for o, p in zip(own, batch, strict=True)], upload
@@ -157,7 +162,7 @@ class Windows(Networks):
         return [torch.cat(axis) for axis in zip(*weights, strict=True)]
 
     def _compute(
-        self, grid: Grid, batch: list[TileTask], loading: Future[tuple[Loaded, Work]]
+        self, grid: Grid, batch: list[TileTask], loading: Future[tuple[Loaded, Computation]]
     ) -> tuple[list[NDArray[Any]], list[Any]]:
         """Return the cores' pixels in own units and the network's results for them."""
         loaded, work = loading.result()
@@ -193,9 +198,9 @@ class Windows(Networks):
         tables: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
         """Compute the features of new frames, and the picture of a tile from all; returns its core."""
-        beside, part = task.part.beside, task.part
-        assert beside is not None
-        features = plan.held.features
+        neighbourhood, part = task.part.neighbourhood, task.part
+        assert neighbourhood is not None
+        features = plan.state.features
         with isolated(self.device), torch.inference_mode():
             windows = self._working(windows, tables)
             for place, number in enumerate(plan.new):
@@ -203,17 +208,20 @@ class Windows(Networks):
                 assert columns is not None
                 one = slice(place, place + 1)
                 features[number] = self.features(
-                    windows[one], beside.planes[number][1], (rows[one], columns[one]), self.depth
+                    windows[one],
+                    neighbourhood.planes[number][1],
+                    (rows[one], columns[one]),
+                    self.depth,
                 )
             neighbours = [
                 None if number is None else (features[number], shift)
-                for number, shift in zip(beside.numbers, shifts, strict=True)
+                for number, shift in zip(neighbourhood.numbers, shifts, strict=True)
             ]
-            centre = features[beside.number]
+            centre = features[neighbourhood.number]
             picture = self.fuse(centre, neighbours, part.conditioning)
-            if self.contribution.wants(beside):
+            if self.contribution.wants(neighbourhood):
                 alone = self.fuse(centre, [None] * len(neighbours), part.conditioning)
-                self.contribution.add(beside.series[0], alone, picture)
+                self.contribution.add(neighbourhood.series[0], alone, picture)
         for number in features.keys() - plan.keep:
             del features[number]
         return [picture[(0, slice(None), *task.tile.crop)]]

@@ -1,4 +1,4 @@
-"""Describe the defects of a sensor in words and in records."""
+"""Describe the defects of a sensor in a sentence and in a record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GAINS = ("column_gain", "row_gain")
 
 
 def describe_defects(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Describe the arrays of `napari_dcr.Defects` in words.
+    """Describe the arrays of `napari_dcr.Defects` in a sentence.
 
     Examples
     --------
@@ -38,15 +38,15 @@ def describe_defects(arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def summarise_defects(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Root mean squares of offsets and gains in the image's units, for a record."""
-    found: dict[str, Any] = {}
+    """Summarise offsets and gains for a record, by their root mean squares in the image's units."""
+    summary: dict[str, Any] = {}
     for name in (*OFFSETS, *GAINS):
         if (value := arrays.get(name)) is not None:
-            found[name] = round(_rms(value - (name in GAINS)), 6)
+            summary[name] = round(_rms(value - (name in GAINS)), 6)
     for name in OFFSETS[:2]:
         if len(arrays.get(name, ())) > 1:
-            found[f"{name}_of_every_frame"] = True
-    return found
+            summary[f"{name}_of_every_frame"] = True
+    return summary
 
 
 def _rms(values: NDArray[Any]) -> float:

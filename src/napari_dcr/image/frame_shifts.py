@@ -24,19 +24,19 @@ SIDE = 320
 BAND = 1 << 22
 """Largest number of pixels that are read at a time."""
 
-BORDER = 1 / 8
+FADE_SHARE = 1 / 8
 """Share of each side over which a frame fades out, so that its opposite sides do not meet in an edge."""
 
-RARE = 0.002
+CLIPPED_SHARE = 0.002
 """Share of the darkest and of the brightest pixels that are limited to the others."""
 
-FINE = 0.35
+NOISE_FREQUENCY = 0.35
 """Spatial frequency in cycles per reduced pixel above which most of the power is noise."""
 
 RINGS = 64
 """Number of rings of spatial frequencies per cycle in which the power is averaged."""
 
-CLEAR = 4.0
+SIGNIFICANCE = 4.0
 """How far the correlation at a shift must exceed that without a shift, in standard deviations of
 the same difference between other places."""
 
@@ -120,20 +120,20 @@ def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift:
     frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])
     ring = (2 * RINGS * frequency).astype(int)
     mean = np.bincount(ring.ravel(), power.ravel()) / np.bincount(ring.ravel())
-    signal = np.maximum(mean / power[frequency > FINE].mean() - 1, 0)
+    signal = np.maximum(mean / power[frequency > NOISE_FREQUENCY].mean() - 1, 0)
     weight = (signal / (1 + signal)) ** 2
-    weighed = cross / np.maximum(power, np.finfo(np.float32).tiny) * weight[ring]
-    weighed[0, 0] = 0  # of the means
-    surface = np.fft.irfft2(weighed, s=first.shape)
-    most = [max(1, min(FARTHEST // first.factor, size // 2 - 2)) for size in first.shape]
+    weighted = cross / np.maximum(power, np.finfo(np.float32).tiny) * weight[ring]
+    weighted[0, 0] = 0  # of the means
+    surface = np.fft.irfft2(weighted, s=first.shape)
+    limits = [max(1, min(FARTHEST // first.factor, size // 2 - 2)) for size in first.shape]
     # With no shift in the middle, and one more on each side for the interpolation.
-    middle = np.roll(surface, [m + 1 for m in most], (0, 1))
-    middle = middle[: 2 * most[0] + 3, : 2 * most[1] + 3]
+    middle = np.roll(surface, [m + 1 for m in limits], (0, 1))
+    middle = middle[: 2 * limits[0] + 3, : 2 * limits[1] + 3]
     inner = middle[1:-1, 1:-1]
     y, x = (int(i) + 1 for i in np.unravel_index(inner.argmax(), inner.shape))
-    moved = y - most[0] - 1, x - most[1] - 1
-    gains = np.roll(surface, (-moved[0], -moved[1]), (0, 1)) - surface
-    if not gains[0, 0] > CLEAR * np.median(np.abs(gains)) / 0.6745:
+    moved = y - limits[0] - 1, x - limits[1] - 1
+    differences = np.roll(surface, (-moved[0], -moved[1]), (0, 1)) - surface
+    if not differences[0, 0] > SIGNIFICANCE * np.median(np.abs(differences)) / 0.6745:
         return 0.0, 0.0
     return (
         first.factor * (moved[0] + _vertex(middle[y - 1 : y + 2, x])),
@@ -156,24 +156,24 @@ def whole_pixels(shift: Shift, steps: tuple[int, int]) -> tuple[int, int]:
 
 def _means(pixels: NDArray[np.generic], factor: int) -> NDArray[np.float64]:
     """Means over squares of (samples, h, w), without missing pixels; NaN where all are missing."""
-    gone = missing(pixels)
+    is_missing = missing(pixels)
     values = np.ma.getdata(pixels).astype(np.float64)
     height, width = values.shape[1] // factor, values.shape[2] // factor
-    held = np.ones(values.shape, bool) if gone is None else ~gone
+    is_valid = np.ones(values.shape, bool) if is_missing is None else ~is_missing
     shape = len(values), height, factor, width, factor
     with np.errstate(over="ignore", invalid="ignore"):
-        count = held.reshape(shape).sum((0, 2, 4))
-        total = np.where(held, values, 0).reshape(shape).sum((0, 2, 4))
+        count = is_valid.reshape(shape).sum((0, 2, 4))
+        total = np.where(is_valid, values, 0).reshape(shape).sum((0, 2, 4))
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def _spectrum(means: NDArray[np.float64]) -> NDArray[np.complex64] | None:
-    held = np.isfinite(means)
-    if not held.any():
+    is_valid = np.isfinite(means)
+    if not is_valid.any():
         return None
-    low, high = np.quantile(means[held], [RARE, 1 - RARE])
-    values = np.clip(np.where(held, means, np.median(means[held])), low, high)
+    low, high = np.quantile(means[is_valid], [CLIPPED_SHARE, 1 - CLIPPED_SHARE])
+    values = np.clip(np.where(is_valid, means, np.median(means[is_valid])), low, high)
     values -= values.mean()
     deviation = values.std()
     if not np.isfinite(deviation) or deviation == 0:
@@ -184,7 +184,7 @@ def _spectrum(means: NDArray[np.float64]) -> NDArray[np.complex64] | None:
 
 def _fading(size: int) -> NDArray[np.float64]:
     """Weights along an axis that fall to 0 at both ends."""
-    inside = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5) / (BORDER * size)
+    inside = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5) / (FADE_SHARE * size)
     return np.sin(np.pi / 2 * np.minimum(inside, 1)) ** 2
 
 

@@ -281,8 +281,8 @@ def describe_disagreement(
         return ""
     worst, text = 1.0, ""
     for level in np.quantile(means, [0.1, 0.5, 0.95]):
-        residual, said = float(found.model.deviation(level)), float(given.deviation(level))
-        ratio = residual / max(said, 1e-30)
+        residual, known = float(found.model.deviation(level)), float(given.deviation(level))
+        ratio = residual / max(known, 1e-30)
         # Differences within the error of the estimate are ignored.
         error = math.hypot(found.dark_error, found.gain_error * (level - found.model.offset))
         certain = 1 + error / max(residual, 1e-30) ** 2
@@ -290,7 +290,7 @@ def describe_disagreement(
             worst = max(ratio, 1 / ratio)
             text = (
                 f"noise: the image's residual has a standard deviation of {unit * residual:.3g} at"
-                f" the level {unit * level:.4g}, where noise= says {unit * said:.3g}"
+                f" the level {unit * level:.4g}, where noise= says {unit * known:.3g}"
                 f" ({ratio:.2g} times as much); check gain, offset and read noise"
             )
     return text

@@ -1,7 +1,7 @@
-"""DCIMG, the format of Hamamatsu's cameras; mapped into memory.
+"""Reader of DCIMG, the format of Hamamatsu cameras. Files are memory-mapped.
 
-Hamamatsu publishes no description of the format; the layout is that found by the package dcimg
-(G. Mazzamuto). There are two versions: 7, with one footer after all frames, and 0x1000000, with a
+Hamamatsu publishes no description of the format; the layout follows the package dcimg (G.
+Mazzamuto). There are two versions: 7, with one footer after all frames, and 0x1000000, with a
 footer after each frame.
 """
 
@@ -24,13 +24,16 @@ from napari_dcr.io.stacks import mean_step, stack
 MAGIC = b"DCIMG\0"
 
 OLD, NEW = 7, 0x1000000
-"""Versions."""
+"""Versions of the format."""
 
 FRAME_FOOTER = 32
-"""Bytes after each frame of the new version: number, seconds, microseconds, four pixels, zeros."""
+"""Size of the footer after each frame of the new version, in bytes.
+
+It contains the number of the frame, its time in seconds and microseconds, four pixels, and zeros.
+"""
 
 LINE = 1023
-"""Row of the sensor whose first four pixels are stored elsewhere."""
+"""Row of the sensor whose first four pixels are stored outside the frame."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,11 @@ class _Layout:
         Distance between rows, and between frames, in bytes.
     times : tuple of int
         Offset of the first frame's time, and distance to the next time, in bytes.
-    four : tuple of int
-        Offset of the first frame's four pixels, and distance to those of the next frame, in bytes;
-        (0, 0) if the pixels are stored in the frame.
-    place : tuple of int
-        Row and column of these pixels.
+    four_pixels : tuple of int
+        Offset of the four pixels that are stored outside the first frame, and distance to those of
+        the next frame, in bytes; (0, 0) if all pixels are stored in the frames.
+    position : tuple of int
+        Row and column of the first of the four pixels.
     """
 
     count: int
@@ -62,52 +65,54 @@ class _Layout:
     row: int
     frame: int
     times: tuple[int, int]
-    four: tuple[int, int] = (0, 0)
-    place: tuple[int, int] = (0, 0)
+    four_pixels: tuple[int, int] = (0, 0)
+    position: tuple[int, int] = (0, 0)
 
 
 def open_dcimg(path: Path) -> Opened:
     """Open a DCIMG without reading its frames.
 
-    The camera stores the first four pixels of one row outside the frame; they are inserted again.
+    The camera stores the first four pixels of one row outside the frame. They are put back into
+    the frame.
 
     Raises
     ------
     ValueError
-        If it is not a DCIMG, has an unknown version, or is truncated.
+        If the file is not a DCIMG, has an unknown version, or is truncated.
     """
-    found = _layout(path)
+    layout = _layout(path)
     data: Any = np.memmap(path, np.uint8, "r")
 
     def array(shape: tuple[int, ...], dtype: Any, start: int, strides: tuple[int, ...]) -> Any:
         return np.ndarray(shape, dtype, data, start, strides)
 
-    inner, size = (found.height, found.width), found.dtype.itemsize
-    frames = array((found.count, *inner), found.dtype, found.start, (found.frame, found.row, size))
-    fours = None
-    if found.four != (0, 0):
-        fours = array((found.count, 4), found.dtype, found.four[0], (found.four[1], size))
-    row, column = found.place
+    inner, dtype, size = (layout.height, layout.width), layout.dtype, layout.dtype.itemsize
+    frames = array((layout.count, *inner), dtype, layout.start, (layout.frame, layout.row, size))
+    four_pixels = None
+    if layout.four_pixels != (0, 0):
+        start, step = layout.four_pixels
+        four_pixels = array((layout.count, 4), dtype, start, (step, size))
+    row, column = layout.position
 
     def read(place: dict[str, int], rows: slice, columns: slice) -> NDArray[Any]:
         number = place.get("t", 0)
-        if fours is None or not rows.start <= row < rows.stop:
+        if four_pixels is None or not rows.start <= row < rows.stop:
             return np.asarray(frames[number, rows, columns])
         line = np.array(frames[number, row])
-        line[column : column + 4] = fours[number]
+        line[column : column + 4] = four_pixels[number]
         window = np.array(frames[number, rows, columns])
         window[row - rows.start] = line[columns]
         return window
 
-    times = array((found.count, 2), "<u4", found.times[0], (found.times[1], 4))
+    times = array((layout.count, 2), "<u4", layout.times[0], (layout.times[1], 4))
     seconds = times[:, 0].astype(np.float64) + times[:, 1] * 1e-6
     interval = mean_step(seconds)
     timed = interval > 0 and bool(np.all(times[:, 1] < 10**6) and np.all(np.diff(seconds) > 0))
-    leading = {"t": found.count} if found.count > 1 else {}
-    stacked, axes = stack(leading, inner, found.dtype, read, by_region=True)
+    leading = {"t": layout.count} if layout.count > 1 else {}
+    stacked, axes = stack(leading, inner, dtype, read, by_region=True)
     calibration = Calibration({"t": interval} if timed else {}, {"t": "second"} if timed else {})
     notes: tuple[str, ...] = ()
-    if fours is None and found.height > LINE:
+    if four_pixels is None and layout.height > LINE:
         notes = (
             f"it does not contain the first four pixels of row {LINE}, which the camera stores"
             " separately; their values in the frame are kept",
@@ -122,16 +127,18 @@ def _layout(path: Path) -> _Layout:
     size = path.stat().st_size
     with path.open("rb") as file:
 
-        def values(place: int, form: str) -> tuple[int, ...]:
-            file.seek(place)
-            found = file.read(struct.calcsize(form))
-            if len(found) < struct.calcsize(form):
-                raise ValueError(f"it is cut off: byte {place} lies past its end at {size}")
-            return struct.unpack(form, found)
+        def values(position: int, types: str) -> tuple[int, ...]:
+            file.seek(position)
+            content = file.read(struct.calcsize(types))
+            if len(content) < struct.calcsize(types):
+                raise ValueError(
+                    f"it is cut off: its header refers to byte {position}, but it has {size} bytes"
+                )
+            return struct.unpack(types, content)
 
         file.seek(0)
         if file.read(len(MAGIC)) != MAGIC:
-            raise ValueError("it is no file of Hamamatsu's, which begins with DCIMG")
+            raise ValueError("it is not a DCIMG file, which begins with the letters DCIMG")
         (version,) = values(8, "<I")
         sessions, _, head = values(32, "<3I")
         if version not in (OLD, NEW):
@@ -162,10 +169,11 @@ def _layout(path: Path) -> _Layout:
             binning = max(1, sensor_height // height)
             line, after = (LINE - top) // binning, start + image
             stored = top <= LINE and line < height and width >= 4
-            four = (after + 12, frame) if stored else (0, 0)
+            four_pixels = (after + 12, frame) if stored else (0, 0)
             return _Layout(
-                count, height, width, dtype, start, row, frame, (after + 4, frame), four, (line, 0)
-            )
+                count, height, width, dtype, start, row, frame, (after + 4, frame), four_pixels,
+                (line, 0),
+            )  # fmt: skip
         footer = head + data
         (second,) = values(footer + 8, "<Q")
         (length,) = values(footer + 40, "<I")
@@ -175,7 +183,7 @@ def _layout(path: Path) -> _Layout:
         if after > size:
             raise ValueError(f"it is cut off: its footer ends at byte {after}, the file at {size}")
         line, column = inside // row, inside % row // depth
-        # The footer has the four pixels if it is long enough for them.
+        # The footer contains the four pixels if it is long enough for them.
         stored = length == four_at + 4 * depth * count and line < height and column + 4 <= width
         return _Layout(
             count, height, width, dtype, start, row, frame, (footer + times, 8),

@@ -1,4 +1,4 @@
-"""Linear DNG files that are written from the denoised colour planes of a camera raw file."""
+"""Write linear DNG files from the denoised colour planes of a camera raw file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.sensor import Origin
 
 DTYPES = ("float32",)
-"""Dtypes of colour planes that a DNG can be written from."""
+"""Allowed dtypes of the colour planes from which a DNG is written."""
 
 
 def write_dng(path: Path, picture: Picture) -> None:
@@ -34,7 +34,7 @@ def write_dng(path: Path, picture: Picture) -> None:
 
 
 _ONLY_RAW = (
-    "{path}: a DNG holds the light that a camera raw file recorded, denoised and not brightened;"
+    "{path}: a DNG can only be written from a camera raw file that is denoised and not brightened;"
     ' give a raw file and --denoise-only (in Python scene="mosaic"), or write .tif, .png or .jpg'
 )
 

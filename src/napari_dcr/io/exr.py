@@ -146,7 +146,7 @@ def _file(path: Path) -> Iterator[Any]:
     library = import_optional("OpenEXR", "exr")
     if not library.isOpenExrFile(str(path)):
         raise ValueError("it is no OpenEXR file")
-    with redirect_stdout(StringIO()), without_messages() as said:
+    with redirect_stdout(StringIO()), without_messages() as messages:
         with library.File(str(path), header_only=True) as head:
             for part in head.parts:
                 low, high = part.header["dataWindow"]
@@ -154,8 +154,8 @@ def _file(path: Path) -> Iterator[Any]:
                 check_memory((height, width), 4 * len(part.channels or part.header["channels"]))
         file = library.File(str(path), separate_channels=True)
     # The library prints the error, and continues with the parts that it could read.
-    if said or not file.parts:
-        reason = said[-1].rpartition(": (")[2] if said else "it has no parts"
+    if messages or not file.parts:
+        reason = messages[-1].rpartition(": (")[2] if messages else "it has no parts"
         raise ValueError(f"it is damaged: {reason}")
     with file:
         yield file

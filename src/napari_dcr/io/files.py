@@ -221,15 +221,15 @@ def without_messages() -> Iterator[list[str]]:
     lines: list[str] = []
     sys.stderr.flush()
     before = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    with tempfile.TemporaryFile() as stream:
+        os.dup2(stream.fileno(), 2)
         try:
             yield lines
         finally:
             os.dup2(before, 2)
             os.close(before)
-            said.seek(0)
-            lines += said.read().decode("utf-8", "replace").split("\n")[:-1]
+            stream.seek(0)
+            lines += stream.read().decode("utf-8", "replace").split("\n")[:-1]
 
 
 @contextmanager

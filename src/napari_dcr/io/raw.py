@@ -125,8 +125,8 @@ def read_sensor(path: Path) -> Sensor:
     if page is not None and (page.is_float or page.is_packed or not page.is_mosaic):
         light, pattern, white = _of_page(path, page, number)
     else:
-        with _unpacked(path) as (raw, said):
-            notes += said
+        with _unpacked(path) as (raw, messages):
+            notes += messages
             light, pattern, white = _of_library(raw, page)
             factors, matrix, to_camera = _colours_of_library(raw)
             if raw.sizes.pixel_aspect != 1:
@@ -167,7 +167,7 @@ def _unpacked(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
     """Context manager that decodes a file with LibRaw, and gives it with LibRaw's messages."""
     library = import_optional("rawpy", "raw")
     try:
-        with without_messages() as said:
+        with without_messages() as messages:
             file = library.imread(str(path))
             file.unpack()
     except library.LibRawError as error:
@@ -176,7 +176,7 @@ def _unpacked(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
         raise ValueError(f"LibRaw says: {text}") from error
     with file:
         prefix = f"{path}: "
-        yield file, tuple(f"LibRaw says: {line.removeprefix(prefix)}" for line in said)
+        yield file, tuple(f"LibRaw says: {line.removeprefix(prefix)}" for line in messages)
 
 
 def _colours_of_library(raw: Any) -> tuple[Any, Any, Any]:

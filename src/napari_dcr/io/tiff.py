@@ -105,12 +105,12 @@ def is_large(path: Path, times: int = 1) -> bool:
 
 def read_tiff(path: Path) -> Picture:
     """Read a TIFF file."""
-    with without_log() as said, _opened(path) as file:
+    with without_log() as messages, _opened(path) as file:
         header = _header(path, file)
         pixels = header.model.apply(_decoded(path, file), header.axis)
     return Picture(
         pixels, header.axes, header.metadata, header.model.samples,
-        (*header.notes, *_notes_of(said)), header.doubt,
+        (*header.notes, *_notes_of(messages)), header.doubt,
         header.measured,
     )  # fmt: skip
 
@@ -123,7 +123,7 @@ def open_tiff(path: Path) -> Opened:
     ValueError
         If it is damaged, incomplete, or holds several images.
     """
-    with without_log() as said, _opened(path) as file:
+    with without_log() as messages, _opened(path) as file:
         header = _header(path, file)
         series, model = file.series[0], header.model
         array: Any
@@ -148,14 +148,14 @@ def open_tiff(path: Path) -> Opened:
     return Opened(
         array, header.axes, lambda: stamp, metadata=header.metadata, samples=model.samples,
         doubt=header.doubt, nodata=header.metadata.nodata,
-        warnings=warnings_of(path, (*header.notes, *_notes_of(said))), measured=header.measured,
+        warnings=warnings_of(path, (*header.notes, *_notes_of(messages))), measured=header.measured,
         bits=header.metadata.calibration.bits,
     )  # fmt: skip
 
 
-def _notes_of(said: list[str]) -> tuple[str, ...]:
+def _notes_of(messages: list[str]) -> tuple[str, ...]:
     """What tifffile logged about a file that can be read nevertheless."""
-    different = list(dict.fromkeys(said))
+    different = list(dict.fromkeys(messages))
     more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
     return (f"tifffile says: {different[0]}{more}",) if different else ()
 

@@ -1,4 +1,4 @@
-"""The activation between the convolutions over pixels, and sums that need no further memory."""
+"""Activation of the convolutions, and sums that reuse the memory of their first operand."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ SLOPE = 0.1
 
 
 def activate(x: Tensor) -> Tensor:
-    """Apply a leaky ReLU in place; the preceding convolution no longer needs its output."""
+    """Apply a leaky ReLU in place, which overwrites the output of the preceding convolution."""
     return F.leaky_relu(x, SLOPE, inplace=True)
 
 
 def added(x: Tensor, y: Tensor) -> Tensor:
-    """Sum of two tensors, of which the first is no longer needed; in place unless gradients are."""
+    """Sum of two tensors, written into the first one unless gradients are computed.
+
+    The caller must not use the first tensor afterwards.
+    """
     return x + y if torch.is_grad_enabled() else x.add_(y)

@@ -37,19 +37,19 @@ if TYPE_CHECKING:
     from napari_dcr.engine.regions import Region
     from napari_dcr.plugin.helper_layers import HelperLayers
 
-TOLD = 0.5
+STATUS_INTERVAL = 0.5
 """Seconds between two updates of the status line."""
 
-COUNTED = 2.0
+RATE_PERIOD = 2.0
 """Seconds over which frames are counted and latencies are averaged."""
 
 LARGEST = 16_000_000
 """Largest frame in pixels."""
 
-LIMITS = 0.005
+LIMITS_CHANGE = 0.005
 """Smallest relative change of black or white point for which the contrast limits are set."""
 
-WAIT = 0.05
+WORKER_TIMEOUT = 0.05
 """Longest time in seconds that the worker waits before it checks whether to stop."""
 
 
@@ -87,7 +87,7 @@ class Enhanced:
     record: dict[str, Any]
 
 
-class Newest:
+class LatestFrame:
     """Hands the newest frame to the worker; a frame that was not taken in time is dropped.
 
     Attributes
@@ -115,7 +115,7 @@ class Newest:
         """Wait a short time for a frame."""
         with self._changed:
             if self._frame is None:
-                self._changed.wait(WAIT)
+                self._changed.wait(WORKER_TIMEOUT)
             frame, self._frame = self._frame, None
             return frame
 
@@ -157,10 +157,10 @@ class Live:
         self._layer: Image | None = None
         self._region: Region | None = None
         self._limits: tuple[float, float] | None = None
-        self._newest = Newest()
+        self._latest_frame = LatestFrame()
         self._background: Background | None = None
         self._latencies: deque[tuple[float, float]] = deque()
-        self._told_at = 0.0
+        self._reported_at = 0.0
         self._arrived = 0.0
         # A change of a layer gives several events.
         self._capture = QTimer()
@@ -181,12 +181,12 @@ class Live:
     @property
     def dropped(self) -> int:
         """Number of frames that were dropped since the switch was turned on."""
-        return self._newest.dropped
+        return self._latest_frame.dropped
 
     def rates(self) -> tuple[float, float]:
         """Frames per second, and mean latency in seconds from a change to its display."""
         now = time.perf_counter()
-        while self._latencies and self._latencies[0][0] < now - COUNTED:
+        while self._latencies and self._latencies[0][0] < now - RATE_PERIOD:
             self._latencies.popleft()
         if not self._latencies:
             return 0.0, 0.0
@@ -202,9 +202,11 @@ class Live:
         events = self._viewer.layers.events.removed
         if on:
             events.connect(self._on_removed)
-            self._newest = Newest()
+            self._latest_frame = LatestFrame()
             self._latencies.clear()
-            self._background = Background(_work(self._newest), self._on_step, self._on_end)
+            self._background = Background(
+                _enhance_frames(self._latest_frame), self._on_step, self._on_end
+            )
             self._background.start()
             self.refresh()
         else:
@@ -233,7 +235,7 @@ class Live:
         background, self._background = self._background, None
         if background is not None:
             background.abandon()
-        self._newest.shown.release()
+        self._latest_frame.shown.release()
 
     def _watch(self, source: Image | None) -> None:
         """React to changed pixels of a layer."""
@@ -281,17 +283,17 @@ class Live:
             return_uncertainty=False, return_defects=False,
         )  # fmt: skip
         plane = tuple(slice(None) if a in "yxs" else 0 for a in axes)
-        self._newest.put(Frame(window, region, plane, options, self._arrived))
+        self._latest_frame.put(Frame(window, region, plane, options, self._arrived))
 
     def _on_step(self, enhanced: Enhanced | None) -> None:
         if enhanced is None:
             return
         self._show(enhanced)
-        self._newest.shown.release()
+        self._latest_frame.shown.release()
         now = time.perf_counter()
         self._latencies.append((now, now - enhanced.frame.arrived))
-        if now - self._told_at > TOLD:
-            self._told_at = now
+        if now - self._reported_at > STATUS_INTERVAL:
+            self._reported_at = now
             rate, latency = self.rates()
             dropped = f", {self.dropped} frames dropped" if self.dropped else ""
             self.state_changed.emit(
@@ -318,8 +320,8 @@ class Live:
             and layer.data.dtype == pixels.dtype
         )
         if not kept or frame.region != self._region:
-            done = Enhancement(pixels, record)
-            data, state, _ = result_layer(source, done, frame.region)
+            enhancement = Enhancement(pixels, record)
+            data, state, _ = result_layer(source, enhancement, frame.region)
             state["name"] = f"{source.name} [live]"
             self._region = frame.region
             if not kept:
@@ -340,7 +342,7 @@ class Live:
         if "noise" in record or not takes_limits(layer.rgb, layer.dtype) or limits == self._limits:
             return
         old = self._limits or limits
-        if max(abs(a - b) for a, b in zip(old, limits, strict=True)) > LIMITS * (limits[1] - limits[0]):  # fmt: skip
+        if max(abs(a - b) for a, b in zip(old, limits, strict=True)) > LIMITS_CHANGE * (limits[1] - limits[0]):  # fmt: skip
             self._limits = limits
             set_limits(layer, result_limits(record, enhanced.pixels, limits))
 
@@ -356,14 +358,14 @@ class Live:
             self.closed.emit()
 
 
-def _work(newest: Newest) -> Generator[Enhanced | None, None, Failure | None]:
+def _enhance_frames(latest_frame: LatestFrame) -> Generator[Enhanced | None, None, Failure | None]:
     """Enhance frames in the worker thread until the generator is closed."""
     live: Any = None
     try:
         from napari_dcr.engine.live import LiveEnhancer
 
         while True:
-            frame = newest.take()
+            frame = latest_frame.take()
             if frame is None:
                 yield None  # the caller may stop here
                 continue
@@ -374,7 +376,7 @@ def _work(newest: Newest) -> Generator[Enhanced | None, None, Failure | None]:
             if not isinstance(window, np.ndarray):
                 window = np.asanyarray(window[frame.region])
             result = live(window[frame.plane]).reshape(window.shape)
-            while not newest.shown.acquire(timeout=WAIT):
+            while not latest_frame.shown.acquire(timeout=WORKER_TIMEOUT):
                 yield None
             yield Enhanced(frame, result, live.record)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Sample data: real dim images whose terms allow shipping (see NOTICE), and a synthetic one."""
+"""Sample data: two real dim images, whose licences allow redistribution (see NOTICE), and a synthetic one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def nuclei() -> list[LayerData]:
 
 
 def cells() -> list[LayerData]:
-    """A synthetic two-channel stack: 16 bit, labelled axes, micrometres, a known camera."""
+    """A synthetic 16-bit stack of two channels, with axis labels, a scale and a known camera."""
     from napari_dcr.plugin import synthetic_cells
 
     arguments = {
