@@ -1,15 +1,15 @@
-"""Does denoising help the measurement? Segmentation, spots, ratios and tracks, before and after.
+"""Measure whether denoising improves measurements: segmentation, spots, ratios and tracks.
 
     python benchmarks/evidence.py
     python benchmarks/evidence.py --real DATA/train/microscopy/dsb2018/fluor_dark --every 12
     python benchmarks/evidence.py --flies DATA/files/flies.mp4
 
-Every task is a classical pipeline of scikit-image and SciPy with fixed parameters. It measures the
-raw image, the results of `microscopy`, of a Gaussian blur and, if the package `bm3d` is installed, of
-BM3D. The width of the Gaussian and the threshold of the spots are the best ones for each task and
-number of photons, chosen on scenes of other seeds, so the Gaussian is better informed than a user
-would be. Synthetic scenes have a known truth. For real pictures and for the video, the truth is what
-the same pipeline finds in the bright original.
+Every task is a classical pipeline of scikit-image and SciPy with fixed parameters. It is applied to
+the raw image and to the results of `microscopy`, of a Gaussian blur and, if the package `bm3d` is
+installed, of BM3D. The width of the Gaussian and the threshold of the spots are those that are best
+for the task and the number of photons on scenes with other seeds. A user cannot choose them in this
+way. The truth of synthetic scenes is known. For real pictures and for the video, the truth is the
+result of the same pipeline for the bright original.
 """
 
 from __future__ import annotations
@@ -41,34 +41,34 @@ SIZE = 256
 """Pixels along each side of a synthetic scene."""
 
 SEED, TUNING = 710_000, 720_000
-"""Seeds of the scored scenes, and of those on which the Gaussian is chosen."""
+"""Seeds of the scored scenes, and of the scenes on which widths and thresholds are chosen."""
 
 SIGMAS = (0.7, 1.0, 1.5, 2.0, 3.0)
 """Widths of the Gaussian blur, in pixels."""
 
 PIXEL_NM = 100
-"""Size of a pixel of the spots' camera, for localisation errors."""
+"""Size of a pixel in nanometres, for the localisation errors of spots."""
 
 CAMERA = Scmos()
 
 
 def restored(image: Image, depth: int = 3) -> Image:
-    """Denoise by `microscopy`."""
+    """Denoise with `microscopy`."""
     return np.asarray(napari_dcr.enhance(image, model="microscopy", depth=depth, output="float32"))
 
 
 def blurred(image: Image, sigma: float) -> Image:
-    """Denoise every frame by a Gaussian blur."""
+    """Denoise every frame with a Gaussian blur."""
     return ndimage.gaussian_filter(image.astype(np.float64), sigma, axes=(-2, -1))
 
 
 def frame_by_frame(method: Method) -> Method:
-    """Apply a method for one image to every frame of a stack."""
+    """Extend a method for single images to stacks, frame by frame."""
     return lambda image: np.stack([method(f) for f in image]) if image.ndim == 3 else method(image)
 
 
 def candidates() -> dict[str, Method]:
-    """All methods; the names of Gaussians end in their width."""
+    """Return all methods by name; names of Gaussian blurs end with the width."""
     found: dict[str, Method] = {"raw": lambda image: image.astype(np.float64)}
     for sigma in SIGMAS:
         found[f"Gaussian, {sigma}"] = functools.partial(blurred, sigma=sigma)
@@ -80,13 +80,13 @@ def candidates() -> dict[str, Method]:
 
 
 def expose(light: Image, photons: float, rng: np.random.Generator) -> Image:
-    """Record light in 0..1 with ``photons`` at 1 and a background of 4 % of that."""
+    """Simulate an image of light in [0, 1]: ``photons`` at 1, with a background of 4 % of them."""
     values = CAMERA.expose((photons * (0.96 * light + 0.04)).astype(np.float32), rng)
     return np.clip(values, 0, 65535).astype(np.uint16)
 
 
 def nuclei_scene(rng: np.random.Generator) -> tuple[Image, Labels]:
-    """Draw textured ellipses, some of which touch, and their labels."""
+    """Draw textured ellipses, some of which touch; returns the light and the labels."""
     y, x = np.mgrid[:SIZE, :SIZE]
     light, labels = np.zeros((SIZE, SIZE)), np.zeros((SIZE, SIZE), np.int32)
     for number in range(1, 45):
@@ -146,7 +146,7 @@ SPOT_THRESHOLDS = np.geomspace(3, 200, 20)
 
 
 def spots_scene(rng: np.random.Generator) -> tuple[Image, Image]:
-    """Draw diffraction-limited spots on an uneven background, and their positions."""
+    """Draw diffraction-limited spots on an uneven background; returns the light and the positions."""
     count = 60
     places = rng.uniform(8, SIZE - 8, (count, 2))
     y, x = np.mgrid[:SIZE, :SIZE]
@@ -158,7 +158,7 @@ def spots_scene(rng: np.random.Generator) -> tuple[Image, Image]:
 
 
 def find_spots(image: Image, threshold: float) -> Image:
-    """Find spots in a Laplacian of Gaussian, with positions from a parabola through three pixels."""
+    """Find maxima of the Laplacian of Gaussian; positions are those of parabolas through three pixels."""
     response = -ndimage.gaussian_laplace(image, SPOT_SIGMA)
     middle = np.median(response)
     deviation = max(1.4826 * np.median(np.abs(response - middle)), 1e-9)
@@ -174,7 +174,7 @@ def find_spots(image: Image, threshold: float) -> Image:
 
 
 def match(found: Image, truth: Image, distance: float) -> tuple[Image, Image]:
-    """Pair found and true positions one to one, at most ``distance`` apart."""
+    """Match found and true positions one to one, at most ``distance`` pixels apart; returns indices."""
     if not len(found) or not len(truth):
         return np.zeros(0, int), np.zeros(0, int)
     costs = spatial.distance.cdist(found, truth)
@@ -210,7 +210,7 @@ def spots(
 def ratio(
     photons: float, rng: np.random.Generator, methods: dict[str, Method]
 ) -> dict[str, Scores]:
-    """Score the ratio of two channels in the pixels of each nucleus, in percent of the truth."""
+    """Score the ratio of two channels in the pixels of nuclei: median error in percent of the truth."""
     light, labels = nuclei_scene(rng)
     gains = np.append(0, rng.uniform(0.3, 1.0, labels.max()))
     second = light * ndimage.gaussian_filter(gains[labels], 1)
@@ -227,7 +227,7 @@ def ratio(
 
 
 def real_nuclei(path: Path, photons: float, methods: dict[str, Method]) -> dict[str, Scores]:
-    """Score the segmentation of a dim exposure of a real picture against that of the picture."""
+    """Score the segmentation of a simulated dim exposure against that of the real bright picture."""
     pixels = load_grey(path).astype(np.float64)[:SIZE, :SIZE]
     low, high = np.quantile(pixels, [0.01, 0.999])
     light = np.clip((pixels - low) / max(high - low, 1), 0, 1)
@@ -240,7 +240,7 @@ def real_nuclei(path: Path, photons: float, methods: dict[str, Method]) -> dict[
 
 
 def fly_positions(frame: Image) -> Image:
-    """Centres of the two largest bright objects of a frame."""
+    """Find the centres of the two largest bright objects of a frame."""
     background = np.median(frame)
     bright = frame > background + 0.5 * (np.quantile(frame, 0.995) - background)
     labels = measure.label(ndimage.binary_opening(bright, iterations=2))
@@ -249,7 +249,10 @@ def fly_positions(frame: Image) -> Image:
 
 
 def track(frames: Image) -> list[dict[int, Image]]:
-    """Link positions from frame to frame to the nearest one; a lost animal keeps its last place."""
+    """Link each position to the nearest one in the previous frame; returns positions by track.
+
+    A track without a position in a frame keeps its last one for later frames.
+    """
     tracks: list[dict[int, Image]] = []
     last: dict[int, Image] = {}
     for frame in frames:
@@ -270,7 +273,7 @@ def track(frames: Image) -> list[dict[int, Image]]:
 
 
 def switches(tracks: Sequence[dict[int, Image]], truth: Sequence[dict[int, Image]]) -> Scores:
-    """Identity switches (Bernardin and Stiefelhagen 2008), and the share of positions missed."""
+    """Count identity switches (Bernardin and Stiefelhagen 2008), and positions that were missed."""
     assigned: dict[int, int] = {}
     count = missed = total = 0
     for now, true in zip(tracks, truth, strict=True):
@@ -284,12 +287,12 @@ def switches(tracks: Sequence[dict[int, Image]], truth: Sequence[dict[int, Image
         for r, c in zip(rows, columns, strict=True):
             count += assigned.get(real[c], names[r]) != names[r]
             assigned[real[c]] = names[r]
-    # The first score is the one by which the Gaussian is chosen.
+    # The width of the Gaussian is chosen by the first score.
     return {"positions missed, %": 100 * missed / max(total, 1), "identity switches": float(count)}
 
 
 def flies(path: Path, photons: float, count: int, methods: dict[str, Method]) -> dict[str, Scores]:
-    """Track two flies in a dim exposure of a video against the tracks in the video."""
+    """Score tracks of two flies in a simulated dim exposure against those in the bright video."""
     array = napari_dcr.open_image(path).array
     frames = np.stack([np.asarray(array[k], np.float64) for k in range(count)])
     frames = frames[..., 1] if frames.ndim == 4 else frames
@@ -308,9 +311,9 @@ class Row(NamedTuple):
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Mean of those values that exist: no spot has no localisation error."""
-    there = [v for v in values if not np.isnan(v)]
-    return float(np.mean(there)) if there else float("nan")
+    """Mean without NaN, the localisation error of a scene in which no spot was found."""
+    valid = [v for v in values if not np.isnan(v)]
+    return float(np.mean(valid)) if valid else float("nan")
 
 
 def mean(several: Sequence[dict[str, Scores]]) -> dict[str, Scores]:
@@ -330,7 +333,7 @@ def is_lower_better(key: str) -> bool:
 
 
 def choose(scores: dict[str, Scores], tuning: dict[str, Scores]) -> dict[str, Scores]:
-    """Keep the best Gaussian, and each method's best threshold, according to the tuning scenes."""
+    """Select the best width of the Gaussian, and each method's best threshold, by the tuning scores."""
 
     def with_threshold(name: str) -> tuple[Scores, float]:
         keys = [key for key in tuning[name] if "F1@" in key]
@@ -359,7 +362,7 @@ def synthetic(
     rows = []
     tuned = {k: v for k, v in methods.items() if k == "raw" or k.startswith("Gaussian")}
     for task in (task for task in (nuclei, spots, ratio) if task.__name__ in tasks):
-        # Other methods have no width to choose, but need a threshold for spots.
+        # Only Gaussians have a width, but every method needs a threshold for spots.
         tried = methods if task is spots else tuned
         for level in photons:
             numbers = range(TUNING, TUNING + max(1, count // 2))
@@ -371,7 +374,7 @@ def synthetic(
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    """Print one table; the best score of a line is bold."""
+    """Print a Markdown table; the best score of each row is bold."""
     names = list(rows[0].scores)
     print("\n| measurement | photons |", " | ".join(names), "|")
     print("|---|---|" + "---|" * len(names))
@@ -389,17 +392,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--photons", type=float, nargs="+", default=[3, 5, 20, 100])
-    parser.add_argument("--scenes", type=int, default=6, help="synthetic scenes of each task")
+    parser.add_argument("--scenes", type=int, default=6, help="synthetic scenes for each task")
     names = ["nuclei", "spots", "ratio"]
     parser.add_argument("--tasks", nargs="+", default=names, choices=names)
     parser.add_argument("--real", type=Path, help="folder with pictures of nuclei")
     parser.add_argument("--every", type=int, default=12, help="take every n-th picture")
-    parser.add_argument("--flies", type=Path, help="video of two bright animals on dark ground")
+    parser.add_argument(
+        "--flies", type=Path, help="video of two bright animals on a dark background"
+    )
     parser.add_argument(
         "--methods",
         nargs="+",
         default=[""],
-        help="beginnings of the names of methods (raw and Gaussian always)",
+        help="methods whose names begin with these words (raw and Gaussian are always included)",
     )
     parser.add_argument("--frames", type=int, default=200, help="frames of the video")
     options = parser.parse_args()

@@ -1,13 +1,15 @@
-"""Rate, latency, stalls and memory of live frames of 512 x 512, uint16.
+"""Measure frame rate, latency, stalls and memory of live enhancement (512 x 512 pixels, uint16).
 
     python benchmarks/live.py frames [--count 300]
     xvfb-run -a python benchmarks/live.py window [--seconds 60] [--rate 60]
 
-``frames`` calls `napari_dcr.LiveEnhancer` in a loop: frames per second, range of the mean brightness
-of a constant scene relative to its mean, and resident memory after a tenth of the frames and at the
-end.  ``window`` lets a thread push frames to a layer in napari with *Live* switched on: displayed
-frames per second, latency from the arrival of a frame to its display, and the longest time in which
-the window did not respond.
+``frames`` calls `napari_dcr.LiveEnhancer` in a loop. It prints frames per second, the range of the
+mean brightness of a constant scene relative to its mean, and the resident memory after a tenth of
+the frames and at the end.
+
+``window`` starts a thread that sends frames to a layer in napari while *Live* is on. It prints
+displayed frames per second, the latency from the arrival of a frame to its display, the longest time
+in which the window did not respond, and the resident memory at the beginning and at the end.
 """
 
 from __future__ import annotations
@@ -38,13 +40,13 @@ def camera(count: int = 16) -> list[NDArray[np.uint16]]:
 
 
 def endless(frames: list[NDArray[np.uint16]]) -> Iterator[NDArray[np.uint16]]:
-    """The frames over and over again."""
+    """Repeat the frames without end."""
     while True:
         yield from frames
 
 
 def measure_frames(count: int) -> None:
-    """Print a Markdown table."""
+    """Measure `LiveEnhancer` alone, and print a Markdown table."""
     import napari_dcr
 
     print("| model | depth | frames per second | brightness varies by | memory, MB |\n|---|---|---|---|---|")  # fmt: skip
@@ -65,7 +67,7 @@ def measure_frames(count: int) -> None:
 
 
 def measure_window(seconds: float, rate: float) -> None:
-    """Print a Markdown table."""
+    """Measure *Live* in a window of napari, and print a Markdown table."""
     from qtpy.QtCore import QObject, Signal
     from qtpy.QtWidgets import QApplication
     from window import WIDGET, open_viewer, pause, wait

@@ -1,11 +1,11 @@
-"""Neighbouring frames, compared with what one would otherwise do: quality and time in one table.
+"""Compare neighbouring frames with other methods for recordings: quality and time in one table.
 
     python benchmarks/neighbours.py --scenes 2
 
-Five frames of an sCMOS camera at 5, 20 and 100 photons (the sequences of
-`napari_dcr.training.evaluation.neighbour_checks`); scored is the middle one, as PSNR in dB without a
-fit. Each method gets the noise that ours estimates, or estimates it itself as ours does. BM3D and
-ndsafir are left out where they are not installed (``pip install bm3d ndsafir``).
+The recordings are the sequences of `napari_dcr.training.evaluation.neighbour_checks`: five frames of
+an sCMOS camera at 5, 20 and 100 photons. The score is the PSNR of the middle frame in dB, without a
+fit. All methods use noise that is estimated from the recording. BM3D and ndsafir are included if they
+are installed (``pip install bm3d ndsafir``).
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from napari_dcr.training.evaluation.microscopy_checks import anscombe_bm3d, psnr
 Method = Callable[[checks.Recording, int], checks.Image]
 
 
-def fresh(recording: checks.Recording) -> checks.Recording:
-    """Same recording without the features that were computed before, so that times are fair."""
+def without_features(recording: checks.Recording) -> checks.Recording:
+    """Copy a recording without the features that were computed before, which would distort the times."""
     return checks.Recording(recording.network, recording.values, recording.noise)
 
 
-def steady(recording: checks.Recording, middle: int) -> checks.Image:
-    """With neighbours, as within a long stack, where each frame's features are computed once."""
+def with_neighbours(recording: checks.Recording, middle: int) -> checks.Image:
+    """Use two neighbours on each side, whose features the caller has already computed."""
     return recording.enhanced(middle, 2)[0]
 
 
 def ndsafir(recording: checks.Recording, middle: int) -> checks.Image:
-    """Boulanger et al. 2010, IEEE TMI 29, 442: patches of all five frames, without training."""
+    """Denoise with patches of all five frames (Boulanger et al. 2010, IEEE TMI 29, 442)."""
     noise = recording.noise
     result = importlib.import_module("ndsafir").denoise_poisson_gaussian(
         recording.values, axes="ZYX", patch=[0, 3, 3], gains=[noise.gain],
@@ -47,34 +47,34 @@ def ndsafir(recording: checks.Recording, middle: int) -> checks.Image:
 
 
 def methods() -> dict[str, Method]:
-    """Every method that is installed."""
-    found: dict[str, Method] = {
+    """Return all methods whose packages are installed."""
+    result: dict[str, Method] = {
         "input": lambda r, t: r.values[t].astype(np.float64),
         "mean of 5 frames": lambda r, t: r.values[t - 2 : t + 3].mean(0, dtype=np.float64),
         "median of 5 frames": lambda r, t: np.median(r.values[t - 2 : t + 3], 0),
     }
     if importlib.util.find_spec("bm3d"):
-        found["BM3D of the frame"] = lambda r, t: anscombe_bm3d(r.values[t])
-        found["median of 5 frames, then BM3D"] = lambda r, t: anscombe_bm3d(
+        result["BM3D of the frame"] = lambda r, t: anscombe_bm3d(r.values[t])
+        result["median of 5 frames, then BM3D"] = lambda r, t: anscombe_bm3d(
             np.median(r.values[t - 2 : t + 3], 0)
         )
     if importlib.util.find_spec("ndsafir"):
-        found["ndsafir, 5 frames"] = ndsafir
-    found["microscopy, single frame"] = lambda r, t: r.enhanced(t, 0)[0]
-    found["microscopy with neighbours"] = steady
-    return found
+        result["ndsafir, 5 frames"] = ndsafir
+    result["microscopy, single frame"] = lambda r, t: r.enhanced(t, 0)[0]
+    result["microscopy with neighbours"] = with_neighbours
+    return result
 
 
 def main() -> None:
-    """Print one table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="microscopy")
     parser.add_argument("--scenes", type=int, default=2)
     options = parser.parse_args()
     network = weights.load(options.model).network
-    found = methods()
-    scores: dict[str, dict[str, list[list[float]]]] = {name: {} for name in found}
-    seconds: dict[str, list[float]] = {name: [] for name in found}
+    compared = methods()
+    scores: dict[str, dict[str, list[list[float]]]] = {name: {} for name in compared}
+    seconds: dict[str, list[float]] = {name: [] for name in compared}
     for kind, build in checks.MOTIONS.items():
         for number in range(options.scenes):
             for level, peak in enumerate(checks.PEAKS):
@@ -83,20 +83,21 @@ def main() -> None:
                 seed = (checks.SEED, 1, number, peak)
                 recording, expected = checks.record(network, light, peak, seed)
                 middle = len(light) // 2
-                for name, method in found.items():
-                    own = fresh(recording)
-                    if method is steady:
+                for name, method in compared.items():
+                    copy = without_features(recording)
+                    if method is with_neighbours:
+                        # In a long stack, each frame's features are computed only once.
                         for t in (0, 1, 3, 4):
-                            own.enhanced(t, 0)
+                            copy.enhanced(t, 0)
                     started = time.perf_counter()
-                    got = method(own, middle)
+                    estimate = method(copy, middle)
                     seconds[name].append(time.perf_counter() - started)
-                    score = psnr(got, expected[middle], float(np.ptp(expected[middle])))
+                    score = psnr(estimate, expected[middle], float(np.ptp(expected[middle])))
                     scores[name].setdefault(kind, [[], [], []])[level].append(score)
     pixels = checks.SIZE**2 / 1e6
     print("| method |", " | ".join(checks.MOTIONS), "| seconds per megapixel and frame |")
     print("|---|" + "---|" * (len(checks.MOTIONS) + 1))
-    for name in found:
+    for name in compared:
         cells = [
             " / ".join(f"{np.mean(values):.1f}" for values in scores[name][kind])
             for kind in checks.MOTIONS

@@ -1,8 +1,9 @@
-"""Memory, threads and files of a process after many calls of enhance(), of mixed sizes and kinds.
+"""Check that memory, threads and open files of a process do not grow with the number of calls.
 
     python benchmarks/steady.py [--calls 500]
 
-Prints resident memory, Python objects, threads and open files after every fiftieth call.
+The script calls enhance() with images of random size and kind. After every 50 calls it prints the
+resident memory and the numbers of Python objects, threads and open files.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import napari_dcr
 
 
 def image(rng: np.random.Generator) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Next image and its options."""
+    """Draw a random image and its options."""
     height, width = (int(n) for n in rng.integers(40, 400, 2))
     kind = rng.integers(5)
     if kind == 0:
@@ -36,7 +37,7 @@ def image(rng: np.random.Generator) -> tuple[NDArray[Any], dict[str, Any]]:
 
 
 def main() -> None:
-    """Parse the arguments, call and print a Markdown table."""
+    """Call enhance() repeatedly, and print a Markdown table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--calls", type=int, default=500)
     calls = parser.parse_args().calls

@@ -39,11 +39,13 @@ exclude_patterns = [
     "sg_execution_times.rst",
 ]
 templates_path = ["_templates"]
-default_role = "autolink"  # a link where the name is that of an object, italics elsewhere
+default_role = "autolink"  # links names of objects, and sets other names in italics
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
-suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
+suppress_warnings = [
+    "config.cache"
+]  # some settings of the gallery are functions, which cannot be cached
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc shows the types that the docstrings state
@@ -87,26 +89,25 @@ PAGES_ELSEWHERE = {
     "weights/microscopy.md": "cards/microscopy",
     "weights/photo.md": "cards/photo",
 }
-"""Pages of the repository outside docs/ that are part of the site, and where they are in it."""
+"""Pages of the site that are stored outside docs/, and their names in the site."""
 
 SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"].get(
     "Source"
 )
-"""Where the files of the repository can be read; without it, links to them are downloads."""
-
+"""Address of the repository. Without it, links to files of the repository become downloads."""
 
 FINDINGS = re.compile("<!-- the table of all scripts.*-->")
-"""Where the page of findings has their table."""
+"""Comment in the page of findings that is replaced by their table."""
 
 
 def read_page(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Take a page that is kept outside docs/, and point links to where pages are in the site."""
-    shown = {page: path for path, page in PAGES_ELSEWHERE.items()}
+    """Insert pages that are stored outside docs/, and change links to the addresses of the site."""
+    stored_at = {page: path for path, page in PAGES_ELSEWHERE.items()}
     path = Path(app.env.doc2path(docname))
     if path.suffix != ".md":
         return
-    if docname in shown:
-        path = ROOT / shown[docname]
+    if docname in stored_at:
+        path = ROOT / stored_at[docname]
         source[0] = path.read_text("utf-8")
     depth = docname.count("/")
     source[0] = FINDINGS.sub(lambda _: findings_table.table(), source[0])
@@ -130,5 +131,5 @@ def read_page(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Register what this project adds to Sphinx."""
+    """Register `read_page` with Sphinx."""
     app.connect("source-read", read_page)

@@ -2,8 +2,8 @@
 
     python docs/correlated_noise.py
 
-The noise of a synthetic wide-field recording is blurred by (1 2 1) / 4 along both axes, as by a camera
-that interpolates colours or by smoothing. The panels show the recording, the Gaussian blur with the
+The noise of a synthetic wide-field recording is filtered with (1 2 1) along both axes, as it happens
+when a camera interpolates colours or smooths the image. Its variance is unchanged. The panels show the recording, the Gaussian blur with the
 smallest error for this image, `microscopy`, and the expected image.
 """
 

@@ -2,10 +2,10 @@
 
     python docs/neighbours_figure.py
 
-A synthetic recording of 10 photons: cells that drift by half a pixel per frame, a vesicle that crosses
-them at 6 pixels per frame, and a part that flashes in a single frame. The upper row shows a frame of the
-recording, each frame enhanced by itself, with neighbouring frames, and the expected image. The lower row
-shows kymographs: one line of pixels, with time downwards.
+The script simulates a recording of 10 photons: cells that drift by half a pixel per frame, a vesicle
+that crosses them at 6 pixels per frame, and a flash in a single frame. The columns are the recording,
+the result without neighbours, the result with neighbours, and the expected image. The upper row shows
+one frame. The lower row shows kymographs: one line of pixels, with time downwards.
 """
 
 from __future__ import annotations

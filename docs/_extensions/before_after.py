@@ -1,4 +1,4 @@
-"""Pictures of the gallery: an example that sets `before` and `after` gets a slider between them."""
+"""Sliders of the gallery: for each example that sets `before` and `after`, a slider compares them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEMPLATE = """
 
 
 def picture(pixels: Any) -> Image.Image:
-    """An 8-bit picture of an array that holds bytes or floats from 0 to 1."""
+    """Convert an array of bytes, or of floats from 0 to 1, to an 8-bit picture."""
     pixels = np.asarray(pixels)
     if pixels.dtype != np.uint8:
         pixels = np.rint(255 * np.clip(pixels.astype(np.float64), 0, 1)).astype(np.uint8)
@@ -28,9 +28,9 @@ def picture(pixels: Any) -> Image.Image:
 
 
 def scrape(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
-    """Save `before` and `after` of a block of an example, and return the slider that shows them.
+    """Save `before` and `after` of a block of an example, and return the slider that compares them.
 
-    `labels` of the example, two words, name the sides; without it they are "Before" and "After".
+    `labels` of the example are the captions of the two sides, by default "Before" and "After".
     """
     names = block_vars["example_globals"]
     if "before" not in names or "after" not in names:
@@ -52,5 +52,5 @@ def scrape(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Nothing to register: the gallery finds `scrape` by its name."""
+    """Register nothing, because the gallery finds `scrape` by its name."""
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""The findings of this project, from the first comment of each script in findings/."""
+"""Table of the project's findings, read from the first comment of each script in findings/."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 FOLDER = Path(__file__).parents[2] / "findings"
 
 LAST_RUNS = FOLDER / "last-runs.json"
-"""Day and outcome of the last run of each script, as `scripts/findings run` records them."""
+"""Day and outcome of the last run of each script, recorded by `scripts/findings run`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """A script in findings/, and what its first comment says.
+    """A script in findings/, with the content of its first comment.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Finding:
     surprise : str
         What the library does.
     response : str
-        What this project does about it; empty if the script does not say it.
+        What this project does about it; empty if the script does not state it.
     last_run : str
         Day and outcome of the last run.
     """
@@ -45,7 +45,7 @@ class Finding:
 
 
 def findings() -> Iterator[Finding]:
-    """Findings in the order of their names.
+    """Yield all findings in alphabetical order.
 
     Raises
     ------
@@ -57,20 +57,20 @@ def findings() -> Iterator[Finding]:
         comment = re.match(r"#!.*\n((?:#.*\n)+)", path.read_text("utf-8"))
         text = re.sub(r"^# ?", "", comment[1] if comment else "", flags=re.MULTILINE)
         paragraphs = [" ".join(p.split()) for p in text.split("\n\n")]
-        begin = re.match(
+        summary = re.match(
             r"(\S+ \d\S*?(?: \([^)]*\))?)(?::|(?= ))\s*(.*?[.])(?: [A-Z]|$)", paragraphs[0]
         )
         response = next(filter(None, (re.search(r"What we do: (.*)", p) for p in paragraphs)), None)
-        if begin is None:
+        if summary is None:
             raise ValueError(
                 f"{path.name}: its comment must begin with 'LIBRARY VERSION: what it does'"
             )
-        done = response[1] if response else ""
-        yield Finding(path, begin[1], begin[2], done, _last_run(records, path))
+        action = response[1] if response else ""
+        yield Finding(path, summary[1], summary[2], action, _last_run(records, path))
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of what a script runs, without its first comment."""
+    """SHA-256 of a script without its first comment."""
     code = re.sub(r"\A(#.*\n)+", "", path.read_text("utf-8"))
     return hashlib.sha256(code.encode()).hexdigest()
 
@@ -84,7 +84,7 @@ def _last_run(records: dict[str, dict[str, str]], path: Path) -> str:
 
 
 def table() -> str:
-    """The findings as a Markdown table."""
+    """Return the findings as a Markdown table."""
     rows = ["| library | what it does | what we do about it | last run |", "|---|---|---|---|"]
     for each in findings():
         script = f"[{each.library}](../findings/{each.path.name})"

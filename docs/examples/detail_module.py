@@ -2,7 +2,7 @@
 With and without the detail module
 ==================================
 
-`detail=False` gives the careful result: softer, and smooth where texture is uncertain.
+With `detail=False`, the result is softer, and smooth where texture is uncertain.
 """
 
 # sphinx_gallery_thumbnail_number = 2

@@ -2,8 +2,8 @@
 Cities at night
 ===============
 
-A photograph from orbit (NASA, public domain) that comes with the package. `photo` lifts the lit coast
-out of the dark, and leaves the black of space and the lamps as they are.
+A photograph from orbit (NASA, public domain) that comes with the package. `photo` brightens the dimly
+lit coast. The black of space and the bright lamps hardly change.
 """
 
 # sphinx_gallery_thumbnail_number = 2

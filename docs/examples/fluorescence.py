@@ -2,9 +2,9 @@
 Fluorescence at few photons
 ===========================
 
-One plane of the synthetic recording that comes with the package: a camera with a gain of 2.2 counts per
-photon and an offset of 100 counts. Both sides have the same contrast limits: `microscopy` does not
-brighten.
+One plane of the synthetic recording that comes with the package. Its camera has a gain of 2.2 counts per
+photon and an offset of 100 counts. Both sides have the same contrast limits, because `microscopy` does
+not brighten.
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -35,7 +35,7 @@ labels = "Restored", "Truth"
 
 # %%
 # The residual is what was removed, and the uncertainty is the standard error of each pixel. The residual
-# looks like noise. It is stronger where there is more light, as the noise of photons is.
+# looks like noise. Like the noise of photons, it is stronger in brighter areas.
 
 before, after = shown(residual, -40, 40), shown(uncertainty, 0, 12)
 labels = "Residual", "Uncertainty"

@@ -2,8 +2,8 @@
 A photograph five stops too dark
 ================================
 
-Picture 23 of the Kodak set, made five stops too dark with the noise of a simulated camera. Below it is
-compared with the picture as a good photographer would print it.
+Picture 23 of the Kodak set was darkened by five stops, with the noise of a simulated camera. The first
+slider compares it with the result, the second one compares the result with the well-exposed picture.
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -24,8 +24,8 @@ enhanced = napari_dcr.enhance(dim)
 before, after = dim, enhanced
 
 # %%
-# The enhanced picture beside the scene in good light. Its colours are a little weaker, and the finest
-# texture of the feathers is softer: five stops too dark, that information is not in the picture any more.
+# Compared with the scene in good light, the colours of the enhanced picture are a little weaker, and the
+# finest texture of the feathers is softer. The dark picture no longer contains this information.
 
 before, after = enhanced, truth
 labels = "Enhanced", "Scene in good light"

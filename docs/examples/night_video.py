@@ -2,7 +2,7 @@
 A grey frame of a dark scene
 ============================
 
-Frames of cameras in very little light have noise that is independent from pixel to pixel.
+In very little light, the noise of a raw frame is strong and independent from pixel to pixel.
 `denoise_first` removes it with `microscopy` before `photo` brightens the frame.
 """
 
@@ -24,7 +24,7 @@ enhanced = napari_dcr.enhance(frame, model="photo")
 before, after = frame, enhanced
 
 # %%
-# Without the removal of noise before brightening, much of it stays:
+# If the noise is not removed before brightening, much of it remains:
 
 before, after = napari_dcr.enhance(frame, model="photo", denoise_first="off"), enhanced
 labels = 'denoise_first="off"', 'denoise_first="auto"'

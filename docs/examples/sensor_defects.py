@@ -2,8 +2,9 @@
 Column offsets and hot pixels
 =============================
 
-A synthetic recording whose columns have offsets of 2 electrons, with 150 hot pixels. They are not noise,
-so the network would keep them. `defects="auto"`, the default, finds and corrects them first.
+The columns of this synthetic recording have offsets with a standard deviation of 2 electrons, and 150
+pixels are hot. These defects are not noise, so the network would keep them. `defects="auto"`, the
+default, finds and corrects them first.
 """
 
 # sphinx_gallery_thumbnail_number = 2

@@ -62,7 +62,9 @@ def write_plate(path: Path, version: str, fields: int = 2) -> Path:
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_every_field_of_a_plate_in_one_run(version: str, tmp_path: Path) -> None:
     plate = write_plate(tmp_path / "in.ome.zarr", version)
-    yaozarrs.validate_zarr_store(str(plate))  # the input must be valid for the test to mean anything
+    yaozarrs.validate_zarr_store(
+        str(plate)
+    )  # the input must be valid for the test to mean anything
     (plate / "OME").mkdir()
     (plate / "OME" / "METADATA.ome.xml").write_text("<OME/>")
     out = tmp_path / "out.ome.zarr"
@@ -115,7 +117,10 @@ def test_plates_in_a_folder_and_wells_that_are_missing(
         (["in.zarr", "-o", "out.tif"], "for the plate in.zarr; allowed is a .zarr"),
         (["in.zarr", "-o", "in.zarr/out.zarr"], "lies in the input"),
         (["in.zarr", "-o", "in.zarr", "--resume"], "is the input file itself"),
-        (["in.zarr", "-o", "out.zarr", "--as-one", "t"], "whose fields cannot be joined to one recording"),
+        (
+            ["in.zarr", "-o", "out.zarr", "--as-one", "t"],
+            "whose fields cannot be joined to one recording",
+        ),
     ],
 )
 def test_arguments_that_plates_do_not_support_are_named(

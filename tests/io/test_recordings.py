@@ -37,7 +37,9 @@ def recording(frames: int = 6) -> NDArray[np.uint16]:
 def write_pieces(folder: Path, whole: NDArray[Any], lengths: tuple[int, ...]) -> list[Path]:
     paths, start = [], 0
     for number, length in enumerate(lengths):
-        path = folder / f"rec_{8 + number}.tif"  # names with 8 to 11, which do not sort alphabetically
+        path = (
+            folder / f"rec_{8 + number}.tif"
+        )  # names with 8 to 11, which do not sort alphabetically
         tifffile.imwrite(
             path, whole[start : start + length], metadata={"axes": "TYX", "finterval": 0.5},
             imagej=True,

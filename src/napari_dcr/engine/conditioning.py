@@ -296,14 +296,14 @@ class ImageConditioning:
         self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup,
         shared_by: Callable[[Group], GroupConditioning],
     ) -> Neighbourhood | None:  # fmt: skip
-        """The frames that help to enhance a plane; None if neighbours are not used.
+        """Find the neighbouring frames that are used to enhance a plane; None if neighbours are not used.
 
         Parameters
         ----------
         frame, channel, layout, setup
             See `plane`.
         shared_by : callable
-            Gives the conditioning of the group of the plane, or of one beside it.
+            Returns the conditioning of the group of the plane, or of the group of a neighbour.
         """
         axis = setup.frame_axis(layout)
         if axis is None:
@@ -313,7 +313,7 @@ class ImageConditioning:
             shared = shared_by(Group.of(frame, channel, setup.link_frames))
             return self.plane(frame, channel, layout, setup, shared), shared
 
-        # Correction of defects may move what the frames show.
+        # Shifts are estimated on corrected frames, so they depend on how defects are corrected.
         key = layout, setup.defects_key, setup.link_frames, axis.letter
         shifts = self._shifts.setdefault(key, FrameShifts())
         return find_neighbourhood(axis, frame, channel, plane_of, shifts)

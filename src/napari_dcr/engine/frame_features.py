@@ -1,4 +1,4 @@
-"""Features of the frames around the one in progress: computed once, and kept while they are needed."""
+"""Keep the features of frames while the following frames need them, so that each is computed once."""
 
 from __future__ import annotations
 
@@ -14,50 +14,49 @@ from napari_dcr.engine.parts import TileTask
 from napari_dcr.network.neighbours import FrameFeatures
 
 Features = tuple[FrameFeatures, ...]
-"""Features of a window of a frame: one item for each picture of its binning."""
-
+"""Features of a window of a frame: one item for each picture into which binning divides it."""
 
 KEPT_BYTES = 1 << 29
-"""Size of the `FeatureMemory` of a preview."""
+"""Largest total size of the features in a `FeatureMemory`, in bytes."""
 
 
 class FeatureMemory:
-    """Features that were used last, so that the preview of the next frame can use them again."""
+    """Cache of the most recently used features, so that the preview of the next frame can reuse them."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Any, Features] = OrderedDict()
         self._bytes = 0
 
     def get(self, key: Any) -> Features | None:
-        """Features that were put in, or None."""
+        """Return cached features, or None."""
         if key not in self._kept:
             return None
         self._kept.move_to_end(key)
         return self._kept[key]
 
     def put(self, key: Any, features: Features) -> None:
-        """Keep features, and drop those that were not used for longest."""
+        """Add features, and remove the least recently used ones if the cache is too large."""
         self._kept[key] = features
         self._bytes += _size(features)
         while len(self._kept) > 1 and self._bytes > KEPT_BYTES:
             self._bytes -= _size(self._kept.popitem(last=False)[1])
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Remove all features."""
         self._kept.clear()
         self._bytes = 0
 
 
 def _size(features: Features) -> int:
-    """Bytes of features."""
+    """Size of features in bytes."""
     return sum(x.nbytes for each in features for x in each if x is not None)
 
 
 class Contribution:
-    """What neighbouring frames contributed to the results of each channel, on a sample of tiles."""
+    """Measures how neighbouring frames changed the expected error of each channel, on a sample of frames."""
 
     STEP = 8
-    """Every how many frames the result is compared with that of the frame by itself."""
+    """Distance between frames of the sample: every eighth frame is also enhanced without neighbours."""
 
     def __init__(self) -> None:
         self._sums: dict[int, torch.Tensor] = {}
@@ -70,13 +69,13 @@ class Contribution:
         )
 
     def add(self, channel: int, alone: torch.Tensor, fused: torch.Tensor) -> None:
-        """Add the results of a tile, estimates and standard errors, without and with neighbours."""
+        """Add the results of a tile (estimates and standard errors) without and with neighbours."""
         errors = torch.stack([alone[:, 1].square().mean(), fused[:, 1].square().mean()])
         known = self._sums.get(channel)
         self._sums[channel] = errors if known is None else known + errors
 
     def describe(self, channel: int, axis: FrameAxis) -> str:
-        """Sentence for the report of a channel."""
+        """Describe the contribution in a line for the report of a channel."""
         sides = f"{axis.reach} neighbouring frame{'s' * (axis.reach > 1)} on each side"
         if channel not in self._sums:
             return f"{sides} along {axis.letter}"
@@ -90,14 +89,15 @@ class Contribution:
 
 @dataclass
 class TileState:
-    """What is kept of one tile of a series from frame to frame.
+    """Data of one tile that are kept from frame to frame of a series.
 
     Attributes
     ----------
     features : dict
-        By the number of the frame; used by the computing thread alone.
+        Features by the number of the frame. Only the computing thread accesses them.
     pixels : dict
-        Cores in the image's own units; used by the reading thread alone.
+        Pixels of the core by the number of the frame, in the image's own units. Only the reading
+        thread accesses them.
     """
 
     features: dict[int, Features] = field(default_factory=dict)
@@ -106,12 +106,12 @@ class TileState:
 
 @dataclass(frozen=True)
 class FramePlan:
-    """Frames to read for a tile of a frame with neighbours, and what to keep for the next frame.
+    """Plan for a tile of a frame with neighbours: frames to read, and frames to keep.
 
     Attributes
     ----------
     new : list of int
-        Frames of which windows are read and features computed.
+        Frames whose windows must be read and whose features must be computed.
     keep : frozenset of int
         Frames whose features the next frame of the series needs.
     state : TileState
@@ -131,15 +131,15 @@ class _Entry:
 
 
 class FrameCache:
-    """Plans which features are computed for each tile, so that each is computed once where possible.
+    """Decides which features are kept, so that each is computed only once if memory allows.
 
-    The plan is made in the order of the tiles, before they are read. Features of tiles that do
-    not fit into the memory are computed again for every frame.
+    Tiles are planned in the order in which they are enhanced, before they are read. If the features
+    of a tile do not fit into the memory, they are computed again for every frame.
 
     Parameters
     ----------
     limit : int
-        Largest number of pixels of all kept features together. The first tile is always kept.
+        Largest total number of pixels whose features are kept. The first tile is always kept.
     """
 
     def __init__(self, limit: int = 0) -> None:
@@ -147,17 +147,17 @@ class FrameCache:
         self._entries: dict[tuple[Any, ...], _Entry] = {}
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all plans and features."""
         self._entries.clear()
 
     def plan(self, task: TileTask) -> FramePlan:
-        """Plan a tile; plans must be carried out in the order in which they were made."""
+        """Plan a tile; plans must be executed in the order in which they were made."""
         neighbourhood, tile = task.part.neighbourhood, task.tile
         assert neighbourhood is not None
         key = neighbourhood.series, tile.core_rows, tile.core_columns
         reach, number = len(neighbourhood.numbers) // 2, neighbourhood.number
         for other, entry in list(self._entries.items()):
-            # The sweep over the frames has passed it, or has started again.
+            # Remove a tile that later frames no longer need, or that belongs to an earlier pass.
             if entry.number > number or entry.number < number - reach - 1:
                 del self._entries[other]
         wanted = frozenset([number, *(n for n in neighbourhood.numbers if n is not None)])

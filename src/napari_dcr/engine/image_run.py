@@ -352,7 +352,7 @@ class Run:
         return self._ahead[group]
 
     def _condition_ahead(self, group: Group) -> Generator[Progress, None, None]:
-        """Survey the frames beside a frame, if each is surveyed by itself."""
+        """Survey the neighbours of a frame, if each frame has its own survey."""
         if self._axis is None or group.frame is None:
             return
         for frame in self._axis.around(group.frame):

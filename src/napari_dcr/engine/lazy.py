@@ -61,7 +61,7 @@ class Job:
     axis: FrameAxis | None = None
 
     def around(self, frame: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-        """Frames that a frame depends on beside itself."""
+        """Yield the other frames on which the result of a frame depends."""
         if self.axis is not None:
             yield from (other for other in self.axis.around(frame) if other is not None)
 
@@ -143,8 +143,7 @@ def enhance_block(
     ----------
     job : Job
     shared : dict
-        Conditioning of the planes in this block and of those beside them, by the number of their
-        group.
+        Conditioning of the planes in this block and of their neighbours, by the number of the group.
     core : Box
         Position of the block.
     box : Box

@@ -1,4 +1,4 @@
-"""Shifts between the frames of a dask array, estimated by dask tasks before the result is computed."""
+"""Estimate the shifts between the frames of a dask array, by dask tasks that run before the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_dcr.image.frame_shifts import ReducedFrame, Shift, find_shift
 def find_shifts_lazily(
     image: Any, job: Job, shared: Sequence[GroupConditioning]
 ) -> Generator[None, None, dict[tuple[Any, int, int], Shift]]:
-    """Estimate the shifts between all neighbouring frames, in bounded memory.
+    """Estimate the shifts between all neighbouring frames with bounded memory use.
 
     Parameters
     ----------
@@ -29,14 +29,15 @@ def find_shifts_lazily(
     Yields
     ------
     None
-        After some frames; the return value holds the shifts by series and numbers of the frames.
+        After every few frames. The generator returns the shifts, by series and numbers of the two
+        frames.
     """
     from dask.delayed import delayed
 
     axis, layout = job.axis, job.layout
-    found: dict[tuple[Any, int, int], Shift] = {}
+    shifts: dict[tuple[Any, int, int], Shift] = {}
     if axis is None:
-        return found
+        return shifts
     reduce = delayed(_reduce, pure=False)
     frames = list(layout.frames())
     for channel in range(layout.channels):
@@ -44,9 +45,9 @@ def find_shifts_lazily(
             series = channel, axis.series(frames[places[0]])
             before: deque[tuple[int, ReducedFrame]] = deque(maxlen=axis.reach)
             for start in range(0, len(places), BLOCKS_AT_ONCE):
-                some = [frames[place] for place in places[start : start + BLOCKS_AT_ONCE]]
-                work = []
-                for frame in some:
+                tasks = []
+                for place in places[start : start + BLOCKS_AT_ONCE]:
+                    frame = frames[place]
                     group = shared[job.group(frame, channel)]
                     plane = job.plane(frame, channel, group, None, None)
                     if not plane.is_left_alone:
@@ -56,22 +57,23 @@ def find_shifts_lazily(
                         )  # fmt: skip
                         box = tuple(slice(i, i + 1) if isinstance(i, int) else i for i in index)
                         origin = tuple(i.start or 0 for i in box)
-                        work.append((frame, reduce(job, group, frame, channel, image[box], origin)))
-                reduced = compute_dask(*(task for _, task in work))
-                for (frame, _), own in zip(work, reduced, strict=True):
+                        task = reduce(job, group, frame, channel, image[box], origin)
+                        tasks.append((frame, task))
+                reduced_frames = compute_dask(*(task for _, task in tasks))
+                for (frame, _), reduced in zip(tasks, reduced_frames, strict=True):
                     number = frame[axis.place]
-                    for other, frequencies in before:
+                    for other, reduced_other in before:
                         if number - other <= axis.reach:
-                            found[series, other, number] = find_shift(frequencies, own)
-                    before.append((number, own))
+                            shifts[series, other, number] = find_shift(reduced_other, reduced)
+                    before.append((number, reduced))
                 yield
-    return found
+    return shifts
 
 
 def _reduce(
     job: Job, group: GroupConditioning, frame: tuple[int, ...], channel: int, pixels: Any,
     origin: tuple[int, ...],
 ) -> ReducedFrame:  # fmt: skip
-    """Reduce a frame; runs as a dask task. ``pixels`` is the part of the image from ``origin`` on."""
+    """Reduce a frame; runs as a dask task. ``pixels`` are those of the frame, at ``origin`` in the image."""
     source = MarkedSource(Region(pixels, origin), job.layout, job.nodata)
     return reduce_plane(job.plane(frame, channel, group, source, None))

@@ -50,16 +50,17 @@ class LiveEnhancer:
     Parameters
     ----------
     options : Options, optional
-        Options of the enhancement.  ``link_frames``, ``neighbours`` and the options that request
-        further results are not used.  With the precision "auto", a device that computes a lower precision correctly
-        in hardware uses it, whatever the dtype is.
+        Options of the enhancement.  ``link_frames`` and ``neighbours`` are ignored.  Options that
+        request further results, such as ``return_report``, are not allowed.  With
+        ``precision="auto"``, frames of every dtype are computed in the lower precision that the
+        device supports in hardware.
     **changes
-        Options by name, which replace those of ``options``.
+        Single options, which replace those of ``options``.
 
     Raises
     ------
     TypeError, ValueError
-        If an option is not allowed.
+        If the value of an option is not allowed.
 
     Examples
     --------
@@ -127,7 +128,7 @@ class LiveEnhancer:
             self._options = options
 
     def restart(self) -> None:
-        """Forget all frames, so that the next one starts a new estimate."""
+        """Discard the estimate, so that the next frame starts a new one."""
         with self._lock:
             self._stream = None
 
@@ -253,14 +254,14 @@ class _Stream:
         )  # fmt: skip
 
     def _estimate(self, frame: NDArray[Any]) -> None:
-        """Bring the running estimates up to date with a frame."""
+        """Update the running estimates with a frame."""
         black = -np.inf if self._is_first else self._channels[0].current.scale.black
         due = self._schedule.add(frame, frame[self._sampled], black)
         if due and self._survey is None:
             self._survey = self._surveyed(self._schedule.take(frame))
         if self._survey is not None:
             try:
-                # One block at a time, so that no frame waits for a whole survey but the first.
+                # Each frame does one block of the survey. Only the first frame waits for all blocks.
                 next(self._survey)
                 while self._is_first:
                     next(self._survey)
@@ -275,7 +276,7 @@ class _Stream:
     def _surveyed(
         self, frames: list[NDArray[Any]]
     ) -> Generator[None, None, list[GroupConditioning]]:
-        """Survey frames that stand for all frames of the stream; yields after each block."""
+        """Survey the given frames as a sample of the stream; yields after each block."""
         masked = any(isinstance(frame, np.ma.MaskedArray) for frame in frames)
         stack = (np.ma.stack if masked else np.stack)([*frames, frames[-1]])
         opened = Opened(
@@ -284,7 +285,7 @@ class _Stream:
         )  # fmt: skip
         layout = Layout(stack.shape, self._axes, self._layout.samples)
         conditioning = ImageConditioning(opened)
-        quiet, found = not self._is_first, []
+        quiet, conditionings = not self._is_first, []
         for channel in range(layout.channels):
             shared = None
             for shared in conditioning.condition(
@@ -293,5 +294,5 @@ class _Stream:
                 if shared is None:
                     yield
             assert shared is not None
-            found.append(shared)
-        return found
+            conditionings.append(shared)
+        return conditionings

@@ -1,4 +1,4 @@
-"""Neighbouring frames of a frame: along which axis, which there are, and how far they are shifted."""
+"""Choose the axis of neighbouring frames, find the neighbours of a frame, and estimate their shifts."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.weights import Model
 
 AUTO = 0
-"""Frames on each side that "auto" uses along t; 0 turns it off, because the present weights weaken
-short transients."""
+"""Number of frames on each side that "auto" uses along t. It is 0, because the present weights
+weaken short transients."""
 
 LEAST = 3
-"""Frames from which "auto" uses neighbours."""
+"""Smallest number of frames for which "auto" uses neighbours."""
 
 AXES = "tz"
-"""Axes along which neighbours are looked for if none is given, in this order."""
+"""Axes along which frames have neighbours if the user gives none; the first that the image has is used."""
 
 KEPT = 16
-"""Reduced frames that are kept to estimate shifts."""
+"""Number of reduced frames that are kept to estimate shifts."""
 
 Frame = tuple[int, ...]
 """Index on the stepped axes."""
@@ -40,7 +40,7 @@ class FrameAxis:
     ----------
     letter : str
     place : int
-        Its place among the stepped axes.
+        Position of the axis among the stepped axes.
     length : int
         Number of frames.
     reach : int
@@ -53,7 +53,7 @@ class FrameAxis:
     reach: int
 
     def around(self, frame: Frame) -> Iterator[Frame | None]:
-        """Indices of the neighbours ``-reach..-1, 1..reach`` of a frame; None beyond the ends."""
+        """Yield the indices of the neighbours ``-reach..-1, 1..reach`` of a frame; None beyond the ends."""
         for step in range(-self.reach, self.reach + 1):
             number = frame[self.place] + step
             if step:
@@ -61,25 +61,25 @@ class FrameAxis:
                 yield self.at(frame, number) if inside else None
 
     def at(self, frame: Frame, number: int) -> Frame:
-        """Index of another frame of the same series, by its number along the axis."""
+        """Index of frame ``number`` of the series that contains ``frame``."""
         return (*frame[: self.place], number, *frame[self.place + 1 :])
 
     def series(self, frame: Frame) -> Frame:
-        """Index on the other stepped axes, which all frames of a series share."""
+        """Index of a frame's series: its index on the other stepped axes."""
         return frame[: self.place] + frame[self.place + 1 :]
 
     def by_series(self, frames: Sequence[Frame]) -> list[list[int]]:
-        """Places of some frames, series by series."""
-        found: dict[Frame, list[int]] = {}
-        for place, frame in enumerate(frames):
-            found.setdefault(self.series(frame), []).append(place)
-        return list(found.values())
+        """Group frames by their series; each group lists positions in ``frames``."""
+        groups: dict[Frame, list[int]] = {}
+        for position, frame in enumerate(frames):
+            groups.setdefault(self.series(frame), []).append(position)
+        return list(groups.values())
 
 
 def find_frame_axis(
     neighbours: str | int, letter: str | None, model: Model, depth: int, layout: Layout
 ) -> FrameAxis | None:
-    """The axis along which a run uses neighbouring frames, or None if it uses none.
+    """Find the axis along which a run uses neighbouring frames; None if it uses none.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def find_frame_axis(
     Raises
     ------
     ValueError
-        If the options ask for neighbours that the image, the model or the depth does not have.
+        If the options ask for neighbours, but the image, the model or the depth does not allow them.
     """
     stepped = [axis for axis in layout.axes if axis not in "yxsc"]
     lengths = dict(zip(stepped, layout.frame_shape, strict=True))
@@ -131,14 +131,14 @@ def find_frame_axis(
 
 
 class FrameShifts:
-    """Shifts between frames, estimated on whole frames when they are needed.
+    """Shifts between whole frames, each estimated when it is first needed.
 
-    They depend on the pixels alone, not on tiles or on the order in which they are asked for.
+    The shifts depend on the pixels only, not on tiles or on the order of the calls.
 
     Parameters
     ----------
     known : dict, optional
-        Those that are known already, by the series and the numbers of the two frames.
+        Shifts that were estimated before, by the series and the numbers of the two frames.
     """
 
     def __init__(self, known: dict[tuple[Any, int, int], Shift] | None = None) -> None:
@@ -149,7 +149,10 @@ class FrameShifts:
     def between(
         self, series: Any, first: int, second: int, planes: Mapping[int, ArrayPlane]
     ) -> Shift:
-        """Pixels along y and x by which a frame has moved since another one of the same series."""
+        """Shift from the first to the second frame of a series, in pixels along y and x.
+
+        ``planes`` contains both frames, by their numbers.
+        """
         if first > second:
             down, across = self.between(series, second, first, planes)
             return -down, -across
@@ -170,7 +173,7 @@ class FrameShifts:
 
 
 def reduce_plane(plane: ArrayPlane) -> ReducedFrame:
-    """Reduce a plane with its sensor defects corrected, for `find_shift`."""
+    """Reduce a plane for `find_shift`, after its sensor defects were corrected."""
 
     def read(rows: slice, columns: slice) -> Any:
         return plane.read(rows, columns)[: plane.colours]
@@ -180,17 +183,17 @@ def reduce_plane(plane: ArrayPlane) -> ReducedFrame:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """A frame and the frames beside it.
+    """A frame and its neighbours along an axis.
 
     Attributes
     ----------
     series : tuple
-        What identifies the frames that are neighbours of each other.
+        Channel, and index of the series that contains the frames.
     number : int
         Number of the frame along the axis.
     numbers : tuple of int or None
-        Those of its neighbours ``-n..-1, 1..n``; None for a frame that is missing, or that holds
-        no picture.
+        Numbers of its neighbours ``-n..-1, 1..n``; None for a frame that is missing or cannot be
+        enhanced.
     planes : mapping
         Plane and conditioning of the frame and of every neighbour, by its number.
     shifts : FrameShifts
@@ -203,7 +206,7 @@ class Neighbourhood:
     shifts: FrameShifts
 
     def shift(self, number: int | None, steps: tuple[int, int]) -> tuple[int, int]:
-        """Pixels by which a neighbour has moved, as multiples of ``steps``; (0, 0) if it is missing."""
+        """Shift from the frame to a neighbour, rounded to multiples of ``steps``; (0, 0) if it is missing."""
         if number is None:
             return 0, 0
         planes = {n: plane for n, (plane, _) in self.planes.items()}
@@ -217,10 +220,11 @@ def find_neighbourhood(
     plane_of: Callable[[Frame], tuple[ArrayPlane, GroupConditioning]],
     shifts: FrameShifts,
 ) -> Neighbourhood:
-    """Find the frames that help to enhance a frame.
+    """Find the neighbours that are used to enhance a frame.
 
-    Frames without a picture, such as black or saturated ones, and frames whose noise is
-    correlated in another way count as missing.
+    Frames that cannot be enhanced, such as black or saturated ones, count as missing. So do frames
+    that go through other networks than the frame itself, because their noise is correlated
+    differently.
 
     Parameters
     ----------
@@ -228,7 +232,7 @@ def find_neighbourhood(
     frame : tuple of int
     channel : int
     plane_of : callable
-        Gives the plane and the conditioning of a frame.
+        Returns the plane and the conditioning of a frame.
     shifts : FrameShifts
     """
     number = frame[axis.place]

@@ -62,7 +62,7 @@ class Part:
     written : callable, optional
         Called in the writing thread once the part has been written.
     neighbourhood : Neighbourhood, optional
-        Frames beside the plane, if they help to enhance it.
+        The plane's frame with its neighbours, if neighbours are used.
     """
 
     def __init__(

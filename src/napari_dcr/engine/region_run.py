@@ -245,7 +245,7 @@ class RegionEnhancer:
         self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup, options: Options,
         total: int,
     ) -> Generator[RegionStep, None, Neighbourhood | None]:  # fmt: skip
-        """Survey the frames beside a frame where each has its own survey, and find what helps."""
+        """Survey the neighbours of a frame, if each frame has its own survey, and return the neighbourhood."""
         axis = setup.frame_axis(layout)
         if axis is None:
             return None

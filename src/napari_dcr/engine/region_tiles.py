@@ -98,7 +98,7 @@ def run_tile(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> 
 
 
 def _fused(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> torch.Tensor:
-    """Picture of a tile's window at a depth, with the help of the frames beside it."""
+    """Compute the picture of a tile's window at a depth, using neighbouring frames."""
     runner, neighbourhood = task.setup.runner, task.neighbourhood
     assert neighbourhood is not None
 

@@ -1,4 +1,4 @@
-"""Read the windows of tiles, send them to the device, and compute their pictures."""
+"""Read the windows of tiles, transfer them to the device, and run the networks on them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.isolation import isolated
 
 Computation = Callable[..., list[torch.Tensor]]
-"""Computes the pictures of what was uploaded."""
+"""Function that computes pictures from uploaded tensors."""
 
 
 class Loaded(NamedTuple):
@@ -41,7 +41,7 @@ class Loaded(NamedTuple):
 
 
 class Windows(Networks):
-    """Networks on a device that are given the windows of tiles.
+    """Networks on a device, which enhance the windows of tiles.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Windows(Networks):
     Attributes
     ----------
     contribution : Contribution
-        Of neighbouring frames, in all runs.
+        Contribution of neighbouring frames, in all runs together.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Windows(Networks):
     def _start(
         self, reader: Executor, grid: Grid, batch: list[TileTask]
     ) -> Future[tuple[Loaded, Computation]]:
-        """Start reading a batch; returns what was read, and the computation for it."""
+        """Start reading a batch; the future holds the loaded windows and the function that enhances them."""
         if grid.route.neighbours and batch[0].part.neighbourhood is not None:
             plan = self._frames.plan(batch[0])
             return reader.submit(self._load_frames, grid, batch[0], plan)
@@ -84,7 +84,7 @@ class Windows(Networks):
     def _load_frames(
         self, grid: Grid, task: TileTask, plan: FramePlan
     ) -> tuple[Loaded, Computation]:
-        """Read the windows of the frames around a tile whose features are not known yet."""
+        """Read a tile's windows in those frames whose features have not been computed yet."""
         neighbourhood, part = task.part.neighbourhood, task.part
         assert neighbourhood is not None
         tasks = [
@@ -94,8 +94,9 @@ class Windows(Networks):
         if tasks:
             loaded = self._load(grid, tasks)
         else:
-            nothing = np.dtype(np.float32)
-            loaded = Loaded([], self._transfer.upload((0, 1, *task.shape), nothing, lambda _: None))
+            empty = 0, 1, *task.shape
+            upload = self._transfer.upload(empty, np.dtype(np.float32), lambda _: None)
+            loaded = Loaded([], upload)
         pixels = plan.state.pixels
         pixels.update(zip(plan.new, loaded.own, strict=True))
         shifts = [
@@ -118,7 +119,7 @@ class Windows(Networks):
         own = [part.plane.read(*place) for (part, _), place in zip(batch, places, strict=True)]
         dtype = own[0].dtype
         as_integers = self._transfer.sends_integers and dtype.name in ("uint8", "uint16")
-        # Planes whose defects were corrected hold floats.
+        # Pixels of planes with corrected defects are floats.
         as_integers = as_integers and not any(
             isinstance(o, np.ma.MaskedArray) or o.dtype != dtype for o in own
         )
@@ -133,7 +134,7 @@ class Windows(Networks):
                     window[:, :h, :w] = values[: part.plane.colours]
                 else:
                     part.plane.to_working(values, *place, window[:, :h, :w])
-                # Complete the last stride of the plane; no other pixels are ever invented.
+                # Repeat the last row and column up to a multiple of the stride. This is the only padding.
                 window[:, h:, :w] = window[:, h - 1 : h, :w]
                 window[:, :, w:] = window[:, :, w - 1 : w]
 
@@ -151,7 +152,7 @@ class Windows(Networks):
         )
 
     def _grid_weights(self, grid: Grid, batch: list[TileTask]) -> list[torch.Tensor]:
-        """Where the windows lie in the feature grids of their images; computed once for equal windows."""
+        """Weights that interpolate the feature grids at the windows, computed once for equal windows."""
         known: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}
         weights = []
         for task in batch:
@@ -164,7 +165,7 @@ class Windows(Networks):
     def _compute(
         self, grid: Grid, batch: list[TileTask], loading: Future[tuple[Loaded, Computation]]
     ) -> tuple[list[NDArray[Any]], list[Any]]:
-        """Return the cores' pixels in own units and the network's results for them."""
+        """Return the cores' pixels in the image's own units, and the network's results for them."""
         loaded, work = loading.result()
         return loaded.own, self._transfer.compute(loaded.upload, work)
 
@@ -197,7 +198,7 @@ class Windows(Networks):
         columns: torch.Tensor | None = None,
         tables: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
-        """Compute the features of new frames, and the picture of a tile from all; returns its core."""
+        """Compute the features of new frames, and enhance a tile with all features; returns its core."""
         neighbourhood, part = task.part.neighbourhood, task.part
         assert neighbourhood is not None
         features = plan.state.features
@@ -227,7 +228,7 @@ class Windows(Networks):
         return [picture[(0, slice(None), *task.tile.crop)]]
 
     def _working(self, windows: torch.Tensor, tables: torch.Tensor | None) -> torch.Tensor:
-        """Convert integers that were sent as they are to the network's input."""
+        """Convert uploaded integers to the network's input, by look-up tables."""
         if tables is None:
             return windows
         windows = torch.stack([t[w.int()] for t, w in zip(tables, windows, strict=True)])

@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--no-bioimageio", action="store_true", help="do not write a bioimage.io package"
     )
     options = parser.parse_args(arguments)
-    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # they report every step of their own
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # they log every step
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _export(options: argparse.Namespace) -> None:
     """Write the files and print how far their results are from those of PyTorch."""
     for needed in NEEDED if options.no_bioimageio else (*NEEDED, "bioimageio.spec"):
-        importlib.import_module(needed)  # an export takes minutes: say now if one is missing
+        importlib.import_module(needed)  # fail before the export, which takes minutes
     model = weights.load(options.model)
     options.out.mkdir(parents=True, exist_ok=True)
     for exported in export_tiles(model, options.out, options.depth):

@@ -1,4 +1,4 @@
-"""Packages of bioimage.io models, in the format 0.5: one file with network, description and test data."""
+"""Write bioimage.io packages (format 0.5): one file with network, description and test data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZE = 128, 192
 
 
 def package(model: Model, path: Path, depth: int | None = None) -> Exported:
-    """Write a package whose network takes a whole picture.
+    """Write a package whose network enhances a whole picture at once.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def package(model: Model, path: Path, depth: int | None = None) -> Exported:
     path : Path
         ``.zip`` file to write.
     depth : int, optional
-        Depth of the result; the largest one if None.
+        Depth of the result; the largest depth if None.
 
     Returns
     -------
@@ -164,24 +164,24 @@ def _readme(model: Model) -> str:
         "Pass the camera's gain, offset and read noise as the second input. The noise must be"
         " independent from pixel to pixel."
         if model.is_quantitative
-        else "Black and white pictures, which napari-dcr returns unchanged, are enhanced here too."
+        else "Unlike napari-dcr, it also changes pictures that are entirely black or white."
     )
     card = _weights(model).with_suffix(".md")
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     return (
         f"# napari-dcr {_name(model)}\n\n"
-        "The network sees the whole picture, in order to choose one tone curve and one feature grid"
-        " for it. Run it on whole pictures: separate tiles would get curves of their own, and seams."
-        f" Height and width are multiples of 8 and at least 64. {how}\n\n"
+        "The network computes one tone curve and one feature grid from the whole picture. Run it on"
+        " whole pictures: each tile would get its own tone curve, which makes seams visible."
+        f" Height and width must be multiples of 8 and at least 64. {how}\n\n"
         f"Exported from the weights with the SHA-256 `{model.sha256}` by napari-dcr {__version__},"
-        f" which enhances images of any size by tiles without seams: {HOME}\n\n"
-        "## Validation\n\nCompare results with the tables of the card below, and on images whose"
+        f" which enhances images of any size in tiles without seams: {HOME}\n\n"
+        "## Validation\n\nCompare results with the tables of the card below, and with images whose"
         f" truth you know.\n\n{text}"
     )
 
 
 def _test_inputs(counts: bool) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Test image (1, C, H, W) of lights in the dark, and the camera that recorded it."""
+    """Test image (1, C, H, W) of blurred lights in the dark, and the parameters of its camera."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     light = sum(
@@ -200,7 +200,7 @@ def _test_inputs(counts: bool) -> tuple[NDArray[Any], NDArray[np.float32]]:
 
 
 def _cover(path: Path, before: NDArray[Any], after: NDArray[Any]) -> None:
-    """Draw (C, H, W) before and after in one picture, cut at the diagonal."""
+    """Save one picture that shows (C, H, W) images before and after on two sides of its diagonal."""
     from PIL import Image
 
     channels, height, width = before.shape

@@ -1,7 +1,7 @@
-"""The networks as functions of tensors alone, the form in which they are exported.
+"""Modules that contain the networks in the form in which they are exported.
 
-Whatever `napari_dcr.network` computes on the host, such as the position of a tile in the image,
-is computed inside these modules, so that other software passes plain numbers.
+Their inputs and outputs are tensors only. What napari-dcr computes outside the networks, such as
+interpolation weights for the position of a tile, is computed inside these modules.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ class TileGraph(nn.Module):
         tile : Tensor, shape (B, C, H, W)
             Tiles of one image in working units.
         *conditioning : Tensor
-            The other `inputs`: those that `ConditioningGraph` computes or takes, with a batch of 1;
-            first row and column of each tile in the image, shape (B, 2); and height and width of
-            the image, shape (2,).
+            The other `inputs`: for `photo` the outputs of `ConditioningGraph`, for `microscopy` the
+            curvature and the grid, each with a batch of 1; then first row and column of each tile
+            in the image, shape (B, 2); and height and width of the image, shape (2,).
         """
         *shared, origin, image_size = conditioning
         *fields, grid = (each.expand(tile.shape[0], *each.shape[1:]) for each in shared)
@@ -127,7 +127,7 @@ class PictureGraph(nn.Module):
         image : Tensor, shape (1, C, H, W)
             Display values in [0, 1]; with a camera, intensities in its units (ADU).
         camera : Tensor, shape (1, 3), optional
-            Units per photo-electron, units without light, and read noise in electrons.
+            Gain in units per photo-electron, offset in units, and read noise in electrons.
 
         Returns
         -------
@@ -174,7 +174,7 @@ def _cell_weights(first: Tensor, size: Tensor | int, pixels: int, cells: int) ->
 
 
 def _thumbnail(image: Tensor) -> Tensor:
-    """Area means of (B, C, H, W) pixels in 64 x 64 cells, summed in float64."""
+    """Reduce (B, C, H, W) pixels to area means in 64 x 64 cells, computed in float64."""
     rows, columns = (_shares(length) for length in image.shape[2:])
     return (rows @ image.double() @ columns.T).float()
 

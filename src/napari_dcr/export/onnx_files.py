@@ -1,4 +1,4 @@
-"""ONNX files of the exported graphs, each checked against PyTorch when it is written."""
+"""Write the exported graphs as ONNX files, and compare each file with PyTorch."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from napari_dcr.network.weights import Model
 from napari_dcr.version import __version__
 
 OPSET = 18
-"""Version of the ONNX operators; ONNX Runtime 1.14 and later have it."""
+"""Version of the ONNX operators. ONNX Runtime supports it from version 1.14 on."""
 
 TOLERANCE = 1e-5
-"""Largest difference between ONNX Runtime and PyTorch, relative to the largest value if above 1."""
+"""Largest allowed difference between ONNX Runtime and PyTorch, divided by the largest value of the
+result if that is above 1."""
 
 BRIGHTEST = 400.0
-"""Largest intensity that counts networks are checked with, in standard deviations of the noise."""
+"""Largest intensity of test images for networks of counts, in standard deviations of the noise."""
 
 Example = Callable[[np.random.Generator], tuple[Tensor, ...]]
 
@@ -59,7 +60,7 @@ def export_tiles(
     depth : int, optional
         Largest depth; all if None.
     details : sequence of bool
-        Settings of the detail module to export, each to a file of its own.
+        Settings of the detail module; each gives a separate file of tiles.
 
     Yields
     ------
@@ -147,17 +148,17 @@ def write(
         Its attributes ``inputs`` and ``outputs`` name the tensors.
     path : Path
     model : Model
-        Named in the file, with the digest of its weights.
+        Model whose configuration and SHA-256 are written into the file.
     example : callable
-        Returns random inputs of random size for a generator.
+        Function that returns random inputs of random size, given a random generator.
     axes : list of dict
-        Names of the axes of each input whose length is not fixed.  ``height`` and ``width`` are
+        For each input, names of the axes whose length may vary.  ``height`` and ``width`` are
         multiples of the network's stride.
 
     Raises
     ------
     RuntimeError
-        If an output of the file deviates by more than `TOLERANCE`; the file is then removed.
+        If an output of the file differs by more than `TOLERANCE`. The file is removed.
     """
     rng = np.random.default_rng(0)
     stride = model.network.stride
@@ -169,8 +170,8 @@ def write(
     # An axis of length 1 would be exported as a constant.
     inputs = next(e for e in iter(lambda: example(rng), None) if _is_general(e, axes))
     with isolated(), torch.no_grad():
-        graph(*inputs)  # so that no tensor of the export is cached for later
-    with isolated(), torch.enable_grad():  # with gradients, no bands of rows: see `in_bands`
+        graph(*inputs)  # fills the caches, so that they do not keep tensors of the export
+    with isolated(), torch.enable_grad():  # without gradients, `in_bands` would divide the rows
         program = torch.onnx.export(
             _frozen(graph), inputs, dynamo=True, opset_version=OPSET, verbose=False,
             input_names=graph.inputs, output_names=graph.outputs,
@@ -211,7 +212,7 @@ def deviations_of(
 
 
 def session(path: Path) -> Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]:
-    """Open an ONNX file on the CPU; the function that is returned runs it on named arrays."""
+    """Open an ONNX file on the CPU, and return a function that runs it on named arrays."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -228,7 +229,7 @@ def _frozen(graph: nn.Module) -> nn.Module:
 
 
 def _is_general(inputs: tuple[Tensor, ...], axes: list[dict[int, str]]) -> bool:
-    """Whether axes of different names have different lengths, all above 1."""
+    """Whether axes with different names have different lengths, all above 1."""
     lengths = {
         (name, tensor.shape[axis])
         for tensor, named in zip(inputs, axes, strict=True)
@@ -239,14 +240,14 @@ def _is_general(inputs: tuple[Tensor, ...], axes: list[dict[int, str]]) -> bool:
 
 
 def _shapes(graph: nn.Module, axes: list[dict[int, Any]]) -> tuple[Any, ...]:
-    """Dynamic shapes in the form of the graph's arguments."""
+    """Arrange dynamic shapes like the arguments of the graph."""
     if isinstance(graph, TileGraph):
         return axes[0], tuple(axes[1:])
     return tuple(axes)
 
 
 def _pixels(rng: np.random.Generator, shape: tuple[int, ...], counts: bool) -> Tensor:
-    """Dim pixels with noise, in working units: smooth along x, of another level in every row."""
+    """Dim test pixels with noise, in working units: a ramp along x, with another level in every row."""
     level = rng.random((*shape[:3], 1)) * np.linspace(0, 1, shape[3])
     if counts:
         level = BRIGHTEST * level**3

@@ -1,8 +1,8 @@
-"""Shifts between frames: how far a whole frame moved against another one, by phase correlation.
+"""Estimate the shift of a whole frame relative to another one, by phase correlation.
 
 Frames are reduced to means over squares of pixels, so that memory and time are bounded. Spatial
-frequencies at which noise hides the structure have no weight. A shift is only returned if it is
-clearly better than no shift at all.
+frequencies at which noise dominates get no weight. A shift is returned only if its correlation is
+clearly higher than that without a shift.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_dcr.image.missing import missing
 
 FARTHEST = 32
-"""Largest shift in pixels along either axis that is recognised."""
+"""Largest shift that is recognised, in pixels along each axis."""
 
 SIDE = 320
 """Largest side of a reduced frame."""
@@ -25,10 +25,13 @@ BAND = 1 << 22
 """Largest number of pixels that are read at a time."""
 
 FADE_SHARE = 1 / 8
-"""Share of each side over which a frame fades out, so that its opposite sides do not meet in an edge."""
+"""Share of each side over which a frame fades to 0.
+
+The Fourier transform continues a frame periodically. Without fading, opposite sides would form an edge.
+"""
 
 CLIPPED_SHARE = 0.002
-"""Share of the darkest and of the brightest pixels that are limited to the others."""
+"""Share of the darkest pixels, and of the brightest, that are clipped."""
 
 NOISE_FREQUENCY = 0.35
 """Spatial frequency in cycles per reduced pixel above which most of the power is noise."""
@@ -37,28 +40,28 @@ RINGS = 64
 """Number of rings of spatial frequencies per cycle in which the power is averaged."""
 
 SIGNIFICANCE = 4.0
-"""How far the correlation at a shift must exceed that without a shift, in standard deviations of
-the same difference between other places."""
+"""How far the correlation at a shift must exceed the correlation without a shift, in robust standard
+deviations of the differences between other pairs of shifts that are equally far apart."""
 
 Shift = tuple[float, float]
-"""Pixels along y and x."""
+"""Shift in pixels along y and x."""
 
 Read = Callable[[slice, slice], NDArray[np.generic]]
-"""Reads rows and columns of a frame as (samples, h, w)."""
+"""Function that reads rows and columns of a frame as (samples, h, w)."""
 
 
 @dataclass(frozen=True)
 class ReducedFrame:
-    """The spatial frequencies of a frame that was reduced.
+    """Fourier transform of a frame that was reduced in size.
 
     Attributes
     ----------
     factor : int
-        Pixels along y and x of which each reduced pixel is the mean.
+        Each reduced pixel is the mean of ``factor`` x ``factor`` pixels.
     shape : tuple of int
         Rows and columns of the reduced frame.
     spectrum : ndarray or None
-        Result of `numpy.fft.rfft2`; None for a frame of one value, or without data.
+        Result of `numpy.fft.rfft2`; None if the frame is constant, has no data, or is too small.
     """
 
     factor: int
@@ -67,7 +70,7 @@ class ReducedFrame:
 
     @classmethod
     def of(cls, read: Read, height: int, width: int) -> ReducedFrame:
-        """Reduce a frame, which is read in bands of rows.
+        """Reduce a frame, reading it in bands of rows.
 
         Parameters
         ----------
@@ -91,12 +94,14 @@ class ReducedFrame:
 
 
 def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift:
-    """How far a frame moved since another one: what is at ``p`` in the first is at ``p + shift`` in the second.
+    """Estimate how far the scene moved from the first frame to the second.
+
+    What is at position ``p`` in the first frame is at ``p + shift`` in the second.
 
     Parameters
     ----------
     first, second : ReducedFrame
-        Of one shape.
+        Frames of equal shape.
 
     Returns
     -------
@@ -123,10 +128,10 @@ def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift:
     signal = np.maximum(mean / power[frequency > NOISE_FREQUENCY].mean() - 1, 0)
     weight = (signal / (1 + signal)) ** 2
     weighted = cross / np.maximum(power, np.finfo(np.float32).tiny) * weight[ring]
-    weighted[0, 0] = 0  # of the means
+    weighted[0, 0] = 0  # the means of the frames are ignored
     surface = np.fft.irfft2(weighted, s=first.shape)
     limits = [max(1, min(FARTHEST // first.factor, size // 2 - 2)) for size in first.shape]
-    # With no shift in the middle, and one more on each side for the interpolation.
+    # Move the zero shift to the middle, and keep one more shift on each side for the interpolation.
     middle = np.roll(surface, [m + 1 for m in limits], (0, 1))
     middle = middle[: 2 * limits[0] + 3, : 2 * limits[1] + 3]
     inner = middle[1:-1, 1:-1]
@@ -142,7 +147,7 @@ def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift:
 
 
 def whole_pixels(shift: Shift, steps: tuple[int, int]) -> tuple[int, int]:
-    """Round a shift to a multiple of some pixels along y and x.
+    """Round a shift to multiples of ``steps`` pixels along y and x.
 
     Examples
     --------
@@ -183,13 +188,13 @@ def _spectrum(means: NDArray[np.float64]) -> NDArray[np.complex64] | None:
 
 
 def _fading(size: int) -> NDArray[np.float64]:
-    """Weights along an axis that fall to 0 at both ends."""
+    """Weights along an axis, which fall to 0 at both ends."""
     inside = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5) / (FADE_SHARE * size)
     return np.sin(np.pi / 2 * np.minimum(inside, 1)) ** 2
 
 
 def _vertex(values: NDArray[np.float64]) -> float:
-    """Place of the maximum of the parabola through three values, from -0.5 to 0.5."""
+    """Position of the maximum of the parabola through three values, from -0.5 to 0.5."""
     before, middle, after = (float(v) for v in values)
     curvature = before - 2 * middle + after
     return 0.0 if curvature >= 0 else float(np.clip((before - after) / (2 * curvature), -0.5, 0.5))

@@ -150,7 +150,9 @@ def _of_plate(
 ) -> list[Job]:
     """One job for each field of an OME-Zarr plate or well."""
     if as_one:
-        raise ValueError(f"{wording.inputs}: {source} is a plate, whose fields cannot be joined to one recording")
+        raise ValueError(
+            f"{wording.inputs}: {source} is a plate, whose fields cannot be joined to one recording"
+        )
     if target.suffix.lower() != formats.ZARR:
         raise ValueError(
             f"{wording.output}: got {target} for the plate {source.name}; allowed is a {formats.ZARR}"

@@ -1,8 +1,8 @@
-"""A detachable stage that refines a frame with information from its neighbouring frames.
+"""Optional stage that refines a frame with information from its neighbouring frames.
 
-The cascade processes every frame by itself. This stage compares its results for a frame and for
-the frames beside it, along time or depth, and adds to the maps of the frame. A gate for each
-neighbour and pixel compares the two frames in units of their noise. Where a neighbour does not
+The cascade processes every frame by itself. This stage compares the cascade's results for a frame
+with those for its neighbours along time or depth, and changes the maps of the frame. A gate for
+each neighbour and pixel compares the two frames in units of their noise. Where a neighbour does not
 match, its gate is exactly 0 and it contributes nothing, like a frame that is missing.
 """
 
@@ -24,14 +24,14 @@ AROUND = (3, 7)
 """Sides, in folded pixels, of the areas over which a gate averages differences."""
 
 EVIDENCE = 2 + 2 * len(AROUND)
-"""Number of maps from which a gate decides."""
+"""Number of maps from which a gate is computed."""
 
 CLOSED = 0.1
-"""Value of the sigmoid at and below which a gate is exactly 0."""
+"""Largest value of the sigmoid for which a gate is exactly 0."""
 
 
 class FrameFeatures(NamedTuple):
-    """All that the stage needs of one frame; computed once for every frame.
+    """Data of one frame that the stage needs, for the frame itself and as a neighbour.
 
     Attributes
     ----------
@@ -42,12 +42,12 @@ class FrameFeatures(NamedTuple):
     maps : Tensor, shape (B, 8, H / 2, W / 2)
         Maps of the single frame.
     encoding : Tensor, shape (B, n, H / 2, W / 2)
-        Features of the frame for its neighbours.
+        Features that are used when the frame is a neighbour of another one.
     pixels, estimate, variance : Tensor, shape (B, 4, H / 2, W / 2)
         Folded stabilised pixels, single-frame estimates and their variances, in units of the
         noise.
     present : Tensor, shape (B, 1, H / 2, W / 2), optional
-        1 inside the image of a frame that was shifted, 0 outside; None if it covers the window.
+        For a frame that was shifted, 1 inside its image and 0 outside; None for other frames.
     """
 
     base: Tensor
@@ -61,18 +61,18 @@ class FrameFeatures(NamedTuple):
     present: Tensor | None = None
 
     def aligned(self, down: int, across: int) -> FrameFeatures:
-        """Shift the features of a neighbour to the place of the frame that it helps.
+        """Shift the features of a neighbour, so that they match the frame that is refined.
 
         Parameters
         ----------
         down, across : int
-            Steps of H / 2 and W / 2 by which the neighbour has moved.
+            Shift from the frame to the neighbour along y and x, in steps of 2 pixels.
         """
         if not (down or across):
             return self
 
         def moved(x: Tensor) -> Tensor:
-            # Cuts where the padding is negative.
+            # Negative padding crops.
             x = F.pad(x, [-min(across, x.shape[3]), across, -min(down, x.shape[2]), down])
             return x.contiguous(memory_format=torch.channels_last)
 
@@ -93,7 +93,7 @@ class NeighbourStage(nn.Module):
     latent : int
         Number of channels of the cascade's latent.
     encoding : int
-        Number of channels of a frame's features for its neighbours.
+        Number of channels of `FrameFeatures.encoding`.
     widths : tuple of int
         Number of feature channels at 1/2, 1/4 and 1/8 of the image's resolution.
     """
@@ -121,13 +121,13 @@ class NeighbourStage(nn.Module):
 
     @staticmethod
     def reach(low: int, high: int) -> tuple[int, int]:
-        """Span of folded pixels of the latents that the maps ``low..high`` depend on, along one axis."""
+        """Span of folded pixels of the latents on which the maps ``low..high`` depend, along one axis."""
         low, high = SubUNet.reach(low - 1, high + 1)  # head
         around = 1 + 2 + max(AROUND) // 2 + 1  # mix, gate and comparison, averages, maps
         return low - around, high + around
 
     def features(self, base: Tensor, x: Tensor, latent: Tensor, maps: Tensor) -> FrameFeatures:
-        """Collect the features of a frame from its base, pixels, summed latent and maps."""
+        """Compute the features of a frame from its base, pixels, summed latent and maps."""
         pixels = UNIT * fold(base)
         correction, log_error = maps.to(base.dtype).chunk(2, 1)
         estimate = pixels + REACH * torch.tanh(correction / REACH)
@@ -136,9 +136,9 @@ class NeighbourStage(nn.Module):
         return FrameFeatures(base, x, latent, maps, encoding, pixels, estimate, variance)
 
     def encoding(self, latent: Tensor, pixels: Tensor, estimate: Tensor) -> Tensor:
-        """Compute the features of a frame for its neighbours."""
-        seen = torch.cat([latent, (pixels / UNIT).to(latent), (estimate / UNIT).to(latent)], 1)
-        return activate(self.encode(_channels_last(seen)))
+        """Compute the features that are used when the frame is a neighbour of another one."""
+        inputs = torch.cat([latent, (pixels / UNIT).to(latent), (estimate / UNIT).to(latent)], 1)
+        return activate(self.encode(_channels_last(inputs)))
 
     def forward(
         self,
@@ -146,7 +146,7 @@ class NeighbourStage(nn.Module):
         neighbours: Sequence[FrameFeatures | None],
         present: Tensor | None = None,
     ) -> Tensor:
-        """Compute the addition to the maps of the frame.
+        """Compute what is added to the maps of a frame.
 
         Parameters
         ----------
@@ -155,7 +155,7 @@ class NeighbourStage(nn.Module):
             Features of the frames ``-n..-1, 1..n``, with n = 1 or 2; None for a missing frame. At
             least one must be given.
         present : Tensor, shape (B, 2 n), optional
-            1 or 0 for each neighbour; training hides some neighbours of each item of a batch.
+            1 if a neighbour is used, 0 if not; during training, random neighbours are left out.
 
         Returns
         -------
@@ -182,7 +182,7 @@ class NeighbourStage(nn.Module):
             small += [opened, level * opened]
             slots.append(number + skipped)
         means = _channels_last((means / (1 + total)).to(centre.latent))
-        # Tensors of one layout are joined without a second copy.
+        # Concatenating tensors of equal memory layout avoids a second copy.
         gates = _channels_last(torch.cat(small, 1).to(centre.latent))
         inputs = torch.cat([*encodings, gates, _channels_last(centre.latent), means], 1)
         state = activate(F.conv2d(inputs, self._kernel(slots), self.mix.bias, padding=1))
@@ -204,9 +204,10 @@ class NeighbourStage(nn.Module):
         Tensor, shape (B, 8, h, w)
             Differences of estimates and of pixels.
         """
-        estimated, drawn = other.estimate - centre.estimate, other.pixels - centre.pixels
-        scaled = (estimated**2 / (other.variance + centre.variance + 1e-3)).mean(1, keepdim=True)
-        both = torch.cat([scaled, drawn.mean(1, keepdim=True)], 1)
+        # Differences of the estimates and of the noisy pixels.
+        estimates, pixels = other.estimate - centre.estimate, other.pixels - centre.pixels
+        scaled = (estimates**2 / (other.variance + centre.variance + 1e-3)).mean(1, keepdim=True)
+        both = torch.cat([scaled, pixels.mean(1, keepdim=True)], 1)
         # The mean of n differences of pixels has a variance of 2 / n where the frames match.
         evidence = [scaled, FOLD**2 / 2 * both[:, 1:] ** 2]
         for side in AROUND:
@@ -214,14 +215,14 @@ class NeighbourStage(nn.Module):
             evidence += [around, (FOLD * side) ** 2 / 2 * level**2]
         logarithms = torch.log1p(torch.cat(evidence, 1)).to(self.compare.weight)
         compared = activate(self.compare(logarithms))
-        opened = torch.sigmoid(self.gate(compared).to(drawn))
+        opened = torch.sigmoid(self.gate(compared).to(pixels))
         opened = ((opened - CLOSED) / (1 - CLOSED)).clamp(min=0)
         if other.present is not None:
             opened = opened * other.present
-        return opened, level, torch.cat([estimated, drawn], 1)
+        return opened, level, torch.cat([estimates, pixels], 1)
 
     def _kernel(self, slots: list[int]) -> Tensor:
-        """Kernel of the first convolution for the given neighbours only, in the order of its inputs."""
+        """Kernel of the first convolution for the given neighbours only, in the order of the inputs."""
         weight, n = self.mix.weight, self.per_frame
         own = [weight[:, n * slot : n * (slot + 1)] for slot in slots]
         parts = [part[:, :-2] for part in own] + [part[:, -2:] for part in own]
@@ -233,7 +234,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 def _mean_around(x: Tensor, side: int) -> Tensor:
-    """Mean over the pixels inside the window of ``side`` x ``side`` pixels around each pixel."""
+    """Mean over ``side`` x ``side`` pixels around each pixel, without those outside the window."""
     half = side // 2
     rows = F.avg_pool2d(x, (side, 1), 1, (half, 0), count_include_pad=False)
     return F.avg_pool2d(rows, (1, side), 1, (0, half), count_include_pad=False)

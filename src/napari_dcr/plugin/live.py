@@ -41,13 +41,13 @@ STATUS_INTERVAL = 0.5
 """Seconds between two updates of the status line."""
 
 RATE_PERIOD = 2.0
-"""Seconds over which frames are counted and latencies are averaged."""
+"""Seconds over which the frame rate and the latency are averaged."""
 
 LARGEST = 16_000_000
 """Largest frame in pixels."""
 
 LIMITS_CHANGE = 0.005
-"""Smallest relative change of black or white point for which the contrast limits are set."""
+"""Smallest change of the black or white point, relative to their distance, that changes the contrast limits."""
 
 WORKER_TIMEOUT = 0.05
 """Longest time in seconds that the worker waits before it checks whether to stop."""
@@ -60,12 +60,12 @@ class Frame:
     Attributes
     ----------
     pixels : array
-        Pixels of the layer that the viewer shows.  Of a lazy layer it is the whole array, of which
-        the worker reads them.
+        Pixels of the layer that the viewer shows; for a lazy layer the whole array, from which the
+        worker reads them.
     region : tuple of slice
-        Position of these pixels in the layer's array.
+        Position of the visible pixels in the layer's array.
     plane : tuple
-        Index that leaves the axes y, x and s of the pixels.
+        Index that selects the axes y, x and s of the visible pixels.
     options : Options
     arrived : float
         Time at which the layer changed, from `time.perf_counter`.
@@ -88,14 +88,15 @@ class Enhanced:
 
 
 class LatestFrame:
-    """Hands the newest frame to the worker; a frame that was not taken in time is dropped.
+    """Passes the latest frame to the worker thread; a frame that the worker did not take in time is dropped.
 
     Attributes
     ----------
     dropped : int
         Number of frames that were dropped.
     shown : threading.Semaphore
-        Released when a result is on screen, so that results do not pile up in the window's queue.
+        Released when a result is on screen. The worker waits for it, so that results do not
+        accumulate in the event queue.
     """
 
     def __init__(self) -> None:
@@ -105,14 +106,14 @@ class LatestFrame:
         self.shown = threading.Semaphore(1)
 
     def put(self, frame: Frame) -> None:
-        """Offer a frame."""
+        """Replace the frame that waits for the worker."""
         with self._changed:
             self.dropped += self._frame is not None
             self._frame = frame
             self._changed.notify()
 
     def take(self) -> Frame | None:
-        """Wait a short time for a frame."""
+        """Wait for a frame for a short time; returns None if there is none."""
         with self._changed:
             if self._frame is None:
                 self._changed.wait(WORKER_TIMEOUT)
@@ -121,18 +122,18 @@ class LatestFrame:
 
 
 class Live:
-    """Shows the enhanced frames of a layer as a layer above it.
+    """Shows the enhanced frames of a layer in a new layer above it.
 
-    All access to napari happens in the GUI thread.  A worker thread enhances the newest frame; the
-    frames that arrive meanwhile are dropped, except the newest of them.
+    napari is accessed in the GUI thread only.  A worker thread enhances the latest frame. Of the
+    frames that arrive during that time, all but the latest are dropped.
 
     Parameters
     ----------
     viewer : Viewer
     helpers : HelperLayers
-        Of that viewer.
+        Helper layers of the viewer.
     wanted : callable
-        Returns the layer and the options, or None.
+        Returns the layer to enhance and the options, or None if no layer is selected.
 
     Attributes
     ----------
@@ -162,7 +163,7 @@ class Live:
         self._latencies: deque[tuple[float, float]] = deque()
         self._reported_at = 0.0
         self._arrived = 0.0
-        # A change of a layer gives several events.
+        # One change of a layer emits several events; the timer combines them.
         self._capture = QTimer()
         self._capture.setSingleShot(True)
         self._capture.setInterval(0)
@@ -184,7 +185,7 @@ class Live:
         return self._latest_frame.dropped
 
     def rates(self) -> tuple[float, float]:
-        """Frames per second, and mean latency in seconds from a change to its display."""
+        """Displayed frames per second, and mean latency in seconds from a change to its display."""
         now = time.perf_counter()
         while self._latencies and self._latencies[0][0] < now - RATE_PERIOD:
             self._latencies.popleft()
@@ -195,7 +196,7 @@ class Live:
         return len(self._latencies) / shown, mean
 
     def switch(self, on: bool) -> None:
-        """Switch on, or off and remove the layer."""
+        """Switch live enhancement on or off; switching off removes the layer."""
         if on == self._on:
             return
         self._on = on
@@ -215,7 +216,7 @@ class Live:
             self._remove_layer()
 
     def refresh(self, _: object = None) -> None:
-        """Follow another layer or other settings."""
+        """Apply changed settings, or follow another layer."""
         if not self._on:
             return
         wanted = self._wanted_now()
@@ -238,7 +239,7 @@ class Live:
         self._latest_frame.shown.release()
 
     def _watch(self, source: Image | None) -> None:
-        """React to changed pixels of a layer."""
+        """Follow the pixels of another layer."""
         follow_pixels(self._source, source, self._on_pixels)
         self._source = source
 
@@ -255,7 +256,7 @@ class Live:
             self._capture.start()
 
     def _put_frame(self) -> None:
-        """Give the visible pixels of the layer to the worker."""
+        """Pass the visible pixels of the layer to the worker."""
         wanted, viewer = self._wanted_now() if self._on else None, self._viewer
         if wanted is None or wanted[0] is not self._source:
             return
@@ -337,7 +338,7 @@ class Live:
         self._follow_limits(layer, enhanced)
 
     def _follow_limits(self, layer: Image, enhanced: Enhanced) -> None:
-        """Let the contrast limits follow the black and white point of pictures for viewing."""
+        """Adapt the contrast limits to the black and white point, for pictures for viewing only."""
         record, limits = enhanced.record, black_and_white(enhanced.record)
         if "noise" in record or not takes_limits(layer.rgb, layer.dtype) or limits == self._limits:
             return
@@ -367,7 +368,7 @@ def _enhance_frames(latest_frame: LatestFrame) -> Generator[Enhanced | None, Non
         while True:
             frame = latest_frame.take()
             if frame is None:
-                yield None  # the caller may stop here
+                yield None  # the caller can stop the worker here
                 continue
             if live is None:
                 live = LiveEnhancer(frame.options)

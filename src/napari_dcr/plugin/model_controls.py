@@ -90,13 +90,13 @@ class ModelControls:
         )  # fmt: skip
         self.colour_alike = CheckBox(
             name="colour_alike", text="denoise colours equally", label="", value=True,
-            tooltip="Off, colour noise has a slider of its own: you can remove blotches of colour"
-            " and keep the grain.",
+            tooltip="If it is off, a second slider, colour noise, appears, so that you can remove"
+            " blotches of colour and keep the grain.",
         )  # fmt: skip
         self.denoise_colour = FloatSlider(
             name="denoise_colour", label="colour noise", min=0, max=1, step=0.01, value=1.0,
-            tooltip="How much of the colour noise to remove: 1 is as much as the network can, 0 is"
-            " none.",
+            tooltip="Share of the colour noise to remove: 1 removes as much as the network can,"
+            " 0 removes none.",
         )  # fmt: skip
         self.saturation = FloatSlider(
             name="saturation", min=0, max=2, step=0.01, value=Options.saturation,

@@ -18,7 +18,11 @@ from napari_dcr.training.neighbours import NeighbourTrainer
 def main(arguments: list[str] | None = None) -> None:
     """Train, resuming from a checkpoint if there is one, and export the weights."""
     parser = argparse.ArgumentParser(prog="python -m napari_dcr.training", description=__doc__)
-    parser.add_argument("config", type=Path, help="TOML file, or the name of a configuration of the package: photo, microscopy, neighbours")
+    parser.add_argument(
+        "config",
+        type=Path,
+        help="TOML file, or the name of a configuration of the package: photo, microscopy, neighbours",
+    )
     parser.add_argument(
         "--data", type=Path, default=os.environ.get("NAPARI_DCR_DATA", "data"), help="data folder"
     )

@@ -1,9 +1,9 @@
-"""``python -m napari_dcr.training.evaluation.neighbour_checks``: what neighbouring frames gain, and lose.
+"""``python -m napari_dcr.training.evaluation.neighbour_checks``: score results with neighbouring frames.
 
-Sequences of five frames with fixed seeds, recorded by an sCMOS camera, are enhanced with and without
-their neighbours. The tables hold the gain by kind of motion and light, the worst of many scenes with
-frames that do not match, transients, bleaching, focus series and the share of errors within the
-predicted standard errors.
+Synthetic sequences with fixed seeds, recorded by an sCMOS camera, are enhanced with and without
+neighbouring frames. The tables contain the gain for each kind of motion and number of photons, the
+worst gain among many scenes, the effect on transients, bleaching curves and focus series, and the
+share of errors within the predicted standard errors.
 """
 
 from __future__ import annotations
@@ -41,29 +41,30 @@ from napari_dcr.training.sequences import (
 )
 
 PEAKS = (5, 20, 100)
-"""Photons at the 99.9 percentile of the brightness."""
+"""Numbers of photons at the 99.9 percentile of the brightness."""
 
 SEED = 910_000
-"""Of all sequences; no training uses it."""
+"""Seed of all sequences; training does not use it."""
 
 SIZE, FRAMES = 224, 5
+"""Side of a frame in pixels, and number of frames of a sequence."""
 
 STEPS = (0.3, 0.5, 1.0, 2.0)
-"""Steps of focus series, in depths of field."""
+"""Distances between the planes of focus series, in depths of field."""
 
 Image = NDArray[np.float64]
 
 
 class Recording:
-    """Frames of a linked recording, enhanced one by one or with their neighbours.
+    """Recording whose frames can be enhanced one by one or with their neighbours.
 
-    As in the engine, shifts of whole frames are estimated and neighbours are aligned in steps of 2
-    pixels.
+    As in the engine, all frames share one noise model, the shift of each whole frame is estimated,
+    and neighbours are aligned in steps of 2 pixels.
 
     Parameters
     ----------
     network : Cascade
-        With a stage of neighbouring frames.
+        Network that has a stage of neighbouring frames.
     values : ndarray, shape (frames, h, w)
     noise : NoiseModel, optional
         Estimated from the frames if None.
@@ -101,7 +102,7 @@ class Recording:
         return self._features[number]
 
     def _aligned(self, number: int, other: int) -> FrameFeatures | None:
-        """Features of another frame, shifted to the place of a frame."""
+        """Features of another frame, shifted so that they match frame ``number``."""
         features = self._frame(other)
         if features is None:
             return None
@@ -124,7 +125,10 @@ class Recording:
 def record(
     network: Cascade, light: Light, peak: float, seed: Sequence[int]
 ) -> tuple[Recording, Image]:
-    """Record ``light`` by an sCMOS camera, each frame with a seed of its own."""
+    """Simulate a recording of ``light`` by an sCMOS camera, with another seed for each frame.
+
+    Returns the recording and its expected value without noise.
+    """
     camera = Scmos()
     photons = peak * (0.95 * light.astype(np.float64) + 0.05)
     values = np.stack(
@@ -134,7 +138,7 @@ def record(
 
 
 def scenes(number: int, rng: np.random.Generator, size: int = SIZE) -> tuple[Stage, Stage]:
-    """Two scenes; every other one is of cultured cells."""
+    """Draw two scenes: one of cultured cells and one synthetic, in alternating order."""
     kinds: list[Callable[[int, np.random.Generator], Scene]] = [cultured_scene, synthetic_scene]
     if number % 2:
         kinds.reverse()
@@ -150,7 +154,7 @@ MOTIONS: dict[str, Callable[[Stage, Stage, np.random.Generator], Light]] = {
     "blinking": lambda stage, _, rng: blinking(drift(stage, FRAMES, rng, 0), rng),
     "4 px per frame": lambda stage, _, rng: drift(stage, FRAMES, rng, 4),
 }
-"""Kinds of motion of the table of gains."""
+"""Kinds of motion in the table of gains."""
 
 HARD: dict[str, Callable[[Stage, Stage, np.random.Generator], Light]] = {
     **MOTIONS,
@@ -169,12 +173,15 @@ HARD: dict[str, Callable[[Stage, Stage, np.random.Generator], Light]] = {
         stage, other, FRAMES, rng, float(rng.choice(STEPS))
     ),
 }
-"""Kinds of sequences among which the worst scene is looked for."""
+"""Kinds of sequences among which the worst gain is searched."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """PSNR in dB of the middle frame, and share of its errors within the standard errors."""
+    """PSNR in dB of the middle frame, and share of its errors within the standard errors.
+
+    ``single`` values are those without neighbours, ``fused`` values those with neighbours.
+    """
 
     single: float
     fused: float
@@ -183,39 +190,39 @@ class Gain:
 
     @property
     def gain(self) -> float:
-        """Gain by the neighbours, in dB."""
+        """Increase of the PSNR by the neighbours, in dB."""
         return self.fused - self.single
 
 
 def measure(network: Cascade, light: Light, peak: float, seed: Sequence[int]) -> Gain:
-    """Enhance the middle frame with and without its neighbours."""
+    """Score the middle frame with and without its neighbours."""
     recording, expected = record(network, light, peak, seed)
     middle = len(light) // 2
     truth = expected[middle]
     span = float(np.ptp(truth))
     scores, within = [], []
     for neighbours in (0, 2):
-        got, error = recording.enhanced(middle, neighbours)
-        scores.append(psnr(got, truth, span))
-        within.append(float(np.mean(np.abs(got - truth) <= error)))
+        estimate, error = recording.enhanced(middle, neighbours)
+        scores.append(psnr(estimate, truth, span))
+        within.append(float(np.mean(np.abs(estimate - truth) <= error)))
     return Gain(*scores, *within)
 
 
 def gains(network: Cascade, count: int, kinds: Sequence[str]) -> dict[tuple[str, int], list[Gain]]:
     """Gains of ``count`` scenes for each kind of motion and peak."""
-    found: dict[tuple[str, int], list[Gain]] = {}
+    result: dict[tuple[str, int], list[Gain]] = {}
     for kind in kinds:
         for number in range(count):
             for peak in PEAKS:
                 rng = np.random.default_rng((SEED, number))
                 light = HARD[kind](*scenes(number, rng), rng)
                 seed = (SEED, 1, number, peak)
-                found.setdefault((kind, peak), []).append(measure(network, light, peak, seed))
-    return found
+                result.setdefault((kind, peak), []).append(measure(network, light, peak, seed))
+    return result
 
 
 def hard_scenes(network: Cascade, count: int, size: int = 160) -> Iterator[tuple[str, float, Gain]]:
-    """Kind, peak and gain of scenes of all kinds in turn, at 3 to 300 photons."""
+    """Yield kind, peak and gain of ``count`` scenes at 3 to 300 photons, cycling through all kinds."""
     names = list(HARD)
     for number in range(count):
         rng = np.random.default_rng((SEED, 2, number))
@@ -227,7 +234,11 @@ def hard_scenes(network: Cascade, count: int, size: int = 160) -> Iterator[tuple
 
 @dataclass(frozen=True)
 class Transient:
-    """Peak and light before the onset of a transient, relative to the single-frame peak."""
+    """Effect of neighbours on a spot that becomes brighter for ``duration`` frames.
+
+    ``height`` is the rise relative to the brightness of the spot. ``peak`` is the measured rise, and
+    ``before`` the rise before its onset, both relative to the rise in single-frame results.
+    """
 
     duration: int
     height: float
@@ -236,7 +247,7 @@ class Transient:
 
 
 def transients(network: Cascade, size: int = 96) -> Iterator[Transient]:
-    """Transients of a few frames in spots and cells, compared with the same noise without them."""
+    """Measure transients in spots of three sizes, by comparison with equal recordings without transients."""
     frames, onset = 9, 4
     for duration in (1, 3):
         for height in (0.2, 0.5, 1.0, 3.0):
@@ -270,7 +281,7 @@ def transients(network: Cascade, size: int = 96) -> Iterator[Transient]:
 
 
 def bleaching(network: Cascade) -> Iterator[tuple[float, float]]:
-    """Share of light lost per frame, and largest relative change of the slope of block means."""
+    """Yield the share of light lost per frame, and the largest relative change of a block's slope."""
     frames, block = 12, 32
     for lost in (0.01, 0.03, 0.06):
         rng = np.random.default_rng((SEED, 6))
@@ -291,21 +302,21 @@ def bleaching(network: Cascade) -> Iterator[tuple[float, float]]:
 
 def report(network: Cascade, count: int, hard: int) -> None:
     """Print all tables."""
-    found = gains(network, count, list(MOTIONS))
+    by_motion = gains(network, count, list(MOTIONS))
     print(
         f"\nGain over the single frame in dB at 5 / 20 / 100 photons, {count} scenes: mean (worst)\n"
     )
     print("| " + " | ".join(MOTIONS) + " |\n|" + "---|" * len(MOTIONS))
     cells = []
     for kind in MOTIONS:
-        each = [[g.gain for g in found[kind, peak]] for peak in PEAKS]
+        each = [[g.gain for g in by_motion[kind, peak]] for peak in PEAKS]
         cells.append(" / ".join(f"{np.mean(g):+.2f} ({min(g):+.2f})" for g in each))
     print("| " + " | ".join(cells) + " |")
     print("\nPSNR without and with neighbours, and share of errors within the standard errors\n")
     print(
         "| motion | photons | single | fused | within, single | within, fused |\n|---|---|---|---|---|---|"
     )
-    for (kind, peak), several in found.items():
+    for (kind, peak), several in by_motion.items():
         row = np.mean([(g.single, g.fused, g.within_single, g.within_fused) for g in several], 0)
         print(f"| {kind} | {peak} | {row[0]:.2f} | {row[1]:.2f} | {row[2]:.1%} | {row[3]:.1%} |")
 
@@ -319,7 +330,7 @@ def report(network: Cascade, count: int, hard: int) -> None:
     every = np.concatenate(list(by_kind.values()))
     print(f"| all | {len(every)} | {every.mean():+.2f} | {every.min():+.3f} |")
 
-    print("\nTransients at 50 photons: peak and light before the onset, of the single-frame peak\n")
+    print("\nTransients at 50 photons: peak and rise before the onset, relative to single frames\n")
     print("| frames | height | peak | before |\n|---|---|---|---|")
     for t in transients(network):
         print(f"| {t.duration} | {t.height:.0%} | {t.peak:.1%} | {t.before:.2%} |", flush=True)
@@ -349,7 +360,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--model", default="microscopy")
     parser.add_argument("--scenes", type=int, default=6, help="scenes for each kind of motion")
-    parser.add_argument("--hard", type=int, default=200, help="scenes to find the worst of")
+    parser.add_argument(
+        "--hard", type=int, default=200, help="scenes among which the worst gain is searched"
+    )
     options = parser.parse_args(arguments)
     network = weights.load(options.model).network
     if network.neighbours is None:
