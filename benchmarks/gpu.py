@@ -254,7 +254,7 @@ def out_of_memory(report: Report, side: int) -> Iterator[str]:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, report.device)
     found = list(dict.fromkeys(text for text in messages if "out of memory" in text))
-    yield f"- said: {'; '.join(found) or 'nothing'}"
+    yield f"- messages: {'; '.join(found) or 'none'}"
     yield f"- largest difference from the result without a cap: {np.abs(result.astype(int) - expected).max()}"
 
 

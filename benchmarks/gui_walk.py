@@ -250,7 +250,7 @@ def walk(side: int) -> None:
     with watch.phase("the widget opened"):
         _, widget = viewer.window.add_plugin_dock_widget(*WIDGET)
         QApplication.processEvents()
-    print(f"it says {widget.status.value!r}")
+    print(f"status line: {widget.status.value!r}")
     with watch.phase("PyTorch loaded"):
         wait(lambda: len(widget.controls.device.choices) > 1)
     walk_samples(viewer, widget, watch)

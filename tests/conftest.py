@@ -19,7 +19,7 @@ from napari_dcr.io.ome_zarr import ZarrSink
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 
-# Two busy cores are no reason to fail.
+# Tests must not fail because two cores are busy.
 settings.register_profile("default", deadline=None, print_blob=True)
 # The same examples in every run of a continuous integration; new ones everywhere else.
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
@@ -87,7 +87,7 @@ def lively_counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def dim_rgb() -> NDArray[np.uint8]:
-    """A dim colour picture, 75 x 102: its sides are no multiples of tiles or strides."""
+    """A dim colour picture of 75 x 102 pixels, which are not multiples of tiles or strides."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[:75, :102]
     light = 20 + 15 * np.sin(x / 9) + 10 * np.cos(y / 7)

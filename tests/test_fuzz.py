@@ -208,7 +208,7 @@ def _change(
     return float(10 * np.log10(np.divide(*squares)))
 
 
-# Padding of any width and value, also within the scene's range, is told by its shape.
+# Padding of any width and value, also within the scene's range, is recognised by its shape.
 @settings(max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(scenes(), st.data())
 def test_padding_with_a_constant_changes_nothing(

@@ -92,7 +92,7 @@ def test_pixels_of_the_nodata_value_are_treated_like_nan(
         assert difference(result[~hole], alike[~hole]) <= 1e-3 * 300
     assert record["options"]["nodata"] == value
     assert record["warnings"] == []
-    # What stands in the hole counts nowhere.
+    # The values in the hole have no influence.
     other = image.copy()
     other[hole] = 12345
     again, _ = run(other, **options, nodata=12345)
@@ -120,7 +120,7 @@ def test_a_value_far_from_all_others_is_proposed_as_nodata(dtype: str, value: fl
 def test_nodata_of_a_colour_image_is_that_of_all_samples() -> None:
     rng = np.random.default_rng(3)
     image = rng.integers(1, 60, (64, 72, 3)).astype(np.uint8)
-    image[5, 5, 0] = 0  # one sample is no hole
+    image[5, 5, 0] = 0  # a pixel is missing only if all of its samples are
     image[20:40, 30:50] = 0
     result, _ = run(image, **PHOTO, nodata=0)
     assert (result[20:40, 30:50] == 0).all()

@@ -1,4 +1,4 @@
-"""`model="auto"`: photo for pictures, microscopy for everything else, and what the record says."""
+"""Tests of `model="auto"`: photo for pictures, microscopy for everything else, with a reason in the record."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_colour_is_photo_and_grey_is_microscopy(grey: NDArray[np.uint16]) -> Non
     found = record_of(grey)
     assert (found["model"], found["model_reason"]) == ("microscopy", GREY)
     assert "choose photo" in GREY
-    # Three channels are no colours, unless the caller says so.
+    # Three channels are not colours, unless the caller defines them as colours.
     assert record_of(rgb, channel_axis=2)["model"] == "microscopy"
     assert record_of(rgb.transpose(2, 0, 1), axes="syx")["model"] == "photo"
 

@@ -80,7 +80,7 @@ def test_a_second_run_needs_no_survey(
         looked.clear()
         napari_dcr.enhance(source, axes="tyx", **FAST, strength=0.5)
         assert not looked
-        # Changed in place: what was found before is no longer true.
+        # The array was changed in place, so the earlier survey is no longer valid.
         source[0, :50] = 9
         changed = napari_dcr.enhance(source, axes="tyx", **FAST)
         assert looked

@@ -1,4 +1,4 @@
-"""Files of defects are read exactly; other files raise an error."""
+"""Tests that saved defects are read back exactly, and that other files raise an error."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_saved_defects_are_the_same(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.npz"
     np.savez(other, values=np.zeros(3))
-    with pytest.raises(ValueError, match=r"defects: .*other\.npz is no file"):
+    with pytest.raises(ValueError, match=r"defects: .*other\.npz was not written by Defects.save"):
         Defects.load(other)
     other.write_bytes(b"no zip at all")
     with pytest.raises(ValueError, match="defects"):
@@ -46,7 +46,9 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         black=np.array(0),
         hot=np.array([[{}, 1, 2]]),
     )
-    with pytest.raises(ValueError, match="defects"):  # an object would need pickle
+    with pytest.raises(
+        ValueError, match="defects"
+    ):  # reading an object array would need pickle, which is unsafe
         Defects.load(other)
     with pytest.raises(FileNotFoundError):
         Defects.load(tmp_path / "missing.npz")

@@ -13,7 +13,7 @@ from napari_dcr.io import tags as t
 from napari_dcr.io.tags import Tag
 
 MATRIX = np.array([[0.8, -0.2, -0.1], [-0.4, 1.2, 0.2], [-0.1, 0.2, 0.6]])
-"""From XYZ to the colours of a camera."""
+"""Matrix that converts XYZ to the colours of a camera."""
 
 NEUTRAL = (0.5, 1.0, 0.7)
 """Colours of white of that camera."""

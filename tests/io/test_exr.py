@@ -140,7 +140,7 @@ def cut(share: float) -> Any:
     ("make", "message"),
     [
         (lambda p: p.write_bytes(b""), "it is empty"),
-        (lambda p: p.write_bytes(b"no picture" * 20), "it is no OpenEXR file"),
+        (lambda p: p.write_bytes(b"no picture" * 20), "it is not an OpenEXR file"),
         (lambda p: p.write_bytes(b"\x76\x2f\x31\x01" + b"\2\0\0\0"), ""),
         (cut(0.1), ""),
         (cut(0.5), ""),

@@ -203,7 +203,7 @@ def test_axes_and_order_of_rows_are_those_of_the_header(tmp_path: Path) -> None:
     fits.writeto(tmp_path / "three.fits", np.ones((3, 6, 7), "f4"))
     opened = napari_dcr.open_image(tmp_path / "three.fits")
     assert opened.axes == "cyx"
-    assert "taken for colours" in opened.doubt
+    assert "treated as colours" in opened.doubt
 
 
 def test_measurements_are_enhanced_by_microscopy_by_default(tmp_path: Path) -> None:

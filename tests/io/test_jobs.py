@@ -1,4 +1,4 @@
-"""Which files are images, the names of results, and paths that do not change."""
+"""Tests of the choice of image files in folders, the names of results, and paths that do not change."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def test_orientation_is_kept_or_pixels_are_turned(
         again = napari_dcr.enhance(upright, **FAST)
         assert turned.shape == upright.shape
         assert np.abs(turned.astype(int) - again).max() <= 12  # the survey sees it lying or upright
-    # An array has none either: the pixels stay, and the user is told.
+    # An array has none either: the pixels stay, and a warning appears.
     if orientation > 1:
         with pytest.warns(napari_dcr.InputWarning, match=f"Orientation {orientation}"):
             assert np.array_equal(napari_dcr.enhance(tmp_path / source, **FAST), result)

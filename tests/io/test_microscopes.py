@@ -113,7 +113,7 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "oif": lambda path: write_oif(path, STACK, "TCZ"),
     "ims": lambda path: write_ims(path, STACK),
 }  # fmt: skip
-"""Of files with the same time series of two channels and three planes."""
+"""Parameters of files with the same time series of two channels and three planes."""
 
 SIZES = {
     "nd2": {"t": 0.75, "z": 0.5, "y": 0.25, "x": 0.25},
@@ -309,7 +309,7 @@ class TestLIF:
 
     def test_lines_are_no_pictures(self, tmp_path: Path) -> None:
         line = {"name": "xt", "pixels": counts((1, 9)), "dims": "YX", "steps": {}}
-        with pytest.raises(ValueError, match="are no pictures|not all are known"):
+        with pytest.raises(ValueError, match="are not pictures|not all are known"):
             opened(write_lif(tmp_path / "a.lif", [line]))
 
 
@@ -502,5 +502,5 @@ def test_a_damaged_oib_is_refused_before_its_chains_are_followed(
         header[:8] = bytes(8)
     path = tmp_path / "a.oib"
     path.write_bytes(bytes(header) + table.tobytes() + bytes(4 * 512))
-    with pytest.raises(ValueError, match="it is no OIB|damaged|it is cut off"):
+    with pytest.raises(ValueError, match="it is not an OIB|damaged|it is cut off"):
         opened(path)

@@ -42,7 +42,7 @@ def light_of(path: Path) -> Any:
 
 @pytest.mark.parametrize("suffix", [".dng", ".nef", ".cr2", ".arw", ".orf", ".rw2", ".raf", ".cr3"])
 def test_a_grey_scene_is_grey_whatever_the_suffix(suffix: str, tmp_path: Path) -> None:
-    # LibRaw goes by the content; the levels of files that are no DNG come from it.
+    # LibRaw ignores the suffix. For other files than DNG, the levels come from LibRaw.
     light = np.linspace(0.01, 0.6, 96)[None, :].repeat(64, 0)
     path = write_dng(tmp_path / f"in{suffix}", np.rint(mosaic_of(light, full=15871)).astype("u2"))
     found = print_of(path)
@@ -236,7 +236,7 @@ def test_clipped_highlights_are_white(tmp_path: Path) -> None:
     found = print_of(write_dng(tmp_path / "in.dng", mosaic))
     assert (found[24:40, 34:56] == 65535).all()
     rest = print_of(write_dng(tmp_path / "b.dng", np.minimum(mosaic, 4000)))
-    assert np.array_equal(found[:12], rest[:12])  # and the rest is no darker for it
+    assert np.array_equal(found[:12], rest[:12])  # and the rest does not become darker
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "uint16"])
@@ -447,7 +447,7 @@ DAMAGED = {
     "text.cr3": (lambda p: p.write_bytes(b"no picture" * 50), ""),
     "text.dng": (lambda p: p.write_bytes(b"no picture" * 50), ""),
     "jpeg.arw": (lambda p: PILImage.new("RGB", (9, 9)).save(p, "JPEG"), ""),
-    "picture.dng": (lambda p: tifffile.imwrite(p, np.zeros((9, 9), "u1")), "it is no DNG"),
+    "picture.dng": (lambda p: tifffile.imwrite(p, np.zeros((9, 9), "u1")), "it is not a DNG"),
     "tags.dng": (altered(tags={257: t.short_tag(60000)}), "too few for its size"),
     "tags.nef": (altered(tags={257: t.short_tag(60000)}), "LibRaw says"),
     "cut-mosaic.dng": (beyond_end(dim_mosaic()), "cut off"),
@@ -459,7 +459,7 @@ DAMAGED = {
     "other-colours.dng": (altered(pattern=np.array([[3, 4], [5, 1]])), "colours"),
     "no-white.dng": (altered(white=100), "saturation level is not above"),
     "interleaved.dng": (altered(tags={50975: t.short_tag(2)}), "its rows are interleaved"),
-    "no-end.dng": (lambda p: p.write_bytes(write_dng(p, dim_mosaic()).read_bytes()[:5000]), "it is no DNG"),
+    "no-end.dng": (lambda p: p.write_bytes(write_dng(p, dim_mosaic()).read_bytes()[:5000]), "it is not a DNG"),
 }  # fmt: skip
 
 

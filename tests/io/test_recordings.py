@@ -142,7 +142,7 @@ def test_pages_without_a_name_become_the_axis(tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / f"{number}.tif", whole[2 * number :][:2], metadata=None)
     paths = [tmp_path / "0.tif", tmp_path / "1.tif"]
     with pytest.warns(
-        InputWarning, match="does not name the axis of its 2 pages; it is taken for t"
+        InputWarning, match="does not name the axis of its 2 pages; it is treated as t"
     ):
         opened = napari_dcr.open_image(paths)
     assert (opened.axes, opened.array.shape) == ("tyx", whole.shape)

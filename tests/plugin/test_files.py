@@ -157,7 +157,7 @@ def test_files_finished_during_the_cancellation_are_counted(
         PILImage.fromarray(dim_rgb).save(tmp_path / f"{name}.png")
     window.add([str(tmp_path / f"{name}.png") for name in "ab"])
     window.start()
-    # As if the window were too busy to hear of anything before it is told to stop.
+    # Simulate a window that is too busy to process events before it is closed.
     qtbot.waitUntil(lambda: window._batch is not None, timeout=120_000)
     deadline = time.monotonic() + 60
     while not (tmp_path / "out" / "a.png").exists() and time.monotonic() < deadline:

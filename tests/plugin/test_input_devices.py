@@ -1,4 +1,4 @@
-"""Wheel, clicks beside the handle, keys and resets."""
+"""Tests of mouse wheel, page keys, shortcuts and resets of the widget's controls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_dcr.plugin.widget import EnhanceWidget
 
 
 def turn_wheel(native: Any, notches: int) -> None:
-    """A wheel over the middle of a control."""
+    """Turn the mouse wheel over the middle of a control."""
     middle = QPointF(native.rect().center())
     event = QWheelEvent(
         middle, QPointF(native.mapToGlobal(native.rect().center())), QPoint(), QPoint(0, 120 * notches),
@@ -27,7 +27,7 @@ def turn_wheel(native: Any, notches: int) -> None:
 
 
 def inner(control: Any, kind: type) -> Any:
-    """The Qt control of a magicgui one."""
+    """Find the Qt widget inside a magicgui control."""
     native = control.native
     return native if isinstance(native, kind) else native.findChildren(kind)[0]
 
@@ -52,7 +52,7 @@ def test_the_wheel_changes_nothing_without_focus(
 @pytest.mark.parametrize(
     ("name", "start", "step"), [("strength", 0.5, 0.1), ("exposure", 0.0, 0.5), ("depth", 1, 1)]
 )
-def test_pages_are_visible_steps(
+def test_page_keys_and_wheel_move_a_slider_visibly(
     viewer: Any,
     widget: EnhanceWidget,
     monkeypatch: pytest.MonkeyPatch,
@@ -67,7 +67,9 @@ def test_pages_are_visible_steps(
     QTest.keyClick(slider, Qt.Key.Key_PageUp)
     assert abs(control.value - (start + step)) < 1e-6
     QTest.keyClick(slider, Qt.Key.Key_PageDown)
-    monkeypatch.setattr(slider, "hasFocus", lambda: True)  # no window manager gives it
+    monkeypatch.setattr(
+        slider, "hasFocus", lambda: True
+    )  # without a window manager, no window gets the focus
     turn_wheel(slider, -1)
     assert abs(control.value - start) >= (step / 10 if name != "depth" else 1) * 0.99
 
@@ -124,7 +126,7 @@ def test_the_region_is_not_remembered(viewer: Any, widget: EnhanceWidget, qtbot:
     assert settings.load("general", settings.GENERAL) == {"model": "photo", "device": "cpu"}
 
 
-def test_no_key_is_one_of_napari() -> None:
+def test_shortcuts_differ_from_those_of_napari() -> None:
     from app_model.types import KeyBinding
     from napari._app_model import get_app_model
     from napari.utils.shortcuts import default_shortcuts

@@ -137,7 +137,7 @@ def test_a_refresh_without_a_change_computes_nothing(
     settle(widget, qtbot)
     assert len(looked) == 1
     assert widget.view_panel.updater._enhancer is enhancer
-    viewer.dims.set_point(0, 2)  # another slice is no other image
+    viewer.dims.set_point(0, 2)  # another slice belongs to the same image
     settle(widget, qtbot)
     assert len(looked) == 1
     widget.preview.value = False

@@ -1,4 +1,4 @@
-"""Results in a viewer: what the status line says about them, and which record is shown."""
+"""Tests of results in a viewer: their description in the status line, and the record that is shown."""
 
 from __future__ import annotations
 

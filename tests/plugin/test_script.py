@@ -1,4 +1,4 @@
-"""The copied Python gives the same array."""
+"""Tests that the code of *Copy as Python* gives the same array as the run in the widget."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_copied_python_gives_the_same_array(
     if on_disk:
         path = tmp_path / "street.png"
         writing.write(path, Picture(dim_rgb, "yxs"))
-        with npe2pm.tmp_plugin(package="napari"):  # its readers
+        with npe2pm.tmp_plugin(package="napari"):  # provides napari's own readers
             (layer,) = viewer.open(path, plugin="napari")
     else:
         layer = viewer.add_image(dim_rgb, name="it's a street")
@@ -58,7 +58,7 @@ def test_the_copied_python_names_the_neighbours_that_were_used(staged: bool) -> 
         **({"stages": 3} if staged else {}),
     }  # fmt: skip
     code = as_python(record)
-    # At depth 0 it would be refused.
+    # Neighbours are not allowed at depth 0, which is the first stage.
     assert f"neighbours=2{' if depth else 0' if staged else ''}," in code
     assert "neighbour_axis='t'," in code
     compile(code, "copied", "exec")

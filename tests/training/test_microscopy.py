@@ -40,7 +40,7 @@ def test_pairs_are_the_same_everywhere_and_tell_the_noise(tmp_path: Path) -> Non
         is_clipped = float((item["input"] == item["input"].min()).float().mean()) > 0.2
         if not is_clipped:
             squares.append(float((error**2).mean()))
-    # In units of the noise that is told, white noise is 1.
+    # In units of the estimated noise, white noise has a standard deviation of 1.
     assert len(squares) > 60
     assert np.median(squares) == pytest.approx(1, abs=0.2)
     assert max(squares) < 30

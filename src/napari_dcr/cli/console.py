@@ -15,13 +15,13 @@ from napari_dcr.engine.result import Progress
 from napari_dcr.io.jobs import Job
 
 LINE_AFTER = 30.0
-"""Seconds between two lines of progress without a terminal."""
+"""Seconds between two lines of progress, if standard error is not a terminal."""
 
 
 class Console:
     """Context manager that shows the steps of a batch on standard error.
 
-    A terminal shows progress bars, a log gets a plain line every 30 seconds.
+    If standard error is a terminal, it shows progress bars, otherwise a line every 30 seconds.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Console:
     quiet : bool
         Show errors and warnings only.
     records : bool
-        Write the record of each file to standard output, one JSON object a line.
+        Write the record of each file to standard output, as one JSON object per line.
     """
 
     def __init__(self, batch: Batch, quiet: bool, records: bool) -> None:
@@ -50,8 +50,8 @@ class Console:
         trace: TracebackType | None,
     ) -> None:
         self._close_bar()
-        if error is not None:  # interrupted
-            self._tell_if_incomplete()
+        if error is not None:  # the run was interrupted
+            self._show_how_to_resume()
         elif self._failures and len(self._batch.jobs) > 1:
             self._show_failures()
 
@@ -66,7 +66,7 @@ class Console:
         elif isinstance(event, (Finished, Failed)):
             self._close_bar()
             if isinstance(event, Failed):
-                self._tell_if_incomplete()
+                self._show_how_to_resume()
                 self._show_failure(event)
             else:
                 self._show_result(event)
@@ -85,13 +85,13 @@ class Console:
         job, reports = event.job, event.enhancement.reports
         if not self._quiet:
             record = event.enhancement.record
-            how = f"axes {record['axes']}" + ", denoised first" * ("denoise_first" in record)
+            details = f"axes {record['axes']}" + ", denoised first" * ("denoise_first" in record)
             if "model_reason" in record:
-                how += f"; model {record['model']}, because {record['model_reason']}"
+                details += f"; model {record['model']}, because {record['model_reason']}"
             if "neighbours" in record:
-                how += ", with neighbours along {axis}".format(**record["neighbours"])
+                details += ", with neighbours along {axis}".format(**record["neighbours"])
             source = job.name if job.sources else short(job.source)
-            print(f"{source} ({how}) -> {short(job.target)}", file=sys.stderr)
+            print(f"{source} ({details}) -> {short(job.target)}", file=sys.stderr)
         for number, report in enumerate(reports):
             channel = f" channel {number + 1}" if len(reports) > 1 else ""
             print(f"{job.name}{channel}: {report.verdict}", file=sys.stderr)
@@ -109,8 +109,8 @@ class Console:
         for name, reason in self._failures:
             print(f"  {name:{width}}  {reason}", file=sys.stderr)
 
-    def _tell_if_incomplete(self) -> None:
-        """Print how to resume an incomplete zarr."""
+    def _show_how_to_resume(self) -> None:
+        """Print how to resume, if the result is an incomplete zarr."""
         if self._job is not None and self._batch.is_incomplete(self._job):
             _say(f"{short(self._job.target)} is not complete; --resume continues it")
 

@@ -15,7 +15,7 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.image.noise_model import NoiseEstimate
 
 FILL = 0.01
-"""Share of pixels of one value, far from all others, that is taken for a no-data value."""
+"""Smallest share of pixels with one value, far from all others, that is reported as a possible no-data value."""
 
 
 def describe_doubts(
@@ -57,7 +57,7 @@ def describe_doubts(
         if mean > (shared.scale.black + shared.scale.white) / 2:
             yield f"{name}: it is bright already, with a mean of {mean:.4g}; left as it is"
         else:
-            yield f"{name}: there is no light to bring out, less than two levels of 255; left as it is"
+            yield f"{name}: too dark to be enhanced, with less than two of 255 levels; left as it is"
     if shared.noise is not None and not _is_noisy(survey, shared.noise, dtype):
         yield f"{name}: no noise was found, so almost nothing is removed"
     shares: dict[tuple[float, ...], float] = {}

@@ -49,7 +49,7 @@ class Job:
     nodata : float, optional
         Value of pixels without data.
     axis : FrameAxis, optional
-        Axis along which frames help each other.
+        Axis along which neighbouring frames are used; None if they are not used.
     """
 
     spec: RunnerSpec

@@ -11,14 +11,20 @@ from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.image.axes import Layout
 
 Region = tuple[slice, ...]
-"""One slice with start and stop for every axis of an array."""
+"""A slice with start and stop for each axis of an array."""
 
 Rectangle = tuple[tuple[int, int], tuple[int, int]]
 """Start and stop of the rows, and of the columns."""
 
 
 def check_region(region: Region, layout: Layout) -> None:
-    """Raise a ValueError that names the first axis along which a region exceeds the image."""
+    """Check that a region lies within the image and contains all samples of a pixel.
+
+    Raises
+    ------
+    ValueError
+        If it does not; the message names the first axis that is wrong.
+    """
     if len(region) != len(layout.shape):
         raise ValueError(
             f"region: got {len(region)} slices; allowed are {len(layout.shape)}, one per axis"
@@ -50,7 +56,7 @@ def local_index(
     rows: slice,
     columns: slice,
 ) -> tuple[int | slice, ...]:
-    """Index in the region of a window of the image."""
+    """Convert the index of a window of the image to an index into the array of a region."""
     index = layout.index(frame, channel, rows, columns, slice(None))
     return tuple(
         part - own.start

@@ -74,7 +74,7 @@ class MemoryBackOff:
     Attributes
     ----------
     core : int or None
-        New side of a core in pixels; None if only batches of several frames are given up.
+        New side of a core in pixels; None if frames are no longer batched, with unchanged cores.
     """
 
     core: int | None

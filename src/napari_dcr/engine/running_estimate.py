@@ -45,9 +45,9 @@ class Schedule:
     Attributes
     ----------
     finds_defects : bool
-        Whether the survey that is due estimates the sensor defects.
+        Whether the next survey estimates the sensor defects.
     share : float
-        Weight of the survey that is due.
+        Weight of the next survey.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Schedule:
         self.finds_defects, self.share = True, 1.0
 
     def add(self, frame: NDArray[Any], sample: NDArray[Any], black: float) -> bool:
-        """Add the next frame; returns whether a survey is due.
+        """Add the next frame; returns whether a survey must start.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class Schedule:
         """Frames to survey now, of which the last is the given one."""
         self._due = False
         count = self._count
-        # Defects belong to the sensor: the estimate is renewed ever more rarely.
+        # Defects belong to the sensor and do not change, so the intervals between estimates grow.
         self.finds_defects = count in EARLY or (count >= EVERY and (count & (count - 1)) == 0)
         self.share = max(LEAST_SHARE, 1 / (1 + self._surveys))
         self._surveys += 1
@@ -161,7 +161,7 @@ class RunningEstimate:
 
 
 def _kind(shared: GroupConditioning) -> object:
-    """What of a conditioning cannot change gradually."""
+    """Parts of a conditioning that cannot change gradually."""
     return shared.route, bool(shared.left_alone)
 
 

@@ -25,7 +25,7 @@ from napari_dcr.network.isolation import isolated
 from napari_dcr.options import Options
 
 NOISE_MODEL = "microscopy"
-"""Weights of the noise stage."""
+"""Name of the weights of the noise stage."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Setup:
     noise : NoiseModel, optional
         Noise model of the camera, if the user has given one.
     denoise_first : {"auto", "on", "off"}
-        Whether a noise stage precedes the model; "off" where it cannot.
+        Whether a noise stage precedes the model; "off" if the model or the depth does not allow it.
     noise_stage : callable, optional
         Returns the setup of the noise stage. It loads weights, so it is called only when an
         image needs it.
@@ -93,7 +93,7 @@ class Setup:
     neighbour_axis: str | None = None
 
     def frame_axis(self, layout: Layout) -> FrameAxis | None:
-        """The axis along which frames of an image help each other; None if they do not."""
+        """Axis along which neighbouring frames are used; None if they are not used."""
         return find_frame_axis(
             self.neighbours, self.neighbour_axis, self.model, self.spec.depth, layout
         )
@@ -111,7 +111,7 @@ class Setup:
         bits: int | None = None,
         choice: ModelChoice | None = None,
     ) -> Setup:
-        """Load the model, find the device, choose the precision.
+        """Load the model, find the device and choose the precision.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class Setup:
         bits : int, optional
             Bit depth of the stored result, if it is lower than that of the dtype.
         choice : ModelChoice, optional
-            The model for the image; by default that of the options, which then is not "auto".
+            Model for the image. By default it is the model of the options, which must not be "auto".
         """
         choice = choice or ModelChoice(options.model)
         options = replace(options, model=choice.model)
@@ -188,19 +188,19 @@ class Setup:
 
     @property
     def denoise_first_key(self) -> str:
-        """Key of the noise stage, which the pixels of a result depend on."""
+        """Key that identifies the noise stage in records, because results depend on it."""
         if self.noise_stage is None:
             return "off"
         return f"{self.denoise_first} {weights.load(NOISE_MODEL).sha256}"
 
     def spec_for(self, routes: Iterable[Route]) -> RunnerSpec:
-        """Spec of a runner for windows with these routes."""
+        """Spec of a runner that can process windows with these routes."""
         if self.noise_stage is None or not any(route.noise for route in routes):
             return self.spec
         return replace(self.spec, noise_stage=self.noise_stage().spec)
 
     def arrange(self, layout: Layout) -> Layout:
-        """Layout for the model: models that keep intensities process colours one by one."""
+        """Adapt a layout to the model: models that keep intensities process each colour separately."""
         return layout.with_colours_apart() if self.model.is_quantitative else layout
 
 
@@ -215,19 +215,19 @@ def _check_applies(options: Options, model: weights.Model, choice: ModelChoice) 
         return
     if options.denoise_first == "on":
         raise ValueError(
-            "denoise_first: got 'on' with a model that removes nothing but noise; allowed are 'auto'"
+            "denoise_first: got 'on' with a model that only removes noise; allowed are 'auto'"
             f" and 'off'. This is the {choice}"
         )
     for name, neutral in (("denoise_colour", None), ("saturation", 1.0)):
         if (value := getattr(options, name)) != neutral:
             raise ValueError(
-                f"{name}: got {value!r} with a model that processes channels separately and has no"
-                f" notion of colour; allowed is {neutral!r}. This is the {choice}"
+                f"{name}: got {value!r} with a model that processes each channel separately;"
+                f" allowed is {neutral!r}. This is the {choice}"
             )
 
 
 def load_defects(defects: str | Path | Defects) -> Defects | str:
-    """Value of the option ``defects``; a path is loaded."""
+    """Return the value of the option ``defects``; if it is a path, load the file."""
     if isinstance(defects, Defects) or defects in ("auto", "off"):
         return defects
     return Defects.load(defects)
@@ -243,7 +243,7 @@ def depth_of(options: Options, model: weights.Model) -> int:
 
 
 def precision_of(options: Options, device: torch.device, bits: int) -> Precision:
-    """Precision of the convolutions for a result of a number of bits."""
+    """Precision of the convolutions for a result with this number of bits."""
     if options.precision == "auto":
         return fast_precision(device) if bits <= 8 else "fp32"
     return options.precision  # type: ignore[return-value]
@@ -254,7 +254,7 @@ def rendering_of(
 ) -> Rendering:
     """Rendering that turns the network's output into the result."""
     if model.is_quantitative:
-        # Depth 0 of these models is the input itself, so that `denoise` acts like `strength`.
+        # Depth 0 of these models is the input itself, so `denoise` has the same effect as `strength`.
         strength = options.strength * options.denoise
         return Quantitative(strength, options.exposure, dtype, uncertainty)
     colour = options.denoise if options.denoise_colour is None else options.denoise_colour

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 HOT_DARK = 8.0
-"""Standard deviations of all offsets beyond which a pixel of a dark frame is hot."""
+"""Smallest offset of a hot pixel in dark frames, in robust standard deviations of all offsets."""
 
 
 def measure_defects(dark: Any, flat: Any = None) -> dict[str, Any]:
-    """Attributes of `napari_dcr.Defects` from dark and flat frames; see `Defects.from_frames`.
+    """Compute the attributes of `napari_dcr.Defects` from dark and flat frames; see `Defects.from_frames`.
 
     Parameters
     ----------
@@ -22,7 +22,8 @@ def measure_defects(dark: Any, flat: Any = None) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If shapes do not fit.
+        If the frames have different shapes, are too small or hold values that are not finite, or if
+        the flat frames are not brighter than the dark ones.
     """
     darks = _frames("dark", dark)
     height, width = darks.shape[1:]
@@ -30,12 +31,12 @@ def measure_defects(dark: Any, flat: Any = None) -> dict[str, Any]:
         raise ValueError(f"dark: got frames of {(height, width)}; allowed are sides from 5")
     mean = darks.mean(0)
     offset = mean - np.median(mean)
-    spread = 1.4826 * float(np.median(np.abs(offset))) or float(offset.std()) or 1.0
-    hot = np.abs(offset) > HOT_DARK * spread
-    # In a single frame, noise and pixel offsets cannot be separated, so only use lines and hot pixels.
+    deviation = 1.4826 * float(np.median(np.abs(offset))) or float(offset.std()) or 1.0
+    hot = np.abs(offset) > HOT_DARK * deviation
+    # In a single frame, noise and offsets of pixels cannot be separated.
     if len(darks) > 1:
         error = float(np.median(darks.var(0, ddof=1))) / len(darks)
-        signal = max(spread**2 - error, 0.0)
+        signal = max(deviation**2 - error, 0.0)
         per_pixel = np.where(hot, 0, offset * (signal / (signal + error) if signal else 0.0))
     else:
         per_pixel = np.zeros_like(offset)
@@ -54,7 +55,7 @@ def measure_defects(dark: Any, flat: Any = None) -> dict[str, Any]:
         if not level > 0:
             raise ValueError("flat: got frames that are not brighter than dark")
         dead = np.abs(light / level - 1) > 0.5
-        # Only differences between neighbouring lines are gains, because the lamp may be uneven.
+        # The lamp may be uneven, so only differences between neighbouring lines count as gains.
         logarithm = np.log(np.where(dead | hot, np.nan, np.maximum(light, 1e-6 * level)))
         for name, axis in (("column_gain", 0), ("row_gain", 1)):
             line = _line_median(logarithm, axis)
@@ -90,9 +91,9 @@ def _frames(name: str, frames: Any) -> NDArray[np.float64]:
 
 def _line_median(image: NDArray[Any], axis: int) -> NDArray[np.float64]:
     """Median of each column (axis 0) or row (axis 1) without NaN; 0 for lines without values."""
-    some = np.isfinite(image).any(axis)
-    lines = np.zeros(len(some))
-    lines[some] = np.nanmedian(image[:, some] if axis == 0 else image[some], axis)
+    valid = np.isfinite(image).any(axis)
+    lines = np.zeros(len(valid))
+    lines[valid] = np.nanmedian(image[:, valid] if axis == 0 else image[valid], axis)
     return lines
 
 
@@ -100,5 +101,5 @@ def _smooth(line: NDArray[np.float64], radius: int = 7) -> NDArray[np.float64]:
     """Running median over ``2 radius + 1`` values."""
     padded = np.pad(line, radius, "reflect" if len(line) > radius else "edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1)
-    found: NDArray[np.float64] = np.median(windows, -1)
-    return found
+    medians: NDArray[np.float64] = np.median(windows, -1)
+    return medians

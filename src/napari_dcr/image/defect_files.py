@@ -71,5 +71,5 @@ def read_defects(path: str | Path) -> dict[str, Any]:
             found: dict[str, Any] = {name: file[name] for name in ARRAYS if name in file.files}
             black = float(file["black"])
     except (KeyError, BadZipFile, TypeError, EOFError, ValueError) as error:
-        raise ValueError(f"defects: {path} is no file that Defects.save wrote ({error})") from error
+        raise ValueError(f"defects: {path} was not written by Defects.save ({error})") from error
     return {"height": height, "width": width, "channels": channels, "black": black, **found}

@@ -19,7 +19,7 @@ FAINTEST = 2.0**-16
 """Smallest maximum of a float picture in [0, 1]; darker images are assumed to have another unit."""
 
 LAMPS = 0.05
-"""Largest share of a scene's pixels that is taken for lamps."""
+"""Largest share of a scene's pixels that are treated as lamps."""
 
 LAMP_GAP, BETWEEN = 4.0, 0.1
 """Ratio of the levels of lamps and of the brightest pixels of a scene, both above black, and largest
@@ -30,7 +30,7 @@ SKEW = 1.8
 light. Of noise around an offset it is about 1, of a log-normal distribution usually above 3."""
 
 DISPLAYED = 0.25
-"""Least 99 percentile of a scene that is taken for a picture in [0, 1], whose white is 1."""
+"""Smallest 99 percentile of a scene that is treated as a picture in [0, 1], whose white is 1."""
 
 _FINITE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
@@ -200,7 +200,7 @@ class Scale:
     Attributes
     ----------
     black, white : float
-        Values in own units that 0 and 1 of the working range stand for.
+        Values in the image's own units that correspond to 0 and 1 of the working range.
     """
 
     black: float

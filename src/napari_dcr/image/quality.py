@@ -252,7 +252,9 @@ def assess(
         detail = (out - _around(out)) / np.maximum(noise.deviation(out), 1e-12)
         with_signal.append((float((centred * detail).mean()), power, float((detail**2).mean())))
     x, y = np.concatenate(means, 1) if means[0].size else np.zeros((2, 1))
-    if (some := np.concatenate(varied)).any():  # padding says nothing about intensities
+    if (
+        some := np.concatenate(varied)
+    ).any():  # padding does not show whether intensities were kept
         x, y = x[some], y[some]
     slope, intercept, r_squared = _regression(x, y)
     correlation = _share(sum(n for n, _ in neighbours), sum(p for _, p in neighbours))
@@ -262,7 +264,7 @@ def assess(
     after = finest_deviation(np.concatenate([block_statistics(out) for _, out in windows]))
     notes = list(warnings)
     if correlation > WHITE + 1.2 * expected_correlation:
-        notes.append("the residual is not white: fine structure may have been taken for noise")
+        notes.append("the residual is not white: fine structure may have been removed as noise")
     if abs(along) > FOLLOWS:
         what = "flattened" if along > 0 else "exaggerated"
         notes.append(f"the residual follows the signal: structure may have been {what}")

@@ -1,6 +1,6 @@
 """DeltaVision, the format of microscopes of Applied Precision; mapped into memory.
 
-It has the layout of MRC, with an identifier of its own, and its header says how the planes are
+It has the layout of MRC, with another identifier, and its header states how the planes are
 ordered: https://docs.openmicroscopy.org/bio-formats/latest/formats/deltavision.html
 """
 
@@ -55,7 +55,7 @@ def open_deltavision(path: Path) -> Opened:
     with path.open("rb") as file:
         head = file.read(HEADER)
     if not is_deltavision(head) or len(head) < HEADER:
-        raise ValueError("it is no DeltaVision file, or its header is cut off")
+        raise ValueError("it is not a DeltaVision file, or its header is cut off")
     order = "<" if head[PLACE : PLACE + 2] == LITTLE else ">"
 
     def values(place: int, form: str) -> tuple[Any, ...]:

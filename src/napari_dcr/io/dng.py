@@ -122,7 +122,7 @@ def read_page(path: Path) -> tuple[DngPage, int]:
         found = [n for n, page in enumerate(pages) if int(page.photometric) in (MOSAIC, LINEAR)]
         main = [n for n in found if int(pages[n].subfiletype or 0) == 0] or found
         if not main:
-            raise ValueError("it is no DNG: none of its pages holds a raw image")
+            raise ValueError("it is not a DNG: none of its pages holds a raw image")
         number = max(main, key=lambda n: pages[n].imagewidth * pages[n].imagelength)
         page = pages[number]
         _check_complete(page, path.stat().st_size)

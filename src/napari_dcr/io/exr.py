@@ -145,7 +145,7 @@ def _file(path: Path) -> Iterator[Any]:
     """Context manager that opens and reads an EXR file."""
     library = import_optional("OpenEXR", "exr")
     if not library.isOpenExrFile(str(path)):
-        raise ValueError("it is no OpenEXR file")
+        raise ValueError("it is not an OpenEXR file")
     with redirect_stdout(StringIO()), without_messages() as messages:
         with library.File(str(path), header_only=True) as head:
             for part in head.parts:

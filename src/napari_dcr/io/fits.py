@@ -147,7 +147,7 @@ def _letters(path: Path, header: Any, shape: tuple[int, ...]) -> tuple[str, str]
         kind = str(header.get(f"CTYPE{len(shape) - number}", "")).strip().upper()
         letter = _AXES.get(kind.partition("-")[0], "")
         if not letter and not kind and length == 3 and len(shape) == 3:
-            letter = "c"  # as programs for pictures of the sky store colours
+            letter = "c"  # astronomy software stores colours in this way
             unknown.append(number)
         elif not letter or letter in letters:
             letter = next(spare)
@@ -155,7 +155,7 @@ def _letters(path: Path, header: Any, shape: tuple[int, ...]) -> tuple[str, str]
     doubt = ""
     if unknown:
         doubt = (
-            f"axes: the 3 planes of {path.name} are taken for colours, each enhanced by itself; if"
+            f"axes: the 3 planes of {path.name} are treated as colours, each enhanced by itself; if"
             ' they are planes of a stack, give axes="zyx"'
         )
     return letters + "yx", doubt

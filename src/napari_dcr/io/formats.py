@@ -1,4 +1,4 @@
-"""The table of file formats, and what the suffix of a path says about a file."""
+"""The table of file formats, and look-up of a format by the suffix of a path."""
 
 from __future__ import annotations
 

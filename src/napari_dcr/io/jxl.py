@@ -204,7 +204,7 @@ class Header:
     @classmethod
     def _read(cls, data: bytes) -> tuple[Header, tuple[int, int]]:
         if data[:2] != b"\xff\x0a":
-            raise ValueError("it is no JPEG XL")
+            raise ValueError("it is not a JPEG XL file")
         reader = _Reader(data[2:512])
         size = _read_size(reader)
         if reader.one():  # all fields have their defaults

@@ -24,7 +24,7 @@ COLOURS = {"red": "FF0000", "green": "00FF00", "blue": "0000FF", "cyan": "00FFFF
 def open_lif(path: Path, scene: int | str | None = None) -> Opened:
     """Open an image of a LIF without reading its pixels.
 
-    The rows and columns of the picture are the two scanned axes, whatever their names.
+    The rows and columns of the picture are the two scanned axes, which need not be x and y.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def _opened(path: Path, file: Any, scene: int | str | None) -> Opened:
     if min(sizes[rows_axis], sizes[columns_axis]) < 2:
         raise ValueError(
             f"{image.name}: its frames of {sizes[rows_axis]} {rows_axis} x {sizes[columns_axis]}"
-            f" {columns_axis} are no pictures"
+            f" {columns_axis} are not pictures, which have at least two rows and columns"
         )
     block, available = image.memory_block, path.stat().st_size
     if path.suffix.lower() == ".lif" and available < block.offset + block.size:

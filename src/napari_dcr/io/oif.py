@@ -91,7 +91,7 @@ def _check_chains(path: Path) -> None:
     with path.open("rb") as file:
         header = file.read(512)
         if len(header) < 512 or header[:8] != b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
-            raise ValueError("it is no OIB, which is a compound file")
+            raise ValueError("it is not an OIB, which is a compound file")
         sector = 1 << int.from_bytes(header[30:32], "little")
         count = min(109, int.from_bytes(header[44:48], "little"))
         if sector not in (512, 4096) or not count:

@@ -1,6 +1,6 @@
-"""OME-Zarr metadata: axes, levels, versions and display settings of multiscale images.
+"""Read and compose OME-Zarr metadata: axes, levels, versions and display settings.
 
-Next-generation file format, versions 0.1 to 0.5: https://ngff.openmicroscopy.org
+The specification, versions 0.1 to 0.5, is at https://ngff.openmicroscopy.org.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 VERSION = "0.5"
-"""Version of images whose source is not an OME-Zarr image."""
+"""Version in which images are written whose source is not an OME-Zarr image."""
 
 WRITTEN = ("0.4", "0.5")
 """Versions that can be written: 0.4 on zarr 2 and 0.5 on zarr 3; older ones become 0.4."""
@@ -27,12 +27,12 @@ def find_multiscale(attributes: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def namespace(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Part of a group's attributes that OME-Zarr defines; up to version 0.4 these are all."""
+    """Return the attributes of a group that OME-Zarr defines; up to version 0.4 these are all attributes."""
     return dict(attributes.get("ome", attributes))
 
 
 def version_of(multiscale: dict[str, Any] | None, attributes: dict[str, Any]) -> str:
-    """Version in which a multiscale image is written: its own, or the next one that is supported."""
+    """Version in which the result is written: that of the image, or the next one that is supported."""
     own = attributes.get("ome")
     if own is not None:
         return str(own.get("version", VERSION)) if own.get("version") in WRITTEN else VERSION
@@ -66,7 +66,7 @@ _OME_KEYS = ("ome", "multiscales", "omero", "labels", "image-label", "bioformats
 
 
 def shown(omero: dict[str, Any], pixels: NDArray[Any], axes: str) -> dict[str, Any]:
-    """Display settings of channels, with limits that suit their enhanced pixels.
+    """Adapt the display settings of channels to the range of the enhanced pixels.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def describe_pyramid(
     axes : str
         One letter per axis.
     steps : list of tuple of int
-        Number of pixels of the finest level per pixel, for each level and axis.
+        For each level and axis, the number of pixels of the finest level in one pixel.
     template : dict, optional
         Multiscale metadata of the source image, whose names, units and scale are kept.
     level : str

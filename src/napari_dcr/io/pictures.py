@@ -34,7 +34,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP")
 JPEG_QUALITY = 95
 
 INCH = 0.0254
-"""In metres."""
+"""Length of the unit in metres."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

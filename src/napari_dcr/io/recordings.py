@@ -191,7 +191,7 @@ def _layout(opened: Opened, name: str, letter: str, axes: str | None) -> Layout:
         return layout
     opened.warnings.add(
         f"{name}: the file does not name the axis of its {shape[layout.axes.index(unnamed[0])]}"
-        f" pages; it is taken for {letter}"
+        f" pages; it is treated as {letter}"
     )
     return replace(layout, axes=layout.axes.replace(unnamed[0], letter))
 

@@ -47,20 +47,22 @@ def open_ser(path: Path) -> Opened:
     Raises
     ------
     ValueError
-        If the file is no SER recording, or is truncated.
+        If the file is not a SER recording, or is truncated.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(HEADER.size)
     if head[: len(MAGIC)] != MAGIC:
-        raise ValueError("it is no SER recording, which begins with LUCAM-RECORDER")
+        raise ValueError("it is not a SER recording, which begins with LUCAM-RECORDER")
     if len(head) < HEADER.size:
         raise ValueError(f"it is cut off: it has {size} bytes of a header of {HEADER.size}")
     _, _, colour, order, width, height, bits, count, *rest = HEADER.unpack(head)
     if colour not in (0, RGB, BGR, *MOSAICS):
         raise ValueError(f"its colour identifier {colour} is not known")
     if min(width, height, count) < 1 or not 1 <= bits <= 16:
-        raise ValueError(f"it says that it has {count} frames of {height} x {width} of {bits} bits")
+        raise ValueError(
+            f"its header is damaged: {count} frames of {height} x {width} pixels with {bits} bits"
+        )
     samples = 3 if colour in (RGB, BGR) else 1
     stored = np.dtype("u1" if bits <= 8 else "<u2")
     inner = (height, width, 3) if samples == 3 else (height, width)
@@ -73,7 +75,7 @@ def open_ser(path: Path) -> Opened:
         is_big = _is_big_endian(frames, bool(order), bits)
         frames = frames.view(">u2") if is_big else frames
         if is_big != bool(order):
-            notes.append("its bytes are in the opposite order to that which its header says")
+            notes.append("its byte order is the opposite of what its header states")
     if colour in MOSAICS:
         notes.append(mosaic_note(MOSAICS[colour]))
 

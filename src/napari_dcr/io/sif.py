@@ -40,7 +40,7 @@ def open_sif(path: Path) -> Opened:
     sif_parser = import_optional("sif_parser", "microscopes")
     with _Ending(io.FileIO(path)) as file:
         if file.peek(len(MAGIC))[: len(MAGIC)] != MAGIC:
-            raise ValueError(f"it is no file of Andor's, which begins with {MAGIC.decode()}")
+            raise ValueError(f"it is not an Andor SIF file, which begins with {MAGIC.decode()}")
         frames, values = sif_parser.np_open(file, lazy="memmap")
     count, height, width = frames.shape
     if min(height, width) < 2:

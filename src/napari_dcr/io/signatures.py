@@ -9,7 +9,7 @@ _BOXES = {
     b"mif1": ".heic", b"msf1": ".heic", b"avif": ".avif", b"avis": ".avif", b"crx ": ".cr3",
     b"qt  ": ".mov",
 }  # fmt: skip
-"""Suffixes by the brand of files that consist of boxes; all others are taken for MP4."""
+"""Suffixes by the brand of files that consist of boxes; all other brands are treated as MP4."""
 
 PICTURES = (".heic", ".avif")
 """Suffixes of pictures in boxes, which programs for video open too, but only in part."""
@@ -57,7 +57,7 @@ _OTHERS = (
     (b"<html", "a web page", ""),
     (b"version https://git-lfs", "a pointer of Git LFS, which stands for the file", ""),
 )
-"""What files begin with that are not pictures, or only those with a certain suffix."""
+"""First bytes of files that are not pictures, or that are pictures only with a certain suffix."""
 
 
 def suffix_by_content(head: bytes) -> str:

@@ -39,7 +39,7 @@ def open_spe(path: Path) -> Opened:
     with path.open("rb") as file:
         head = file.read(HEADER)
     if head[PLACE : PLACE + len(MAGIC)] != MAGIC:
-        raise ValueError("it is no file of WinSpec or LightField, or its header is cut off")
+        raise ValueError("it is not a file of WinSpec or LightField, or its header is cut off")
     if len(head) < HEADER:
         raise ValueError(f"it is cut off: it has {size} bytes of a header of {HEADER}")
 

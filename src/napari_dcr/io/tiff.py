@@ -154,7 +154,7 @@ def open_tiff(path: Path) -> Opened:
 
 
 def _notes_of(messages: list[str]) -> tuple[str, ...]:
-    """What tifffile logged about a file that can be read nevertheless."""
+    """Describe the messages that tifffile logged about a file that can still be read."""
     different = list(dict.fromkeys(messages))
     more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
     return (f"tifffile says: {different[0]}{more}",) if different else ()
@@ -237,7 +237,7 @@ def _header(path: Path, file: Any) -> _Header:
     ):
         count = series.shape[axis or 0]
         doubt = (
-            f"axes: the {count} planes of {path.name} are taken for the colours of one picture, as the file says; if they"
+            f"axes: the {count} planes of {path.name} are treated as colours, as the file states; if they"
             f' are planes of a stack, give axes="z{axes.replace("s", "")}"'
         )
     metadata = _metadata(path, file, model)

@@ -105,8 +105,8 @@ class Frames:
             if self._next <= number < place:
                 # Repeat the previous frame in place of one that cannot be decoded, like video players.
                 self._warnings.add(
-                    f"{self._path.name}: t {number + 1}/{self.shape[0]} cannot be decoded; the"
-                    " nearest frame stands in its place"
+                    f"{self._path.name}: t {number + 1}/{self.shape[0]} cannot be decoded; it is"
+                    " replaced by the nearest frame"
                 )
                 _keep(self._raw, number, next(reversed(self._raw.values()), frame), 2 * KEPT)
             _keep(self._raw, place, frame, 2 * KEPT)

@@ -45,7 +45,7 @@ def open_container(path: Path) -> Any:
         return av.open(f"file:{path}", options=options)
     except (av.InvalidDataError, av.ArgumentError) as error:
         if start[4:8] == b"ftyp" or start[:4] == b"RIFF":
-            raise ValueError("it is cut off: what says where its frames are is missing") from error
+            raise ValueError("it is cut off: the index of its frames is missing") from error
         raise ValueError(f"its content is not that of a video in {KINDS}") from error
 
 

@@ -130,8 +130,12 @@ class VideoSink(FrameSink):
         interval = calibration.sizes.get("t", 0) * _SECONDS.get(calibration.units.get("t", ""), 0)
         if not 1 / 1000 <= interval <= 1:
             warn(
-                f"out: {self.result.name} is written with 25 frames per second, as the image says"
-                + (f" that {interval:.4g} s are between frames" if interval else " no frame times")
+                f"out: {self.result.name} is written with 25 frames per second, because"
+                + (
+                    f" the image states an interval of {interval:.4g} s between frames"
+                    if interval
+                    else " the image has no frame times"
+                )
             )
             interval = 1 / 25
         base = Fraction(1, 90000)

@@ -62,7 +62,7 @@ class AdvancedControls:
         self.defects = ComboBox(
             name="defects", choices=["auto", "off", OWN_FILE], value=Options.defects,
             tooltip="Offsets of the sensor's columns and rows, hot and dead pixels: found in the image"
-            " and corrected (auto), left alone (off), or read from a file.",
+            " and corrected (auto), left unchanged (off), or read from a file.",
         )  # fmt: skip
         self.defects_file = FileEdit(
             name="defects_file", label="file", filter="Defects (*.npz)",

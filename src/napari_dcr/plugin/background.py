@@ -12,7 +12,7 @@ from napari.qt.threading import create_worker
 
 @dataclass(frozen=True)
 class Failure:
-    """Error that is returned as a result, because napari's workers swallow RuntimeErrors."""
+    """Error that is returned as a result, because napari's workers ignore RuntimeErrors."""
 
     error: Exception
 
@@ -27,7 +27,7 @@ class Background:
     on_step : callable
         Called with each yielded value, until the generator is cancelled.
     on_end : callable
-        Called last, with the result, or with None after a cancellation.
+        Called once at the end, with the result, or with None after a cancellation.
     """
 
     _alive: set[Background] = set()  # noqa: RUF012 - Qt connections do not keep objects alive
@@ -42,9 +42,9 @@ class Background:
         self._on_step, self._on_end = on_step, on_end
         self._result: Any = None
         self._cancelled = self._abandoned = False
-        # A separate thread, so that all steps run in one thread, whatever Qt's pool does. It has the
-        # priority of the window: with a lower one, PyTorch's threads wait for each other beside a
-        # busy process, and a run takes a hundred times longer.
+        # All steps run in this thread, because Qt's pool may use a different thread for each step.
+        # Its priority is not lowered: PyTorch's threads would wait for each other on a busy machine,
+        # and a run would take a hundred times longer.
         self._thread = ThreadPoolExecutor(1, "enhance")
         self._worker: Any = create_worker(
             low_light_enhancement, steps, self._thread, _start_thread=False
@@ -88,7 +88,7 @@ class Background:
 
     def _on_finished(self) -> None:
         self._alive.discard(self)
-        # napari keeps every worker until its window closes, so release the generator's memory now.
+        # napari keeps the worker until its window closes, so release the generator's memory here.
         self._thread.submit(self._steps.close).result()
         self._thread.shutdown(wait=False)
         result, self._result = self._result, None
@@ -99,7 +99,10 @@ class Background:
 def low_light_enhancement(
     steps: Generator[Any, None, Any], thread: ThreadPoolExecutor
 ) -> Generator[Any, None, Any]:
-    """Run the steps in a thread; napari shows this function's name if it is closed meanwhile."""
+    """Run the steps in a thread.
+
+    If the user closes napari during a run, its dialog shows the name of this function.
+    """
     while not isinstance(step := thread.submit(_advance, steps).result(), _End):
         yield step
     return step.result

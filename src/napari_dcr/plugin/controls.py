@@ -1,4 +1,4 @@
-"""All controls of the widget, and the options that they stand for."""
+"""All controls of the widget, and their conversion to options."""
 
 from __future__ import annotations
 

@@ -55,11 +55,12 @@ def shown_region(
 
 
 def canvas_corners(viewer: ViewerModel) -> NDArray[np.float64] | None:
-    """Corners of a 2D canvas in the viewer's units, shape (2, 2); None if napari does not know.
+    """Corners of a 2D canvas in the viewer's units, shape (2, 2); None if they are not available.
 
     Notes
     -----
-    napari 0.9 computes ``layer.corner_pixels`` as if the viewer's units were the layer's.
+    This replaces ``layer.corner_pixels``, which napari 0.9 computes incorrectly if the units of the
+    viewer and the layer differ.
     """
     scene = getattr(viewer, "scene", viewer)  # napari 0.9 has moved the camera to the scene
     size = getattr(getattr(viewer, "canvas", None), "size", None)
@@ -107,7 +108,7 @@ def _planes(layer: Image, dims: Dims, stepped: list[int]) -> list[slice]:
             continue
         start, stop = max(round(low), 0), max(round(high), 0)
         if start == stop or np.isclose(stop, high):
-            stop += 1  # napari includes the last plane of a slab that ends on it
+            stop += 1  # napari includes the plane on which a thick slice ends
         spans.append(slice(start, min(stop, size)))
     return spans
 
@@ -115,7 +116,7 @@ def _planes(layer: Image, dims: Dims, stepped: list[int]) -> list[slice]:
 def _on_screen(
     layer: Image, dims: Dims, displayed: list[int], view: NDArray[np.float64] | None
 ) -> dict[int, slice]:
-    """Visible range along each displayed axis; empty if nothing of it is visible."""
+    """Visible range along each displayed axis; an empty range if the layer is not visible."""
     shape = _shape(layer)
     axes, factor = displayed, units_factor(layer, dims)
     known = view is not None and [a + dims.ndim - layer.ndim for a in axes] == list(dims.displayed)
@@ -125,16 +126,16 @@ def _on_screen(
             layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(layer.ndim)
         )
         first, last = (np.asarray(corner, float) for corner in layer.corner_pixels)
-        seen = {axis: last[axis] > first[axis] or shape[axis] == 1 for axis in axes}
+        is_visible = {axis: last[axis] > first[axis] or shape[axis] == 1 for axis in axes}
         low, high = first * zoom, (last + 1) * zoom
     else:
         world = np.zeros((4, layer.ndim))
         world[:, axes] = np.array(list(itertools.product(*view.T))) * factor[axes]
         data = np.array([layer.world_to_data(corner) for corner in world])
         low, high = data.min(0), data.max(0) + 1
-        seen = dict.fromkeys(axes, True)
+        is_visible = dict.fromkeys(axes, True)
     spans = {}
     for axis in axes:
         start, stop = max(0, int(np.floor(low[axis]))), min(shape[axis], int(np.ceil(high[axis])))
-        spans[axis] = slice(start, stop if seen[axis] else start)
+        spans[axis] = slice(start, stop if is_visible[axis] else start)
     return spans

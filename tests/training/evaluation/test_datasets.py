@@ -98,7 +98,7 @@ def test_empty_folders_are_refused(names: list[str], tmp_path: Path) -> None:
 
 
 def test_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^folder: .*nowhere is no folder"):
+    with pytest.raises(ValueError, match=r"^folder: .*nowhere is not a folder"):
         find_cases(tmp_path / "nowhere")
 
 

@@ -62,7 +62,7 @@ def find_cases(folder: str | Path, exposures: int = 1) -> list[Case]:
         raise ValueError(f"exposures: got {exposures}; allowed are integers from 1")
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"folder: {folder} is no folder")
+        raise ValueError(f"folder: {folder} is not a folder")
     below = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
     if {"low", "high"} <= below.keys():
         return _pairs(below["low"], below["high"])
