@@ -102,10 +102,10 @@ class Watch:
         """Return the longest times since the last lap."""
         self._tick()
         beside: float = struct.unpack("d", self._beside[:])[0]
-        seen = Lap(*(1000 * value for value in (self._longest, self._collected, beside)))
+        lap = Lap(*(1000 * value for value in (self._longest, self._collected, beside)))
         self._longest = self._collected = 0.0
         self._beside[:] = bytes(8)
-        return seen
+        return lap
 
     @contextmanager
     def phase(self, name: str) -> Iterator[list[Lap]]:

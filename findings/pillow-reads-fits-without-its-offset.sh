@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Pillow 13.0.0: a FITS file of uint16 is read without BZERO and with the stored integers taken for unsigned ones, so
-# 0, 1000, 40000, 65535 become 32768, 33768, 7232, 32767, without a word. Its rows are in the opposite order to astropy 8.0.2.
+# Pillow 13.0.0: a FITS file of uint16 is read without BZERO and with the stored integers read as unsigned ones, so
+# 0, 1000, 40000, 65535 become 32768, 33768, 7232, 32767, without a warning. Its rows are in the opposite order to astropy 8.0.2.
 #
 # Expected before running: Pillow does not read FITS, or reads its pixels as astropy does; a file is identified by its
 # content, so a wrong suffix does no harm.
-# Observed: `Image.open` opens any of 40 formats whatever the suffix. A FITS named `.png` opens as mode I;16: dark pixels are
-# brighter than bright ones. Floats have the right values, upside down. Consequence: name the formats that are meant,
+# Observed: `Image.open` ignores the suffix and opens any of 40 formats. A FITS named `.png` opens as mode I;16: dark pixels are
+# brighter than bright ones. Floats have the right values, upside down. Consequence: name the expected formats,
 # `Image.open(path, formats=("PNG", "JPEG"))`, where only pictures are expected.
 # What we do: pictures are opened with `formats=`, and FITS files are read with astropy.
 #

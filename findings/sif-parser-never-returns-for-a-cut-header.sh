@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # sif_parser 0.3.6: `np_open` of a SIF that ends within its header never returns: words are read byte by byte until a
-# space or line end, and at the end of the file nothing comes for ever.
+# space or line end, and this loop does not stop at the end of the file.
 #
 # Expected before running: a file of 39 bytes raises an error, such as the SyntaxError for files of other kinds.
-# Observed: the process computes on without end, whatever `ignore_corrupt` and `lazy` are. An empty file and one of another kind
+# Observed: the process runs without end, for all values of `ignore_corrupt` and `lazy`. An empty file and one of another kind
 # raise SyntaxError at once. A file object that raises an error at its end ends the call, as `np_open` takes file objects too.
-# Consequence: one recording that was cut off while it was copied stops a batch of files for good.
+# Consequence: one recording that was cut off while it was copied blocks a batch of files for ever.
 # What we do: the header is read through a file object that raises an error at its end.
 #
 # Output:

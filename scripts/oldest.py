@@ -2,7 +2,7 @@
 
     python scripts/oldest.py [EXTRA ...]
 
-Lists the packages of a plain install and of the extras; ``base`` stands for none.
+Lists the packages of a plain install and of the given extras; ``base`` means no extra.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def _threads() -> None:
 def _valid_ome_zarr() -> Iterator[None]:
     """Check every OME-Zarr image that any test writes with the validator of yaozarrs.
 
-    But for axes in an order that the standard does not allow: they are kept as they are stored.
+    The exception are images whose order of axes the standard does not allow, because this order is kept.
     """
     finish = ZarrSink.finish
 

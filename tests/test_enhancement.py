@@ -246,11 +246,11 @@ def test_record_describes_the_run(dim_rgb: NDArray[np.uint8]) -> None:
 
 
 def test_progress_rises_to_the_end_and_can_cancel(dim_rgb: NDArray[np.uint8]) -> None:
-    seen: list[napari_dcr.Progress] = []
-    napari_dcr.enhance(dim_rgb, **FAST, tile=64, progress=seen.append)
-    done = [p.done for p in seen]
+    steps: list[napari_dcr.Progress] = []
+    napari_dcr.enhance(dim_rgb, **FAST, tile=64, progress=steps.append)
+    done = [p.done for p in steps]
     assert done == sorted(done)
-    assert done[-1] == seen[-1].total == dim_rgb[..., 0].size
+    assert done[-1] == steps[-1].total == dim_rgb[..., 0].size
 
     class Stop(Exception):
         pass
@@ -284,7 +284,7 @@ def test_nothing_outside_the_plugin_imports_napari_or_qt() -> None:
 
 
 def test_shipped_weights_restore_a_dim_photograph() -> None:
-    """The main job, on a picture that training has not seen."""
+    """The result for a picture that was not used for training is close to the truth."""
     clean = opening.read(Path(__file__).parents[1] / "scripts" / "data" / "kodak-23.png").pixels
     for ev in (3.0, 5.0):
         dim, truth = (

@@ -53,7 +53,7 @@ def package(requirement: str) -> str:
 
 def test_notice_names_the_copyleft_libraries_inside_wheels() -> None:
     notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
-    seen = set()
+    libraries = set()
     for name in {package(r) for r in requirements()} | {"PyQt6-Qt6"}:
         try:
             paths = files(name) or []
@@ -62,9 +62,9 @@ def test_notice_names_the_copyleft_libraries_inside_wheels() -> None:
         for path in paths:
             library = next((key for key in COPYLEFT if path.name.startswith(key)), None)
             if library and re.search(r"\.(so|dylib|dll)\b", path.name):
-                seen.add(library)
-    assert seen, "no wheel contains any of them: has their layout changed?"
-    assert {name for name in seen if not re.search(rf"\b{COPYLEFT[name]}\b", notice)} == set()
+                libraries.add(library)
+    assert libraries, "no wheel contains any of them: has their layout changed?"
+    assert {name for name in libraries if not re.search(rf"\b{COPYLEFT[name]}\b", notice)} == set()
 
 
 def test_every_requirement_has_a_lower_bound_that_the_oldest_install_can_use() -> None:

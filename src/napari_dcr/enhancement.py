@@ -136,9 +136,9 @@ def enhance(
     Notes
     -----
     Missing pixels are pixels that are NaN or infinite, masked in a masked array, equal to
-    ``nodata``, or have an alpha of 0.  The network sees black in their place, and statistics
-    ignore them.  In the result they keep their values if its dtype can represent them, and are
-    0 otherwise.  A masked array gives a masked array.  Alpha changes only its dtype.
+    ``nodata``, or have an alpha of 0.  In the network's input they are replaced by means of nearby
+    pixels, or by black if there are none; statistics ignore them.  In the result they keep their
+    values if its dtype can represent them, and are 0 otherwise.  A masked array gives a masked array.  Alpha changes only its dtype.
 
     Planes that cannot be enhanced, such as a saturated channel or a frame of NaN, are returned
     unchanged with an `InputWarning` that names them.

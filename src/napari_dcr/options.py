@@ -83,12 +83,12 @@ class Options:
         the image.
     nodata : float, optional
         Value of pixels that hold no data, such as -9999.  None uses the value that the image
-        itself defines, such as ``GDAL_NODATA`` in a TIFF.  Statistics ignore these pixels, the
-        network sees black in their place, and they are returned unchanged, like pixels that are
-        NaN or masked.  In a colour image all samples must have the value.
+        itself defines, such as ``GDAL_NODATA`` in a TIFF.  These pixels are treated like pixels
+        that are NaN or masked: statistics ignore them, and they are returned unchanged.  In a
+        colour image all samples must have the value.
     link_frames : bool
         Use the same tone curve for every frame of a stack, so that brightness does not flicker.
-        With False each frame has its own.
+        With False, each frame gets a separate tone curve.
     output : str
         ``"same"`` for the input's dtype and units, or the name of a dtype whose full range (0 to
         1 for floats) the range from black to white is mapped to.  `microscopy` keeps the units

@@ -76,15 +76,15 @@ def fused(stack: NDArray[Any], model: Path) -> NDArray[Any]:
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Pixels of every window of which features were computed."""
-    seen: list[int] = []
+    areas: list[int] = []
     features = Cascade.frame_features
 
     def counted(self: Cascade, x: Any, *rest: Any) -> Any:
-        seen.append(x.shape[2] * x.shape[3])
+        areas.append(x.shape[2] * x.shape[3])
         return features(self, x, *rest)
 
     monkeypatch.setattr(Cascade, "frame_features", counted)
-    return seen
+    return areas
 
 
 def test_neighbours_help_frames_of_stacks(

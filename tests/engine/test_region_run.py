@@ -24,12 +24,12 @@ from napari_dcr.network import weights
 
 
 def run_to_completion(steps: Any) -> tuple[Enhancement, list[RegionStep]]:
-    seen = []
+    steps_done = []
     while True:
         try:
-            seen.append(next(steps))
+            steps_done.append(next(steps))
         except StopIteration as finished:
-            return finished.value, seen
+            return finished.value, steps_done
 
 
 @pytest.fixture
@@ -79,13 +79,13 @@ def test_a_region_equals_the_same_part_of_the_whole(
     )
     whole = enhance(image, **settings)
     steps = RegionEnhancer(open_image(image)).steps(Options(**settings), region, core=32)
-    result, seen = run_to_completion(steps)
+    result, steps_done = run_to_completion(steps)
     np.testing.assert_allclose(
         result.image, whole[region], rtol=0, atol=1e-5 if image.dtype.kind == "f" else 1
     )
     assert (result.image != whole[region]).mean() < 0.01 or image.dtype.kind == "f"
     assert result.record["region"] == [[s.start, s.stop] for s in region]
-    assert seen[-1].done == seen[-1].total > 0
+    assert steps_done[-1].done == steps_done[-1].total > 0
 
 
 @given(st.data())
@@ -143,8 +143,8 @@ def test_cached_results_need_no_network_run(runs: list[int]) -> None:
     assert runs == [3]
     run_to_completion(enhancer.steps(Options(**base, detail=False), region))
     assert runs == [3, 3]
-    _, seen = run_to_completion(enhancer.steps(Options(**base), region))
-    assert "Analysing the image..." not in [step.message for step in seen]
+    _, steps_done = run_to_completion(enhancer.steps(Options(**base), region))
+    assert "Analysing the image..." not in [step.message for step in steps_done]
 
 
 def test_the_cache_stays_within_its_limit(runs: list[int]) -> None:
@@ -188,8 +188,8 @@ def test_coarse_first_shows_all_of_it_before_it_is_refined(runs: list[int]) -> N
     expected = enhance(image, axes=axes, depth=2, device="cpu")
     assert np.abs(result.image.astype(int) - expected).max() <= 1
     assert result.image is coarse.image
-    _, seen = run_to_completion(enhancer.steps(options, region, coarse_first=True, core=64))
-    assert all(step.coarse is None for step in seen)  # nothing to wait for
+    _, steps_done = run_to_completion(enhancer.steps(options, region, coarse_first=True, core=64))
+    assert all(step.coarse is None for step in steps_done)  # nothing to wait for
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def test_missing_pixels_are_filled_the_same_in_any_window(dtype: str) -> None:
     assert (whole[~np.ma.getmaskarray(image)] == image[~np.ma.getmaskarray(image)]).all()
     gone = missing(whole)
     assert gone is not None
-    assert 0 < gone.mean() < 0.3  # far from all others nothing is made up
+    assert 0 < gone.mean() < 0.3  # pixels far from all valid ones stay missing
     window = filled(image[:, 20 - REACH : 60 + REACH, 15 - REACH : 50 + REACH])
     inner = window[:, REACH:-REACH, REACH:-REACH]
     assert (inner.data == whole.data[:, 20:60, 15:50]).all()

@@ -149,7 +149,9 @@ def test_orientation_is_kept_or_pixels_are_turned(
         turned = zarr.open(tmp_path / "o.ome.zarr")["0"][...]
         again = napari_dcr.enhance(upright, **FAST)
         assert turned.shape == upright.shape
-        assert np.abs(turned.astype(int) - again).max() <= 12  # the survey sees it lying or upright
+        assert (
+            np.abs(turned.astype(int) - again).max() <= 12
+        )  # the survey differs slightly for a rotated picture
     # An array has none either: the pixels stay, and a warning appears.
     if orientation > 1:
         with pytest.warns(napari_dcr.InputWarning, match=f"Orientation {orientation}"):

@@ -59,7 +59,7 @@ def test_levels_keep_the_mean(light: int, chunk: int, tmp_path: Path) -> None:
     create_array(group, "0", layout, pixels.dtype, (chunk, chunk))[...] = pixels
     for _ in build_pyramid(group, layout):
         pass
-    # An odd last row or column stands for itself and counts twice in a mean of the whole.
+    # An odd last row or column is not averaged, so it would count twice in a mean of the whole.
     expected = pixels[:1496, :1296].mean()
     assert len(list(group.array_keys())) == 3
     for level in (1, 2):
@@ -67,7 +67,7 @@ def test_levels_keep_the_mean(light: int, chunk: int, tmp_path: Path) -> None:
         assert found.mean() == pytest.approx(expected, rel=1e-3)
         exact = pixels[:1496, :1296].reshape(1496 >> level, 1 << level, 1296 >> level, 1 << level)
         assert np.abs(found - exact.mean((1, 3))).max() < 2
-    assert np.array_equal(group["1"][...], halve(pixels, "yx")[0])  # whatever the chunks are
+    assert np.array_equal(group["1"][...], halve(pixels, "yx")[0])  # for every size of the chunks
 
 
 @pytest.mark.parametrize("axes", ["tyx", "cyx"])

@@ -13,10 +13,10 @@ def test_bands_of_rows_make_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bands, "BAND", 200)
     x = torch.rand(2, 3, 34, 20)
     half = torch.rand(2, 1, 17, 10)
-    seen = []
+    sizes = []
 
     def last(rows: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        seen.append((rows.shape[2], other.shape[2]))
+        sizes.append((rows.shape[2], other.shape[2]))
         both = torch.cat([rows, F.interpolate(other, scale_factor=2.0)], 1).bfloat16()
         return both.contiguous(memory_format=torch.channels_last), rows.double()
 
@@ -25,7 +25,7 @@ def test_bands_of_rows_make_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with torch.inference_mode():
         both, wide = bands.in_bands(last, x, half)
-        assert seen == [(8, 4)] * 4 + [(2, 1)]
+        assert sizes == [(8, 4)] * 4 + [(2, 1)]
         assert torch.equal(both, last(x, half)[0])
         assert both.is_contiguous(memory_format=torch.channels_last)
         assert torch.equal(wide, x.double())

@@ -62,11 +62,11 @@ def test_receptive_field_is_the_support_of_the_gradient(depth: int) -> None:
     for phase in (network.stride // 2 - 1, network.stride // 2):
         y = x = middle + phase
         frames = [torch.rand(1, 1, size, size, dtype=torch.float64) for _ in range(3)]
-        seen = [frame.requires_grad_() for frame in frames[:2]]  # a neighbour, and the frame
+        inputs = [frame.requires_grad_() for frame in frames[:2]]  # a neighbour, and the frame
         parts = [network.frame_features(f, conditioning, (rows, columns), depth) for f in frames]
         out = network.fuse(parts[1], [parts[0], parts[2]], conditioning)
         out[0, :, y, x].sum().backward()
-        for which, frame in enumerate(seen):
+        for which, frame in enumerate(inputs):
             assert frame.grad is not None
             places = [hit.tolist() for hit in (frame.grad[0, 0] != 0).nonzero().T]
             for at, hits in zip((y, x), places, strict=True):

@@ -105,7 +105,7 @@ def test_defects_are_named_and_shown(
     assert shown.data.shape == image.shape
     assert np.std(shown.data[0, :, 9] - (rows[:, 0] - rows.mean())) < 2
     assert shown.data[1, 50, 60] == shown.data.max()
-    # Taken from a file, and left alone.
+    # Defects are read from a file, and then not corrected.
     Defects(160, 180, hot=np.array([[0, 5, 6]])).save(tmp_path / "camera.npz")
     controls.defects.value, controls.defects_file.value = OWN_FILE, tmp_path / "camera.npz"
     assert controls.defects_file.native.isVisible()

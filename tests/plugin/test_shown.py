@@ -202,11 +202,11 @@ def test_thick_slices_are_enhanced_plane_by_plane(
         finish(widget, qtbot)
         result = viewer.layers[-1]
         assert result.data.shape[0] == len(whole)
-        seen = whole.mean(0) if mode == "mean" else whole.max(0)
-        np.testing.assert_allclose(on_screen(result), seen, atol=1)
+        expected = whole.mean(0) if mode == "mean" else whole.max(0)
+        np.testing.assert_allclose(on_screen(result), expected, atol=1)
     widget.preview.value = True
     qtbot.waitUntil(lambda: not widget.view_panel.updater.busy, timeout=60_000)
-    np.testing.assert_allclose(on_screen(widget.view_panel.updater.layer), seen, atol=1)
+    np.testing.assert_allclose(on_screen(widget.view_panel.updater.layer), expected, atol=1)
 
 
 @pytest.mark.gui

@@ -118,24 +118,24 @@ class ImageConditioning:
             survey = yield from self._survey(group, layout, setup, input_range)
             blank = tuple(survey.blank)
             if blank:
-                seen = yield from self._survey(group, layout, setup, input_range, blank=blank)
+                refined = yield from self._survey(group, layout, setup, input_range, blank=blank)
                 survey = replace(
-                    seen, extremes=survey.extremes, digest=survey.digest, blank=survey.blank,
+                    refined, extremes=survey.extremes, digest=survey.digest, blank=survey.blank,
                     padding=survey.padding, uniform=survey.uniform,
-                    defects=seen.defects and seen.defects.with_frames(blank),
+                    defects=refined.defects and refined.defects.with_frames(blank),
                 )  # fmt: skip
             padding = {n: kinds for n, kinds in survey.padding.items() if n not in blank}
             if group.frame is None and self._opened.sample is not None:
                 padding = steady_padding(padding, len(self._surveyed(group, layout)) - len(blank))
             if padding:
-                seen = yield from self._survey(
+                refined = yield from self._survey(
                     group, layout, setup, input_range, padding=padding, blank=blank
                 )
                 survey = replace(
-                    survey, thumbnail=seen.thumbnail, histogram=seen.histogram, exact=seen.exact,
-                    is_grey=seen.is_grey, unit=seen.unit, noise=seen.noise, extent=seen.extent,
-                    noise_windows=seen.noise_windows,
-                    defects=seen.defects and seen.defects.with_frames(blank),
+                    survey, thumbnail=refined.thumbnail, histogram=refined.histogram, exact=refined.exact,
+                    is_grey=refined.is_grey, unit=refined.unit, noise=refined.noise, extent=refined.extent,
+                    noise_windows=refined.noise_windows,
+                    defects=refined.defects and refined.defects.with_frames(blank),
                 )  # fmt: skip
             grey = layout.band(group.channel).colours == 1
             scale = find_scale(input_range, self._dtype, survey.histogram, grey)
@@ -154,11 +154,11 @@ class ImageConditioning:
             if lamps or extent != ((0, layout.height), (0, layout.width)):
                 # The thumbnail covers the rows and columns with data, without lamps.
                 ceiling = ceiling if lamps else np.inf
-                seen = yield from self._survey(
+                refined = yield from self._survey(
                     group, layout, setup, input_range, padding=padding, blank=blank,
                     thumbnail_of=(extent, ceiling),
                 )  # fmt: skip
-                survey = replace(survey, thumbnail=seen.thumbnail)
+                survey = replace(survey, thumbnail=refined.thumbnail)
             if not np.isfinite(survey.thumbnail).all():
                 least, largest = (end.value for end in survey.fills)
                 raise ValueError(

@@ -88,8 +88,8 @@ class Grid:
     def tile(self, core_rows: Size, core_columns: Size) -> Tile:
         """Tile with the given core.
 
-        The halo is clipped at the border of the plane and never padded, so that the network
-        sees the same border as in the whole plane.
+        The halo is clipped at the border of the plane and never padded, so that the border is the
+        same as that of the whole plane.
         """
         return Tile(
             core_rows,

@@ -159,10 +159,10 @@ def _is_everywhere(near: Floats, height: float) -> bool:
 
 
 def find_alternation(table: Floats, patch: int, frames: int = 1) -> float:
-    """Measure by how much even columns are above odd ones, as from two amplifiers that take turns.
+    """Measure how much higher even columns are than odd ones, as if two amplifiers read alternate columns.
 
-    No lens forms a pattern of two pixels over a whole image, so it is the sensor's if all parts
-    of the image have it alike and it is weaker than the noise of a pixel.
+    No lens forms a pattern of two pixels over a whole image. The pattern therefore belongs to the
+    sensor if it is equal in all parts of the image and weaker than the noise of a pixel.
 
     Parameters
     ----------

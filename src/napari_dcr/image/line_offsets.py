@@ -110,10 +110,10 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     unit = float(np.nanmax(table) - np.nanmin(table))
     if not 0 < unit < np.inf:
         return None
-    seen = _Table(table / unit)
-    if not _halves_agree(seen):
+    scaled = _Table(table / unit)
+    if not _halves_agree(scaled):
         return None
-    found, _ = _observe_all(seen, patch)
+    found, _ = _observe_all(scaled, patch)
     lags, levels = list(found), list(found.values())
     variances = [
         (_spread(level.difference) - float(np.median(level.scatter * (1 + (lag - 1) / 3))))
@@ -267,10 +267,10 @@ def _observe(table: _Table, lag: int, patch: int, noise: float) -> Level:
         weight *= np.minimum(1, 9 * local / (squared + 1e-30)) ** 2
         total = weight.sum(0) + 1e-30
         centre = (weight * values).sum(0) / total
-    seen = total > 1e-20
+    has_weight = total > 1e-20
 
     def error(parts: Floats) -> Floats:
-        return np.where(seen, (parts**2).sum(0) / total**2, 1e30)
+        return np.where(has_weight, (parts**2).sum(0) / total**2, 1e30)
 
     # Groups are at least twice as high as the lag, because structures are as long as they are wide.
     groups = int(np.clip(round(patches * patch / (2 * lag)), 3, min(GROUPS, patches)))

@@ -2,8 +2,8 @@
 
 A window of an image is a plain array, or a masked array if a mask, a no-data value or an alpha of
 0 marks pixels as missing.  All code that evaluates pixels calls `missing`, so that all kinds of
-missing pixels are treated alike: statistics ignore them, the network sees means of the pixels
-around them, or black where there are none, and they are returned unchanged.
+missing pixels are treated in the same way: statistics ignore them, they are replaced by means of
+nearby pixels (or by black if there are none) in the network's input, and they are returned unchanged.
 """
 
 from __future__ import annotations

@@ -46,9 +46,9 @@ BLOCKS = np.dtype(
 ``binning``: numbers of pixels along y and x that were averaged before measuring, 1 and 1 for the image
 itself; ``mean``; ``power``: mean squared residual at each of `SPACINGS`; ``roughness``: mean
 squared gradient over a few pixels; ``detail``: mean square of what averaging over each of
-`BINNINGS` takes away, where noise is correlated, else 0; ``rounding``: variance that rounding
-has added, which is white whatever the noise; ``pixels``: how many are finite; ``low`` and ``high``:
-least and largest value; ``at_high``: share of the pixels that have the largest one; ``below``
+`BINNINGS` removes, if noise is correlated, otherwise 0; ``rounding``: variance that rounding
+has added, which is white even if the noise is not; ``pixels``: how many are finite; ``low`` and
+``high``: smallest and largest value; ``at_high``: share of the pixels that have the largest one; ``below``
 and ``at_below``: the second largest and its share; ``beside_constant``: whether two of its rows
 or columns, or one of the eight blocks around, have a single value; ``beside_hot``: whether it or
 one of the eight around has a pixel far above all others.

@@ -108,7 +108,7 @@ def correlation_lengths(levels: NoiseLevels) -> tuple[float, float]:
 def _width(ratio: float, fine: int, wide: int) -> float:
     """Standard deviation of the Gaussian that explains a ratio of powers at two spacings."""
     expected = _filter_power(fine, _WIDTHS) / _filter_power(wide, _WIDTHS)
-    # The ratio falls from 1 as the width grows, until neither spacing sees the noise.
+    # The ratio falls from 1 as the width grows, until the noise has no power at either spacing.
     falling = np.minimum.accumulate(expected)
     return float(np.interp(-ratio, -falling, _WIDTHS))
 

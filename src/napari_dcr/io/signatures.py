@@ -55,7 +55,7 @@ _OTHERS = (
     (b"8BPS", "a Photoshop file", ""),
     (b"<!doctype", "a web page", ""),
     (b"<html", "a web page", ""),
-    (b"version https://git-lfs", "a pointer of Git LFS, which stands for the file", ""),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself", ""),
 )
 """First bytes of files that are not pictures, or that are pictures only with a certain suffix."""
 

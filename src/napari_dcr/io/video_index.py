@@ -39,7 +39,7 @@ def open_container(path: Path) -> Any:
     with path.open("rb") as file:
         start = file.read(12)
     if suffix_by_content(start) in PICTURES:  # FFmpeg would decode one tile of them
-        raise ValueError("it holds a picture, no video")
+        raise ValueError("it is a picture, not a video")
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     try:
         return av.open(f"file:{path}", options=options)

@@ -14,7 +14,7 @@ def shipped() -> dict[str, Path]:
 
 
 def keeps_intensities(weights: Path) -> bool:
-    """Whether the network of a weights file works in counts; False if it is no weights file."""
+    """Whether the network of a weights file works in counts; False if it is not a weights file."""
     try:
         with weights.open("rb") as file:
             # A safetensors file begins with the length of a JSON header.

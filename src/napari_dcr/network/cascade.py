@@ -341,12 +341,12 @@ class Cascade(nn.Module):
         """Base of a window, and the low-level features of the window and its base."""
         dtype, layout = self.front.weight.dtype, torch.channels_last
 
-        def seen(x: Tensor) -> tuple[Tensor, Tensor]:
+        def base_and_features(x: Tensor) -> tuple[Tensor, Tensor]:
             base = tone.base(x)
             return base, tone.features(x, base).to(dtype).contiguous(memory_format=layout)
 
         # Unfolding the kernel instead of folding the pixels gives the same convolution in a third
         # of the time.
         kernel = unfold(self.front.weight).contiguous(memory_format=layout)
-        base, pixels = in_bands(seen, x)
+        base, pixels = in_bands(base_and_features, x)
         return base, activate(F.conv2d(pixels, kernel, self.front.bias, FOLD, FOLD))

@@ -193,9 +193,9 @@ class GlobalNet(nn.Module):
         ).flatten(2)
         spread = torch.quantile(values, self.quantiles, dim=2)  # (Q, B, 2 + C)
         whole = [spread.permute(1, 0, 2).flatten(1), level.log2()[:, None] / 4]
-        seen = torch.cat([adapted, thumbnail], 1)
+        inputs = torch.cat([adapted, thumbnail], 1)
         count = len(symmetries)
-        features = self.features(torch.cat([_turned(seen, k) for k in symmetries]))
+        features = self.features(torch.cat([_turned(inputs, k) for k in symmetries]))
         pooled = [features.mean((2, 3)), features.amax((2, 3))]
         summary = self.summary(torch.cat(pooled + [w.repeat(count, 1) for w in whole], 1))
         summary = _mean(summary.unflatten(0, (count, -1)), 0)

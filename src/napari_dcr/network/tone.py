@@ -63,8 +63,8 @@ class Tone(NamedTuple):
             Window after the curve, and the window itself.
         maps : Tensor, shape (B, 2 C F^2, H / F, W / F), optional
             Gain and bias for the change of each coefficient of F x F pixels (`block_dct`).  A
-            gain of -1 removes a coefficient whatever its noise is, so that no feature map has to
-            repeat the pixels.  Without maps the result is the base.
+            gain of -1 removes a coefficient together with its noise, so that no feature map has
+            to reproduce the pixels.  Without maps the result is the base.
 
         Notes
         -----

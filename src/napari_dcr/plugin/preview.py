@@ -294,11 +294,11 @@ class Preview:
 
 def _place(source: Image, dims: Dims) -> object:
     """State of the viewer that determines which pixels of a layer are visible."""
-    seen: object = None
+    corners: object = None
     if source.multiscale:
-        seen = source.data_level, np.asarray(source.corner_pixels).tolist()
+        corners = source.data_level, np.asarray(source.corner_pixels).tolist()
     margins = tuple(dims.margin_left), tuple(dims.margin_right)
-    return tuple(dims.point), tuple(dims.order), dims.ndisplay, margins, seen
+    return tuple(dims.point), tuple(dims.order), dims.ndisplay, margins, corners
 
 
 def _work(

@@ -84,7 +84,7 @@ def test_blurs_and_enlargement_correlate_the_noise() -> None:
 
 def test_readouts_of_every_kind_are_drawn() -> None:
     drawn = [sample_readout(np.random.default_rng(i)) for i in range(300)]
-    for seen in (
+    for is_simulated in (
         [max(r.blur) > 0 for r in drawn],
         [r.enlarged > 1 for r in drawn],
         [r.black is not None for r in drawn],
@@ -94,5 +94,5 @@ def test_readouts_of_every_kind_are_drawn() -> None:
         [r.fall_off > 0 for r in drawn],
         [r.exposures > 1 for r in drawn],
     ):
-        assert 0.01 < np.mean(seen) < 0.7
+        assert 0.01 < np.mean(is_simulated) < 0.7
     assert np.mean([r == Readout(order=r.order, columns=r.columns) for r in drawn]) > 0.1

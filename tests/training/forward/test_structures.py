@@ -50,6 +50,6 @@ def test_a_perfect_lens_passes_light_but_nothing_above_its_cutoff() -> None:
 
 def test_dyes_bind_by_chance_but_as_bright_on_average() -> None:
     part = np.full((400, 400), 0.5, np.float32)
-    seen = [labelled(part, np.random.default_rng(seed)) for seed in range(8)]
-    assert np.mean(seen) == pytest.approx(0.5, rel=0.02)
-    assert min(dots.std() for dots in seen) > 0.2
+    drawn = [labelled(part, np.random.default_rng(seed)) for seed in range(8)]
+    assert np.mean(drawn) == pytest.approx(0.5, rel=0.02)
+    assert min(dots.std() for dots in drawn) > 0.2

@@ -169,7 +169,7 @@ STEPS: dict[str, list[list[float]]] = {
 
 
 ALTERNATIONS = (0.5, 1, 2, 20)
-"""Differences between even and odd columns, in electrons; the last one is no sensor's and stays."""
+"""Differences between even and odd columns, in electrons; the last one is too large to be corrected."""
 
 
 def score_steps(count: int) -> None:
@@ -370,7 +370,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", default="microscopy")
     parser.add_argument("--scenes", type=int, default=4)
     parser.add_argument("--frames", type=int, default=20, help="of the stacks")
-    parser.add_argument("--pairs", type=Path, help="folder with noisy/, in which nothing is broken")
+    parser.add_argument(
+        "--pairs", type=Path, help="folder with noisy/, whose images have no defects"
+    )
     parser.add_argument(
         "--only",
         choices=("offsets", "steps", "alternation", "hot", "harm", "photographs", "cost"),

@@ -259,7 +259,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--no-fit", action="store_true", help="score the pairs' results as they are, unfitted"
     )
-    parser.add_argument("--pairs-only", action="store_true", help="score nothing but the pairs")
+    parser.add_argument("--pairs-only", action="store_true", help="score the pairs only")
     parser.add_argument(
         "--bm3d", action="store_true", help="compare with BM3D too, if it is installed"
     )

@@ -465,10 +465,10 @@ class Scene:
         """Light of the print before its exposure, without shadows that the camera cannot record."""
         shot, noise = self.shot, self.shot.noise
         radiance, light = self._radiance(photograph), self._light(photograph, y, x)
-        seen = (radiance * np.exp2(light - shot.ev)) @ LUMA
+        recorded = (radiance * np.exp2(light - shot.ev)) @ LUMA
         step = 1 / (12.92 * (2**shot.bits - 1))  # of the darkest levels
-        variance = noise.shot * seen + noise.read + noise.floor**2 + step**2 / 12
-        left = seen**2 / (seen**2 + self.FADE * variance)
+        variance = noise.shot * recorded + noise.read + noise.floor**2 + step**2 / 12
+        left = recorded**2 / (recorded**2 + self.FADE * variance)
         ambient = np.asarray(shot.ambient, np.float32) ** np.float32(self.AMBIENT)
         printed = radiance * np.exp2(shot.light.compression * light) * ambient
         return (printed * left[..., None]).astype(np.float32)
