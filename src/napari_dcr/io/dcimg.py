@@ -132,7 +132,7 @@ def _layout(path: Path) -> _Layout:
             content = file.read(struct.calcsize(types))
             if len(content) < struct.calcsize(types):
                 raise ValueError(
-                    f"it is cut off: its header refers to byte {position}, but it has {size} bytes"
+                    f"it is cut off: a value at byte {position} is needed, but it has {size} bytes"
                 )
             return struct.unpack(types, content)
 
