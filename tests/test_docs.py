@@ -1,8 +1,8 @@
-"""Every Python block and every command of README and docs runs, on small synthetic inputs.
+"""Tests that run every Python block and every command of README and docs on small synthetic inputs.
 
-The blocks of a page run in their order in one namespace, as a reader runs them. A block of plain
-text right after a Python block is what that block prints. `<!-- not run: REASON -->` before a block
-leaves it out, and the reason is shown with the skipped test.
+The blocks of a page run in their order in one namespace, as if a reader ran them. A block of plain
+text directly after a Python block contains the expected output. A block after the comment
+`<!-- not run: REASON -->` is not run, and the skipped test shows the reason.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ RUNNABLE = ("python", "sh", "shell")
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code of a page, and what it prints if the page says so."""
+    """A block of code of a page, with its output if the page shows it."""
 
     page: Path
     line: int
@@ -60,7 +60,7 @@ class Block:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """Blocks of a page that are code."""
+    """Yield the blocks of code of a page."""
     text = page.read_text("utf-8")
     found = list(BLOCK.finditer(text))
     for match, following in itertools.zip_longest(found, found[1:]):
@@ -99,7 +99,7 @@ def photograph(height: int = 96, width: int = 128, seed: int = 0) -> NDArray[np.
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that the pages name."""
+    """A folder with the files that the pages use."""
     zarr, av = pytest.importorskip("zarr"), pytest.importorskip("av")
     folder = tmp_path_factory.mktemp("pages")
     for name in (
@@ -148,7 +148,7 @@ def here(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def names() -> dict[str, Any]:
-    """Names that pages use without saying where they come from, as a reader has them."""
+    """Variables that pages use without defining them, such as the reader's own images."""
     dark = np.random.default_rng(1).normal(100, 3.1, (12, 96, 128))
     return {
         "__name__": "__main__",
@@ -166,7 +166,7 @@ def names() -> dict[str, Any]:
 
 
 def run_command(words: list[str]) -> None:
-    """Run a command of this project, and check that the program of any other one exists."""
+    """Run a command of this project; for other commands, check that the program exists or is known."""
     found = [sorted(map(str, Path().glob(word))) if "*" in word else [word] for word in words]
     words = [word for each in found for word in each]
     if words[0] == "napari-dcr":
@@ -195,7 +195,7 @@ def run_command(words: list[str]) -> None:
 
 
 def run_block(block: Block, names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """Run a block; an error has the line of the page in its traceback."""
+    """Run a block; the traceback of an error contains the line of the page."""
     capsys.readouterr()
     if block.language == "python":
         code = compile("\n" * block.line + block.code, str(block.page), "exec")

@@ -178,7 +178,7 @@ def test_options_without_effect_raise_an_error() -> None:
     with pytest.raises(ValueError, match="denoise_first: got 'on' with depth 0"):
         napari_dcr.enhance(image, depth=0, denoise_first="on")
     with pytest.raises(
-        ValueError, match="denoise_first: got 'on' with a model that removes nothing"
+        ValueError, match="denoise_first: got 'on' with a model that only removes noise"
     ):
         napari_dcr.enhance(image, model="microscopy", denoise_first="on")
     with pytest.raises(ValueError, match=r"denoise_first: got 'yes'; allowed are 'auto'"):

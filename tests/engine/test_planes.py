@@ -1,4 +1,4 @@
-"""Sensor defects are corrected in the same way in tiles, lazy, resumed and previewed results."""
+"""Tests that sensor defects are corrected in the same way in tiled, lazy, resumed and previewed results."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_defects_of_dark_frames_are_corrected(lively_counts: Path) -> None:
 def test_unchanged_frames_are_not_corrected(lively_model: Path) -> None:
     dark = np.zeros((200, 230, 3), np.uint8)
     dark[50, 60] = 200
-    with pytest.warns(InputWarning, match="no light"):
+    with pytest.warns(InputWarning, match="too dark to be enhanced"):
         out, found = enhance(dark, model=lively_model, return_defects=True)
     assert np.array_equal(out, dark)
     assert found.is_empty

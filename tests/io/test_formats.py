@@ -1,4 +1,4 @@
-"""Every kind of storage can be enhanced into every other; errors name the format."""
+"""Tests that every kind of input can be enhanced into every kind of output, and that errors name the format."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SOURCES = ("memmap", "dask", "zarr", "zarr v2", "group", "tiles", "strips", "pla
 
 
 def stored(kind: str, stack: NDArray[Any], folder: Path) -> Any:
-    """The stack as a source of some kind."""
+    """Store the stack in some format, and return it as an input."""
     if kind == "memmap":
         np.save(folder / "in.npy", stack)
         return np.load(folder / "in.npy", mmap_mode="r")

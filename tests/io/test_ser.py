@@ -46,7 +46,9 @@ def test_pixels_determine_the_byte_order(
     opened = napari_dcr.open_image(write(tmp_path / "in.ser", frames, bits, flag=flag, big=big))
     assert opened.axes == "tyx"
     assert np.array_equal(np.asarray(opened.array), frames)
-    assert any("opposite order" in text for text in opened.warnings) == (bits > 8 and flag != big)
+    assert any("byte order is the opposite" in text for text in opened.warnings) == (
+        bits > 8 and flag != big
+    )
 
 
 def test_the_flag_determines_the_byte_order_otherwise(tmp_path: Path) -> None:

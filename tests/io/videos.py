@@ -1,4 +1,4 @@
-"""Videos of known codes, written by FFmpeg's own encoders, for the tests of video."""
+"""Videos with known pixel values, written by FFmpeg's own encoders, for the tests of video."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
-"""Share of red and blue in luma, by the matrix's number in H.273."""
+"""Weights of red and blue in luma, by the number of the matrix in H.273."""
 
 
 def codes_of(
     rgb: NDArray[Any], matrix: int, bits: int = 8, limited: bool = True
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Luma and colour differences of colours from 0 to 1, as H.273 defines them; not rounded."""
+    """Convert colours from 0 to 1 to luma and colour differences by H.273, without rounding."""
     red, blue = WEIGHTS[matrix]
     luma = red * rgb[..., 0] + (1 - red - blue) * rgb[..., 1] + blue * rgb[..., 2]
     cb = (rgb[..., 2] - luma) / (2 - 2 * blue)

@@ -1,4 +1,4 @@
-"""A data folder and a short training config."""
+"""Fixtures for tests of training: a data folder, and the configuration of a short run."""
 
 from __future__ import annotations
 

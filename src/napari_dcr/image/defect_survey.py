@@ -23,10 +23,13 @@ from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.image.thumbnail import SIZE, bin_weights
 
 COLOUR_SIGNIFICANCE = 20.0
-"""Smallest height of a hot pixel in colour pictures, in standard deviations; their noise is unknown."""
+"""Smallest height of a hot pixel in colour pictures, in standard deviations of its neighbours.
+
+It is large, because the noise of colour pictures is not known.
+"""
 
 SPOILED = 5e-5
-"""Share of hot pixels in a window from which its noise is estimated without them."""
+"""Smallest share of hot pixels in a window at which its noise is estimated without them."""
 
 MOST_CANDIDATES = 1 << 20
 """Largest number of candidates to keep for all frames of a stack."""
@@ -92,7 +95,7 @@ def look_for_defects(
         filled[gone] = np.nan
     found = []
     for channel, plane in enumerate(pixels):
-        # Missing pixels are NaN, so that no pixel stands out from them.
+        # Missing pixels are NaN, so pixels beside them are not compared with them.
         candidates = find_candidates(plane if gone is None else filled[channel])
         fill_candidates(filled[channel], candidates)
         candidates["channel"] = channel
@@ -253,9 +256,9 @@ def without_defects(
     thumbnail : ndarray
     defects : Defects
     ceiling : float
-        Largest value in the thumbnail; brighter pixels did not count.
+        Largest value that entered the thumbnail; brighter pixels were ignored.
     extent : ((int, int), (int, int)), optional
-        Rows and columns that the thumbnail shows, start and stop; all if None.
+        Start and stop of the rows and columns that the thumbnail covers; all if None.
     """
     sizes = defects.height, defects.width
     spans = extent or ((0, sizes[0]), (0, sizes[1]))

@@ -27,8 +27,8 @@ from napari_dcr.image.noise_levels import (
 from napari_dcr.image.noise_model import WHITE, NoiseEstimate, NoiseModel
 
 EVEN = 0.45, 0.8
-"""Range of the evenness of noise: white and blurred noise have 0.5 to 0.7, most structures less than
-0.45, and patterns of equal parts more."""
+"""Range of the evenness of noise. White and blurred noise have an evenness of 0.5 to 0.7, most
+structures less than 0.45, and regular patterns more than 0.8."""
 
 
 def estimate_noise(
@@ -36,12 +36,12 @@ def estimate_noise(
 ) -> NoiseEstimate:
     """Estimate gain, offset and read noise by regression of local variances on local means.
 
-    Second differences along both axes, which are blind to planes and to edges along the
-    axes (Immerkaer 1996, CVIU 64, 300), give a variance for each block of 8 x 8 pixels; at
-    each level the flatter half of the blocks counts; a line is fitted through the levels
-    (Foi et al. 2008, section III). Where pixels are saturated, the variance and the mean
-    that they would have are found from their share (Foi 2009, Signal Processing 89, 2609).
-    Blocks of a single value, such as padding, are ignored.
+    Second differences along both axes give a variance for each block of 8 x 8 pixels. They are
+    insensitive to planes and to edges along the axes (Immerkaer 1996, CVIU 64, 300). At each level,
+    the flatter half of the blocks is used, and a line is fitted through the levels (Foi et al. 2008,
+    section III). Where pixels are saturated, mean and variance without saturation are computed from
+    the share of saturated pixels (Foi 2009, Signal Processing 89, 2609). Blocks of a single value,
+    such as padding, are ignored.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ def estimate_noise(
         One channel in its own units; pixels that are not finite are ignored.  The blocks of several
         small images are combined.
     floor : float, optional
-        Smallest standard deviation to report; by default that of rounding for integers, and 1e-6 of
-        the range for floats.
+        Smallest standard deviation to report. By default it is the standard deviation of rounding
+        for integers, and 1e-6 of the range for floats.
 
     Returns
     -------
@@ -96,14 +96,14 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
     varied = without_disturbed_blocks(varied, own[own["low"] == own["high"]]["low"])
     levels = group_by_level(varied, saturated_share(varied))
     if integer and levels.variance.any() and levels.variance.min() < floor**2:
-        # Sparse counts are integers in any case.
+        # Sparse counts are exact integers, so rounding adds no variance.
         floor = 0.1 * math.sqrt(levels.variance.min())
     # Because of noise, the means of the darkest blocks are below the darkest level.
     error = 2.58 * math.sqrt(levels.variance[0]) / SIDE
     darkest = float(np.quantile(varied["mean"], 0.005))
     offset = max(darkest, min(float(levels.mean[0]), darkest + error))
     fine = fit_line(levels, offset, floor)
-    # Residuals that vary from block to block more than noise would are structure.
+    # Residuals that vary more from block to block than noise does are structure.
     even = EVEN[0] < float(np.median(levels.evenness)) < EVEN[1]
     whiteness = power_ratio(levels, (2, 2)) if even else 1.0
     lengths = correlation_lengths(levels) if even else (1.0, 1.0)

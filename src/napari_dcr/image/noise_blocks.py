@@ -17,8 +17,8 @@ SPACINGS = ((1, 1), (1, 2), (1, 4), (2, 1), (4, 1), (2, 2), (4, 4))
 """Distances in pixels, along y and x, between the taps of the residual filters."""
 
 BINNINGS = (3, 5)
-"""Numbers of pixels that may be averaged along an axis if the noise is correlated; odd, so that a
-mean lies on a pixel."""
+"""Numbers of pixels that may be averaged along an axis if the noise is correlated. They are odd, so
+that the centre of a mean is a pixel."""
 
 ENOUGH = 24
 """Smallest number of blocks in a level."""
@@ -47,11 +47,11 @@ BLOCKS = np.dtype(
 itself; ``mean``; ``power``: mean squared residual at each of `SPACINGS`; ``roughness``: mean
 squared gradient over a few pixels; ``detail``: mean square of what averaging over each of
 `BINNINGS` removes, if noise is correlated, otherwise 0; ``rounding``: variance that rounding
-has added, which is white even if the noise is not; ``pixels``: how many are finite; ``low`` and
-``high``: smallest and largest value; ``at_high``: share of the pixels that have the largest one; ``below``
-and ``at_below``: the second largest and its share; ``beside_constant``: whether two of its rows
-or columns, or one of the eight blocks around, have a single value; ``beside_hot``: whether it or
-one of the eight around has a pixel far above all others.
+has added, which is white even if the noise is not; ``pixels``: number of finite pixels; ``low`` and
+``high``: smallest and largest value; ``at_high``: share of the pixels with the largest value;
+``below`` and ``at_below``: second largest value and its share; ``beside_constant``: whether two
+adjacent rows or columns of the block, or one of the eight blocks around it, have a single value;
+``beside_hot``: whether the block or one of the eight around it has a pixel far above all others.
 """
 
 CORRELATED = 0.7
@@ -72,7 +72,7 @@ def block_statistics(window: NDArray[Any]) -> NDArray[Any]:
     """Measure the blocks of 8 x 8 pixels of a window.
 
     If the noise is correlated between pixels, blocks of the window averaged over `BINNINGS` pixels
-    are measured too, to know the noise that remains then.
+    are measured too, to estimate the noise that remains after averaging.
 
     Parameters
     ----------
@@ -273,15 +273,15 @@ def _sums(
     return values.astype(np.float64).ravel()
 
 
-# Both are the same for every frame of a stack, and take as long as the sums of a small frame.
+# Both results are the same for every frame of a stack, and take as long as the sums of a small frame.
 
 
 @functools.lru_cache(maxsize=256)
 def _block_starts(origin: int, length: int, size: int) -> tuple[NDArray[np.intp], int]:
     """First value of each block along an axis, and number of blocks beyond the last value."""
     edges = np.arange(0, size, SIDE) - origin
-    held = edges[edges < length]
-    return np.maximum(held, 0), len(edges) - len(held)
+    inside = edges[edges < length]
+    return np.maximum(inside, 0), len(edges) - len(inside)
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""Solid areas of one value: which of them are padding, and which belong to the scene.
+"""Find solid areas of one value, and decide whether they are padding or part of the scene.
 
 Deskewing, stitching, rotating and masking leave constant areas in which nothing was measured. They
 are not recognised by their value but by three properties: all pixels of an area are equal, although
@@ -35,12 +35,12 @@ SIDE, WINDOWS = 96, 8
 """Side of the windows in which edges are examined, and their number per block and value."""
 
 SQUARE, MOST_SQUARE = 3, 32
-"""Side of the squares that padding consists of: at least, and at most if the scene has many pixels of
-the same value."""
+"""Smallest and largest side of the squares of which padding consists. The side grows with the number
+of pixels of the scene that have the same value."""
 
 LINE, MOST_LINE = 16, 64
-"""Length of the lines along an axis that padding may consist of if it is one pixel thin: at least,
-and at most."""
+"""Smallest and largest length of the lines along an axis of which padding may consist if it is one
+pixel thin."""
 
 CHANCE = 1e-7
 """Largest accepted probability, per pixel, that the scene forms a square or line by chance."""
@@ -54,34 +54,34 @@ SHARP = 0.7
 It is smaller where values approach the limit at which they are clipped."""
 
 BOTH = 0.05
-"""Share of the pixels near an area that are above its value, and share below it, from which the area
-cannot be due to clipping."""
+"""If larger shares than this of the pixels near an area are above its value and below it, the area is
+not due to clipping."""
 
 RARE = 0.5
 """Largest share of pixels near an area that have its value."""
 
 THICK, LONG, COMPACT = 17, 48, 0.95
-"""Sides of the squares and lines that padding consists of, and the share of it that they must cover.
-Areas that JPEG compression made constant have frayed edges and are covered less."""
+"""Sides of large squares and lines, and the smallest share of padding that they cover. Areas that JPEG
+compression made constant have irregular edges, so that a smaller share of them is covered."""
 
 FLAT, NOISY, DRAWN = 0.6, 0.1, 0.9
-"""Shares of pixels near an area that equal their neighbour: the largest one beside padding, where
-drawings have more; the largest one for noise, where values on both sides of the area's value prove
-that it was not clipped; and the smallest one for pure drawings."""
+"""Shares of pixels near an area that equal their neighbour. `FLAT` is the largest share beside padding;
+drawings have more. `NOISY` is the largest share for noise; in noise, values on both sides of the
+area's value show that it was not clipped. `DRAWN` is the smallest share for pure drawings."""
 
 GAP = 0.25
 """Largest difference between the two largest values at which the largest one may be saturation,
 relative to the usual difference between its areas and pixels far from them."""
 
 NEARLY_WHITE = 0.97
-"""Share of full scale from which a constant colour is a blown-out lamp or sky instead of padding.
-Compression makes these constant just below white, with edges as sharp as those of padding."""
+"""Smallest share of full scale at which a constant colour is a blown-out lamp or sky, not padding.
+Compression makes lamps and skies constant just below white, with edges as sharp as those of padding."""
 
 LEAST_STEP = 4
 """Smallest difference of integers between an area and pixels near it."""
 
 INSIDE = 1, 5
-"""Number of rows or columns just inside a frame in which few pixels may have its value."""
+"""First and last row or column inside a frame in which few pixels may have the value of the frame."""
 
 FRAMED, FRAMED_BLACK = 0.5, 0.9
 """Largest share of pixels just inside a frame that have its value, in general and for the smallest
@@ -89,12 +89,12 @@ value of the image. In a page, more pixels have the colour of its margins."""
 
 
 THIN = 2
-"""Rows, or columns, of a side of a frame that is too thin to count as padding by its width."""
+"""Largest thickness of a side of a frame, in rows or columns, that may also be clipped black."""
 
 
 @dataclass(frozen=True)
 class SolidAreas:
-    """Sums over part of a plane that show what kind of solid areas one value forms.
+    """Sums over part of a plane from which the kind of the solid areas of one value is determined.
 
     Attributes
     ----------
@@ -103,10 +103,10 @@ class SolidAreas:
     count : int
         Number of pixels that have the value.
     near, near_alike, near_flat, near_above : int
-        Number of pixels at the distances `NEAR` from solid areas, and of those among them that
-        have the value, that equal their neighbour, and that are above the value.
+        Number of pixels at the distances `NEAR` from solid areas, and how many of them have the
+        value, equal their neighbour, and are above the value.
     far, far_alike : int
-        Numbers of pixels at the distances `FAR`, and of those that have the value.
+        Number of pixels at the distances `FAR`, and how many of them have the value.
     solid, thick : int
         Number of pixels in solid areas, and in the large squares or lines among them.
     near_squares, far_squares : float
@@ -127,11 +127,11 @@ class SolidAreas:
     far_squares: float = 0.0
 
     def merged(self, other: SolidAreas) -> SolidAreas:
-        """Sums over both parts."""
+        """Add the sums of another part."""
         return SolidAreas(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def sides(self) -> tuple[int, int] | None:
-        """Sides of squares and lines that the scene does not form by chance; None if there are none."""
+        """Sides of squares and lines that are too large to be formed by the scene by chance; None if none are."""
         share = (self.near_alike + 1) / (self.near + 2)
         pixels = math.log(CHANCE) / math.log(share)
         square, line = max(SQUARE, math.ceil(math.sqrt(pixels))), max(LINE, math.ceil(pixels))
@@ -185,7 +185,7 @@ class BlockAreas:
 
 
 def find_solid_areas(pixels: NDArray[Any]) -> dict[Colour, BlockAreas]:
-    """Find solid areas in a block (C, h, w) of colours; empty for most images."""
+    """Find solid areas in a block (C, h, w); the result is empty for most images."""
     own, gone = np.ma.getdata(pixels), missing(pixels)
     runs = _runs(own)
     if not len(runs):
@@ -209,7 +209,7 @@ def find_solid_areas(pixels: NDArray[Any]) -> dict[Colour, BlockAreas]:
 
 
 class PlaneAreas:
-    """Solid areas of a plane, from those of its blocks.
+    """Solid areas of a plane, collected from its blocks.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ class PlaneAreas:
     def padding(
         self, dtype: np.dtype[Any], bits: int, least: float, largest: float, second: float
     ) -> tuple[Padding, ...]:
-        """Kinds of padding of the plane.
+        """Return the kinds of padding in the plane.
 
         Parameters
         ----------
@@ -280,7 +280,7 @@ def _is_nearly_white(colour: Colour, dtype: np.dtype[Any], limit: int | None) ->
 
 
 def _may_be_limit(value: float, dtype: np.dtype[Any]) -> bool:
-    """Whether values may be clipped there: just below a power of two, or any value of floats."""
+    """Whether a value may be a clipping limit: just below a power of two, or any value of floats."""
     return dtype.kind == "f" or any(0.9 * 2**n <= value < 2**n for n in (8, 10, 12, 14, 15, 16))
 
 
@@ -325,7 +325,7 @@ def _frame(
 
 
 def _is_no_sky(frame: tuple[tuple[int, int], tuple[int, int]], shape: tuple[int, int]) -> bool:
-    """Whether a frame is more than some rows at the top only, or at the bottom only."""
+    """Whether a frame has sides other than the top alone or the bottom alone, which may be sky or ground."""
     (top, bottom), columns = frame
     return columns != (0, shape[1]) or (top > 0 and bottom < shape[0])
 

@@ -18,7 +18,7 @@ from napari_dcr.image.tone import linear_to_srgb
 SRGB_TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )  # fmt: skip
-"""IEC 61966-2-1."""
+"""Matrix from linear sRGB to XYZ (IEC 61966-2-1)."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Sensor:
         return self.with_planes(planes), found
 
     def developed(self) -> NDArray[np.uint16]:
-        """Develop a print: apply white balance, clip highlights, demosaic, convert to sRGB.
+        """Develop a picture: apply white balance, clip highlights, demosaic, convert to sRGB.
 
         Returns
         -------
@@ -164,7 +164,7 @@ def _clipped(values: NDArray[np.float32], clip: bool) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Origin:
-    """Raw file that planes were read from.
+    """Raw file from which planes were read.
 
     Attributes
     ----------

@@ -23,13 +23,13 @@ class LossWeights:
         "GT-mean loss"), because the curve determines the brightness and the cascade should
         learn noise and detail.
     structure, similarity, spectrum, chroma, edges : float
-        1 - MS-SSIM of luma, 1 - SSIM of all channels, amplitude spectrum of luma in
-        blocks of 32 x 32 pixels, chroma, Laplacian of luma.
+        Weights of 1 - MS-SSIM of luma, of 1 - SSIM of all channels, and of the differences of
+        amplitude spectrum of luma (in blocks of 32 x 32 pixels), chroma, and Laplacian of luma.
     colour : float
         Mean strength of colour in blocks of 16 x 16 pixels.  Losses of single pixels alone would
         make uncertain colours grey.
     squared : float
-        Squared error, the only term where the regional part is off.
+        Squared error, which is the only term if the regional part of the detail modules is off.
     smoothness : float
         Curvature of the tone curve.
     """
@@ -59,9 +59,9 @@ def luma(rgb: Tensor) -> Tensor:
 
 
 def _band(size: int, step: int, device: torch.device) -> Tensor:
-    """Build the 11-tap Gaussian at every ``step``-th place as a banded (n, size) matrix.
+    """Build a banded (n, size) matrix that applies an 11-tap Gaussian at every ``step``-th position.
 
-    This is much faster than a convolution of one channel, above all in the backward pass.
+    This is much faster than a convolution of one channel, in particular in the backward pass.
     """
     offset = torch.arange(size, device=device) - torch.arange(size - 10, device=device)[:, None] - 5
     band = torch.exp(-0.5 * (offset / 1.5) ** 2) * (offset.abs() <= 5)
@@ -78,7 +78,7 @@ def ms_ssim(a: Tensor, b: Tensor, scales: int = 4) -> Tensor:
     result = torch.ones((), device=a.device)
     for scale in range(scales):
         moments = torch.cat([a, b, a * a, b * b, a * b])
-        # At full resolution every other position is enough for a mean.
+        # For a mean, every second position at full resolution is enough.
         rows, columns = (_band(n, 1 if scale else 2, a.device) for n in moments.shape[2:])
         blurred = rows @ moments @ columns.T
         mu_a, mu_b, aa, bb, ab = blurred.chunk(5)
@@ -96,14 +96,14 @@ def _laplacian(x: Tensor) -> Tensor:
 
 
 def _spectrum(grey: Tensor, size: int = 32) -> Tensor:
-    """Amplitude spectrum of (B, 1, H, W) in blocks, so that even areas stay even beside texture."""
+    """Amplitude spectrum of (B, 1, H, W) in blocks, so that texture does not add detail to even areas."""
     height, width = (n - n % size for n in grey.shape[2:])
     blocks = grey[..., :height, :width].unflatten(3, (-1, size)).unflatten(2, (-1, size))
     return torch.fft.rfft2(blocks, dim=(3, 5), norm="ortho").abs()
 
 
 def _strength(colour: Tensor) -> Tensor:
-    """Mean magnitude of colour differences (B, 3, H, W) in 16 x 16 pixels, reduced against noise."""
+    """Mean magnitude of colour differences (B, 3, H, W) in 16 x 16 pixels, after averaging 4 x 4 pixels."""
     size = ((F.avg_pool2d(colour, 4) ** 2).sum(1, keepdim=True) + 1e-5).sqrt()
     return F.avg_pool2d(size, 4)
 
@@ -111,11 +111,11 @@ def _strength(colour: Tensor) -> Tensor:
 def exit_loss(output: Tensor, target: Tensor, weights: LossWeights, detail: bool = True) -> Tensor:
     """Loss of one exit of the cascade, for display values (B, C, H, W).
 
-    With ``detail``, the result should look like the target, the sharpened print.  Without, the loss
-    is the squared error and the target is the print before it is sharpened, so that the result is
-    smooth where texture is uncertain.
+    With ``detail``, the result should look like the target, which is the sharpened print.  Without
+    ``detail``, the loss is the squared error and the target is the print before sharpening, so that
+    the result is smooth where texture is uncertain.
     """
-    # Users see clamped values; a tenth of the slope outside [0, 1] leads values back inside.
+    # Results are clamped to [0, 1]. A small slope outside keeps a gradient that moves values back.
     inside = output.clamp(0, 1)
     output = inside + 0.1 * (output - inside)
     if not detail:
@@ -164,7 +164,7 @@ def curve_loss(
     whole = tone.picture(tone.base(dim), dim)
     loss = charbonnier(whole, batch["target_thumbnail"])
     loss = loss + 0.5 * charbonnier(F.avg_pool2d(base, 8), F.avg_pool2d(batch["target"], 8))
-    # Sorted values give weight to blacks and whites, which a mean over pixels would neglect.
-    mine, theirs = (luma(t).flatten(1) for t in (whole, batch["target_thumbnail"]))
-    loss = loss + 0.5 * charbonnier(mine.sort(1).values, theirs.sort(1).values)
+    # Comparing sorted values gives weight to blacks and whites, which a mean over pixels neglects.
+    curve, target = (luma(t).flatten(1) for t in (whole, batch["target_thumbnail"]))
+    loss = loss + 0.5 * charbonnier(curve.sort(1).values, target.sort(1).values)
     return loss + weights.smoothness * _bend(tone.curve)

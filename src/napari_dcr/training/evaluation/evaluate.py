@@ -1,8 +1,8 @@
-"""``python -m napari_dcr.training.evaluation.evaluate``: score weights, and other methods' pictures.
+"""``python -m napari_dcr.training.evaluation.evaluate``: score weights and results of other methods.
 
 The folder is a data set in one of the layouts of `napari_dcr.training.evaluation.datasets`,
 with or without truths.  The table has a row for the input, for every model and setting, and for
-every folder of another method's results; the same functions score all of them.
+every folder of another method's results. All of them are scored by the same functions.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def setting(name: str, depth: int, detail: bool) -> str:
 
 
 def ready_made(folder: Path, cases: Sequence[Case], shrink: int = 1) -> Method:
-    """Method that returns pictures which another method made, found by `partners`.
+    """Method that returns results of another method, which are read from a folder.
 
     Raises
     ------
@@ -283,14 +283,14 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m napari_dcr.training.evaluation.evaluate",
-        description="Score weights, and other methods' pictures, on a low-light data set.",
+        description="Score weights and results of other methods on a low-light data set.",
     )
     parser.add_argument(
         "folder", type=Path, help="low and high, LOL-v1, LOL-v2, SICE, or single pictures"
     )
     parser.add_argument(
         "--model", action="append", metavar="MODEL",
-        help="auto (default), a shipped name or a .safetensors file; can be given again",
+        help="photo (default), microscopy or a .safetensors file; may be given several times",
     )  # fmt: skip
     parser.add_argument("--no-model", action="store_true", help="score --compare folders only")
     parser.add_argument(
@@ -298,14 +298,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--detail", choices=("on", "off", "both"), default="on")
     parser.add_argument(
-        "--all-depths", action="store_true", help="every depth, detail on and off: the ablation"
+        "--all-depths", action="store_true", help="every depth, with the detail module on and off"
     )
     parser.add_argument(
         "--compare", type=Path, nargs="+", default=[], metavar="FOLDER",
-        help="pictures that another method made from the same files",
+        help="folders with results of other methods for the same files",
     )  # fmt: skip
     parser.add_argument(
-        "--exposures", type=int, default=1, help="SICE: how many of a scene, darkest first"
+        "--exposures",
+        type=int,
+        default=1,
+        help="SICE: number of exposures per scene, darkest first",
     )
     parser.add_argument(
         "--shrink",
