@@ -167,7 +167,8 @@ def test_a_file_that_does_not_match_the_first_is_named_in_the_message(
     (first,) = write_pieces(tmp_path, recording(2), (2,))
     other = tmp_path / "rec_9.tif"
     is_rgb = second.ndim == 3 and second.shape[-1] == 3
-    tifffile.imwrite(other, second, **({} if is_rgb else {"metadata": {"axes": "TYX"}}))
+    options: dict[str, Any] = {} if is_rgb else {"metadata": {"axes": "TYX"}}
+    tifffile.imwrite(other, second, **options)
     out = tmp_path / "out.tif"
     assert main(["enhance", str(first), str(other), "--as-one", axis, "-o", str(out), *SHELL]) == 1
     assert message in capsys.readouterr().err

@@ -23,9 +23,9 @@ from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.image.thumbnail import SIZE, bin_weights
 
 COLOUR_SIGNIFICANCE = 20.0
-"""Smallest height of a hot pixel in colour pictures, in standard deviations of its neighbours.
+"""Smallest height of a hot pixel in colour pictures, in standard deviations.
 
-It is large, because the noise of colour pictures is not known.
+It is large, because the noise of colour pictures is only estimated from the surroundings of each pixel.
 """
 
 SPOILED = 5e-5
