@@ -163,7 +163,7 @@ def test_a_run_cancelled_from_another_thread_can_be_resumed(
 
     def run() -> None:
         with pytest.raises(InterruptedError):
-            napari_dcr.enhance(image, out=tmp_path / "out.zarr", progress=told, **FAST)
+            napari_dcr.enhance(image, out=tmp_path / "out.zarr", progress=told, **QUICK)
 
     monkeypatch.setattr(TileRunner, "_run_tiles", watched)
     monkeypatch.setattr(TileRunner, "_store", slowly)
@@ -179,8 +179,8 @@ def test_a_run_cancelled_from_another_thread_can_be_resumed(
     assert not [o for o in gc.get_objects() if type(o) is Part]  # nor the windows they hold
     done: Any = zarr.open(tmp_path / "out.zarr")
     assert done[0, :64, :128].any()
-    napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, **FAST)
-    napari_dcr.enhance(image, out=tmp_path / "whole.zarr", **FAST)
+    napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, **QUICK)
+    napari_dcr.enhance(image, out=tmp_path / "whole.zarr", **QUICK)
     assert contents(tmp_path / "out.zarr") == contents(tmp_path / "whole.zarr")
 
 
@@ -263,15 +263,15 @@ def test_a_run_into_the_callers_array_is_resumed(tmp_path: Path, image: Path) ->
         tmp_path / "out.zarr", shape=SHAPE, chunks=(1, 70, 90), dtype="uint16"
     )
     given.attrs["mine"] = "kept"
-    options = napari_dcr.Options(**FAST)
+    options = napari_dcr.Options(**QUICK)
     steps = napari_dcr.enhance_steps(image, options, given)
     for step in steps:
         if step.done > 30_000:
             break
     steps.close()
-    result = napari_dcr.enhance(image, out=given, resume=True, **FAST)
+    result = napari_dcr.enhance(image, out=given, resume=True, **QUICK)
     assert result is given
-    expected: NDArray[Any] = napari_dcr.enhance(image, **FAST)
+    expected: NDArray[Any] = napari_dcr.enhance(image, **QUICK)
     assert np.abs(given[...].astype(int) - expected).max() <= 1  # other windows, other rounding
     assert given.attrs["mine"] == "kept"
     kept: Any = zarr.open(tmp_path / "out.zarr").attrs[resume.KEY]
