@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import os
+
+# Workers of pytest-xdist share the cores: each uses one thread, and so do the processes that its
+# tests start.  NumPy and PyTorch read this variable when they are imported.
+if WORKER := "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +34,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 @pytest.fixture(scope="session", autouse=True)
 def _threads() -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if WORKER else 2)
 
 
 @pytest.fixture(scope="session", autouse=True)

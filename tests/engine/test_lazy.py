@@ -116,11 +116,13 @@ def test_a_source_is_computed_once_however_many_blocks_need_it(
         made.append(block_info[0]["chunk-location"])
         return block
 
-    image = da.from_array(picture, chunks=(60, 50)).map_blocks(make, dtype=picture.dtype)
+    image = da.from_array(picture[:170, :190], chunks=(60, 50)).map_blocks(
+        make, dtype=picture.dtype
+    )
     result = napari_dcr.enhance(image, **FAST)
     made.clear()
     result.compute()
-    assert len(made) == len(set(made)) == 4 * 7
+    assert len(made) == len(set(made)) == 3 * 4
 
 
 def test_lazy_into_zarr(tmp_path: Path, picture: NDArray[np.float32]) -> None:
@@ -158,6 +160,7 @@ def test_a_cluster_recovers_from_a_killed_worker(
     from distributed import Client, LocalCluster
 
     flag = tmp_path / "kill"
+    picture = picture[:120, :180]
     array = zarr.create_array(tmp_path / "in.zarr", data=picture, chunks=(60, 90))
     eager = napari_dcr.enhance(picture, **FAST)
     image = da.from_array(array, chunks=(60, 90)).map_blocks(

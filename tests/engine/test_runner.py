@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections.abc import Callable
@@ -288,12 +289,18 @@ def test_overlap_of_8_megapixels_costs_at_most_15_percent(
     assert windows <= 1.15 * height * width
 
 
+@functools.cache
+def runner_of_width(width: int) -> TileRunner:
+    """Runner of a network with this many feature channels at its finest level."""
+    network = Cascade(CascadeConfig(widths=(width, 2 * width, 4 * width)))
+    return TileRunner(network, torch.device("cpu"), "fp32", network.stages, True)
+
+
 @given(free=st.integers(1 << 28, 1 << 34), width=st.sampled_from([8, 16, 32, 64]))
 def test_a_window_takes_no_more_than_half_of_what_is_free(free: int, width: int) -> None:
-    network = Cascade(CascadeConfig(widths=(width, 2 * width, 4 * width)))
-    wide = TileRunner(network, torch.device("cpu"), "fp32", network.stages, True)
+    wide = runner_of_width(width)
     grid = wide.grid(5000, 5000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(devices, "free_memory", lambda _: free)
         window = grid.largest_window(wide.part_size(grid))
-    assert window * devices.bytes_per_pixel(network, "fp32") <= free / 2
+    assert window * devices.bytes_per_pixel(wide.network, "fp32") <= free / 2
