@@ -29,6 +29,11 @@ EVIDENCE = 2 + 2 * len(AROUND)
 CLOSED = 0.1
 """Largest value of the sigmoid for which a gate is exactly 0."""
 
+MATCH, DIFFER = 4.0, 9.0
+"""Squared difference of local means, in units of its variance, above which a gate begins to close, and from
+which it is exactly 0: two and three standard deviations.  What changes by more than its noise is not
+averaged, whatever the weights of the stage are."""
+
 
 class FrameFeatures(NamedTuple):
     """Data of one frame that the stage needs, for the frame itself and as a neighbour.
@@ -162,6 +167,15 @@ class NeighbourStage(nn.Module):
         Tensor, shape (B, 8, H / 2, W / 2)
             Addition to the maps, exactly 0 where all gates are closed.
         """
+        return self.gated(centre, neighbours, present)[0]
+
+    def gated(
+        self,
+        centre: FrameFeatures,
+        neighbours: Sequence[FrameFeatures | None],
+        present: Tensor | None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Compute the addition to the maps, and the gates of the neighbours, (B, 1, H / 2, W / 2) each."""
         skipped = self.FRAMES - len(neighbours) // 2
         encodings: list[Tensor] = []
         small: list[Tensor] = []
@@ -188,7 +202,7 @@ class NeighbourStage(nn.Module):
         state = activate(F.conv2d(inputs, self._kernel(slots), self.mix.bias, padding=1))
         state = state + self.unet(state)
         added = self.head(torch.cat([state, means], 1))
-        return added * (1 - closed).to(added)
+        return added * (1 - closed).to(added), small[::2]
 
     def _compare(
         self, centre: FrameFeatures, other: FrameFeatures
@@ -210,13 +224,16 @@ class NeighbourStage(nn.Module):
         both = torch.cat([scaled, pixels.mean(1, keepdim=True)], 1)
         # The mean of n differences of pixels has a variance of 2 / n where the frames match.
         evidence = [scaled, FOLD**2 / 2 * both[:, 1:] ** 2]
+        match = torch.ones_like(scaled)
         for side in AROUND:
             around, level = _mean_around(both, side).chunk(2, 1)
-            evidence += [around, (FOLD * side) ** 2 / 2 * level**2]
+            squared = (FOLD * side) ** 2 / 2 * level**2
+            evidence += [around, squared]
+            match = match * ((DIFFER - squared) / (DIFFER - MATCH)).clamp(0, 1)
         logarithms = torch.log1p(torch.cat(evidence, 1)).to(self.compare.weight)
         compared = activate(self.compare(logarithms))
         opened = torch.sigmoid(self.gate(compared).to(pixels))
-        opened = ((opened - CLOSED) / (1 - CLOSED)).clamp(min=0)
+        opened = match * ((opened - CLOSED) / (1 - CLOSED)).clamp(min=0)
         if other.present is not None:
             opened = opened * other.present
         return opened, level, torch.cat([estimates, pixels], 1)
