@@ -157,10 +157,10 @@ def test_detail_on_and_off_are_trained_for_different_ends() -> None:
 
 
 def test_calibrated_intervals_have_the_stated_coverage(tmp_path: Path) -> None:
-    network = calibrated(lively_cascade(config=COUNTS), recordings=6)
+    network = calibrated(lively_cascade(config=COUNTS), recordings=3)
     path = tmp_path / "calibrated.safetensors"
     weights.save(network, path, {})
-    assert interval_factor(path, recordings=6) == pytest.approx(1, abs=0.25)
+    assert interval_factor(path, recordings=3) == pytest.approx(1, abs=0.25)
 
 
 def test_a_run_starts_from_the_shipped_weights(tmp_path: Path) -> None:
