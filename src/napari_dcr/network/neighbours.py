@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_dcr.network.activation import activate
-from napari_dcr.network.folding import FOLD, fold
+from napari_dcr.network.folding import FOLD, fold, unfold
 from napari_dcr.network.sub_unet import SubUNet
 from napari_dcr.network.variance_stabilization import REACH, UNIT
 
@@ -66,28 +66,37 @@ class FrameFeatures(NamedTuple):
     present: Tensor | None = None
 
     def aligned(self, down: int, across: int) -> FrameFeatures:
-        """Shift the features of a neighbour, so that they match the frame that is refined.
+        """Shift the features of a neighbour to the place of the frame that it is combined with.
+
+        Pixels, estimates and variances are moved exactly. The encoding is moved by whole folded
+        pixels, and by the mean of two positions for an odd number of pixels.
 
         Parameters
         ----------
         down, across : int
-            Shift from the frame to the neighbour along y and x, in steps of 2 pixels.
+            Number of pixels by which the neighbour has moved.
         """
         if not (down or across):
             return self
-
-        def moved(x: Tensor) -> Tensor:
-            # Negative padding crops.
-            x = F.pad(x, [-min(across, x.shape[3]), across, -min(down, x.shape[2]), down])
-            return x.contiguous(memory_format=torch.channels_last)
-
+        halves = [(-(-n // FOLD), n // FOLD) for n in (down, across)]
+        corners = [(y, x) for y in dict.fromkeys(halves[0]) for x in dict.fromkeys(halves[1])]
+        inside = torch.ones_like(self.pixels[:, :1])
+        encoding = torch.stack([_moved(self.encoding, *corner) for corner in corners]).mean(0)
         return self._replace(
-            encoding=moved(self.encoding),
-            pixels=moved(self.pixels),
-            estimate=moved(self.estimate),
-            variance=moved(self.variance),
-            present=moved(torch.ones_like(self.pixels[:, :1])),
+            encoding=_channels_last(encoding),
+            **{
+                name: _channels_last(fold(_moved(unfold(getattr(self, name)), down, across)))
+                for name in ("pixels", "estimate", "variance")
+            },
+            present=torch.stack([_moved(inside, *corner) for corner in corners]).amin(0),
         )
+
+
+def _moved(x: Tensor, down: int, across: int) -> Tensor:
+    """Shift up and left, with zeros outside the window."""
+    height, width = x.shape[2:]
+    down, across = (max(-n, min(k, n)) for k, n in ((down, height), (across, width)))
+    return F.pad(x, [-across, across, -down, down])  # cuts where the padding is negative
 
 
 class NeighbourStage(nn.Module):
