@@ -12,6 +12,8 @@ import dask.array as da
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import napari_dcr
@@ -30,6 +32,24 @@ def recording(seed: int = 0) -> NDArray[np.uint16]:
     light = 3 + 40 * np.outer(np.sin(np.linspace(0, 3, 160)), np.linspace(0, 1, 144))
     values = 100 + 2 * (rng.poisson(light) + 1.5 * rng.standard_normal(light.shape))
     return np.rint(values).clip(0).astype(np.uint16)
+
+
+@given(below=st.floats(0, 100), exposure=st.sampled_from([0.0, 1.0]))
+@settings(max_examples=6, deadline=None)
+def test_the_same_noise_described_from_any_level_gives_the_same_result(
+    below: float, exposure: float
+) -> None:
+    image = recording()
+    options: dict[str, Any] = {**FAST, "model": "microscopy", "output": "float32"}
+    whole = NoiseModel(2.0, 100.0, 209.0)
+    other = NoiseModel(2.0, 100.0 - below, 209.0 - 2 * below)
+    one, same = (
+        napari_dcr.enhance(image, **options, noise=noise, exposure=exposure)
+        for noise in (whole, other)
+    )
+    # The gain of an exposure begins at the given offset.
+    expected = one + (2**exposure - 1) * below
+    np.testing.assert_allclose(same, expected, rtol=1e-4, atol=0.02)
 
 
 def test_given_noise_is_used_everywhere_and_recorded(lively_counts: Path, tmp_path: Path) -> None:

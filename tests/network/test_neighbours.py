@@ -11,6 +11,7 @@ from torch import Tensor
 
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
+from napari_dcr.network.folding import unfold
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.neighbours import FrameFeatures, NeighbourStage
 from tests.conftest import COUNTS, lively_cascade
@@ -192,3 +193,41 @@ def test_low_precision_covers_the_stage() -> None:
     assert low.dtype == torch.float32
     assert not torch.equal(exact, low)
     assert (exact - low)[:, 0].abs().max() < 0.3  # standard deviations of the noise
+
+
+@pytest.mark.parametrize("shift", [(0, 1), (1, 0), (3, -5), (-2, 4), (-7, -1), (SIZE + 3, 0)])
+def test_pixels_of_a_shifted_neighbour_are_moved_exactly(shift: tuple[int, int]) -> None:
+    frames = noisy_frames(1)
+    (own,), _ = features(lively_cascade(config=SMALL), frames, 1)
+    aligned = own.aligned(*shift)
+    down, across = shift
+    assert aligned.present is not None
+    present = unfold(aligned.present.repeat(1, 4, 1, 1))[0, 0].bool()
+    y, x = torch.meshgrid(torch.arange(SIZE) + down, torch.arange(SIZE) + across, indexing="ij")
+    inside = (y >= 0) & (y < SIZE) & (x >= 0) & (x < SIZE)
+    # Folded pixels that lie partly outside count as missing.
+    assert not present[~inside].any()
+    assert (inside & ~present).sum() <= 2 * 2 * SIZE
+    for name in ("pixels", "estimate", "variance"):
+        before, after = (unfold(getattr(each, name))[0, 0] for each in (own, aligned))
+        assert torch.equal(after[present], before[y[present], x[present]])
+    assert aligned.encoding.shape == own.encoding.shape
+    if down % 2 == across % 2 == 0:
+        folded = present[::2, ::2]
+        there = own.encoding[0, :, (y // 2)[::2, ::2][folded], (x // 2)[::2, ::2][folded]]
+        assert torch.equal(aligned.encoding[0][:, folded], there)
+
+
+def test_a_visible_difference_closes_every_gate_whatever_the_weights() -> None:
+    network = lively_cascade(config=SMALL)
+    assert network.neighbours is not None
+    with torch.no_grad():
+        assert network.neighbours.gate.bias is not None
+        network.neighbours.gate.bias.fill_(50)  # as open as weights can make it
+    frames = torch.full((2, SIZE, SIZE), 20.0)
+    frames[1, 16:48, 16:48] += 5  # more than the noise of a mean, less than that of a pixel
+    (centre, other), _ = features(network, frames, 1)
+    _, (gate,) = network.neighbours.gated(centre, [None, other])[0:2]
+    # Further inside than the half side of the largest area, in folded pixels.
+    assert (gate[0, 0, 12:20, 12:20] == 0).all()
+    assert (gate[0, 0, :3, :3] > 0.99).all()

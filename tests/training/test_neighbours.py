@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,17 @@ import pytest
 import torch
 
 from napari_dcr.network import weights
+from napari_dcr.training import neighbours
 from napari_dcr.training.export import export
 from napari_dcr.training.loop import TrainingConfig
 from napari_dcr.training.neighbours import (
     FRAMES,
     SIDE,
-    TOGETHER,
-    USES,
     NeighbourTrainer,
-    SequenceFeatures,
+    Sequences,
+    draw_frames,
     draw_present,
+    has_changed,
     interval_factor,
 )
 
@@ -31,32 +33,55 @@ def config(lively_counts: Path) -> TrainingConfig:
         detail_dropout=0.25, network={"base": "counts", "neighbours": [16, 16, 16]},
         data={
             "base": str(lively_counts), "folders": [], "exclude": [], "validate_every": 12,
-            "synthetic": 2, "cultured": 1, "size": 96,
+            "synthetic": 2, "cultured": 1, "size": 96, "pool": 8, "uses": 2,
         },
     )  # fmt: skip
 
 
-def test_items_are_the_same_everywhere_and_run_in_both_directions(
-    config: TrainingConfig, tmp_path: Path
-) -> None:
-    trainer = NeighbourTrainer(config, tmp_path, tmp_path / "run")
-    scenes = trainer.scenes()
-    items, again = (SequenceFeatures(scenes, trainer.network, 32, 400, 5) for _ in range(2))
-    for key, value in items[13].items():
+def test_recordings_are_the_same_everywhere(config: TrainingConfig, tmp_path: Path) -> None:
+    scenes = NeighbourTrainer(config, tmp_path, tmp_path / "run").scenes()
+    recordings, again = (Sequences(scenes, 32, 20, 5) for _ in range(2))
+    for key, value in recordings[13].items():
         assert torch.equal(value, again[13][key])
-    of_first = [items[turn * TOGETHER] for turn in range(USES)]
-    assert torch.equal(of_first[0]["pixels"], of_first[1]["pixels"].flip(0))
-    assert torch.equal(of_first[0]["target"], of_first[1]["target"])
-    middles = {float(item["x"].sum()) for item in of_first}
-    assert len(middles) == FRAMES - 2 * SIDE == USES // 2
-    for item in of_first:
-        assert all(torch.isfinite(v).all() for v in item.values())
-        assert item["latent"].shape[:1] == (2 * SIDE + 1,)
+        assert torch.isfinite(value.float()).all()
+
+
+def test_items_show_five_frames_in_both_directions(config: TrainingConfig, tmp_path: Path) -> None:
+    trainer = NeighbourTrainer(config, tmp_path, tmp_path / "run")
+    held = trainer.prepare(Sequences(trainer.scenes(), 32, 1, 5)[0])
+    assert held["latent"].shape[0] == FRAMES
+    forwards, backwards = (draw_frames(held, 3, step) for step in (1, -1))
+    assert torch.equal(forwards["pixels"], held["pixels"][1:6])
+    assert torch.equal(forwards["pixels"], backwards["pixels"].flip(0))
+    assert torch.equal(forwards["target"], backwards["target"])
+    assert torch.equal(forwards["targets"], held["target"][[1, 2, 4, 5], 0])
+    # Features of all frames at once are those of each frame.
+    alone = {k: v if v.ndim == 0 or k in ("symmetries", "thumbnail", "curvature") else v[2:3]
+             for k, v in Sequences(trainer.scenes(), 32, 1, 5)[0].items()}  # fmt: skip
+    torch.testing.assert_close(
+        trainer.prepare(alone)["latent"][0], held["latent"][2], rtol=1e-4, atol=1e-5
+    )
+    rng = np.random.default_rng(0)
+    middles = {float(trainer.item(held, rng)["x"].sum()) for _ in range(60)}
+    assert len(middles) == FRAMES - 2 * SIDE
+
+
+def test_visible_changes_of_light_are_found() -> None:
+    target, noise = torch.full((1, 1, 32, 32), 50.0), torch.full((1, 1, 32, 32), 7.0)
+    neighbours = target.repeat(1, 3, 1, 1)
+    neighbours[0, 1, 8:16, 8:16] += 10  # a flash of 20 %
+    neighbours[0, 2] += 0.1  # less than the noise of any area
+    changed = has_changed(neighbours, target, noise)
+    assert changed.shape == (1, 3, 16, 16)
+    assert not changed[0, 0].any()
+    assert (changed[0, 1, 4:8, 4:8] == 1).all()
+    assert changed[0, 1].sum() == 16
+    assert not changed[0, 2].any()
 
 
 def test_recordings_have_noise_as_told(config: TrainingConfig, tmp_path: Path) -> None:
     trainer = NeighbourTrainer(config, tmp_path, tmp_path / "run")
-    items = SequenceFeatures(trainer.scenes(), trainer.network, 32, 400, 6)
+    items = Sequences(trainer.scenes(), 32, 40, 6)
     errors = []
     for number in range(40):
         recording = items._record(np.random.default_rng((6, 1, number)))
@@ -76,8 +101,13 @@ def test_at_least_one_neighbour_is_shown() -> None:
 
 
 def test_a_run_trains_the_stage_and_nothing_else(
-    config: TrainingConfig, lively_counts: Path, tmp_path: Path
+    config: TrainingConfig,
+    lively_counts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    few = functools.partial(interval_factor, recordings=6)
+    monkeypatch.setattr(neighbours, "interval_factor", lambda *given: few(*given[:3]))
     trainer = NeighbourTrainer(config, tmp_path, tmp_path / "run")
     batch = next(trainer.batches(0))
     values = [trainer.train_step(batch) for _ in range(25)]
@@ -94,4 +124,4 @@ def test_a_run_trains_the_stage_and_nothing_else(
     assert model.training["neighbours"]["steps"] == 25
     assert "neighbours.head.weight" in state
     # Standard errors were calibrated on the way.
-    assert interval_factor(model.network, trainer.scenes(), 32) == pytest.approx(1, abs=0.25)
+    assert few(model.network, trainer.scenes(), 32) == pytest.approx(1, abs=0.25)

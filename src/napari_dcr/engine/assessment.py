@@ -67,6 +67,7 @@ def assess_result(
             continue
         # Compute in the unit of the noise, because squares of very small units underflow.
         black, unit = shared.scale.black / shared.unit, shared.unit
+        zero = shared.black / unit
         windows = []
         numbers = [Group.of(f, channel, link_frames).position(f, layout) for f in frames]
         # Frames that are returned unchanged say nothing about the denoising.
@@ -84,7 +85,7 @@ def assess_result(
                 own, got = own.astype(np.float64) / unit, got.astype(np.float64) / unit
             if (gone := missing(own)) is not None:
                 got = np.ma.MaskedArray(np.ma.getdata(got), gone)
-            windows.append((own, _without_gain(got, black, exposure)))
+            windows.append((own, _without_gain(got, zero, exposure)))
         bright = [got.compressed() if np.ma.isMA(got) else got for _, got in windows]
         level = max(float(np.quantile(values, 0.99)) for values in bright if values.size)
         notes = [*doubts, *model.doubts(shared.noise, level)]

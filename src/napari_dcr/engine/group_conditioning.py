@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_dcr.engine.output import Display, LeftAlone, Rendering
+from napari_dcr.engine.output import Display, LeftAlone, Quantitative, Rendering
 from napari_dcr.engine.planes import margin_of
 from napari_dcr.engine.survey import Survey
 from napari_dcr.engine.survey_blocks import Extent
@@ -63,6 +63,9 @@ class GroupConditioning(NamedTuple):
         Padding of planes, by their place; these pixels are treated as missing.
     denoise_first : tuple of NoiseEstimate or None
         Noise of each colour, in the image's units, that the noise stage removes; empty without one.
+    zero : float, optional
+        Black point of models that work in counts, in the image's units: the offset of the noise
+        model, of which ``scale`` is independent. None for other models.
     """
 
     scale: Scale
@@ -76,6 +79,12 @@ class GroupConditioning(NamedTuple):
     defects: Defects | None = None
     padding: dict[int, tuple[Padding, ...]] = {}  # noqa: RUF012
     denoise_first: tuple[NoiseEstimate | None, ...] = ()
+    zero: float | None = None
+
+    @property
+    def black(self) -> float:
+        """Black point in the image's units."""
+        return self.scale.black if self.zero is None else self.zero
 
     @property
     def route(self) -> Route:
@@ -104,6 +113,8 @@ class GroupConditioning(NamedTuple):
                 rendering, is_grey=self.is_grey, strength=self.light * rendering.strength,
                 clips=self.conditioning.noise is None,
             )  # fmt: skip
+        if isinstance(rendering, Quantitative):
+            return replace(rendering, zero=self.black)
         return rendering
 
     def of_all(self, sampled: int, count: int, digest: str) -> GroupConditioning:
@@ -166,7 +177,7 @@ def condition_group(
     given : NoiseModel, optional
         Noise model of the camera that replaces the estimate.
     """
-    noise, unit, light = None, 1.0, 1.0
+    noise, unit, light, zero = None, 1.0, 1.0, None
     left_alone = _without_data(survey) | survey.uniform | survey.blank
     curvature = None
     if network.config.base == "counts":
@@ -180,12 +191,17 @@ def condition_group(
             left_alone = {number: left_alone.get(number, reason) for number in planes}
             model = NoiseModel(0.0, 0.0, 1.0)
         else:
+            darkest = noise.model.offset
             if given is not None:
                 usual = float(np.median(survey.noise["mean"]))
                 noise = noise.with_model(given.in_unit(unit), usual)
             model = noise.binned
-        if input_range != "auto":
-            model = model.at(find_scale(input_range, dtype, None, grey).black / unit)
+            if input_range != "auto":
+                model = model.at(find_scale(input_range, dtype, None, grey).black / unit)
+            zero = unit * model.offset
+            # The same noise can be described from any level below the image. The network was
+            # trained with noise that is described from the darkest level.
+            model = model.at(max(model.offset, darkest))
         scale = Scale(unit * model.offset, unit * (model.offset + model.unit))
         thumbnail = scale.to_working(survey.thumbnail)
         curvature = model.curvature
@@ -208,7 +224,8 @@ def condition_group(
     if light == 0 or len(left_alone) == len(survey.extremes):
         defects = None  # planes that are returned unchanged keep their defects
     return GroupConditioning(
-        scale, conditioning, survey.digest, noise, unit, left_alone, is_grey, light, defects
+        scale, conditioning, survey.digest, noise, unit, left_alone, is_grey, light, defects,
+        zero=zero,
     )  # fmt: skip
 
 

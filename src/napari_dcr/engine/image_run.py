@@ -315,7 +315,7 @@ class Run:
     def _condition(self, group: Group) -> Generator[Progress, None, GroupConditioning]:
         """Survey a group of planes, compute its conditioning and add it to the record."""
         shared = yield from self._survey(group)
-        self.ranges.append([shared.scale.black, shared.scale.white])
+        self.ranges.append([shared.black, shared.scale.white])
         known = self._links.get(group.channel)
         if known is None or known.noise is None:  # reports use the first frame with an estimate
             self._links[group.channel] = shared

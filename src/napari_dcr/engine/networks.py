@@ -12,7 +12,6 @@ from napari_dcr.engine.tiles import Grid, Size
 from napari_dcr.image.frame_shifts import FARTHEST
 from napari_dcr.network.binning import binned_features, fuse_binned
 from napari_dcr.network.cascade import Cascade
-from napari_dcr.network.folding import FOLD
 from napari_dcr.network.global_net import PLAIN, Conditioning, Route
 from napari_dcr.network.neighbours import FrameFeatures
 from napari_dcr.network.noise_stage import enhance_window
@@ -144,7 +143,7 @@ class Networks:
     @staticmethod
     def shift_step(route: Route) -> Size:
         """Pixels along y and x of which shifts between frames are multiples."""
-        return FOLD * route.binning[0], FOLD * route.binning[1]
+        return route.binning[0], route.binning[1]
 
     def bytes_per_pixel(self, route: Route) -> float:
         """Peak working memory per pixel of a window; with a noise stage, that of the larger network."""

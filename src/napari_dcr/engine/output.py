@@ -201,18 +201,21 @@ class Quantitative:
     strength : float
         Weight of the network's estimate: 0 returns the input, 1 the estimate.
     exposure : float
-        Gain above the black point, in stops; 0 leaves the intensities as they are.
+        Gain above ``zero``, in stops; 0 leaves the intensities as they are.
     dtype : dtype
         Dtype of the result: values are rounded and clipped to it, never scaled.
     uncertainty : bool
         Whether to append a second plane with the standard error of the estimate in own units.
         Both planes are then floats, the first one already rounded to ``dtype``.
+    zero : float, optional
+        Level above which ``exposure`` is a gain; None for the black point of the scale.
     """
 
     strength: float
     exposure: float
     dtype: np.dtype[Any]
     uncertainty: bool = False
+    zero: float | None = None
 
     @property
     def needs_base(self) -> bool:
@@ -237,12 +240,13 @@ class Quantitative:
         own, marked = np.ma.getdata(own), own
         result = np.empty((2 if self.uncertainty else 1, *own.shape[1:]), wide)
         unit, gain = wide(scale.white - scale.black), wide(2**self.exposure)
+        zero = wide(scale.black if self.zero is None else self.zero)
         for band in _bands(own):
             part, estimate = own[band], enhanced[band]
             change = np.float32(self.strength) * (estimate[:1] - self._counts(marked[band], scale))
             value = part.astype(wide) + change.astype(wide) * unit
             if self.exposure:
-                value = wide(scale.black) + gain * (value - wide(scale.black))
+                value = zero + gain * (value - zero)
             rounded = Scale(0, 1).from_working(value, self.dtype)
             lost = None if gone is None else gone[band]
             result[band][:1] = _keep_missing(part, lost, rounded)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_dcr.network.activation import activate
-from napari_dcr.network.folding import FOLD, fold
+from napari_dcr.network.folding import FOLD, fold, unfold
 from napari_dcr.network.sub_unet import SubUNet
 from napari_dcr.network.variance_stabilization import REACH, UNIT
 
@@ -28,6 +28,11 @@ EVIDENCE = 2 + 2 * len(AROUND)
 
 CLOSED = 0.1
 """Largest value of the sigmoid for which a gate is exactly 0."""
+
+MATCH, DIFFER = 4.0, 9.0
+"""Squared difference of local means, in units of its variance, above which a gate begins to close, and from
+which it is exactly 0: two and three standard deviations.  What changes by more than its noise is not
+averaged, whatever the weights of the stage are."""
 
 
 class FrameFeatures(NamedTuple):
@@ -61,28 +66,37 @@ class FrameFeatures(NamedTuple):
     present: Tensor | None = None
 
     def aligned(self, down: int, across: int) -> FrameFeatures:
-        """Shift the features of a neighbour, so that they match the frame that is refined.
+        """Shift the features of a neighbour to the place of the frame that it is combined with.
+
+        Pixels, estimates and variances are moved exactly. The encoding is moved by whole folded
+        pixels, and by the mean of two positions for an odd number of pixels.
 
         Parameters
         ----------
         down, across : int
-            Shift from the frame to the neighbour along y and x, in steps of 2 pixels.
+            Number of pixels by which the neighbour has moved.
         """
         if not (down or across):
             return self
-
-        def moved(x: Tensor) -> Tensor:
-            # Negative padding crops.
-            x = F.pad(x, [-min(across, x.shape[3]), across, -min(down, x.shape[2]), down])
-            return x.contiguous(memory_format=torch.channels_last)
-
+        halves = [(-(-n // FOLD), n // FOLD) for n in (down, across)]
+        corners = [(y, x) for y in dict.fromkeys(halves[0]) for x in dict.fromkeys(halves[1])]
+        inside = torch.ones_like(self.pixels[:, :1])
+        encoding = torch.stack([_moved(self.encoding, *corner) for corner in corners]).mean(0)
         return self._replace(
-            encoding=moved(self.encoding),
-            pixels=moved(self.pixels),
-            estimate=moved(self.estimate),
-            variance=moved(self.variance),
-            present=moved(torch.ones_like(self.pixels[:, :1])),
+            encoding=_channels_last(encoding),
+            **{
+                name: _channels_last(fold(_moved(unfold(getattr(self, name)), down, across)))
+                for name in ("pixels", "estimate", "variance")
+            },
+            present=torch.stack([_moved(inside, *corner) for corner in corners]).amin(0),
         )
+
+
+def _moved(x: Tensor, down: int, across: int) -> Tensor:
+    """Shift up and left, with zeros outside the window."""
+    height, width = x.shape[2:]
+    down, across = (max(-n, min(k, n)) for k, n in ((down, height), (across, width)))
+    return F.pad(x, [-across, across, -down, down])  # cuts where the padding is negative
 
 
 class NeighbourStage(nn.Module):
@@ -162,6 +176,15 @@ class NeighbourStage(nn.Module):
         Tensor, shape (B, 8, H / 2, W / 2)
             Addition to the maps, exactly 0 where all gates are closed.
         """
+        return self.gated(centre, neighbours, present)[0]
+
+    def gated(
+        self,
+        centre: FrameFeatures,
+        neighbours: Sequence[FrameFeatures | None],
+        present: Tensor | None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Compute the addition to the maps, and the gates of the neighbours, (B, 1, H / 2, W / 2) each."""
         skipped = self.FRAMES - len(neighbours) // 2
         encodings: list[Tensor] = []
         small: list[Tensor] = []
@@ -188,7 +211,7 @@ class NeighbourStage(nn.Module):
         state = activate(F.conv2d(inputs, self._kernel(slots), self.mix.bias, padding=1))
         state = state + self.unet(state)
         added = self.head(torch.cat([state, means], 1))
-        return added * (1 - closed).to(added)
+        return added * (1 - closed).to(added), small[::2]
 
     def _compare(
         self, centre: FrameFeatures, other: FrameFeatures
@@ -210,13 +233,16 @@ class NeighbourStage(nn.Module):
         both = torch.cat([scaled, pixels.mean(1, keepdim=True)], 1)
         # The mean of n differences of pixels has a variance of 2 / n where the frames match.
         evidence = [scaled, FOLD**2 / 2 * both[:, 1:] ** 2]
+        match = torch.ones_like(scaled)
         for side in AROUND:
             around, level = _mean_around(both, side).chunk(2, 1)
-            evidence += [around, (FOLD * side) ** 2 / 2 * level**2]
+            squared = (FOLD * side) ** 2 / 2 * level**2
+            evidence += [around, squared]
+            match = match * ((DIFFER - squared) / (DIFFER - MATCH)).clamp(0, 1)
         logarithms = torch.log1p(torch.cat(evidence, 1)).to(self.compare.weight)
         compared = activate(self.compare(logarithms))
         opened = torch.sigmoid(self.gate(compared).to(pixels))
-        opened = ((opened - CLOSED) / (1 - CLOSED)).clamp(min=0)
+        opened = match * ((opened - CLOSED) / (1 - CLOSED)).clamp(min=0)
         if other.present is not None:
             opened = opened * other.present
         return opened, level, torch.cat([estimates, pixels], 1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -35,8 +36,9 @@ from napari_dcr.training.forward.instruments import (
     sample_readout,
 )
 from napari_dcr.training.forward.structures import Scene, real_scene, synthetic_scene
-from napari_dcr.training.loop import Trainer, draw_symmetries
+from napari_dcr.training.loop import TrainingConfig, draw_symmetries
 from napari_dcr.training.losses import ms_ssim
+from napari_dcr.training.pool import PoolTrainer
 
 INTERVAL = 0.6827
 """Share of pixels whose error should lie within the predicted standard error."""
@@ -49,16 +51,33 @@ def load_grey(path: Path) -> NDArray[Any]:
     return pixels if pixels.ndim == 2 else pixels[..., 1]
 
 
-def draw_scenes(
-    files: Sequence[Path], synthetic: int, cultured: int, size: int, seed: int
-) -> list[NDArray[np.float16]]:
-    """Draw synthetic scenes of any kind, scenes of adherent cells, and one scene from each file."""
-    count = synthetic + cultured + len(files)
-    rngs = (np.random.default_rng((seed, 7, i)) for i in range(count))
-    scenes: list[Scene] = [synthetic_scene(size, next(rngs)) for _ in range(synthetic)]
-    scenes += [cultured_scene(size, next(rngs)) for _ in range(cultured)]
-    scenes += [real_scene(load_grey(path), size, next(rngs)) for path in files]
-    return [scene.astype(np.float16) for scene in scenes]
+def _scene(drawn: tuple[Path | str, int, Sequence[int]]) -> NDArray[np.float16]:
+    """Draw one scene: from a file, or a synthetic one of the kind that is named."""
+    source, size, seed = drawn
+    rng = np.random.default_rng(seed)
+    if isinstance(source, Path):
+        scene = real_scene(load_grey(source), size, rng)
+    else:
+        scene = {"synthetic": synthetic_scene, "cultured": cultured_scene}[source](size, rng)
+    return scene.astype(np.float16)
+
+
+def draw_scenes(data: Path, config: TrainingConfig, workers: int = 0) -> list[NDArray[np.float16]]:
+    """Draw the scenes of a run, in ``workers`` processes; the result does not depend on their number.
+
+    They are synthetic scenes of any kind, scenes of adherent cells, and for each real image as many
+    scenes as ``parts`` has for its folder, or one.
+    """
+    settings = config.data
+    parts = settings.get("parts", {})
+    files = [p for p in config.files(data) for _ in range(parts.get(p.parent.name, 1))]
+    sources: list[Path | str] = [*["synthetic"] * settings["synthetic"]]
+    sources += [*["cultured"] * settings["cultured"], *files]
+    drawn = [(s, settings["size"], (config.seed, 7, i)) for i, s in enumerate(sources)]
+    if not workers:
+        return [_scene(each) for each in drawn]
+    with ProcessPoolExecutor(workers) as executor:
+        return list(executor.map(_scene, drawn, chunksize=16))
 
 
 def draw_scene(
@@ -97,78 +116,31 @@ def draw_noise(
     )
 
 
-CROPS, TOGETHER = 2, 8
-"""Number of crops from each recording, and of recordings that take turns in the series.
-
-Simulating a recording is slow, so it is used more than once."""
+LIGHT = 16
+"""Side in pixels of the blocks whose means tell where a recording is bright."""
 
 
-class _Recording(NamedTuple):
-    values: NDArray[Any]
-    expected: NDArray[np.float32]
-    noise: NoiseModel
-    thumbnail: NDArray[np.float64]
-
-
-class MicroscopyPairs(Dataset[dict[str, Tensor]]):
-    """Seeded training pairs in working units; item ``i`` is the same on every machine.
+class MicroscopyRecordings(Dataset[dict[str, Tensor]]):
+    """Seeded recordings in working units; item ``i`` is the same on every machine.
 
     Parameters
     ----------
-    files : sequence of Path
-        Real images, with one scene from each; a file may be listed several times.
-    synthetic, cultured : int
-        Number of synthetic scenes of any kind, and of adherent cells.
-    size, crop : int
-        Sides of a scene and of a training crop, in pixels.
+    scenes : sequence of ndarray
+    crop : int
+        Side of the crops to be drawn, in pixels; every recording is at least this large.
     length : int
-        Number of items.
+        Number of recordings.
     seed : int
         Seed of the whole series.
     """
 
-    def __init__(
-        self,
-        files: Sequence[Path],
-        synthetic: int,
-        cultured: int,
-        size: int,
-        crop: int,
-        length: int,
-        seed: int,
-    ) -> None:
-        self.crop, self.length, self.seed = crop, length, seed
-        self.scenes = draw_scenes(files, synthetic, cultured, size, seed)
-        self._recordings: dict[int, _Recording] = {}
+    def __init__(self, scenes: Sequence[NDArray[Any]], crop: int, length: int, seed: int) -> None:
+        self.scenes, self.crop, self.length, self.seed = scenes, crop, length, seed
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng((self.seed, index))
-        turn, number = divmod(index, TOGETHER)
-        number += turn // CROPS * TOGETHER
-        if number not in self._recordings:
-            recent = list(self._recordings.items())[1 - TOGETHER :]
-            self._recordings = {**dict(recent), number: self._record(number)}
-        last = self._recordings[number]
-        shape = height, width = last.values.shape
-        unit, black = np.float32(last.noise.unit), np.float32(last.noise.offset)
-        # Take the brighter of two crops, because large parts of many scenes are empty.
-        places = 2 * rng.integers(0, [(n - self.crop) // 2 + 1 for n in shape], (2, 2))
-        windows = [np.s_[top : top + self.crop, left : left + self.crop] for top, left in places]
-        brighter = int(np.argmax([last.expected[window].mean() for window in windows]))
-        window, (top, left) = windows[brighter], (int(n) for n in places[brighter])
-        return {
-            "thumbnail": torch.from_numpy((last.thumbnail - black) / unit).float(),
-            "input": torch.from_numpy((last.values[window] - black) / unit)[None].float(),
-            "target": torch.from_numpy((last.expected[window] - black) / unit)[None].float(),
-            "curvature": torch.tensor(last.noise.curvature).float(),
-            "rows": sample_weights(top, top + self.crop, height, 16),
-            "columns": sample_weights(left, left + self.crop, width, 16),
-        }
-
-    def _record(self, number: int) -> _Recording:
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, 1, number))
         scene = draw_scene(self.scenes, rng, brightfield=0.06)
         if rng.random() < 0.02:
@@ -197,14 +169,44 @@ class MicroscopyPairs(Dataset[dict[str, Tensor]]):
         down, across = binning
         means = local_means(torch.from_numpy(pixels)[None, None], binning)[0, 0].numpy()
         y, x = rng.integers(0, binning)
-        return _Recording(
-            means[y::down, x::across], expected[y::down, x::across], noise, thumbnail.mean
-        )
+        taken = np.s_[y::down, x::across]
+        offset, unit = np.float32(noise.offset), np.float32(noise.unit)
+        target = torch.from_numpy((expected[taken] - offset) / unit)[None].float()
+        return {
+            "input": torch.from_numpy((means[taken] - offset) / unit)[None].float(),
+            "target": target,
+            "thumbnail": torch.from_numpy((thumbnail.mean - offset) / unit).float(),
+            "curvature": torch.tensor(noise.curvature).float(),
+            "light": F.avg_pool2d(target, LIGHT, ceil_mode=True)[0],
+        }
+
+
+_weights = functools.lru_cache(maxsize=4096)(sample_weights)
+
+
+def draw_crop(
+    recording: dict[str, Tensor], crop: int, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Draw a crop of a recording: the brighter of two, because large parts of many scenes are empty."""
+    shape = height, width = recording["input"].shape[1:]
+    places = 2 * rng.integers(0, [(n - crop) // 2 + 1 for n in shape], (2, 2))
+    blocks = [[slice(n // LIGHT, (n + crop) // LIGHT) for n in place] for place in places]
+    light = [float(recording["light"][rows, columns].mean()) for rows, columns in blocks]
+    top, left = (int(n) for n in places[int(np.argmax(light))])
+    window = np.s_[:, top : top + crop, left : left + crop]
+    return {
+        "thumbnail": recording["thumbnail"],
+        "input": recording["input"][window],
+        "target": recording["target"][window],
+        "curvature": recording["curvature"],
+        "rows": _weights(top, top + crop, height, 16),
+        "columns": _weights(left, left + crop, width, 16),
+    }
 
 
 @dataclass(frozen=True)
 class CountsWeights:
-    """Weight of each term of `counts_loss` beside the squared error in units of the noise.
+    """Weight of each term of `counts_losses` beside the squared error in units of the noise.
 
     Attributes
     ----------
@@ -224,10 +226,18 @@ class CountsWeights:
     interval: float = 0.2
 
 
-def counts_loss(
+def _means(x: Tensor) -> Tensor:
+    return x.mean((1, 2, 3))
+
+
+def _similarity(picture: Tensor, target: Tensor) -> Tensor:
+    return ms_ssim(picture[None], target[None], scales=1)
+
+
+def counts_losses(
     picture: Tensor, target: Tensor, counts: Counts, terms: CountsWeights, detail: bool = True
 ) -> Tensor:
-    """Loss of one exit of the cascade, in counts.
+    """Loss of each item of a batch at one exit of the cascade, in counts.
 
     The minimum of squared errors is the conditional mean, so that intensities stay linear.  The
     weights must not depend on the truth, because this would shift the mean.  With ``detail``,
@@ -244,25 +254,35 @@ def counts_loss(
     terms : CountsWeights
     detail : bool
         Whether the regional part of the detail modules is on.
+
+    Returns
+    -------
+    Tensor, shape (B,)
     """
     estimate, deviation = picture.chunk(2, 1)
     noise = counts.deviation(estimate.detach())
     error = estimate - target
     relative = error / noise
     level = (noise**2).mean((1, 2, 3), keepdim=True).sqrt()
-    loss = (relative**2).mean() + terms.even * ((error / level) ** 2).mean()
+    loss = _means(relative**2) + terms.even * _means((error / level) ** 2)
     blocks = F.avg_pool2d(error, 16) / F.avg_pool2d(noise, 16)
-    loss = loss + terms.blocks * (blocks**2).mean()
+    loss = loss + terms.blocks * _means(blocks**2)
     if detail and terms.structure:
         low = target.amin((1, 2, 3), keepdim=True)
         span = (target.amax((1, 2, 3), keepdim=True) - low).clamp(min=1)
-        loss = loss + terms.structure * (
-            1 - ms_ssim((estimate - low) / span, (target - low) / span, scales=1)
-        )
+        pairs = ((picture - low) / span for picture in (estimate, target))
+        loss = loss + terms.structure * (1 - torch.vmap(_similarity)(*pairs))
     # The minimum of the pinball loss is the quantile of the error (Koenker and Bassett 1978).
     beyond = relative.detach().abs() - deviation / noise
     pinball = torch.where(beyond > 0, INTERVAL * beyond, (INTERVAL - 1) * beyond)
-    return loss + terms.interval * pinball.mean()
+    return loss + terms.interval * _means(pinball)
+
+
+def counts_loss(
+    picture: Tensor, target: Tensor, counts: Counts, terms: CountsWeights, detail: bool = True
+) -> Tensor:
+    """Mean of the `counts_losses` of a batch."""
+    return counts_losses(picture, target, counts, terms, detail).mean()
 
 
 def interval_factor(model: Path, recordings: int = 30) -> float:
@@ -303,7 +323,13 @@ def calibrated(network: Cascade, recordings: int = 30) -> Cascade:
     return network
 
 
-class MicroscopyTrainer(Trainer):
+MOST = 0.3
+"""Loss of a crop above which its gradient no longer grows.
+
+Such crops show recordings whose noise the model does not describe. They would outweigh all others."""
+
+
+class MicroscopyTrainer(PoolTrainer):
     """Trainer of the cascade on counts."""
 
     SHARES: ClassVar[dict[str, float]] = {"early": 0.4, "final": 1.0}
@@ -313,20 +339,18 @@ class MicroscopyTrainer(Trainer):
         """Network to export: the moving average on the CPU, with calibrated standard errors."""
         return calibrated(super().finished())
 
-    def pairs(self) -> Dataset[dict[str, Tensor]]:
-        """All pairs of the run."""
-        config = self.config
-        return MicroscopyPairs(
-            self._files(), config.data["synthetic"], config.data["cultured"],
-            config.data["size"], config.crop, config.length * config.batch, config.seed,
-        )  # fmt: skip
+    def recordings(self, count: int, workers: int) -> Dataset[dict[str, Tensor]]:
+        """Recordings of synthetic scenes, cultured cells, and scenes from real images."""
+        scenes = draw_scenes(self.data, self.config, workers)
+        return MicroscopyRecordings(scenes, self.config.crop, count, self.config.seed)
 
-    def _files(self) -> list[Path]:
-        """Real images, repeated for the number of their scenes, which is ``parts`` for each folder."""
-        files = self.config.files(self.data)
-        parts = self.config.data.get("parts", {})
-        often = [parts.get(path.parent.name, 2) for path in files]
-        return [path for path, n in zip(files, often, strict=True) for _ in range(n)]
+    def prepare(self, recording: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Keep on the CPU what the place of a crop is drawn from, to draw it without waiting."""
+        return super().prepare(recording) | {"light": recording["light"]}
+
+    def item(self, held: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Draw a crop."""
+        return draw_crop(held, self.config.crop, rng)
 
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
         """Losses of a random exit and of the last one."""
@@ -341,7 +365,8 @@ class MicroscopyTrainer(Trainer):
             early, final = self.network(
                 batch["input"], conditioning, place, last, detail, exits=(shallow, last)
             )
-        return {
-            "early": counts_loss(early.float(), batch["target"], counts, self.loss, detail),
-            "final": counts_loss(final.float(), batch["target"], counts, self.loss, detail),
-        }
+        losses = {}
+        for name, picture in (("early", early), ("final", final)):
+            each = counts_losses(picture.float(), batch["target"], counts, self.loss, detail)
+            losses[name] = (each * (MOST / each.detach().clamp(min=MOST))).mean()
+        return losses

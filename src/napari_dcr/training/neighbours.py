@@ -22,28 +22,28 @@ from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.neighbours import FrameFeatures, NeighbourStage
 from napari_dcr.network.variance_stabilization import Counts
 from napari_dcr.training.forward.instruments import Readout, sample_camera, sample_readout
-from napari_dcr.training.loop import Trainer, draw_symmetries
+from napari_dcr.training.loop import draw_symmetries
 from napari_dcr.training.microscopy import (
     INTERVAL,
     CountsWeights,
-    counts_loss,
+    counts_losses,
     draw_noise,
     draw_scene,
     draw_scenes,
 )
+from napari_dcr.training.pool import PoolTrainer
 from napari_dcr.training.sequences import Light, draw_sequence
 
 SIDE = NeighbourStage.FRAMES
 
-FRAMES, TOGETHER = 8, 8
-"""Frames of a recording, and number of recordings that take turns in the series."""
-
-USES = 2 * (FRAMES - 2 * SIDE)
-"""Items from each recording: every frame with all of its neighbours, in both directions of time."""
+FRAMES = 8
+"""Frames of a recording."""
 
 LARGEST = 3
 """Largest binning of recordings with correlated noise."""
 
+LEAST = 0.05
+"""Added to losses of single frames before others are divided by them."""
 
 START = 0.7
 """Share of the mean difference of the frames' estimates that an untrained stage adds."""
@@ -56,74 +56,45 @@ class _Recording(NamedTuple):
     thumbnail: NDArray[np.float64]
 
 
-class SequenceFeatures(Dataset[dict[str, Tensor]]):
-    """Seeded items: five frames, as the frozen cascade sees them, and the expectation of the middle one.
+class Sequences(Dataset[dict[str, Tensor]]):
+    """Seeded recordings of moving scenes in working units; item ``i`` is the same on every machine.
 
     Parameters
     ----------
     scenes : sequence of ndarray
-    network : Cascade
-        The cascade below the stage.
     size : int
         Side of the frames in pixels.
     length, seed : int
-        Number of items, and seed of the whole series.
+        Number of recordings, and seed of the whole series.
     """
 
-    def __init__(
-        self, scenes: Sequence[NDArray[Any]], network: Cascade, size: int, length: int, seed: int
-    ) -> None:
-        self.scenes, self.network = scenes, network
-        self.size, self.length, self.seed = size, length, seed
-        self._recent: dict[int, list[dict[str, Tensor]]] = {}
+    def __init__(self, scenes: Sequence[NDArray[Any]], size: int, length: int, seed: int) -> None:
+        self.scenes, self.size, self.length, self.seed = scenes, size, length, seed
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        turn, number = divmod(index, TOGETHER)
-        number += turn // USES * TOGETHER
-        if number not in self._recent:
-            recent = list(self._recent.items())[1 - TOGETHER :]
-            self._recent = {**dict(recent), number: self._frames(number)}
-        middle, backwards = divmod((turn + number) % USES, 2)
-        frames = self._recent[number][middle : middle + 2 * SIDE + 1]
-        if backwards:
-            frames = frames[::-1]
-        each = "latent", "pixels", "estimate", "variance"
-        item = {k: torch.stack([frame[k] for frame in frames]) for k in each}
-        centre = frames[SIDE]
-        return item | {k: centre[k] for k in ("base", "x", "maps", "target", "curvature")}
-
-    def _frames(self, number: int) -> list[dict[str, Tensor]]:
-        """Features of every frame of a recording."""
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, 1, number))
         recording = self._record(rng)
         unit, black = np.float32(recording.noise.unit), np.float32(recording.noise.offset)
-        curvature = torch.tensor([recording.noise.curvature]).float()
-        thumbnail = torch.from_numpy((recording.thumbnail - black) / unit).float()[None]
-        depth = int(rng.choice([1, 2, 3], p=[0.1, 0.15, 0.75]))
-        detail = bool(rng.random() < 0.75)
-        size = self.size
-        place = self.network.window_weights((0, size), (0, size), (size, size))
-        scaled, shifted = 1.0, 0.0
+        scaled, shifts = np.float32(1), np.zeros((FRAMES, 1, 1), np.float32)
         if rng.random() < 0.1:  # frames whose noise is estimated one by one
-            scaled, shifted = 1 + 0.02 * rng.standard_normal(), 0.1
-        frames = []
-        with torch.no_grad():
-            conditioning = self.network.condition(thumbnail, curvature, draw_symmetries(rng))
-            for values, expected in zip(recording.values, recording.expected, strict=True):
-                own = black + np.float32(shifted * rng.standard_normal()) * unit
-                x, target = (
-                    torch.from_numpy((i - own) / (unit * np.float32(scaled)))[None, None].float()
-                    for i in (values, expected)
-                )
-                f = self.network.frame_features(x, conditioning, place, depth, detail)
-                named = {
-                    k: v[0] for k, v in f._asdict().items() if k not in ("encoding", "present")
-                }
-                frames.append(named | {"target": target[0], "curvature": curvature[0]})
-        return frames
+            scaled = np.float32(1 + 0.02 * rng.standard_normal())
+            shifts = (0.1 * unit * rng.standard_normal(shifts.shape)).astype(np.float32)
+        x, target = (
+            torch.from_numpy((i - (black + shifts)) / (unit * scaled))[:, None].float()
+            for i in (recording.values, recording.expected)
+        )
+        return {
+            "x": x,
+            "target": target,
+            "thumbnail": torch.from_numpy((recording.thumbnail - black) / unit).float()[None],
+            "curvature": torch.tensor([recording.noise.curvature]).float(),
+            "symmetries": torch.tensor(draw_symmetries(rng)),
+            "depth": torch.tensor(int(rng.choice([1, 2, 3], p=[0.1, 0.15, 0.75]))),
+            "detail": torch.tensor(bool(rng.random() < 0.75)),
+        }
 
     def _record(self, rng: np.random.Generator) -> _Recording:
         readout = replace(sample_readout(rng), fall_off=0.0, enlarged=1.0)
@@ -175,6 +146,37 @@ def _recorded(
     return values, expected
 
 
+def sequence_features(network: Cascade, recording: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Features of all frames of a recording, as the cascade below the stage computes them."""
+    size = recording["x"].shape[2]
+    weights = [
+        w.to(recording["x"].device)
+        for w in network.window_weights((0, size), (0, size), (size, size))
+    ]
+    with torch.no_grad():
+        symmetries = recording["symmetries"].tolist()
+        conditioning = network.condition(recording["thumbnail"], recording["curvature"], symmetries)
+        grid = conditioning.grid.expand(len(recording["x"]), *conditioning.grid.shape[1:])
+        features = network.frame_features(
+            recording["x"],
+            conditioning._replace(grid=grid),
+            (weights[0], weights[1]),
+            int(recording["depth"]),
+            bool(recording["detail"]),
+        )
+    named = {k: v for k, v in features._asdict().items() if k not in ("encoding", "present")}
+    return named | {k: recording[k] for k in ("target", "curvature")}
+
+
+def draw_frames(features: dict[str, Tensor], middle: int, step: int) -> dict[str, Tensor]:
+    """Five frames around the one with the index ``middle``; ``step`` is -1 to reverse time."""
+    which = [middle + step * n for n in range(-SIDE, SIDE + 1)]
+    item = {k: features[k][which] for k in ("latent", "pixels", "estimate", "variance")}
+    item |= {k: features[k][middle] for k in ("base", "x", "maps", "target")}
+    item["targets"] = features["target"][which[:SIDE] + which[SIDE + 1 :], 0]
+    return item | {"curvature": features["curvature"][0]}
+
+
 @dataclass(frozen=True)
 class NeighbourWeights(CountsWeights):
     """Weights of the loss; see `CountsWeights`.
@@ -182,18 +184,21 @@ class NeighbourWeights(CountsWeights):
     Attributes
     ----------
     worse : float
-        Squared error of 16 x 16 pixels beyond that of the single frame, in units of the noise.
+        Squared error of 16 x 16 pixels beyond that of the single frame, relative to its mean.
+    leaks : float
+        Mean gate where the light of a neighbour differs visibly; see `has_changed`.
     """
 
     even: float = 1.0
     structure: float = 0.08
     worse: float = 0.5
+    leaks: float = 0.3
 
 
-class NeighbourTrainer(Trainer):
+class NeighbourTrainer(PoolTrainer):
     """Trainer of the stage; the weights of the cascade below it keep their values."""
 
-    SHARES: ClassVar[dict[str, float]] = {"fused": 1.0, "worse": 1.0}
+    SHARES: ClassVar[dict[str, float]] = {"fused": 1.0, "worse": 1.0, "leaks": 1.0}
     WEIGHTS: ClassVar[type[Any]] = NeighbourWeights
 
     def build(self) -> Cascade:
@@ -222,18 +227,23 @@ class NeighbourTrainer(Trainer):
         base = weights.load(self.config.data["base"])
         return {**base.training, "neighbours": {**training, "base": base.sha256}}
 
-    def pairs(self) -> Dataset[dict[str, Tensor]]:
-        """All items of the run."""
-        config = self.config
-        length = config.length * config.batch
-        return SequenceFeatures(self.scenes(), self.network, config.crop, length, config.seed)
+    def recordings(self, count: int, workers: int) -> Dataset[dict[str, Tensor]]:
+        """Recordings of moving scenes."""
+        return Sequences(self.scenes(workers), self.config.crop, count, self.config.seed)
 
-    def scenes(self) -> list[NDArray[np.float16]]:
-        """Synthetic scenes, cultured cells, and one scene from each of the real images."""
-        data, files = self.config.data, self.config.files(self.data)
-        return draw_scenes(
-            files, data["synthetic"], data["cultured"], data["size"], self.config.seed
-        )
+    def scenes(self, workers: int = 0) -> list[NDArray[np.float16]]:
+        """Scenes that move."""
+        return draw_scenes(self.data, self.config, workers)
+
+    def prepare(self, recording: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Compute the features of all frames once."""
+        settings = {k: recording[k] for k in ("symmetries", "depth", "detail")}
+        return sequence_features(self.network, super().prepare(recording) | settings)
+
+    def item(self, held: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Draw five frames, in either direction of time."""
+        middle = int(rng.integers(SIDE, FRAMES - SIDE))
+        return draw_frames(held, middle, int(rng.choice([-1, 1])))
 
     def losses(self, batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
         """Loss of the result, and what it loses to the single frame."""
@@ -243,17 +253,52 @@ class NeighbourTrainer(Trainer):
         frames = frame_features(stage, batch)
         centre, others = frames[SIDE], [*frames[:SIDE], *frames[SIDE + 1 :]]
         present = torch.from_numpy(draw_present(len(batch["x"]), rng)).float()
+        present = present.to(centre.x.device)
         with self.autocast():
-            added = stage(centre, others, present.to(centre.x.device))
-        pictures = [
+            added, gates = stage.gated(centre, others, present)
+        fused, single = (
             counts.picture(centre.base, centre.x, maps.float())
             for maps in (centre.maps + added, centre.maps)
+        )
+        # Every recording counts alike, however large its error is: relative to the single frame.
+        before = counts_losses(single, batch["target"], counts, self.loss).detach()
+        after = counts_losses(fused, batch["target"], counts, self.loss)
+        noise = counts.deviation(single[:, :1])
+        errors = [
+            F.avg_pool2d(((p[:, :1] - batch["target"]) / noise) ** 2, 16) for p in (fused, single)
         ]
-        fused = counts_loss(pictures[0], batch["target"], counts, self.loss)
-        noise = counts.deviation(pictures[1][:, :1])
-        errors = [F.avg_pool2d(((p[:, :1] - batch["target"]) / noise) ** 2, 16) for p in pictures]
-        worse = self.loss.worse * (errors[0] - errors[1]).clamp(min=0).mean()
-        return {"fused": fused, "worse": worse}
+        scale = errors[1].mean((1, 2, 3)) + LEAST
+        worse = (errors[0] - errors[1]).clamp(min=0).mean((1, 2, 3)) / scale
+        changes = has_changed(batch["targets"], batch["target"], noise)
+        leaks = (torch.cat(gates, 1).float() * changes).sum() / (changes.sum() + 1)
+        return {
+            "fused": (after / (before + LEAST)).mean(),
+            "worse": self.loss.worse * worse.mean(),
+            "leaks": self.loss.leaks * leaks,
+        }
+
+
+def has_changed(targets: Tensor, target: Tensor, noise: Tensor) -> Tensor:
+    """Where the light of neighbouring frames differs from that of a frame, so that it could be seen.
+
+    Parameters
+    ----------
+    targets : Tensor, shape (B, n, H, W)
+        Expected values of the neighbours.
+    target, noise : Tensor, shape (B, 1, H, W)
+        Expected values of the frame, and the standard deviation of their noise.
+
+    Returns
+    -------
+    Tensor, shape (B, n, H / 2, W / 2)
+        0 to 1: from two to four standard deviations of the difference of means of 4 x 4 or 8 x 8 pixels.
+    """
+    folded = F.avg_pool2d((targets - target) / noise, 2)
+    seen = torch.zeros_like(folded)
+    for side in (2, 4):
+        means = F.interpolate(F.avg_pool2d(folded, side), folded.shape[2:], mode="nearest")
+        seen = torch.maximum(seen, (2 * side / 2**0.5 * means.abs() - 2) / 2)
+    return seen.clamp(0, 1)
 
 
 def frame_features(stage: NeighbourStage, batch: dict[str, Tensor]) -> list[FrameFeatures]:
@@ -287,12 +332,12 @@ def interval_factor(
     It is the median over recordings of all kinds, with seeds that no training uses.  In a mean, the
     few whose noise is not described by the model would count most.
     """
-    items = SequenceFeatures(scenes, network, size, recordings * USES, 690_000)
+    items = Sequences(scenes, size, recordings, 690_000)
     stage, factors = network.neighbours, []
     assert stage is not None
     for number in range(recordings):
-        first = number // TOGETHER * USES * TOGETHER + number % TOGETHER
-        item = {k: v[None] for k, v in items[first].items()}
+        item = draw_frames(sequence_features(network, items[number]), SIDE, 1)
+        item = {k: v[None] for k, v in item.items()}
         counts = Counts(item["curvature"][:, None, None, None])
         with torch.no_grad():
             frames = frame_features(stage, item)

@@ -23,7 +23,6 @@ from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.image.thumbnail import Thumbnail
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade
-from napari_dcr.network.folding import FOLD
 from napari_dcr.network.neighbours import FrameFeatures
 from napari_dcr.training.evaluation.microscopy_checks import psnr
 from napari_dcr.training.forward.cells import cultured_scene
@@ -59,7 +58,7 @@ class Recording:
     """Recording whose frames can be enhanced one by one or with their neighbours.
 
     As in the engine, all frames share one noise model, the shift of each whole frame is estimated,
-    and neighbours are aligned in steps of 2 pixels.
+    and neighbours are aligned by whole pixels.
 
     Parameters
     ----------
@@ -107,8 +106,7 @@ class Recording:
         if features is None:
             return None
         shift = find_shift(self._reduced[number], self._reduced[other])
-        down, across = whole_pixels(shift, (FOLD, FOLD))
-        return features.aligned(down // FOLD, across // FOLD)
+        return features.aligned(*whole_pixels(shift, (1, 1)))
 
     def enhanced(self, number: int, neighbours: int) -> tuple[Image, Image]:
         """Enhanced frame and its standard error, with ``neighbours`` frames on each side."""
@@ -324,7 +322,8 @@ def report(network: Cascade, count: int, hard: int) -> None:
     print("| kind | scenes | mean | worst |\n|---|---|---|---|", flush=True)
     by_kind: dict[str, list[float]] = {}
     for kind, _, gain in hard_scenes(network, hard):
-        by_kind.setdefault(kind, []).append(gain.gain)
+        if np.isfinite(gain.gain):  # not where both results have no error at all
+            by_kind.setdefault(kind, []).append(gain.gain)
     for kind, values in by_kind.items():
         print(f"| {kind} | {len(values)} | {np.mean(values):+.2f} | {min(values):+.3f} |")
     every = np.concatenate(list(by_kind.values()))

@@ -187,6 +187,10 @@ def synthetic_scene(size: int, rng: Rng) -> Scene:
     return normal(microscope(scene, rng))
 
 
+LARGEST = 6.0
+"""Largest factor by which real images are reduced."""
+
+
 def airy(scene: Scene, cutoff: float) -> Scene:
     """Blur like a perfect lens, which transmits nothing above a cutoff frequency.
 
@@ -242,7 +246,7 @@ def real_scene(picture: NDArray[np.uint8] | NDArray[np.uint16], size: int, rng: 
         Side of the result in pixels; pictures too small for it are mirrored.
     rng : Generator
     """
-    largest = min(3.0, max(1.0, min(picture.shape) / size))
+    largest = min(LARGEST, max(1.0, min(picture.shape) / size))
     factor = rng.uniform(min(1.5, largest), largest)
     side = int(np.ceil(size * factor)) + 2
     top, left = (int(rng.integers(0, max(n - side, 0) + 1)) for n in picture.shape)
