@@ -50,7 +50,7 @@ def test_each_chunk_is_decoded_once(
     chunks=st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40)),
     data=st.data(),
 )
-def test_any_window_of_any_chunks(
+def test_windows_of_chunked_arrays_equal_those_of_the_array(
     shape: tuple[int, ...], chunks: tuple[int, ...], data: st.DataObject
 ) -> None:
     values = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)

@@ -104,7 +104,7 @@ def test_a_store_of_levels_is_enhanced_level_by_level(tmp_path: Path) -> None:
     assert state["multiscale"]
 
 
-def test_place_and_labels_of_a_data_array_are_kept() -> None:
+def test_position_and_labels_of_a_data_array_are_kept() -> None:
     array = xarray.DataArray(
         dim("uint16", 4, 20, 30),
         dims=("time", "y", "x"),
@@ -120,7 +120,7 @@ def test_place_and_labels_of_a_data_array_are_kept() -> None:
     np.testing.assert_allclose(result.data_to_world((1, 2, 3)), layer.data_to_world((1, 2, 3)))
 
 
-def test_a_zarr_that_has_changed_is_read_under_another_name(tmp_path: Path) -> None:
+def test_a_zarr_that_has_changed_becomes_a_dask_array_of_another_name(tmp_path: Path) -> None:
     array = zarr.create_array(tmp_path / "a.zarr", shape=(40, 50), chunks=(40, 50), dtype="uint16")
     names = []
     for level in (10, 900):

@@ -32,7 +32,7 @@ def on_screen(layer: Any) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize(("own", "shown"), list(itertools.permutations(UNITS, 2)))
-def test_the_plane_on_screen_whatever_the_units_of_the_viewer(own: str, shown: str) -> None:
+def test_the_plane_on_screen_is_enhanced_in_all_units_of_the_viewer(own: str, shown: str) -> None:
     viewer = ViewerModel()
     layer = viewer.add_image(
         numbered(10, 6, 7), scale=(2, 0.5, 0.5), translate=(3, 0, 0), units=(own,) * 3

@@ -54,7 +54,7 @@ def test_items_are_the_same_everywhere_and_run_in_both_directions(
         assert item["latent"].shape[:1] == (2 * SIDE + 1,)
 
 
-def test_recordings_have_noise_as_told(config: TrainingConfig, tmp_path: Path) -> None:
+def test_recordings_have_the_noise_of_their_model(config: TrainingConfig, tmp_path: Path) -> None:
     trainer = NeighbourTrainer(config, tmp_path, tmp_path / "run")
     items = SequenceFeatures(trainer.scenes(), trainer.network, 32, 400, 6)
     errors = []
