@@ -48,8 +48,8 @@ MANY_ZEROS = 0.05
 """Share of pixels at 0 from which the report explains their effect."""
 
 CLIPPED = (
-    "where a black level was subtracted and clipped, the result is the mean of what was recorded,"
-    " which in the dark lies above that of the light"
+    "if a black level was subtracted and negative values were set to 0, the mean of dark areas lies"
+    " above that of the light, in the image and in the result"
 )
 
 
@@ -174,8 +174,8 @@ class Report:
             f"sum of intensities: {self.total_ratio:.4f} of the input's",
             f"noise: {self.noise_before:.3g} before, {self.noise_after:.3g} after",
             f"saturated pixels: {self.saturated:.2%}",
-            f"residual: {self.residual_deviation:.2f} x the noise; correlation with its"
-            f" neighbours {self.residual_correlation:+.3f}, with the signal"
+            f"residual: {self.residual_deviation:.2f} x the noise; correlation between"
+            f" neighbouring pixels {self.residual_correlation:+.3f}, with the signal"
             f" {self.signal_correlation:+.3f}",
             *([_describe_levels(self.residual_levels)] if self.residual_levels else []),
             *([f"corrected: {self.corrected}"] if self.corrected else []),
@@ -282,7 +282,7 @@ def assess(
     ratio = _share(sums[1], sums[0])
     if windows[0][1].dtype.kind in "iu" and abs(ratio - 1) > 0.005:
         # Smooth areas between two whole numbers are rounded in the same direction everywhere.
-        notes.append("sums were changed by rounding: take output='float32'")
+        notes.append("rounding changed the sum of intensities: pass output='float32'")
     step = max(1, -(-len(x) // POINTS))
     return Report(
         slope, intercept, r_squared,

@@ -62,7 +62,7 @@ def read_exr(path: Path) -> Picture:
     with _file(path) as file:
         part, count = file.parts[0], len(file.parts)
         if "deep" in str(part.type()):
-            raise ValueError("it holds deep pixels, several samples of a pixel; flatten it first")
+            raise ValueError("it holds deep pixels (several samples per pixel); flatten it first")
         channels = {name: each.pixels for name, each in part.channels.items()}
         primaries = part.header.get("chromaticities", _REC_709)
     if {"RY", "BY"} & set(channels):

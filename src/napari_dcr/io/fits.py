@@ -136,7 +136,7 @@ def _check_complete(hdus: Any, number: int) -> None:
     if not isinstance(hdu, fits.CompImageHDU):  # some programs leave out the padding
         length = abs(int(hdu.header["BITPIX"])) // 8 * math.prod(hdu.shape)
     if size < place["datLoc"] + length:
-        raise ValueError(f"it is cut off: it has {size} bytes of {place['datLoc'] + length}")
+        raise ValueError(f"it is cut off: it has {size} of {place['datLoc'] + length} bytes")
 
 
 def _letters(path: Path, header: Any, shape: tuple[int, ...]) -> tuple[str, str]:

@@ -55,11 +55,11 @@ def _opened(path: Path, file: Any, scene: int | str | None) -> Opened:
     block, available = image.memory_block, path.stat().st_size
     if path.suffix.lower() == ".lif" and available < block.offset + block.size:
         raise ValueError(
-            f"it is cut off: it has {available} bytes of {block.offset + block.size} that"
-            f" {image.name} needs"
+            f"it is cut off: it has {available} of the {block.offset + block.size} bytes"
+            f" that {image.name} needs"
         )
     if samples not in (1, 3):
-        raise ValueError(f"{image.name}: it has {samples} samples a pixel; allowed are 1 and 3")
+        raise ValueError(f"{image.name}: it has {samples} samples per pixel; allowed are 1 and 3")
 
     def read(place: dict[str, int], rows: slice, columns: slice) -> NDArray[Any]:
         indices = {a: place[LETTERS[a]] for a in leading}

@@ -48,7 +48,9 @@ def _opened(path: Path, file: Any) -> Opened:
     series = file.series[0]
     letters = str(getattr(series, "axes", ""))[: len(series.shape)].upper()
     if len(letters) != len(series.shape) or not set(letters) <= set(LETTERS):
-        raise ValueError(f"its axes {letters or 'have no names'} are not known")
+        raise ValueError(
+            f"its axes {letters} are not supported" if letters else "its axes have no names"
+        )
     names = dict(zip((tuple(int(i) for i in p) for p in series.indices), series, strict=True))
     missing = int(np.prod(series.shape)) - len(names)
     if missing:

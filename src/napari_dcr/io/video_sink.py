@@ -68,8 +68,8 @@ class VideoSink(FrameSink):
         self._source: VideoInfo | None = native if same else None
         if isinstance(native, VideoInfo) and not same:
             warn(
-                f"out: {path.name} has other frames than {native.path.name}, so its sound and the times of"
-                " its frames are left out"
+                f"out: {path.name} and {native.path.name} have different numbers of frames, so the sound and"
+                " the frame times are left out"
             )
         self._is_grey = "s" not in layout.axes
         self._partial = partial_path(path)
@@ -99,8 +99,8 @@ class VideoSink(FrameSink):
             coder.sample_aspect_ratio = source.aspect
             if self._is_lossless and source.aspect != 1:
                 warn(
-                    f"out: {self.result.name} cannot say that pixels are {source.aspect} times as wide as"
-                    " they are high; write .mp4 or .mov to keep it"
+                    f"out: {self.result.name} cannot store that pixels are {source.aspect} times as wide"
+                    " as they are high; write .mp4 or .mov to keep it"
                 )
         assumed = UNTAGGED if self._matrix != BT709 else BT709
         primaries, transfer = (
