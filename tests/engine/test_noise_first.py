@@ -1,4 +1,4 @@
-"""The noise stage of pictures: when it is used, and that tiles, regions and lazy results agree."""
+"""Tests of the noise stage of pictures: when it is used, and that tiles and regions equal the whole."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def texture() -> NDArray[Any]:
 
 
 def used(image: Any, **options: Any) -> bool:
+    """Whether the noise stage was used."""
     return (
         "denoise_first"
         in run_to_completion(enhance_steps(image, Options(**{"model": "photo", **options}))).record
@@ -191,9 +192,9 @@ def test_conditioning_can_be_pickled_for_workers() -> None:
     image = frame()
     conditioning = ImageConditioning(open_image(image))
     setup = Setup.resolve(Options(model="photo", device="cpu"), image.dtype)
-    *_, linked = conditioning.condition(Group(0, None), Layout.resolve(image.shape), setup, "auto")
-    assert linked is not None
-    unpickled = pickle.loads(pickle.dumps(linked)).conditioning.to("cpu")
-    assert unpickled.route == linked.route == ((1, 1), ((1, 1),), 0)
+    *_, shared = conditioning.condition(Group(0, None), Layout.resolve(image.shape), setup, "auto")
+    assert shared is not None
+    unpickled = pickle.loads(pickle.dumps(shared)).conditioning.to("cpu")
+    assert unpickled.route == shared.route == ((1, 1), ((1, 1),), 0)
     assert setup.spec_for([unpickled.route]).noise_stage is not None
     assert setup.spec_for([]).noise_stage is None

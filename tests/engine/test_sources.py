@@ -39,7 +39,7 @@ def test_each_chunk_is_decoded_once(
     napari_dcr.enhance(image, **{**FAST, "depth": 1}, tile=96)
     assert len(decoded) == 5 * 6
     assert set(decoded.values()) <= {1, 2}
-    # Without room for it the result is the same.
+    # Without a cache, the result is the same.
     monkeypatch.setattr(sources, "CACHE_BYTES", 1)
     small = napari_dcr.enhance(image, **{**FAST, "depth": 1}, tile=96)
     assert (small == napari_dcr.enhance(stack[0], **{**FAST, "depth": 1}, tile=96)).all()

@@ -88,7 +88,9 @@ def test_quantised_floats_read_as_astropy_reads_them(tmp_path: Path) -> None:
     expected = fits.getdata(tmp_path / "in.fits", 1)
     out = same(tmp_path / "in.fits", tmp_path / "out.fits")
     with fits.open(out) as after:
-        assert not isinstance(after[1], fits.CompImageHDU)  # results lose nothing a second time
+        assert not isinstance(
+            after[1], fits.CompImageHDU
+        )  # results are not compressed with loss again
         assert np.array_equal(after[1].data, expected, equal_nan=True)
 
 

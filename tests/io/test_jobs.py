@@ -1,4 +1,4 @@
-"""Tests of the choice of image files in folders, the names of results, and paths that do not change."""
+"""Tests of which files of a folder are enhanced, of the names of results, and of relative paths."""
 
 from __future__ import annotations
 

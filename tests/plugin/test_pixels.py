@@ -1,4 +1,4 @@
-"""Layers that hold arrays of other libraries."""
+"""Tests of layers that hold arrays of other libraries."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_view_preview_stages_and_compare_in_the_window(
     controls = widget.controls
     controls.depth.value = 1
     viewer.dims.set_point(0, 1)
-    viewer.scene.camera.zoom /= 2  # all of it is in view
+    viewer.scene.camera.zoom /= 2  # the whole layer is in view
     qtbot.wait(200)
     expected = napari_dcr.enhance(pixels, depth=1, axes="zyx", device="cpu")
     widget.preview.value = True

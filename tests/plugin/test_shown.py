@@ -150,7 +150,7 @@ def test_view_and_slice_beside_a_layer_in_another_unit(
         assert region[1:] == (slice(0, 90), slice(0, 120))
     else:
         assert 0 < np.prod(result.data.shape) < 90 * 120 / 2
-        # It is what is in the middle of the canvas.
+        # The region contains the middle of the canvas.
         middle = corners.mean(0) * float((1.0 * viewer.dims.units[1]).m_as(layer.units[1]))
         row, column = layer.world_to_data((12, *middle))[1:]
         assert region[1].start < row < region[1].stop

@@ -49,7 +49,7 @@ def test_pairs_are_the_same_everywhere_and_tell_the_noise(tmp_path: Path) -> Non
 def test_the_loss_is_least_at_the_expected_count_and_the_right_interval() -> None:
     torch.manual_seed(0)
     counts = Counts(torch.full((1, 1, 1, 1), 1.0))
-    target = torch.poisson(torch.full((1, 1, 64, 64), 4.0))  # what is not known but its mean
+    target = torch.poisson(torch.full((1, 1, 64, 64), 4.0))  # random counts with a known mean
     terms = CountsWeights(structure=0)
 
     def slopes(level: float, deviation: float) -> tuple[float, float]:

@@ -116,7 +116,7 @@ def _name(hdu: Any) -> str:
 
 
 def _chosen(hdus: Any, numbers: list[int], scene: int | str) -> int:
-    """HDU that a scene names."""
+    """Number of the HDU that ``scene`` selects, by its number or its name."""
     names = [_name(hdus[n]) for n in numbers]
     if isinstance(scene, int) and 0 <= scene < len(numbers):
         return numbers[scene]

@@ -18,7 +18,7 @@ from napari_dcr.io.stacks import chosen, closed_on_error, mean_step, stack
 def open_nd2(path: Path, scene: int | str | None = None) -> Opened:
     """Open an ND2 without reading its pixels.
 
-    Stage positions form an axis ``p``, unless a scene chooses one of them.
+    Stage positions form an axis ``p``, unless ``scene`` selects one of them.
     """
     nd2 = import_optional("nd2", "microscopes")
     file = nd2.ND2File(path)
