@@ -148,7 +148,7 @@ def exposures(path: Path) -> fits.HDUList:
 
 def test_other_units_are_written_back_to_the_byte(tmp_path: Path) -> None:
     exposures(tmp_path / "in.fits")
-    with pytest.warns(InputWarning, match="2 images .* along axis e"):
+    with pytest.warns(InputWarning, match="2 images .* along an axis e"):
         napari_dcr.enhance(tmp_path / "in.fits", out=tmp_path / "out.fits", **UNCHANGED)
     raw = [(tmp_path / name).read_bytes() for name in ("in.fits", "out.fits")]
     with fits.open(tmp_path / "in.fits") as before, fits.open(tmp_path / "out.fits") as after:

@@ -80,7 +80,9 @@ def read_exr(path: Path) -> Picture:
         raise ValueError("its channels have different sizes")
     notes = []
     if not np.allclose(primaries, _REC_709, atol=2e-3):
-        notes.append("its colours have other primaries than sRGB; they are enhanced as sRGB")
+        notes.append(
+            "its primaries are not those of sRGB; its colours are enhanced as if they were sRGB"
+        )
     if others := [name for name in channels if name not in names]:
         notes.append(f"its channels {', '.join(others)} are not enhanced")
     if count > 1:

@@ -65,7 +65,7 @@ def open_fits(path: Path, scene: int | str | None = None) -> Opened:
     notes = []
     if len(numbers) > 1:
         names = ", ".join(_name(hdus[n]) for n in numbers)
-        notes.append(f"its {len(numbers)} images ({names}) are enhanced together, along axis e")
+        notes.append(f"its {len(numbers)} images ({names}) are enhanced together, along an axis e")
     pattern = str(header.get("BAYERPAT", "")).strip()
     if pattern:
         notes.append(mosaic_note(pattern))

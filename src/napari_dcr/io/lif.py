@@ -73,11 +73,11 @@ def _opened(path: Path, file: Any, scene: int | str | None) -> Opened:
     notes = []
     if (rows_axis, columns_axis) != ("Y", "X"):
         notes.append(
-            f"the frames of {image.name} are {rows_axis} by {columns_axis}; they are enhanced, and"
-            " called, y by x"
+            f"the rows and columns of {image.name} are its axes {rows_axis} and {columns_axis}; they are"
+            " treated as y and x, and have these names in the result"
         )
     if "Y" in leading:
-        notes.append("its axis Y is stepped over, as v")
+        notes.append("its axis Y is not an axis of its frames; it is named v")
     calibration = _calibration(image, leading, rows_axis, columns_axis)
     return Opened(
         array, axes, lambda: stamp_of(path, number),

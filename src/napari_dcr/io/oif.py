@@ -74,7 +74,8 @@ def _opened(path: Path, file: Any) -> Opened:
     notes = []
     if order[:2] != "XY":
         notes.append(
-            f"its planes are {order[1]} by {order[0]}; they are enhanced, and called, y by x"
+            f"the rows and columns of its planes are the axes {order[1]} and {order[0]}; they are treated"
+            " as y and x, and have these names in the result"
         )
     array, axes = stack(
         {LETTERS[a]: n for a, n in sizes.items()}, first.shape, first.dtype, read, close=file.close
