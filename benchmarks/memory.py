@@ -3,8 +3,8 @@
     python benchmarks/memory.py runs [--sides 4096 16384] [--depth 3] [--precision fp32] [--model photo]
     python benchmarks/memory.py windows
 
-``runs`` enhances a uint16 zarr to another zarr, each in a fresh process, and prints the peak of resident
-memory in addition to its value after all imports. ``windows`` fits peak memory as a function of the
+``runs`` enhances a uint16 zarr to another zarr, each in a fresh process, and prints by how much the peak
+of resident memory exceeds its value after all imports. ``windows`` fits peak memory as a function of the
 number of pixels in a window, for networks of several widths (channels at half resolution). The automatic
 window size is derived from this slope.
 """
@@ -61,7 +61,7 @@ SIDES = (512, 1024, 1536, 2048)
 WIDTHS = (16, 32, 64)
 
 
-def fresh(code: str, *arguments: object) -> list[float]:
+def run_in_fresh_process(code: str, *arguments: object) -> list[float]:
     """Run a program in a fresh process and return the numbers that it prints."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -69,27 +69,29 @@ def fresh(code: str, *arguments: object) -> list[float]:
 
 
 def measure_windows() -> None:
-    """Print a Markdown table."""
+    """Print a Markdown table of peak memory by precision, width of the network and side of the window."""
     print(
         "| precision | width | " + " | ".join(f"{s}^2: MB" for s in SIDES) + " | bytes per pixel |"
     )
     print("|---" * (3 + len(SIDES)) + "|")
     for precision in ("fp32", "bf16"):
         for width in WIDTHS:
-            peaks = [fresh(PROBE, side, precision, width)[0] for side in SIDES]
+            peaks = [run_in_fresh_process(PROBE, side, precision, width)[0] for side in SIDES]
             slope = np.polyfit(np.square(SIDES), peaks, 1)[0]
             cells = " | ".join(f"{p / 1e6:.0f}" for p in peaks)
             print(f"| {precision} | {width} | {cells} | {slope:.0f} |", flush=True)
 
 
 def measure_runs(sides: list[int], depth: int, precision: str, model: str) -> None:
-    """Print a Markdown table."""
+    """Print a Markdown table of peak memory and time by side of the image."""
     print("| side | after imports (MB) | peak above that (MB) | minutes |\n|---|---|---|---|")
     for side in sides:
         with tempfile.TemporaryDirectory() as folder:
             noisy_zarr(Path(folder) / "in.zarr", side, 1024)
             source, result = f"{folder}/in.zarr", f"{folder}/out.zarr"
-            before, peak, seconds = fresh(RUN, source, result, depth, precision, model)
+            before, peak, seconds = run_in_fresh_process(
+                RUN, source, result, depth, precision, model
+            )
         print(
             f"| {side} | {before / 1e6:.0f} | {(peak - before) / 1e6:.0f} | {seconds / 60:.1f} |",
             flush=True,

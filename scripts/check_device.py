@@ -33,9 +33,9 @@ def main() -> int:
             for name in (device, "cpu")
         )
         changed = float(np.abs(cpu - image).max() / np.ptp(cpu))
-        far = float(np.abs(ours - cpu).max() / np.ptp(cpu))
-        print(f"{model} on {device}: differs from the CPU by {far:.1e} of the range")
-        failed |= not (far <= TOLERANCE < changed)
+        difference = float(np.abs(ours - cpu).max() / np.ptp(cpu))
+        print(f"{model} on {device}: differs from the CPU by {difference:.1e} of the range")
+        failed |= not (difference <= TOLERANCE < changed)
     return int(failed)
 
 

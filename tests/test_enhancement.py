@@ -31,7 +31,9 @@ def as_dtype(picture: NDArray[np.uint8], dtype: str) -> NDArray[Any]:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", ["rgb", "rgba", "grey", "channels", "stack", "rgb stack"])
-def test_every_kind_of_image(dim_rgb: NDArray[np.uint8], dtype: str, shape: str) -> None:
+def test_every_kind_of_image_keeps_its_shape_and_dtype(
+    dim_rgb: NDArray[np.uint8], dtype: str, shape: str
+) -> None:
     rgb = as_dtype(dim_rgb, dtype)
     alpha = np.full_like(rgb[..., :1], 7 if np.dtype(dtype).kind != "f" else 0.5)
     image, arguments = {
@@ -141,7 +143,7 @@ def test_denoise_goes_from_the_brightened_image_to_the_clean_one(
         np.testing.assert_allclose(colour[sure], light_and_colour(like[1])[1][sure], atol=1e-5)
 
 
-def test_mixtures_are_exact_whatever_the_tiles(
+def test_mixtures_are_exact_with_all_tile_sizes(
     dim_rgb: NDArray[np.uint8], lively_model: Path
 ) -> None:
     image = np.tile(dim_rgb, (2, 3, 1))

@@ -112,7 +112,9 @@ def _as_kind(
 # The same images in every run: what a later change breaks is found, and nothing else fails.
 @settings(max_examples=120, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(images())
-def test_any_array(drawn: tuple[Any, NDArray[Any], NDArray[np.bool_], dict[str, Any]]) -> None:
+def test_arrays_of_all_kinds_give_a_correct_result_or_an_error(
+    drawn: tuple[Any, NDArray[Any], NDArray[np.bool_], dict[str, Any]],
+) -> None:
     image, pixels, gone, options = drawn
     message = ""
     with warnings.catch_warnings():
@@ -236,7 +238,7 @@ def test_padding_with_a_constant_changes_nothing(
 
 @settings(max_examples=30, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(scenes(), st.data())
-def test_areas_of_a_constant_are_like_those_without_data(
+def test_constant_areas_are_treated_like_areas_without_data(
     drawn: tuple[NDArray[Any], NDArray[np.float64], dict[str, Any]], data: st.DataObject
 ) -> None:
     scene, light, options = drawn

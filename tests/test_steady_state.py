@@ -88,7 +88,7 @@ CALLS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_global_state_is_unchanged(call: str) -> None:
+def test_calls_do_not_change_global_state(call: str) -> None:
     CALLS[call]()  # the first call imports modules and loads weights
     before = state()
     CALLS[call]()

@@ -427,7 +427,7 @@ def test_large_lamps_do_not_lift_the_scene(
 
 
 @pytest.mark.parametrize("share", [0.013, 0.03, 0.2])
-def test_bright_cells_before_noise_are_no_lamps(share: float) -> None:
+def test_bright_cells_in_noise_are_not_treated_as_lamps(share: float) -> None:
     rng = np.random.default_rng(5)
     values = np.abs(rng.normal(10, 3, 40_000))
     cells = round(share * values.size)
@@ -536,7 +536,7 @@ def test_a_text_page_stays_white() -> None:
 # Pixels that change
 
 
-def test_a_zarr_that_has_changed_is_surveyed_anew(tmp_path: Path) -> None:
+def test_a_zarr_that_has_changed_is_surveyed_again(tmp_path: Path) -> None:
     store = zarr.create_array(tmp_path / "a.zarr", shape=(96, 112), dtype="u2", chunks=(48, 56))
     for options in (COUNTS, PHOTO):
         store[...] = counts() // 8
@@ -551,7 +551,7 @@ def test_a_zarr_that_has_changed_is_surveyed_anew(tmp_path: Path) -> None:
 
 @BOTH
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_an_array_that_was_changed_in_place_is_enhanced_anew(options: Record, order: str) -> None:
+def test_an_array_that_was_changed_in_place_is_enhanced_again(options: Record, order: str) -> None:
     image = np.array(counts(), order=order)  # type: ignore[call-overload]
     region = (slice(0, 96), slice(0, 112))
     enhancer = RegionEnhancer(open_image(image))
@@ -619,7 +619,7 @@ def test_torch_settings_change_nothing(state: str, first: bool) -> None:
     assert torch.equal(torch.random.get_rng_state(), generator)
 
 
-def test_the_default_dtype_is_left_alone() -> None:
+def test_the_default_dtype_of_pytorch_is_not_changed() -> None:
     torch.set_default_dtype(torch.float64)
     try:
         run(counts(), **COUNTS)
@@ -852,7 +852,7 @@ def test_values_near_the_limit_of_float64(options: Record) -> None:
 
 
 @pytest.mark.parametrize(("level", "width"), [(92, 20), (132, 50), (560, 9), (0, 30)])
-def test_an_area_that_is_left_alone_is_always_named(level: int, width: int) -> None:
+def test_a_warning_names_every_area_that_is_returned_unchanged(level: int, width: int) -> None:
     image = counts(3, 192, 192)
     image[60 : 60 + width, 80 : 80 + 3 * width] = level
     with warnings.catch_warnings(record=True) as caught:
@@ -866,7 +866,7 @@ def test_an_area_that_is_left_alone_is_always_named(level: int, width: int) -> N
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
-def test_8_bit_pictures_in_16_bits_are_those_of_8(dtype: str) -> None:
+def test_8_bit_pictures_stored_in_16_bits_give_the_same_result(dtype: str) -> None:
     eight = (0.3 * waves() / 300 * 255 + np.random.default_rng(2).normal(0, 2, (96, 112))).astype(
         np.uint8
     )

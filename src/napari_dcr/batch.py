@@ -368,7 +368,7 @@ def _check_raw(jobs: Sequence[Job], scene: int | str | None, as_one: str | None)
     """
     for name, value in (("scene", scene), ("as-one", as_one)):
         if value is not None:
-            raise ValueError(f"--{name}: got {value!r} with --denoise-only; allowed is none")
+            raise ValueError(f"--{name}: got {value!r} with --denoise-only; leave out --{name}")
     allowed = (*formats.RAW.suffixes, *formats.DNG.suffixes)
     for job in jobs:
         if formats.suffix_of(job.source) not in allowed:
@@ -379,7 +379,7 @@ def _check_raw(jobs: Sequence[Job], scene: int | str | None, as_one: str | None)
             )
         if formats.suffix_of(job.target) not in formats.DNG.suffixes:
             raise ValueError(
-                f"--denoise-only: got {job.target.name} to write to; allowed is a .dng"
+                f"--denoise-only: got the output {job.target.name}; allowed are .dng files"
             )
 
 

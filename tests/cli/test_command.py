@@ -418,7 +418,7 @@ def test_a_bar_of_megapixels(
 
 
 @ON_POSIX
-def test_a_closed_pipe_is_no_error() -> None:
+def test_a_closed_pipe_ends_the_command_without_an_error() -> None:
     command = f"{sys.executable} -m napari_dcr.cli info | head -1"
     done = subprocess.run(
         command, shell=True, capture_output=True, text=True, timeout=120, check=True
@@ -518,7 +518,7 @@ def test_no_output_overwrites_an_input_or_another(
         assert {p for p in Path().rglob("*") if p.is_file()} == set(before)
 
 
-def test_outputs_of_an_earlier_run_are_no_inputs(tmp_path: Path) -> None:
+def test_outputs_of_an_earlier_run_are_not_inputs(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()
     pixels = np.random.default_rng(0).poisson(60, (64, 64)).astype(np.uint16)

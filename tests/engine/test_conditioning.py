@@ -50,7 +50,9 @@ def test_flicker_of_a_constant_scene_is_below_half_a_percent() -> None:
     assert np.ptp(means) / means.mean() < 0.005
 
 
-def test_channels_are_apart_and_planes_of_a_stack_share_their_noise(lively_counts: Path) -> None:
+def test_channels_are_independent_and_planes_of_a_stack_share_their_noise(
+    lively_counts: Path,
+) -> None:
     one = recording()
     both = np.stack([one, np.zeros_like(one)])
     apart = napari_dcr.enhance(both, model=lively_counts, channel_axis=0)

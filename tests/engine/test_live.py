@@ -108,7 +108,7 @@ def test_kinds_of_frames(kind: str) -> None:
     assert live.options.depth == 1
 
 
-def test_another_size_starts_anew() -> None:
+def test_frames_of_another_size_restart_the_estimate() -> None:
     frame = next(camera())
     with LiveEnhancer(**FAST) as live:
         live(frame)
@@ -148,7 +148,7 @@ def test_wrong_arguments_are_named() -> None:
         live(np.zeros((64, 64), np.uint8))
 
 
-def test_dark_frames_come_back_until_there_is_light() -> None:
+def test_dark_frames_are_returned_unchanged_until_there_is_light() -> None:
     dark = np.full((96, 112), 100, np.uint16)
     with LiveEnhancer(**FAST) as live:
         with pytest.warns(napari_dcr.InputWarning):

@@ -50,7 +50,9 @@ def test_a_given_model_needs_no_reason(grey: NDArray[np.uint16]) -> None:
     assert "model_reason" not in found
 
 
-def test_files(tmp_path: Path, grey: NDArray[np.uint16]) -> None:
+def test_the_model_for_files_depends_on_their_format(
+    tmp_path: Path, grey: NDArray[np.uint16]
+) -> None:
     iio.imwrite(tmp_path / "a.png", grey)
     tifffile.imwrite(tmp_path / "a.tif", grey)
     tifffile.imwrite(tmp_path / "rgb.tif", np.stack([grey] * 3, -1), photometric="rgb")
@@ -65,7 +67,7 @@ def test_intensities_stay_proportional_without_asking(grey: NDArray[np.uint16]) 
     assert abs(float(result.mean()) / float(grey.mean()) - 1) < 0.01
 
 
-def test_regions_choose_alike(grey: NDArray[np.uint16]) -> None:
+def test_regions_use_the_model_of_the_whole_image(grey: NDArray[np.uint16]) -> None:
     opened = open_image(grey)
     region = (slice(0, 32), slice(0, 32))
     for each, model in ((opened, "microscopy"), (dataclasses.replace(opened, is_picture=True), "photo")):  # fmt: skip
@@ -80,7 +82,7 @@ def test_options_of_the_other_model_are_refused_with_the_reason(grey: NDArray[np
         napari_dcr.enhance(np.stack([grey] * 3, -1), return_report=True)
 
 
-def test_measurements_win() -> None:
+def test_measured_values_use_microscopy_even_in_colour() -> None:
     choice = choose_model("auto", in_colour=True, is_picture=True, is_measured=True)
     assert choice.model == "microscopy"
 

@@ -145,7 +145,7 @@ def test_black_frames_and_frames_without_data_are_missing_neighbours(model: Path
 
 
 @pytest.mark.parametrize("link_frames", [True, False])
-def test_tiles_regions_and_lazy_results_are_those_of_the_whole(
+def test_tiles_regions_and_lazy_results_equal_the_whole_image(
     stack: NDArray[Any], fused: NDArray[Any], model: Path, link_frames: bool
 ) -> None:
     arguments = {"model": model, "link_frames": link_frames, **FAST}
@@ -243,7 +243,7 @@ def test_stages_of_a_preview_are_those_of_runs(stack: NDArray[Any], model: Path)
         np.testing.assert_allclose(stages[depth], whole[region], **CLOSE)
 
 
-def test_resumed_it_is_the_same(
+def test_a_resumed_run_with_neighbours_gives_the_same(
     stack: NDArray[Any], fused: NDArray[Any], model: Path, tmp_path: Path
 ) -> None:
     steps = enhance_steps(stack, Options(model=model, tile=64, **FAST), out=tmp_path / "out.zarr")
@@ -339,14 +339,14 @@ def test_correlated_noise_is_binned_with_neighbours(model: Path) -> None:
         ({"neighbours": 1, "axes": "qyx"}, "has no axis t or z of two frames or more"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_neighbours_that_are_not_possible_raise_an_error(
     stack: NDArray[Any], model: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         napari_dcr.enhance(stack[:, :64, :64], **{"model": model, **FAST, **options})
 
 
-def test_the_constant_turns_auto_off(
+def test_auto_uses_no_neighbours_if_the_constant_is_0(
     stack: NDArray[Any], model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(neighbours, "AUTO", 0)

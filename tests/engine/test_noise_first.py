@@ -1,4 +1,4 @@
-"""The noise stage of pictures: when it is used, and that tiles, regions and lazy results agree."""
+"""Tests of the noise stage of pictures: when it is used, and that tiles and regions equal the whole."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def texture() -> NDArray[Any]:
 
 
 def used(image: Any, **options: Any) -> bool:
+    """Whether the noise stage was used."""
     return (
         "denoise_first"
         in run_to_completion(enhance_steps(image, Options(**{"model": "photo", **options}))).record
@@ -89,7 +90,9 @@ def test_white_noise_of_a_grey_frame_is_removed_first() -> None:
         pytest.param(frame().astype(np.uint16) * 40 + 100, True, id="with an offset"),
     ],
 )
-def test_auto_takes_it_for_white_noise_of_grey_images(image: NDArray[Any], expected: bool) -> None:
+def test_auto_uses_the_noise_stage_for_white_noise_of_grey_images(
+    image: NDArray[Any], expected: bool
+) -> None:
     assert used(image, depth=1) is expected
 
 
@@ -117,7 +120,7 @@ def test_on_denoises_each_colour() -> None:
         ),
     ],
 )  # fmt: skip
-def test_tiles_regions_and_lazy_results_are_those_of_the_whole(
+def test_tiles_regions_and_lazy_results_equal_the_whole_image(
     image: NDArray[Any], options: dict[str, Any]
 ) -> None:
     options = {**FAST, "depth": 1, **options}
@@ -151,7 +154,7 @@ def test_a_resumed_run_gives_the_same(tmp_path: Path) -> None:
         run_to_completion(enhance_steps(image, other, tmp_path / "out.zarr", resume=True))
 
 
-def test_depth_0_and_no_denoising_are_the_picture_of_the_tone_curve() -> None:
+def test_depth_0_and_denoise_0_only_apply_the_tone_curve() -> None:
     image = frame()
     brightened = napari_dcr.enhance(image, depth=0, **FAST)
     np.testing.assert_array_equal(napari_dcr.enhance(image, denoise=0, **FAST), brightened)
@@ -185,13 +188,13 @@ def test_options_without_effect_raise_an_error() -> None:
         Options(denoise_first="yes")
 
 
-def test_conditioning_travels_to_workers() -> None:
+def test_conditioning_can_be_pickled_for_workers() -> None:
     image = frame()
     conditioning = ImageConditioning(open_image(image))
     setup = Setup.resolve(Options(model="photo", device="cpu"), image.dtype)
-    *_, linked = conditioning.condition(Group(0, None), Layout.resolve(image.shape), setup, "auto")
-    assert linked is not None
-    unpickled = pickle.loads(pickle.dumps(linked)).conditioning.to("cpu")
-    assert unpickled.route == linked.route == ((1, 1), ((1, 1),), 0)
+    *_, shared = conditioning.condition(Group(0, None), Layout.resolve(image.shape), setup, "auto")
+    assert shared is not None
+    unpickled = pickle.loads(pickle.dumps(shared)).conditioning.to("cpu")
+    assert unpickled.route == shared.route == ((1, 1), ((1, 1),), 0)
     assert setup.spec_for([unpickled.route]).noise_stage is not None
     assert setup.spec_for([]).noise_stage is None

@@ -89,7 +89,7 @@ def test_a_region_equals_the_same_part_of_the_whole(
 
 
 @given(st.data())
-def test_any_rectangle_is_cut_once(data: st.DataObject) -> None:
+def test_parts_cover_every_rectangle_exactly_once(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 90)), data.draw(st.integers(1, 90))
 
     def span(n: int) -> tuple[int, int]:
@@ -114,7 +114,7 @@ def test_any_rectangle_is_cut_once(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("model", ["photo", "microscopy"])
 @given(top=st.integers(0, 3000), left=st.integers(0, 3000))
-def test_a_first_preview_takes_no_more_than_two_windows(model: str, top: int, left: int) -> None:
+def test_the_first_preview_computes_at_most_two_windows(model: str, top: int, left: int) -> None:
     network = weights.load(model).network
     grid = Grid(4096, 4096, network.receptive_field(network.stages), network.stride)
     view = (top, top + 1024), (left, left + 1024)

@@ -157,13 +157,13 @@ def test_a_run_cancelled_from_another_thread_can_be_resumed(
         time.sleep(0.5 if cancel.is_set() else 0)
         return store(self, *sent)
 
-    def told(step: napari_dcr.Progress) -> None:
+    def on_progress(step: napari_dcr.Progress) -> None:
         if cancel.is_set():
             raise InterruptedError
 
     def run() -> None:
         with pytest.raises(InterruptedError):
-            napari_dcr.enhance(image, out=tmp_path / "out.zarr", progress=told, **QUICK)
+            napari_dcr.enhance(image, out=tmp_path / "out.zarr", progress=on_progress, **QUICK)
 
     monkeypatch.setattr(TileRunner, "_run_tiles", watched)
     monkeypatch.setattr(TileRunner, "_store", slowly)

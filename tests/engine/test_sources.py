@@ -39,7 +39,7 @@ def test_each_chunk_is_decoded_once(
     napari_dcr.enhance(image, **{**FAST, "depth": 1}, tile=96)
     assert len(decoded) == 5 * 6
     assert set(decoded.values()) <= {1, 2}
-    # Without room for it the result is the same.
+    # Without a cache, the result is the same.
     monkeypatch.setattr(sources, "CACHE_BYTES", 1)
     small = napari_dcr.enhance(image, **{**FAST, "depth": 1}, tile=96)
     assert (small == napari_dcr.enhance(stack[0], **{**FAST, "depth": 1}, tile=96)).all()
@@ -50,7 +50,7 @@ def test_each_chunk_is_decoded_once(
     chunks=st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40)),
     data=st.data(),
 )
-def test_any_window_of_any_chunks(
+def test_windows_of_chunked_arrays_equal_those_of_the_array(
     shape: tuple[int, ...], chunks: tuple[int, ...], data: st.DataObject
 ) -> None:
     values = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)

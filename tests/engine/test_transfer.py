@@ -82,7 +82,7 @@ class FakeAccelerator:
     def copy(self, target: Tensor, source: Tensor) -> None:
         stream: FakeStream = self.current.stream
         content = source.clone()
-        target.view(torch.uint8).fill_(0xA5)  # no one may read it before it is there
+        target.view(torch.uint8).fill_(0xA5)  # must not be read before the copy has finished
 
         def copy() -> None:
             assert torch.equal(source, content), "overwritten before it was copied"

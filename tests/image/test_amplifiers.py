@@ -71,7 +71,7 @@ def edges(name: str) -> NDArray[np.float64]:
     ["none", "edge through a lens", "bright edge", "half an edge", "edge elsewhere",
      "wall of two pixels", "gradient", "horizon"],
 )  # fmt: skip
-def test_edges_of_the_scene_are_no_steps(name: str) -> None:
+def test_edges_of_the_scene_are_not_steps_between_amplifiers(name: str) -> None:
     for seed in range(4):
         rng = np.random.default_rng(seed)
         image = rng.poisson(edges(name)).astype(np.float64)
@@ -99,7 +99,7 @@ def test_lines_of_two_amplifiers_that_take_turns_are_corrected(
 
 
 @pytest.mark.parametrize("kind", ["clean", "grating", "chequers", "half of the image"])
-def test_what_is_no_alternation_of_amplifiers_stays(kind: str) -> None:
+def test_other_patterns_are_not_corrected_as_amplifiers(kind: str) -> None:
     y, x = np.mgrid[:SIZE, :SIZE]
     pattern = {
         "clean": 0 * x,

@@ -65,11 +65,11 @@ def test_noise_with_a_long_tail_has_no_hot_pixels() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (4, 100), (100, 3)])
-def test_small_images_have_none(shape: tuple[int, int]) -> None:
+def test_small_images_have_no_hot_pixels(shape: tuple[int, int]) -> None:
     assert len(find_candidates(np.random.default_rng(0).integers(0, 9, shape, np.uint8))) == 0
 
 
-def test_an_image_of_isolated_pixels_has_none() -> None:
+def test_an_image_of_isolated_pixels_has_no_hot_pixels() -> None:
     rng = np.random.default_rng(4)
     image = np.where(rng.random((128, 128)) < 0.05, 200, 3).astype(np.uint8)
     assert len(find_candidates(image)) == 0

@@ -30,7 +30,7 @@ def test_statistics_of_blocks_are_those_of_white_noise() -> None:
 
 @settings(max_examples=60, derandomize=True)
 @given(st.data())
-def test_sums_of_blocks_miss_no_value(data: st.DataObject) -> None:
+def test_sums_of_blocks_include_every_value(data: st.DataObject) -> None:
     shape = data.draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
     origin = data.draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
     size = tuple(n - 2 * start for n, start in zip(shape, origin, strict=True))

@@ -47,7 +47,7 @@ AREAS: dict[str, NDArray[np.bool_]] = {
 
 @pytest.mark.parametrize("value", [0, 100, 230, 3000])
 @pytest.mark.parametrize("area", AREAS)
-def test_padding_is_found_whatever_its_value(area: str, value: int) -> None:
+def test_padding_of_any_value_is_found(area: str, value: int) -> None:
     image = noisy()
     image[AREAS[area]] = value
     for block in (SIZE, 96):
@@ -65,7 +65,7 @@ def test_padding_of_colours() -> None:
     assert kind.colour == (200, 100, 150)
 
 
-def test_a_lamp_that_compression_flattened_is_no_padding() -> None:
+def test_a_lamp_that_compression_flattened_is_not_padding() -> None:
     street = np.clip(np.dstack([noisy(40), noisy(30), noisy(20)]) - 90, 0, 255).astype(np.uint8)
     lamp = np.hypot(Y - 120, X - 120) < 30
     street[lamp] = (250, 254, 253)
@@ -107,7 +107,7 @@ SCENES: dict[str, Callable[[], NDArray[Any]]] = {
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_parts_of_the_scene_are_no_padding(scene: str) -> None:
+def test_uniform_parts_of_the_scene_are_not_padding(scene: str) -> None:
     image = SCENES[scene]()
     assert kinds(image) == ()
     assert kinds(image.astype(np.float32)) == ()

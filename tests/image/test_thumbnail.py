@@ -20,7 +20,7 @@ from napari_dcr.image.thumbnail import SIZE, Thumbnail
     st.integers(1, 70),
     st.integers(1, 70),
 )
-def test_thumbnail_is_the_area_mean_whatever_the_tiling(
+def test_thumbnail_is_the_area_mean_for_every_tiling(
     plane: NDArray[np.float64], block_height: int, block_width: int
 ) -> None:
     height, width = plane.shape

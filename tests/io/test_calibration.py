@@ -117,7 +117,9 @@ def test_ome_zarr_to_tiff_keeps_the_calibration(tmp_path: Path, version: str, ta
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_imagej_by_region_is_imagej(tmp_path: Path, dtype: str, compression: str | None) -> None:
+def test_imagej_files_written_by_region_stay_imagej_files(
+    tmp_path: Path, dtype: str, compression: str | None
+) -> None:
     source = tmp_path / "a.tif"
     write_microscope(source, "imagej", dtype, compression=compression)
     result = napari_dcr.enhance(source, **FAST)

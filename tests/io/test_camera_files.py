@@ -76,7 +76,7 @@ def test_planes_of_deltavision_are_in_the_order_of_the_header(
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "u2", "i4"])
-def test_values_of_every_type_come_back(dtype: str, tmp_path: Path) -> None:
+def test_values_of_every_type_are_read(dtype: str, tmp_path: Path) -> None:
     pixels = (STACK % 250).astype(dtype)
     found = napari_dcr.open_image(write_deltavision(tmp_path / "a.dv", pixels)).array
     assert found.dtype == ("f8" if dtype == "i4" else dtype)
@@ -112,7 +112,7 @@ DAMAGE: dict[str, Any] = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("kind", ["dv", "spe"])
-def test_damage_is_one_line(
+def test_damaged_camera_files_give_an_error_of_one_line(
     kind: str, damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / f"a.{kind}"

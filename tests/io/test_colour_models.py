@@ -262,7 +262,7 @@ def test_further_samples_keep_their_meaning(
 
 @pytest.mark.parametrize("samples", ["rgb", "rgba"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_planes_taken_for_colours_are_named(
+def test_a_warning_names_planes_that_were_read_as_colours(
     tmp_path: Path, samples: str, dtype: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Three or four planes, as napari saves them, are a colour picture to the file."""

@@ -97,7 +97,10 @@ def test_alpha_is_kept_and_colours_are_multiplied_by_it(tmp_path: Path) -> None:
 def test_other_primaries_are_named_and_kept(tmp_path: Path) -> None:
     acescg = (0.713, 0.293, 0.165, 0.83, 0.128, 0.044, 0.32168, 0.33767)
     path = write(tmp_path / "in.exr", {"RGB": linear("float32")}, chromaticities=acescg)
-    with pytest.warns(InputWarning, match="other primaries than sRGB; they are enhanced as sRGB"):
+    with pytest.warns(
+        InputWarning,
+        match="primaries are not those of sRGB; its colours are enhanced as if they were sRGB",
+    ):
         napari_dcr.open_image(path)
     assert shell(path, tmp_path / "out.exr", *SAME) == 0
     with OpenEXR.File(str(tmp_path / "out.exr")) as file:

@@ -88,7 +88,9 @@ def test_quantised_floats_read_as_astropy_reads_them(tmp_path: Path) -> None:
     expected = fits.getdata(tmp_path / "in.fits", 1)
     out = same(tmp_path / "in.fits", tmp_path / "out.fits")
     with fits.open(out) as after:
-        assert not isinstance(after[1], fits.CompImageHDU)  # results lose nothing a second time
+        assert not isinstance(
+            after[1], fits.CompImageHDU
+        )  # results are not compressed with loss again
         assert np.array_equal(after[1].data, expected, equal_nan=True)
 
 
@@ -146,7 +148,7 @@ def exposures(path: Path) -> fits.HDUList:
 
 def test_other_units_are_written_back_to_the_byte(tmp_path: Path) -> None:
     exposures(tmp_path / "in.fits")
-    with pytest.warns(InputWarning, match="2 images .* along axis e"):
+    with pytest.warns(InputWarning, match="2 images .* along an axis e"):
         napari_dcr.enhance(tmp_path / "in.fits", out=tmp_path / "out.fits", **UNCHANGED)
     raw = [(tmp_path / name).read_bytes() for name in ("in.fits", "out.fits")]
     with fits.open(tmp_path / "in.fits") as before, fits.open(tmp_path / "out.fits") as after:

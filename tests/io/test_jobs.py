@@ -1,4 +1,4 @@
-"""Tests of the choice of image files in folders, the names of results, and paths that do not change."""
+"""Tests of which files of a folder are enhanced, of the names of results, and of relative paths."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_hidden_files_of_a_folder_are_skipped(tmp_path: Path) -> None:
     assert {e.reason for e in left_out} == {"is hidden"}
 
 
-def test_results_within_the_folder_are_no_inputs(tmp_path: Path) -> None:
+def test_results_within_the_input_folder_are_not_inputs(tmp_path: Path) -> None:
     make(tmp_path, "a.png", "out/a.png", "b.zarr")
     jobs, _ = find_jobs([str(tmp_path)], str(tmp_path / "out"))
     assert [j.source.name for j in jobs] == ["a.png", "b.zarr"]
@@ -101,7 +101,7 @@ URLS = ["s3://bucket/r.zarr", "https://host/o.tif", "gs://b/r.zarr", "memory://r
 
 @pytest.mark.parametrize("url", URLS)
 @pytest.mark.parametrize("as_path", [False, True])
-def test_urls_are_refused_as_they_were_given(
+def test_errors_quote_urls_as_they_were_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, as_path: bool,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -183,7 +183,7 @@ def test_the_root_of_bioformats2raw_names_its_images(tmp_path: Path, layout: str
     assert napari_dcr.enhance(tmp_path / "x.zarr" / "1", **FAST).shape == (40, 56)
 
 
-def test_a_plate_names_a_field(tmp_path: Path) -> None:
+def test_the_error_for_a_plate_suggests_a_field(tmp_path: Path) -> None:
     root = zarr.open_group(tmp_path / "p.zarr", mode="w")
     root.update_attributes({"ome": {"version": "0.5", "plate": {"wells": [{"path": "B/3"}]}}})
     with pytest.raises(ValueError, match=r"is a plate; pass a field .*p\.zarr/B/3/0\."):
@@ -191,7 +191,7 @@ def test_a_plate_names_a_field(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.zarr", "a.ome.zarr"])
-def test_a_zip_called_zarr_is_named(
+def test_the_error_names_a_zip_with_the_suffix_zarr(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with zipfile.ZipFile(tmp_path / name, "w") as file:
@@ -203,7 +203,7 @@ def test_a_zip_called_zarr_is_named(
 
 
 @pytest.mark.parametrize("out", ["a.tif", "./sub/../a.tif", "link.tif", "second.ome.tif"])
-def test_a_path_as_out_is_not_that_of_the_image(
+def test_out_must_not_be_a_file_of_the_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

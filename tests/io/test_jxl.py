@@ -171,7 +171,7 @@ def header(
     animated=st.booleans(), extra=st.integers(0, 3), profile=st.booleans(),
     name=st.binary(max_size=15),
 )  # fmt: skip
-def test_headers(
+def test_headers_of_all_kinds_are_read(
     transfer: int, primaries: int, animated: bool, extra: int, profile: bool, name: bytes
 ) -> None:
     found = jxl.Header.read(header(transfer, primaries, animated, extra, profile, name))

@@ -479,7 +479,7 @@ def test_urls_of_any_scheme_are_refused(url: str, kind: type) -> None:
     assert formats.local_path("C:/r.tif", "image")
 
 
-def test_the_files_of_options_are_no_urls(
+def test_urls_as_files_of_options_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", dim(40, 56))

@@ -278,10 +278,10 @@ class TestCZI:
 
 class TestLIF:
     def test_the_scanned_axes_are_rows_and_columns(self, tmp_path: Path) -> None:
-        xzy = {"name": "xzy", "pixels": STACK[0], "dims": "YZX"[:0] + "YZX", "steps": {}}
+        xzy = {"name": "xzy", "pixels": STACK[0], "dims": "YZX", "steps": {}}
         xzy["pixels"] = counts((4, 6, 7), "uint8", 255)
         path = write_lif(tmp_path / "a.lif", [xzy])
-        with pytest.warns(InputWarning, match="the frames of xzy are Z by X"):
+        with pytest.warns(InputWarning, match="the rows and columns of xzy are its axes Z and X"):
             found = napari_dcr.open_image(path)
         assert found.axes == "vyx"
         assert np.array_equal(np.asarray(found.array), xzy["pixels"])
@@ -307,7 +307,7 @@ class TestLIF:
         for scene in (2, "field 2"):
             assert np.array_equal(pixels(path, scene=scene), images[2]["pixels"])
 
-    def test_lines_are_no_pictures(self, tmp_path: Path) -> None:
+    def test_line_scans_are_not_pictures(self, tmp_path: Path) -> None:
         line = {"name": "xt", "pixels": counts((1, 9)), "dims": "YX", "steps": {}}
         with pytest.raises(ValueError, match="are not pictures|not all are known"):
             opened(write_lif(tmp_path / "a.lif", [line]))
@@ -353,7 +353,7 @@ class TestSIF:
         out = napari_dcr.enhance(path, out=tmp_path / "out.tif", **UNCHANGED)
         assert np.array_equal(tifffile.imread(out).reshape(frames.shape), frames)
 
-    def test_spectra_are_no_pictures(self, tmp_path: Path) -> None:
+    def test_spectra_are_not_read_as_pictures(self, tmp_path: Path) -> None:
         path = write_sif(tmp_path / "a.sif", np.ones((5, 1, 64), "f4"))
         with pytest.raises(ValueError, match="it holds 5 spectra of 64 pixels"):
             opened(path)

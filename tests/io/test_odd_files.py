@@ -211,7 +211,7 @@ def test_every_file_has_one_clear_line(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_leave_nothing_behind(
+def test_interrupted_runs_leave_no_files_behind(
     odd_files: Path, tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At ten random moments each."""

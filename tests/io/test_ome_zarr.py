@@ -71,7 +71,7 @@ def test_levels_keep_the_mean(light: int, chunk: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("axes", ["tyx", "cyx"])
-def test_what_is_sharded_stays_so(axes: str, tmp_path: Path) -> None:
+def test_sharded_arrays_give_sharded_results(axes: str, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).poisson(40, (2, 600, 700)).astype(np.uint16)
     group = zarr.open_group(tmp_path / "in.zarr", mode="w")
     array = group.create_array(

@@ -41,7 +41,7 @@ def light_of(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("suffix", [".dng", ".nef", ".cr2", ".arw", ".orf", ".rw2", ".raf", ".cr3"])
-def test_a_grey_scene_is_grey_whatever_the_suffix(suffix: str, tmp_path: Path) -> None:
+def test_a_grey_scene_is_grey_with_every_suffix(suffix: str, tmp_path: Path) -> None:
     # LibRaw ignores the suffix. For other files than DNG, the levels come from LibRaw.
     light = np.linspace(0.01, 0.6, 96)[None, :].repeat(64, 0)
     path = write_dng(tmp_path / f"in{suffix}", np.rint(mosaic_of(light, full=15871)).astype("u2"))
@@ -53,7 +53,7 @@ def test_a_grey_scene_is_grey_whatever_the_suffix(suffix: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("pattern", [RGGB, RGGB[::-1], RGGB[:, ::-1], RGGB[::-1, ::-1], XTRANS])
-def test_patterns(pattern: Any, tmp_path: Path) -> None:
+def test_mosaics_of_all_patterns_are_read(pattern: Any, tmp_path: Path) -> None:
     light = np.full((60, 96), 0.2)
     mosaic = np.rint(mosaic_of(light, pattern, full=15871)).astype("u2")
     for suffix in (".dng", ".nef"):
@@ -381,7 +381,7 @@ def test_linear_dng_keeps_the_cameras_metadata(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.balance, first.balance, rtol=1e-3)
 
 
-def test_folders(tmp_path: Path) -> None:
+def test_folders_of_raw_files_give_prints_or_linear_dngs(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("a.dng", "b.nef"):
         write_dng(tmp_path / "in" / name, dim_mosaic())
@@ -395,7 +395,7 @@ def test_folders(tmp_path: Path) -> None:
     ("source", "target", "arguments", "message"),
     [
         ("in.png", "out.dng", ["--denoise-only"], "--denoise-only: got in.png; allowed are camera raw"),
-        ("in.dng", "out.tif", ["--denoise-only"], "--denoise-only: got out.tif to write to; allowed is a .dng"),
+        ("in.dng", "out.tif", ["--denoise-only"], "--denoise-only: got the output out.tif; allowed are .dng files"),
         ("in.dng", "out.dng", [], "denoised and not brightened; give a raw file and --denoise-only"),
         ("in.png", "out.dng", [], "denoised and not brightened; give a raw file and --denoise-only"),
         ("in.dng", "out.dng", ["--denoise-only", "--scene", "1"], "--scene: got 1 with --denoise-only"),

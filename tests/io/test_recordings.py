@@ -50,7 +50,7 @@ def write_pieces(folder: Path, whole: NDArray[Any], lengths: tuple[int, ...]) ->
 
 
 @given(data=st.data())
-def test_windows_of_pieces_are_windows_of_the_whole(data: st.DataObject) -> None:
+def test_windows_of_pieces_equal_those_of_the_whole(data: st.DataObject) -> None:
     lengths = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
     axis = data.draw(st.integers(0, 2))
     flat = [n == 1 and data.draw(st.booleans()) for n in lengths]

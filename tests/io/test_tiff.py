@@ -126,7 +126,9 @@ def test_what_tifffile_logs_is_a_warning_about_the_file(
     assert printed.count("\n") == printed.count("tifffile says") == 1, printed
 
 
-def test_a_damaged_directory_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_directory_gives_an_error_of_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "in.tif"
     tifffile.imwrite(path, random((3, 20, 30)), photometric="minisblack", metadata=None)
     content = path.read_bytes()

@@ -120,7 +120,7 @@ def test_grey_of_an_instrument_comes_bit_for_bit(tmp_path: Path, bits: int) -> N
 @pytest.mark.parametrize(
     ("fmt", "bits"), [("bgr0", 8), ("gbrp10le", 10), ("gbrp12le", 12), ("gbrp16le", 16)]
 )
-def test_rgb_comes_exactly(tmp_path: Path, fmt: str, bits: int) -> None:
+def test_rgb_video_is_read_exactly(tmp_path: Path, fmt: str, bits: int) -> None:
     colours = np.random.default_rng(bits).integers(0, 2**bits, (2, 31, 45, 3))
     if bits == 8:
         frames = [of_rgb(each.astype(np.uint8), fmt) for each in colours]

@@ -145,7 +145,7 @@ def test_times_turn_aspect_and_texts_are_kept(tmp_path: Path, name: str) -> None
         aspect=Fraction(4, 3), texts={"title": "Owls", "creation_time": "2026-05-06T19:59:06.000000Z"},
     )  # fmt: skip
     if name == "b.mkv":
-        with pytest.warns(InputWarning, match="cannot say that pixels are 4/3 times as wide"):
+        with pytest.warns(InputWarning, match="cannot store that pixels are 4/3 times as wide"):
             out = napari_dcr.enhance(source, out=tmp_path / name, **FAST)
     else:
         out = napari_dcr.enhance(source, out=tmp_path / name, **FAST)

@@ -25,5 +25,5 @@ def test_stabilised_noise_has_deviation_one(curvature: float, level: float) -> N
     x = torch.full((1, 1, 1, 1), level, dtype=torch.float64, requires_grad=True)
     counts.stabilise(x).backward()
     assert x.grad is not None
-    # Delta method: slope times deviation.
+    # Delta method: slope times standard deviation.
     assert float(x.grad * counts.deviation(x.detach())) == pytest.approx(1, rel=1e-9)

@@ -60,7 +60,7 @@ def test_comparing_and_the_stages(viewer: Any, widget: EnhanceWidget, qtbot: Any
     [("uint16", 65535, "same"), ("float32", 1, "same"), ("uint16", 65535, "float32"),
      ("float32", 1, "uint8")],
 )  # fmt: skip
-def test_before_and_after_are_as_bright_as_they_are(
+def test_before_and_after_are_shown_with_their_own_brightness(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, dtype: str, full: float, output: str, rgb: bool
 ) -> None:
     light = np.random.default_rng(3).random((60, 80, 3) if rgb else (60, 80)) * 0.08

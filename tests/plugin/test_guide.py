@@ -20,7 +20,7 @@ def test_the_guide_is_the_documentation_page_without_external_links() -> None:
 
 
 @pytest.mark.gui
-def test_the_button_opens_it(widget: EnhanceWidget, qtbot: Any) -> None:
+def test_the_button_opens_the_guide(widget: EnhanceWidget, qtbot: Any) -> None:
     dialog = show_guide(widget.native)
     page = dialog.findChild(QTextBrowser)
     assert page is not None

@@ -1,4 +1,4 @@
-"""Layers that hold arrays of other libraries."""
+"""Tests of layers that hold arrays of other libraries."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_store_of_levels_is_enhanced_level_by_level(tmp_path: Path) -> None:
     assert state["multiscale"]
 
 
-def test_place_and_labels_of_a_data_array_are_kept() -> None:
+def test_position_and_labels_of_a_data_array_are_kept() -> None:
     array = xarray.DataArray(
         dim("uint16", 4, 20, 30),
         dims=("time", "y", "x"),
@@ -120,7 +120,7 @@ def test_place_and_labels_of_a_data_array_are_kept() -> None:
     np.testing.assert_allclose(result.data_to_world((1, 2, 3)), layer.data_to_world((1, 2, 3)))
 
 
-def test_a_zarr_that_has_changed_is_read_under_another_name(tmp_path: Path) -> None:
+def test_a_zarr_that_has_changed_becomes_a_dask_array_of_another_name(tmp_path: Path) -> None:
     array = zarr.create_array(tmp_path / "a.zarr", shape=(40, 50), chunks=(40, 50), dtype="uint16")
     names = []
     for level in (10, 900):
@@ -140,7 +140,7 @@ def test_view_preview_stages_and_compare_in_the_window(
     controls = widget.controls
     controls.depth.value = 1
     viewer.dims.set_point(0, 1)
-    viewer.scene.camera.zoom /= 2  # all of it is in view
+    viewer.scene.camera.zoom /= 2  # the whole layer is in view
     qtbot.wait(200)
     expected = napari_dcr.enhance(pixels, depth=1, axes="zyx", device="cpu")
     widget.preview.value = True

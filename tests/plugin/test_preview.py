@@ -61,7 +61,7 @@ def test_the_preview_follows_and_equals_the_result(
     assert preview.data.size < dim_rgb.size
     origin = [span[0] for span in preview.metadata["napari_dcr"]["region"][:2]]
     assert np.allclose(preview.data_to_world((0, 0)), source.data_to_world(origin))
-    # The preview stays until the result is there; deleting the layer switches it off.
+    # The preview stays until the result is ready; deleting the layer switches it off.
     widget.start()
     assert preview in viewer.layers
     finish(widget, qtbot)

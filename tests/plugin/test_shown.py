@@ -32,7 +32,7 @@ def on_screen(layer: Any) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize(("own", "shown"), list(itertools.permutations(UNITS, 2)))
-def test_the_plane_on_screen_whatever_the_units_of_the_viewer(own: str, shown: str) -> None:
+def test_the_plane_on_screen_is_enhanced_in_all_units_of_the_viewer(own: str, shown: str) -> None:
     viewer = ViewerModel()
     layer = viewer.add_image(
         numbered(10, 6, 7), scale=(2, 0.5, 0.5), translate=(3, 0, 0), units=(own,) * 3
@@ -150,7 +150,7 @@ def test_view_and_slice_beside_a_layer_in_another_unit(
         assert region[1:] == (slice(0, 90), slice(0, 120))
     else:
         assert 0 < np.prod(result.data.shape) < 90 * 120 / 2
-        # It is what is in the middle of the canvas.
+        # The region contains the middle of the canvas.
         middle = corners.mean(0) * float((1.0 * viewer.dims.units[1]).m_as(layer.units[1]))
         row, column = layer.world_to_data((12, *middle))[1:]
         assert region[1].start < row < region[1].stop

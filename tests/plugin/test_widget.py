@@ -63,7 +63,7 @@ def test_every_control_reaches_the_run(
 
 
 @pytest.mark.gui
-def test_an_empty_viewer_is_no_error(viewer: Any, widget: EnhanceWidget) -> None:
+def test_a_viewer_without_layers_disables_run(viewer: Any, widget: EnhanceWidget) -> None:
     assert widget.controls.image.value is None
     assert not widget.run.enabled
     assert widget.status.value == "Open an image to begin."

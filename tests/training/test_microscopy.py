@@ -93,7 +93,7 @@ def test_crops_are_cut_from_a_recording_where_it_is_bright(tmp_path: Path) -> No
 def test_the_loss_is_least_at_the_expected_count_and_the_right_interval() -> None:
     torch.manual_seed(0)
     counts = Counts(torch.full((1, 1, 1, 1), 1.0))
-    target = torch.poisson(torch.full((1, 1, 64, 64), 4.0))  # what is not known but its mean
+    target = torch.poisson(torch.full((1, 1, 64, 64), 4.0))  # random counts with a known mean
     terms = CountsWeights(structure=0)
 
     def slopes(level: float, deviation: float) -> tuple[float, float]:

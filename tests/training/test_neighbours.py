@@ -79,7 +79,7 @@ def test_visible_changes_of_light_are_found() -> None:
     assert not changed[0, 2].any()
 
 
-def test_recordings_have_noise_as_told(config: TrainingConfig, tmp_path: Path) -> None:
+def test_recordings_have_the_noise_of_their_model(config: TrainingConfig, tmp_path: Path) -> None:
     trainer = NeighbourTrainer(config, tmp_path, tmp_path / "run")
     items = Sequences(trainer.scenes(), 32, 40, 6)
     errors = []

@@ -60,7 +60,7 @@ def parser(
         help=f"output file ({', '.join(formats.WRITTEN)} or {formats.ZARR}), or folder if there are"
         " several inputs",
     )  # fmt: skip
-    add("--overwrite", action="store_true", help="replace files that exist")
+    add("--overwrite", action="store_true", help="replace existing files")
     add("--resume", action="store_true", help="continue an interrupted .zarr output")
     add(
         "--model", default=Options.model,
@@ -70,7 +70,7 @@ def parser(
     )  # fmt: skip
     add(
         "--depth", type=int, default=Options.depth,
-        help="how many stages of cleaning to run, 0 to 3; 0 only brightens (default: all)",
+        help="how many stages of cleaning to run, 0 to 3; 0 removes no noise (default: all)",
     )  # fmt: skip
     add(
         "--detail", action=argparse.BooleanOptionalAction, default=Options.detail,
@@ -78,7 +78,7 @@ def parser(
     )  # fmt: skip
     add(
         "--strength", type=float, default=Options.strength,
-        help="mix of the input, 0, and its enhancement, 1 (default: 1)",
+        help="mix the input (0) with its enhancement (1) (default: 1)",
     )  # fmt: skip
     add(
         "--exposure", type=float, default=Options.exposure,
@@ -90,7 +90,7 @@ def parser(
     )  # fmt: skip
     add(
         "--denoise-only", action="store_true",
-        help="denoise camera raw files in linear light and do not brighten them: writes .dng files"
+        help="denoise camera raw files in linear light without brightening them, and write .dng files"
         " for your raw developer",
     )  # fmt: skip
     add(
@@ -104,12 +104,13 @@ def parser(
     add(
         "--denoise-first", choices=DENOISE_FIRST, default=Options.denoise_first,
         help="remove white noise before brightening (photo only): auto does so for noisy grey"
-        " frames, on always and up to ten times slower (default: auto)",
+        " frames, on always does so and takes up to ten times longer (default: auto)",
     )  # fmt: skip
     add(
         "--defects", default=Options.defects, metavar="WHICH",
-        help="offsets of columns and rows, hot pixels: auto finds and corrects them, off leaves"
-        " them alone; or an .npz file that napari_dcr.Defects.save wrote (default: auto)",
+        help="offsets of columns and rows, and hot pixels: auto finds and corrects them, off leaves"
+        " them unchanged, and an .npz file that napari_dcr.Defects.save wrote corrects the defects in"
+        " it (default: auto)",
     )  # fmt: skip
     add(
         "--noise", type=_noise, default=Options.noise, metavar="GAIN,OFFSET,READ",
@@ -118,8 +119,8 @@ def parser(
     )  # fmt: skip
     add(
         "--neighbours", type=parse_neighbours, default=Options.neighbours, metavar="FRAMES",
-        help="frames on each side that help to enhance a frame (microscopy only): 0, 1 or 2; auto"
-        " takes 0, because short weak transients lose part of their amplitude (default: auto)",
+        help="number of frames on each side that help to enhance a frame (microscopy only): 0, 1 or"
+        " 2; auto uses none, because short weak transients lose part of their amplitude (default: auto)",
     )  # fmt: skip
     add(
         "--neighbour-axis", default=Options.neighbour_axis, metavar="AXIS",
@@ -175,7 +176,7 @@ def parser(
     )  # fmt: skip
     add(
         "--report", metavar="FILE",
-        help="write options, warnings and, for microscopy, measures of every result to a .json file",
+        help="write options, warnings and, for microscopy, quality measures of every result to a .json file",
     )  # fmt: skip
     add(
         "--json", action="store_true",

@@ -1,4 +1,4 @@
-"""The command ``napari-dcr info``: what to know about an installation, for reports of faults.
+"""The command ``napari-dcr info``: versions, devices and weights of an installation, for bug reports.
 
 It prints neither paths nor names of users or computers.
 """

@@ -220,7 +220,7 @@ def _by_channel(
 
 
 def _planes(layout: Layout, core: Box) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Frames and channels of a block."""
+    """Yield the frame and channel of each plane of a block."""
     spans = dict(zip(layout.axes, core, strict=True))
     frames = [range(*spans[a]) for a in layout.axes if a not in "yxsc"]
     for channel in range(*spans.get("c", (0, layout.channels))):

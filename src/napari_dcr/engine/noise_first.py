@@ -29,18 +29,18 @@ that of the noise model at its level. Noise is the same everywhere and has a rat
 Texture is not, and has less; the noise stage is omitted if the two cannot be distinguished."""
 
 ROUNDING = 0.5
-"""Smallest standard deviation of the noise of integers that is more than rounding."""
+"""Standard deviation of the noise of integers up to which rounding may be its cause."""
 
 
 def is_noisy(survey: Survey, shared: GroupConditioning, dtype: np.dtype[Any]) -> bool:
-    """Whether a grey image has white noise that its own network would remove only in part.
+    """Whether a grey image has white noise that the network for pictures removes only in part.
 
     Parameters
     ----------
     survey : Survey
         Survey of the image, including its noise.
     shared : GroupConditioning
-        Conditioning for the picture's own network.
+        Conditioning for the network for pictures.
     dtype : dtype
         Dtype of the image.
     """
@@ -61,7 +61,7 @@ def is_noisy(survey: Survey, shared: GroupConditioning, dtype: np.dtype[Any]) ->
 
 
 def _evenness(blocks: NDArray[Any], model: NoiseModel) -> float:
-    """Ratio of the lowest tenth to the median of the finest power in blocks, see `EVEN`."""
+    """Ratio of the 10th percentile to the median of the noise power of blocks; see `EVEN`."""
     own = blocks[(blocks["binning"] == 1).all(1) & ~blocks["beside_constant"]]
     if not len(own):
         return 0.0
@@ -81,7 +81,7 @@ def noise_stage(
     Parameters
     ----------
     shared : GroupConditioning
-        Conditioning for the picture's own network.
+        Conditioning for the network for pictures.
     colours : sequence of GroupConditioning
         Conditioning for the noise network, one for each colour.
     device : torch.device

@@ -88,7 +88,7 @@ class Stream(Protocol):
 
 
 class Event(Protocol):
-    """A point in a stream."""
+    """A point in a device's queue of operations (stream), for which others can wait."""
 
     def synchronize(self) -> None:
         """Wait until the stream has reached it."""

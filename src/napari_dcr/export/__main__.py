@@ -1,4 +1,4 @@
-"""``python -m napari_dcr.export MODEL -o FOLDER``: export a network for other software."""
+"""Command ``python -m napari_dcr.export MODEL -o FOLDER``, which exports a network for other software."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ NEEDED = ("onnx", "onnxruntime", "onnxscript")
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the ONNX files and the bioimage.io package of a model; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m napari_dcr.export", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m napari_dcr.export", description="Export a network for other software."
+    )
     parser.add_argument("model", help="photo, microscopy, or the path of a .safetensors file")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the files")
     parser.add_argument("--depth", type=int, help="largest depth (default: all)")

@@ -49,7 +49,7 @@ def package(model: Model, path: Path, depth: int | None = None) -> Exported:
 
 
 def _description(model: Model, folder: Path) -> Any:
-    """Describe the model; its network is in the folder, into which the other files are written."""
+    """Describe the model in a folder that holds its network, and write the other files into it."""
     from bioimageio.spec.model import v0_5 as spec
 
     counts = model.is_quantitative

@@ -28,7 +28,9 @@ def measure_defects(dark: Any, flat: Any = None) -> dict[str, Any]:
     darks = _frames("dark", dark)
     height, width = darks.shape[1:]
     if min(height, width) < 5:
-        raise ValueError(f"dark: got frames of {(height, width)}; allowed are sides from 5")
+        raise ValueError(
+            f"dark: got frames of {height} x {width} pixels; allowed are sides of 5 pixels or more"
+        )
     mean = darks.mean(0)
     offset = mean - np.median(mean)
     deviation = 1.4826 * float(np.median(np.abs(offset))) or float(offset.std()) or 1.0

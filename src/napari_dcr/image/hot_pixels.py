@@ -125,7 +125,7 @@ def _outstanding(padded: NDArray[Any], usual: NDArray[np.float64]) -> NDArray[np
     np.maximum(low, np.minimum(above, below, out=other), out=low)
     high = np.maximum(left, right)
     np.minimum(high, np.maximum(above, below, out=other), out=high)
-    if kind == "u":  # without negative numbers, and in registers of 8 or 16 bits
+    if kind == "u":  # avoids negative numbers, and uses vector registers of 8 or 16 bits
         np.minimum(own, low, out=low)
         np.subtract(high, np.minimum(own, high, out=other), out=high)
     else:

@@ -88,5 +88,5 @@ def _stack(frames: Frames, name: str) -> NDArray[np.float64]:
             f"{name}: got shape {stack.shape}; allowed are at least 2 frames (n, h, w)"
         )
     if not np.isfinite(stack).all():
-        raise ValueError(f"{name}: got pixels that are not finite; allowed are finite ones")
+        raise ValueError(f"{name}: got pixels that are NaN or infinite; allowed are finite values")
     return stack.astype(np.float64)

@@ -48,8 +48,8 @@ MANY_ZEROS = 0.05
 """Share of pixels at 0 from which the report explains their effect."""
 
 CLIPPED = (
-    "where a black level was subtracted and clipped, the result is the mean of what was recorded,"
-    " which in the dark lies above that of the light"
+    "if a black level was subtracted and negative values were set to 0, the mean of dark areas lies"
+    " above that of the light, in the image and in the result"
 )
 
 
@@ -60,10 +60,10 @@ class Report:
     Attributes
     ----------
     slope, intercept, r_squared : float
-        Line through the means of 16 x 16 pixels, result against input: 1, 0 (in the image's units)
-        and 1 if intensities were kept.
+        Straight line fitted to the means of 16 x 16 pixels of the result against those of the
+        input: 1, 0 (in the image's units) and 1 if intensities were kept.
     total_ratio : float
-        Ratio of the sums of result and input, both above black.
+        Sum of the result divided by that of the input, each after the black level is subtracted.
     noise_before, noise_after : float
         Standard deviation of the finest detail at the median level, in the image's units.
     saturated : float
@@ -148,7 +148,7 @@ class Report:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Report as plain values, for a record."""
+        """Report as a dictionary of plain values, for the record of a result."""
         return asdict(self) | {
             "warnings": list(self.warnings),
             "means": [list(pair) for pair in self.means],
@@ -174,8 +174,8 @@ class Report:
             f"sum of intensities: {self.total_ratio:.4f} of the input's",
             f"noise: {self.noise_before:.3g} before, {self.noise_after:.3g} after",
             f"saturated pixels: {self.saturated:.2%}",
-            f"residual: {self.residual_deviation:.2f} x the noise; correlation with its"
-            f" neighbours {self.residual_correlation:+.3f}, with the signal"
+            f"residual: {self.residual_deviation:.2f} x the noise; correlation between"
+            f" neighbouring pixels {self.residual_correlation:+.3f}, with the signal"
             f" {self.signal_correlation:+.3f}",
             *([_describe_levels(self.residual_levels)] if self.residual_levels else []),
             *([f"corrected: {self.corrected}"] if self.corrected else []),
@@ -207,7 +207,7 @@ def assess(
     noise : NoiseModel
         Noise of the input.
     black : float
-        Level above which intensities are summed.
+        Black level, which is subtracted before intensities are summed.
     warnings : sequence of str
         Known reasons to doubt the result.
     dtype : dtype, optional
@@ -249,13 +249,12 @@ def assess(
         pairs = [float(products.mean()) if products.size else 0.0 for products in (across, down)]
         neighbours.append((sum(pairs) / 2, power))
         # Structure of a few pixels: the result minus its local mean.
-        detail = (out - _around(out)) / np.maximum(noise.deviation(out), 1e-12)
+        detail = (out - _local_mean(out)) / np.maximum(noise.deviation(out), 1e-12)
         with_signal.append((float((centred * detail).mean()), power, float((detail**2).mean())))
     x, y = np.concatenate(means, 1) if means[0].size else np.zeros((2, 1))
-    if (
-        some := np.concatenate(varied)
-    ).any():  # padding does not show whether intensities were kept
-        x, y = x[some], y[some]
+    in_use = np.concatenate(varied)
+    if in_use.any():  # blocks of one value, such as padding, do not show what was kept
+        x, y = x[in_use], y[in_use]
     slope, intercept, r_squared = _regression(x, y)
     correlation = _share(sum(n for n, _ in neighbours), sum(p for _, p in neighbours))
     both = np.sum(with_signal, 0)
@@ -281,8 +280,8 @@ def assess(
         notes.append("saturated pixels: their intensities are not known")
     ratio = _share(sums[1], sums[0])
     if windows[0][1].dtype.kind in "iu" and abs(ratio - 1) > 0.005:
-        # Smooth areas between two whole numbers are rounded in the same direction everywhere.
-        notes.append("sums were changed by rounding: take output='float32'")
+        # All pixels of a smooth area are rounded in the same direction.
+        notes.append("rounding changed the sum of intensities: pass output='float32'")
     step = max(1, -(-len(x) // POINTS))
     return Report(
         slope, intercept, r_squared,
@@ -329,17 +328,17 @@ def _share(part: float, whole: float) -> float:
 
 
 def _regression(x: NDArray[Any], y: NDArray[Any]) -> tuple[float, float, float]:
-    """Least squares line and its coefficient of determination; 1, shift, 1 for one level."""
+    """Slope, intercept and R2 of a least squares line; 1, shift, 1 if all x are equal."""
     dx, dy = x - x.mean(), y - y.mean()
-    spread, both, total = (dx**2).mean(), (dx * dy).mean(), (dy**2).mean()
-    if spread <= 1e-12 * max(1.0, float(np.abs(x).max()) ** 2):
+    variance, covariance, total = (dx**2).mean(), (dx * dy).mean(), (dy**2).mean()
+    if variance <= 1e-12 * max(1.0, float(np.abs(x).max()) ** 2):
         return 1.0, float(y.mean() - x.mean()), 1.0
-    slope = float(both / spread)
-    determined = float(both**2 / (spread * total)) if total > 0 else 0.0
+    slope = float(covariance / variance)
+    determined = float(covariance**2 / (variance * total)) if total > 0 else 0.0
     return slope, float(y.mean() - slope * x.mean()), determined
 
 
-def _around(x: NDArray[Any]) -> NDArray[Any]:
+def _local_mean(x: NDArray[Any]) -> NDArray[Any]:
     """Mean over 9 x 9 pixels, from sums; the border is repeated."""
     padded = np.pad(x, ((5, 4), (5, 4)), "edge").cumsum(0).cumsum(1)
     total: NDArray[Any] = (

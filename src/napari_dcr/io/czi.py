@@ -48,7 +48,7 @@ def _opened(path: Path, reader: Any, scene: int | str | None) -> Opened:
     box = {a: (int(first), int(n)) for a, (first, n) in reader.total_bounding_box.items()}
     unknown = {a for a, (_, n) in box.items() if a not in AXES + "XY" and n > 1}
     if unknown:
-        raise ValueError(f"its axes {', '.join(sorted(unknown))} are not known")
+        raise ValueError(f"its axes {', '.join(sorted(unknown))} are not supported")
     described = _find(reader.metadata, "ImageDocument", "Metadata") or {}
     scenes = dict(sorted(reader.scenes_bounding_rectangle.items()))
     names = _scene_names(described)

@@ -77,7 +77,7 @@ def open_deltavision(path: Path) -> Opened:
     start = HEADER + max(0, int(values(92, "i")[0]))
     end = start + planes * height * width * dtype.itemsize
     if size < end:
-        raise ValueError(f"it is cut off: it has {size} bytes of {end}")
+        raise ValueError(f"it is cut off: it has {size} of {end} bytes")
     sizes = {"t": times, "c": waves, "z": depth}
     stored: Any = np.memmap(
         path, dtype, "r", start, (*(sizes[a] for a in ORDERS[sequence]), height, width)

@@ -154,7 +154,7 @@ def _check_complete(page: Any, size: int) -> None:
     if not end or not all(page.databytecounts):
         raise ValueError("it holds no pixels")
     if end > size:
-        raise ValueError(f"it is cut off: it has {size} bytes of {end}")
+        raise ValueError(f"it is cut off: it has {size} of {end} bytes")
     if int(page.compression) == 1 and sum(page.databytecounts) * 8 < page.size * page.bitspersample:
         raise ValueError(
             f"it holds {sum(page.databytecounts)} bytes of pixels, too few for its size"

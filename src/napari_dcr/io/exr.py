@@ -62,7 +62,7 @@ def read_exr(path: Path) -> Picture:
     with _file(path) as file:
         part, count = file.parts[0], len(file.parts)
         if "deep" in str(part.type()):
-            raise ValueError("it holds deep pixels, several samples of a pixel; flatten it first")
+            raise ValueError("it holds deep pixels (several samples per pixel); flatten it first")
         channels = {name: each.pixels for name, each in part.channels.items()}
         primaries = part.header.get("chromaticities", _REC_709)
     if {"RY", "BY"} & set(channels):
@@ -80,7 +80,9 @@ def read_exr(path: Path) -> Picture:
         raise ValueError("its channels have different sizes")
     notes = []
     if not np.allclose(primaries, _REC_709, atol=2e-3):
-        notes.append("its colours have other primaries than sRGB; they are enhanced as sRGB")
+        notes.append(
+            "its primaries are not those of sRGB; its colours are enhanced as if they were sRGB"
+        )
     if others := [name for name in channels if name not in names]:
         notes.append(f"its channels {', '.join(others)} are not enhanced")
     if count > 1:

@@ -217,7 +217,7 @@ def import_optional(module: str, extra: str) -> Any:
 
 @contextmanager
 def without_messages() -> Iterator[list[str]]:
-    """Context manager that keeps from the terminal what a C library prints; gives its lines."""
+    """Context manager that captures the lines that a C library prints to stderr, and yields them."""
     lines: list[str] = []
     sys.stderr.flush()
     before = os.dup(2)
@@ -234,7 +234,7 @@ def without_messages() -> Iterator[list[str]]:
 
 @contextmanager
 def without_log(name: str = "tifffile") -> Iterator[list[str]]:
-    """Context manager that keeps from the terminal what a library logs; gives its warnings."""
+    """Context manager that captures the messages that a library logs, and yields its warnings."""
     lines: list[str] = []
 
     def note(record: logging.LogRecord) -> bool:

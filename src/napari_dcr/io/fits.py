@@ -65,7 +65,7 @@ def open_fits(path: Path, scene: int | str | None = None) -> Opened:
     notes = []
     if len(numbers) > 1:
         names = ", ".join(_name(hdus[n]) for n in numbers)
-        notes.append(f"its {len(numbers)} images ({names}) are enhanced together, along axis e")
+        notes.append(f"its {len(numbers)} images ({names}) are enhanced together, along an axis e")
     pattern = str(header.get("BAYERPAT", "")).strip()
     if pattern:
         notes.append(mosaic_note(pattern))
@@ -116,7 +116,7 @@ def _name(hdu: Any) -> str:
 
 
 def _chosen(hdus: Any, numbers: list[int], scene: int | str) -> int:
-    """HDU that a scene names."""
+    """Number of the HDU that ``scene`` selects, by its number or its name."""
     names = [_name(hdus[n]) for n in numbers]
     if isinstance(scene, int) and 0 <= scene < len(numbers):
         return numbers[scene]
@@ -136,7 +136,7 @@ def _check_complete(hdus: Any, number: int) -> None:
     if not isinstance(hdu, fits.CompImageHDU):  # some programs leave out the padding
         length = abs(int(hdu.header["BITPIX"])) // 8 * math.prod(hdu.shape)
     if size < place["datLoc"] + length:
-        raise ValueError(f"it is cut off: it has {size} bytes of {place['datLoc'] + length}")
+        raise ValueError(f"it is cut off: it has {size} of {place['datLoc'] + length} bytes")
 
 
 def _letters(path: Path, header: Any, shape: tuple[int, ...]) -> tuple[str, str]:

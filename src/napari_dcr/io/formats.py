@@ -221,8 +221,8 @@ def local_path(value: str | Path, argument: str) -> Path:
         raise ValueError(f"{argument}: got an empty path; pass the path of a file or folder")
     if _URL.match(str(value)):
         raise ValueError(
-            f"{argument}: got the URL {str(value)!r}; allowed are paths of local files. Of a zarr"
-            " elsewhere, pass the array that zarr.open() returns for it"
+            f"{argument}: got the URL {str(value)!r}; allowed are paths of local files. For a"
+            " remote zarr, pass the array that zarr.open() returns for it"
         )
     return Path(value).absolute()
 

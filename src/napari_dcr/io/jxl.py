@@ -50,7 +50,9 @@ def read_jxl(path: Path) -> Picture:
         )  # fmt: skip
     samples = {1: "", 2: "ya", 3: "rgb", 4: "rgba"}.get(pixels.shape[2] if pixels.ndim == 3 else 1)
     if samples is None:
-        raise ValueError(f"it has {pixels.shape[2]} samples of a pixel; allowed are grey and RGB")
+        raise ValueError(
+            f"it has {pixels.shape[2]} samples per pixel; allowed are 1 (grey) and 3 (RGB)"
+        )
     if pixels.dtype == np.uint16 and header.bits < 16:
         pixels = widen(pixels, header.bits)
     if is_linear:

@@ -55,11 +55,11 @@ def _opened(path: Path, file: Any, scene: int | str | None) -> Opened:
     block, available = image.memory_block, path.stat().st_size
     if path.suffix.lower() == ".lif" and available < block.offset + block.size:
         raise ValueError(
-            f"it is cut off: it has {available} bytes of {block.offset + block.size} that"
-            f" {image.name} needs"
+            f"it is cut off: it has {available} of the {block.offset + block.size} bytes"
+            f" that {image.name} needs"
         )
     if samples not in (1, 3):
-        raise ValueError(f"{image.name}: it has {samples} samples a pixel; allowed are 1 and 3")
+        raise ValueError(f"{image.name}: it has {samples} samples per pixel; allowed are 1 and 3")
 
     def read(place: dict[str, int], rows: slice, columns: slice) -> NDArray[Any]:
         indices = {a: place[LETTERS[a]] for a in leading}
@@ -73,11 +73,11 @@ def _opened(path: Path, file: Any, scene: int | str | None) -> Opened:
     notes = []
     if (rows_axis, columns_axis) != ("Y", "X"):
         notes.append(
-            f"the frames of {image.name} are {rows_axis} by {columns_axis}; they are enhanced, and"
-            " called, y by x"
+            f"the rows and columns of {image.name} are its axes {rows_axis} and {columns_axis}; they are"
+            " treated as y and x, and have these names in the result"
         )
     if "Y" in leading:
-        notes.append("its axis Y is stepped over, as v")
+        notes.append("its axis Y is not an axis of its frames; it is named v")
     calibration = _calibration(image, leading, rows_axis, columns_axis)
     return Opened(
         array, axes, lambda: stamp_of(path, number),

@@ -30,7 +30,7 @@ def open_mrc(path: Path) -> Opened:
     Raises
     ------
     ValueError
-        If the file is no MRC, or holds no image.
+        If the file is not an MRC, or holds no image.
     """
     with path.open("rb") as file:
         head = file.read(1024)
@@ -44,7 +44,7 @@ def open_mrc(path: Path) -> Opened:
         raise ValueError("it holds no pixels")
     notes, kind = [], pixels.dtype
     if kind.kind == "c":
-        raise ValueError("it holds a Fourier transform (mode 4), no image")
+        raise ValueError("it holds a Fourier transform (mode 4), not an image")
     unsigned = kind == np.int8 and head[152:156] == IMOD and not head[156] & 1
     if kind == np.int8:
         kind = np.dtype("u1" if unsigned else "i2")

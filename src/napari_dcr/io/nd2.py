@@ -18,7 +18,7 @@ from napari_dcr.io.stacks import chosen, closed_on_error, mean_step, stack
 def open_nd2(path: Path, scene: int | str | None = None) -> Opened:
     """Open an ND2 without reading its pixels.
 
-    Stage positions form an axis ``p``, unless a scene chooses one of them.
+    Stage positions form an axis ``p``, unless ``scene`` selects one of them.
     """
     nd2 = import_optional("nd2", "microscopes")
     file = nd2.ND2File(path)
@@ -31,7 +31,7 @@ def _opened(path: Path, file: Any, scene: int | str | None) -> Opened:
     sizes = {str(letter): int(n) for letter, n in file.sizes.items()}
     unknown = set(sizes) - set("TPZCYXS")
     if unknown:
-        raise ValueError(f"its axes {', '.join(sorted(unknown))} are not known")
+        raise ValueError(f"its axes {', '.join(sorted(unknown))} are not supported")
     positions = sizes.get("P", 1)
     position = None if scene is None else chosen([""] * positions, scene)
     stored = int(file.attributes.sequenceCount)
@@ -63,7 +63,7 @@ def _opened(path: Path, file: Any, scene: int | str | None) -> Opened:
             " the statistics, and 0 in the result"
         )
     if "S" in sizes:
-        notes.append("its colours are taken in the order in which they are stored, red first")
+        notes.append("its colours are assumed to be stored in the order red, green, blue")
     calibration = _calibration(file, sizes, frames)
     return Opened(
         array, axes, lambda: stamp_of(path, position),

@@ -48,7 +48,9 @@ def _opened(path: Path, file: Any) -> Opened:
     series = file.series[0]
     letters = str(getattr(series, "axes", ""))[: len(series.shape)].upper()
     if len(letters) != len(series.shape) or not set(letters) <= set(LETTERS):
-        raise ValueError(f"its axes {letters or 'have no names'} are not known")
+        raise ValueError(
+            f"its axes {letters} are not supported" if letters else "its axes have no names"
+        )
     names = dict(zip((tuple(int(i) for i in p) for p in series.indices), series, strict=True))
     missing = int(np.prod(series.shape)) - len(names)
     if missing:
@@ -72,7 +74,8 @@ def _opened(path: Path, file: Any) -> Opened:
     notes = []
     if order[:2] != "XY":
         notes.append(
-            f"its planes are {order[1]} by {order[0]}; they are enhanced, and called, y by x"
+            f"the rows and columns of its planes are the axes {order[1]} and {order[0]}; they are treated"
+            " as y and x, and have these names in the result"
         )
     array, axes = stack(
         {LETTERS[a]: n for a, n in sizes.items()}, first.shape, first.dtype, read, close=file.close

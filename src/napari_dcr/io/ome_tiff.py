@@ -44,7 +44,7 @@ def external_xml(path: Path, xml: str) -> str | None:
     companion = path.parent / name
     if not name or not companion.is_file():
         raise ValueError(
-            f"its metadata are in {name or 'a file without a name'}, which is not beside it"
+            f"its metadata are in {name or 'a file without a name'}, which is not in the same folder"
         )
     try:
         text = companion.read_text("utf-8")

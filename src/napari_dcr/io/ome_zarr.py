@@ -279,7 +279,7 @@ class ZarrSink:
         self._version = version if version in ome.WRITTEN else ome.VERSION
         self._zarr_format = 2 if self._version == "0.4" else 3
         self._group: Any = None
-        # What is sharded stays so, with one plane in a shard.
+        # Sharded arrays give sharded results, with one plane in each shard.
         sharded = shards_of(like, layout.axes) if self._zarr_format == 3 or not multiscale else None
         self._array = self._find() if isinstance(out, Path) else out
         self.record: RunRecord | None = None

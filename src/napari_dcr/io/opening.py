@@ -255,16 +255,16 @@ def open_image(
     is_kept = isinstance(out, (str, Path)) and not is_zarr_path(out)
     if len(orientations) > 1 and not is_kept:
         opened.warnings.add(
-            f"{path.name}: its pages ask viewers to turn them in different ways (Orientation"
-            f" {', '.join(map(str, sorted(orientations)))}); all are taken as the first page is"
+            f"{path.name}: its pages have different values of Orientation"
+            f" ({', '.join(map(str, sorted(orientations)))}); that of the first page is used for all"
         )
     if is_zarr_path(out) or is_zarr(out):
         return _upright(opened)
     orientation = getattr(opened.metadata, "orientation", 1)
     if orientation != 1 and not isinstance(out, (str, Path)):
         opened.warnings.add(
-            f"{path.name}: its Orientation {orientation} asks viewers to turn it; the array holds"
-            " the pixels as they are stored"
+            f"{path.name}: its Orientation {orientation} asks viewers to rotate or mirror the image;"
+            " the array has the pixels in the order in which they are stored"
         )
     return opened
 

@@ -157,8 +157,8 @@ def join(members: Sequence[Opened], names: Sequence[str], letter: str, axes: str
         ):
             if a != b:
                 raise ValueError(
-                    f"as_one: {name} has the {what} {b} and {names[0]} has {a}; files of one"
-                    " recording are alike"
+                    f"as_one: {name} has the {what} {b} and {names[0]} has {a}; all files of a"
+                    " recording must have the same"
                 )
     joined = Joined(members, axis, flat)
     warnings = InputWarnings.gathered(each.warnings for each in members)

@@ -55,7 +55,7 @@ def open_ser(path: Path) -> Opened:
     if head[: len(MAGIC)] != MAGIC:
         raise ValueError("it is not a SER recording, which begins with LUCAM-RECORDER")
     if len(head) < HEADER.size:
-        raise ValueError(f"it is cut off: it has {size} bytes of a header of {HEADER.size}")
+        raise ValueError(f"it is cut off: it has {size} of the {HEADER.size} bytes of a header")
     _, _, colour, order, width, height, bits, count, *rest = HEADER.unpack(head)
     if colour not in (0, RGB, BGR, *MOSAICS):
         raise ValueError(f"its colour identifier {colour} is not known")
@@ -68,7 +68,7 @@ def open_ser(path: Path) -> Opened:
     inner = (height, width, 3) if samples == 3 else (height, width)
     end = HEADER.size + count * height * width * samples * stored.itemsize
     if size < end:
-        raise ValueError(f"it is cut off: it has {size} bytes of {end}")
+        raise ValueError(f"it is cut off: it has {size} of {end} bytes")
     frames: Any = np.memmap(path, stored, "r", HEADER.size, (count, *inner))
     notes = []
     if stored.itemsize == 2:

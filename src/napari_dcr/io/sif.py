@@ -44,7 +44,7 @@ def open_sif(path: Path) -> Opened:
         frames, values = sif_parser.np_open(file, lazy="memmap")
     count, height, width = frames.shape
     if min(height, width) < 2:
-        raise ValueError(f"it holds {count} spectra of {max(height, width)} pixels, no image")
+        raise ValueError(f"it holds {count} spectra of {max(height, width)} pixels, not an image")
     announced = int(values.get("NumberOfFrames", count))
     if announced != count:
         raise ValueError(f"it is cut off: it has {count} of {announced} frames")

@@ -41,7 +41,7 @@ def open_spe(path: Path) -> Opened:
     if head[PLACE : PLACE + len(MAGIC)] != MAGIC:
         raise ValueError("it is not a file of WinSpec or LightField, or its header is cut off")
     if len(head) < HEADER:
-        raise ValueError(f"it is cut off: it has {size} bytes of a header of {HEADER}")
+        raise ValueError(f"it is cut off: it has {size} of the {HEADER} bytes of a header")
 
     def value(place: int, form: str) -> Any:
         return struct.unpack_from("<" + form, head, place)[0]
@@ -55,7 +55,7 @@ def open_spe(path: Path) -> Opened:
     if min(width, height, count) < 1:
         raise ValueError(f"its header is damaged: {count} frames of {height} x {width} pixels")
     if min(width, height) < 2:
-        raise ValueError(f"it holds {count} spectra of {max(width, height)} pixels, no image")
+        raise ValueError(f"it holds {count} spectra of {max(width, height)} pixels, not an image")
     dtype = np.dtype(DTYPES[kind])
     frame = width * height * dtype.itemsize
     # LightField may store times after each frame.
@@ -63,7 +63,7 @@ def open_spe(path: Path) -> Opened:
     end = HEADER + (count - 1) * apart + frame
     if apart < frame or size < end:
         raise ValueError(
-            f"it is cut off: it has {size} bytes of {max(end, HEADER + count * frame)}"
+            f"it is cut off: it has {size} of {max(end, HEADER + count * frame)} bytes"
         )
     data: Any = np.memmap(path, np.uint8, "r")
     strides = (apart, width * dtype.itemsize, dtype.itemsize)

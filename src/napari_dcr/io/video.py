@@ -103,7 +103,7 @@ def open_video(path: Path) -> Opened:
     if first.interlaced_frame:
         notes.append(
             "it is interlaced: the two fields of a frame are enhanced as one picture; deinterlace"
-            " it before, if lines of moving edges are torn"
+            " it first if the edges of moving objects are torn"
         )
     warnings = warnings_of(path, tuple(notes))
     size = (first.height, first.width) if colours.is_grey else (first.height, first.width, 3)

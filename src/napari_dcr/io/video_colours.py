@@ -74,8 +74,8 @@ class Colours:
             if frame.height >= HD_LINES or frame.width >= HD_COLUMNS:
                 matrix = BT709
                 notes.append(
-                    "it does not say how its colours are coded; BT.709 is assumed, as is usual from"
-                    f" {HD_LINES} lines"
+                    "it does not say how its colours are coded; BT.709 is assumed, as is usual for"
+                    f" videos of {HD_LINES} lines or more"
                 )
         if frame.color_trc in HDR:
             notes.append(

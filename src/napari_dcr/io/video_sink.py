@@ -42,7 +42,7 @@ _TECHNICAL = ("encoder", "major_brand", "minor_version", "compatible_brands", "d
 
 
 class VideoSink(FrameSink):
-    """Sink that writes a video frame by frame, and moves it to its path when it is complete.
+    """Sink that writes a video frame by frame, and moves the complete file to its path.
 
     Parameters
     ----------
@@ -68,14 +68,14 @@ class VideoSink(FrameSink):
         self._source: VideoInfo | None = native if same else None
         if isinstance(native, VideoInfo) and not same:
             warn(
-                f"out: {path.name} has other frames than {native.path.name}, so its sound and the times of"
-                " its frames are left out"
+                f"out: {path.name} and {native.path.name} have different numbers of frames, so the sound and"
+                " the frame times are left out"
             )
         self._is_grey = "s" not in layout.axes
         self._partial = partial_path(path)
         self._container: Any = None
-        self._sound: Iterator[Any] = iter(())
-        self._heard: Any = None
+        self._sound_packets: Iterator[Any] = iter(())
+        self._next_sound: Any = None  # packet that has been read, but not copied
         self._closing = contextlib.ExitStack()
 
     def _begin(self) -> None:
@@ -91,7 +91,10 @@ class VideoSink(FrameSink):
         stream.width, stream.height = self._layout.width, self._layout.height
         stream.pix_fmt = self._format = self._pixel_format()
         coder = stream.codec_context
-        coder.time_base, coder.max_b_frames = self._time_base, 0  # else durations are wrong
+        coder.time_base, coder.max_b_frames = (
+            self._time_base,
+            0,
+        )  # B-frames would make the durations wrong
         coder.gop_size = max(1, min(250, round(2 * rate)))
         self._matrix = BT709
         if source is not None:
@@ -99,8 +102,8 @@ class VideoSink(FrameSink):
             coder.sample_aspect_ratio = source.aspect
             if self._is_lossless and source.aspect != 1:
                 warn(
-                    f"out: {self.result.name} cannot say that pixels are {source.aspect} times as wide as"
-                    " they are high; write .mp4 or .mov to keep it"
+                    f"out: {self.result.name} cannot store that pixels are {source.aspect} times as wide"
+                    " as they are high; write .mp4 or .mov to keep it"
                 )
         assumed = UNTAGGED if self._matrix != BT709 else BT709
         primaries, transfer = (
@@ -193,16 +196,16 @@ class VideoSink(FrameSink):
             self._tracks[stream.index].metadata.update(_kept(dict(stream.metadata)))
         if self._tracks:
             streams = [sound.streams[index] for index in self._tracks]
-            self._sound = (p for p in sound.demux(streams) if p.size and p.dts is not None)
+            self._sound_packets = (p for p in sound.demux(streams) if p.size and p.dts is not None)
 
     def _copy_sound(self, until: Fraction | None) -> None:
         """Copy packets of sound that start before a time in seconds; all if None."""
         while True:
-            packet = self._heard or next(self._sound, None)
-            self._heard = packet
+            packet = self._next_sound or next(self._sound_packets, None)
+            self._next_sound = packet
             if packet is None or (until is not None and packet.dts * packet.time_base > until):
                 return
-            self._heard = None
+            self._next_sound = None
             packet.stream = self._tracks[packet.stream.index]
             self._container.mux(packet)
 
@@ -228,20 +231,20 @@ class VideoSink(FrameSink):
 
     def _discard(self) -> None:
         if self._container is not None:
-            with contextlib.suppress(Exception):  # nothing of it is kept
+            with contextlib.suppress(Exception):  # the file is deleted anyway
                 self._container.close()
         self._closing.close()
         self._partial.unlink(missing_ok=True)
 
     def _converted(self, frame: NDArray[Any]) -> Any:
-        """Convert a frame (samples, h, w) to one of FFmpeg."""
+        """Convert a frame of shape (samples, h, w) to a frame of FFmpeg."""
         av = import_av()
         height, width = frame.shape[1:]
         if self._is_lossless and self._is_grey:
             picture = av.VideoFrame(width, height, self._format)
-            most = 255 if self._format == "gray" else 2 ** int(self._format[4:-2]) - 1
-            kind = "u1" if most == 255 else "<u2"
-            codes_of(picture.planes[0], width, height, kind)[:] = np.minimum(frame[0], most)
+            largest = 255 if self._format == "gray" else 2 ** int(self._format[4:-2]) - 1
+            kind = "u1" if largest == 255 else "<u2"
+            codes_of(picture.planes[0], width, height, kind)[:] = np.minimum(frame[0], largest)
             return picture
         if self._format == "bgr0":
             return av.VideoFrame.from_ndarray(
@@ -261,7 +264,7 @@ class VideoSink(FrameSink):
         coded = picture.reformat(
             format=self._format, dst_colorspace=self._matrix, dst_color_range=LIMITED
         )
-        if grey:  # rounding must not tint it
+        if grey:  # rounding must not tint a grey frame
             middle = 128 if "10" not in self._format else 512
             for plane in coded.planes[1:]:
                 codes_of(plane, plane.width, plane.height)[:] = middle
@@ -277,7 +280,7 @@ class VideoSink(FrameSink):
             table = np.rint(np.arange(white + 1) * (WHITE / white)).astype(np.uint16)
             out[:] = table[np.minimum(samples, white)]
             return
-        # Integer arithmetic for samples * 65283 / 65535, rounded, which is many times faster.
+        # This is samples * 65283 / 65535, rounded, in integers, which is many times faster than floats.
         less = samples >> np.uint16(1)
         less += np.uint16(65)
         less //= np.uint16(130)

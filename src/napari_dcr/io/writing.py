@@ -101,9 +101,11 @@ def create_sink(
     if is_paths(out):
         joined = opened.array
         if not isinstance(joined, Joined) or len(out) != len(joined.members):
-            raise ValueError(f"out: got {len(out)} paths; allowed for a list of as many files")
+            raise ValueError(
+                f"out: got {len(out)} paths; a list is allowed only for a list of equally many images"
+            )
         if resume:
-            raise ValueError("resume: got True with a list as out; allowed with one .zarr")
+            raise ValueError("resume: got True with a list of paths as out; allowed is one .zarr")
         sinks = [
             create_sink(each, member, inner, dtype, False, quality)
             for each, member, (_, inner) in zip(

@@ -1,7 +1,7 @@
 """The noise stage: a second network removes noise before the picture is enhanced.
 
-Pixels are scaled to the units of the noise network, whose input are linear intensities
-(`napari_dcr.network.variance_stabilization`), denoised one colour at a time, and scaled back. The
+Pixels are scaled to the units of the noise network, which takes linear
+intensities (see `napari_dcr.network.variance_stabilization`), denoised one colour at a time, and scaled back. The
 picture of depth 0 is computed from the noisy pixels.
 """
 
@@ -78,7 +78,7 @@ def remove_noise(
         if colour is None:
             cleaned.append(own)
             continue
-        # The weights of a mean over n pixels are those of its middle pixel.
+        # A mean over n pixels has the weights of the middle pixel.
         down, across = colour.binning
         places = weights[0][:, down // 2 :: down], weights[1][:, across // 2 :: across]
         picture = enhance_binned(network, own, colour, places, network.stages)

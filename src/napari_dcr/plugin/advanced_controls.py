@@ -76,8 +76,8 @@ class AdvancedControls:
         )  # fmt: skip
         self.link_frames = CheckBox(
             name="link_frames", text="same brightness for all frames", label="", value=Options.link_frames,
-            tooltip="Use the same tone curve for every frame, which prevents flicker. Off, each frame"
-            " gets its own.",
+            tooltip="Use the same tone curve for every frame, which prevents flicker. If it is off,"
+            " each frame has its own.",
         )  # fmt: skip
         self.output = ComboBox(
             name="output", label="data type", choices=["same", *DTYPES], value=Options.output,

@@ -91,7 +91,9 @@ class Controls:
         ]
         input_devices.require_focus(self.native)
         for control in (self.image, self.axes, *self._resettable):
-            input_devices.name(control.native, control.label or getattr(control, "text", ""))
+            input_devices.set_accessible_name(
+                control.native, control.label or getattr(control, "text", "")
+            )
 
     @property
     def settings(self) -> list[Widget]:

@@ -1,4 +1,4 @@
-"""Handling of mouse wheel, clicks and keys, so that controls do not change by accident."""
+"""Mouse wheel, double clicks and keys of the widget, and names and tooltips of its controls."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class _WheelFilter(QObject):  # type: ignore[misc]
 class _DoubleClick(QObject):  # type: ignore[misc]
     """Calls a function when a label is double-clicked."""
 
-    def __init__(self, label: QLabel, called: Callable[[], None]) -> None:
+    def __init__(self, label: QLabel, callback: Callable[[], None]) -> None:
         super().__init__()  # a parent would keep the callback alive
-        self._called = called
+        self._callback = callback
         label.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """React to double clicks."""
+        """Call the function on a double click."""
         if event is not None and event.type() == QEvent.Type.MouseButtonDblClick:
-            self._called()
+            self._callback()
             return True
         return False
 
@@ -54,29 +54,40 @@ def require_focus(root: QWidget) -> None:
                 control.setPageStep(PAGE_STEPS * step if span > 2 * PAGE_STEPS * step else step)
 
 
-def on_double_click(label: QLabel, called: Callable[[], None]) -> QObject:
+def on_double_click(label: QLabel, callback: Callable[[], None]) -> QObject:
     """Call a function when a label is double-clicked; keep the returned object alive."""
-    return _DoubleClick(label, called)
+    return _DoubleClick(label, callback)
 
 
 KEYS = {"run": "Ctrl+Return", "cancel": "Ctrl+.", "compare": "Ctrl+B"}
 """Keys of the buttons; napari 0.9.2 uses none of them."""
 
 
-def bind_key(window: QWidget, widget: QWidget, key: str, called: Callable[[], None]) -> None:
-    """Let a key press a button anywhere in a window, and say so in the button's tooltip."""
+def bind_key(window: QWidget, widget: QWidget, key: str, callback: Callable[[], None]) -> None:
+    """Call a function when a key is pressed anywhere in a window, and show the key in a tooltip.
+
+    Parameters
+    ----------
+    window : QWidget
+        Window in which the key works.
+    widget : QWidget
+        Button that does the same; its tooltip shows the key.
+    key : str
+        Key in the notation of Qt, such as "Ctrl+B".
+    callback : callable
+    """
     sequence = QKeySequence(key)
-    # Of the keyboard's numeric pad, too.
-    also = [QKeySequence("Ctrl+Enter")] if key == "Ctrl+Return" else []
-    for each in [sequence, *also]:
+    # Qt calls the key of the numeric pad Enter, and the other one Return.
+    numeric_pad = [QKeySequence("Ctrl+Enter")] if key == "Ctrl+Return" else []
+    for each in [sequence, *numeric_pad]:
         shortcut = QShortcut(each, window)
-        shortcut.activated.connect(called)
+        shortcut.activated.connect(callback)
         widget.destroyed.connect(shortcut.deleteLater)
     shown = sequence.toString(QKeySequence.SequenceFormat.NativeText)
     widget.setToolTip(f"{widget.toolTip()} ({shown})")
 
 
-def name(widget: QWidget, text: str) -> None:
+def set_accessible_name(widget: QWidget, text: str) -> None:
     """Set the name that screen readers use for a control and the controls in it."""
     widget.setAccessibleName(text)
     for kind in (QComboBox, QAbstractSlider, QAbstractSpinBox):

@@ -47,12 +47,13 @@ class LayerControls:
         self.axes_fit = True
         self.image = ComboBox(
             name="image", choices=lambda _: images(), nullable=False,
-            tooltip="Layer to enhance; it follows the layer list. It is never changed: the result is a new layer.",
+            tooltip="Layer to enhance. The box follows the layer that you select in the layer list. The layer"
+            " is never changed; the result is a new layer.",
         )  # fmt: skip
         self.axes = LineEdit(
             name="axes",
             tooltip="One letter per axis: y and x, t (time), z (planes), c (channels), s (RGB). Each"
-            " time point, plane and channel is processed separately. Correct them if they are wrong.",
+            " time point, plane and channel is processed separately. Correct wrong letters.",
         )  # fmt: skip
         self.shape = note("shape")
         form.add(self.image, self.axes, self.shape)

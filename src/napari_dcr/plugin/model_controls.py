@@ -60,14 +60,14 @@ class ModelControls:
         self.use = note("use")
         self.depth = Slider(
             name="depth", label="cleaning", min=0, max=DEEPEST, value=DEEPEST,
-            tooltip="How strongly to clean (cascade depth). More stages remove more noise and take"
-            " longer. 0 only brightens.",
+            tooltip="Number of stages that remove noise (cascade depth). More stages remove more noise and"
+            " take longer. 0 removes none.",
         )  # fmt: skip
         self.stage = note("stage")
         self.detail = CheckBox(
             name="detail", text="preserve fine detail", label="", value=Options.detail,
-            tooltip="On keeps fine structure crisp, off is smoother (detail module). Has no effect"
-            " at depth 0, and with models that keep intensities.",
+            tooltip="If it is on, fine structure stays crisp; if it is off, the result is smoother (detail"
+            " module). It has no effect at cleaning 0, or with models that keep intensities.",
         )  # fmt: skip
         self.strength = FloatSlider(
             name="strength", min=0, max=1, step=0.01, value=Options.strength,

@@ -187,7 +187,7 @@ def verdict(
 
 def _for_the_window(note: str) -> str:
     """Rephrase a warning as a sentence with the labels of the widget."""
-    note = note.replace("take output='float32'", "choose the data type float32 under Advanced")
+    note = note.replace("pass output='float32'", "choose the data type float32 under Advanced")
     return note[:1].upper() + note[1:] + ("" if note.endswith((".", "?")) else ".")
 
 

@@ -41,13 +41,13 @@ class RunControls:
         )  # fmt: skip
         self.replace_last = CheckBox(
             name="replace_last", text="replace the last result", label="", value=False,
-            tooltip="Remove the last result of this layer when the new one is there. Off, every run"
-            " adds a layer.",
+            tooltip="Remove the last result of this layer when the new one is ready. If it is off,"
+            " every run adds a layer.",
         )  # fmt: skip
         self.device = ComboBox(
             name="device", choices=["auto"], value=Options.device,
-            tooltip="Processor to use; its free memory is shown below. 'auto' uses a GPU if there is"
-            " one.",
+            tooltip="Processor to use; its free memory is shown below. 'auto' uses a GPU if one"
+            " is available.",
         )  # fmt: skip
         self.memory = note("memory")
         form.add(

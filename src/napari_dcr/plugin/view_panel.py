@@ -97,7 +97,7 @@ class ViewPanel:
         self.follower.state_changed.connect(lambda text: self.state_changed.emit(text))
         self.follower.closed.connect(self._on_live_closed)
         self.comparison.dragged.connect(self._move_divider)
-        input_devices.name(self.divider.native, "Position of the divider")
+        input_devices.set_accessible_name(self.divider.native, "Position of the divider")
 
     def show_comparison(self, _: object = None) -> None:
         """Show, move or hide the comparison, and enable its controls."""

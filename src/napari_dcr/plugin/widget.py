@@ -166,7 +166,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
             input_devices.bind_key(window, button.native, key, pressed)
         input_devices.require_focus(self.native)
         input_devices.wrap_tooltips(self.native)
-        input_devices.name(self.bar.native, "Progress")
+        input_devices.set_accessible_name(self.bar.native, "Progress")
         self.native.destroyed.connect(self._abandon)
 
     # Layers and choices

@@ -21,7 +21,7 @@ def test_offsets_have_one_electron_and_no_mean(kind: str) -> None:
     assert (np.ptp(pattern, 0).max() < 1e-9) == (kind == "columns")
 
 
-def test_ripple_sees_offsets_of_columns_alone() -> None:
+def test_ripple_measures_only_offsets_of_columns() -> None:
     rng = np.random.default_rng(1)
     columns, rows = rng.normal(0, 3, 200), rng.normal(0, 3, (300, 1))
     assert defect_checks.ripple(columns + np.zeros((300, 1))) > 2

@@ -95,7 +95,7 @@ def test_grey_whites_lifted_blacks_and_lost_levels_fail() -> None:
     assert kept(check_drawings(towards_grey)) == [False] * 4
 
 
-def test_grain_fails() -> None:
+def test_grain_fails_the_guard_rail() -> None:
     def smooth(picture: np.ndarray) -> np.ndarray:
         return np.full_like(picture, 80)
 
@@ -115,7 +115,7 @@ def test_a_slider_without_effect_fails(pictures: Path) -> None:
     assert kept(check_slider(untouched, pictures)) == [False]
 
 
-def test_flicker_fails(pictures: Path) -> None:
+def test_flicker_fails_the_guard_rail(pictures: Path) -> None:
     def by_frame(stack: np.ndarray) -> np.ndarray:
         gains = np.linspace(1, 1.02, len(stack))[:, None, None, None]
         return stack * 4.0 * gains

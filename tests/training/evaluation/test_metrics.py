@@ -80,7 +80,7 @@ def test_ms_ssim_of_a_change_of_light_is_the_luminance_term_of_the_coarsest_scal
     assert metrics.ms_ssim(brighter, flat) == pytest.approx(luminance**0.1333, rel=1e-6)
 
 
-def test_ms_ssim_forgives_what_is_seen_at_the_finest_scale_alone(photograph: np.ndarray) -> None:
+def test_ms_ssim_gives_little_weight_to_noise_of_single_pixels(photograph: np.ndarray) -> None:
     result = noisy(photograph, 15)
     assert metrics.ms_ssim(result, photograph) > metrics.ssim_luma(result, photograph) + 0.1
 
@@ -125,7 +125,7 @@ def test_ciede2000_of_published_pairs() -> None:
     assert total == pytest.approx([2.0425, 1.0, 27.1492, 1.2644], abs=1e-4)
 
 
-def test_hue_term_sees_casts_and_not_light() -> None:
+def test_the_hue_term_measures_colour_casts_and_not_brightness() -> None:
     lab = rgb2lab(np.full((8, 8, 3), (150, 90, 60), np.uint8))
     darker, turned = lab.copy(), lab.copy()
     darker[..., 0] -= 15
@@ -173,7 +173,7 @@ def test_highlight_contrast_is_a_ratio_of_deviations() -> None:
     assert metrics.highlight_contrast(60 + low // 2, low) == pytest.approx(0.5, abs=0.01)
 
 
-def test_highlight_contrast_looks_at_the_input_s_brightest_tenth_alone() -> None:
+def test_highlight_contrast_uses_only_the_brightest_tenth_of_the_input() -> None:
     low = np.random.default_rng(0).integers(0, 20, (100, 100, 3), np.uint8)
     low[:, 80:] += 100
     darks = low.copy()

@@ -84,7 +84,7 @@ def test_the_pristine_model_s_means_have_a_factor_that_the_paper_s_have_not() ->
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_noise_and_blur_raise_it(name: str) -> None:
+def test_noise_and_blur_raise_niqe(name: str) -> None:
     natural = picture(name)
     grain = np.random.default_rng(0).normal(0, 1, natural.shape)
     noise = [

@@ -62,7 +62,7 @@ def test_noise_has_the_variance_of_its_model(blur: float) -> None:
         assert (neighbours > 0.3) == bool(blur)
 
 
-def test_a_floor_lifts_blacks_by_the_mean_of_clipped_noise() -> None:
+def test_the_expectation_includes_the_mean_of_noise_clipped_at_0() -> None:
     rng = np.random.default_rng(0)
     floor, gains = 2e-3, (2.0, 1.0, 1.6)
     noise = Noise(0.0, 0.0, gains=gains, floor=floor)

@@ -53,26 +53,27 @@ def psnr(result: Picture, truth: Picture) -> float:
 
 
 def match_mean(result: Picture, truth: Picture) -> Picture:
-    """Scale a result to the truth's mean luma: "GT-mean", as KinD (Zhang et al. 2019) scores.
+    """Scale a result to the truth's mean luma ("GT-mean"), as KinD does (Zhang et al. 2019).
 
-    This uses the truth's brightness, so report such a score in second place and by its name.
+    The score then depends on the brightness of the truth, so report it only beside the score without
+    scaling, and call it GT-mean.
     """
     ratio = _luma(truth).mean() / max(_luma(result).mean(), 1e-6)
     return np.clip(np.rint(result * ratio), 0, 255).astype(np.uint8)
 
 
 def ssim(result: Picture, truth: Picture) -> float:
-    """Structural similarity of R, G and B, then their mean.
+    """Mean of the structural similarities of R, G and B.
 
-    Wang et al. 2004: 11x11 Gaussian window, sigma 1.5, population covariance,
-    K1 0.01, K2 0.03, windows that lie inside the picture.  The convention of
-    Retinexformer, HVI-CIDNet and most LOL tables since 2023.
+    The constants are those of Wang et al. 2004: an 11x11 Gaussian window with sigma 1.5, population
+    covariance, K1 0.01 and K2 0.03.  Only windows that lie inside the picture count.
+    Retinexformer, HVI-CIDNet and most LOL tables since 2023 use this convention.
     """
     return _ssim(result, truth, channel_axis=-1)
 
 
 def ssim_luma(result: Picture, truth: Picture) -> float:
-    """Structural similarity of the 8-bit luma, in Wang's own window.
+    """Structural similarity of the 8-bit luma, with the Gaussian window of Wang et al. 2004.
 
     It uses the same window and constants as `ssim`, on one grey picture, as the authors of SSIM
     recommend and as the ``ssim`` of IQA-PyTorch does (Y of YIQ, not reduced; it also clips negative
@@ -85,9 +86,9 @@ def ssim_luma(result: Picture, truth: Picture) -> float:
 def ms_ssim(result: Picture, truth: Picture) -> float:
     """Multi-scale structural similarity of luma: five scales, the published weights.
 
-    Wang, Simoncelli & Bovik 2003; between scales means of 2x2 pixels, an odd
-    last row or column repeated, as in their code.  A scale whose mean
-    contrast-structure term is negative counts as 0.
+    The method is that of Wang, Simoncelli & Bovik 2003.  As in their code, each scale consists of the
+    means of 2x2 pixels of the finer one, and an odd last row or column is repeated.  A scale whose
+    mean contrast-structure term is negative counts as 0.
 
     Raises
     ------
@@ -143,8 +144,8 @@ def ciede2000_hue(result: Picture, truth: Picture) -> float:
 def ciede2000_terms(lab1: Values, lab2: Values) -> tuple[Values, Values, Values, Values]:
     """Split the CIEDE2000 difference into its terms.
 
-    Sharma, Wu & Dalal, "The CIEDE2000 color-difference formula", 2005, equations
-    2 to 21, kL = kC = kH = 1.
+    The terms are those of Sharma, Wu & Dalal, "The CIEDE2000 color-difference formula", 2005,
+    equations 2 to 21, with kL = kC = kH = 1.
 
     Parameters
     ----------
@@ -212,7 +213,7 @@ def texture_gain(result: Picture, truth: Picture) -> float:
     """Share of the truth's fine luma texture that a result keeps; 1 for all of it.
 
     This is the regression of the result on the truth in the band between Gaussians of 0.5 and 2
-    pixels, in which noise does not count.
+    pixels.  Noise that is independent of the truth does not change it on average.
     """
     mine, theirs = (
         ndimage.gaussian_filter(_luma(p), 0.5) - ndimage.gaussian_filter(_luma(p), 2)
@@ -250,9 +251,9 @@ def blown_share(picture: Picture) -> float:
 def highlight_contrast(result: Picture, low: Picture, side: int = 7) -> float:
     """Share of local contrast that the brightest tenth of the input keeps.
 
-    Local contrast is the standard deviation of luma in windows of ``side`` x
-    ``side`` pixels; its mean over the pixels whose luma in the input reaches
-    the input's 90 % quantile, result over input.  NaN where the input has none.
+    Local contrast is the standard deviation of luma in windows of ``side`` x ``side`` pixels.  It is
+    averaged over the pixels whose luma in the input reaches the input's 90 % quantile, and the mean of
+    the result is divided by that of the input.  NaN if the input has no contrast there.
     """
     before, after = _luma(low), _luma(result)
     bright = before >= np.quantile(before, 0.9)

@@ -110,7 +110,7 @@ def block_features(grey: Values) -> Values:
 
 
 def mscn(grey: Values) -> Values:
-    """Mean-subtracted, contrast-normalised values: (x - local mean) / (local deviation + 1)."""
+    """Mean-subtracted, contrast-normalised values: (x - local mean) / (local standard deviation + 1)."""
 
     def blurred(values: Values) -> Values:
         rows = ndimage.correlate1d(values, _WINDOW, 0, mode="nearest")

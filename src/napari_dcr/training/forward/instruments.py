@@ -176,7 +176,7 @@ class Pmt:
 
     @property
     def noise(self) -> NoiseModel:
-        """Noise model in which dark counts count as light."""
+        """Noise model that treats dark counts as light."""
         gain = self.gain * (1 + self.pulse)
         return NoiseModel(
             gain, self.gain * self.dark, self.gain * gain * self.dark + 1 / 12, photon=self.gain
