@@ -218,7 +218,7 @@ def test_pixels_of_a_shifted_neighbour_are_moved_exactly(shift: tuple[int, int])
         assert torch.equal(aligned.encoding[0][:, folded], there)
 
 
-def test_a_visible_difference_closes_every_gate_whatever_the_weights() -> None:
+def test_a_visible_difference_closes_every_gate_with_any_weights() -> None:
     network = lively_cascade(config=SMALL)
     assert network.neighbours is not None
     with torch.no_grad():

@@ -30,9 +30,9 @@ CLOSED = 0.1
 """Largest value of the sigmoid for which a gate is exactly 0."""
 
 MATCH, DIFFER = 4.0, 9.0
-"""Squared difference of local means, in units of its variance, above which a gate begins to close, and from
-which it is exactly 0: two and three standard deviations.  What changes by more than its noise is not
-averaged, whatever the weights of the stage are."""
+"""Squared difference of local means, in units of its variance, at which a gate begins to close, and from
+which it is exactly 0: two and three standard deviations. Changes of the light that exceed their noise are
+therefore not averaged, with any weights."""
 
 
 class FrameFeatures(NamedTuple):
