@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import napari_dcr
 from napari_dcr import Defects, Options, enhance
 from napari_dcr.engine import lazy, survey_blocks
-from napari_dcr.engine.conditioning import survey_request
+from napari_dcr.engine.group_survey import survey_request
 from napari_dcr.engine.region_run import RegionEnhancer
 from napari_dcr.engine.survey import Surveyor
 from napari_dcr.enhancement import enhance_steps, run_to_completion

@@ -35,7 +35,7 @@ def test_each_chunk_is_decoded_once(
     monkeypatch.setattr(sources.Opened, "_read", counted)
     image = zarr.create_array(tmp_path / "in.zarr", data=stack[0], chunks=(64, 70))
     monkeypatch.setattr(survey, "SURVEYS", None)
-    monkeypatch.setattr("napari_dcr.engine.conditioning.SURVEYS", survey.SurveyCache())
+    monkeypatch.setattr("napari_dcr.engine.image_survey.SURVEYS", survey.SurveyCache())
     napari_dcr.enhance(image, **{**FAST, "depth": 1}, tile=96)
     assert len(decoded) == 5 * 6
     assert set(decoded.values()) <= {1, 2}

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from napari_dcr.batch import Batch
+from napari_dcr.batch.batch import Batch
 from napari_dcr.cli import info
 from napari_dcr.cli.arguments import parser
 from napari_dcr.cli.console import Console, show_warning

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from napari_dcr.batch import Batch, Event, Failed, Finished, Started, reason_of
+from napari_dcr.batch.batch import Batch, Event, Failed, Finished, Started, reason_of
 from napari_dcr.engine.progress_bar import ProgressBar, duration
 from napari_dcr.engine.result import Progress
 from napari_dcr.io.jobs import Job

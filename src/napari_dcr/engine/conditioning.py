@@ -1,12 +1,10 @@
-"""Survey each group of planes of an image once, and compute its conditioning."""
+"""Compute the conditioning of each group of planes of an image once, from its survey."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,27 +12,20 @@ import numpy as np
 
 from napari_dcr.engine.doubts import describe_doubts
 from napari_dcr.engine.group_conditioning import GroupConditioning, condition_group
-from napari_dcr.engine.group_survey import (
-    corrected_noise,
-    reader_of,
-    survey_lazily,
-    survey_request,
-)
 from napari_dcr.engine.groups import Group
+from napari_dcr.engine.image_survey import ImageSurvey
 from napari_dcr.engine.neighbours import FrameShifts, Neighbourhood, find_neighbourhood
 from napari_dcr.engine.noise_first import is_noisy, noise_stage
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.setup import Setup
-from napari_dcr.engine.sources import Opened, Source, is_dask
-from napari_dcr.engine.survey import REMEMBERED, SURVEYS, Survey, Surveyor
-from napari_dcr.engine.survey_blocks import Extent
+from napari_dcr.engine.sources import Opened, Source
+from napari_dcr.engine.survey import REMEMBERED, Survey
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defect_survey import without_defects
 from napari_dcr.image.defects import Defects
-from napari_dcr.image.intensity import InputRange, Scale, check_dtype, find_scale
+from napari_dcr.image.intensity import InputRange, Scale, find_scale
 from napari_dcr.image.noise import fit_noise
 from napari_dcr.image.noise_model import describe_disagreement
-from napari_dcr.image.padding import Padding, steady_padding
 
 
 class ImageConditioning:
@@ -51,21 +42,17 @@ class ImageConditioning:
 
     def __init__(self, opened: Opened, finest: ImageConditioning | None = None) -> None:
         self._opened, self._finest = opened, finest
-        self._fingerprint: object = None
-        self._sources: dict[Layout, Source] = {}
+        self._survey = ImageSurvey(opened)
         self._shifts: dict[tuple[Any, ...], FrameShifts] = {}
         self._known: OrderedDict[tuple[Any, ...], GroupConditioning] = OrderedDict()
 
     def source(self, layout: Layout) -> Source:
         """Source to read tiles from."""
-        if layout not in self._sources:
-            self._sources[layout] = self._opened.source(layout)
-        return self._sources[layout]
+        return self._survey.source(layout)
 
     def is_current(self) -> bool:
         """Whether the image still has the pixels that were surveyed; False if unknown."""
-        known = self._fingerprint
-        return known is None or known == self._opened.fingerprint()
+        return self._survey.is_current()
 
     def condition(
         self,
@@ -115,31 +102,10 @@ class ImageConditioning:
             picture,
         )
         if key not in self._known:
-            survey = yield from self._survey(group, layout, setup, input_range)
-            blank = tuple(survey.blank)
-            if blank:
-                refined = yield from self._survey(group, layout, setup, input_range, blank=blank)
-                survey = replace(
-                    refined, extremes=survey.extremes, digest=survey.digest, blank=survey.blank,
-                    padding=survey.padding, uniform=survey.uniform,
-                    defects=refined.defects and refined.defects.with_frames(blank),
-                )  # fmt: skip
-            padding = {n: kinds for n, kinds in survey.padding.items() if n not in blank}
-            if group.frame is None and self._opened.sample is not None:
-                padding = steady_padding(padding, len(self._surveyed(group, layout)) - len(blank))
-            if padding:
-                refined = yield from self._survey(
-                    group, layout, setup, input_range, padding=padding, blank=blank
-                )
-                survey = replace(
-                    survey, thumbnail=refined.thumbnail, histogram=refined.histogram, exact=refined.exact,
-                    is_grey=refined.is_grey, unit=refined.unit, noise=refined.noise, extent=refined.extent,
-                    noise_windows=refined.noise_windows,
-                    defects=refined.defects and refined.defects.with_frames(blank),
-                )  # fmt: skip
-            grey = layout.band(group.channel).colours == 1
-            scale = find_scale(input_range, self._dtype, survey.histogram, grey)
-            numbers = self._surveyed(group, layout)
+            survey, padding = yield from self._survey.survey(group, layout, setup, input_range)
+            grey, dtype = layout.band(group.channel).colours == 1, self._survey.dtype
+            scale = find_scale(input_range, dtype, survey.histogram, grey)
+            numbers = self._survey.positions(group, layout)
             count = len(group.frames(layout))
             if survey.defects is not None and len(numbers) < count:
                 survey = replace(survey, defects=survey.defects.without_moving_lines())
@@ -149,16 +115,15 @@ class ImageConditioning:
                 lamps = survey.exact and survey.histogram.largest > ceiling
             else:
                 largest = survey.fills[1].value if survey.fills else -np.inf
-                lamps = self._dtype.kind == "f" and largest > ceiling
+                lamps = dtype.kind == "f" and largest > ceiling
             extent = survey.extent
             if lamps or extent != ((0, layout.height), (0, layout.width)):
                 # The thumbnail covers the rows and columns with data, without lamps.
                 ceiling = ceiling if lamps else np.inf
-                refined = yield from self._survey(
-                    group, layout, setup, input_range, padding=padding, blank=blank,
-                    thumbnail_of=(extent, ceiling),
-                )  # fmt: skip
-                survey = replace(survey, thumbnail=refined.thumbnail)
+                mean = yield from self._survey.thumbnail(
+                    group, layout, setup, input_range, survey, padding, ceiling
+                )
+                survey = replace(survey, thumbnail=mean)
             if not np.isfinite(survey.thumbnail).all():
                 least, largest = (end.value for end in survey.fills)
                 raise ValueError(
@@ -172,14 +137,8 @@ class ImageConditioning:
                 )
                 survey = replace(survey, thumbnail=mean)
                 if survey.noise_windows and not defects.has_only_hot_pixels:
-                    every, source = group.frames(layout), self.source(layout)
-                    planes = [
-                        (every[n], padding.get(place, ()))
-                        for place, n in enumerate(numbers)
-                        if place not in blank
-                    ]
-                    noise = yield from corrected_noise(
-                        source, layout, survey, planes, group.channel, defects
+                    noise = yield from self._survey.corrected_noise(
+                        group, layout, survey, padding, defects
                     )
                     survey = replace(survey, noise=noise)
             if lamps and survey.noise is not None:
@@ -188,7 +147,7 @@ class ImageConditioning:
             shared = condition_group(
                 survey,
                 input_range,
-                self._dtype,
+                dtype,
                 grey,
                 runner.network,
                 runner.device,
@@ -197,20 +156,20 @@ class ImageConditioning:
             )
             shared = shared._replace(padding=padding).showing(extent, layout.height, layout.width)
             wanted = setup.denoise_first == "on" or (
-                setup.denoise_first == "auto" and is_noisy(survey, shared, self._dtype)
+                setup.denoise_first == "auto" and is_noisy(survey, shared, dtype)
             )
             if wanted and shared.light and len(shared.left_alone) < len(survey.extremes):
                 shared = yield from self._with_noise_stage(shared, group, layout, setup)
             if len(numbers) < count:
-                digest = self._digest_of_all(survey.digest)
+                digest = self._survey.digest_of_all(survey.digest)
                 shared = shared.of_all(len(numbers), count, digest)
             if axis is not None:
                 linked = shared.conditioning._replace(neighbours=axis.reach)
                 shared = shared._replace(conditioning=linked)
             self._known[key] = shared
-            doubts = list(describe_doubts(survey, shared, self._dtype, group, layout))
+            doubts = list(describe_doubts(survey, shared, dtype, group, layout))
             if setup.noise is not None and survey.noise is not None and len(survey.noise):
-                estimate = fit_noise(survey.noise, self._dtype.kind in "iu")
+                estimate = fit_noise(survey.noise, dtype.kind in "iu")
                 given = setup.noise.in_unit(survey.unit)
                 doubts += filter(
                     None, [describe_disagreement(given, estimate, survey.noise, survey.unit)]
@@ -317,80 +276,6 @@ class ImageConditioning:
         key = layout, setup.defects_key, setup.link_frames, axis.letter
         shifts = self._shifts.setdefault(key, FrameShifts())
         return find_neighbourhood(axis, frame, channel, plane_of, shifts)
-
-    @property
-    def _dtype(self) -> np.dtype[Any]:
-        return check_dtype(np.dtype(self._opened.array.dtype))
-
-    def _surveyed(self, group: Group, layout: Layout) -> Sequence[int]:
-        """Positions of the surveyed planes of a group: all, or those of the sample."""
-        sample = self._opened.sample
-        if sample is None or group.frame is not None or len(layout.frame_shape) != 1:
-            return range(len(group.frames(layout)))
-        return sample.numbers
-
-    def _digest_of_all(self, digest: str) -> str:
-        """Digest of a recording if only a sample of it is surveyed."""
-        assert self._opened.sample is not None
-        return hashlib.sha256(f"{digest} {self._opened.sample.digest}".encode()).hexdigest()
-
-    def _survey(
-        self, group: Group, layout: Layout, setup: Setup, input_range: InputRange,
-        padding: dict[int, tuple[Padding, ...]] | None = None, blank: tuple[int, ...] = (),
-        thumbnail_of: tuple[Extent, float] | None = None,
-    ) -> Generator[None, None, Survey]:  # fmt: skip
-        """Survey a group of planes without the ``blank`` ones, or return the cached survey.
-
-        Parameters
-        ----------
-        group, layout, setup, input_range
-            See `condition`.
-        padding : dict, optional
-            Padding to ignore, by the position of the plane; None to search for it.
-        blank : tuple of int
-            Positions of planes to ignore.
-        thumbnail_of : (Extent, float), optional
-            Compute only a thumbnail, of these rows and columns, with values limited to a ceiling.
-        """
-        if self._fingerprint is None:
-            # If changes of the image cannot be detected, it is surveyed once for this object.
-            self._fingerprint = self._opened.fingerprint() or object()
-        colours = layout.band(group.channel).colours
-        every, numbers = group.frames(layout), self._surveyed(group, layout)
-        places = [place for place, _ in enumerate(numbers) if place not in blank]
-        frames = [every[numbers[place]] for place in places]
-        kinds = [padding.get(place, ()) if padding else () for place in places]
-        request = survey_request(
-            layout, colours, self._dtype, input_range, setup.model.is_quantitative,
-            setup.defects != "off", len(frames), setup.denoise_first != "off",
-        )  # fmt: skip
-        request = replace(request, solid=padding is None, bits=self._opened.bits)
-        if thumbnail_of is not None:
-            extent, ceiling = thumbnail_of
-            request = replace(
-                request, histogram=False, noise=False, defects=False, solid=False, ceiling=ceiling,
-                extent=extent,
-            )  # fmt: skip
-        # Surveys that search for defects exclude hot pixels from noise and range.
-        key = (
-            self._fingerprint, layout, group, self._opened.nodata, tuple(kinds), request.solid,
-            thumbnail_of, blank, request.defects, request.measured,
-        )  # fmt: skip
-        survey = SURVEYS.get(key, request)
-        if survey is None:
-            surveyor = Surveyor(request)
-            if is_dask(self._opened.array):
-                planes = zip(frames, kinds, strict=True)
-                steps = survey_lazily(self._opened, layout, surveyor, planes, group.channel)
-            else:
-                source = self.source(layout)
-                readers = (reader_of(source, layout, frame, group.channel) for frame in frames)
-                steps = surveyor.add_planes(readers, kinds)
-            with contextlib.closing(steps):
-                yield from steps
-            survey = surveyor.finish()
-            SURVEYS.put(key, survey)
-        return survey
 
 
 def _lamps_from(scale: Scale) -> float:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -17,23 +17,22 @@ from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.groups import Group, bundles, groups
 from napari_dcr.engine.lazy import Job, lazy_array
 from napari_dcr.engine.lazy_shifts import find_shifts_lazily
-from napari_dcr.engine.neighbours import FrameAxis
 from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane
-from napari_dcr.engine.result import Progress, describe_run
+from napari_dcr.engine.result import Progress, describe_run, identify_run
 from napari_dcr.engine.resume import RunRecord
 from napari_dcr.engine.runner import MemoryBackOff, TileDone
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened, lost_dask_threads
-from napari_dcr.engine.tiles import Grid, Size, Tile
+from napari_dcr.engine.tile_order import GroupTiles, by_frame, by_route, by_tile
+from napari_dcr.engine.tiles import Grid, Size
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.noise_model import NoiseEstimate
 from napari_dcr.image.quality import Report
 from napari_dcr.network.global_net import PLAIN, Route
 from napari_dcr.options import Options
-from napari_dcr.version import __version__
 
 T = TypeVar("T")
 
@@ -44,28 +43,6 @@ FORKED = (
 )
 
 DAMAGED = "resume: finished parts of out are missing or damaged; they are computed again"
-
-
-class _GroupTiles(NamedTuple):
-    """The planes of a group, and the tiles that each of them is cut into.
-
-    Attributes
-    ----------
-    shared : GroupConditioning
-    channel : int
-    frames : list of tuple of int
-        Indices of the planes on the stepped axes.
-    cores : list of Tile
-        Tiles of each plane.
-    first : int
-        Number of the first plane, counted over all groups.
-    """
-
-    shared: GroupConditioning
-    channel: int
-    frames: list[tuple[int, ...]]
-    cores: list[Tile]
-    first: int
 
 
 class Run:
@@ -156,7 +133,7 @@ class Run:
         layout, runner = self._layout, self._setup.runner
         size = runner.part_size(self._grid, sink.unit, sink.part)
         cores = self._grid.cut(size)
-        identity = _identity(self._options, self._setup, layout, self._axis)
+        identity = identify_run(self._options, self._setup, layout, self._axis)
         target = sink.open(size, identity, layout.planes * len(cores))
         finished = sink.record
         if finished is not None and runner.device.type == "cpu":
@@ -179,7 +156,7 @@ class Run:
                     grid = self._grid_for(shared.route)
                     own = grid.cut(runner.part_size(grid, sink.unit, fixed))
                 frames = group.frames(layout)
-                work.append(_GroupTiles(shared, group.channel, frames, own, planes))
+                work.append(GroupTiles(shared, group.channel, frames, own, planes))
                 planes += len(frames)
             where = "enhancing"
             for event in self._run_groups(work, target, finished, sink, fixed):
@@ -209,40 +186,16 @@ class Run:
         return self._setup.runner.grid(self._layout.height, self._layout.width, route)
 
     def _run_groups(
-        self, work: list[_GroupTiles], target: Any, finished: RunRecord | None, sink: Sink,
+        self, work: list[GroupTiles], target: Any, finished: RunRecord | None, sink: Sink,
         size: Size | None,
     ) -> Iterator[TileDone | MemoryBackOff | None]:  # fmt: skip
         """Run planes route by route, or frame by frame if the sink requires that order."""
-        routes = list(dict.fromkeys(some.shared.route for some in work))
-        steps: list[tuple[list[_GroupTiles], range]]
-        frames = range(len(work[0].frames))
-        if not sink.in_order:
-            steps = [([w for w in work if w.shared.route == each], frames) for each in routes]
-        elif len(routes) == 1:
-            steps = [(work, frames)]
-        else:
-            steps = [([each], range(n, n + 1)) for n in frames for each in work]
-        for some, places in steps:
+        for some, places in by_route(work, sink.in_order):
             grid = self._grid_for(some[0].shared.route)
             self._setup.runner.part_size(grid, sink.unit, size)  # sets the largest tile, too
-            order = self._by_tile if not sink.in_order else _by_frame
-            parts = (self._part(*each, target, finished) for each in order(some, places))
+            order = by_frame(some, places) if sink.in_order else by_tile(some, places, self._axis)
+            parts = (self._part(*each, target, finished) for each in order)
             yield from self._setup.runner.run(grid, (part for part in parts if part is not None))
-
-    def _by_tile(
-        self, some: list[_GroupTiles], places: range
-    ) -> Iterator[tuple[_GroupTiles, int, int]]:
-        """Work, place of a frame and index of a core, in the order in which they are enhanced.
-
-        With neighbouring frames, a tile is enhanced in all frames before the next tile.
-        """
-        for work in some:
-            if self._axis is None or work.shared.route.neighbours == 0:
-                yield from _by_frame([work], places)
-                continue
-            for series in self._axis.by_series(work.frames):
-                for index in range(len(work.cores)):
-                    yield from ((work, place, index) for place in series)
 
     def _raise_hot_pixel_uncertainty(self) -> None:
         """Raise the uncertainty of hot pixels."""
@@ -258,7 +211,7 @@ class Run:
 
     def _part(
         self,
-        work: _GroupTiles,
+        work: GroupTiles,
         place: int,
         core_index: int,
         target: Any,
@@ -370,40 +323,3 @@ class Run:
             most = (2 * self._axis.reach + 1) * apart * self._layout.channels
         while len(self._ahead) > most:
             self._ahead.popitem(last=False)
-
-
-def _by_frame(some: list[_GroupTiles], places: range) -> Iterator[tuple[_GroupTiles, int, int]]:
-    """Work, place of a frame and index of a core: all cores of a frame, then the next frame."""
-    for place in places:
-        for work in some:
-            yield from ((work, place, index) for index in range(len(work.cores)))
-
-
-def _identity(
-    options: Options, setup: Setup, layout: Layout, axis: FrameAxis | None
-) -> dict[str, Any]:
-    """Everything that a result depends on, except the pixels of the image."""
-    values = options.to_dict()
-    names = (
-        "strength", "exposure", "denoise", "denoise_colour", "saturation", "input_range",
-        "link_frames", "output", "tile", "nodata", "noise",
-    )  # fmt: skip
-    spec = setup.spec
-    return {
-        **{name: values[name] for name in names},
-        "input_range": _plain(values["input_range"]),
-        "axes": layout.axes,
-        "sha256": spec.sha256,
-        "defects": setup.defects_key,
-        "denoise_first": setup.denoise_first_key,
-        "neighbours": [axis.letter, axis.reach] if axis else None,
-        "depth": spec.depth,
-        "detail": spec.detail,
-        "precision": spec.precision,
-        "version": __version__,
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Convert a value to what JSON returns for it."""
-    return list(value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""Classes that a run yields and returns: its progress and the result with its record."""
+"""Progress, result and record of a run, and the identity that a resumed run must have."""
 
 from __future__ import annotations
 
@@ -123,6 +123,35 @@ def describe_run(
         "version": __version__,
         "precision": spec.precision,
         "warnings": list(warnings),
+    }
+
+
+def identify_run(
+    options: Options, setup: Setup, layout: Layout, axis: FrameAxis | None
+) -> dict[str, Any]:
+    """Identity of a run that can be resumed: all that the result depends on, except the pixels.
+
+    Values are those that JSON returns for them.
+    """
+    values = options.to_dict()
+    given = values["input_range"]
+    names = (
+        "strength", "exposure", "denoise", "denoise_colour", "saturation", "input_range",
+        "link_frames", "output", "tile", "nodata", "noise",
+    )  # fmt: skip
+    spec = setup.spec
+    return {
+        **{name: values[name] for name in names},
+        "input_range": list(given) if isinstance(given, tuple) else given,
+        "axes": layout.axes,
+        "sha256": spec.sha256,
+        "defects": setup.defects_key,
+        "denoise_first": setup.denoise_first_key,
+        "neighbours": [axis.letter, axis.reach] if axis else None,
+        "depth": spec.depth,
+        "detail": spec.detail,
+        "precision": spec.precision,
+        "version": __version__,
     }
 
 

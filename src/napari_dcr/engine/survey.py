@@ -22,7 +22,7 @@ from napari_dcr.image.intensity import Histogram
 from napari_dcr.image.noise import fit_noise
 from napari_dcr.image.noise_blocks import BLOCKS, in_unit
 from napari_dcr.image.padding import Padding
-from napari_dcr.image.solid_areas import PlaneAreas
+from napari_dcr.image.padding_survey import PlaneAreas
 
 READERS = 2
 """Number of threads that read and measure blocks."""

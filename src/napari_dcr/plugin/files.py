@@ -34,7 +34,7 @@ from napari_dcr.plugin.background import Background, Failure
 from napari_dcr.plugin.run import TICKS, explain
 
 if TYPE_CHECKING:
-    from napari_dcr.batch import Batch, Event
+    from napari_dcr.batch.batch import Batch, Event
 
 LOG = logging.getLogger(__name__)
 
@@ -241,7 +241,7 @@ class FilesWindow(QWidget):  # type: ignore[misc]
         return replace(self._options(), axes=axes)
 
     def _on_step(self, event: Batch | Event) -> None:
-        from napari_dcr.batch import Batch, Failed, Finished, Started
+        from napari_dcr.batch.batch import Batch, Failed, Finished, Started
 
         if isinstance(event, Batch):
             self._show_jobs(event)
@@ -345,7 +345,7 @@ def work(
 ) -> Generator[Batch | Event, None, Failure | None]:
     """Enhance files one by one, in the worker thread."""
     try:
-        from napari_dcr.batch import Batch
+        from napari_dcr.batch.batch import Batch
 
         batch = Batch(inputs, folder, options, **arguments)
         yield batch

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 import napari_dcr
@@ -23,43 +21,19 @@ from napari_dcr.engine.survey_blocks import SurveyRequest
 from napari_dcr.image.defect_survey import find_defects
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.noise import estimate_noise
-from napari_dcr.training.evaluation.microscopy_checks import CAMERAS, psnr
-from napari_dcr.training.forward.cells import cultured_scene
+from napari_dcr.training.evaluation.defect_recordings import (
+    SEED,
+    Image,
+    clean_images,
+    digital,
+    offsets,
+    scenes,
+)
+from napari_dcr.training.evaluation.microscopy_checks import psnr
 from napari_dcr.training.forward.instruments import Scmos
-from napari_dcr.training.forward.structures import synthetic_scene
-
-SEED = 770_000
-"""Seed of the test set; no training uses it."""
-
-PHOTONS = 20
-"""Photons at the 99.9 percentile of the brightness."""
 
 STRENGTHS = (1, 2, 4)
 """Strengths of the offsets, in electrons RMS."""
-
-Image = NDArray[Any]
-
-
-def scenes(count: int, size: int = 384) -> Iterator[tuple[int, Image]]:
-    """Scenes in photons: alternately structures of all kinds and cultured cells."""
-    for number in range(count):
-        rng = np.random.default_rng((SEED, number))
-        scene = (synthetic_scene if number % 2 else cultured_scene)(size, rng)
-        yield number, PHOTONS * (0.95 * scene + 0.05)
-
-
-def digital(values: Image) -> Image:
-    """Values that a 16-bit camera stores."""
-    return np.clip(np.rint(values), 0, 65535).astype(np.uint16)
-
-
-def offsets(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> Image:
-    """Offsets of 1 electron RMS with a mean of 0, because the mean cannot be distinguished from black."""
-    height, width = shape
-    columns, rows = rng.standard_normal(width), rng.standard_normal((height, 1))
-    columns, rows = columns - columns.mean(), rows - rows.mean()
-    pattern = columns * (kind != "rows") + rows * (kind != "columns")
-    return Scmos().gain * np.broadcast_to(pattern, shape)
 
 
 def restored(model: str, image: Image, defects: Defects | str = "auto") -> Image:
@@ -221,40 +195,6 @@ def score_alternation(count: int) -> None:
             row.append(abs(float(error[::2].mean() - error[1::2].mean())) / Scmos().gain)
         left.append(row)
     print("| left |", *(f"{value:.2f} |" for value in np.mean(left, 0)))
-
-
-def stars(rng: np.random.Generator, sigma: float = 0.8, size: int = 384) -> Image:
-    """A field of stars in photons."""
-    y, x = np.mgrid[:size, :size]
-    light = np.full((size, size), 10.0)
-    for cy, cx in rng.uniform(0, size, (300, 2)):
-        height = np.exp(rng.uniform(np.log(30), np.log(20_000)))
-        light += height * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * sigma**2))
-    return light
-
-
-def clean_images(count: int) -> Iterator[tuple[str, Image]]:
-    """Recordings without defects."""
-    y, x = np.mgrid[:384, :384]
-    for number in range(count):
-        rng = np.random.default_rng((SEED, number, 2))
-        scene = synthetic_scene(384, rng)
-        for name, camera in CAMERAS.items():
-            for peak in (5, 20, 100):
-                yield f"scenes, {name}", digital(camera.expose(peak * (0.95 * scene + 0.05), rng))
-        camera = Scmos()
-        yield "stars, sigma 0.8 px", digital(camera.expose(stars(rng), rng))
-        yield "puncta, sigma 1.2 px", digital(camera.expose(stars(rng, 1.2) / 20, rng))
-        for period in (2, 3, 5, 8, 13, 32):
-            for axis in (y, x):
-                bars = 20 + 15 * np.sign(np.sin(2 * np.pi * (axis + 0.25 + number) / period))
-                yield "gratings along the axes", digital(camera.expose(bars, rng))
-        wall = np.where(np.abs(x - 150) < 6, 60.0, 10.0) + 20 * (y > 200)
-        yield "walls and a horizon", digital(camera.expose(wall, rng))
-        gradient = 5 + 30 * (x / 384) ** 2 + 10 * y / 384
-        yield "gradients", digital(camera.expose(gradient, rng))
-        thread = np.where((x == 200) & (y < 250), 60.0, 10.0)
-        yield "a thread of one pixel", digital(camera.expose(thread, rng))
 
 
 def score_harm(model: str, count: int, pairs: Path | None) -> None:

@@ -1,26 +1,23 @@
-"""Batches: enhance image files one after the other, for the shell and the window."""
+"""List of image files to enhance: checks before the first one, events, and the report."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from napari_dcr.batch.job_runner import JobRunner
 from napari_dcr.engine.devices import find_device
 from napari_dcr.engine.model_choice import AUTO, PHOTO, is_picture
 from napari_dcr.engine.progress_bar import duration
 from napari_dcr.engine.result import plain
 from napari_dcr.engine.setup import depth_of
-from napari_dcr.engine.sources import Opened
-from napari_dcr.enhancement import Enhancement, Options, Progress, enhance_steps
-from napari_dcr.io import formats, opening, raw, writing
-from napari_dcr.io.files import Picture, replaced_when_complete
+from napari_dcr.enhancement import Enhancement, Options, Progress
+from napari_dcr.io import formats, raw
+from napari_dcr.io.files import replaced_when_complete
 from napari_dcr.io.jobs import Job, find_jobs
 from napari_dcr.io.outputs import (
     SHELL,
@@ -32,8 +29,6 @@ from napari_dcr.io.outputs import (
     place_beside,
 )
 from napari_dcr.io.plates import copy_around
-from napari_dcr.io.recordings import pieces
-from napari_dcr.io.sequence import is_sequence
 from napari_dcr.network import weights
 
 
@@ -153,20 +148,26 @@ class Batch:
         self.entries: list[dict[str, Any]] = []
         self.outcomes: list[str] = []
         self.failed = 0
-        self._resume, self._scene, self._as_one = resume, scene, as_one or "t"
-        self._quality = quality
         self._report = None if report is None else output_file(report, "--report", (".json",))
-        self._wording, self._keep_unfinished = wording, keep_unfinished
-        self._base = formats.local_path(output, wording.output)
+        self._wording = wording
+        base = formats.local_path(output, wording.output)
         for name in ("model", "defects"):
             formats.local_path(getattr(options, name), f"--{name}")
         single = sum(len(job.results) for job in self.jobs) == 1
         allowed = formats.TIFF.suffixes if single else ()
-        self._beside = {n: output_file(p, f"--{n}", allowed) for n, p in beside.items()}
-        self._options = replace(
-            options,
-            return_residual="residual" in beside,
-            return_uncertainty="uncertainty" in beside,
+        self._runner = JobRunner(
+            base=base,
+            beside={n: output_file(p, f"--{n}", allowed) for n, p in beside.items()},
+            options=replace(
+                options,
+                return_residual="residual" in beside,
+                return_uncertainty="uncertainty" in beside,
+            ),
+            resume=resume,
+            scene=scene,
+            as_one=as_one or "t",
+            quality=quality,
+            keep_unfinished=keep_unfinished,
         )
         self._check_outputs(overwrite)
         self._check_model()
@@ -178,37 +179,39 @@ class Batch:
             for job in self.jobs
             for source, target in zip(job.sources or (job.source,), job.results, strict=False)
         ]
-        for name, path in self._beside.items():
+        for name, path in self._runner.beside.items():
             outputs += [
                 Output(
-                    place_beside(target, path, self._base), f"--{name}", f"the {name} of {job.name}"
+                    place_beside(target, path, self._runner.base),
+                    f"--{name}",
+                    f"the {name} of {job.name}",
                 )
                 for job in self.jobs
                 for target in job.results
             ]
         if self._report is not None:
             outputs.append(Output(self._report, "--report", "the report"))
-        own = (self._options.model, self._options.defects)
+        own = (self._runner.options.model, self._runner.options.defects)
         given = [Path(value) for value in own if isinstance(value, str)]
         inputs = [file for job in self.jobs for file in job.files]
         inputs += [path for path in given if path.is_file()]
-        check_outputs(outputs, inputs, overwrite, self._resume, self._wording)
+        check_outputs(outputs, inputs, overwrite, self._runner.resume, self._wording)
         for root in {job.plate[1] for job in self.jobs if job.plate is not None}:
-            if root.exists() and not self._resume:
+            if root.exists() and not self._runner.resume:
                 raise ValueError(f"{self._wording.output}: {root} exists; {self._wording.resume}")
 
     def _check_model(self) -> None:
         """Check the options that depend on the model and the device."""
         # Models for pictures are known before the files are opened; all have the same stages.
         files = [source for job in self.jobs for source in (job.sources or (job.source,))]
-        automatic = self._options.model == AUTO
+        automatic = self._runner.options.model == AUTO
         chosen_by_image = automatic and (
-            self._scene == raw.PLANES or not all(map(is_picture, files))
+            self._runner.scene == raw.PLANES or not all(map(is_picture, files))
         )
-        model = weights.load(PHOTO if automatic else self._options.model)
-        depth_of(self._options, model)
-        find_device(self._options.device)
-        for name in self._beside:
+        model = weights.load(PHOTO if automatic else self._runner.options.model)
+        depth_of(self._runner.options, model)
+        find_device(self._runner.options.device)
+        for name in self._runner.beside:
             if not (chosen_by_image or model.is_quantitative):
                 raise ValueError(
                     f"--{name}: got the model {model.name!r}; allowed is microscopy, or another"
@@ -221,7 +224,7 @@ class Batch:
             for job in self.jobs:
                 yield Started(job)
                 try:
-                    done = yield from self._enhance(job)
+                    done = yield from _as_events(job, self._runner.steps(job))
                 except (ValueError, TypeError, OSError, MemoryError) as raised:
                     error = _naming_target(job, raised)
                     # One damaged file of a folder must not stop the others.
@@ -240,85 +243,6 @@ class Batch:
     def is_incomplete(self, job: Job) -> bool:
         """Whether an unfinished image has a zarr that can be resumed."""
         return not job.targets and formats.is_in_zarr(job.target) and job.target.exists()
-
-    def _enhance(self, job: Job) -> Generator[Stepped, None, Enhancement]:
-        with ExitStack() as folders:
-            for target in job.results:
-                folders.enter_context(folder_of(target))
-            if not self._is_streamed(job):
-                return (yield from self._enhance_in_memory(job))
-            for name in self._beside:
-                raise ValueError(
-                    f"--{name}: got {job.name}, which is processed tile by tile; allowed are"
-                    " images that fit into memory, written to an image file"
-                )
-            out = list(job.targets) or job.target
-            opened, options = self._open(job, out)
-            steps = enhance_steps(opened, options, out, self._resume, quality=self._quality)
-            folders.enter_context(self._removed_if_unfinished(job))
-            return (yield from _as_events(job, steps))
-
-    @contextmanager
-    def _removed_if_unfinished(self, job: Job) -> Iterator[None]:
-        """Context manager that removes an incomplete zarr, unless it is to be kept."""
-        try:
-            yield
-        except BaseException:  # cancelled, too
-            for target in () if self._keep_unfinished else job.results:
-                if formats.is_in_zarr(target):
-                    shutil.rmtree(target, ignore_errors=True)
-            raise
-
-    def _is_streamed(self, job: Job) -> bool:
-        """Whether an image is read and written tile by tile."""
-        sources = job.sources or (job.source,)
-        paths = (*sources, *job.results)
-        if any(formats.is_in_zarr(path) or formats.is_streamed(path) for path in paths):
-            return True
-        if any(map(is_sequence, job.results)):
-            return True
-        return any(opening.is_large(path, len(sources), self._scene) for path in sources)
-
-    def _open(self, job: Job, out: Any) -> tuple[Opened, Options]:
-        """Open an image, or several files as a recording, with the given axes."""
-        if not job.sources:
-            return opening.open_image(job.source, out, self._scene), self._options
-        axes = self._options.axes
-        opened = opening.open_image(job.sources, out, self._scene, self._as_one, axes)
-        return opened, replace(self._options, axes=None)
-
-    def _enhance_in_memory(self, job: Job) -> Generator[Stepped, None, Enhancement]:
-        options = self._options
-        if job.sources:
-            opened, options = self._open(job, list(job.targets) or job.target)
-            joined = opened.array
-            opened = replace(opened, array=np.asanyarray(joined[(slice(None),) * joined.ndim]))
-        else:
-            opened = opening.open_whole(job.source, self._scene)
-            output = formats.fitting_output(job.target, opened, options.output)
-            options = replace(options, output=output)
-        layout = opening.layout_of(opened, options.axes)
-        dtype = opened.array.dtype if options.output == "same" else np.dtype(options.output)
-        whole: tuple[slice | int, ...] = ()
-        written = [(job.target, whole, layout, opened.metadata)]
-        if job.targets:
-            written = [
-                (target, index, inner, member.metadata)
-                for target, (index, inner), member in zip(
-                    job.targets, pieces(joined, layout), joined.members, strict=True
-                )
-            ]
-        for target, _, inner, _ in written:
-            formats.check_can_hold(target, dtype, inner)
-        done = yield from _as_events(job, enhance_steps(opened, options))
-        for target, index, inner, metadata in written:
-            kept = inner.axes, metadata, inner.samples
-            writing.write(target, Picture(done.image[index], *kept))
-            for name, path in self._beside.items():
-                place = place_beside(target, path, self._base)
-                with folder_of(place):
-                    writing.write(place, Picture(getattr(done, name)[index], *kept))
-        return done
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

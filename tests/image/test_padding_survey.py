@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_dcr.image.padding import Padding
-from napari_dcr.image.solid_areas import PlaneAreas, find_solid_areas
+from napari_dcr.image.padding_survey import PlaneAreas
+from napari_dcr.image.solid_areas import find_solid_areas
 
 SIZE = 240
 Y, X = np.mgrid[:SIZE, :SIZE]

@@ -1,0 +1,1 @@
+"""Batches: enhance image files one after the other, for the shell and the window."""

@@ -1,0 +1,134 @@
+"""Enhancement of one job of a batch: its files are opened, enhanced and written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_dcr.engine.sources import Opened
+from napari_dcr.enhancement import Enhancement, Options, Progress, enhance_steps
+from napari_dcr.io import formats, opening, writing
+from napari_dcr.io.files import Picture
+from napari_dcr.io.jobs import Job
+from napari_dcr.io.outputs import folder_of, place_beside
+from napari_dcr.io.recordings import pieces
+from napari_dcr.io.sequence import is_sequence
+
+
+@dataclass(frozen=True)
+class JobRunner:
+    """Enhances the jobs of a batch, each from its files to its results.
+
+    Attributes
+    ----------
+    options : Options
+    base : Path
+        File or folder that the results are written to.
+    beside : dict of str to Path
+        Files or folders that the residual and the uncertainty are written to.
+    resume : bool
+        Whether to resume interrupted results in a zarr.
+    scene : int or str, optional
+        Image to use from files that hold several.
+    as_one : str
+        Axis along which the files of a recording are joined.
+    quality : int, optional
+        Quality of results in .mp4 or .mov, from 0 to 100.
+    keep_unfinished : bool
+        Whether to keep an incomplete zarr, so that it can be resumed.
+    """
+
+    options: Options
+    base: Path
+    beside: dict[str, Path]
+    resume: bool
+    scene: int | str | None
+    as_one: str
+    quality: int | None
+    keep_unfinished: bool
+
+    def steps(self, job: Job) -> Generator[Progress, None, Enhancement]:
+        """Enhance a job; yields its progress and returns the result, which has been written."""
+        with ExitStack() as folders:
+            for target in job.results:
+                folders.enter_context(folder_of(target))
+            if not self._is_streamed(job):
+                return (yield from self._enhance_in_memory(job))
+            for name in self.beside:
+                raise ValueError(
+                    f"--{name}: got {job.name}, which is processed tile by tile; allowed are"
+                    " images that fit into memory, written to an image file"
+                )
+            out = list(job.targets) or job.target
+            opened, options = self._open(job, out)
+            steps = enhance_steps(opened, options, out, self.resume, quality=self.quality)
+            folders.enter_context(self._removed_if_unfinished(job))
+            return (yield from steps)
+
+    @contextmanager
+    def _removed_if_unfinished(self, job: Job) -> Iterator[None]:
+        """Context manager that removes an incomplete zarr, unless it is to be kept."""
+        try:
+            yield
+        except BaseException:  # cancelled, too
+            for target in () if self.keep_unfinished else job.results:
+                if formats.is_in_zarr(target):
+                    shutil.rmtree(target, ignore_errors=True)
+            raise
+
+    def _is_streamed(self, job: Job) -> bool:
+        """Whether an image is read and written tile by tile."""
+        sources = job.sources or (job.source,)
+        paths = (*sources, *job.results)
+        if any(formats.is_in_zarr(path) or formats.is_streamed(path) for path in paths):
+            return True
+        if any(map(is_sequence, job.results)):
+            return True
+        return any(opening.is_large(path, len(sources), self.scene) for path in sources)
+
+    def _open(self, job: Job, out: Any) -> tuple[Opened, Options]:
+        """Open an image, or several files as a recording, with the given axes."""
+        if not job.sources:
+            return opening.open_image(job.source, out, self.scene), self.options
+        axes = self.options.axes
+        opened = opening.open_image(job.sources, out, self.scene, self.as_one, axes)
+        return opened, replace(self.options, axes=None)
+
+    def _enhance_in_memory(self, job: Job) -> Generator[Progress, None, Enhancement]:
+        options = self.options
+        if job.sources:
+            opened, options = self._open(job, list(job.targets) or job.target)
+            joined = opened.array
+            opened = replace(opened, array=np.asanyarray(joined[(slice(None),) * joined.ndim]))
+        else:
+            opened = opening.open_whole(job.source, self.scene)
+            output = formats.fitting_output(job.target, opened, options.output)
+            options = replace(options, output=output)
+        layout = opening.layout_of(opened, options.axes)
+        dtype = opened.array.dtype if options.output == "same" else np.dtype(options.output)
+        whole: tuple[slice | int, ...] = ()
+        written = [(job.target, whole, layout, opened.metadata)]
+        if job.targets:
+            written = [
+                (target, index, inner, member.metadata)
+                for target, (index, inner), member in zip(
+                    job.targets, pieces(joined, layout), joined.members, strict=True
+                )
+            ]
+        for target, _, inner, _ in written:
+            formats.check_can_hold(target, dtype, inner)
+        done = yield from enhance_steps(opened, options)
+        for target, index, inner, metadata in written:
+            kept = inner.axes, metadata, inner.samples
+            writing.write(target, Picture(done.image[index], *kept))
+            for name, path in self.beside.items():
+                place = place_beside(target, path, self.base)
+                with folder_of(place):
+                    writing.write(place, Picture(getattr(done, name)[index], *kept))
+        return done
