@@ -668,7 +668,7 @@ def test_numpy_values_are_treated_as_python_values() -> None:
     ("make", "options", "message"),
     [
         (lambda: _unknown_chunks(), {}, "image: got a dask array of shape .* compute_chunk_sizes"),
-        (lambda: torch.zeros(8, 8), {}, "image: got Tensor; allowed are"),
+        (lambda: {"image": 1}, {}, "image: got dict; allowed are"),
         (counts, {"nodata": "x"}, "nodata: got 'x'; allowed are"),
         (counts, {"nodata": np.True_}, "nodata: got .*True.*; allowed are"),
         (counts, {"channel_axis": 1.0}, "channel_axis: got 1.0; allowed are"),

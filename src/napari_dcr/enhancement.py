@@ -21,7 +21,7 @@ from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened, is_dask
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
-from napari_dcr.image.intensity import InputRange, check_dtype
+from napari_dcr.image.intensity import DTYPES, InputRange, check_dtype
 from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.image.quality import Report
 from napari_dcr.io.arrays import ArraySink, masked_like
@@ -74,10 +74,15 @@ def enhance(
 
     Parameters
     ----------
-    image : ndarray, dask or zarr array, OME-Zarr group, path of an image file or .zarr, or list of paths
+    image : array, OME-Zarr group, path of an image file or .zarr, or list of paths
+        An array of NumPy, dask or zarr, an `xarray.DataArray`, a tensor of PyTorch on the CPU, or
+        anything else that `numpy.asarray` converts to an array of numbers, such as nested lists.
         Grey ``(..., y, x)``, colour ``(..., y, x, 3)`` or ``(..., y, x, 4)`` with
         alpha, or channels; each plane of the leading axes is enhanced by itself.  Allowed dtypes
-        are uint8, uint16, int16, float16, float32 and float64.  The image is not modified.  The
+        are uint8, uint16, int16, float16, float32 and float64.  Models that keep intensities also
+        take counts of int32, uint32, int64 and uint64, and return floats.  The dimensions of a
+        DataArray are its axes if they are named by one letter each or by common names such as
+        ``time`` and ``channel``.  The image is not modified.  The
         `photo` model processes grey images and channels one by one.  For a multiscale image the
         finest level is used; pass the array or path of another level to enhance that one.
         docs/file-formats.md lists the file formats.  Pixels of a file keep their stored
@@ -122,7 +127,8 @@ def enhance(
         is given, the result is that array, the opened ``.zarr``, or the path of the ``.tif``;
         for a list of paths, a list of these.
         Otherwise a dask array gives a lazy dask array, for which only the image's survey has been
-        computed, and every other image gives an ndarray.  If further results are requested, a
+        computed, a DataArray gives a DataArray with its coordinates, a tensor gives a tensor, and
+        every other image gives an ndarray.  If further results are requested, a
         tuple that starts with the image.
 
     Raises
@@ -307,6 +313,8 @@ def _steps(
     )  # fmt: skip
     layout = setup.arrange(layout)
     _check_extras(options, setup, sink)
+    if opened.counts:
+        _check_counts(opened, setup, dtype)
     uncertainty = np.empty(layout.shape, np.float32) if options.return_uncertainty else None
     if isinstance(opened.array, np.ma.MaskedArray) and not isinstance(sink, ArraySink):
         opened.warnings.add(
@@ -333,7 +341,25 @@ def _steps(
     if reports:
         record["reports"] = [report.to_dict() for report in reports]
     uncertainty = masked_like(opened.array, uncertainty)
+    if out is None:
+        result, residual, uncertainty = (
+            each if each is None else opened.restore(each)
+            for each in (result, residual, uncertainty)
+        )
     return Enhancement(result, record, reports, residual, uncertainty, found or run.defects)
+
+
+def _check_counts(opened: Opened, setup: Setup, dtype: np.dtype[Any]) -> None:
+    """Say that counts of 32 or 64 bits become floats; raise a TypeError if a model makes pictures."""
+    if not setup.model.is_quantitative:
+        raise TypeError(
+            f"image: got dtype {opened.counts} with the {setup.choice}; allowed are {', '.join(DTYPES)},"
+            " or model='microscopy', which keeps counts"
+        )
+    opened.warnings.add(
+        f"image: the {opened.counts} counts are enhanced as {dtype.name}, which represents them"
+        f" exactly, and the result is {dtype.name} in the same units"
+    )
 
 
 def _check_extras(options: Options, setup: Setup, sink: Sink | None) -> None:

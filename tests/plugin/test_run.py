@@ -57,14 +57,14 @@ def test_errors_are_shown_and_the_widget_recovers(
 ) -> None:
     messages: list[str] = []
     monkeypatch.setattr("napari_dcr.plugin.run_panel.show_error", messages.append)
-    viewer.add_image(np.zeros((20, 20), np.int64))
+    viewer.add_image(np.zeros((20, 20), np.int8))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         widget.start()
         finish(widget, qtbot)
     assert len(messages) == 1
-    assert "image: got dtype int64; allowed are uint8" in messages[0]
-    assert "Failed: image: got dtype int64" in widget.status.value
+    assert "image: got dtype int8; allowed are uint8" in messages[0]
+    assert "Failed: image: got dtype int8" in widget.status.value
     assert widget.run.enabled
 
 
@@ -110,7 +110,7 @@ def test_one_bad_layer_does_not_stop_the_others(
 ) -> None:
     monkeypatch.setattr("napari_dcr.plugin.run_panel.show_error", lambda _: None)
     kinds = ["uint8"] * 3
-    kinds[bad] = "bool" if bad else "int64"
+    kinds[bad] = "bool" if bad else "int8"
     layers = [
         viewer.add_image(np.ones((20, 30), kind), name=f"n{i}") for i, kind in enumerate(kinds)
     ]

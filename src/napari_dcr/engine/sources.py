@@ -231,6 +231,10 @@ class Opened:
         the defects of each plane of the sensor.
     sample : Sample, optional
         Frames of a video that are surveyed: all, unless reading them would take too long.
+    counts : str
+        Dtype of the image before its counts were converted to floats; empty if they were not.
+    restore : callable
+        Converts results to the kind of the given object.
     """
 
     array: Any
@@ -247,6 +251,8 @@ class Opened:
     bits: int = 0
     develop: Callable[[Defects | str], tuple[Opened, list[Defects]]] | None = None
     sample: Sample | None = None
+    counts: str = ""
+    restore: Callable[[Any], Any] = lambda result: result
 
     def source(self, layout: Layout) -> Source:
         """Source to read tiles from; its windows are masked where pixels are missing."""

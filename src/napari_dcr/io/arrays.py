@@ -1,9 +1,10 @@
-"""Arrays as images: open NumPy, dask and zarr arrays, and write results to an array in memory."""
+"""Arrays as images: open them, and write results to an array in memory."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,31 +16,28 @@ from napari_dcr.engine.sources import Opened, is_dask, is_zarr
 from napari_dcr.engine.tiles import Size
 from napari_dcr.image.axes import Layout
 from napari_dcr.io import ome_zarr
+from napari_dcr.io.array_likes import array_like, counts_as_floats
 from napari_dcr.io.files import check_array, warnings_of
+
+COUNTS = ("int32", "uint32", "int64", "uint64")
+"""Dtypes of counts that are converted to floats."""
 
 
 def open_array(image: Any) -> Opened:
-    """Open an ndarray, a dask array, a zarr array or an OME-Zarr group.
+    """Open a NumPy, dask or zarr array, an OME-Zarr group, or what `array_like` converts.
 
-    For a group, the finest level is used.
+    For a group, the finest level is used. Counts of 32 or 64 bits are converted to floats.
 
     Raises
     ------
     TypeError, ValueError
         If the image is none of these, or if the group is not a multiscale image.
     """
-    if isinstance(image, np.ndarray):
-        if not isinstance(image, (np.ma.MaskedArray, np.memmap)):
-            image = image.view(np.ndarray)  # other subclasses may redefine arithmetic
-        return Opened(image, None, lambda: _content(image))
-    if is_dask(image):
-        if any(np.isnan(n) for n in image.shape):
-            raise ValueError(
-                f"image: got a dask array of shape {image.shape} with chunks of unknown size;"
-                " call compute_chunk_sizes() on it first"
-            )
-        # Names of dask arrays may come from a path whose pixels can change, so they are no fingerprint.
-        return Opened(image, None, lambda: None)
+    if isinstance(image, np.ndarray) or is_dask(image):
+        if image.dtype.name not in COUNTS:
+            return _open_plain(image)
+        opened = _open_plain(counts_as_floats(image))
+        return replace(opened, counts=image.dtype.name)
     if is_zarr(image):
         array, axes, pyramid = ome_zarr.find_image(image)
         notes = ome_zarr.left_out(pyramid["group"]) if pyramid else ()
@@ -47,10 +45,23 @@ def open_array(image: Any) -> Opened:
             array, axes, lambda: ome_zarr.files_stamp(array), pyramid,
             warnings=warnings_of(ome_zarr.path_of(image), notes),
         )  # fmt: skip
-    raise TypeError(
-        f"image: got {type(image).__name__}; allowed are a numpy.ndarray, a dask or zarr array,"
-        " an OME-Zarr group, and the path of an image file or a .zarr"
-    )
+    like = array_like(image)
+    return replace(open_array(like.array), axes=like.axes, doubt=like.doubt, restore=like.restore)
+
+
+def _open_plain(image: Any) -> Opened:
+    """Open a NumPy or dask array."""
+    if isinstance(image, np.ndarray):
+        if not isinstance(image, (np.ma.MaskedArray, np.memmap)):
+            image = image.view(np.ndarray)  # other subclasses may redefine arithmetic
+        return Opened(image, None, lambda: _content(image))
+    if any(np.isnan(n) for n in image.shape):
+        raise ValueError(
+            f"image: got a dask array of shape {image.shape} with chunks of unknown size;"
+            " call compute_chunk_sizes() on it first"
+        )
+    # Names of dask arrays may come from a path whose pixels can change, so they are no fingerprint.
+    return Opened(image, None, lambda: None)
 
 
 def _content(array: NDArray[Any]) -> str | None:

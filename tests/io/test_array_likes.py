@@ -1,0 +1,129 @@
+"""Arrays of other libraries are enhanced, and results are arrays of the same library."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+import xarray
+from numpy.typing import NDArray
+
+import napari_dcr
+from napari_dcr.io.array_likes import AXES, array_like
+
+FAST: dict[str, Any] = {"depth": 1, "device": "cpu"}
+
+
+def recording(shape: tuple[int, ...] = (3, 40, 50), dtype: str = "uint16") -> NDArray[Any]:
+    return np.random.default_rng(0).poisson(20, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_data_arrays_keep_coordinates_and_their_dimensions_are_the_axes(
+    lively_counts: Path, lazy: bool
+) -> None:
+    pixels = recording()
+    image = xarray.DataArray(
+        pixels, dims=("Time", "y", "x"), name="cells",
+        coords={"Time": [0.0, 1.5, 2.5], "y": np.arange(40) * 0.2}, attrs={"unit": "ADU"},
+    )  # fmt: skip
+    options = {**FAST, "model": lively_counts}
+    if lazy:
+        result = napari_dcr.enhance(image.chunk({"y": 20}), **options)
+        assert isinstance(result.data, da.Array)
+    else:
+        result, report, residual, error = napari_dcr.enhance(
+            image, **options, return_report=True, return_residual=True, return_uncertainty=True
+        )
+        assert report is not None
+        np.testing.assert_allclose(residual.values, pixels - result.values.astype(float))
+        assert error.dims == image.dims
+    assert result.dims == image.dims
+    assert result.name == "cells"
+    assert result.attrs == image.attrs
+    xarray.testing.assert_equal(result.coords.to_dataset(), image.coords.to_dataset())
+    expected = napari_dcr.enhance(pixels, axes="tyx", **options)
+    np.testing.assert_array_equal(result.values, expected)
+    np.testing.assert_array_equal(image.values, recording())
+
+
+def test_dimensions_without_known_names_are_guessed_with_a_warning(lively_counts: Path) -> None:
+    image = xarray.DataArray(recording(), dims=("sweep", "across", "down"))
+    with pytest.warns(napari_dcr.InputWarning, match="sweep, across, down .* pass axes="):
+        result = napari_dcr.enhance(image, model=lively_counts, **FAST)
+    expected = napari_dcr.enhance(recording(), model=lively_counts, **FAST)
+    np.testing.assert_array_equal(result.values, expected)
+    assert array_like(xarray.DataArray(recording(), dims=tuple("tyx"))).axes == "tyx"
+    assert set(AXES.values()) <= set("tzcyxs")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+def test_tensors_give_tensors(lively_counts: Path, dtype: str) -> None:
+    pixels = recording((40, 50), dtype)
+    tensor = torch.from_numpy(pixels.copy())
+    if tensor.is_floating_point():
+        tensor.requires_grad_()
+    result = napari_dcr.enhance(tensor, model=lively_counts, **FAST)
+    assert isinstance(result, torch.Tensor)
+    assert not result.requires_grad
+    expected = napari_dcr.enhance(pixels, model=lively_counts, **FAST)
+    np.testing.assert_array_equal(result.numpy(), expected)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+def test_counts_of_many_bits_become_floats_with_a_warning(
+    lively_counts: Path, dtype: str, kind: str
+) -> None:
+    pixels = recording((40, 50), dtype)
+    wide = "float32" if kind == "numpy" else "float64"
+    image = pixels if kind == "numpy" else da.from_array(pixels, chunks=20)
+    with pytest.warns(napari_dcr.InputWarning, match=f"{dtype} counts .* {wide}"):
+        result = napari_dcr.enhance(image, model=lively_counts, **FAST)
+    expected = napari_dcr.enhance(pixels.astype(wide), model=lively_counts, **FAST)
+    np.testing.assert_array_equal(np.asarray(result), expected)
+    assert result.dtype == wide
+    with pytest.raises(TypeError, match=f"image: got dtype {dtype} with the .*model='microscopy'"):
+        napari_dcr.enhance(image, model="photo", **FAST)
+
+
+def test_large_counts_are_exact() -> None:
+    pixels = np.full((30, 30), 2**24 + 1, np.uint32)
+    with pytest.warns(napari_dcr.InputWarning, match="float64"):
+        result = napari_dcr.enhance(pixels, model="microscopy", strength=0, **FAST)
+    assert (result == pixels).all()
+    pixels = pixels.astype(np.uint64) << 30
+    with pytest.raises(ValueError, match=r"image: got a value of \d+ in dtype uint64.*2\^53"):
+        napari_dcr.enhance(pixels, **FAST)
+
+
+def test_nested_lists_and_objects_with_an_array_interface(lively_counts: Path) -> None:
+    pixels = recording((40, 50), "float64")
+    options = {**FAST, "model": lively_counts}
+    expected = napari_dcr.enhance(pixels, **options)
+    np.testing.assert_array_equal(napari_dcr.enhance(pixels.tolist(), **options), expected)
+    np.testing.assert_array_equal(napari_dcr.enhance(memoryview(pixels), **options), expected)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ([[1, 2], [3]], "image: got list, which numpy.asarray cannot convert"),
+        ([["a"]], "image: got list; allowed are"),
+        ({}, "image: got dict; allowed are"),
+        (None, "image: got NoneType; allowed are"),
+        (5, "image: got int; allowed are"),
+        (torch.zeros(9, 9, dtype=torch.bfloat16), "image: got a tensor of torch.bfloat16"),
+        (torch.zeros(9, 9, device="meta"), "image: got a tensor on the device meta"),
+        (torch.zeros(9, 9).to_sparse(), "image: got a tensor that is sparse"),
+        (np.array([[object()]]), "image: got dtype object; allowed are"),
+    ],
+)  # fmt: skip
+def test_other_objects_are_refused_by_name(image: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        napari_dcr.enhance(image, **FAST)
