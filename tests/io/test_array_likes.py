@@ -124,6 +124,6 @@ def test_nested_lists_and_objects_with_an_array_interface(lively_counts: Path) -
         (np.array([[object()]]), "image: got dtype object; allowed are"),
     ],
 )  # fmt: skip
-def test_other_objects_are_refused_by_name(image: Any, message: str) -> None:
+def test_other_objects_are_errors_that_name_the_kind(image: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         napari_dcr.enhance(image, **FAST)
