@@ -237,7 +237,10 @@ def test_results_are_written_to_a_zarr_and_read_from_it(kind: str, tmp_path: Pat
         assert result.metadata["napari_dcr"]["path"] == str(folder / name)
         pixels = layer_pixels(result)
         assert isinstance(pixels, da.Array)
-        assert (np.asarray(pixels) == expected).all()
+        # Small frames are computed in batches, whose sizes differ between memory and zarr.
+        change = np.abs(np.asarray(pixels).astype(float) - expected)
+        assert change.max() <= 1
+        assert np.mean(change > 1e-4) < 1e-3
         assert np.allclose(result.scale, layer.scale)
 
 
