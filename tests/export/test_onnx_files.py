@@ -114,9 +114,10 @@ def test_one_tile_of_counts_without_detail_is_what_enhance_gives_at_every_depth(
     rng = np.random.default_rng(1)
     electrons = rng.poisson(np.linspace(1, 60, 192), (128, 192)) + rng.normal(0, read, (128, 192))
     image = (offset + gain * electrons).astype(np.float32)
-    unit = np.sqrt((gain * read) ** 2 + 0.375 * gain**2)
-    tile = ((image - offset) / unit).astype(np.float32)[None]
-    curvature = np.array([gain / unit], np.float32)
+    camera = napari_dcr.NoiseModel.of_camera(gain, offset, read)
+    noise = camera.at(max(offset, napari_dcr.estimate_noise(image).model.offset))
+    tile = ((image - noise.offset) / noise.unit).astype(np.float32)[None]
+    curvature = np.array([noise.curvature], np.float32)
     folder = counts.parent / "exported"
     shared = run(
         folder / "counts-conditioning.onnx", thumbnail=area_means(tile), curvature=curvature
@@ -128,12 +129,12 @@ def test_one_tile_of_counts_without_detail_is_what_enhance_gives_at_every_depth(
     for depth in range(3):
         expected, error = napari_dcr.enhance(
             image, model=counts, depth=depth, detail=False, device="cpu", precision="fp32",
-            noise=napari_dcr.NoiseModel.of_camera(gain, offset, read), defects="off",
+            noise=camera, defects="off",
             return_uncertainty=True,
         )  # fmt: skip
         estimate, deviation = found[f"depth_{depth}"][0]
-        assert np.abs(estimate * unit + offset - expected).max() < 1e-5 * np.ptp(image)
-        assert np.abs(deviation * unit - error).max() < 1e-5 * np.ptp(image)
+        assert np.abs(estimate * noise.unit + noise.offset - expected).max() < 1e-5 * np.ptp(image)
+        assert np.abs(deviation * noise.unit - error).max() < 1e-5 * np.ptp(image)
     assert np.abs(expected - image).max() > 1
 
 

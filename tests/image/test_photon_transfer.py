@@ -66,7 +66,7 @@ def test_noise_and_the_offset_of_each_pixel_come_from_the_same_frames() -> None:
         (np.zeros((3, 8, 8)), np.ones((3, 8, 9)), "flat_frames: got frames of"),
         (np.ones((3, 8, 8)), np.zeros((3, 8, 8)), "no brighter"),
         (np.ones((3, 8, 8)), np.full((3, 8, 8), 5.0), "vary no more"),
-        (np.full((3, 8, 8), np.nan), np.ones((3, 8, 8)), "not finite"),
+        (np.full((3, 8, 8), np.nan), np.ones((3, 8, 8)), "NaN or infinite"),
     ],
 )
 def test_frames_that_do_not_fit_are_refused(dark: Any, flat: Any, message: str) -> None:

@@ -453,7 +453,7 @@ def test_pages_with_different_orientations(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         napari_dcr.open_image(tmp_path / "a.tif", tmp_path / "o.zarr")
-    has_warned = any("in different ways" in str(w.message) for w in caught)
+    has_warned = any("different values of Orientation" in str(w.message) for w in caught)
     assert has_warned == (orientations != (6, 6))
 
 

@@ -125,7 +125,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize(
-    ("changes", "noise", "said", "sign"),
+    ("changes", "noise", "words", "sign"),
     [
         ({}, {"whiteness": 1.0}, "Intensities kept, noise removed.", CHECK),
         ({"slope": 0.9}, {"whiteness": 1.0}, "Intensities changed; noise removed.", WARNING),

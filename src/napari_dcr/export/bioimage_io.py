@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.export.onnx_files import OPSET, Exported, export_picture, session
+from napari_dcr.image.noise import estimate_noise
+from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.network.cards import purpose, shipped
 from napari_dcr.network.weights import Model
 from napari_dcr.version import __version__
@@ -90,7 +92,7 @@ def _description(model: Model, folder: Path) -> Any:
             spec.InputTensorDescr(
                 id=spec.TensorId("camera"),
                 description="Gain in units per photo-electron, offset in units, and read noise in"
-                " electrons.",
+                " electrons, described from the darkest level of the image.",
                 axes=[
                     spec.BatchAxis(size=1),
                     spec.ChannelAxis(channel_names=["gain", "offset", "read_noise"]),
@@ -161,7 +163,9 @@ def _weights(model: Model) -> Path:
 def _readme(model: Model) -> str:
     """Documentation of the package: how to use it, and the card of the weights if there is one."""
     how = (
-        "Pass the camera's gain, offset and read noise as the second input. The noise must be"
+        "Pass gain, offset and read noise as the second input, described from the darkest level of"
+        " the image: if background light lifts the image above the camera's offset, the offset is"
+        " this level, and the read noise contains the noise of the background. The noise must be"
         " independent from pixel to pixel."
         if model.is_quantitative
         else "Unlike napari-dcr, it also changes pictures that are entirely black or white."
@@ -193,6 +197,9 @@ def _test_inputs(counts: bool) -> tuple[NDArray[Any], NDArray[np.float32]]:
     if counts:
         electrons = rng.poisson(2 + 30 * light) + rng.normal(0, read_noise, SIZE)
         image = np.rint(offset + gain * electrons).clip(0, 65535).astype(np.uint16)
+        darkest = estimate_noise(image).model.offset
+        noise = NoiseModel.of_camera(*CAMERA).at(max(offset, darkest))
+        camera[0, 1:] = noise.offset, np.sqrt(noise.dark) / gain
         return image[None, None], camera
     tint = np.array([1.0, 0.85, 0.7])[:, None, None]
     picture = 5 + 30 * tint * light + rng.normal(0, 2, (3, *SIZE))

@@ -13,9 +13,12 @@ from napari_dcr.training.evaluation import neighbour_checks as checks
 from tests.conftest import COUNTS
 
 
-@pytest.fixture(scope="module")
-def averaging() -> Cascade:
+@pytest.fixture
+def averaging(monkeypatch: pytest.MonkeyPatch) -> Cascade:
     """A network that changes no single frame, and adds the mean difference of all five frames."""
+    # Gates stay open where frames differ.
+    monkeypatch.setattr("napari_dcr.network.neighbours.MATCH", 1e30)
+    monkeypatch.setattr("napari_dcr.network.neighbours.DIFFER", 2e30)
     torch.manual_seed(0)
     network = Cascade(replace(COUNTS, widths=(8, 8, 8), neighbours=(8, 8, 8))).eval()
     stage = network.neighbours
