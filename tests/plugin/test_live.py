@@ -49,17 +49,18 @@ def start(widget: EnhanceWidget, qtbot: Any, layer: Any) -> Any:
 
 @pytest.mark.gui
 def test_a_camera_thread_is_followed(viewer: Any, widget: EnhanceWidget, qtbot: Any) -> None:
-    frames = [frame(n) for n in range(4)]
+    # The last frame is unlike all others, so that it is recognised when it is shown.
+    frames = [frame(n % 3) for n in range(39)] + [frame(3)]
     layer = viewer.add_image(frames[0], name="camera")
     widget.preview.value = True
     follower = start(widget, qtbot, layer)
     assert not widget.preview.value
     assert not widget.preview.enabled
-    camera = Camera(frames, 40, 0.01)
+    camera = Camera(frames, len(frames), 0.01)
     camera.arrived.connect(lambda pixels: setattr(layer, "data", pixels))
     camera.thread.start()
     qtbot.waitUntil(lambda: not camera.thread.is_alive(), timeout=60_000)
-    last = frames[39 % 4]
+    last = frames[-1]
     # Depth 0 of the model that keeps intensities returns the pixels, so that the frame is known.
     qtbot.waitUntil(lambda: bool((follower.layer.data == last).all()), timeout=60_000)
     assert viewer.layers["camera [live]"] is follower.layer
