@@ -4,6 +4,9 @@ A clean photograph is converted to the light of a scene.  A camera with too litt
 the scene (the input), and a good photographer prints it (the target).  The noise model follows
 Foi et al. 2008 (Poisson-Gaussian) and, for raw-like input, the ranges of Brooks et al. 2019
 ("Unprocessing images").
+
+The file is long because input and target are two renditions of one `Scene`, drawn with one `Shot`;
+if they were apart, a change of one could silently miss the other.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A camera converts expected photons per pixel (of any shape that ends in y, x) to the numbers of an
 image file; its `noise` describes how their variance grows with their mean.  A `Readout` simulates the
-subsequent processing: averages, resampling, a subtracted black level, and conversion to 8 bits.
+subsequent processing: averages, resampling, a subtracted black level, and conversion to 8 bits.  Both are in one file, because a readout computes the
+effect of clipping from the noise of its camera.
 """
 
 from __future__ import annotations
