@@ -92,6 +92,17 @@ def test_counts_of_many_bits_become_floats_with_a_warning(
         napari_dcr.enhance(image, model="photo", **FAST)
 
 
+def test_masked_counts_keep_their_mask(lively_counts: Path) -> None:
+    pixels = recording((40, 50), "int32")
+    for mask in (pixels > 22, np.ones(pixels.shape, bool)):
+        image = np.ma.MaskedArray(pixels, mask)
+        with pytest.warns(napari_dcr.InputWarning, match="int32 counts"):
+            result = napari_dcr.enhance(image, model=lively_counts, **FAST)
+        assert isinstance(result, np.ma.MaskedArray)
+        np.testing.assert_array_equal(result.mask, mask)
+        np.testing.assert_array_equal(result.data[mask], pixels[mask])
+
+
 def test_large_counts_are_exact() -> None:
     pixels = np.full((30, 30), 2**24 + 1, np.uint32)
     with pytest.warns(napari_dcr.InputWarning, match="float64"):

@@ -20,7 +20,6 @@ from napari_dcr.training.microscopy import (
     MicroscopyRecordings,
     MicroscopyTrainer,
     calibrated,
-    counts_loss,
     counts_losses,
     draw_crop,
     draw_scenes,
@@ -99,7 +98,7 @@ def test_the_loss_is_least_at_the_expected_count_and_the_right_interval() -> Non
     def slopes(level: float, deviation: float) -> tuple[float, float]:
         picture = torch.tensor([level, deviation])[None, :, None, None].repeat(1, 1, 64, 64)
         picture.requires_grad_()
-        counts_loss(picture, target, counts, terms).backward()
+        counts_losses(picture, target, counts, terms).mean().backward()
         assert picture.grad is not None
         along, across = picture.grad.sum((0, 2, 3))
         return float(along), float(across)
@@ -130,7 +129,7 @@ def test_losses_of_a_batch_are_those_of_its_items() -> None:
         alone = Counts(counts.curvature[i : i + 1])
         item = slice(i, i + 1)
         assert loss == pytest.approx(
-            float(counts_loss(picture[item], target[item], alone, CountsWeights())), rel=1e-5
+            float(counts_losses(picture[item], target[item], alone, CountsWeights())), rel=1e-5
         )
 
 
@@ -151,9 +150,9 @@ def test_detail_on_and_off_are_trained_for_different_ends() -> None:
     counts = Counts(torch.full((1, 1, 1, 1), 0.5))
     target = torch.rand(1, 1, 64, 64) * 5
     picture = torch.cat([target * 0.5, torch.ones_like(target)], 1)
-    on, off = (counts_loss(picture, target, counts, CountsWeights(), d) for d in (True, False))
+    on, off = (counts_losses(picture, target, counts, CountsWeights(), d) for d in (True, False))
     assert on > off
-    assert off == counts_loss(picture, target, counts, CountsWeights(structure=0))
+    assert off == counts_losses(picture, target, counts, CountsWeights(structure=0))
 
 
 def test_calibrated_intervals_have_the_stated_coverage(tmp_path: Path) -> None:

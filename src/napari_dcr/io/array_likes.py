@@ -129,7 +129,8 @@ def counts_as_floats(array: Any) -> Any:
     """
     if is_dask(array):
         return array.astype(np.float64)
-    largest = max((abs(int(n)) for n in (array.min(), array.max())), default=0) if array.size else 0
+    values = np.ma.getdata(array)  # those under a mask are converted, too
+    largest = max(abs(int(values.min())), abs(int(values.max()))) if values.size else 0
     for name, limit in EXACT.items():
         if largest <= limit:
             return array.astype(name)

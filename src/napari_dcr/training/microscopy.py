@@ -278,13 +278,6 @@ def counts_losses(
     return loss + terms.interval * _means(pinball)
 
 
-def counts_loss(
-    picture: Tensor, target: Tensor, counts: Counts, terms: CountsWeights, detail: bool = True
-) -> Tensor:
-    """Mean of the `counts_losses` of a batch."""
-    return counts_losses(picture, target, counts, terms, detail).mean()
-
-
 def interval_factor(model: Path, recordings: int = 30) -> float:
     """Factor for the predicted standard errors so that 68.27 % of the errors lie within them.
 
