@@ -23,6 +23,7 @@ from napari_dcr.engine.setup import Setup
 from napari_dcr.enhancement import enhance_steps, run_to_completion
 from napari_dcr.image.axes import Layout
 from napari_dcr.io.opening import open_image
+from napari_dcr.network.global_net import Route
 from napari_dcr.options import Options
 
 FAST: dict[str, Any] = {"model": "photo", "device": "cpu", "precision": "fp32", "output": "float32"}
@@ -195,6 +196,6 @@ def test_conditioning_can_be_pickled_for_workers() -> None:
     *_, shared = conditioning.condition(Group(0, None), Layout.resolve(image.shape), setup, "auto")
     assert shared is not None
     unpickled = pickle.loads(pickle.dumps(shared)).conditioning.to("cpu")
-    assert unpickled.route == shared.route == ((1, 1), ((1, 1),), 0)
+    assert unpickled.route == shared.route == Route(noise=((1, 1),))
     assert setup.spec_for([unpickled.route]).noise_stage is not None
     assert setup.spec_for([]).noise_stage is None

@@ -117,9 +117,7 @@ class ImageConditioning:
                 largest = survey.fills[1].value if survey.fills else -np.inf
                 lamps = dtype.kind == "f" and largest > ceiling
             extent = survey.extent
-            if lamps or extent != ((0, layout.height), (0, layout.width)):
-                # The thumbnail covers the rows and columns with data, without lamps.
-                ceiling = ceiling if lamps else np.inf
+            if lamps:
                 mean = yield from self._survey.thumbnail(
                     group, layout, setup, input_range, survey, padding, ceiling
                 )

@@ -78,6 +78,9 @@ class ImageSurvey:
     ) -> Generator[None, None, tuple[Survey, PaddingOfPlanes]]:
         """Survey a group of planes, and again without the blank planes and the padding that it has.
 
+        If the first or last rows or columns hold no data, the others are surveyed as if they were
+        the whole image, so that padding changes nothing.
+
         Parameters
         ----------
         group : Group
@@ -107,19 +110,25 @@ class ImageSurvey:
             refined = yield from self._survey(
                 group, layout, setup, input_range, padding=padding, blank=blank
             )
-            survey = replace(
-                survey, thumbnail=refined.thumbnail, histogram=refined.histogram, exact=refined.exact,
-                is_grey=refined.is_grey, unit=refined.unit, noise=refined.noise, extent=refined.extent,
-                noise_windows=refined.noise_windows,
-                defects=refined.defects and refined.defects.with_frames(blank),
-            )  # fmt: skip
+            survey = self._refined(survey, refined, blank)
+        if survey.extent != ((0, layout.height), (0, layout.width)):
+            refined = yield from self._survey(
+                group,
+                layout,
+                setup,
+                input_range,
+                padding=padding,
+                blank=blank,
+                extent=survey.extent,
+            )
+            survey = self._refined(survey, refined, blank)
         return survey, padding
 
     def thumbnail(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange, survey: Survey,
         padding: PaddingOfPlanes, ceiling: float,
     ) -> Generator[None, None, NDArray[np.float64]]:  # fmt: skip
-        """Thumbnail of the rows and columns with data, with values limited to a ceiling.
+        """Thumbnail of the rows and columns with data, without the pixels above a ceiling.
 
         Parameters
         ----------
@@ -132,9 +141,19 @@ class ImageSurvey:
         """
         refined = yield from self._survey(
             group, layout, setup, input_range, padding=padding, blank=tuple(survey.blank),
-            thumbnail_of=(survey.extent, ceiling),
+            extent=survey.extent, ceiling=ceiling,
         )  # fmt: skip
         return refined.thumbnail
+
+    @staticmethod
+    def _refined(survey: Survey, refined: Survey, blank: tuple[int, ...]) -> Survey:
+        """Survey with the measurements of another one, which left out padding and blank planes."""
+        return replace(
+            survey, thumbnail=refined.thumbnail, histogram=refined.histogram, exact=refined.exact,
+            is_grey=refined.is_grey, unit=refined.unit, noise=refined.noise, extent=refined.extent,
+            noise_windows=refined.noise_windows,
+            defects=refined.defects and refined.defects.with_frames(blank),
+        )  # fmt: skip
 
     def corrected_noise(
         self, group: Group, layout: Layout, survey: Survey, padding: PaddingOfPlanes, defects: Defects
@@ -161,7 +180,7 @@ class ImageSurvey:
     def _survey(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange,
         padding: Mapping[int, tuple[Padding, ...]] | None = None, blank: tuple[int, ...] = (),
-        thumbnail_of: tuple[Extent, float] | None = None,
+        extent: Extent | None = None, ceiling: float | None = None,
     ) -> Generator[None, None, Survey]:  # fmt: skip
         """Survey a group of planes without the ``blank`` ones, or return the cached survey.
 
@@ -173,8 +192,10 @@ class ImageSurvey:
             Padding to ignore, by the position of the plane; None to search for it.
         blank : tuple of int
             Positions of planes to ignore.
-        thumbnail_of : (Extent, float), optional
-            Compute only a thumbnail, of these rows and columns, with values limited to a ceiling.
+        extent : Extent, optional
+            Rows and columns to survey.
+        ceiling : float, optional
+            Compute only a thumbnail, of the pixels up to this value.
         """
         if self._fingerprint is None:
             # If changes of the image cannot be detected, it is surveyed once for this object.
@@ -188,17 +209,15 @@ class ImageSurvey:
             layout, colours, self.dtype, input_range, setup.model.is_quantitative,
             setup.defects != "off", len(frames), setup.denoise_first != "off",
         )  # fmt: skip
-        request = replace(request, solid=padding is None, bits=self._opened.bits)
-        if thumbnail_of is not None:
-            extent, ceiling = thumbnail_of
+        request = replace(request, solid=padding is None, bits=self._opened.bits, extent=extent)
+        if ceiling is not None:
             request = replace(
-                request, histogram=False, noise=False, defects=False, solid=False, ceiling=ceiling,
-                extent=extent,
-            )  # fmt: skip
+                request, histogram=False, noise=False, defects=False, solid=False, ceiling=ceiling
+            )
         # Surveys that search for defects exclude hot pixels from noise and range.
         key = (
             self._fingerprint, layout, group, self._opened.nodata, tuple(kinds), request.solid,
-            thumbnail_of, blank, request.defects, request.measured,
+            extent, ceiling, blank, request.defects, request.measured,
         )  # fmt: skip
         survey = SURVEYS.get(key, request)
         if survey is None:

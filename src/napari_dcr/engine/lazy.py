@@ -291,7 +291,9 @@ def lazy_array(
     # chunks of an earlier result from before the source's pixels changed.
     name = f"enhance-{uuid.uuid4().hex}"
     spans = [_spans(sizes) for sizes in image.chunks]
-    margin = REACH + max(group.margin for group in shared)
+    # Windows of scenes that begin elsewhere are shifted by less than a stride.
+    differ = len({group.route.start for group in shared}) > 1
+    margin = REACH + max(group.margin for group in shared) + differ * grid.stride
     graph: dict[Any, Any] = {f"{name}-job": _Constant(job)}
     for number, group in enumerate(shared):
         graph[f"{name}-shared", number] = _Constant(group)

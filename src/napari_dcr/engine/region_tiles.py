@@ -16,7 +16,8 @@ from napari_dcr.engine.neighbours import Neighbourhood
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.engine.setup import Setup
-from napari_dcr.engine.tiles import Tile
+from napari_dcr.engine.tiles import Tile, relative
+from napari_dcr.engine.windows import complete_strides
 from napari_dcr.network.global_net import PLAIN, Conditioning
 from napari_dcr.network.isolation import isolated
 
@@ -125,19 +126,18 @@ def _window(
     runner: TileRunner, plane: ArrayPlane, conditioning: Conditioning, tile: Tile
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
     """Network's input for a tile of a plane, and where it lies in the feature grid."""
-    height, width = plane.layout.height, plane.layout.width
-    (top, bottom), (left, right) = tile.rows, tile.columns
-    rows, columns = slice(top, min(bottom, height)), slice(left, min(right, width))
-    own = plane.read(rows, columns)
-    # Complete the last stride of the plane, as for the whole image.
-    missing = (0, bottom - top - own.shape[1]), (0, right - left - own.shape[2])
-    working = np.empty((plane.network_channels, *own.shape[1:]), np.float32)
-    plane.to_working(own, rows, columns, working)
-    working = np.pad(working, ((0, 0), *missing), mode="edge")
+    grid = runner.grid(plane.layout.height, plane.layout.width, conditioning.route)
+    inside = grid.inside(tile)
+    rows, columns = (slice(*span) for span in inside)
+    (top, bottom), (left, right) = tile.window
+    working = np.empty((plane.network_channels, bottom - top, right - left), np.float32)
+    inner = relative(inside, tile.window)
+    plane.to_working(plane.read(rows, columns), rows, columns, working[:, *inner])
+    complete_strides(working, inner)
     place = runner.network.window_weights(
         tile.rows,
         tile.columns,
-        (height, width),
+        (grid.height, grid.width),
         binning=conditioning.binning,
         extent=conditioning.extent,
     )

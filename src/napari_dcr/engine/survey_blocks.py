@@ -153,7 +153,7 @@ class SurveyRequest:
     bits : int
         Bit depth of the recorded integers; 0 for that of their dtype.
     extent : Extent, optional
-        Rows and columns that the thumbnail shows; all if None.
+        Rows and columns to survey; all if None.
     measured : bool
         Whether the search for hot pixels uses the noise that was measured.
     """
@@ -175,11 +175,16 @@ class SurveyRequest:
     @property
     def blocks(self) -> list[tuple[slice, slice]]:
         """Rows and columns of the blocks of a plane, in the order in which they are added."""
+        (top, bottom), (left, right) = self._area
         return [
-            (slice(y, min(y + BLOCK, self.height)), slice(x, min(x + BLOCK, self.width)))
-            for y in range(0, self.height, BLOCK)
-            for x in range(0, self.width, BLOCK)
+            (slice(y, min(y + BLOCK, bottom)), slice(x, min(x + BLOCK, right)))
+            for y in range(top, bottom, BLOCK)
+            for x in range(left, right, BLOCK)
         ]
+
+    @property
+    def _area(self) -> Extent:
+        return self.extent or ((0, self.height), (0, self.width))
 
     @np.errstate(over="ignore", invalid="ignore")  # `ImageConditioning` checks for overflow
     def measure(
@@ -226,26 +231,16 @@ class SurveyRequest:
 
     def new_thumbnail(self) -> Thumbnail:
         """Create an empty thumbnail."""
-        if self.extent is None:
-            return Thumbnail(self.channels, self.height, self.width)
-        return Thumbnail(self.channels, *(stop - start for start, stop in self.extent))
+        return Thumbnail(self.channels, *(stop - start for start, stop in self._area))
 
     def _thumbnail_of(self, pixels: NDArray[Any], row: int, column: int) -> Thumbnail:
         thumbnail = self.new_thumbnail()
-        whole = (0, self.height), (0, self.width)
-        (top, bottom), (left, right) = self.extent or whole
-        pixels = pixels[
-            :,
-            max(0, top - row) : max(0, bottom - row),
-            max(0, left - column) : max(0, right - column),
-        ]
-        if not pixels.size:
-            return thumbnail
         if np.isfinite(self.ceiling):
             own = np.ma.getdata(pixels)
             beyond = np.broadcast_to((own > self.ceiling).any(0), own.shape)
             pixels = np.ma.MaskedArray(own, np.ma.getmaskarray(pixels) | beyond)
-        thumbnail.add(pixels, max(0, row - top), max(0, column - left))
+        (top, _), (left, _) = self._area
+        thumbnail.add(pixels, row - top, column - left)
         return thumbnail
 
 

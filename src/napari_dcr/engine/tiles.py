@@ -12,6 +12,9 @@ from napari_dcr.network.global_net import PLAIN, Route
 Size = tuple[int, int]
 """Rows and columns, or start and stop."""
 
+Spans = tuple[Size, Size]
+"""Start and stop of rows and columns."""
+
 Sizes = NDArray[np.int64]
 
 SMALL_OVERLAP = 1.15
@@ -35,7 +38,8 @@ class Tile:
     core_rows, core_columns : tuple of int
         Start and stop in pixels of the plane.
     rows, columns : tuple of int
-        Start and stop of the window; it may extend past the plane to complete the last stride.
+        Start and stop of the window; it may extend past the plane to complete the first and the
+        last stride.
     """
 
     core_rows: tuple[int, int]
@@ -52,10 +56,32 @@ class Tile:
     @property
     def crop(self) -> tuple[slice, slice]:
         """Slices that cut the core out of the window."""
-        return tuple(
-            slice(core[0] - window[0], core[1] - window[0])
-            for core, window in ((self.core_rows, self.rows), (self.core_columns, self.columns))
-        )  # type: ignore[return-value]
+        return relative(self.core, self.window)
+
+    @property
+    def core(self) -> Spans:
+        """Rows and columns of the core."""
+        return self.core_rows, self.core_columns
+
+    @property
+    def window(self) -> Spans:
+        """Rows and columns of the window."""
+        return self.rows, self.columns
+
+
+def relative(spans: Spans, to: Spans) -> tuple[slice, slice]:
+    """Slices of rows and columns in an array that holds other rows and columns.
+
+    Examples
+    --------
+    >>> relative(((8, 16), (0, 4)), ((5, 30), (-3, 9)))
+    (slice(3, 11, None), slice(3, 7, None))
+    """
+    rows, columns = (
+        slice(start - first, stop - first)
+        for (start, stop), (first, _) in zip(spans, to, strict=True)
+    )
+    return rows, columns
 
 
 def round_up(value: int, step: int) -> int:
@@ -74,7 +100,7 @@ class Grid:
     halo : int
         Width in pixels of the border around a core that its result depends on.
     stride : int
-        Window origins are multiples of this number of pixels.
+        Window origins are multiples of this number of pixels away from the scene's first pixel.
     route : Route
         Networks and binnings that the windows go through.
     """
@@ -85,23 +111,46 @@ class Grid:
     stride: int
     route: Route = PLAIN
 
+    @property
+    def origin(self) -> Size:
+        """First row and column of the scene; the grid of windows is aligned with them.
+
+        The network is not invariant to shifts within a stride.  Padding above or to the left of a
+        scene therefore does not change how the scene is cut into strides.
+        """
+        top, left = self.route.start
+        return round(top * self.height), round(left * self.width)
+
     def tile(self, core_rows: Size, core_columns: Size) -> Tile:
         """Tile with the given core.
 
-        The halo is clipped at the border of the plane and never padded, so that the border is the
-        same as that of the whole plane.
+        The halo is clipped at the border of the plane, so that the border is the same as that of
+        the whole plane.
         """
         return Tile(
             core_rows,
             core_columns,
-            self._window(core_rows, self.height),
-            self._window(core_columns, self.width),
+            self._window(core_rows, 0),
+            self._window(core_columns, 1),
         )
 
-    def _window(self, core: Size, size: int) -> Size:
-        start = (core[0] - self.halo) // self.stride * self.stride
-        stop = round_up(core[1] + self.halo, self.stride)
-        return max(0, start), min(round_up(size, self.stride), stop)
+    def inside(self, tile: Tile) -> Spans:
+        """Rows and columns of a tile's window that lie inside the plane."""
+        rows, columns = (
+            (max(0, start), min(stop, size))
+            for (start, stop), size in zip(tile.window, self._size, strict=True)
+        )
+        return rows, columns
+
+    def _window(self, core: Size, axis: int) -> Size:
+        first, size, step = self.origin[axis] % self.stride, self._size[axis], self.stride
+        start = max(-first, core[0] - self.halo - first) // step * step + first
+        stop = round_up(min(size, core[1] + self.halo) - first, step) + first
+        return start, stop
+
+    @property
+    def _size(self) -> Size:
+        return self.height, self.width
 
     def cut(self, core: Size) -> list[Tile]:
         """Cut the plane into cores of at most this size.
@@ -121,10 +170,7 @@ class Grid:
 
     def largest_window(self, core: Size) -> int:
         """Number of pixels of the largest window that cores of this size need."""
-        high, wide = (
-            self._windows(np.array([c]), size)[0]
-            for c, size in zip(core, (self.height, self.width), strict=True)
-        )
+        high, wide = (self._windows(np.array([c]), axis)[0] for axis, c in enumerate(core))
         return int(high * wide)
 
     def best_core(self, pixels: int, unit: Size) -> Size:
@@ -152,8 +198,8 @@ class Grid:
         >>> Grid(2309, 3464, halo=101, stride=8).best_core(3_300_000, (8, 8))
         (2312, 1160)
         """
-        rows, high, tall = self._choices(self.height, unit[0])
-        columns, wide, long = self._choices(self.width, unit[1])
+        rows, high, tall = self._choices(0, unit[0])
+        columns, wide, long = self._choices(1, unit[1])
         window = np.outer(high, wide)
         cost = np.where(window <= pixels, np.outer(tall, long), np.inf)
         if not np.isfinite(cost).any():
@@ -166,15 +212,18 @@ class Grid:
         row, column = np.unravel_index(candidates.argmin(), cost.shape)
         return int(rows[row]), int(columns[column])
 
-    def _choices(self, size: int, unit: int) -> tuple[Sizes, Sizes, Sizes]:
+    def _choices(self, axis: int, unit: int) -> tuple[Sizes, Sizes, Sizes]:
         """Candidate core sizes along one axis, their windows, and the sum of all their windows."""
-        halo = round_up(self.halo, self.stride)
+        size, halo = self._size[axis], round_up(self.halo, self.stride)
         pieces = np.geomspace(1, -(-size // unit), 256).round().astype(np.int64)
         core = np.unique(-(-size // (pieces * unit)) * unit)
-        return core, self._windows(core, size), size + 2 * halo * (-(-size // core) - 1)
+        return core, self._windows(core, axis), size + 2 * halo * (-(-size // core) - 1)
 
-    def _windows(self, core: Sizes, size: int) -> Sizes:
+    def _windows(self, core: Sizes, axis: int) -> Sizes:
         """Largest windows that cores need along an axis; with two tiles, each has one neighbour."""
+        size, halo = self._size[axis], round_up(self.halo, self.stride)
         sides = np.minimum(2, -(-size // core) - 1)
-        halo = round_up(self.halo, self.stride)
-        return np.minimum(round_up(size, self.stride), core + sides * halo)
+        start, stop = self._window((0, size), axis)
+        # Cores that are not aligned with the windows need up to a stride more.
+        more = self.stride if start else 0
+        return np.minimum(stop - start, core + sides * halo + more)

@@ -15,7 +15,7 @@ from napari_dcr.engine import devices
 from napari_dcr.engine.frame_features import Contribution, FrameCache, FramePlan
 from napari_dcr.engine.networks import Networks
 from napari_dcr.engine.parts import Part, TileTask
-from napari_dcr.engine.tiles import Grid, Size
+from napari_dcr.engine.tiles import Grid, Size, relative
 from napari_dcr.engine.transfer import transfer_for
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
@@ -23,6 +23,15 @@ from napari_dcr.network.isolation import isolated
 
 Computation = Callable[..., list[torch.Tensor]]
 """Function that computes pictures from uploaded tensors."""
+
+
+def complete_strides(window: NDArray[Any], inner: tuple[slice, slice]) -> None:
+    """Repeat the border of an image, which fills a part of a window (C, h, w), up to the window's border."""
+    rows, columns = inner
+    window[:, : rows.start, columns] = window[:, rows.start : rows.start + 1, columns]
+    window[:, rows.stop :, columns] = window[:, rows.stop - 1 : rows.stop, columns]
+    window[:, :, : columns.start] = window[:, :, columns.start : columns.start + 1]
+    window[:, :, columns.stop :] = window[:, :, columns.stop - 1 : columns.stop]
 
 
 class Loaded(NamedTuple):
@@ -109,14 +118,11 @@ class Windows(Networks):
 
     def _load(self, grid: Grid, batch: list[TileTask]) -> Loaded:
         """Read the windows of tiles of equal shape and start their transfer to the device."""
-        places = [
-            (
-                slice(tile.rows[0], min(tile.rows[1], grid.height)),
-                slice(tile.columns[0], min(tile.columns[1], grid.width)),
-            )
-            for _, tile in batch
+        places = [grid.inside(tile) for _, tile in batch]
+        own = [
+            part.plane.read(slice(*rows), slice(*columns))
+            for (part, _), (rows, columns) in zip(batch, places, strict=True)
         ]
-        own = [part.plane.read(*place) for (part, _), place in zip(batch, places, strict=True)]
         dtype = own[0].dtype
         as_integers = self._transfer.sends_integers and dtype.name in ("uint8", "uint16")
         # Pixels of planes with corrected defects are floats.
@@ -128,15 +134,16 @@ class Windows(Networks):
         channels = colours if as_integers else self.network.config.channels
 
         def fill(windows: NDArray[Any]) -> None:
-            for (part, _), place, values, window in zip(batch, places, own, windows, strict=True):
-                h, w = values.shape[1:]
+            for (part, tile), place, values, window in zip(
+                batch, places, own, windows, strict=True
+            ):
+                inner = relative(place, tile.window)
                 if as_integers:
-                    window[:, :h, :w] = values[: part.plane.colours]
+                    window[:, *inner] = values[: part.plane.colours]
                 else:
-                    part.plane.to_working(values, *place, window[:, :h, :w])
-                # Repeat the last row and column up to a multiple of the stride. This is the only padding.
-                window[:, h:, :w] = window[:, h - 1 : h, :w]
-                window[:, :, w:] = window[:, :, w - 1 : w]
+                    rows, columns = place
+                    part.plane.to_working(values, slice(*rows), slice(*columns), window[:, *inner])
+                complete_strides(window, inner)
 
         with isolated():
             extra = self._grid_weights(grid, batch)
@@ -147,9 +154,11 @@ class Windows(Networks):
         upload = self._transfer.upload(
             shape, dtype if as_integers else np.dtype(np.float32), fill, *extra
         )
-        return Loaded(
-            [o[(slice(None), *p.tile.crop)] for o, p in zip(own, batch, strict=True)], upload
-        )
+        cores = [
+            values[(slice(None), *relative(tile.core, place))]
+            for values, place, (_, tile) in zip(own, places, batch, strict=True)
+        ]
+        return Loaded(cores, upload)
 
     def _grid_weights(self, grid: Grid, batch: list[TileTask]) -> list[torch.Tensor]:
         """Weights that interpolate the feature grids at the windows, computed once for equal windows."""

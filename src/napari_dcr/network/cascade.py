@@ -214,7 +214,7 @@ class Cascade(nn.Module):
             Part of the image that the grid covers; see `Conditioning`.
         """
         return tuple(  # type: ignore[return-value]
-            sample_weights(start // n, stop // n, length / n, cells, FOLD, part)[None]
+            sample_weights(start / n, stop / n, length / n, cells, FOLD, part)[None]
             for (start, stop), length, n, part in zip(
                 (rows, columns), size, binning, extent, strict=True
             )

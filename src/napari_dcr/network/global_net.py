@@ -31,15 +31,18 @@ class Route(NamedTuple):
         empty without a noise stage.
     neighbours : int
         See `Conditioning`.
+    start : (float, float)
+        First row and column of the scene, as part of the image's height and width.
     """
 
     binning: tuple[int, int] = (1, 1)
     noise: tuple[tuple[int, int] | None, ...] = ()
     neighbours: int = 0
+    start: tuple[float, float] = (0.0, 0.0)
 
 
 PLAIN = Route()
-"""Route without binning and without a noise stage."""
+"""Route without binning and without a noise stage, of an image that is all scene."""
 
 
 class NoiseStage(NamedTuple):
@@ -91,7 +94,8 @@ class Conditioning(NamedTuple):
     def route(self) -> Route:
         """Networks and binnings that windows go through."""
         noise = () if self.noise is None else tuple(c and c.binning for c in self.noise.colours)
-        return Route(self.binning, noise, self.neighbours)
+        rows, columns = self.extent
+        return Route(self.binning, noise, self.neighbours, (rows[0], columns[0]))
 
     def to(self, device: torch.device) -> Conditioning:
         """Copy to a device."""
@@ -224,8 +228,8 @@ def _mean(x: Tensor, dim: int) -> Tensor:
 
 
 def sample_weights(
-    start: int,
-    stop: int,
+    start: float,
+    stop: float,
     size: float,
     cells: int,
     step: int = 2,
@@ -239,8 +243,8 @@ def sample_weights(
 
     Parameters
     ----------
-    start, stop : int
-        Window along this axis, in pixels of the whole image.
+    start, stop : float
+        Window along this axis, in pixels of the whole image; its length is a multiple of ``step``.
     size : float
         Length of the whole image along this axis, in pixels.
     cells : int
@@ -254,7 +258,8 @@ def sample_weights(
     -------
     Tensor, shape ((stop - start) / step, cells)
     """
-    centre = torch.arange(start, stop, step, dtype=torch.float64) + step / 2
+    places = torch.arange(round((stop - start) / step), dtype=torch.float64)
+    centre = start + step * places + step / 2
     first, last = extent
     position = ((centre / size - first) / (last - first) * cells - 0.5).clamp(0, cells - 1)
     distance = (position[:, None] - torch.arange(cells, dtype=torch.float64)).abs()
