@@ -59,13 +59,14 @@ html_css_files = ["site.css"]
 html_js_files = ["before-after.js"]
 html_show_sourcelink = False
 html_theme_options = {
+    "logo": {"text": project},  # the title with its version is too long for narrow screens
     "show_prev_next": True,
     "navigation_with_keys": False,
     "header_links_before_dropdown": 8,
     "navbar_align": "left",
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
-    "footer_end": [],
+    "footer_end": ["release"],
 }
 html_sidebars = {"index": [], "getting-started": [], "faq": [], "limits": [], "CHANGELOG": []}
 copyright = author  # noqa: A001

@@ -84,7 +84,8 @@ def _description(model: Model, folder: Path) -> Any:
             data=spec.IntervalOrRatioDataDescr(
                 type="uint16" if counts else "uint8", range=(0, 65535 if counts else 255)
             ),
-            preprocessing=[fixed] if counts else [fixed, _scaled(spec, 1 / 255)],
+            # Unless a dtype is last, a cast to that of the image is added, which makes it black.
+            preprocessing=[fixed] if counts else [fixed, _scaled(spec, 1 / 255), fixed],
         )
     ]
     if counts:
@@ -117,7 +118,7 @@ def _description(model: Model, folder: Path) -> Any:
         data=spec.IntervalOrRatioDataDescr(
             type="float32", range=(None, None) if counts else (0, 255)
         ),
-        postprocessing=[] if counts else [_scaled(spec, 255)],
+        postprocessing=[] if counts else [_scaled(spec, 255), fixed],
     )
     return spec.ModelDescr(
         name=f"napari-dcr {_name(model)}",

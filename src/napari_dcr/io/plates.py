@@ -64,6 +64,8 @@ def _group(path: Path) -> Any:
     """The zarr group at a path, or None."""
     zarr = import_zarr()
     try:
-        return zarr.open_group(store=str(path), mode="r")
+        # For an array, open_group() of zarr 3.0.8 to 3.1.2 raises AssertionError.
+        node = zarr.open(store=str(path), mode="r")
     except (FileNotFoundError, ValueError, TypeError):
         return None
+    return node if isinstance(node, zarr.Group) else None
