@@ -26,7 +26,7 @@ def walk(sample: str, model: str, compare: bool, times: int, depth: int) -> None
     application = QApplication.instance()
     assert application is not None
 
-    def wait(done: Callable[[], bool], seconds: float = 300) -> None:
+    def wait(done: Callable[[], bool], seconds: float = 1800) -> None:
         end = time.monotonic() + seconds
         while not done():
             application.processEvents()

@@ -382,7 +382,9 @@ def test_values_are_named_with_what_is_allowed(
     with pytest.raises(SystemExit) as ended:
         main(["enhance", "a.png", "-o", "o.png", *arguments])
     assert ended.value.code == 2
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 2  # not a list of all options
 
 
 def test_help_has_examples_and_no_default_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from napari_dcr.image.noise_model import NoiseModel
-from napari_dcr.image.quality import assess
+from napari_dcr.image.quality import Report, assess
 from napari_dcr.training.forward.structures import synthetic_scene
 
 
@@ -26,7 +26,7 @@ def test_a_report_detects_changed_intensities() -> None:
     assert bent.slope == pytest.approx(0.8, abs=0.01)
     assert bent.intercept == pytest.approx(10, abs=0.5)
     smooth = assess([(own, np.full_like(own, own.mean()))], noise, 0)
-    assert any("not white" in text for text in smooth.warnings)
+    assert any("not pure noise" in text for text in smooth.warnings)
     faint = rng.poisson(4.4, (256, 256)).astype(np.uint16)
     rounded = assess([(faint, np.full_like(faint, 4))], NoiseModel(1, 0, 0.1), 0)
     assert any("rounding" in text for text in rounded.warnings)
@@ -83,3 +83,9 @@ def test_levels_of_the_residual_are_in_the_units_of_the_image():
         [level for level, _ in report.residual_levels]
     )
     assert "residual by level" in str(report)
+
+
+def test_the_verdict_on_an_image_without_noise_has_no_figures():
+    verdict = Report.of_nothing(["image: every pixel has the value 1; left as it is"]).verdict
+    assert verdict.splitlines()[0] == "left as it is"
+    assert "nan" not in verdict

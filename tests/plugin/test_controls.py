@@ -11,6 +11,7 @@ from napari.layers import Image
 
 from napari_dcr.network import cards
 from napari_dcr.plugin.controls import Controls
+from napari_dcr.plugin.form import OWN_FILE
 from napari_dcr.plugin.widget import EnhanceWidget
 
 
@@ -55,6 +56,11 @@ def test_controls_explain_themselves(viewer: Any, widget: EnhanceWidget) -> None
     assert "photographs" in controls.use.value
     assert controls.weights.native.isHidden()
     controls.input_range.value = "contrast limits"
+    assert controls.saturation.native.isHidden()
+    viewer.add_image(np.zeros((40, 50, 3), np.uint8), name="colour")
+    assert not controls.saturation.native.isHidden()
+    assert not controls.colour_alike.native.isHidden()
+    controls.image.value = viewer.layers["cells"]
     viewer.layers["cells"].contrast_limits = (3, 90)
     assert controls.options(controls.image.value).input_range == (3, 90)
     assert controls.options(controls.image.value).noise is None
@@ -141,3 +147,15 @@ def test_the_description_follows_the_shape_of_new_pixels(qapp: Any) -> None:
     assert controls.shape.value == "guessed: 9 frames, 384 x 384 pixels"
     layer.data = np.zeros((2, 200, 180), np.uint8)
     assert controls.shape.value.endswith("guessed: 2 frames, 180 x 200 pixels")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("model", "Choose a .safetensors file first"), ("defects", "Choose an .npz file of defects")],
+)
+def test_a_file_that_was_not_chosen_is_asked_for(qapp: Any, name: str, message: str) -> None:
+    layer = Image(np.zeros((20, 30), np.uint8))
+    controls = Controls(lambda: [layer])
+    getattr(controls, name).value = OWN_FILE
+    with pytest.raises(ValueError, match=message):
+        controls.options(layer)

@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractSlider, QApplication, QComboBox
+from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QApplication, QComboBox
 
 from napari_dcr.options import Options
 from napari_dcr.plugin.input_devices import KEYS
@@ -114,6 +114,9 @@ def test_screen_readers_and_tooltips(viewer: Any, widget: EnhanceWidget) -> None
         assert control.native.accessibleName(), control.name
     for control in (controls.image, controls.depth, widget.run, controls.folder):
         assert control.tooltip.startswith("<p>")
+    assert controls.colour_alike.native.accessibleName() == "denoise colours equally"
+    number = inner(controls.strength, QAbstractSpinBox)
+    assert number.parentWidget().toolTip() == controls.strength.tooltip
 
 
 @pytest.mark.gui

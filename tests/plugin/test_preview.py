@@ -141,6 +141,7 @@ def test_a_refresh_without_a_change_computes_nothing(
     settle(widget, qtbot)
     assert len(looked) == 1
     widget.preview.value = False
+    assert widget.status.value == ""
     layer.refresh()
     settle(widget, qtbot)
     assert len(looked) == 1

@@ -36,6 +36,10 @@ def results(qapp: Any) -> Results:
             {"stages": ["tone curve"], "depth": 3},
             "Done in 2.5 s; use the 'stage' slider to compare depths 0 to 3.",
         ),
+        (
+            {"noise": [{}], "region": [[0, 1], [0, 8], [0, 9]]},
+            "Done in 2.5 s. Choose the region 'all' for a verdict on noise and intensities.",
+        ),
         ({"denoise_first": [[]]}, "Done in 2.5 s. White noise was removed first."),
     ],
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine import region_run as regions
 from napari_dcr.engine import runner
 from napari_dcr.options import Options
-from napari_dcr.plugin.run import Job, Run, Step
+from napari_dcr.plugin.run import Job, Run, Step, explain
 from napari_dcr.plugin.widget import EnhanceWidget
 from tests.plugin.conftest import finish
 
@@ -173,3 +175,23 @@ def test_a_layer_out_of_view_does_not_stop_the_others(
     first, second = widget.status.value.splitlines()
     assert first == "1 of 2 done."
     assert second.endswith("far away: The image is not in view; choose the region 'all'.")
+
+
+def test_errors_of_the_system_say_what_to_do() -> None:
+    assert explain(FileNotFoundError(errno.ENOENT, "No such file", "/a")) == "No such file: /a."
+    assert "choose another folder" in explain(OSError(errno.ENOSPC, "No space left on device"))
+
+
+def test_the_time_left_does_not_include_the_survey(
+    qapp: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(perf_counter=iter((60.0, 61.0)).__next__)  # the survey took a minute
+    monkeypatch.setattr("napari_dcr.plugin.run.time", clock)
+    layer = Image(np.zeros((300, 20, 30), np.uint8))
+    run = Run([Job(layer, Options(axes="zyx"), guessed_axes=True)])
+    texts: list[str] = []
+    run.progressed.connect(lambda _, text: texts.append(text))
+    for done in (3, 6):
+        run._on_step(Step(0, done, 300, f"z {done}/300"))
+    run.abandon()
+    assert texts == ["Frame 3 of 300", "Frame 6 of 300, 1:38 min left"]

@@ -36,10 +36,11 @@ def test_the_synthetic_sample_is_a_labelled_calibrated_recording(
 
 
 @pytest.mark.slow
-def test_microscopy_restores_the_synthetic_sample() -> None:
+@pytest.mark.parametrize("output", ["same", "float32"])
+def test_microscopy_restores_the_synthetic_sample(output: str) -> None:
     recorded, expected = recording()[:, 3:6], photons()[:, 3:6]
     restored, reports = napari_dcr.enhance(
-        recorded, model="microscopy", axes="czyx", output="float32", return_report=True
+        recorded, model="microscopy", axes="czyx", output=output, return_report=True
     )
     truth = OFFSET + GAIN * expected
     for channel, report in enumerate(reports):

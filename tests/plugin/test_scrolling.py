@@ -37,6 +37,16 @@ def test_where_the_window_is_low_the_controls_scroll_and_run_stays_in_sight(
     qtbot.waitUntil(lambda: not bar.isVisible() and in_sight(run) and in_sight(last))
 
 
+@pytest.mark.gui
+def test_advanced_settings_are_in_sight_when_they_unfold(widget: EnhanceWidget, qtbot: Any) -> None:
+    controls = widget.controls
+    widget.native.window().resize(1200, 700)
+    controls.more.native.click()
+    first = controls.tile.native
+    qtbot.waitUntil(lambda: first.visibleRegion().boundingRect().size() == first.size())
+    assert not controls.more.native.visibleRegion().isEmpty()
+
+
 def test_a_long_report_scrolls_in_a_low_window(qapp: Any) -> None:
     report = ReportPanel()
     figures = {"slope": 0.9, "total_ratio": 1.0, "noise_before": 3.0, "noise_after": 1.0,

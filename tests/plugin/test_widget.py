@@ -75,7 +75,6 @@ def test_a_viewer_without_layers_disables_run(viewer: Any, widget: EnhanceWidget
     viewer.layers.remove(layer)
     assert widget.status.value == "Open an image to begin."
     viewer.add_labels(np.ones((20, 20), np.uint8))
-    viewer.layers.remove(viewer.add_image(np.zeros((20, 20), np.uint8)))
     assert widget.status.value == "No image layer (labels cannot be enhanced)."
 
 

@@ -42,6 +42,8 @@ def parser(
     enhance = commands.add_parser(
         "enhance",
         help="enhance image files",
+        # The list of all options would hide the error below it.
+        usage="%(prog)s [OPTIONS] IN [IN ...] -o OUT",
         description=f"Enhance {', '.join(formats.SUFFIXES)} files, or all of them in folders, and zarr"
         " arrays and OME-Zarr images. Large .zarr and .tif files are processed tile by tile.",
         epilog=EXAMPLES,

@@ -159,6 +159,8 @@ class Report:
     def verdict(self) -> str:
         """Whether intensities were kept and noise was removed, in one sentence, and the warnings."""
         kept = abs(self.slope - 1) <= KEPT and abs(self.total_ratio - 1) <= KEPT
+        if np.isnan(self.noise_before):
+            return "\n".join(["left as it is", *(f"  warning: {text}" for text in self.warnings)])
         removed = self.noise_after <= REMOVED * self.noise_before
         sentence = (
             f"{'intensities kept' if kept else 'intensities CHANGED'} (slope {self.slope:.3f}, total"
@@ -263,7 +265,7 @@ def assess(
     after = finest_deviation(np.concatenate([block_statistics(out) for _, out in windows]))
     notes = list(warnings)
     if correlation > WHITE + 1.2 * expected_correlation:
-        notes.append("the residual is not white: fine structure may have been removed as noise")
+        notes.append("what was removed is not pure noise: fine structure may be lost")
     if abs(along) > FOLLOWS:
         what = "flattened" if along > 0 else "exaggerated"
         notes.append(f"the residual follows the signal: structure may have been {what}")
@@ -281,7 +283,8 @@ def assess(
     ratio = _share(sums[1], sums[0])
     if windows[0][1].dtype.kind in "iu" and abs(ratio - 1) > 0.005:
         # All pixels of a smooth area are rounded in the same direction.
-        notes.append("rounding changed the sum of intensities: pass output='float32'")
+        changed = f"rounding changed the sum of intensities by {abs(ratio - 1):.1%}"
+        notes.append(f"{changed}: pass output='float32'")
     step = max(1, -(-len(x) // POINTS))
     return Report(
         slope, intercept, r_squared,

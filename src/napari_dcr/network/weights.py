@@ -68,11 +68,11 @@ class Model:
         messages = []
         if noise.whiteness < WHITENESS and noise.binning == (1, 1):
             messages.append(
-                "the noise is not independent from pixel to pixel (was the image resampled,"
-                " compressed or smoothed?): some of it will stay"
+                "neighbouring pixels share noise (was the image resampled, compressed or smoothed?),"
+                " so some of it remains; use the camera's unprocessed frames if you have them"
             )
         if noise.model.deviation(level) > max(level - noise.model.offset, 0):
-            messages.append("the signal is weaker than its noise: details may be missing")
+            messages.append("the signal is weaker than its noise: faint details may be missing")
         return messages
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,8 @@ from magicgui.widgets import CheckBox, ComboBox, FileEdit, LineEdit, PushButton,
 
 from napari_dcr.image.intensity import DTYPES
 from napari_dcr.options import PRECISIONS, Options, parse_noise
-from napari_dcr.plugin.form import OWN_FILE, Form, let_shrink
+from napari_dcr.plugin.form import OWN_FILE, Form, let_shrink, unfolding
+from napari_dcr.plugin.scrolling import scroll_to
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -80,8 +80,8 @@ class AdvancedControls:
             " each frame has its own.",
         )  # fmt: skip
         self.output = ComboBox(
-            name="output", label="data type", choices=["same", *DTYPES], value=Options.output,
-            tooltip="Data type of the result. 'same' keeps the image's type and units; for another"
+            name="output", label="data type", choices=[("as input", "same"), *((name, name) for name in DTYPES)], value=Options.output,
+            tooltip="Data type of the result. 'as input' keeps the image's type and units; for another"
             " type, floats run from 0 to 1.",
         )  # fmt: skip
         self.folder = FileEdit(
@@ -139,6 +139,8 @@ class AdvancedControls:
         ValueError
             If the values of the controls are not allowed.
         """
+        if self.defects.value == OWN_FILE and self.defects_file.value == Path():
+            raise ValueError("Choose an .npz file of defects first.")
         input_range: Any = self.input_range.value
         if input_range == LAYER_LIMITS:
             if layer is None:
@@ -173,16 +175,15 @@ class AdvancedControls:
 
     def _toggle(self, _: object = None) -> None:
         self.show(not self._shown)
+        if self._shown:
+            scroll_to(self.more.native, self.controls[-1].native)
 
     def _show_defects_file(self, _: object = None) -> None:
         self._form.show(self.defects_file, self._shown and self.defects.value == OWN_FILE)
 
     def _name_changed(self, _: object = None) -> None:
         """Name hidden controls that differ from their defaults on the button."""
-        triangle = "DOWN" if self._shown else "RIGHT"
-        self.more.text = (
-            unicodedata.lookup(f"BLACK {triangle}-POINTING SMALL TRIANGLE") + " Advanced"
-        )
+        self.more.text = unfolding("Advanced", self._shown)
         changed = [
             (c.label or c.text).partition(" (")[0]
             for c in self.controls

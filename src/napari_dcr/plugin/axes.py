@@ -150,18 +150,28 @@ def describe(shape: tuple[int, ...], axes: str, *, guessed: bool = False) -> str
     return ("guessed: " if guessed else "") + ", ".join(parts)
 
 
-def describe_place(place: str) -> str:
+def describe_place(place: str, *, guessed: bool = False) -> str:
     """Describe the position of a plane in words.
+
+    Parameters
+    ----------
+    place : str
+    guessed : bool
+        Whether the axes were guessed; a single one is then called "frame", as by `describe`.
 
     Examples
     --------
     >>> describe_place("t 46/300, channel 1/2")
     'time point 46 of 300, channel 1 of 2'
+    >>> describe_place("z 46/300", guessed=True)
+    'frame 46 of 300'
     """
+    guessed = guessed and place.count("/") == 1
 
     def in_words(found: re.Match[str]) -> str:
         axis, number, count = found.groups()
         word = WORDS.get(axis, axis if len(axis) > 1 else f"step of {axis}")
+        word = "frame" if guessed else word
         return f"{word} {number} of {count}"
 
     return re.sub(r"\b([a-z]+) (\d+)/(\d+)", in_words, place)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from magicgui.widgets import ComboBox, FloatSlider, PushButton, Slider, Widget
+from magicgui.widgets import CheckBox, ComboBox, FloatSlider, PushButton, Slider, Widget
 from napari.layers import Image
 
 from napari_dcr.options import Options
@@ -91,9 +91,9 @@ class Controls:
         ]
         input_devices.require_focus(self.native)
         for control in (self.image, self.axes, *self._resettable):
-            input_devices.set_accessible_name(
-                control.native, control.label or getattr(control, "text", "")
-            )
+            # magicgui derives the label of a check box from its name, which is not displayed.
+            shown = control.text if isinstance(control, CheckBox) else control.label
+            input_devices.set_accessible_name(control.native, shown)
 
     @property
     def settings(self) -> list[Widget]:

@@ -36,8 +36,10 @@ class Form:
             titled = not isinstance(control, (CheckBox, Label))
             label = QLabel(control.label if titled else " ")
             label.setToolTip(control.tooltip)
+            control.native.setToolTip(control.tooltip)  # also for the number beside a slider
             self._labels[control] = label
             if isinstance(control, FileEdit):  # the path needs the whole width
+                control.choose_btn.text = "Browse..."
                 label.setBuddy(control.line_edit.native)
                 self._rows.addRow(label)
                 self._rows.addRow(control.native)
@@ -82,3 +84,15 @@ def let_shrink(*boxes: ComboBox) -> None:
 def stepped(slider: FloatSlider) -> float:
     """Value of a slider rounded to its step, as it is displayed."""
     return float(round(round(slider.value / slider.step) * slider.step, 6))
+
+
+def unfolding(text: str, unfolded: bool) -> str:
+    """Text of a button that shows or hides what is below it.
+
+    Examples
+    --------
+    >>> unfolding("Advanced", False)[2:]
+    'Advanced'
+    """
+    direction = "DOWN" if unfolded else "RIGHT"
+    return f"{unicodedata.lookup(f'BLACK {direction}-POINTING SMALL TRIANGLE')} {text}"

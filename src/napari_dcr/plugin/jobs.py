@@ -40,13 +40,15 @@ def job(controls: Controls, viewer: Viewer, layer: Image, *, stages: bool) -> Jo
         if region is None:
             raise ValueError("The image is not in view; choose the region 'all'.")
     folder = None if stages else controls.advanced.chosen_folder
-    return Job(layer, options, region, stages, folder)
+    guessed = controls.layer.axes_of(layer).guessed
+    return Job(layer, options, region, stages, folder, guessed)
 
 
 def repeated(controls: Controls, record: dict[str, Any], layers: Sequence[Image]) -> list[Job]:
     """Jobs that enhance other layers with the options of a result's record."""
     last, folder = Options(**record["options"]), controls.advanced.chosen_folder
+    axes = [controls.layer.axes_of(layer) for layer in layers]
     return [
-        Job(layer, replace(last, axes=controls.layer.axes_of(layer).letters), folder=folder)
-        for layer in layers
+        Job(layer, replace(last, axes=own.letters), folder=folder, guessed_axes=own.guessed)
+        for layer, own in zip(layers, axes, strict=True)
     ]

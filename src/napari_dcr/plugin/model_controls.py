@@ -104,7 +104,7 @@ class ModelControls:
         )  # fmt: skip
         self._stepped = ""
         self.neighbours = ComboBox(
-            name="neighbours", label="neighbouring frames", choices=["auto", "none"], value="auto",
+            name="neighbours", choices=["auto", "none"], value="auto",
             tooltip="Frames on each side that help to remove the noise of a frame. They are aligned,"
             " and left out where they do not match. 'auto' uses none, because short"
             " weak transients lose part of their amplitude.",
@@ -138,6 +138,8 @@ class ModelControls:
 
     def options(self, layer: Image | None) -> dict[str, Any]:
         """Options that these controls set, for a layer, or for files if it is None."""
+        if self.model.value == OWN_FILE and self.weights.value == Path():
+            raise ValueError("Choose a .safetensors file first.")
         keeps_intensities = self.keeps_intensities_of(layer)
         chosen = {
             "model": self.chosen_model,
@@ -200,11 +202,13 @@ class ModelControls:
         self.model_shown.emit()
 
     def _show_colour(self, _: object = None) -> None:
-        """Show the controls of pictures for viewing, unless the model keeps intensities."""
-        viewing = not self.keeps_intensities
-        for control in (self.denoise_first, self.colour_alike, self.saturation):
-            self._form.show(control, viewing)
-        self._form.show(self.denoise_colour, viewing and not self.colour_alike.value)
+        """Show the controls of pictures for viewing, and those of colours for layers in colour."""
+        viewing, layer = not self.keeps_intensities, self._layer.image.value
+        in_colour = viewing and (layer is None or bool(layer.rgb))
+        self._form.show(self.denoise_first, viewing)
+        for control in (self.colour_alike, self.saturation):
+            self._form.show(control, in_colour)
+        self._form.show(self.denoise_colour, in_colour and not self.colour_alike.value)
         self._show_neighbours()
 
     def _show_stage(self, _: object = None) -> None:

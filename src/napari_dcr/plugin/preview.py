@@ -14,6 +14,7 @@ from qtpy.QtCore import QTimer
 
 from napari_dcr.options import Options
 from napari_dcr.plugin.background import Background, Failure
+from napari_dcr.plugin.form import WARNING
 from napari_dcr.plugin.layers import follow_pixels, result_layer, set_limits
 from napari_dcr.plugin.origin import open_layer
 from napari_dcr.plugin.pixels import layer_pixels
@@ -193,7 +194,7 @@ class Preview:
         try:
             wanted = self._wanted()
         except (ValueError, TypeError) as error:
-            self.state_changed.emit(str(error))
+            self.state_changed.emit(f"{WARNING} {error}")
             return
         if wanted is None:
             self._remove_layer()
@@ -242,12 +243,12 @@ class Preview:
             self._looked = time.monotonic()
         if step.done < step.total:
             share = f" {100 * step.done // step.total} %" if step.done else ""
-            self.state_changed.emit(f"preview: {step.message}{share}")
+            self.state_changed.emit(f"Preview: {step.message}{share}")
 
     def _on_end(self, result: Enhancement | Failure | None, source: Image, region: Region) -> None:
         self._background = None
         if isinstance(result, Failure):
-            self.state_changed.emit(explain(result.error))
+            self.state_changed.emit(f"{WARNING} {explain(result.error)}")
         elif result is not None:
             self._show(result, source, region)
             self.state_changed.emit("Preview ready")

@@ -12,6 +12,7 @@ from qtpy.QtGui import QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_dcr.image.quality import KEPT, REMOVED
+from napari_dcr.plugin.form import unfolding
 from napari_dcr.plugin.scrolling import Scrolling
 
 WARNING, CHECK = unicodedata.lookup("WARNING SIGN"), unicodedata.lookup("CHECK MARK")
@@ -89,7 +90,6 @@ class ReportPanel(QWidget):  # type: ignore[misc]
         self.verdict, self.text = _words(), _words()
         self.plot = MeansPlot()
         self.more = QToolButton()
-        self.more.setText("Figures")
         self.more.setCheckable(True)
         self.more.setToolTip("Show the figures and the plot behind this verdict.")
         self.more.toggled.connect(self._show_details)
@@ -114,6 +114,7 @@ class ReportPanel(QWidget):  # type: ignore[misc]
 
     def _show_details(self, shown: bool) -> None:
         self.details.setVisible(shown)
+        self.more.setText(unfolding("Figures", self.more.isChecked()))
 
     def show_record(self, record: dict[str, Any] | None) -> None:
         """Show the reports and warnings of a result's record."""

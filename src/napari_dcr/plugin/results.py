@@ -109,6 +109,8 @@ class Results:
             text = f"Done in {seconds}."
         if "denoise_first" in record:
             text += " White noise was removed first."
+        if "noise" in record and "region" in record and "stages" not in record:
+            text += " Choose the region 'all' for a verdict on noise and intensities."
         if "neighbours" in record:
             text += " Neighbouring frames along {axis} helped.".format(**record["neighbours"])
         hidden = [x.metadata[RECORD]["quantity"] for x in self._side_layers.get(result, [])]

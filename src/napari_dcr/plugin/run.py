@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import shutil
 import time
@@ -55,6 +56,8 @@ class Job:
         Whether to return the outputs of all stages instead of the last one.
     folder : Path, optional
         Folder to write the result of a whole layer to; in memory if None.
+    guessed_axes : bool
+        Whether the stepped axes were guessed.
     """
 
     layer: Image
@@ -62,6 +65,7 @@ class Job:
     region: Region | None = None
     stages: bool = False
     folder: Path | None = None
+    guessed_axes: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,10 @@ def explain(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError) and "torch" in str(error):
         return DLL_ADVICE.format(error=error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        full = "; choose another folder under Advanced" * (error.errno == errno.ENOSPC)
+        return f"{error.strerror}{where}{full}."
     if isinstance(error, OSError):
         return str(error)
     return f"{type(error).__name__}: {error}. The log has the details; please report it."
@@ -218,7 +226,7 @@ class Run:
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = list(jobs)
-        self._started = time.perf_counter()
+        self._first: tuple[float, float] | None = None  # time and share of the first pixels
         self._background = Background(work(self.jobs), self._on_step, self._on_end)
         self._failures = 0
         self._updating = False
@@ -282,11 +290,15 @@ class Run:
             self.ended.emit("failed" if self._failures == len(self.jobs) else "done")
 
     def _describe(self, step: Step, share: float) -> str:
-        parts = [describe_place(step.message)]
+        place = describe_place(step.message, guessed=self.jobs[step.job].guessed_axes)
+        parts = [place[:1].upper() + place[1:]]
         if len(self.jobs) > 1:
             parts.insert(0, f"{self.jobs[step.job].layer.name} ({step.job + 1}/{len(self.jobs)})")
         if step.done:
-            seconds = (time.perf_counter() - self._started) * (1 / share - 1)
-            if seconds >= 1:
-                parts.append(f"{duration(seconds)} left")
+            now = time.perf_counter()
+            self._first = self._first or (now, share)
+            since, before = self._first
+            if share > before:  # the survey, before the first pixels, happens only once
+                seconds = (now - since) / (share - before) * (1 - share)
+                parts += [f"{duration(seconds)} left"] * (seconds >= 1)
         return ", ".join(parts)

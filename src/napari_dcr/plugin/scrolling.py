@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QStyle, QWidget
 
@@ -29,6 +29,10 @@ class Scrolling(QScrollArea):  # type: ignore[misc]
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.setWidget(content)
+        self._rows: tuple[QWidget, ...] = ()
+        self._laid_out = QTimer(self)
+        self._laid_out.setSingleShot(True)
+        self._laid_out.timeout.connect(self._scroll_to_rows)
 
     def sizeHint(self) -> QSize:
         """Size of the content; in a narrow widget its texts need more lines."""
@@ -51,6 +55,15 @@ class Scrolling(QScrollArea):  # type: ignore[misc]
             self.updateGeometry()
         return bool(super().eventFilter(watched, event))
 
+    def show_rows(self, first: QWidget, last: QWidget) -> None:
+        """Scroll until the last of some rows is visible, but not further than to the first."""
+        self._rows = (last, first)
+        self._laid_out.start(0)
+
+    def _scroll_to_rows(self) -> None:
+        for row in self._rows:
+            self.ensureWidgetVisible(row, 0, 0)
+
     def _content_height(self) -> int:
         """Height of the content at the width of the area."""
         content = self.widget()
@@ -64,3 +77,12 @@ class Scrolling(QScrollArea):  # type: ignore[misc]
         """Add the size of the scroll bar and the frame to the size of the content."""
         viewport = self.viewport()
         return content + (self.size() - viewport.size() if viewport is not None else QSize())
+
+
+def scroll_to(first: QWidget, last: QWidget) -> None:
+    """Scroll the area that contains some rows, which have just been shown."""
+    area: QWidget | None = first
+    while area is not None and not isinstance(area, Scrolling):
+        area = area.parentWidget()
+    if area is not None:
+        area.show_rows(first, last)

@@ -17,8 +17,8 @@ GAIN, OFFSET, READ_NOISE = 2.2, 100.0, 1.6
 SIGNAL = (45.0, 25.0)
 """Photons per pixel at bright structures of the two channels."""
 
-BACKGROUND = 2.0
-"""Photons per pixel elsewhere."""
+BACKGROUND = 1.0, 3.0
+"""Photons per pixel elsewhere, at the left and the right edge."""
 
 
 def photons(seed: int = 0) -> NDArray[np.float32]:
@@ -61,7 +61,8 @@ def photons(seed: int = 0) -> NDArray[np.float32]:
             _filament(scene[1], centre, start, radius, depth, rng)
     scene[1] /= max(1e-6, float(np.quantile(scene[1], 0.999)))
     light = np.array(SIGNAL, np.float32)[:, None, None, None]
-    return BACKGROUND + light * np.clip(scene, 0, 1.2)
+    elsewhere = np.linspace(*BACKGROUND, SIDE, dtype=np.float32)
+    return elsewhere + light * np.clip(scene, 0, 1.2)
 
 
 def recording(seed: int = 0) -> NDArray[np.uint16]:

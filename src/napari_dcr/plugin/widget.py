@@ -142,6 +142,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self.copy.clicked.connect(self.copy_as_python)
         self.files.clicked.connect(self.show_files)
         self.view_panel.state_changed.connect(self._show_preview_state)
+        self.preview.changed.connect(self._clear_preview_state)
         controls = self.controls
         for control in (controls.image, *controls.settings):
             control.changed.connect(self.view_panel.refresh)
@@ -181,7 +182,7 @@ class EnhanceWidget(Container):  # type: ignore[misc]
         self.controls.layer.refresh_images()
         self.results.forget_removed()
         self.view_panel.show_comparison()
-        self._show_readiness(keep_status=True)
+        self._show_readiness(keep_status=bool(self.targets) or self.status.value == LOADING)
 
     def _on_image(self, _: object = None) -> None:
         self.view_panel.show_comparison()
@@ -325,6 +326,10 @@ class EnhanceWidget(Container):  # type: ignore[misc]
     def _show_preview_state(self, text: str) -> None:
         if not self.running:
             self.status.value = text
+
+    def _clear_preview_state(self, on: bool) -> None:
+        if not on and self.status.value.startswith("Preview"):
+            self.status.value = ""
 
     # Copying as code
 
