@@ -4,6 +4,9 @@
 
 The script calls enhance() with images of random size and kind. After every 50 calls it prints the
 resident memory and the numbers of Python objects, threads and open files.
+
+PyTorch caches compiled convolutions for each size of image, up to a number of them.  To see the memory
+without these caches, set ONEDNN_PRIMITIVE_CACHE_CAPACITY=8 and LRU_CACHE_CAPACITY=8.
 """
 
 from __future__ import annotations

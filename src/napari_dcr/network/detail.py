@@ -47,20 +47,17 @@ class DetailModule(nn.Module):
         """
         fused = self._fused(low, running.pop())
         dtype = fused.dtype
-        shift = self._guide(1, guide, dtype).add_(fused)
+        shift = self._guide(1, guide, dtype)
         out = activate(shift.addcmul_(fused, self._guide(0, guide, dtype)))
         if not detail:
             return out
-        around = _sum_around(fused)
-        if torch.is_grad_enabled():
-            around = torch.sub(fused, around, alpha=1 / 9)
-        else:
-            around.mul_(-1 / 9).add_(fused)
+        difference = _nine_differences(fused)
         del fused
-        regional = self.regional(around)
-        del around
+        kernel = self.regional.weight / 9
+        regional = F.conv2d(difference, kernel, self.regional.bias, padding=2, groups=len(kernel))
+        del difference
         regional = self.mix(activate(regional))
-        gain = self._guide(2, guide, dtype).add_(1)
+        gain = self._guide(2, guide, dtype)
         if torch.is_grad_enabled():
             return torch.addcmul(out, regional, gain)
         return out.addcmul_(regional, gain)
@@ -75,13 +72,15 @@ class DetailModule(nn.Module):
     def _guide(self, part: int, guide: Guide, dtype: torch.dtype) -> Tensor:
         """Sample the scale (0), shift (1) or gain (2): one at a time, as each is as large as the features.
 
-        The grid is convolved before it is sampled: both steps are linear and the grid is small.
+        Scale and gain are added to 1.  The grid is convolved before it is sampled: both steps are
+        linear and the grid is small.
         """
         grid, rows, columns = guide
         bias = self.guide.bias
         assert bias is not None
         kernel, bias = (p.chunk(3)[part].to(grid.dtype) for p in (self.guide.weight, bias))
-        return sample_grid(F.conv2d(grid, kernel, bias), rows, columns, dtype)
+        cells = F.conv2d(grid, kernel, bias)
+        return sample_grid(cells if part == 1 else cells + 1, rows, columns, dtype)
 
     @staticmethod
     def reach(low: int, high: int) -> tuple[int, int]:
@@ -89,13 +88,16 @@ class DetailModule(nn.Module):
         return low - 3, high + 3
 
 
-def _sum_around(x: Tensor) -> Tensor:
-    """Nine times the mean over 3 x 3 pixels, in a tenth of the time of `avg_pool2d` on CPUs.
+def _nine_differences(x: Tensor) -> Tensor:
+    """Nine times the difference from the mean over 3 x 3 pixels, in a tenth of the time of `avg_pool2d` on CPUs.
 
-    At borders the mean is taken over the pixels inside the image.
+    At borders the mean is taken over the pixels inside the image.  The factor makes the kernel
+    exact in every precision.
     """
-    ones = x.new_ones((x.shape[1], 1, 3, 3))
-    total = F.conv2d(x, ones, padding=1, groups=x.shape[1])
-    for border in (total[..., 0, :], total[..., -1, :], total[..., 0], total[..., -1]):
-        border *= 1.5
-    return total
+    kernel = x.new_full((x.shape[1], 1, 3, 3), -1)
+    kernel[:, :, 1, 1] = 8
+    result = F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+    for border in ((..., 0, slice(None)), (..., -1, slice(None)), (..., 0), (..., -1)):
+        # Two thirds of the kernel's pixels are inside the image.
+        result[border] = torch.lerp(9 * x[border], result[border], 1.5)
+    return result

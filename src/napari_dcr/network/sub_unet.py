@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from napari_dcr.network.activation import activate
+from napari_dcr.network.activation import activate, of_both
 from napari_dcr.network.bands import in_bands
 
 BAND = 1 << 16
-"""Size of the bands in which the finest scale is decoded on a CPU, where its input would be twice as
-large as any other map."""
+"""Size of the bands in which the finest scale is decoded on a CPU, where it has four maps at once."""
 
 
 class SubUNet(nn.Module):
@@ -44,12 +42,11 @@ class SubUNet(nn.Module):
         middle = activate(self.encode_middle(middle))
         coarse = activate(self.down_coarse(middle))
         coarse = activate(self.encode_coarse(coarse)) + coarse
-        middle = torch.cat([middle, self.up_middle(coarse)], 1)
-        middle = activate(self.decode_middle(middle))
+        middle = activate(of_both(self.decode_middle, middle, self.up_middle(coarse)))
         return in_bands(self._decode_fine, fine, middle, halo=self.stride // 2, band=BAND)[0]
 
     def _decode_fine(self, fine: Tensor, middle: Tensor) -> tuple[Tensor]:
-        return (self.decode_fine(torch.cat([fine, self.up_fine(middle)], 1)),)
+        return (of_both(self.decode_fine, fine, self.up_fine(middle)),)
 
     @staticmethod
     def reach(low: int, high: int) -> tuple[int, int]:
