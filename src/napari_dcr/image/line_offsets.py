@@ -39,6 +39,11 @@ difference has a heavy tail, which the variance nearby underestimates."""
 DOUBT = 8.0
 """Squared error that is added to a mean of differences, per unit of that power."""
 
+WIDER = 2.0
+"""Squared error that is added to a mean of differences, for each further line in a group and per unit
+of the scatter beyond that of noise: wide structures are alike in neighbouring patches, which hides
+their errors."""
+
 BEYOND = 3.0
 """Smallest power of the scene that is taken into account, in units of the noise variance."""
 
@@ -117,7 +122,7 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     scaled = _Table(table / unit)
     if not _halves_agree(scaled):
         return None
-    found, _ = _observe_all(scaled, patch)
+    found, flat = _observe_all(scaled, patch)
     lags, levels = list(found), list(found.values())
     variances = [
         (_spread(level.difference) - float(np.median(level.scatter * (1 + (lag - 1) / 3))))
@@ -136,7 +141,9 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
         return None
     weighted = []
     for lag, level in zip(lags, levels, strict=True):
-        squared = level.scatter * (1 + (lag - 1) / 10) + DOUBT * level.structure
+        noise = 2 * flat / (lag * patches)
+        hidden = WIDER * (lag - 1) * np.maximum(level.scatter - noise, 0)
+        squared = level.scatter * (1 + (lag - 1) / 10) + hidden + DOUBT * level.structure
         # A wall is no offset, so the weight of values beyond three standard deviations decreases.
         squared += np.maximum(0, level.difference**2 - 9 * (2 * variance / lag + squared))
         # The transform has a redundancy of 2 lag.
