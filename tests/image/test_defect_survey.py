@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_dcr.image.defect_survey import find_defects, without_defects
+from napari_dcr.image.defect_survey import find_defects, look_for_defects, without_defects
+from napari_dcr.image.line_survey import patch_size
 from napari_dcr.image.thumbnail import Thumbnail
 
 SIZE = 256
@@ -126,3 +127,26 @@ def test_the_thumbnail_is_that_of_the_corrected_image() -> None:
     wanted = mean(found.correct(image[None], 0, 0))
     assert np.allclose(without_defects(mean(image[None]), found), wanted, atol=1.5)
     assert np.abs(mean(image[None]) - wanted).max() > 100
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("size", [(200, 333), (67, 1100), (1300, 40)])
+def test_sums_of_lines_are_those_of_their_patches(dtype: str, size: tuple[int, int]) -> None:
+    image = np.random.default_rng(8).integers(0, 120, size).astype(dtype)
+    block = look_for_defects(image[None], 0, 0, size)
+    assert not len(block.strong)
+    for sums, pixels in ((block.columns, image), (block.rows, image.T)):
+        patch = patch_size(*pixels.shape)
+        whole = pixels[: len(pixels) // patch * patch].astype(np.float64)
+        assert np.array_equal(sums[0], whole.reshape(-1, patch, pixels.shape[1]).sum(1))
+
+
+def test_saturated_and_missing_pixels_spoil_their_patches_alone() -> None:
+    image = np.random.default_rng(9).integers(90, 120, (256, 256)).astype(np.uint8)
+    image[100, 50] = 255
+    image[101, 51] = 255
+    masked = np.ma.MaskedArray(image, np.zeros(image.shape, bool))
+    masked.mask[200, 30] = True
+    block = look_for_defects(masked[None], 0, 0, image.shape)
+    places = {(25, 50), (25, 51), (50, 30)}
+    assert set(zip(*map(list, np.nonzero(np.isnan(block.columns[0]))), strict=True)) == places

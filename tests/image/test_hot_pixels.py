@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_dcr.image.hot_pixels import find_candidates, significant
+from napari_dcr.image.hot_pixels import BAND, find_candidates, significant
 from napari_dcr.image.noise import estimate_noise
 
 Image = NDArray[Any]
@@ -86,3 +86,30 @@ def test_specks_before_a_saturated_sky_are_no_defects() -> None:
     image = np.full((64, 64), 255, np.uint8)
     image[20, 30], image[40, 41] = 180, 120
     assert len(find_candidates(image)) == 0
+
+
+def test_hot_pixels_are_found_where_bands_of_rows_meet() -> None:
+    rng = np.random.default_rng(6)
+    image = rng.poisson(30, (300, 1024)).astype(np.uint16)
+    places = {(y, x) for y in (0, 127, 128, 255, 256, 299) for x in (0, 1, 500, 1022, 1023)}
+    for place in places:
+        image[place] = 900
+    alone = {place for place in places if place[1] == 500}
+    candidates = find_candidates(image)
+    got = set(zip(candidates["y"].tolist(), candidates["x"].tolist(), strict=True))
+    assert BAND // image.shape[1] == 128
+    assert alone <= got
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_missing_pixels_have_no_influence_on_candidates(dtype: str) -> None:
+    rng = np.random.default_rng(7)
+    image = rng.poisson(30, (90, 120)).astype(dtype)
+    image[20, 30], image[50, 0] = 120, 120
+    gone = np.zeros(image.shape, bool)
+    gone[10:40, 60:80], gone[24, 31], gone[70, 70] = True, True, True
+    strange = np.where(gone, 127, image).astype(dtype)
+    found = [find_candidates(pixels, gone) for pixels in (image, strange)]
+    assert np.array_equal(*found)
+    assert {(20, 30), (50, 0)} <= {(int(c["y"]), int(c["x"])) for c in found[0]}
+    assert not gone[found[0]["y"], found[0]["x"]].any()

@@ -21,6 +21,7 @@ from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import Histogram
 from napari_dcr.image.noise import fit_noise
 from napari_dcr.image.noise_blocks import BLOCKS, in_unit
+from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.image.padding import Padding
 from napari_dcr.image.padding_survey import PlaneAreas
 
@@ -243,9 +244,12 @@ class Surveyor:
                 [empty, *(in_unit(own, u / unit) for _, u, _, own in found)]
             )
         if self._defects is not None:
-            model = None
-            if self.request.measured and clean_noise is not None and len(clean_noise):
-                model = fit_noise(clean_noise, self.request.dtype.kind in "iu").model
+
+            def model() -> NoiseModel | None:
+                if not self.request.measured or clean_noise is None or not len(clean_noise):
+                    return None
+                return fit_noise(clean_noise, self.request.dtype.kind in "iu").model
+
             defects = self._defects.finish(model, unit)
             if len(defects.hot):
                 # Without hot pixels the result must equal that of a survey that ignores defects.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.defect_survey import BlockDefects, look_for_defects
+from napari_dcr.image.hot_pixels import without_hot_pixels
 from napari_dcr.image.intensity import Histogram
 from napari_dcr.image.missing import missing
 from napari_dcr.image.noise_blocks import block_statistics
@@ -208,7 +209,7 @@ class SurveyRequest:
             ends = Extreme.of(values, -1), Extreme.of(values, 1)
         unit, noise, clean_noise, window, defects = 1.0, None, None, None, None
         if self.defects:
-            defects, clean = look_for_defects(pixels, row, column, (self.height, self.width))
+            defects = look_for_defects(pixels, row, column, (self.height, self.width))
         is_grey = _is_grey(own)
         if self.noise and is_grey:
             place = _fullest_window(pixels[0])
@@ -218,7 +219,10 @@ class SurveyRequest:
                 middle = middle.astype(np.float64) / unit
             noise = clean_noise = block_statistics(middle)
             if defects is not None and defects.touches(*place):
-                clean_noise = block_statistics(clean[0][place] / unit)
+                strong = defects.strong[defects.strong["channel"] == 0]
+                first = None if gone is None else gone[0]
+                clean = without_hot_pixels(own[0], first, strong, place[0])
+                clean_noise = block_statistics(clean[:, place[1]] / unit)
             window = (
                 slice(row + place[0].start, row + min(place[0].stop, own.shape[1])),
                 slice(column + place[1].start, column + min(place[1].stop, own.shape[2])),

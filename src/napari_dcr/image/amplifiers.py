@@ -35,6 +35,9 @@ STRETCHES = 8
 ALIKE = 0.8
 """Share of the parts of an image that an alternation of columns must have alike, to 60 %."""
 
+LARGE = 1 << 17
+"""Smallest number of means at which a quick test precedes the search for an alternation."""
+
 COLUMN_STEPS = (-1.0, 1.0, 0.0, 0.0), (0.0, 0.0, -1.0, 1.0)
 """Steps across the upper and the lower half of the boundary between left and right, in terms of the
 levels of the top left, top right, bottom left and bottom right."""
@@ -191,30 +194,55 @@ def find_alternation(table: Floats, patch: int, frames: int = 1) -> float:
     patches, lines = table.shape
     if patches < 2 * STRETCHES or lines < 8 * STRETCHES:
         return 0.0
-    bends = table[:, 1:-1] - (table[:, :-2] + table[:, 2:]) / 2
-    if not np.isfinite(bends).any():
+    # Medians of a quarter of the patches have twice the error, which the quick test allows for.
+    if table.size >= LARGE and not _may_alternate(table[::4]):
         return 0.0
+    bends = _bends(table)
+    parts = _medians(bends)
+    height = _middle(parts)
+    if not np.isfinite(height):
+        return 0.0
+    # Offsets of single columns are alike in all rows, so errors are compared across columns.
+    of_columns = np.array([_middle(part) for part in parts.T])
+    error = float(of_columns.std()) / math.sqrt(STRETCHES)
+    is_sure = (
+        abs(height) > SIGNIFICANT * error
+        and np.abs(of_columns / (height or 1) - 1).max() < 0.5
+        and _share_alike(parts, height, 0.6) >= ALIKE
+    )
+    if not is_sure:
+        return 0.0
+    usual = float(np.nanmedian(np.abs(bends - height)))
+    pixel = 1.4826 * usual * math.sqrt(patch * frames / 1.5)
+    return height / 2 if abs(height) < pixel else 0.0
+
+
+def _bends(table: Floats) -> Floats:
+    """Differences of columns from the mean of both neighbours, with the sign of an alternation."""
+    bends: Floats = table[:, 1:-1] - (table[:, :-2] + table[:, 2:]) / 2
     bends[:, ::2] *= -1  # the first one belongs to an odd column
-    parts = np.array(
+    return bends
+
+
+def _medians(bends: Floats) -> Floats:
+    """Medians in equal parts of the image, (`STRETCHES`, `STRETCHES`)."""
+    return np.array(
         [
             [_middle(part) for part in np.array_split(stretch, STRETCHES, axis=1)]
             for stretch in np.array_split(bends, STRETCHES)
         ]
     )
-    height = float(np.nanmedian(parts)) if np.isfinite(parts).any() else 0.0
-    # Offsets of single columns are alike in all rows, so errors are compared across columns.
-    of_columns = np.nanmedian(parts, 0) if np.isfinite(parts).any(0).all() else np.zeros(1)
-    error = float(of_columns.std()) / math.sqrt(STRETCHES)
-    usual = float(np.nanmedian(np.abs(bends - height)))
-    pixel = 1.4826 * usual * math.sqrt(patch * frames / 1.5)
-    is_alike = np.abs(parts - height) < 0.6 * abs(height)
-    is_sure = (
-        abs(height) > SIGNIFICANT * error
-        and abs(height) < pixel
-        and np.abs(of_columns / (height or 1) - 1).max() < 0.5
-        and is_alike.sum() >= ALIKE * parts.size
-    )
-    return height / 2 if is_sure else 0.0
+
+
+def _share_alike(parts: Floats, height: float, tolerance: float) -> float:
+    """Share of the parts whose alternation is that of the image, up to a relative difference."""
+    return float((np.abs(parts - height) < tolerance * abs(height)).mean())
+
+
+def _may_alternate(table: Floats) -> bool:
+    """Quick test on a few patches, whose medians have larger errors, for `find_alternation`."""
+    parts = _medians(_bends(table))
+    return _share_alike(parts, _middle(parts), 1.2) >= 0.7
 
 
 def _middle(part: Floats) -> float:

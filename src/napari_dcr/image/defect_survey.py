@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +13,12 @@ from napari_dcr.image.hot_pixels import (
     CANDIDATE,
     REPEATED,
     SIGNIFICANCE,
-    fill_candidates,
     find_candidates,
+    float_dtype,
     is_strong,
+    may_be_significant,
     significant,
+    without_hot_pixels,
 )
 from napari_dcr.image.line_survey import LineSurvey, Table, patch_size, patch_sums
 from napari_dcr.image.missing import missing
@@ -30,6 +33,9 @@ It is large, because the noise of colour pictures is only estimated from the sur
 
 SPOILED = 5e-5
 """Smallest share of hot pixels in a window at which its noise is estimated without them."""
+
+BAND_ROWS = 64
+"""Number of rows that are summed at a time, so that intermediate results fit the processor's cache."""
 
 MOST_CANDIDATES = 1 << 20
 """Largest number of candidates to keep for all frames of a stack."""
@@ -48,18 +54,20 @@ class BlockDefects(NamedTuple):
         Sums of each row over the patches of columns.
     candidates : ndarray of `CANDIDATE`
         Candidates for hot pixels, in coordinates of the plane.
+    strong : ndarray of `CANDIDATE`
+        Strong ones among them, in coordinates of the block.
     """
 
     row: int
     column: int
-    columns: Table
-    rows: Table
+    columns: NDArray[Any]
+    rows: NDArray[Any]
     candidates: NDArray[Any]
+    strong: NDArray[Any]
 
     def touches(self, rows: slice, columns: slice) -> bool:
         """Whether a window has enough strong candidates to affect its noise estimate."""
-        strong = self.candidates[is_strong(self.candidates)]
-        y, x = strong["y"] - self.row, strong["x"] - self.column
+        y, x = self.strong["y"], self.strong["x"]
         inside = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
         return int(inside.sum()) > SPOILED * (rows.stop - rows.start) * (
             columns.stop - columns.start
@@ -68,7 +76,7 @@ class BlockDefects(NamedTuple):
 
 def look_for_defects(
     pixels: NDArray[Any], row: int, column: int, size: tuple[int, int]
-) -> tuple[BlockDefects, NDArray[Any]]:
+) -> BlockDefects:
     """Measure a block.
 
     Parameters
@@ -78,44 +86,38 @@ def look_for_defects(
         Position of the first pixel: multiples of the regular block side, which is a power of two.
     size : (int, int)
         Height and width of the plane.
-
-    Returns
-    -------
-    BlockDefects
-    ndarray, shape (c, h, w)
-        Pixels as floats with strong candidates for hot pixels removed; NaN for missing pixels and
-        saturated integers.
     """
     gone, pixels = missing(pixels), np.ma.getdata(pixels)
-    limits = np.iinfo(pixels.dtype) if pixels.dtype.kind in "iu" else None
-    # Sums of up to 128 integers of 16 bits are exact in float32.
-    wide: Any = np.float64 if limits is None else np.float32
-    filled = pixels.astype(wide)
-    if gone is not None:
-        filled[gone] = np.nan
-    found = []
-    for channel, plane in enumerate(pixels):
-        # Missing pixels are NaN, so pixels beside them are not compared with them.
-        candidates = find_candidates(plane if gone is None else filled[channel])
-        fill_candidates(filled[channel], candidates)
-        candidates["channel"] = channel
-        candidates["y"] += row
-        candidates["x"] += column
-        found.append(candidates)
     height, width = size
-    if limits is not None and pixels.max() == limits.max:
-        # Clipped pixels hide the differences between lines.
-        filled[pixels == limits.max] = np.nan
-    return (
-        BlockDefects(
-            row,
-            column,
-            patch_sums(filled, patch_size(height, width), 0),
-            patch_sums(filled, patch_size(width, height), 1),
-            np.concatenate(found),
-        ),
-        filled,
-    )
+    patches = patch_size(height, width), patch_size(width, height)
+    found, sums = [], []
+    for channel, plane in enumerate(pixels):
+        own = None if gone is None else gone[channel]
+        candidates = find_candidates(plane, own)
+        candidates["channel"] = channel
+        found.append(candidates)
+        sums.append(_line_sums(plane, own, candidates[is_strong(candidates)], patches))
+    candidates = np.concatenate(found)
+    strong = candidates[is_strong(candidates)]
+    candidates["y"] += row
+    candidates["x"] += column
+    columns, rows = (np.stack(own) for own in zip(*sums, strict=True))
+    return BlockDefects(row, column, columns, rows, candidates, strong)
+
+
+def _line_sums(
+    plane: NDArray[Any], gone: NDArray[np.bool_] | None, strong: NDArray[Any], patches: tuple[int, int]
+) -> tuple[NDArray[Any], NDArray[Any]]:  # fmt: skip
+    """Sums of the columns (patches, w) and rows (patches, h) of a plane over patches."""
+    height, width = plane.shape
+    columns, rows = [], []
+    step = max(BAND_ROWS, patches[0])
+    space = np.empty((min(step, height), width), float_dtype(plane.dtype))
+    for top in range(0, height, step):
+        band = without_hot_pixels(plane, gone, strong, slice(top, min(top + step, height)), space)
+        columns.append(patch_sums(band, patches[0], 0))
+        rows.append(patch_sums(band, patches[1], 1))
+    return np.concatenate(columns), np.concatenate(rows, 1)
 
 
 class DefectSurvey:
@@ -166,13 +168,14 @@ class DefectSurvey:
         often = count[number] * 2 >= self._frames
         return candidates[often], number[often]
 
-    def finish(self, noise: NoiseModel | None, unit: float = 1.0) -> Defects:
+    def finish(self, noise: Callable[[], NoiseModel | None], unit: float = 1.0) -> Defects:
         """Return the defects that were found.
 
         Parameters
         ----------
-        noise : NoiseModel, optional
-            Noise of the image, if known.
+        noise : callable
+            Function that estimates the noise of the image, or returns None if it is unknown.  It is
+            only called if there may be hot pixels.
         unit : float
             Number of image units in one unit of the noise.
         """
@@ -185,7 +188,7 @@ class DefectSurvey:
         )
 
     def _hot(
-        self, noise: NoiseModel | None, unit: float
+        self, noise: Callable[[], NoiseModel | None], unit: float
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """Channel, row and column of hot and dead pixels, and their height."""
         empty = np.empty((0, 3), np.int32), np.empty(0)
@@ -201,7 +204,9 @@ class DefectSurvey:
         least = 0.3 if self._integer else 0.0
         for name in ("gap", "level", "deviation", "excess"):
             candidates[name] /= unit
-        candidates = candidates[significant(candidates, noise, least, needed)]
+        if not may_be_significant(candidates, least, needed).any():
+            return empty
+        candidates = candidates[significant(candidates, noise(), least, needed)]
         if several:
             candidates, number = self._repeated(candidates)
         if not len(candidates):
@@ -238,9 +243,9 @@ def find_defects(image: NDArray[Any], noise: NoiseModel | None = None) -> Defect
     height, width = frames.shape[1:]
     survey = DefectSurvey(1, height, width, image.dtype.kind in "iu", len(frames))
     for frame in frames:
-        survey.add(look_for_defects(frame[None], 0, 0, (height, width))[0])
+        survey.add(look_for_defects(frame[None], 0, 0, (height, width)))
         survey.end_frame()
-    return survey.finish(noise)
+    return survey.finish(lambda: noise)
 
 
 def without_defects(

@@ -41,6 +41,9 @@ SPAN = 128
 RING = [(y, x) for y in range(-2, 3) for x in range(-2, 3) if max(abs(y), abs(x)) == 2]
 NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
 
+STRUCTURE = 0.5
+"""Smallest standard deviation of the noise, relative to that of the surroundings of a pixel."""
+
 PHOTONS = 12.0
 """Smallest height of a defect in photons if the gain is known, because few counts have a long tail."""
 
@@ -62,7 +65,7 @@ standard deviation of its surroundings; and ``excess``, its distance from the me
 without the two most extreme ones."""
 
 
-def find_candidates(plane: NDArray[Any]) -> NDArray[Any]:
+def find_candidates(plane: NDArray[Any], gone: NDArray[np.bool_] | None = None) -> NDArray[Any]:
     """Find isolated pixels outside the range of all their neighbours but one.
 
     One neighbour may be as bright, because defects occur in pairs.  Points of light are excluded,
@@ -71,6 +74,8 @@ def find_candidates(plane: NDArray[Any]) -> NDArray[Any]:
     Parameters
     ----------
     plane : ndarray, shape (h, w)
+    gone : ndarray of bool, shape (h, w), optional
+        Mask of missing pixels, which are not compared with their neighbours.
 
     Returns
     -------
@@ -89,41 +94,77 @@ def find_candidates(plane: NDArray[Any]) -> NDArray[Any]:
     height, width = plane.shape
     if min(height, width) < 5:
         return np.empty(0, CANDIDATE)
-    if plane.dtype.kind == "i" or plane.dtype == np.float16:  # differences must not overflow
-        plane = plane.astype(np.int32 if plane.dtype.kind == "i" else np.float32)
-    # Reflect two pixels beyond the border, so that neither a pixel nor a neighbour occurs twice.
-    padded = np.pad(plane, 1, "edge")
-    padded[0], padded[-1] = padded[3], padded[-4]
-    padded[:, 0], padded[:, -1] = padded[:, 3], padded[:, -4]
     rows = max(1, BAND // width)
-    places, limits = [], []
+    # Differences of signed integers and of half floats do not fit in their own dtype.
+    dtype: Any = np.int32 if plane.dtype.kind == "i" else plane.dtype
+    if plane.dtype == np.float16 or (gone is not None and plane.dtype.kind != "f"):
+        dtype = np.float32
+    # Memory that is allocated again for every band would be cleared by the system each time.
+    space = np.empty((4, rows + 2, width + 2), dtype)
+    places, values, around, limits = [], [], [], []
     for top in range(0, height, rows):
-        band = padded[top : top + rows + 2]
+        bottom = min(top + rows, height)
+        band = space[0, : bottom - top + 2]
+        _fill_band(band, plane, gone, top, bottom)
         usual = _usual_difference(band[1:-1, 1:-1], band[1:-1, 2:])
-        place = _outstanding(band, usual)
-        limits.append(usual[place[:, 1]])
-        places.append(place + np.array([top, 0]))
-    found = np.concatenate(places)
-    if not len(found):
-        return np.empty(0, CANDIDATE)
-    found = found[_leave_the_range(padded, found, np.concatenate(limits))]
+        y, x = _outstanding(band, usual, space[1:])
+        centre = (y + 1) * (width + 2) + x + 1
+        flat = band.ravel()
+        around.append(flat[np.add.outer([dy * (width + 2) + dx for dy, dx in NEIGHBOURS], centre)])
+        values.append(flat[centre])
+        limits.append(usual[x])
+        places.append(np.stack([y + top, x], 1))
+    far = _leave_the_range(
+        np.concatenate(values), np.concatenate(around, 1), np.concatenate(limits), plane.dtype.kind
+    )
+    found = np.concatenate(places)[far]
     counts = np.bincount(found[:, 0] // rows, minlength=len(places))
     allowed = MOST * width * np.minimum(rows, height - rows * np.arange(len(places))) + 8
-    return np.empty(0, CANDIDATE) if (counts > allowed).any() else _measured(plane, found)
+    return np.empty(0, CANDIDATE) if (counts > allowed).any() else _measured(plane, gone, found)
 
 
-def _outstanding(padded: NDArray[Any], usual: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Rows and columns of pixels far outside the range of opposite neighbours: a quick first test."""
-    kind, width = padded.dtype.kind, padded.shape[1] - 2
-    most = np.inf if kind == "f" else np.iinfo(padded.dtype).max
-    limit = np.minimum(usual, most).astype(padded.dtype)
-    own, left, right = padded[1:-1, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
-    above, below = padded[:-2, 1:-1], padded[2:, 1:-1]
-    other = np.empty_like(own)
+def _fill_band(
+    band: NDArray[Any], plane: NDArray[Any], gone: NDArray[np.bool_] | None, top: int, bottom: int
+) -> None:
+    """Write rows of a plane with one pixel around them to ``band``; missing pixels are NaN.
+
+    Beyond the border of the plane, the pixels are reflected in such a way that neither a pixel nor
+    one of its neighbours occurs twice.
+    """
+    above, below = (int(_reflected(np.array(y), len(plane))) for y in (top - 1, bottom))
+    for inner, rows in (
+        (band[1:-1, 1:-1], slice(top, bottom)),
+        (band[:1, 1:-1], slice(above, above + 1)),
+        (band[-1:, 1:-1], slice(below, below + 1)),
+    ):
+        inner[:] = plane[rows]
+        if gone is not None:
+            inner[gone[rows]] = np.nan
+    band[:, 0], band[:, -1] = band[:, 3], band[:, -4]
+
+
+def _outstanding(
+    band: NDArray[Any], usual: NDArray[np.float64], space: NDArray[Any]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of pixels far outside the range of opposite neighbours: a quick first test.
+
+    ``space`` is memory for three arrays of the size of ``band``.
+    """
+    kind, (height, width) = band.dtype.kind, band.shape
+    most = np.inf if kind == "f" else np.iinfo(band.dtype).max
+    limit = np.full(width, most, band.dtype)
+    limit[: width - 2] = np.minimum(usual, most)
+    # Neighbours are at a fixed distance in memory, and a single long row is compared twice as fast
+    # as many short ones.  The two columns at the ends of the band are compared in vain.
+    flat, size = band.ravel(), (height - 2) * width - 2
+    own, left, right, above, below = (
+        flat[1 + width + step : 1 + width + step + size] for step in (0, -1, 1, -width, width)
+    )
+    low, high, other = space.reshape(3, -1)[:, :size]
     # One of two opposite neighbours may be a defect as well.
-    low = np.minimum(left, right)
+    np.minimum(left, right, out=low)
     np.maximum(low, np.minimum(above, below, out=other), out=low)
-    high = np.maximum(left, right)
+    np.maximum(left, right, out=high)
     np.minimum(high, np.maximum(above, below, out=other), out=high)
     if kind == "u":  # avoids negative numbers, and uses vector registers of 8 or 16 bits
         np.minimum(own, low, out=low)
@@ -131,26 +172,23 @@ def _outstanding(padded: NDArray[Any], usual: NDArray[np.float64]) -> NDArray[np
     else:
         np.subtract(high, own, out=high)
     np.maximum(np.subtract(own, low, out=low), high, out=low)
-    y, x = np.divmod(np.flatnonzero(low > limit), width)
-    return np.stack([y, x], 1)
+    y, x = np.divmod(np.flatnonzero(space[0, : height - 2] > limit), width)
+    return y, x
 
 
 def _leave_the_range(
-    padded: NDArray[Any], places: NDArray[np.intp], usual: NDArray[np.float64]
+    values: NDArray[Any], near: NDArray[Any], usual: NDArray[np.float64], kind: str
 ) -> NDArray[np.bool_]:
-    """Mask of pixels far outside the range of their neighbours, ignoring the most extreme ones."""
-    y, x = places.T
-    width = padded.shape[1]
-    flat, centre = padded.ravel(), (y + 1) * width + x + 1
-    near = flat[np.add.outer([dy * width + dx for dy, dx in NEIGHBOURS], centre)]
-    near, value = near.astype(np.float64), flat[centre].astype(np.float64)
-    near[np.isnan(near)] = np.inf  # a missing neighbour is one of the two that are ignored
+    """Mask of pixels far outside the range of their neighbours, (8, n), ignoring the most extreme ones."""
+    if near.dtype.kind == "f":
+        near[np.isnan(near)] = np.inf  # a missing neighbour is one of the two that are ignored
     highest, second = np.maximum(near[0], near[1]), np.minimum(near[0], near[1])
     lowest, but_one = second, highest
     for one in near[2:]:
         highest, second = np.maximum(highest, one), np.maximum(second, np.minimum(highest, one))
         lowest, but_one = np.minimum(lowest, one), np.minimum(but_one, np.maximum(lowest, one))
-    step = 1.0 if padded.dtype.kind in "iu" else 0.0
+    value, second, but_one = (a.astype(np.float64) for a in (values, second, but_one))
+    step = 1.0 if kind in "iu" else 0.0
     with np.errstate(invalid="ignore"):
         room = np.maximum(2.5 * np.maximum(second - but_one, step), 0.5 * usual)
         far: NDArray[np.bool_] = np.maximum(value - second, but_one - value) > room
@@ -163,7 +201,7 @@ def _usual_difference(own: NDArray[Any], right: NDArray[Any]) -> NDArray[np.floa
     span = min(SPAN, width)
     count = width // span
     first, second = (
-        a[::8, : count * span].reshape(-1, count, span)[:, :, ::3].astype(np.float64)
+        a[::16, : count * span].reshape(-1, count, span)[:, :, ::3].astype(np.float64)
         for a in (own, right)
     )
     sample = np.abs(first - second).transpose(1, 0, 2).reshape(count, -1)
@@ -175,20 +213,20 @@ def _usual_difference(own: NDArray[Any], right: NDArray[Any]) -> NDArray[np.floa
     return np.repeat(usual, [span] * (count - 1) + [width - (count - 1) * span])
 
 
-def _measured(plane: NDArray[Any], places: NDArray[np.intp]) -> NDArray[Any]:
+def _measured(
+    plane: NDArray[Any], gone: NDArray[np.bool_] | None, places: NDArray[np.intp]
+) -> NDArray[Any]:
     """Candidates at these positions, with the statistics of their surroundings."""
     if not len(places):
         return np.empty(0, CANDIDATE)
     y, x = places.T
     own = plane[y, x].astype(np.float64)
-    near = _around(plane, y, x, NEIGHBOURS)
-    ring = _around(plane, y, x, RING)
+    around = _around(plane, gone, y, x)
+    near, ring = around[:, :8], around[:, 8:]
     near.sort(1)
     bright = own > near[:, 4]
     edge = np.where(bright, near[:, -2], near[:, 1])
     level = np.median(ring, 1)
-    # Without the extremes: one defect in the surroundings must not hide another one.
-    around = np.sort(np.concatenate([near, ring], 1), 1)[:, 1:-1]
     gap = own - edge
     last = plane.shape[0] - 1, plane.shape[1] - 1
     at_border = (y == 0) | (x == 0) | (y == last[0]) | (x == last[1])
@@ -199,35 +237,92 @@ def _measured(plane: NDArray[Any], places: NDArray[np.intp]) -> NDArray[Any]:
     found = np.zeros(int(keep.sum()), CANDIDATE)
     found["y"], found["x"], found["gap"], found["level"] = y[keep], x[keep], gap[keep], level[keep]
     found["value"] = own[keep]
-    found["deviation"] = 1.15 * around.std(1)[keep]
     found["excess"] = (own - near[:, 1:-1].mean(1))[keep]
+    # Without the extremes: one defect in the surroundings must not hide another one.
+    found["deviation"] = 1.15 * np.sort(around[keep], 1)[:, 1:-1].std(1)
     return found
 
 
 def _around(
-    plane: NDArray[Any], y: NDArray[Any], x: NDArray[Any], offsets: list[tuple[int, int]]
+    plane: NDArray[Any], gone: NDArray[np.bool_] | None, y: NDArray[Any], x: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """Values at these offsets from n positions, (n, offsets), reflected as in `find_candidates`."""
-    height, width = plane.shape
-    dy, dx = np.array(offsets).T
-    rows, columns = y[:, None] + dy, x[:, None] + dx
-    rows = np.where(rows < 0, 1 - rows, rows)
-    rows = np.where(rows >= height, 2 * height - 3 - rows, rows)
-    columns = np.where(columns < 0, 1 - columns, columns)
-    columns = np.where(columns >= width, 2 * width - 3 - columns, columns)
-    return plane[rows, columns].astype(np.float64)
+    """Values of the neighbours of n positions, then of the ring around them, (n, 24); NaN if missing."""
+    steps = np.arange(-2, 3)
+    rows = _reflected(y[:, None] + steps, plane.shape[0])
+    columns = _reflected(x[:, None] + steps, plane.shape[1])
+    places = rows[:, :, None], columns[:, None]
+    values = plane[places].astype(np.float64)
+    if gone is not None:
+        values[gone[places]] = np.nan
+    order = [5 * (dy + 2) + dx + 2 for dy, dx in NEIGHBOURS + RING]
+    return values.reshape(-1, 25)[:, order]
 
 
-def fill_candidates(plane: NDArray[Any], candidates: NDArray[Any]) -> None:
-    """Replace strong candidates in a float plane (h, w) by the mean of their neighbours, in place."""
-    strong = candidates[is_strong(candidates)]
-    plane[strong["y"], strong["x"]] -= strong["excess"]
+def _reflected(places: NDArray[Any], size: int) -> NDArray[Any]:
+    """Positions with those beyond the border reflected, as in `_fill_band`."""
+    places = np.where(places < 0, 1 - places, places)
+    found: NDArray[Any] = np.where(places >= size, 2 * size - 3 - places, places)
+    return found
+
+
+def without_hot_pixels(
+    plane: NDArray[Any],
+    gone: NDArray[np.bool_] | None,
+    candidates: NDArray[Any],
+    rows: slice,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Rows of a plane as floats, in which strong candidates are the mean of their neighbours.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (h, w)
+    gone : ndarray of bool, shape (h, w), or None
+        Mask of missing pixels.
+    candidates : ndarray of `CANDIDATE`
+        Strong candidates of the plane, in the order of rows.
+    rows : slice
+    out : ndarray, optional
+        Memory for the result, with at least as many rows.
+
+    Returns
+    -------
+    ndarray, shape (rows, w)
+        NaN for missing pixels and saturated integers, which hide the differences between lines.
+    """
+    own = plane[rows]
+    if out is None:
+        out = np.empty(own.shape, float_dtype(plane.dtype))
+    found = out[: len(own)]
+    found[:] = own
+    first, last = np.searchsorted(candidates["y"], [rows.start, rows.stop])
+    inside = candidates[first:last]
+    found[inside["y"] - rows.start, inside["x"]] -= inside["excess"]
+    if gone is not None:
+        found[gone[rows]] = np.nan
+    if own.dtype.kind in "iu" and own.max() == np.iinfo(own.dtype).max:
+        found[own == np.iinfo(own.dtype).max] = np.nan
+    return found
+
+
+def float_dtype(dtype: np.dtype[Any]) -> Any:
+    """Dtype in which sums of pixels are exact for integers, and precise for floats."""
+    return np.float64 if dtype.kind == "f" else np.float32
 
 
 def is_strong(candidates: NDArray[Any]) -> NDArray[np.bool_]:
     """Mask of candidates that noise alone would hardly produce."""
     strong: NDArray[np.bool_] = np.abs(candidates["gap"]) > STRONG * candidates["deviation"]
     return strong
+
+
+def may_be_significant(
+    candidates: NDArray[Any], least: float, needed: float
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Mask of candidates that `significant` may accept, for any noise of the image."""
+    deviation = STRUCTURE * np.maximum(candidates["deviation"], least)
+    may_be: NDArray[np.bool_] = np.abs(candidates["gap"]) > needed * deviation
+    return may_be
 
 
 def significant(
@@ -257,7 +352,7 @@ def significant(
     enough = np.ones(len(candidates), bool)
     if noise is not None:
         # Structure in the surroundings overestimates the noise, a few counts underestimate it.
-        deviation = np.maximum(noise.deviation(candidates["level"]), 0.5 * deviation)
+        deviation = np.maximum(noise.deviation(candidates["level"]), STRUCTURE * deviation)
         enough = np.abs(candidates["excess"]) > PHOTONS * noise.gain
     height = candidates["gap"] / deviation
     accepted = np.zeros(len(height), bool)

@@ -39,11 +39,20 @@ difference has a heavy tail, which the variance nearby underestimates."""
 DOUBT = 8.0
 """Squared error that is added to a mean of differences, per unit of that power."""
 
+WIDER = 2.0
+"""Squared error that is added to a mean of differences, for each further line in a group and per unit
+of the scatter beyond that of noise: wide structures are alike in neighbouring patches, which hides
+their errors."""
+
 BEYOND = 3.0
 """Smallest power of the scene that is taken into account, in units of the noise variance."""
 
 FEWEST = 32
 """Smallest number of lines, and of patches times four, from which offsets are estimated."""
+
+
+QUICK = 1 << 16
+"""Number of means that are enough for the quick test of whether there are offsets."""
 
 
 class LineOffsets(NamedTuple):
@@ -104,7 +113,7 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     True
     """
     patches, lines = table.shape
-    if lines < FEWEST or 4 * patches < FEWEST or not _may_agree(table):
+    if lines < FEWEST or 4 * patches < FEWEST or not may_agree(sum_patches(table)):
         return None
     # Squares of very small or large units of floats would underflow or overflow.
     unit = float(np.nanmax(table) - np.nanmin(table))
@@ -113,7 +122,7 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     scaled = _Table(table / unit)
     if not _halves_agree(scaled):
         return None
-    found, _ = _observe_all(scaled, patch)
+    found, flat = _observe_all(scaled, patch)
     lags, levels = list(found), list(found.values())
     variances = [
         (_spread(level.difference) - float(np.median(level.scatter * (1 + (lag - 1) / 3))))
@@ -132,7 +141,9 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
         return None
     weighted = []
     for lag, level in zip(lags, levels, strict=True):
-        squared = level.scatter * (1 + (lag - 1) / 10) + DOUBT * level.structure
+        noise = 2 * flat / (lag * patches)
+        hidden = WIDER * (lag - 1) * np.maximum(level.scatter - noise, 0)
+        squared = level.scatter * (1 + (lag - 1) / 10) + hidden + DOUBT * level.structure
         # A wall is no offset, so the weight of values beyond three standard deviations decreases.
         squared += np.maximum(0, level.difference**2 - 9 * (2 * variance / lag + squared))
         # The transform has a redundancy of 2 lag.
@@ -192,7 +203,18 @@ class _Table:
 
 
 @np.errstate(invalid="ignore", over="ignore")
-def _may_agree(table: Floats) -> bool:
+def sum_patches(table: Floats) -> Floats:
+    """Sums of several patches of a large image, which has enough lines for `may_agree` without them."""
+    patches, lines = table.shape
+    many = min(table.size // QUICK, patches // FEWEST)
+    if many < 2:
+        return table
+    sums: Floats = table[: patches // many * many].reshape(-1, many, lines).sum(1)
+    return sums
+
+
+@np.errstate(invalid="ignore", over="ignore")
+def may_agree(table: Floats) -> bool:
     """Quick test before `_halves_agree`, which takes ten times as long."""
     values = np.diff(table, axis=1)
     if not np.isfinite(values.sum()):

@@ -20,7 +20,9 @@ def test_ripple_measures_only_offsets_of_columns() -> None:
 
 def test_the_cost_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     defect_checks.main(["--only", "cost"])
-    assert "Survey of 2048 x 2048 uint16" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    for name in ("2048 x 2048 uint16", "30 x 1024 x 1024 uint16", "2048 x 2048 RGB"):
+        assert f"| {name} |" in printed
 
 
 def test_photographs_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ recordings without defects, nothing may be found.
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -254,36 +255,52 @@ def score_photographs(folders: Sequence[Path]) -> None:
 
 
 def score_cost() -> None:
-    """Print the processor time of a survey with and without the search for defects."""
+    """Print the processor time of surveys with and without the search for defects."""
     rng = np.random.default_rng(SEED)
     image = rng.poisson(20, (2048, 2048)).astype(np.uint16)
+    y, x = np.mgrid[:2048, :2048]
+    light = 60 + 40 * np.sin(x / 90) * np.cos(y / 70)
+    images: dict[str, Image] = {
+        "2048 x 2048 uint16": image[None, None],
+        "2048 x 2048 float32": image[None, None].astype(np.float32),
+        "30 x 1024 x 1024 uint16": rng.poisson(20, (30, 1, 1024, 1024)).astype(np.uint16),
+        "2048 x 2048 RGB": rng.normal(light, 4, (1, 3, 2048, 2048)).clip(0, 255).astype(np.uint8),
+    }
 
-    def survey(defects: bool) -> None:
-        request = SurveyRequest(1, 2048, 2048, image.dtype, False, True, defects=defects)
+    def survey(planes: Image, defects: bool) -> None:
+        frames, channels, height, width = planes.shape
+        request = SurveyRequest(
+            channels, height, width, planes.dtype, histogram=channels > 1, noise=channels == 1,
+            measured=channels == 1, defects=defects, frames=frames, solid=True,
+        )  # fmt: skip
         surveyor = Surveyor(request)
-        surveyor.add(request.measure(image[None], 0, 0))
+        for plane in planes:
+            for rows, columns in request.blocks:
+                block = request.measure(plane[:, rows, columns], rows.start, columns.start)
+                surveyor.add(block)
         surveyor.finish()
 
     def seconds(*works: Callable[[], object]) -> list[float]:
         """Shortest times of several functions, which are measured alternately."""
         best = [np.inf] * len(works)
-        for _ in range(7):
+        for _ in range(9):
             for number, work in enumerate(works):
                 started = time.process_time()
                 work()
                 best[number] = min(best[number], time.process_time() - started)
         return best
 
-    plain, looking = seconds(lambda: survey(False), lambda: survey(True))
-    print(
-        f"\nSurvey of 2048 x 2048 uint16: {plain:.3f} s, {looking:.3f} s with defects,"
-        f" {looking / plain - 1:+.0%}"
-    )
+    print("\n| survey of | without the search for defects | with it | more |\n|---|---|---|---|")
+    for name, planes in images.items():
+        plain, looking = seconds(
+            functools.partial(survey, planes, False), functools.partial(survey, planes, True)
+        )
+        print(f"| {name} | {plain:.3f} s | {looking:.3f} s | {looking / plain - 1:+.0%} |")
     lines = rng.normal(0, 3, (1, 1, 1, 2048))
     hot = np.stack([np.zeros(500, int), *rng.integers(0, 2048, (2, 500))], 1)
     defects = Defects(2048, 2048, columns=lines, hot=np.unique(hot, axis=0))
     (correcting,) = seconds(lambda: defects.correct(image[None], 0, 0))
-    print(f"correcting it: {correcting:.3f} s")
+    print(f"\nCorrection of 2048 x 2048 uint16: {correcting:.3f} s")
 
 
 def draw(model: str, path: Path) -> None:
