@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ Image = NDArray[Any]
 
 def found(image: Image) -> set[tuple[int, int]]:
     candidates = find_candidates(image)
-    chosen = candidates[significant(candidates, estimate_noise(image).model, 0.3)]
+    chosen = candidates[significant(candidates, estimate_noise(image).model)]
     return set(zip(chosen["y"].tolist(), chosen["x"].tolist(), strict=True))
 
 
@@ -113,3 +114,27 @@ def test_missing_pixels_have_no_influence_on_candidates(dtype: str) -> None:
     assert np.array_equal(*found)
     assert {(20, 30), (50, 0)} <= {(int(c["y"]), int(c["x"])) for c in found[0]}
     assert not gone[found[0]["y"], found[0]["x"]].any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda p: p / np.float32(255), lambda p: p / 7.3, lambda p: p.astype(np.uint16) * 257,
+     lambda p: (p / 255).astype(np.float16), lambda p: np.float32(1e-12) * p],
+)  # fmt: skip
+def test_candidates_are_the_same_in_every_unit(change: Callable[[Any], NDArray[Any]]) -> None:
+    """Most neighbours of a pixel of a dark 8-bit picture are equal, which is no sign of a defect."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:300, :310]
+    picture = np.clip(
+        12 + 9 * np.sin(y / 60) * np.cos(x / 50) + rng.normal(0, 0.2, y.shape), 0, 255
+    )
+    picture = np.rint(picture).astype(np.uint8)
+    picture[::60, ::50] = 200
+
+    def found(pixels: NDArray[Any]) -> list[tuple[int, int]]:
+        strong = find_candidates(pixels)
+        strong = strong[significant(strong, None)]
+        return list(zip(strong["y"].tolist(), strong["x"].tolist(), strict=True))
+
+    assert len(found(picture)) == 5 * 7
+    assert found(change(picture)) == found(picture)

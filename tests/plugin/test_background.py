@@ -21,12 +21,14 @@ def test_work_is_off_the_gui_thread_with_its_priority(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: dict[threading.Thread, int] = {}
+    intervals = {sys.getswitchinterval()}
     from napari_dcr.engine.runner import TileRunner
 
     run_tiles = TileRunner._run_tiles
 
     def watched(*arguments: Any) -> Any:
         threads[threading.current_thread()] = niceness()
+        intervals.add(sys.getswitchinterval())
         return run_tiles(*arguments)
 
     monkeypatch.setattr(TileRunner, "_run_tiles", watched)
@@ -35,6 +37,9 @@ def test_work_is_off_the_gui_thread_with_its_priority(
     finish(widget, qtbot)
     assert threads
     assert threading.main_thread() not in threads
+    # During a run the GUI thread gives Python's lock away sooner.
+    assert len(intervals) == 2
+    assert sys.getswitchinterval() == max(intervals)
     if sys.platform == "linux":
         # A lower priority starves the run beside any busy process.
         assert set(threads.values()) == {niceness()}

@@ -141,7 +141,7 @@ class DefectSurvey:
     def __init__(
         self, channels: int, height: int, width: int, integer: bool, frames: int = 1
     ) -> None:
-        self._channels, self._size, self._integer = channels, (height, width), integer
+        self._channels, self._size = channels, (height, width)
         self._frames = 0
         self._lines = LineSurvey(channels, self._size, integer, frames)
         self._candidates: list[NDArray[Any]] = []
@@ -201,12 +201,11 @@ class DefectSurvey:
         needed = SIGNIFICANCE if self._channels == 1 else COLOUR_SIGNIFICANCE
         if several and self._frames > 3:
             needed = REPEATED
-        least = 0.3 if self._integer else 0.0
         for name in ("gap", "level", "deviation", "excess"):
             candidates[name] /= unit
-        if not may_be_significant(candidates, least, needed).any():
+        if not may_be_significant(candidates, needed).any():
             return empty
-        candidates = candidates[significant(candidates, noise(), least, needed)]
+        candidates = candidates[significant(candidates, noise(), needed)]
         if several:
             candidates, number = self._repeated(candidates)
         if not len(candidates):

@@ -44,6 +44,12 @@ NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)
 STRUCTURE = 0.5
 """Smallest standard deviation of the noise, relative to that of the surroundings of a pixel."""
 
+ROUNDING = 0.3
+"""Standard deviation of the noise of rounding, relative to the step between values."""
+
+LEAST_VALUES = 8
+"""Smallest number of different integers from which their step is determined; with fewer it is 1."""
+
 PHOTONS = 12.0
 """Smallest height of a defect in photons if the gain is known, because few counts have a long tail."""
 
@@ -114,13 +120,17 @@ def find_candidates(plane: NDArray[Any], gone: NDArray[np.bool_] | None = None) 
         values.append(flat[centre])
         limits.append(usual[x])
         places.append(np.stack([y + top, x], 1))
-    far = _leave_the_range(
-        np.concatenate(values), np.concatenate(around, 1), np.concatenate(limits), plane.dtype.kind
-    )
+    every = np.concatenate(values)
+    step = _step(plane, every)
+    far = _leave_the_range(every, np.concatenate(around, 1), np.concatenate(limits), step)
     found = np.concatenate(places)[far]
     counts = np.bincount(found[:, 0] // rows, minlength=len(places))
     allowed = MOST * width * np.minimum(rows, height - rows * np.arange(len(places))) + 8
-    return np.empty(0, CANDIDATE) if (counts > allowed).any() else _measured(plane, gone, found)
+    if (counts > allowed).any():
+        return np.empty(0, CANDIDATE)
+    candidates = _measured(plane, gone, found)
+    candidates["deviation"] = np.maximum(candidates["deviation"], ROUNDING * step)
+    return candidates
 
 
 def _fill_band(
@@ -177,7 +187,7 @@ def _outstanding(
 
 
 def _leave_the_range(
-    values: NDArray[Any], near: NDArray[Any], usual: NDArray[np.float64], kind: str
+    values: NDArray[Any], near: NDArray[Any], usual: NDArray[np.float64], step: float
 ) -> NDArray[np.bool_]:
     """Mask of pixels far outside the range of their neighbours, (8, n), ignoring the most extreme ones."""
     if near.dtype.kind == "f":
@@ -188,11 +198,27 @@ def _leave_the_range(
         highest, second = np.maximum(highest, one), np.maximum(second, np.minimum(highest, one))
         lowest, but_one = np.minimum(lowest, one), np.minimum(but_one, np.maximum(lowest, one))
     value, second, but_one = (a.astype(np.float64) for a in (values, second, but_one))
-    step = 1.0 if kind in "iu" else 0.0
     with np.errstate(invalid="ignore"):
         room = np.maximum(2.5 * np.maximum(second - but_one, step), 0.5 * usual)
         far: NDArray[np.bool_] = np.maximum(value - second, but_one - value) > room
     return far
+
+
+def _step(plane: NDArray[Any], others: NDArray[Any]) -> float:
+    """Smallest difference between the values of a plane, from a sample of it and some other values.
+
+    Pictures that were recorded with fewer bits than their dtype has, such as 8-bit pictures as
+    floats, have steps between their values and rounding noise.
+    """
+    values = np.concatenate([plane[::16, ::16].ravel(), others]).astype(np.float64)
+    values = np.unique(values[np.isfinite(values)])
+    differences = np.diff(values)
+    if plane.dtype.kind == "f":
+        precision = float(np.finfo(plane.dtype).eps) * np.abs(values).max(initial=0)
+        differences = differences[differences > 4 * precision]
+    elif len(values) < LEAST_VALUES:
+        return 1.0
+    return float(differences.min(initial=np.inf)) if len(differences) else 0.0
 
 
 def _usual_difference(own: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
@@ -317,10 +343,10 @@ def is_strong(candidates: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def may_be_significant(
-    candidates: NDArray[Any], least: float, needed: float
+    candidates: NDArray[Any], needed: float
 ) -> NDArray[np.bool_]:  # fmt: skip
     """Mask of candidates that `significant` may accept, for any noise of the image."""
-    deviation = STRUCTURE * np.maximum(candidates["deviation"], least)
+    deviation = STRUCTURE * candidates["deviation"]
     may_be: NDArray[np.bool_] = np.abs(candidates["gap"]) > needed * deviation
     return may_be
 
@@ -328,7 +354,6 @@ def may_be_significant(
 def significant(
     candidates: NDArray[Any],
     noise: NoiseModel | None,
-    least: float,
     needed: float = SIGNIFICANCE,
 ) -> NDArray[np.bool_]:
     """Mask of candidates that are defects and not the tail of the noise.
@@ -343,12 +368,10 @@ def significant(
         All candidates of an image.
     noise : NoiseModel, optional
         Noise of the image; without it the noise is estimated from the surroundings of each pixel.
-    least : float
-        Smallest standard deviation, which is that of rounding.
     needed : float
         Smallest height of a defect in standard deviations.
     """
-    deviation = np.maximum(candidates["deviation"], least)
+    deviation = candidates["deviation"]
     enough = np.ones(len(candidates), bool)
     if noise is not None:
         # Structure in the surroundings overestimates the noise, a few counts underestimate it.

@@ -26,7 +26,9 @@ def isolated(device: torch.device | None = None) -> Iterator[None]:
     """
     types = {"cpu"} | ({device.type} if device is not None else set())
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.device("cpu"))
+        if torch.get_default_device().type != "cpu":
+            # Within this context, every call of PyTorch first runs Python code.
+            stack.enter_context(torch.device("cpu"))
         stack.enter_context(torch.inference_mode(False))
         for kind in sorted(types):
             stack.enter_context(torch.autocast(kind, enabled=False))

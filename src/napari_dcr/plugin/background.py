@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import create_worker
+
+SWITCH_INTERVAL = 2e-4
+"""Longest time in seconds for which the GUI thread keeps Python's lock while a worker waits for it.
+
+After each of the network's many short operations the worker needs the lock.  With Python's default
+of 5 ms, it waits for most of the time while the window draws."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Background:
     """
 
     _alive: set[Background] = set()  # noqa: RUF012 - Qt connections do not keep objects alive
+    _usual_interval = 0.0
 
     def __init__(
         self,
@@ -55,6 +63,9 @@ class Background:
 
     def start(self) -> None:
         """Start the worker thread."""
+        if not self._alive:
+            Background._usual_interval = sys.getswitchinterval()
+            sys.setswitchinterval(min(SWITCH_INTERVAL, self._usual_interval))
         self._alive.add(self)
         self._worker.start()
 
@@ -88,6 +99,8 @@ class Background:
 
     def _on_finished(self) -> None:
         self._alive.discard(self)
+        if not self._alive:
+            sys.setswitchinterval(self._usual_interval)
         # napari keeps the worker until its window closes, so release the generator's memory here.
         self._thread.submit(self._steps.close).result()
         self._thread.shutdown(wait=False)
