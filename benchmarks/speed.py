@@ -2,24 +2,29 @@
 
     python benchmarks/speed.py [--megapixels 2] [--threads 2] [--rounds 7] [--mapped]
     python benchmarks/speed.py --sizes [--rounds 7]
+    python benchmarks/speed.py --counts [--rounds 7]
 
 Rounds are interleaved and medians are compared; only the ratios are meaningful.
 A whole ``enhance()`` call, with survey and conversions, is timed too.
 ``--mapped`` keeps memory mapped from one call to the next, as between the windows of one run;
 otherwise every call maps its pages again, like the first window of a run.
 ``--sizes`` compares the cost per pixel of ``enhance()`` on images of 1 and 8 megapixels.
+``--counts`` compares ``enhance()`` with `microscopy` on noise that is correlated between pixels with
+white noise, and with neighbouring frames with none.  Every call surveys its image again.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from skimage.exposure import equalize_adapthist
 
 import napari_dcr
@@ -71,6 +76,39 @@ def compare_sizes(rounds: int) -> None:
             print(f"| {name}, {precision} | {cost:.3f} | {cost / costs['1 MP']:.2f} |", flush=True)
 
 
+def compare_counts(rounds: int) -> None:
+    """Print a Markdown table."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:1024, :1024]
+    light = 200 + 100 * np.sin(y / 9) * np.cos(x / 13)
+    noise = rng.poisson(light) - light
+    images = {"white noise": noise} | {
+        f"noise correlated with sigma {sigma}": gaussian_filter(noise, sigma)
+        for sigma in ((0, 1), (0.7, 0.7), (1, 1), (2, 2))
+    }
+    images = {
+        name: (100 + light + own * noise.std() / own.std()).astype(np.float32)
+        for name, own in images.items()
+    }
+    stack = (100 + rng.poisson(light[:512, :512], (12, 512, 512))).astype(np.uint16)
+
+    def call(image: np.ndarray, **options: int) -> Callable[[], object]:
+        # Another image in each round, which is surveyed again.
+        versions = (image + image.dtype.type(number) for number in itertools.count())
+        return lambda: napari_dcr.enhance(
+            next(versions), model="microscopy", axes="tyx"[-image.ndim :], device="cpu", **options
+        )
+
+    cases = {name: call(image) for name, image in images.items()}
+    sides = {f"{n} neighbouring frames on each side": call(stack, neighbours=n) for n in range(3)}
+    print("| enhance() | seconds | ratio |\n|---|---|---|")
+    for group in (cases, sides):
+        medians = median_times(group, rounds)
+        reference = next(iter(medians.values()))
+        for name, median in medians.items():
+            print(f"| {name} | {median:.2f} | {median / reference:.2f} |", flush=True)
+
+
 def main() -> None:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -80,10 +118,13 @@ def main() -> None:
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--mapped", action="store_true")
     either.add_argument("--sizes", action="store_true")
+    either.add_argument("--counts", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.sizes:
         return compare_sizes(options.rounds)
+    if options.counts:
+        return compare_counts(options.rounds)
     height = int((options.megapixels * 1e6 / 1.5) ** 0.5) // 8 * 8
     width = int(options.megapixels * 1e6 / height) // 8 * 8
     image = dim_picture(height, width)
