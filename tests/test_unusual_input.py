@@ -945,3 +945,48 @@ def test_a_forked_process_can_enhance_dask_arrays() -> None:
     if "fork" not in multiprocessing.get_all_start_methods():
         return
     subprocess.run([sys.executable, "-c", FORKED_DASK], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("where", ["left and right", "a column", "a circle"])
+def test_column_offsets_are_found_beside_missing_pixels(dtype: str, where: str) -> None:
+    rng = np.random.default_rng(0)
+    light = waves(140, 150)
+    striped = (rng.poisson(light) + 100 + rng.normal(0, 15, 150)).astype(dtype)
+    image, inside, nodata = striped.copy(), np.s_[:, :], 7
+    if where == "left and right":
+        image, inside = np.pad(striped, ((0, 0), (3, 9)), constant_values=nodata), np.s_[:, 3:-9]
+    elif where == "a column":
+        image[:, 75] = nodata
+    else:
+        y, x = np.mgrid[:140, :150]
+        image[(y - 70) ** 2 + (x - 75) ** 2 > 70**2] = nodata
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("ignore", napari_dcr.InputWarning)
+        whole = napari_dcr.enhance(striped, **COUNTS)
+        result = napari_dcr.enhance(image, **COUNTS, nodata=nodata)
+    known = image[inside] != nodata
+
+    def error(of: NDArray[Any]) -> float:
+        return float(np.sqrt(np.mean(np.square(of - light - 100.0)[known])))
+
+    # Columns of a circle have fewer pixels. Offsets that are not found give three times the error.
+    assert error(result[inside]) < 1.3 * error(whole)
+
+
+@pytest.mark.parametrize(("model", "most"), [("photo", 0.06), ("microscopy", 0.003)])
+def test_frames_with_different_padding_share_one_survey(model: str, most: float) -> None:
+    rng = np.random.default_rng(2)
+    light = waves(120, 140)
+    frames = [rng.poisson(light).astype(np.uint16) + 100 for _ in range(4)]
+    padded = [np.pad(f, ((3 * n, 9 - 3 * n), (9 - 3 * n, 3 * n))) for n, f in enumerate(frames)]
+    options: dict[str, Any] = {"model": model, "axes": "tyx", "device": "cpu", "output": "float32"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", napari_dcr.InputWarning)
+        result = napari_dcr.enhance(np.stack(padded), **options)
+        whole = napari_dcr.enhance(np.stack(frames), **options)
+    for n, (own, expected) in enumerate(zip(result, whole, strict=True)):
+        inside = own[3 * n : 3 * n + 120, 9 - 3 * n : 149 - 3 * n]
+        assert inside.mean() == pytest.approx(expected.mean(), rel=most)
+        assert (own == 0).sum() == own.size - inside.size

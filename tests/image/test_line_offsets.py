@@ -98,3 +98,24 @@ def test_small_images_have_no_offsets(shape: tuple[int, int]) -> None:
     assert find_line_offsets(np.random.default_rng(0).normal(0, 9, shape), 4) is None
     assert find_line_offsets(np.full((60, 200), np.nan), 4) is None
     assert find_line_offsets(np.zeros((60, 200)), 4) is None
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [np.s_[:, 0], np.s_[:, 128], np.s_[:, -1], np.s_[:, 40:60], np.s_[:, :7],
+     np.s_[:30, 50], np.s_[30:, 51]],
+)  # fmt: skip
+def test_lines_without_data_change_nothing_for_the_others(gone: Any) -> None:
+    rng = np.random.default_rng(0)
+    offsets = rng.normal(0, 4, 256)
+    table = (100 + offsets + rng.normal(0, 5, (256, 256))).reshape(64, 4, 256).mean(1)
+    table[30:, 50], table[:30, 51] = np.nan, np.nan  # no patch shows both lines
+    table[gone] = np.nan
+    with np.errstate(all="raise"):
+        found = find_line_offsets(table, 4)
+    assert found is not None
+    has_data = np.isfinite(table).any(0)
+    assert (found.values[~has_data] == 0).all()
+    error = (found.values - offsets)[has_data]
+    assert np.std(error) < 0.6
+    assert 0 < found.error < 1

@@ -247,8 +247,10 @@ class Quantitative:
             value = part.astype(wide) + change.astype(wide) * unit
             if self.exposure:
                 value = zero + gain * (value - zero)
-            rounded = Scale(0, 1).from_working(value, self.dtype)
             lost = None if gone is None else gone[band]
+            if lost is not None:
+                value = np.where(lost, zero, value)
+            rounded = Scale(0, 1).from_working(value, self.dtype)
             result[band][:1] = _keep_missing(part, lost, rounded)
             if self.uncertainty:
                 error = self.strength * gain * unit * estimate[1:]
@@ -352,8 +354,8 @@ def _keep_missing(
         with np.errstate(over="ignore"):  # overflow to infinity is intended
             return np.where(gone, own.astype(result.dtype), result)
     limits = np.iinfo(result.dtype)
-    if own.dtype.kind == "f":
-        kept = np.where(np.isfinite(own) & (own == np.rint(own)), own, 0)
+    if own.dtype.kind == "f":  # the limits of integers exceed those of half floats
+        kept = np.where(np.isfinite(own) & (own == np.rint(own)), own, 0).astype(np.float64)
     else:
         kept = own
     kept = np.where((kept >= limits.min) & (kept <= limits.max), kept, 0)

@@ -47,8 +47,8 @@ STRUCTURE = 0.5
 ROUNDING = 0.3
 """Standard deviation of the noise of rounding, relative to the step between values."""
 
-LEAST_VALUES = 8
-"""Smallest number of different integers from which their step is determined; with fewer it is 1."""
+LEAST_VALUES = 3
+"""Smallest number of different values in a sample of a plane that shows the step between them."""
 
 PHOTONS = 12.0
 """Smallest height of a defect in photons if the gain is known, because few counts have a long tail."""
@@ -205,20 +205,29 @@ def _leave_the_range(
 
 
 def _step(plane: NDArray[Any], others: NDArray[Any]) -> float:
-    """Smallest difference between the values of a plane, from a sample of it and some other values.
+    """Usual difference between values of a plane, from a sample of it, and of others if it has too few.
 
     Pictures that were recorded with fewer bits than their dtype has, such as 8-bit pictures as
     floats, have steps between their values and rounding noise.
     """
-    values = np.concatenate([plane[::16, ::16].ravel(), others]).astype(np.float64)
-    values = np.unique(values[np.isfinite(values)])
-    differences = np.diff(values)
-    if plane.dtype.kind == "f":
-        precision = float(np.finfo(plane.dtype).eps) * np.abs(values).max(initial=0)
-        differences = differences[differences > 4 * precision]
-    elif len(values) < LEAST_VALUES:
+    differences = _differences(plane[::16, ::16])
+    if len(differences) >= LEAST_VALUES - 1:
+        return float(
+            np.quantile(differences, 0.25, method="lower")
+        )  # a few values may be off the steps
+    if plane.dtype.kind in "iu":
         return 1.0
-    return float(differences.min(initial=np.inf)) if len(differences) else 0.0
+    differences = _differences(np.append(plane[::16, ::16], others))
+    return float(differences.min()) if len(differences) else 0.0
+
+
+def _differences(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Differences between successive values, without those due to the precision of their dtype."""
+    own = np.unique(values[np.isfinite(values)]).astype(np.float64)
+    found = np.diff(own)
+    if values.dtype.kind == "f":
+        found = found[found > 4 * float(np.finfo(values.dtype).eps) * np.abs(own).max(initial=0)]
+    return found
 
 
 def _usual_difference(own: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:

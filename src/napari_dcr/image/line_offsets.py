@@ -51,6 +51,9 @@ FEWEST = 32
 """Smallest number of lines, and of patches times four, from which offsets are estimated."""
 
 
+UNKNOWN = 1e30
+"""Squared error of differences that no patch shows."""
+
 QUICK = 1 << 16
 """Number of means that are enough for the quick test of whether there are offsets."""
 
@@ -112,9 +115,17 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     >>> bool(np.std(found.values - offsets) < 0.6)
     True
     """
-    patches, lines = table.shape
-    if lines < FEWEST or 4 * patches < FEWEST or not may_agree(sum_patches(table)):
+    has_data = np.asarray(np.isfinite(table).any(0))
+    if not has_data.all():  # lines beside missing ones are treated as neighbours
+        within = find_line_offsets(table[:, has_data], patch)
+        if within is None:
+            return None
+        every = np.zeros(len(has_data))
+        every[has_data] = within.values
+        return LineOffsets(every, within.error)
+    if not may_agree(sum_patches(table)):
         return None
+    patches, lines = table.shape
     # Squares of very small or large units of floats would underflow or overflow.
     unit = float(np.nanmax(table) - np.nanmin(table))
     if not 0 < unit < np.inf:
@@ -123,6 +134,10 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     if not _halves_agree(scaled):
         return None
     found, flat = _observe_all(scaled, patch)
+    # Where many pixels are missing, wide groups of lines have no patch in common.
+    found = {lag: level for lag, level in found.items() if np.median(level.scatter) < UNKNOWN}
+    if 1 not in found or 2 not in found:
+        return None
     lags, levels = list(found), list(found.values())
     variances = [
         (_spread(level.difference) - float(np.median(level.scatter * (1 + (lag - 1) / 3))))
@@ -215,7 +230,9 @@ def sum_patches(table: Floats) -> Floats:
 
 @np.errstate(invalid="ignore", over="ignore")
 def may_agree(table: Floats) -> bool:
-    """Quick test before `_halves_agree`, which takes ten times as long."""
+    """Quick test before `_halves_agree`, which takes ten times as long; False for small tables."""
+    if table.shape[1] < FEWEST or 4 * len(table) < FEWEST:
+        return False
     values = np.diff(table, axis=1)
     if not np.isfinite(values.sum()):
         values[~np.isfinite(values)] = 0
@@ -292,13 +309,18 @@ def _observe(table: _Table, lag: int, patch: int, noise: float) -> Level:
     has_weight = total > 1e-20
 
     def error(parts: Floats) -> Floats:
-        return np.where(has_weight, (parts**2).sum(0) / total**2, 1e30)
+        found = np.where(has_weight, (parts**2).sum(0) / total**2, 0.0)
+        near = _running_mean(found, max(4, lag))
+        if has_weight.all():
+            return near
+        share = _running_mean(has_weight.astype(np.float64), max(4, lag))
+        return np.where(has_weight, near / np.maximum(share, 1e-9), UNKNOWN)
 
     # Groups are at least twice as high as the lag, because structures are as long as they are wide.
     groups = int(np.clip(round(patches * patch / (2 * lag)), 3, min(GROUPS, patches)))
     edges = np.arange(groups) * patches // groups
     scatter = error(np.add.reduceat(weight * (values - centre), edges, axis=0))
-    scatter = _running_mean(scatter * groups / (groups - 1), max(4, lag))
+    scatter = scatter * groups / (groups - 1)
     # All patches within a structure have the same error.
     groups = int(np.clip(round(patches * patch / lag), 1, patches))
     edges = np.arange(groups) * patches // groups
@@ -307,7 +329,7 @@ def _observe(table: _Table, lag: int, patch: int, noise: float) -> Level:
         centre,
         # Larger structures are equal in neighbouring patches, which hides their errors.
         np.maximum(scatter, 0.5 * np.median(scatter)),
-        _running_mean(structure, max(4, lag)),
+        structure,
     )
 
 

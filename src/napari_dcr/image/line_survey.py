@@ -91,16 +91,18 @@ class LineSurvey:
         self._patches = patch_size(height, width), patch_size(width, height)
         self._frames = 0
         dtype = float_dtype(np.dtype(int if integer else float))
-        self._frame = self._empty(dtype)
-        self._sums = self._frame if self._single else self._empty(np.float64)
+        self._frame = self._empty(dtype, np.nan)  # blocks need not cover the whole plane
+        self._sums = self._frame if self._single else self._empty(np.float64, 0)
         self._of_frames: list[list[Table | None]] = []
         self._means: list[Table] = []
 
-    def _empty(self, dtype: Any) -> list[NDArray[Any]]:
-        """Empty sums over patches of columns, then of rows, for each channel."""
+    def _empty(self, dtype: Any, value: float) -> list[NDArray[Any]]:
+        """Sums over patches of columns, then of rows, for each channel, before any block is added."""
         sizes = self._size
         return [
-            np.zeros((self._channels, sizes[axis] // self._patches[axis], sizes[1 - axis]), dtype)
+            np.full(
+                (self._channels, sizes[axis] // self._patches[axis], sizes[1 - axis]), value, dtype
+            )
             for axis in (0, 1)
         ]
 

@@ -19,9 +19,9 @@ def test_ripple_measures_only_offsets_of_columns() -> None:
 
 
 def test_the_cost_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    defect_checks.main(["--only", "cost"])
+    defect_checks.score_cost(side=256, rounds=1)
     printed = capsys.readouterr().out
-    for name in ("2048 x 2048 uint16", "30 x 1024 x 1024 uint16", "2048 x 2048 RGB"):
+    for name in ("256 x 256 uint16", "30 x 128 x 128 uint16", "256 x 256 RGB"):
         assert f"| {name} |" in printed
 
 

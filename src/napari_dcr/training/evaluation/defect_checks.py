@@ -254,17 +254,28 @@ def score_photographs(folders: Sequence[Path]) -> None:
         print(f"| {folder.name} | {count} | {hot / max(size, 1) * 1e6:.2f} | {lines} |")
 
 
-def score_cost() -> None:
-    """Print the processor time of surveys with and without the search for defects."""
+def score_cost(side: int = 2048, rounds: int = 9) -> None:
+    """Print the processor time of surveys with and without the search for defects.
+
+    Parameters
+    ----------
+    side : int
+        Side of the images in pixels; frames of the stack have half of it.
+    rounds : int
+        Number of measurements, of which the shortest counts.
+    """
     rng = np.random.default_rng(SEED)
-    image = rng.poisson(20, (2048, 2048)).astype(np.uint16)
-    y, x = np.mgrid[:2048, :2048]
+    image = rng.poisson(20, (side, side)).astype(np.uint16)
+    y, x = np.mgrid[:side, :side]
     light = 60 + 40 * np.sin(x / 90) * np.cos(y / 70)
+    half = side // 2
     images: dict[str, Image] = {
-        "2048 x 2048 uint16": image[None, None],
-        "2048 x 2048 float32": image[None, None].astype(np.float32),
-        "30 x 1024 x 1024 uint16": rng.poisson(20, (30, 1, 1024, 1024)).astype(np.uint16),
-        "2048 x 2048 RGB": rng.normal(light, 4, (1, 3, 2048, 2048)).clip(0, 255).astype(np.uint8),
+        f"{side} x {side} uint16": image[None, None],
+        f"{side} x {side} float32": image[None, None].astype(np.float32),
+        f"30 x {half} x {half} uint16": rng.poisson(20, (30, 1, half, half)).astype(np.uint16),
+        f"{side} x {side} RGB": rng.normal(light, 4, (1, 3, side, side))
+        .clip(0, 255)
+        .astype(np.uint8),
     }
 
     def survey(planes: Image, defects: bool) -> None:
@@ -283,7 +294,7 @@ def score_cost() -> None:
     def seconds(*works: Callable[[], object]) -> list[float]:
         """Shortest times of several functions, which are measured alternately."""
         best = [np.inf] * len(works)
-        for _ in range(9):
+        for _ in range(rounds):
             for number, work in enumerate(works):
                 started = time.process_time()
                 work()
@@ -296,11 +307,11 @@ def score_cost() -> None:
             functools.partial(survey, planes, False), functools.partial(survey, planes, True)
         )
         print(f"| {name} | {plain:.3f} s | {looking:.3f} s | {looking / plain - 1:+.0%} |")
-    lines = rng.normal(0, 3, (1, 1, 1, 2048))
-    hot = np.stack([np.zeros(500, int), *rng.integers(0, 2048, (2, 500))], 1)
-    defects = Defects(2048, 2048, columns=lines, hot=np.unique(hot, axis=0))
+    lines = rng.normal(0, 3, (1, 1, 1, side))
+    hot = np.stack([np.zeros(500, int), *rng.integers(0, side, (2, 500))], 1)
+    defects = Defects(side, side, columns=lines, hot=np.unique(hot, axis=0))
     (correcting,) = seconds(lambda: defects.correct(image[None], 0, 0))
-    print(f"\nCorrection of 2048 x 2048 uint16: {correcting:.3f} s")
+    print(f"\nCorrection of {side} x {side} uint16: {correcting:.3f} s")
 
 
 def draw(model: str, path: Path) -> None:
