@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_dcr.engine.neighbours import Neighbourhood
-from napari_dcr.engine.tiles import Grid, Size, Tile
+from napari_dcr.engine.tiles import Grid, Size, Tile, relative
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 
@@ -93,10 +93,7 @@ class Part:
         else:
             if self._buffer is None:
                 self._buffer = np.empty((len(values), bottom - top, right - left), values.dtype)
-            rows, columns = tile.core_rows, tile.core_columns
-            self._buffer[
-                :, rows[0] - top : rows[1] - top, columns[0] - left : columns[1] - left
-            ] = values
+            self._buffer[(slice(None), *relative(tile.core, self.core.core))] = values
             region = self._buffer
         with self._lock:
             last = self._missing == 1

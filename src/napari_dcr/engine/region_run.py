@@ -35,7 +35,7 @@ from napari_dcr.engine.result import Enhancement, describe_run
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import Opened, compute_dask, is_dask
 from napari_dcr.engine.survey import REMEMBERED
-from napari_dcr.engine.tiles import Grid, Tile
+from napari_dcr.engine.tiles import Grid, Tile, relative
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import check_dtype
@@ -303,9 +303,7 @@ class RegionEnhancer:
         for (key, rectangle), pictures in self._pictures.items():
             if key == task.key(depth) and len(pictures) > depth and is_within(core, rectangle):
                 self._pictures.move_to_end((key, rectangle))
-                crop = (
-                    slice(c[0] - r[0], c[1] - r[0]) for c, r in zip(core, rectangle, strict=True)
-                )
+                crop = relative(core, rectangle)
                 return pictures[(slice(depth + 1), slice(None), *crop)]
         return None
 

@@ -121,6 +121,8 @@ def find_candidates(plane: NDArray[Any], gone: NDArray[np.bool_] | None = None) 
         limits.append(usual[x])
         places.append(np.stack([y + top, x], 1))
     every = np.concatenate(values)
+    if not len(every):
+        return np.empty(0, CANDIDATE)
     step = _step(plane, every)
     far = _leave_the_range(every, np.concatenate(around, 1), np.concatenate(limits), step)
     found = np.concatenate(places)[far]
@@ -210,14 +212,14 @@ def _step(plane: NDArray[Any], others: NDArray[Any]) -> float:
     Pictures that were recorded with fewer bits than their dtype has, such as 8-bit pictures as
     floats, have steps between their values and rounding noise.
     """
-    differences = _differences(plane[::16, ::16])
+    sample = plane[::16, ::16]
+    differences = _differences(sample)
     if len(differences) >= LEAST_VALUES - 1:
-        return float(
-            np.quantile(differences, 0.25, method="lower")
-        )  # a few values may be off the steps
+        # Not the smallest one, because a few values may be off the steps.
+        return float(np.quantile(differences, 0.25, method="lower"))
     if plane.dtype.kind in "iu":
         return 1.0
-    differences = _differences(np.append(plane[::16, ::16], others))
+    differences = _differences(np.append(sample, others))
     return float(differences.min()) if len(differences) else 0.0
 
 
@@ -351,9 +353,7 @@ def is_strong(candidates: NDArray[Any]) -> NDArray[np.bool_]:
     return strong
 
 
-def may_be_significant(
-    candidates: NDArray[Any], needed: float
-) -> NDArray[np.bool_]:  # fmt: skip
+def may_be_significant(candidates: NDArray[Any], needed: float) -> NDArray[np.bool_]:
     """Mask of candidates that `significant` may accept, for any noise of the image."""
     deviation = STRUCTURE * candidates["deviation"]
     may_be: NDArray[np.bool_] = np.abs(candidates["gap"]) > needed * deviation

@@ -1,4 +1,8 @@
-"""Estimate the offsets of a sensor's columns or rows below an unknown scene."""
+"""Estimate the offsets of a sensor's columns or rows below an unknown scene.
+
+The statistics of differences between lines are in the same file as the estimate, because their
+weights and errors follow from its prior; `amplifiers` uses them, too.
+"""
 
 from __future__ import annotations
 

@@ -12,10 +12,10 @@ from qtpy.QtGui import QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_dcr.image.quality import KEPT, REMOVED
-from napari_dcr.plugin.form import unfolding
+from napari_dcr.plugin.form import WARNING, unfolding
 from napari_dcr.plugin.scrolling import Scrolling
 
-WARNING, CHECK = unicodedata.lookup("WARNING SIGN"), unicodedata.lookup("CHECK MARK")
+CHECK = unicodedata.lookup("CHECK MARK")
 
 WHITENESS = 0.75
 """Smallest whiteness of noise that counts as white; the same as in `napari_dcr.network.weights`."""
