@@ -9,9 +9,13 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QApplication
 
+from napari_dcr.engine.live import LiveEnhancer
+from napari_dcr.plugin import repainting
 from napari_dcr.plugin.live import Frame, LatestFrame
 from napari_dcr.plugin.widget import EnhanceWidget
 
@@ -127,6 +131,59 @@ def test_settings_take_effect_and_errors_are_shown(
     widget.controls.image.value = other
     qtbot.waitUntil(lambda: not widget.live.value, timeout=30_000)
     assert "dtype bool" in widget.status.value
+
+
+@pytest.mark.gui
+def test_the_window_is_drawn_once_for_each_result(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repainting, "REST", 1e6)  # only results are drawn
+    frames = [frame(n, 96) for n in range(8)]
+    layer = viewer.add_image(frames[0], name="camera")
+    follower = start(widget, qtbot, layer)
+    shown, drawn = [], []
+    follower.layer.events.set_data.connect(lambda _: shown.append(1))
+    canvas = viewer.window._qt_viewer.canvas._scene_canvas
+    canvas.events.draw.connect(lambda _: drawn.append(1))
+    for pixels in frames[1:]:
+        results = len(shown)
+        for lamp in range(3):
+            layer.data = pixels + np.uint16(lamp)
+            QApplication.processEvents()
+        qtbot.waitUntil(lambda results=results: len(shown) > results, timeout=30_000)
+    qtbot.waitUntil(lambda: bool((follower.layer.data == layer.data).all()), timeout=30_000)
+    assert len(frames) - 1 <= len(shown)
+    assert len(drawn) == len(shown)
+    widget.live.value = False
+    drawn.clear()
+    layer.data = frames[0]
+    qtbot.waitUntil(lambda: bool(drawn), timeout=30_000)
+
+
+@pytest.mark.gui
+def test_a_core_is_left_for_the_window(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used, numbers = torch.get_num_threads(), []
+    enhance = LiveEnhancer.__call__
+
+    def watched(live: LiveEnhancer, pixels: Any) -> Any:
+        numbers.append(torch.get_num_threads())
+        return enhance(live, pixels)
+
+    monkeypatch.setattr(LiveEnhancer, "__call__", watched)
+    layer = viewer.add_image(frame(0, 96), name="camera")
+    start(widget, qtbot, layer)
+    background = widget.view_panel.follower._background
+    widget.live.value = False
+    qtbot.waitUntil(lambda: not background.is_alive, timeout=30_000)
+    QApplication.processEvents()
+    assert set(numbers) == {max(1, used - 1)}
+    after: list[int] = []
+    thread = threading.Thread(target=lambda: after.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert [*after, torch.get_num_threads()] == [used, used]
 
 
 def test_the_newest_frame_wins() -> None:

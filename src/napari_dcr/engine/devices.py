@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -82,6 +84,22 @@ def find_device(name: str) -> torch.device:
             f"device: got {name!r}; allowed here are 'auto', {', '.join(map(repr, names))}"
         )
     return torch.device(name)
+
+
+@contextlib.contextmanager
+def one_core_free() -> Iterator[None]:
+    """Context manager within which this thread computes on all processor cores except one.
+
+    PyTorch's threads wait for the slowest of them after each operation, and occupy their cores
+    while they wait.  If other threads of the process need a core as well, such as those that draw a
+    window, fewer threads are faster.  New threads of the process begin with the lower number too.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def free_memory(device: torch.device | str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from importlib import resources
 from pathlib import Path
@@ -9,12 +10,30 @@ from pathlib import Path
 
 def shipped() -> dict[str, Path]:
     """Paths of the weights that are shipped with the package, by name."""
+    return dict(_found())
+
+
+@functools.cache
+def _found() -> dict[str, Path]:
     folder = Path(str(resources.files("napari_dcr") / "weights"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def keeps_intensities(weights: Path) -> bool:
     """Whether the network of a weights file works in counts; False if it is not a weights file."""
+    try:
+        changed = weights.stat().st_mtime_ns
+    except OSError:
+        return False
+    return _works_in_counts(weights, changed)
+
+
+@functools.lru_cache(maxsize=16)
+def _works_in_counts(weights: Path, changed: int) -> bool:
+    """Read the kind of network from a weights file that was last changed at a time in nanoseconds.
+
+    It is cached, because the widget needs it for every frame of a live camera.
+    """
     try:
         with weights.open("rb") as file:
             # A safetensors file begins with the length of a JSON header.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -27,6 +28,7 @@ from napari_dcr.plugin.layers import (
 )
 from napari_dcr.plugin.origin import choice_for
 from napari_dcr.plugin.pixels import layer_pixels
+from napari_dcr.plugin.repainting import Repainting
 from napari_dcr.plugin.run import explain
 from napari_dcr.plugin.shown import shown_region
 
@@ -159,9 +161,10 @@ class Live:
         self._region: Region | None = None
         self._limits: tuple[float, float] | None = None
         self._latest_frame = LatestFrame()
+        self._repainting = Repainting(viewer.window._qt_window)
         self._background: Background | None = None
         self._latencies: deque[tuple[float, float]] = deque()
-        self._reported_at = 0.0
+        self._reported_at = self._started = 0.0
         self._arrived = 0.0
         # One change of a layer emits several events; the timer combines them.
         self._capture = QTimer()
@@ -191,9 +194,9 @@ class Live:
             self._latencies.popleft()
         if not self._latencies:
             return 0.0, 0.0
-        shown = max(now - self._latencies[0][0], 1e-3)
+        period = min(RATE_PERIOD, max(now - self._started, 1e-3))
         mean = sum(latency for _, latency in self._latencies) / len(self._latencies)
-        return len(self._latencies) / shown, mean
+        return len(self._latencies) / period, mean
 
     def switch(self, on: bool) -> None:
         """Switch live enhancement on or off; switching off removes the layer."""
@@ -205,14 +208,17 @@ class Live:
             events.connect(self._on_removed)
             self._latest_frame = LatestFrame()
             self._latencies.clear()
+            self._started = time.perf_counter()
             self._background = Background(
                 _enhance_frames(self._latest_frame), self._on_step, self._on_end
             )
             self._background.start()
+            self._repainting.limit(True)
             self.refresh()
         else:
             events.disconnect(self._on_removed)
             self._stop()
+            self._repainting.limit(False)
             self._remove_layer()
 
     def refresh(self, _: object = None) -> None:
@@ -230,6 +236,7 @@ class Live:
         """Stop without touching the viewer, because its window has been closed."""
         self._on = False
         self._stop()
+        self._repainting.abandon()
 
     def _stop(self) -> None:
         self._watch(None)
@@ -290,6 +297,7 @@ class Live:
         if enhanced is None:
             return
         self._show(enhanced)
+        self._repainting.redraw()
         self._latest_frame.shown.release()
         now = time.perf_counter()
         self._latencies.append((now, now - enhanced.frame.arrived))
@@ -334,7 +342,7 @@ class Live:
             layer.translate = state["translate"]
         assert layer is not None
         np.copyto(layer.data, pixels)
-        layer.refresh(thumbnail=False, extent=False)
+        layer.refresh(thumbnail=False, extent=False, highlight=False)
         self._follow_limits(layer, enhanced)
 
     def _follow_limits(self, layer: Image, enhanced: Enhanced) -> None:
@@ -361,27 +369,26 @@ class Live:
 
 def _enhance_frames(latest_frame: LatestFrame) -> Generator[Enhanced | None, None, Failure | None]:
     """Enhance frames in the worker thread until the generator is closed."""
-    live: Any = None
     try:
+        from napari_dcr.engine.devices import one_core_free
         from napari_dcr.engine.live import LiveEnhancer
 
-        while True:
-            frame = latest_frame.take()
-            if frame is None:
-                yield None  # the caller can stop the worker here
-                continue
-            if live is None:
-                live = LiveEnhancer(frame.options)
-            live.options = frame.options
-            window = frame.pixels
-            if not isinstance(window, np.ndarray):
-                window = np.asanyarray(window[frame.region])
-            result = live(window[frame.plane]).reshape(window.shape)
-            while not latest_frame.shown.acquire(timeout=WORKER_TIMEOUT):
-                yield None
-            yield Enhanced(frame, result, live.record)
+        with one_core_free(), contextlib.ExitStack() as stack:
+            live: LiveEnhancer | None = None
+            while True:
+                frame = latest_frame.take()
+                if frame is None:
+                    yield None  # the caller can stop the worker here
+                    continue
+                if live is None:
+                    live = stack.enter_context(LiveEnhancer(frame.options))
+                live.options = frame.options
+                window = frame.pixels
+                if not isinstance(window, np.ndarray):
+                    window = np.asanyarray(window[frame.region])
+                result = live(window[frame.plane]).reshape(window.shape)
+                while not latest_frame.shown.acquire(timeout=WORKER_TIMEOUT):
+                    yield None
+                yield Enhanced(frame, result, live.record)
     except Exception as error:
         return Failure(error)
-    finally:
-        if live is not None:
-            live.close()
