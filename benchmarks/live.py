@@ -84,7 +84,7 @@ def measure_window(seconds: float, rate: float) -> None:
     frames = camera()
     layer = viewer.add_image(frames[0], name="camera")
     source, taken = Camera(), threading.Event()
-    counts = {"taken": 0, "drawn": 0}
+    counts = {"taken": 0, "drawn": 0, "shown": 0}
 
     def show(pixels: NDArray[np.uint16]) -> None:
         layer.data = pixels
@@ -94,13 +94,16 @@ def measure_window(seconds: float, rate: float) -> None:
     def count_drawing(_: object) -> None:
         counts["drawn"] += 1
 
+    def count_result(_: object) -> None:
+        counts["shown"] += 1
+
     source.arrived.connect(show)
     # napari has no public event for a redrawn canvas.
     viewer.window._qt_viewer.canvas._scene_canvas.events.draw.connect(count_drawing)
     follower = widget.view_panel.follower
     print(
-        "| model | depth | taken per second | displayed per second | latency, ms | longest stall, ms |"
-        " memory, MB |\n|---|---|---|---|---|---|---|"
+        "| model | depth | taken per second | results per second | drawings per second | latency, ms |"
+        " longest stall, ms | memory, MB |\n|---|---|---|---|---|---|---|---|"
     )
     for model, depth in [("none", None), *CASES]:
         if depth is not None:
@@ -108,6 +111,7 @@ def measure_window(seconds: float, rate: float) -> None:
             widget.controls.model.value, widget.controls.depth.value = model, depth
             widget.live.value = True
             wait(lambda: follower.layer is not None)
+            follower.layer.events.set_data.connect(count_result)
         stop = threading.Event()
 
         def push(stop: threading.Event = stop) -> None:
@@ -122,15 +126,16 @@ def measure_window(seconds: float, rate: float) -> None:
         thread = threading.Thread(target=push)
         thread.start()
         pause(3)
-        rates, stall, memory = [], 0.0, [psutil.Process().memory_info().rss / 1e6]
-        counts.update(taken=0, drawn=0)
+        latencies, stall, memory = [], 0.0, [psutil.Process().memory_info().rss / 1e6]
+        counts.update(taken=0, drawn=0, shown=0)
         started = last = reported_at = time.perf_counter()
         while last < started + seconds:
             QApplication.processEvents()
             now = time.perf_counter()
             stall, last = max(stall, now - last), now
             if now > reported_at + 1:
-                rates.append(follower.rates())
+                if latency := follower.rates()[1]:  # 0 if no result was shown for two seconds
+                    latencies.append(latency)
                 reported_at = now
             time.sleep(0.001)
         took = last - started
@@ -138,13 +143,13 @@ def measure_window(seconds: float, rate: float) -> None:
         stop.set()
         thread.join()
         widget.live.value = False
-        shown, latency = np.mean(rates, 0)
-        if depth is None:
-            shown = counts["drawn"] / took
+        rates = {key: count / took for key, count in counts.items()}
+        of_results = ("", "")
+        if depth is not None:
+            of_results = f"{rates['shown']:.1f}", f"{1000 * np.mean(latencies):.0f}"
         print(
-            f"| {model} | {'' if depth is None else depth} | {counts['taken'] / took:.1f} | {shown:.1f} |"
-            f" {'' if depth is None else f'{1000 * latency:.0f}'} |"
-            f" {1000 * stall:.0f} | {memory[0]:.0f} to {memory[1]:.0f} |",
+            f"| {model} | {'' if depth is None else depth} | {rates['taken']:.1f} |"
+            f" {of_results[0]} | {rates['drawn']:.1f} | {of_results[1]} | {1000 * stall:.0f} | {memory[0]:.0f} to {memory[1]:.0f} |",
             flush=True,
         )
         pause(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 import napari_dcr
 from napari_dcr import LiveEnhancer
+from napari_dcr.engine.runner import TileRunner
 
 FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32"}
 
@@ -158,3 +160,32 @@ def test_dark_frames_are_returned_unchanged_until_there_is_light() -> None:
     last, frame = results[-1]
     assert (last != frame).any()
     assert last.std() < frame.std()
+
+
+def test_tiles_are_chosen_again_only_after_a_survey(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    part_size = TileRunner.part_size
+
+    def counted(runner: TileRunner, *arguments: Any) -> Any:
+        asked.append(1)
+        return part_size(runner, *arguments)
+
+    monkeypatch.setattr(TileRunner, "part_size", counted)
+    frames = [next(camera(seed=n)) for n in range(12)]
+    with LiveEnhancer(model="microscopy", **{**FAST, "depth": 0}) as live:
+        for each in frames:
+            live(each)
+        assert 1 <= len(asked) <= 3  # surveys begin at the frames 1, 3 and 8
+        live.options = dataclasses.replace(live.options, depth=1)
+        assert (live(frames[0]) != frames[0]).any()
+    # A channel with correlated noise goes another route than one with white noise.
+    correlated = np.repeat(np.repeat(frames[1][::2, ::2], 2, 0), 2, 1)
+    pair = np.stack([frames[0], correlated])
+    with LiveEnhancer(model="microscopy", axes="cyx", **FAST) as live:
+        live(pair)
+        together = live(pair)
+        assert [each["binning"] for each in live.record["noise"]] == [[1, 1], [3, 3]]
+    for channel, alone in zip(together, pair, strict=True):
+        with LiveEnhancer(model="microscopy", **FAST) as live:
+            live(alone)
+            assert (live(alone) == channel).all()

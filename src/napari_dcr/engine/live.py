@@ -23,10 +23,12 @@ from napari_dcr.engine.result import describe_run
 from napari_dcr.engine.running_estimate import RunningEstimate, Schedule
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import MarkedSource, Opened, Sample
+from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.image.axes import STEPPED_NAMES, Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import check_dtype
 from napari_dcr.input_warnings import InputWarnings
+from napari_dcr.network.global_net import Route
 from napari_dcr.options import Options
 
 LEVEL_STEP = 8
@@ -199,6 +201,7 @@ class _Stream:
         # The frames after a live frame do not exist yet.
         options = dataclasses.replace(options, neighbours=0, neighbour_axis=None)
         self.setup = Setup.resolve(options, self._out_dtype, choice=self._choice)
+        self._cores: tuple[Grid, list[Tile]] | None = None
 
     @property
     def record(self) -> dict[str, Any]:
@@ -226,23 +229,32 @@ class _Stream:
         self._estimate(frame)
         out = np.empty(self._shape, self._out_dtype)
         source = MarkedSource(frame, self._layout, self._options.nodata)
-        runner = self.setup.runner
         by_route: dict[Any, list[tuple[int, GroupConditioning]]] = {}
         for channel, estimate in enumerate(self._channels):
             shared = estimate.current
             by_route.setdefault(shared.route, []).append((channel, shared))
         for route, members in by_route.items():
-            grid = runner.grid(self._layout.height, self._layout.width, route)
-            cores = grid.cut(runner.part_size(grid))
+            grid, cores = self._cut(route)
             planes = [(self._plane(source, out, *member), member[1]) for member in members]
             parts = (
                 Part(plane, shared.conditioning, core) for plane, shared in planes for core in cores
             )
-            for _ in runner.run(grid, parts):
+            for _ in self.setup.runner.run(grid, parts):
                 pass
         if isinstance(frame, np.ma.MaskedArray):
             return np.ma.MaskedArray(out, np.ma.getmaskarray(frame).copy())
         return out
+
+    def _cut(self, route: Route) -> tuple[Grid, list[Tile]]:
+        """Tile grid for a route, and its cores; kept until the next survey or another route.
+
+        Asking for the free memory takes several milliseconds.
+        """
+        if self._cores is None or self._cores[0].route != route:
+            runner = self.setup.runner
+            grid = runner.grid(self._layout.height, self._layout.width, route)
+            self._cores = grid, list(grid.cut(runner.part_size(grid)))
+        return self._cores
 
     def _plane(
         self, source: MarkedSource, out: NDArray[Any], channel: int, shared: GroupConditioning
@@ -259,6 +271,7 @@ class _Stream:
         due = self._schedule.add(frame, frame[self._sampled], black)
         if due and self._survey is None:
             self._survey = self._surveyed(self._schedule.take(frame))
+            self._cores = None  # memory may have become scarce
         if self._survey is not None:
             try:
                 # Each frame does one block of the survey. Only the first frame waits for all blocks.
