@@ -245,8 +245,7 @@ def _change(
 def test_padding_with_a_constant_changes_nothing(
     drawn: tuple[NDArray[Any], NDArray[np.float64], dict[str, Any]], data: st.DataObject
 ) -> None:
-    scene, light, options = drawn
-    truth = light if options["model"] == "microscopy" else None
+    scene, _, options = drawn
     value = scene.dtype.type(data.draw(st.sampled_from((0, 50, 100, 120, 200)), "value"))
     sides = data.draw(st.tuples(*[st.integers(0, 40)] * 4).filter(any), "sides")
     top, bottom, left, right = sides
@@ -257,8 +256,10 @@ def test_padding_with_a_constant_changes_nothing(
         padded = np.pad(scene, around, constant_values=value)
         result = napari_dcr.enhance(padded, **options)
     inside = (slice(top, top + scene.shape[0]), slice(left, left + scene.shape[1]))
-    change = _change(result[inside], reference, truth)
-    assert change < 0.3, change
+    # Equal but for the order of sums and rounding to integers.
+    new, old = result[inside].astype(np.float64), reference.astype(np.float64)
+    assert np.abs(new - old).max() <= (1 if scene.dtype.kind == "u" else 1e-5 * old.max())
+    assert np.mean(new != old) < 0.01
     outside = np.ones(padded.shape[:2], bool)
     outside[inside] = False
     assert (result[outside] == value).all()

@@ -9,18 +9,31 @@ from hypothesis import strategies as st
 from napari_dcr.engine.tiles import Grid
 from napari_dcr.network.global_net import Route
 
-STARTS = st.tuples(*[st.sampled_from([0.0, 0.01, 0.1, 1 / 3])] * 2)
-"""First row and column of the scene, relative to the size of the plane."""
+SCENES = st.none() | st.tuples(*[st.tuples(*[st.sampled_from([0.0, 0.01, 0.1, 0.4])] * 2)] * 2)
+"""Padding before and after the rows and columns of the scene, relative to the size of the plane."""
+
+Margins = tuple[tuple[float, float], tuple[float, float]] | None
+
+
+def route(height: int, width: int, margins: Margins) -> Route:
+    """Route of a plane with padding."""
+    if margins is None:
+        return Route()
+    rows, columns = (
+        (int(before * size), max(int(before * size) + 1, size - int(after * size)))
+        for size, (before, after) in zip((height, width), margins, strict=True)
+    )
+    return Route(scene=(rows, columns))
 
 
 @given(
     st.integers(1, 5000), st.integers(1, 5000), st.integers(0, 120),
-    st.sampled_from([8, 100, 512]), STARTS,
+    st.sampled_from([8, 100, 512]), SCENES,
 )  # fmt: skip
 def test_the_best_core_fits_and_is_no_worse_than_a_square(
-    height: int, width: int, halo: int, unit: int, start: tuple[float, float]
+    height: int, width: int, halo: int, unit: int, margins: Margins
 ) -> None:
-    grid = Grid(height, width, halo, 8, Route(start=start))
+    grid = Grid(height, width, halo, 8, route(height, width, margins))
     pixels = 1_000_000
 
     def cost(core: tuple[int, int]) -> int:
@@ -29,7 +42,9 @@ def test_the_best_core_fits_and_is_no_worse_than_a_square(
     best = grid.best_core(pixels, (unit, unit))
     assert best[0] % unit == best[1] % unit == 0
     assert grid.largest_window(best) <= pixels
+    assert max(t.pixels for t in grid.cut(best)) <= pixels
     side = (1000 - 2 * 120) // unit * unit
+    grid = Grid(height, width, halo, 8)
     assert cost(best) <= 1.06 * cost((side, side)) + 16 * (height + width)
 
 
@@ -39,29 +54,31 @@ def test_the_best_core_fits_and_is_no_worse_than_a_square(
     halo=st.integers(0, 120),
     core=st.integers(1, 40).map(lambda n: 8 * n),
     smaller=st.integers(1, 20).map(lambda n: 8 * n),
-    start=STARTS,
+    margins=SCENES,
 )
 def test_cores_cover_the_plane_once_and_windows_contain_the_halo(
-    height: int, width: int, halo: int, core: int, smaller: int, start: tuple[float, float]
+    height: int, width: int, halo: int, core: int, smaller: int, margins: Margins
 ) -> None:
-    grid = Grid(height, width, halo, 8, Route(start=start))
+    grid = Grid(height, width, halo, 8, route(height, width, margins))
     tiles = grid.cut((core, core))
     tiles = [part for tile in tiles for part in grid.split(tile, (smaller, smaller))]
-    written = np.zeros((height, width), int)
+    written, enhanced = np.zeros((2, height, width), int)
     for tile in tiles:
         written[slice(*tile.core_rows), slice(*tile.core_columns)] += 1
-        for core_span, window, size, first in (
-            (tile.core_rows, tile.rows, height, grid.origin[0]),
-            (tile.core_columns, tile.columns, width, grid.origin[1]),
-        ):
-            assert (window[0] - first) % 8 == 0
-            assert (window[1] - first) % 8 == 0
-            assert -8 < window[0] <= core_span[0]
-            assert window[0] >= 0 or first % 8
-            assert core_span[1] <= window[1] < size + 8
-            assert window[0] <= 0 or core_span[0] - window[0] >= halo
-            assert window[1] >= size or window[1] - core_span[1] >= halo
+        if tile.is_empty:
+            assert all(start == stop for start, stop in tile.window)
+            continue
+        enhanced[tuple(slice(*span) for span in tile.inner)] += 1
+        for inner, window, (first, last) in zip(tile.inner, tile.window, grid.scene, strict=True):
+            assert (window[0] - first) % 8 == (window[1] - first) % 8 == 0
+            assert first <= window[0] <= inner[0]
+            assert inner[1] <= window[1] < last + 8
+            assert window[0] == first or inner[0] - window[0] >= halo
+            assert window[1] >= last or window[1] - inner[1] >= halo
     assert (written == 1).all()
+    scene = np.zeros((height, width), int)
+    scene[tuple(slice(*span) for span in grid.scene)] = 1
+    np.testing.assert_array_equal(enhanced, scene)
 
 
 @given(
@@ -69,15 +86,16 @@ def test_cores_cover_the_plane_once_and_windows_contain_the_halo(
     width=st.integers(1, 3000),
     halo=st.integers(0, 120),
     core=st.tuples(*[st.integers(16, 60).map(lambda n: 8 * n)] * 2),
-    start=STARTS,
+    margins=SCENES,
 )
 def test_there_are_few_shapes_of_windows(
-    height: int, width: int, halo: int, core: tuple[int, int], start: tuple[float, float]
+    height: int, width: int, halo: int, core: tuple[int, int], margins: Margins
 ) -> None:
     """PyTorch chooses algorithms and allocates memory for each window shape, which takes time."""
-    grid = Grid(height, width, halo, 8, Route(start=start))
+    grid = Grid(height, width, halo, 8, route(height, width, margins))
     shapes = {
         (tile.rows[1] - tile.rows[0], tile.columns[1] - tile.columns[0]) for tile in grid.cut(core)
     }
-    assert len(shapes) <= 4 * 4  # the first, those in between, the last but one, the last
+    # The first, those in between, the last but one, the last; beside padding also the second, and none.
+    assert len(shapes) <= (4 * 4 if margins is None else 5 * 5 + 1)
     assert max(h * w for h, w in shapes) <= grid.largest_window(core)

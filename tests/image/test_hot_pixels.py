@@ -138,3 +138,20 @@ def test_candidates_are_the_same_in_every_unit(change: Callable[[Any], NDArray[A
 
     assert len(found(picture)) == 5 * 7
     assert found(change(picture)) == found(picture)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.05, 0.5])
+@pytest.mark.parametrize("factor", [257, 16, 1 / 255])
+def test_hot_pixels_of_sparse_counts_are_the_same_in_every_unit(rate: float, factor: float) -> None:
+    """A sample of such pictures has two values, which do not show the step between values."""
+    rng = np.random.default_rng(1)
+    picture = rng.poisson(rate, (300, 310)).clip(0, 1).astype(np.uint8)
+    picture[21::60, 11::50] = 200
+    scaled = picture.astype(np.uint16 if factor > 1 else np.float32) * type(factor)(factor)
+    places = []
+    for pixels in (picture, scaled):
+        candidates = find_candidates(pixels)
+        chosen = candidates[significant(candidates, None)]
+        places.append(list(zip(chosen["y"].tolist(), chosen["x"].tolist(), strict=True)))
+    assert len(places[0]) == 5 * 6
+    assert places[0] == places[1]

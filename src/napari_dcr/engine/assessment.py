@@ -111,6 +111,7 @@ def raise_hot_pixel_uncertainty(
     frame: tuple[int, ...],
     channel: int,
     shared: GroupConditioning,
+    number: int,
     gain: float,
 ) -> None:
     """Raise the uncertainty of hot pixels, whose values were interpolated from their neighbours.
@@ -128,17 +129,22 @@ def raise_hot_pixel_uncertainty(
     channel : int
         Index of the plane's channel.
     shared : GroupConditioning
-        Conditioning of the plane.
+        Conditioning of the plane's group.
+    number : int
+        Position of the plane in the group.
     gain : float
         Factor between the units of the source and of the result.
     """
     noise = shared.noise_in_own_units()
     if shared.defects is None or noise is None:
         return
+    padding = shared.padding_of(number)
     for _, y, x in shared.defects.hot.tolist():
         rows = slice(max(0, y - 2), min(layout.height, y + 3))
         columns = slice(max(0, x - 2), min(layout.width, x + 3))
-        near = read_corrected(source, layout, frame, channel, rows, columns, shared.defects)[0]
+        near = read_corrected(
+            source, layout, frame, channel, rows, columns, shared.defects, padding
+        )[0]
         gone = missing(near)
         near = np.ma.getdata(near if gone is None else near[~gone]).astype(np.float64)
         if not near.size:

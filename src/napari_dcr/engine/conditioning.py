@@ -196,11 +196,9 @@ class ImageConditioning:
             if reduced:
                 frames = math.prod(layout.frame_shape)
                 left_alone, padding = {}, dict.fromkeys(range(frames), shared.all_padding())
-            sizes = (finest.height, finest.width), (layout.height, layout.width)
-            padding = {
-                n: tuple(kind.scaled(*sizes) for kind in kinds) for n, kinds in padding.items()
-            }
             shared = shared._replace(left_alone=left_alone, defects=None, padding=padding)
+            sizes = (finest.height, finest.width), (layout.height, layout.width)
+            shared = shared.scaled(*sizes)
             if shared.conditioning.noise is not None:
                 # Averaging reduces the noise, so each level has its own estimate.
                 shared = yield from self._with_noise_stage(shared, group, layout, setup)
@@ -246,7 +244,7 @@ class ImageConditioning:
             self.source(layout), target, layout, frame, channel,
             setup.model.network.config.channels, shared.scale,
             shared.rendering(setup.rendering, number), uncertainty, shared.defects_of(number),
-            shared.padding_of(number),
+            shared.padding_of(number), shared.conditioning.scene,
         )  # fmt: skip
 
     def neighbourhood(

@@ -129,19 +129,41 @@ class GroupConditioning(NamedTuple):
             whole = dict.fromkeys(range(count), next(iter(self.left_alone.values())))
         if len(self.padding) == sampled:
             padding = dict.fromkeys(range(count), self.all_padding())
-        return self._replace(left_alone=whole, digest=digest, padding=padding)
+        # The other frames may hold data everywhere.
+        conditioning = self.conditioning._replace(scene=None)
+        return self._replace(
+            conditioning=conditioning, left_alone=whole, digest=digest, padding=padding
+        )
 
     def all_padding(self) -> tuple[Padding, ...]:
         """All different kinds of padding in the planes of the group."""
         return tuple(dict.fromkeys(kind for kinds in self.padding.values() for kind in kinds))
 
     def showing(self, extent: Extent, height: int, width: int) -> GroupConditioning:
-        """Copy for a thumbnail that covers only some rows and columns of an image of this size."""
+        """Copy for a survey of some rows and columns of an image of this size, the only ones with data."""
+        whole = (0, height), (0, width)
         rows, columns = (
             (start / size, stop / size)
-            for (start, stop), size in zip(extent, (height, width), strict=True)
+            for (start, stop), (_, size) in zip(extent, whole, strict=True)
         )
-        return self._replace(conditioning=self.conditioning._replace(extent=(rows, columns)))
+        scene = None if extent == whole else extent
+        conditioning = self.conditioning._replace(extent=(rows, columns), scene=scene)
+        return self._replace(conditioning=conditioning)
+
+    def scaled(self, size: tuple[int, int], new: tuple[int, int]) -> GroupConditioning:
+        """Copy for a level of another size of the image, whose padding is scaled, too."""
+        padding = {
+            n: tuple(kind.scaled(size, new) for kind in kinds) for n, kinds in self.padding.items()
+        }
+        scene = self.conditioning.scene
+        if scene is not None:
+            # Levels are not all reduced in the same way, so the scene may begin a pixel earlier.
+            rows, columns = (
+                (max(0, start * n // old - 1), min(n, -(-stop * n // old) + 1))
+                for (start, stop), old, n in zip(scene, size, new, strict=True)
+            )
+            scene = rows, columns
+        return self._replace(conditioning=self.conditioning._replace(scene=scene), padding=padding)
 
     def noise_in_own_units(self) -> NoiseEstimate | None:
         """Noise estimate in the image's own units, or None."""

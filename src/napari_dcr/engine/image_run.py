@@ -114,13 +114,11 @@ class Run:
             self._opened.nodata,
             self._axis,
         )
-        grids = (self._grid_for(group.route) for group in shared)
-        widest = max(grids, key=lambda grid: (grid.halo, grid.stride))
         if lost_dask_threads():
             self._opened.warnings.add(FORKED)
         steps = find_shifts_lazily(self._opened.array, job, shared)
         shifts = yield from self._with_progress(steps, "Looking for shifts between frames...")
-        return lazy_array(self._opened.array, job, shared, widest, shifts)
+        return lazy_array(self._opened.array, job, shared, self._grid_for, shifts)
 
     def write_to(self, sink: Sink) -> Iterator[Progress]:
         """Enhance all planes into a sink."""
@@ -204,10 +202,11 @@ class Run:
         source = self.conditioning.source(self._layout)
         gain = self._options.strength * 2**self._options.exposure
         for group, shared in self._defective.items():
-            for frame in group.frames(self._layout):
+            for number, frame in enumerate(group.frames(self._layout)):
                 raise_hot_pixel_uncertainty(
-                    self._uncertainty, source, self._layout, frame, group.channel, shared, gain
-                )
+                    self._uncertainty, source, self._layout, frame, group.channel, shared, number,
+                    gain,
+                )  # fmt: skip
 
     def _part(
         self,

@@ -79,7 +79,8 @@ class ImageSurvey:
         """Survey a group of planes, and again without the blank planes and the padding that it has.
 
         If the first or last rows or columns hold no data, the others are surveyed as if they were
-        the whole image, so that padding changes nothing.
+        the whole image, so that padding changes nothing.  This takes a third pass only where
+        padding and missing pixels, or several kinds of padding, share the outer rows or columns.
 
         Parameters
         ----------
@@ -96,33 +97,18 @@ class ImageSurvey:
         """
         survey = yield from self._survey(group, layout, setup, input_range)
         blank = tuple(survey.blank)
-        if blank:
-            refined = yield from self._survey(group, layout, setup, input_range, blank=blank)
-            survey = replace(
-                refined, extremes=survey.extremes, digest=survey.digest, blank=survey.blank,
-                padding=survey.padding, uniform=survey.uniform,
-                defects=refined.defects and refined.defects.with_frames(blank),
-            )  # fmt: skip
         padding = {n: kinds for n, kinds in survey.padding.items() if n not in blank}
         if group.frame is None and self._opened.sample is not None:
             padding = steady_padding(padding, len(self.positions(group, layout)) - len(blank))
-        if padding:
+        known, extent = survey.whole, survey.extent_within(padding)
+        refined = None
+        while extent != known or (refined is None and (blank or padding)):
             refined = yield from self._survey(
-                group, layout, setup, input_range, padding=padding, blank=blank
-            )
-            survey = self._refined(survey, refined, blank)
-        if survey.extent != ((0, layout.height), (0, layout.width)):
-            refined = yield from self._survey(
-                group,
-                layout,
-                setup,
-                input_range,
-                padding=padding,
-                blank=blank,
-                extent=survey.extent,
-            )
-            survey = self._refined(survey, refined, blank)
-        return survey, padding
+                group, layout, setup, input_range, padding=padding, blank=blank,
+                extent=None if extent == survey.whole else extent,
+            )  # fmt: skip
+            known, extent = extent, refined.extent
+        return (survey if refined is None else self._refined(survey, refined, blank)), padding
 
     def thumbnail(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange, survey: Survey,
@@ -148,10 +134,10 @@ class ImageSurvey:
     @staticmethod
     def _refined(survey: Survey, refined: Survey, blank: tuple[int, ...]) -> Survey:
         """Survey with the measurements of another one, which left out padding and blank planes."""
+        ends = refined if blank else survey
         return replace(
-            survey, thumbnail=refined.thumbnail, histogram=refined.histogram, exact=refined.exact,
-            is_grey=refined.is_grey, unit=refined.unit, noise=refined.noise, extent=refined.extent,
-            noise_windows=refined.noise_windows,
+            refined, extremes=survey.extremes, digest=survey.digest, blank=survey.blank,
+            padding=survey.padding, uniform=survey.uniform, fills=ends.fills, pixels=ends.pixels,
             defects=refined.defects and refined.defects.with_frames(blank),
         )  # fmt: skip
 

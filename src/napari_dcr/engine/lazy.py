@@ -6,7 +6,7 @@ import functools
 import itertools
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.image.frame_shifts import Shift
 from napari_dcr.image.missing import REACH
 from napari_dcr.network import weights
+from napari_dcr.network.global_net import Route
 from napari_dcr.network.isolation import isolated
 
 SMALLEST_BLOCK = 1024
@@ -82,7 +83,7 @@ class Job:
         return ArrayPlane(
             source, target, self.layout, frame, channel, self.network_channels, shared.scale,
             shared.rendering(self.rendering, number), defects=shared.defects_of(number),
-            padding=shared.padding_of(number),
+            padding=shared.padding_of(number), scene=shared.conditioning.scene,
         )  # fmt: skip
 
 
@@ -259,7 +260,7 @@ def lazy_array(
     image: Any,
     job: Job,
     shared: list[GroupConditioning],
-    grid: Grid,
+    grid_of: Callable[[Route], Grid],
     shifts: dict[tuple[Any, int, int], Shift],
 ) -> Any:
     """Create the enhanced image as a dask array without computing any of its blocks.
@@ -274,8 +275,8 @@ def lazy_array(
     job : Job
     shared : list of GroupConditioning
         Conditioning of each group, by number.
-    grid : Grid
-        Tile grid of a plane, with the widest halo that any group needs.
+    grid_of : callable
+        Returns the tile grid of planes with a route.
     shifts : dict
         Shifts between neighbouring frames, by their series and numbers.
     """
@@ -291,21 +292,28 @@ def lazy_array(
     # chunks of an earlier result from before the source's pixels changed.
     name = f"enhance-{uuid.uuid4().hex}"
     spans = [_spans(sizes) for sizes in image.chunks]
-    # Windows of scenes that begin elsewhere are shifted by less than a stride.
-    differ = len({group.route.start for group in shared}) > 1
-    margin = REACH + max(group.margin for group in shared) + differ * grid.stride
+    margin = REACH + max(group.margin for group in shared)
+    grids = {group.route: grid_of(group.route) for group in shared}
     graph: dict[Any, Any] = {f"{name}-job": _Constant(job)}
     for number, group in enumerate(shared):
         graph[f"{name}-shared", number] = _Constant(group)
     for block in itertools.product(*(enumerate(_spans(sizes)) for sizes in chunks)):
         core: Box = tuple(span for _, span in block)
         by_axis = dict(zip(layout.axes, core, strict=True))
-        tile = grid.tile(by_axis["y"], by_axis["x"])
+        planes = list(_planes(layout, core))
+        groups = sorted(
+            {job.group(f, c) for frame, c in planes for f in (frame, *job.around(frame))}
+        )
+        own = by_axis["y"], by_axis["x"]
+        routes = dict.fromkeys(shared[number].route for number in groups)
+        read = [own, *(grids[route].inside(grids[route].tile(*own)) for route in routes)]
         window = {
-            axis: (max(0, start - margin), min(stop + margin, size))
-            for axis, (start, stop), size in (
-                ("y", tile.rows, layout.height),
-                ("x", tile.columns, layout.width),
+            axis: (
+                max(0, min(start for start, _ in of_axis) - margin),
+                min(size, max(stop for _, stop in of_axis) + margin),
+            )
+            for axis, size, of_axis in zip(
+                "yx", (layout.height, layout.width), zip(*read, strict=True), strict=True
             )
         }
         if job.axis is not None:
@@ -314,10 +322,6 @@ def lazy_array(
             window[job.axis.letter] = max(0, start - reach), min(stop + reach, job.axis.length)
         box: Box = tuple(window.get(a, span) for a, span in zip(layout.axes, core, strict=True))
         overlapping = list(_touched(box, spans))
-        planes = list(_planes(layout, core))
-        groups = sorted(
-            {job.group(f, c) for frame, c in planes for f in (frame, *job.around(frame))}
-        )
         graph[(name, *(i for i, _ in block))] = (
             _block_task,
             f"{name}-job",

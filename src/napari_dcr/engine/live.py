@@ -262,7 +262,7 @@ class _Stream:
         return ArrayPlane(
             source, out, self._layout, (), channel, self.setup.model.network.config.channels,
             shared.scale, shared.rendering(self.setup.rendering, 0), None, shared.defects_of(0),
-            shared.padding_of(0),
+            shared.padding_of(0), shared.conditioning.scene,
         )  # fmt: skip
 
     def _estimate(self, frame: NDArray[Any]) -> None:

@@ -173,12 +173,17 @@ class FrameShifts:
 
 
 def reduce_plane(plane: ArrayPlane) -> ReducedFrame:
-    """Reduce a plane for `find_shift`, after its sensor defects were corrected."""
+    """Reduce the scene of a plane for `find_shift`, after its sensor defects were corrected."""
+    (top, bottom), (left, right) = plane.area
 
     def read(rows: slice, columns: slice) -> Any:
-        return plane.read(rows, columns)[: plane.colours]
+        own = (
+            slice(first + span.start, first + span.stop)
+            for first, span in ((top, rows), (left, columns))
+        )
+        return plane.read(*own)[: plane.colours]
 
-    return ReducedFrame.of(read, plane.layout.height, plane.layout.width)
+    return ReducedFrame.of(read, bottom - top, right - left)
 
 
 @dataclass(frozen=True)
@@ -224,7 +229,7 @@ def find_neighbourhood(
 
     Frames that cannot be enhanced, such as black or saturated ones, count as missing. So do frames
     that go through other networks than the frame itself, because their noise is correlated
-    differently.
+    differently, and frames that are padded differently and surveyed separately.
 
     Parameters
     ----------

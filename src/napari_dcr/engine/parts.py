@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_dcr.engine.neighbours import Neighbourhood
-from napari_dcr.engine.tiles import Grid, Size, Tile, relative
+from napari_dcr.engine.tiles import WHOLE, Grid, Size, Tile, relative
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 
@@ -40,8 +40,9 @@ class Plane(Protocol):
         own: NDArray[Any],
         enhanced: NDArray[np.float32],
         base: NDArray[np.float32] | None = None,
+        place: tuple[slice, slice] = WHOLE,
     ) -> NDArray[Any]:
-        """Combine a window with the network's output for it, and that of depth 0, into the result."""
+        """Combine a window with the network's output, and that of depth 0, for a place in it."""
 
     def write(self, rows: slice, columns: slice, values: NDArray[Any]) -> None:
         """Write a finished window."""
@@ -151,9 +152,8 @@ class TileQueue:
         batch: list[TileTask] = []
         while (task := self._next(limit)) is not None:
             height, width = task.shape
-            if batch and (
-                task.shape != batch[0].shape or (len(batch) + 1) * height * width > pixels
-            ):
+            most = max(height * width, task.tile.pixels)
+            if batch and (task.shape != batch[0].shape or (len(batch) + 1) * most > pixels):
                 self.put_back([task])
                 break
             batch.append(task)

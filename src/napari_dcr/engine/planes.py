@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine.output import LeftAlone, Rendering
+from napari_dcr.engine.tiles import WHOLE, Spans
 from napari_dcr.image.alpha import to_associated, to_straight
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
@@ -42,6 +43,9 @@ class ArrayPlane:
         Sensor defects to correct while reading.
     padding : tuple of Padding
         Solid areas that hold no data.
+    scene : ((int, int), (int, int)), optional
+        Start and stop of the rows and columns that are enhanced as if they were the whole plane;
+        all if None.
     """
 
     source: Any
@@ -55,6 +59,7 @@ class ArrayPlane:
     uncertainty: Any = None
     defects: Defects | None = None
     padding: tuple[Padding, ...] = ()
+    scene: Spans | None = None
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Read (S, h, w) in the image's own units, including alpha, with defects corrected."""
@@ -69,6 +74,11 @@ class ArrayPlane:
         return isinstance(self.rendering, LeftAlone)
 
     @property
+    def area(self) -> Spans:
+        """Rows and columns that are enhanced."""
+        return self.scene or ((0, self.layout.height), (0, self.layout.width))
+
+    @property
     def colours(self) -> int:
         """Number of leading samples that are given to the network; alpha is not."""
         return self.layout.band(self.channel).colours
@@ -78,13 +88,13 @@ class ArrayPlane:
     ) -> None:
         """Fill (C, h, w) with the network's input for a window that was read.
 
-        Missing pixels are filled from those around them.
+        Missing pixels are filled from those around them in the scene.
         """
         own = own[: self.colours]
         if missing(own) is not None:
             wide = [
-                slice(max(0, span.start - REACH), min(size, span.stop + REACH))
-                for span, size in ((rows, self.layout.height), (columns, self.layout.width))
+                slice(max(first, span.start - REACH), min(last, span.stop + REACH))
+                for span, (first, last) in zip((rows, columns), self.area, strict=True)
             ]
             y, x = rows.start - wide[0].start, columns.start - wide[1].start
             own = filled(self.read(*wide)[: self.colours])
@@ -103,14 +113,31 @@ class ArrayPlane:
         own: NDArray[Any],
         enhanced: NDArray[np.float32],
         base: NDArray[np.float32] | None = None,
+        place: tuple[slice, slice] = WHOLE,
     ) -> NDArray[Any]:
         """Combine own values with the network's result, and that of depth 0, into the result.
 
+        Both results are those of a ``place`` in the window; the rest is returned unchanged.
         Alpha follows the colours.  If the rendering returns an uncertainty, the uncertainty of
         the colours and that of alpha come last.
         """
+        part = slice(None), *place
+        if own[part].shape == own.shape:
+            return self._rendered(self.rendering, own, enhanced, base)
+        result = self._rendered(LeftAlone(self.rendering), own, enhanced, base)
+        if own[part].size:
+            result[part] = self._rendered(self.rendering, own[part], enhanced, base)
+        return result
+
+    def _rendered(
+        self,
+        rendering: Rendering,
+        own: NDArray[Any],
+        enhanced: NDArray[np.float32],
+        base: NDArray[np.float32] | None,
+    ) -> NDArray[Any]:
         colours, alpha = own[: self.colours], np.ma.getdata(own[self.colours :])
-        result = self.rendering.render(colours, self.scale, enhanced, base)
+        result = rendering.render(colours, self.scale, enhanced, base)
         if not len(alpha):
             return result
         # Corrected pixels are floats; alpha has the range of the image's own dtype.

@@ -334,6 +334,7 @@ def _render(
     own = plane.read(rows, columns)
     layout = plane.layout
     place = local_index(layout, region, plane.frame, plane.channel, rows, columns)
-    for output, picture in zip(outputs, pictures[-len(outputs) :], strict=True):
-        output[place] = layout.from_planar(plane.render(own, picture, pictures[0]))
+    inner = pictures[(slice(None), slice(None), *tile.place)]
+    for output, picture in zip(outputs, inner[-len(outputs) :], strict=True):
+        output[place] = layout.from_planar(plane.render(own, picture, inner[0], tile.place))
     return own.shape[1] * own.shape[2]

@@ -68,11 +68,24 @@ class PlaneTask:
 
 
 def run_tile(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> NDArray[np.float32]:
-    """Run the network on a tile's window.
+    """Run the network on a tile's window; returns the results for its core, 0 outside the scene.
 
     With neighbouring frames, results that are not needed are left black.
     """
+    results = _inner(task, tile, depth, memory)
+    if tile.inner == tile.core:
+        return results
+    (top, bottom), (left, right) = tile.core
+    whole = np.zeros((*results.shape[:2], bottom - top, right - left), np.float32)
+    whole[(slice(None), slice(None), *tile.place)] = results
+    return whole
+
+
+def _inner(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> NDArray[np.float32]:
+    """Run the network on a tile's window; returns the results for its inner region."""
     runner = task.setup.runner
+    if tile.is_empty:
+        return np.empty((depth + 1, 1, 0, 0), np.float32)
     crop = (0, slice(None), *tile.crop)
     try:
         with isolated(runner.device), torch.inference_mode():

@@ -296,7 +296,8 @@ class TileRunner(Windows):
     def _render(self, task: TileTask, own: NDArray[Any], picture: Any) -> NDArray[Any]:
         """Convert a finished tile to the units and dtype of the result."""
         *base, last = np.split(self._transfer.download(picture), len(self.exits))
-        return task.part.plane.render(own, last, *base)
+        plane = task.part.plane
+        return plane.render(own, last, base[0] if base else None, task.tile.place)
 
     def _store(self, task: TileTask, own: NDArray[Any], picture: Any) -> bool:
         """Convert a finished tile and add it to its part."""

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice, repeat
@@ -80,8 +80,10 @@ class Survey:
         Where it was measured: number of a plane, rows and columns.
     defects : Defects or None
         Sensor defects; None if not requested.
-    extent : Extent
-        Rows and columns outside which all pixels of all planes are missing.
+    extents : tuple of Extent or None
+        Rows and columns of each plane outside which all of its pixels are missing; None if all are.
+    whole : Extent
+        All rows and columns.
     padding : dict
         Kinds of padding of planes, by their index; only planes that have some.
     uniform : dict
@@ -103,10 +105,34 @@ class Survey:
     noise: NDArray[Any] | None = None
     noise_windows: tuple[NoiseWindow, ...] = ()
     defects: Defects | None = None
-    extent: Extent = ((0, 0), (0, 0))
+    extents: tuple[Extent | None, ...] = ()
+    whole: Extent = ((0, 0), (0, 0))
     padding: dict[int, tuple[Padding, ...]] = field(default_factory=dict)
     uniform: dict[int, str] = field(default_factory=dict)
     blank: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def extent(self) -> Extent:
+        """Rows and columns outside which all pixels of all planes are missing."""
+        return functools.reduce(_joined, self.extents, None) or self.whole
+
+    def extent_within(self, padding: Mapping[int, tuple[Padding, ...]]) -> Extent:
+        """Rows and columns outside which all pixels of the other planes are missing, or solid padding.
+
+        Parameters
+        ----------
+        padding : dict
+            Kinds of padding of planes, by their index.  `blank` planes do not count.
+        """
+        joined: Extent | None = None
+        for number, own in enumerate(self.extents):
+            if own is None or number in self.blank:
+                continue
+            rest: Extent | None = own
+            for kind in padding.get(number, ()):
+                rest = _common(rest, kind.around or self.whole)
+            joined = _joined(joined, rest)
+        return joined or self.whole
 
 
 class Surveyor:
@@ -128,11 +154,13 @@ class Surveyor:
         self._colours: list[set[tuple[float, ...] | None]] = []
         self._areas = PlaneAreas(request.height, request.width)
         self._padding: dict[int, tuple[Padding, ...]] = {}
-        self._extent: Extent | None = None
+        self._extents: list[Extent | None] = []
         # Statistics with the position and the unit in which they were measured.
         self._noise: list[tuple[NoiseWindow, float, NDArray[Any], NDArray[Any]]] = []
         self._defects = (
-            DefectSurvey(*size, request.dtype.kind in "iu", request.frames)
+            DefectSurvey(
+                request.channels, *request.area_size, request.dtype.kind in "iu", request.frames
+            )
             if request.defects
             else None
         )
@@ -152,9 +180,10 @@ class Surveyor:
             self._ends.append(())
             self._sizes.append(0)
             self._colours.append(set())
+            self._extents.append(None)
             self._areas = PlaneAreas(self.request.height, self.request.width)
         self._areas.add(block.solid, *self.request.blocks[self._blocks % len(self.request.blocks)])
-        self._extent = _joined(self._extent, block.extent)
+        self._extents[-1] = _joined(self._extents[-1], block.extent)
         self._blocks += 1
         self._sizes[-1] += block.pixels
         self._colours[-1].add(block.colour)
@@ -250,7 +279,9 @@ class Surveyor:
                     return None
                 return fit_noise(clean_noise, self.request.dtype.kind in "iu").model
 
+            (top, _), (left, _) = self.request.area
             defects = self._defects.finish(model, unit)
+            defects = defects.placed(top, left, self.request.height, self.request.width)
             if len(defects.hot):
                 # Without hot pixels the result must equal that of a survey that ignores defects.
                 noise = noise if noise is None else clean_noise
@@ -269,7 +300,8 @@ class Surveyor:
             noise,
             windows,
             defects,
-            self._extent or ((0, self.request.height), (0, self.request.width)),
+            tuple(self._extents),
+            ((0, self.request.height), (0, self.request.width)),
             self._padding,
             self._uniform(),
             self._blank(),
@@ -316,6 +348,14 @@ def _joined(extent: Extent | None, other: Extent | None) -> Extent | None:
         return extent or other
     rows, columns = ((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(extent, other, strict=True))
     return rows, columns
+
+
+def _common(extent: Extent | None, other: Extent) -> Extent | None:
+    """Rows and columns that are in both extents; None if there are none."""
+    if extent is None:
+        return None
+    rows, columns = ((max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(extent, other, strict=True))
+    return (rows, columns) if rows[0] < rows[1] and columns[0] < columns[1] else None
 
 
 def _merged(ends: tuple[Extreme, ...], others: tuple[Extreme, ...]) -> tuple[Extreme, ...]:

@@ -176,7 +176,7 @@ class SurveyRequest:
     @property
     def blocks(self) -> list[tuple[slice, slice]]:
         """Rows and columns of the blocks of a plane, in the order in which they are added."""
-        (top, bottom), (left, right) = self._area
+        (top, bottom), (left, right) = self.area
         return [
             (slice(y, min(y + BLOCK, bottom)), slice(x, min(x + BLOCK, right)))
             for y in range(top, bottom, BLOCK)
@@ -184,8 +184,15 @@ class SurveyRequest:
         ]
 
     @property
-    def _area(self) -> Extent:
+    def area(self) -> Extent:
+        """Rows and columns to survey."""
         return self.extent or ((0, self.height), (0, self.width))
+
+    @property
+    def area_size(self) -> tuple[int, int]:
+        """Number of rows and columns to survey."""
+        (top, bottom), (left, right) = self.area
+        return bottom - top, right - left
 
     @np.errstate(over="ignore", invalid="ignore")  # `ImageConditioning` checks for overflow
     def measure(
@@ -209,7 +216,8 @@ class SurveyRequest:
             ends = Extreme.of(values, -1), Extreme.of(values, 1)
         unit, noise, clean_noise, window, defects = 1.0, None, None, None, None
         if self.defects:
-            defects = look_for_defects(pixels, row, column, (self.height, self.width))
+            (top, _), (left, _) = self.area
+            defects = look_for_defects(pixels, row - top, column - left, self.area_size)
         is_grey = _is_grey(own)
         if self.noise and is_grey:
             place = _fullest_window(pixels[0])
@@ -235,7 +243,7 @@ class SurveyRequest:
 
     def new_thumbnail(self) -> Thumbnail:
         """Create an empty thumbnail."""
-        return Thumbnail(self.channels, *(stop - start for start, stop in self._area))
+        return Thumbnail(self.channels, *self.area_size)
 
     def _thumbnail_of(self, pixels: NDArray[Any], row: int, column: int) -> Thumbnail:
         thumbnail = self.new_thumbnail()
@@ -243,7 +251,7 @@ class SurveyRequest:
             own = np.ma.getdata(pixels)
             beyond = np.broadcast_to((own > self.ceiling).any(0), own.shape)
             pixels = np.ma.MaskedArray(own, np.ma.getmaskarray(pixels) | beyond)
-        (top, _), (left, _) = self._area
+        (top, _), (left, _) = self.area
         thumbnail.add(pixels, row - top, column - left)
         return thumbnail
 

@@ -15,6 +15,9 @@ Size = tuple[int, int]
 Spans = tuple[Size, Size]
 """Start and stop of rows and columns."""
 
+WHOLE = slice(None), slice(None)
+"""Slices of all rows and columns."""
+
 Sizes = NDArray[np.int64]
 
 SMALL_OVERLAP = 1.15
@@ -31,21 +34,25 @@ class Tile:
     """One tile of a plane.
 
     The *core* is the region that the tile writes: every pixel of the plane lies in one core.
-    The *window* is the region that it reads: the core and its halo, on the stride grid.
+    The *inner* region is the part of the core that lies in the scene and is enhanced.
+    The *window* is the region that the network gets: the inner region and its halo, on the stride
+    grid.  Both are empty for a core outside the scene.
 
     Attributes
     ----------
     core_rows, core_columns : tuple of int
         Start and stop in pixels of the plane.
     rows, columns : tuple of int
-        Start and stop of the window; it may extend past the plane to complete the first and the
-        last stride.
+        Start and stop of the window; it may extend past the scene to complete the last stride.
+    inner : ((int, int), (int, int))
+        Start and stop of the rows and columns of the inner region.
     """
 
     core_rows: tuple[int, int]
     core_columns: tuple[int, int]
     rows: tuple[int, int]
     columns: tuple[int, int]
+    inner: Spans
 
     @property
     def pixels(self) -> int:
@@ -55,8 +62,18 @@ class Tile:
 
     @property
     def crop(self) -> tuple[slice, slice]:
-        """Slices that cut the core out of the window."""
-        return relative(self.core, self.window)
+        """Slices that cut the inner region out of the window."""
+        return relative(self.inner, self.window)
+
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Slices that cut the inner region out of the core."""
+        return relative(self.inner, self.core)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the core lies outside the scene."""
+        return any(start == stop for start, stop in self.inner)
 
     @property
     def core(self) -> Spans:
@@ -100,7 +117,7 @@ class Grid:
     halo : int
         Width in pixels of the border around a core that its result depends on.
     stride : int
-        Window origins are multiples of this number of pixels away from the scene's first pixel.
+        Windows start at multiples of this number of pixels from the scene's first row and column.
     route : Route
         Networks and binnings that the windows go through.
     """
@@ -112,40 +129,43 @@ class Grid:
     route: Route = PLAIN
 
     @property
-    def origin(self) -> Size:
-        """First row and column of the scene; the grid of windows is aligned with them.
+    def scene(self) -> Spans:
+        """Rows and columns that hold data, which are enhanced as if they were the whole plane.
 
-        The network is not invariant to shifts within a stride.  Padding above or to the left of a
-        scene therefore does not change how the scene is cut into strides.
+        The network is not invariant to shifts within a stride, and it recognises the border of an
+        image.  Windows therefore begin at the scene's first row and column and end at its last
+        ones, so that padding changes nothing.
         """
-        top, left = self.route.start
-        return round(top * self.height), round(left * self.width)
+        return self.route.scene or ((0, self.height), (0, self.width))
 
     def tile(self, core_rows: Size, core_columns: Size) -> Tile:
         """Tile with the given core.
 
-        The halo is clipped at the border of the plane, so that the border is the same as that of
-        the whole plane.
+        The halo is clipped at the border of the scene, so that the border is the same as that of
+        the whole scene.
         """
-        return Tile(
-            core_rows,
-            core_columns,
-            self._window(core_rows, 0),
-            self._window(core_columns, 1),
+        own, spans = (core_rows, core_columns), self.scene
+        rows, columns = (
+            (max(start, first), min(stop, last))
+            for (start, stop), (first, last) in zip(own, spans, strict=True)
         )
+        if rows[0] >= rows[1] or columns[0] >= columns[1]:
+            nothing = (core_rows[0],) * 2, (core_columns[0],) * 2
+            return Tile(*own, *nothing, nothing)
+        return Tile(*own, self._window(rows, 0), self._window(columns, 1), (rows, columns))
 
     def inside(self, tile: Tile) -> Spans:
-        """Rows and columns of a tile's window that lie inside the plane."""
+        """Rows and columns of a tile's window that lie inside the scene."""
         rows, columns = (
-            (max(0, start), min(stop, size))
-            for (start, stop), size in zip(tile.window, self._size, strict=True)
+            (start, min(stop, last))
+            for (start, stop), (_, last) in zip(tile.window, self.scene, strict=True)
         )
         return rows, columns
 
-    def _window(self, core: Size, axis: int) -> Size:
-        first, size, step = self.origin[axis] % self.stride, self._size[axis], self.stride
-        start = max(-first, core[0] - self.halo - first) // step * step + first
-        stop = round_up(min(size, core[1] + self.halo) - first, step) + first
+    def _window(self, inner: Size, axis: int) -> Size:
+        (first, last), step = self.scene[axis], self.stride
+        start = first + max(0, inner[0] - self.halo - first) // step * step
+        stop = first + round_up(min(last, inner[1] + self.halo) - first, step)
         return start, stop
 
     @property
@@ -157,7 +177,7 @@ class Grid:
 
         The last tile of a row or column is smaller; its origin stays on the grid.
         """
-        return self.split(Tile((0, self.height), (0, self.width), (0, 0), (0, 0)), core)
+        return self.split(self.tile((0, self.height), (0, self.width)), core)
 
     def split(self, tile: Tile, core: Size) -> list[Tile]:
         """Cut a tile's core into cores of at most this size."""
@@ -169,7 +189,10 @@ class Grid:
         ]
 
     def largest_window(self, core: Size) -> int:
-        """Number of pixels of the largest window that cores of this size need."""
+        """Number of pixels that the largest window of cores of this size may have.
+
+        It does not depend on the extent of the scene, because cores without a scene are read, too.
+        """
         high, wide = (self._windows(np.array([c]), axis)[0] for axis, c in enumerate(core))
         return int(high * wide)
 
@@ -223,7 +246,6 @@ class Grid:
         """Largest windows that cores need along an axis; with two tiles, each has one neighbour."""
         size, halo = self._size[axis], round_up(self.halo, self.stride)
         sides = np.minimum(2, -(-size // core) - 1)
-        start, stop = self._window((0, size), axis)
         # Cores that are not aligned with the windows need up to a stride more.
-        more = self.stride if start else 0
-        return np.minimum(stop - start, core + sides * halo + more)
+        more = self.stride if self.scene[axis][0] % self.stride else 0
+        return np.minimum(round_up(size, self.stride), core + sides * halo + more)

@@ -15,7 +15,7 @@ from napari_dcr.engine import devices
 from napari_dcr.engine.frame_features import Contribution, FrameCache, FramePlan
 from napari_dcr.engine.networks import Networks
 from napari_dcr.engine.parts import Part, TileTask
-from napari_dcr.engine.tiles import Grid, Size, relative
+from napari_dcr.engine.tiles import Grid, Size, Spans, relative
 from napari_dcr.engine.transfer import transfer_for
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
@@ -47,6 +47,12 @@ class Loaded(NamedTuple):
 
     own: list[NDArray[Any]]
     upload: Any
+
+
+def _read(part: Part, spans: Spans) -> NDArray[Any]:
+    """Read rows and columns of a part's plane."""
+    rows, columns = spans
+    return part.plane.read(slice(*rows), slice(*columns))
 
 
 class Windows(Networks):
@@ -85,10 +91,23 @@ class Windows(Networks):
         self, reader: Executor, grid: Grid, batch: list[TileTask]
     ) -> Future[tuple[Loaded, Computation]]:
         """Start reading a batch; the future holds the loaded windows and the function that enhances them."""
+        if batch[0].tile.is_empty:
+            return reader.submit(self._load_empty, batch)
         if grid.route.neighbours and batch[0].part.neighbourhood is not None:
             plan = self._frames.plan(batch[0])
             return reader.submit(self._load_frames, grid, batch[0], plan)
         return reader.submit(lambda: (self._load(grid, batch), partial(self._run_tiles, batch)))
+
+    def _load_empty(self, batch: list[TileTask]) -> tuple[Loaded, Computation]:
+        """Read cores outside the scene, which are not enhanced."""
+        cores = [_read(part, tile.core) for part, tile in batch]
+        nothing = partial(torch.Tensor.new_empty, size=(len(self.exits), 0, 0))
+        return self._loaded_nothing(cores), lambda windows: [nothing(windows) for _ in batch]
+
+    def _loaded_nothing(self, cores: list[NDArray[Any]]) -> Loaded:
+        """Cores without windows."""
+        upload = self._transfer.upload((0, 1, 0, 0), np.dtype(np.float32), lambda _: None)
+        return Loaded(cores, upload)
 
     def _load_frames(
         self, grid: Grid, task: TileTask, plan: FramePlan
@@ -103,9 +122,7 @@ class Windows(Networks):
         if tasks:
             loaded = self._load(grid, tasks)
         else:
-            empty = 0, 1, *task.shape
-            upload = self._transfer.upload(empty, np.dtype(np.float32), lambda _: None)
-            loaded = Loaded([], upload)
+            loaded = self._loaded_nothing([])
         pixels = plan.state.pixels
         pixels.update(zip(plan.new, loaded.own, strict=True))
         shifts = [
@@ -119,10 +136,7 @@ class Windows(Networks):
     def _load(self, grid: Grid, batch: list[TileTask]) -> Loaded:
         """Read the windows of tiles of equal shape and start their transfer to the device."""
         places = [grid.inside(tile) for _, tile in batch]
-        own = [
-            part.plane.read(slice(*rows), slice(*columns))
-            for (part, _), (rows, columns) in zip(batch, places, strict=True)
-        ]
+        own = [_read(part, place) for (part, _), place in zip(batch, places, strict=True)]
         dtype = own[0].dtype
         as_integers = self._transfer.sends_integers and dtype.name in ("uint8", "uint16")
         # Pixels of planes with corrected defects are floats.
@@ -156,7 +170,9 @@ class Windows(Networks):
         )
         cores = [
             values[(slice(None), *relative(tile.core, place))]
-            for values, place, (_, tile) in zip(own, places, batch, strict=True)
+            if tile.inner == tile.core
+            else _read(part, tile.core)
+            for values, place, (part, tile) in zip(own, places, batch, strict=True)
         ]
         return Loaded(cores, upload)
 
@@ -174,7 +190,7 @@ class Windows(Networks):
     def _compute(
         self, grid: Grid, batch: list[TileTask], loading: Future[tuple[Loaded, Computation]]
     ) -> tuple[list[NDArray[Any]], list[Any]]:
-        """Return the cores' pixels in the image's own units, and the network's results for them."""
+        """Return the cores' pixels in the image's own units, and the network's results for the inner regions."""
         loaded, work = loading.result()
         return loaded.own, self._transfer.compute(loaded.upload, work)
 
@@ -186,7 +202,7 @@ class Windows(Networks):
         columns: torch.Tensor,
         tables: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
-        """Run the network on windows of equal shape; returns their cores as (C, h, w)."""
+        """Run the network on windows of equal shape; returns their inner regions as (C, h, w)."""
         with isolated(self.device), torch.inference_mode():
             windows = self._working(windows, tables)
             conditioning = Conditioning.batch([part.conditioning for part, _ in batch])
@@ -207,7 +223,7 @@ class Windows(Networks):
         columns: torch.Tensor | None = None,
         tables: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
-        """Compute the features of new frames, and enhance a tile with all features; returns its core."""
+        """Compute the features of new frames, and enhance a tile with all features; returns its inner region."""
         neighbourhood, part = task.part.neighbourhood, task.part
         assert neighbourhood is not None
         features = plan.state.features

@@ -299,6 +299,39 @@ class Defects:
         hot, excess = self.hot[chosen] - (channel, 0, 0), self.excess[chosen]
         return replace(self, **many, channels=count, hot=hot, excess=excess)
 
+    def placed(self, top: int, left: int, height: int, width: int) -> Defects:
+        """Defects of larger images, of which ``top``, ``left`` is the first pixel of these images.
+
+        Examples
+        --------
+        >>> Defects(4, 4, hot=np.array([[0, 1, 2]])).placed(10, 20, 30, 40).hot.tolist()
+        [[0, 11, 22]]
+        """
+        if (self.height, self.width) == (height, width):
+            return self
+        sides = (top, height - top - self.height), (left, width - left - self.width)
+        offset = np.zeros((1, 1, 1)) if self.offset is None else self.offset
+        lines: dict[str, Any] = {}
+        for axis, name in enumerate(("columns", "rows")):
+            if (value := getattr(self, name)) is None:
+                continue
+            # Parts of larger images would end elsewhere. Their differences are the same in all frames.
+            mean = value.mean(2, keepdims=True)
+            if value.shape[2] > 1:
+                length = (self.height, self.width)[axis]
+                part = np.arange(length) * value.shape[2] // length
+                own = (value - mean)[0][:, part]
+                offset = offset + (own if axis == 0 else own.swapaxes(1, 2))
+            lines[name] = np.pad(mean, [(0, 0)] * 3 + [sides[1 - axis]])
+        if offset.any():
+            own = np.broadcast_to(offset, (len(offset), self.height, self.width))
+            lines["offset"] = np.pad(own, [(0, 0), *sides])
+        for name, side in (("row_gain", sides[0]), ("column_gain", sides[1])):
+            if (gain := getattr(self, name)) is not None:
+                lines[name] = np.pad(gain, [(0, 0), side], constant_values=1.0)
+        hot = self.hot + np.array([0, top, left], np.int32)
+        return replace(self, height=height, width=width, hot=hot, **lines)
+
     def describe(self) -> str:
         """Describe the defects in words.
 

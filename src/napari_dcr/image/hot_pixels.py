@@ -218,7 +218,9 @@ def _step(plane: NDArray[Any], others: NDArray[Any]) -> float:
         # Not the smallest one, because a few values may be off the steps.
         return float(np.quantile(differences, 0.25, method="lower"))
     if plane.dtype.kind in "iu":
-        return 1.0
+        # A few values, such as those of sparse counts, show the step only if all are multiples of it.
+        own = np.unique(np.append(plane[::4, ::4], others)).astype(np.int64)
+        return float(np.gcd.reduce(np.diff(own))) if len(own) >= LEAST_VALUES else 1.0
     differences = _differences(np.append(sample, others))
     return float(differences.min()) if len(differences) else 0.0
 

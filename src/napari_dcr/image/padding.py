@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ class Padding:
     frame : ((int, int), (int, int)), optional
         Start and stop of the rows and columns of the scene: the padding is everything outside
         them.  If given, ``square`` and ``line`` are not used.
+    around : ((int, int), (int, int)), optional
+        Start and stop of rows and columns outside which all pixels are padding of this kind.
     """
 
     colour: Colour
@@ -36,6 +38,7 @@ class Padding:
     square: int = 0
     line: int = 0
     frame: tuple[tuple[int, int], tuple[int, int]] | None = None
+    around: tuple[tuple[int, int], tuple[int, int]] | None = field(default=None, compare=False)
 
     @property
     def margin(self) -> int:
@@ -45,12 +48,12 @@ class Padding:
     def scaled(self, size: tuple[int, int], new: tuple[int, int]) -> Padding:
         """The same padding in a level of another size of the image."""
         if self.frame is None:
-            return self
+            return replace(self, around=None)
         spans = [
             (start * n // old, -(-stop * n // old))
             for (start, stop), old, n in zip(self.frame, size, new, strict=True)
         ]
-        return replace(self, frame=(spans[0], spans[1]))
+        return replace(self, frame=(spans[0], spans[1]), around=None)
 
     def find(self, pixels: NDArray[Any], row: int, column: int) -> NDArray[np.bool_]:
         """Find the padding of a window (C, h, w) of colours whose first pixel is at a place."""

@@ -125,14 +125,15 @@ class PlaneAreas:
                 and not is_blown
                 and _are_padding(areas, LEAST_STEP if whole else 0.0, saturated)
             ):
-                kinds.append(Padding(colour, share, *sides))
+                around = _around(found.rows, found.columns, *sides)
+                kinds.append(Padding(colour, share, *sides, around=around))
                 continue
             rare = FRAMED_BLACK if all(value == least for value in colour) else FRAMED
             frame = None
             if areas.near_flat < DRAWN * areas.near:
                 frame = _frame(found.rows, found.columns, rare)
             if frame is not None and (not saturated or _is_no_sky(frame, self._shape)):
-                kinds.append(Padding(colour, share, frame=frame))
+                kinds.append(Padding(colour, share, frame=frame, around=frame))
         return tuple(kinds)
 
 
@@ -179,6 +180,32 @@ def _is_nearly_white(colour: Colour, dtype: np.dtype[Any], limit: int | None) ->
 def _may_be_limit(value: float, dtype: np.dtype[Any]) -> bool:
     """Whether a value may be a clipping limit: just below a power of two, or any value of floats."""
     return dtype.kind == "f" or any(0.9 * 2**n <= value < 2**n for n in (8, 10, 12, 14, 15, 16))
+
+
+def _around(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], square: int, line: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns outside which all pixels belong to squares or lines of one value.
+
+    Parameters
+    ----------
+    rows, columns : ndarray of int
+        Number of pixels with the value in each row and column.
+    square, line : int
+        See `Padding`.
+    """
+    shape = len(rows), len(columns)
+    spans = []
+    for counts, length in ((rows, shape[1]), (columns, shape[0])):
+        others = np.flatnonzero(counts < length)
+        ends = (int(others[0]), int(others[-1]) + 1) if len(others) else (0, 0)
+        is_line = 0 < line <= length
+        start, beyond = (
+            depth if is_line or min(depth, length) >= square else 0
+            for depth in (ends[0], len(counts) - ends[1])
+        )
+        spans.append((start, len(counts) - beyond))
+    return spans[0], spans[1]
 
 
 def _frame(

@@ -31,14 +31,14 @@ class Route(NamedTuple):
         empty without a noise stage.
     neighbours : int
         See `Conditioning`.
-    start : (float, float)
-        First row and column of the scene, as part of the image's height and width.
+    scene : ((int, int), (int, int)) or None
+        See `Conditioning`.
     """
 
     binning: tuple[int, int] = (1, 1)
     noise: tuple[tuple[int, int] | None, ...] = ()
     neighbours: int = 0
-    start: tuple[float, float] = (0.0, 0.0)
+    scene: tuple[tuple[int, int], tuple[int, int]] | None = None
 
 
 PLAIN = Route()
@@ -81,6 +81,9 @@ class Conditioning(NamedTuple):
         covers.
     neighbours : int
         Number of neighbouring frames on each side that the result depends on.
+    scene : ((int, int), (int, int)) or None
+        Start and stop of the rows and columns that the network processes as if they were the whole
+        image, because no other ones hold data; None for all.
     """
 
     tone: Tone | Counts
@@ -89,13 +92,13 @@ class Conditioning(NamedTuple):
     noise: NoiseStage | None = None
     extent: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 1.0), (0.0, 1.0))
     neighbours: int = 0
+    scene: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     @property
     def route(self) -> Route:
         """Networks and binnings that windows go through."""
         noise = () if self.noise is None else tuple(c and c.binning for c in self.noise.colours)
-        rows, columns = self.extent
-        return Route(self.binning, noise, self.neighbours, (rows[0], columns[0]))
+        return Route(self.binning, noise, self.neighbours, self.scene)
 
     def to(self, device: torch.device) -> Conditioning:
         """Copy to a device."""
@@ -133,6 +136,7 @@ class Conditioning(NamedTuple):
             noise,
             first.extent,
             first.neighbours,
+            first.scene,
         )
 
 
