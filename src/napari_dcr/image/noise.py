@@ -19,6 +19,8 @@ from napari_dcr.image.noise_correlation import (
     with_variance_of_correlated,
 )
 from napari_dcr.image.noise_levels import (
+    NoiseLevels,
+    expected_levels,
     fit_line,
     group_by_level,
     saturated_share,
@@ -94,21 +96,27 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
         )
     saturated = float((saturated_share(own) * own["pixels"]).sum() / own["pixels"].sum())
     varied = without_disturbed_blocks(varied, own[own["low"] == own["high"]]["low"])
-    levels = group_by_level(varied, saturated_share(varied))
+    shares = saturated_share(varied)
+    levels = group_by_level(varied, shares)
     if integer and levels.variance.any() and levels.variance.min() < floor**2:
         # Sparse counts are exact integers, so rounding adds no variance.
         floor = 0.1 * math.sqrt(levels.variance.min())
-    # Because of noise, the means of the darkest blocks are below the darkest level.
-    error = 2.58 * math.sqrt(levels.variance[0]) / SIDE
-    darkest = float(np.quantile(varied["mean"], 0.005))
-    offset = max(darkest, min(float(levels.mean[0]), darkest + error))
-    fine = fit_line(levels, offset, floor)
     # Residuals that vary more from block to block than noise does are structure.
     even = EVEN[0] < float(np.median(levels.evenness)) < EVEN[1]
     whiteness = power_ratio(levels, (2, 2)) if even else 1.0
     lengths = correlation_lengths(levels) if even else (1.0, 1.0)
+    correlated = whiteness < WHITE
+    for _ in range(2):
+        whole = with_variance_of_correlated(levels, lengths) if correlated else levels
+        offset = _darkest(varied, whole, lengths if correlated else (1.0, 1.0))
+        preliminary = fit_line(whole, offset, floor).model
+        expected = expected_levels(varied, preliminary, lengths if correlated else (1.0, 1.0))
+        levels = group_by_level(varied, shares, expected)
+        if correlated:
+            lengths = correlation_lengths(levels)
+    fine = fit_line(levels, offset, floor)
     model, binning, binned = fine.model, (1, 1), fine.model.scaled(slow_power(whiteness, MILD))
-    if whiteness < WHITE:
+    if correlated:
         finest = fine.model
         fine = fit_line(with_variance_of_correlated(levels, lengths), offset, floor)
         model = fine.model
@@ -120,3 +128,12 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
         model, fine.gain_error, fine.dark_error, whiteness, int(levels.blocks.sum()), lengths,
         saturated, binning, binned, left_out=len(own) - len(varied),
     )  # fmt: skip
+
+
+def _darkest(
+    varied: NDArray[Any], levels: NoiseLevels, lengths: tuple[float, float]
+) -> float:
+    """Darkest level; because of noise, the means of the darkest blocks are below it."""
+    error = 2.58 * math.sqrt(float(levels.variance[0]) * math.prod(lengths)) / SIDE
+    darkest = float(np.quantile(varied["mean"], 0.005))
+    return max(darkest, min(float(levels.mean[0]), darkest + error))

@@ -27,6 +27,7 @@ BLOCKS = np.dtype(
     [
         ("binning", "u1", (2,)),
         ("mean", "f8"),
+        ("around", "f8"),
         ("power", "f8", (len(SPACINGS),)),
         ("roughness", "f8"),
         ("detail", "f8", (len(BINNINGS),)),
@@ -44,7 +45,7 @@ BLOCKS = np.dtype(
 """Statistics of one block.
 
 ``binning``: numbers of pixels along y and x that were averaged before measuring, 1 and 1 for the image
-itself; ``mean``; ``power``: mean squared residual at each of `SPACINGS`; ``roughness``: mean
+itself; ``mean``; ``around``: mean of the means of the eight blocks around it; ``power``: mean squared residual at each of `SPACINGS`; ``roughness``: mean
 squared gradient over a few pixels; ``detail``: mean square of what averaging over each of
 `BINNINGS` removes, if noise is correlated, otherwise 0; ``rounding``: variance that rounding
 has added, which is white even if the noise is not; ``pixels``: number of finite pixels; ``low`` and
@@ -113,7 +114,7 @@ def in_unit(blocks: NDArray[Any], factor: float) -> NDArray[Any]:
     if factor == 1:
         return blocks
     scaled = blocks.copy()
-    for name in ("mean", "low", "high", "below"):
+    for name in ("mean", "around", "low", "high", "below"):
         scaled[name] *= factor
     for name in ("power", "roughness", "detail", "rounding"):
         scaled[name] *= factor**2
@@ -180,6 +181,7 @@ def _measure(pixels: NDArray[Any], binning: tuple[int, ...]) -> NDArray[Any]:
     table["pixels"] = count
     with np.errstate(invalid="ignore", divide="ignore"):
         table["mean"] = total / count
+        table["around"] = _mean_around(table["mean"].reshape(rows, columns))
         for number, (y, x) in enumerate(SPACINGS):
             table["power"][:, number] = _power(pixels, y, x)
         table["roughness"] = _roughness(pixels)
@@ -196,11 +198,24 @@ def _measure(pixels: NDArray[Any], binning: tuple[int, ...]) -> NDArray[Any]:
 
 def _around(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Extend a mask of blocks to their eight neighbours."""
+    return np.asarray(np.any(_neighbourhoods(blocks), 0)).ravel()
+
+
+def _mean_around(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of the finite means of the eight blocks around each block; NaN if there are none."""
+    finite = np.isfinite(means)
+    filled = np.where(finite, means, 0)
+    count = np.sum(_neighbourhoods(finite), 0) - finite
+    total: NDArray[np.float64] = np.sum(_neighbourhoods(filled), 0) - filled
+    return (total / count).ravel()
+
+
+def _neighbourhoods(blocks: NDArray[Any]) -> list[NDArray[Any]]:
+    """Values of each block and of its eight neighbours; 0 beyond the border."""
     rows, columns = blocks.shape
-    padded = np.zeros((rows + 2, columns + 2), bool)  # faster than np.pad
+    padded = np.zeros((rows + 2, columns + 2), blocks.dtype)  # faster than np.pad
     padded[1:-1, 1:-1] = blocks
-    near = [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    return np.asarray(np.any(near, 0)).ravel()
+    return [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
 
 
 def _power(pixels: NDArray[Any], y: int, x: int) -> NDArray[np.float64]:

@@ -25,9 +25,11 @@ LEVELS = 16
 WIDTH = 4.0
 """Smallest width of a level, in standard errors of a block's mean."""
 
-FLAT = 2.5 * 0.128
-"""Roughness of nearly all blocks that hold white noise alone, in units of its variance; it is
-0.128 on average."""
+ROUGHNESS = 0.128
+"""Mean roughness of blocks that hold white noise alone, in units of its variance."""
+
+FLAT = 2.5
+"""Largest roughness of nearly all blocks that hold noise alone, in units of its mean."""
 
 TOLERANCE = 0.1
 """Share of its variance by which a level may deviate from the line, because no model is perfect."""
@@ -109,13 +111,111 @@ class NoiseLevels(NamedTuple):
         return self._replace(**arrays)
 
 
-def group_by_level(blocks: NDArray[Any], saturated: NDArray[np.float64]) -> NoiseLevels:
-    """Group blocks by their means, and select the flatter ones of each level."""
+class BlockLevels(NamedTuple):
+    """Expected values of blocks.
+
+    Attributes
+    ----------
+    level : ndarray, shape (n,)
+    share : float
+        Share of the error of a block's own mean that remains in its level.
+    flat : ndarray, shape (n,)
+        Roughness up to which a block is as flat as noise alone would be; 0 if the power of its finest
+        residuals determines it.
+    """
+
+    level: NDArray[np.float64]
+    share: float
+    flat: NDArray[np.float64]
+
+
+def expected_levels(
+    blocks: NDArray[Any], model: NoiseModel, lengths: tuple[float, float] = (1.0, 1.0)
+) -> BlockLevels:
+    """Expected value of each block, predicted from its mean and from those of the blocks around it.
+
+    The noise of the means would make the variance appear to grow less with the level than it does
+    (errors in variables; Fuller 1987, Measurement Error Models, section 1.2). The best linear
+    prediction has no such effect. Where the noise of the means is small compared with the
+    differences between blocks, it equals their own means.
+
+    Parameters
+    ----------
+    blocks : ndarray
+    model : NoiseModel
+        Preliminary noise model. The shot noise in it raises or lowers mean and variance of a block
+        together, as the expected value does, so its effect on means needs no correction.
+    lengths : (float, float)
+        Correlation lengths of the noise along y and x.
+    """
+    own = blocks["mean"]
+    variances = model.deviation(own) ** 2
+    variance = max(float(variances.mean()), 1e-300)
+    shot = 1 - model.dark / variance
+    around = np.where(np.isfinite(blocks["around"]), blocks["around"], own)
+    centre = float(own.mean())
+    total = np.cov(own, around, bias=True)
+    own_error, shared_error = _errors_of_means(lengths)
+    scene = max(float(total[0, 0]) - (1 - shot) * variance * own_error, 0.0)
+    shared = max(float(total[0, 1]) - variance * shared_error, 0.0)
+    # A ridge keeps blocks without any difference, or without neighbours, from dividing by zero.
+    ridge = (1e-9 * float(np.trace(total)) + 1e-300) * np.eye(2)
+    first, second = np.linalg.solve(total + ridge, [max(scene, shared), shared])
+    level = centre + first * (own - centre) + second * (around - centre)
+    flat = variances * (FLAT * _roughness_of_noise(lengths) if max(lengths) > 1 else 0.0)
+    return BlockLevels(level, float(np.clip(first, 0, 1)), flat)
+
+
+def _errors_of_means(lengths: tuple[float, float]) -> tuple[float, float]:
+    """Variance of a block's mean, and its covariance with the mean of the eight blocks around it.
+
+    They are relative to the variance of a pixel, for noise blurred by Gaussians along y and x.
+    """
+    same = math.prod(_covariance_of_means(SIDE, 0, length) for length in lengths)
+    both = math.prod(
+        _covariance_of_means(SIDE, 0, length) + 2 * _covariance_of_means(SIDE, SIDE, length)
+        for length in lengths
+    )
+    return same, (both - same) / 8
+
+
+def _roughness_of_noise(lengths: tuple[float, float]) -> float:
+    """Roughness of blocks that hold noise alone, in units of its variance."""
+    own, apart = ([_covariance_of_means(5, far, n) for n in lengths] for far in (0, 4))
+    return 2 * (own[1] * (own[0] - apart[0]) + own[0] * (own[1] - apart[1]))
+
+
+def _covariance_of_means(side: int, far: int, length: float) -> float:
+    """Covariance of the means over ``side`` pixels in a row whose first pixels are ``far`` apart.
+
+    It is relative to the variance of a pixel, for noise of a correlation length.
+    """
+    apart = np.arange(1 - side, side)
+    distance = apart + far
+    correlation = np.exp(-np.pi * (distance / length) ** 2) if length > 1 else distance == 0
+    return float(((side - np.abs(apart)) * correlation).sum()) / side**2
+
+
+def group_by_level(
+    blocks: NDArray[Any], saturated: NDArray[np.float64], expected: BlockLevels | None = None
+) -> NoiseLevels:
+    """Group blocks by their expected values, and select the flatter ones of each level.
+
+    Parameters
+    ----------
+    blocks : ndarray
+    saturated : ndarray
+        Share of saturated pixels of each block.
+    expected : BlockLevels, optional
+        By default the means of the blocks.
+    """
+    expected = expected or BlockLevels(blocks["mean"], 1.0, np.zeros(len(blocks)))
     rows = []
-    for members in _by_level(blocks):
+    for members in _by_level(blocks, expected):
         fine, rough = blocks["power"][members, 0], blocks["roughness"][members]
         # Take all blocks that are as flat as noise alone would be, at least the flatter half.
-        flat = members[rough <= max(float(np.median(rough)), FLAT * float(np.median(fine)))]
+        usual = max(float(np.median(rough)), FLAT * ROUGHNESS * float(np.median(fine)))
+        flat = members[rough <= np.maximum(usual, expected.flat[members])]
         flat = flat[_without_hot_pixels(blocks["power"][flat, 0])]
         share = float(saturated[flat].mean())
         if share > MOST_SATURATED:
@@ -123,7 +223,7 @@ def group_by_level(blocks: NDArray[Any], saturated: NDArray[np.float64]) -> Nois
         powers = blocks["power"][flat]
         remaining, shift = clipped_normal(share)
         variance = float(powers[:, 0].mean()) / remaining
-        mean = float(blocks["mean"][flat].mean()) + shift * math.sqrt(variance)
+        mean = float(expected.level[flat].mean()) + shift * math.sqrt(variance)
         roughness = float(blocks["roughness"][flat].mean())
         evenness = _evenness(blocks[members])
         rows.append((mean, variance, len(flat), roughness, evenness, *_column_means(powers)))
@@ -148,18 +248,18 @@ def _evenness(blocks: NDArray[Any]) -> float:
     return float(low / middle) if middle > 0 else 0.0
 
 
-def _by_level(blocks: NDArray[Any]) -> list[NDArray[np.intp]]:
+def _by_level(blocks: NDArray[Any], expected: BlockLevels) -> list[NDArray[np.intp]]:
     """Divide blocks into levels that are wider than the noise of a block's mean.
 
     In narrower levels noise would decide to which level a block belongs, and the variance would
     appear to grow less with the mean than it does.
     """
-    order = np.argsort(blocks["mean"], kind="stable")
-    mean, fine = blocks["mean"][order], blocks["power"][order, 0]
+    order = np.argsort(expected.level, kind="stable")
+    mean, fine = expected.level[order], blocks["power"][order, 0]
     least = max(ENOUGH, len(order) // LEVELS)
     groups, start = [], 0
     while start < len(order):
-        error = math.sqrt(float(np.median(fine[start : start + ENOUGH])) / SIDE**2)
+        error = expected.share * math.sqrt(float(np.median(fine[start : start + ENOUGH]))) / SIDE
         wide = int(np.searchsorted(mean, mean[start] + WIDTH * error))
         stop = max(start + least, wide)
         left = len(order) - stop
