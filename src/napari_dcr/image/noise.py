@@ -19,10 +19,12 @@ from napari_dcr.image.noise_correlation import (
     with_variance_of_correlated,
 )
 from napari_dcr.image.noise_levels import (
+    BlockLevels,
     NoiseLevels,
     expected_levels,
     fit_line,
     group_by_level,
+    own_means,
     saturated_share,
     without_disturbed_blocks,
 )
@@ -106,19 +108,22 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
     whiteness = power_ratio(levels, (2, 2)) if even else 1.0
     lengths = correlation_lengths(levels) if even else (1.0, 1.0)
     correlated = whiteness < WHITE
+    extent = lengths if correlated else (1.0, 1.0)
+    expected = own_means(varied, extent)
+    whole = with_variance_of_correlated(levels, extent) if correlated else levels
     for _ in range(2):
-        whole = with_variance_of_correlated(levels, lengths) if correlated else levels
-        offset = _darkest(varied, whole, lengths if correlated else (1.0, 1.0))
-        preliminary = fit_line(whole, offset, floor).model
-        expected = expected_levels(varied, preliminary, lengths if correlated else (1.0, 1.0))
-        levels = group_by_level(varied, shares, expected)
+        preliminary = fit_line(whole, _darkest(expected, whole), floor).model
+        expected = expected_levels(varied, preliminary, extent)
+        levels = whole = group_by_level(varied, shares, expected)
         if correlated:
-            lengths = correlation_lengths(levels)
+            extent = lengths = correlation_lengths(levels)
+            whole = with_variance_of_correlated(levels, extent)
+    offset = _darkest(expected, whole)
     fine = fit_line(levels, offset, floor)
     model, binning, binned = fine.model, (1, 1), fine.model.scaled(slow_power(whiteness, MILD))
     if correlated:
         finest = fine.model
-        fine = fit_line(with_variance_of_correlated(levels, lengths), offset, floor)
+        fine = fit_line(whole, offset, floor)
         model = fine.model
         binned = model.scaled(math.prod(lengths))
         found = whiten(table, varied, model, finest, lengths, floor)
@@ -130,10 +135,11 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
     )  # fmt: skip
 
 
-def _darkest(
-    varied: NDArray[Any], levels: NoiseLevels, lengths: tuple[float, float]
-) -> float:
-    """Darkest level; because of noise, the means of the darkest blocks are below it."""
-    error = 2.58 * math.sqrt(float(levels.variance[0]) * math.prod(lengths)) / SIDE
-    darkest = float(np.quantile(varied["mean"], 0.005))
-    return max(darkest, min(float(levels.mean[0]), darkest + error))
+def _darkest(expected: BlockLevels, levels: NoiseLevels) -> float:
+    """Darkest level; because of noise, those of the darkest blocks are below it."""
+    deviation = math.sqrt(float(levels.variance[0]))
+    darkest = float(np.quantile(expected.level, 0.005))
+    # The darkest sixteenth of normal variables has a mean of -2 standard deviations.
+    around = math.sqrt(max(expected.error**2 - expected.own_error**2, 0.0))
+    mean = float(levels.mean[0]) + 2 * deviation * around
+    return max(darkest, min(mean, darkest + 2.58 * deviation * expected.error))

@@ -28,6 +28,11 @@ WIDTH = 4.0
 ROUGHNESS = 0.128
 """Mean roughness of blocks that hold white noise alone, in units of its variance."""
 
+MARGIN = 1.15
+"""Factor for the noise of means if noise is correlated, because its correlation is not known exactly.
+With too much noise the levels differ too little and the gain is too high, which costs less than the
+opposite."""
+
 FLAT = 2.5
 """Largest roughness of nearly all blocks that hold noise alone, in units of its mean."""
 
@@ -118,7 +123,10 @@ class BlockLevels(NamedTuple):
     ----------
     level : ndarray, shape (n,)
     share : float
-        Share of the error of a block's own mean that remains in its level.
+        Share of a block's own mean in its level; the rest is from the blocks around it.
+    own_error, error : float
+        Standard error of the levels because of a block's own mean, and the whole of it, relative to the
+        standard deviation of a pixel's noise.
     flat : ndarray, shape (n,)
         Roughness up to which a block is as flat as noise alone would be; 0 if the power of its finest
         residuals determines it.
@@ -126,7 +134,15 @@ class BlockLevels(NamedTuple):
 
     level: NDArray[np.float64]
     share: float
+    own_error: float
+    error: float
     flat: NDArray[np.float64]
+
+
+def own_means(blocks: NDArray[Any], lengths: tuple[float, float] = (1.0, 1.0)) -> BlockLevels:
+    """Means of the blocks as their levels, for noise of some correlation lengths."""
+    error = math.sqrt(_errors_of_means(lengths)[0, 0])
+    return BlockLevels(blocks["mean"], 1.0, error, error, np.zeros(len(blocks)))
 
 
 def expected_levels(
@@ -155,28 +171,33 @@ def expected_levels(
     around = np.where(np.isfinite(blocks["around"]), blocks["around"], own)
     centre = float(own.mean())
     total = np.cov(own, around, bias=True)
-    own_error, shared_error = _errors_of_means(lengths)
-    scene = max(float(total[0, 0]) - (1 - shot) * variance * own_error, 0.0)
-    shared = max(float(total[0, 1]) - variance * shared_error, 0.0)
+    errors = _errors_of_means(lengths)
+    certain = variance * errors * (MARGIN if max(lengths) > 1 else 1.0)
+    scene = max(float(total[0, 0] - (1 - shot) * certain[0, 0]), 0.0)
+    shared = max(float(total[0, 1] - certain[0, 1]), 0.0)
     # A ridge keeps blocks without any difference, or without neighbours, from dividing by zero.
     ridge = (1e-9 * float(np.trace(total)) + 1e-300) * np.eye(2)
-    first, second = np.linalg.solve(total + ridge, [max(scene, shared), shared])
-    level = centre + first * (own - centre) + second * (around - centre)
+    parts = np.linalg.solve(total + ridge, [max(scene, shared), shared])
+    level = centre + parts[0] * (own - centre) + parts[1] * (around - centre)
     flat = variances * (FLAT * _roughness_of_noise(lengths) if max(lengths) > 1 else 0.0)
-    return BlockLevels(level, float(np.clip(first, 0, 1)), flat)
+    share = float(np.clip(parts[0], 0, 1))
+    own_error = share * math.sqrt(errors[0, 0])
+    return BlockLevels(level, share, own_error, math.sqrt(parts @ errors @ parts), flat)
 
 
-def _errors_of_means(lengths: tuple[float, float]) -> tuple[float, float]:
-    """Variance of a block's mean, and its covariance with the mean of the eight blocks around it.
+def _errors_of_means(lengths: tuple[float, float]) -> NDArray[np.float64]:
+    """Covariance matrix of a block's mean and of the mean of the eight blocks around it.
 
-    They are relative to the variance of a pixel, for noise blurred by Gaussians along y and x.
+    It is relative to the variance of a pixel, for noise blurred by Gaussians along y and x.
     """
-    same = math.prod(_covariance_of_means(SIDE, 0, length) for length in lengths)
-    both = math.prod(
-        _covariance_of_means(SIDE, 0, length) + 2 * _covariance_of_means(SIDE, SIDE, length)
-        for length in lengths
-    )
-    return same, (both - same) / 8
+    same, with_all, of_all = 1.0, 1.0, 1.0  # with the sum over all nine blocks, and of this sum
+    for length in lengths:
+        own, next_, far = (_covariance_of_means(SIDE, n * SIDE, length) for n in range(3))
+        same *= own
+        with_all *= own + 2 * next_
+        of_all *= 3 * own + 4 * next_ + 2 * far
+    shared = (with_all - same) / 8
+    return np.array([[same, shared], [shared, (of_all - 2 * with_all + same) / 64]])
 
 
 def _roughness_of_noise(lengths: tuple[float, float]) -> float:
@@ -209,7 +230,7 @@ def group_by_level(
     expected : BlockLevels, optional
         By default the means of the blocks.
     """
-    expected = expected or BlockLevels(blocks["mean"], 1.0, np.zeros(len(blocks)))
+    expected = expected or own_means(blocks)
     rows = []
     for members in _by_level(blocks, expected):
         fine, rough = blocks["power"][members, 0], blocks["roughness"][members]
