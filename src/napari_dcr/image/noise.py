@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.image.noise_blocks import BLOCKS, SIDE, block_statistics, power_at
+from napari_dcr.image.noise_blocks import BLOCKS, block_statistics, power_at
 from napari_dcr.image.noise_correlation import (
     MILD,
     correlation_lengths,
@@ -112,18 +112,18 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
     expected = own_means(varied, extent)
     whole = with_variance_of_correlated(levels, extent) if correlated else levels
     for _ in range(2):
-        preliminary = fit_line(whole, _darkest(expected, whole), floor).model
+        preliminary = fit_line(whole, _darkest(expected, whole), floor, expected.share).model
         expected = expected_levels(varied, preliminary, extent)
         levels = whole = group_by_level(varied, shares, expected)
         if correlated:
             extent = lengths = correlation_lengths(levels)
             whole = with_variance_of_correlated(levels, extent)
     offset = _darkest(expected, whole)
-    fine = fit_line(levels, offset, floor)
+    fine = fit_line(levels, offset, floor, expected.share)
     model, binning, binned = fine.model, (1, 1), fine.model.scaled(slow_power(whiteness, MILD))
     if correlated:
         finest = fine.model
-        fine = fit_line(whole, offset, floor)
+        fine = fit_line(whole, offset, floor, expected.share)
         model = fine.model
         binned = model.scaled(math.prod(lengths))
         found = whiten(table, varied, model, finest, lengths, floor)

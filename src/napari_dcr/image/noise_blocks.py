@@ -45,7 +45,8 @@ BLOCKS = np.dtype(
 """Statistics of one block.
 
 ``binning``: numbers of pixels along y and x that were averaged before measuring, 1 and 1 for the image
-itself; ``mean``; ``around``: mean of the means of the eight blocks around it; ``power``: mean squared residual at each of `SPACINGS`; ``roughness``: mean
+itself; ``mean``; ``around``: mean of the means of those of the eight blocks around it that are beside neither a constant
+area nor a hot pixel; ``power``: mean squared residual at each of `SPACINGS`; ``roughness``: mean
 squared gradient over a few pixels; ``detail``: mean square of what averaging over each of
 `BINNINGS` removes, if noise is correlated, otherwise 0; ``rounding``: variance that rounding
 has added, which is white even if the noise is not; ``pixels``: number of finite pixels; ``low`` and
@@ -181,7 +182,6 @@ def _measure(pixels: NDArray[Any], binning: tuple[int, ...]) -> NDArray[Any]:
     table["pixels"] = count
     with np.errstate(invalid="ignore", divide="ignore"):
         table["mean"] = total / count
-        table["around"] = _mean_around(table["mean"].reshape(rows, columns))
         for number, (y, x) in enumerate(SPACINGS):
             table["power"][:, number] = _power(pixels, y, x)
         table["roughness"] = _roughness(pixels)
@@ -193,6 +193,8 @@ def _measure(pixels: NDArray[Any], binning: tuple[int, ...]) -> NDArray[Any]:
         gap, usual = table["high"] - table["below"], table["below"] - table["low"]
     hot = (table["at_high"] * table["pixels"] < 1.5) & (gap > 2 * usual) & (usual > 0)
     table["beside_hot"] = _around(hot.reshape(shape))
+    apart = np.where(table["beside_constant"] | table["beside_hot"], np.nan, table["mean"])
+    table["around"] = _mean_around(apart.reshape(shape))
     return table
 
 
@@ -207,7 +209,7 @@ def _mean_around(means: NDArray[np.float64]) -> NDArray[np.float64]:
     filled = np.where(finite, means, 0)
     count = np.sum(_neighbourhoods(finite), 0) - finite
     total: NDArray[np.float64] = np.sum(_neighbourhoods(filled), 0) - filled
-    return (total / count).ravel()
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).ravel()
 
 
 def _neighbourhoods(blocks: NDArray[Any]) -> list[NDArray[Any]]:

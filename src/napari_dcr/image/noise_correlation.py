@@ -68,6 +68,15 @@ def power_ratio(
     return max(0.0, white)
 
 
+def _usual_ratio(levels: NoiseLevels) -> float:
+    """Ratio of residual powers at spacings of 2 and 4 pixels, for levels near the median."""
+    fine, wide = (levels.powers[:, SPACINGS.index((n, n))] for n in (2, 4))
+    ratio = np.maximum(fine, 0) / np.maximum(wide, 1e-300)
+    middle = float(np.median(ratio))
+    near = np.abs(ratio - middle) <= 2 * CHANCE / np.sqrt(levels.blocks) * middle
+    return float(np.average(ratio[near], weights=levels.blocks[near])) if near.any() else middle
+
+
 def slow_power(whiteness: float, enough: float = 1.0) -> float:
     """Ratio of the power of slow variations of noise to that of its finest ones.
 
@@ -111,8 +120,10 @@ def correlation_lengths(levels: NoiseLevels) -> tuple[float, float]:
     """
     hidden = levels.powers[:, 0] < levels.rounding
     if hidden.mean() > 0.5 and power_ratio(levels, (2, 2)) < CORRELATED**2:
-        # Rounding hides the finest residuals and thus the difference between the axes.
-        ratio = math.sqrt(power_ratio(levels, (4, 4), (2, 2), CHANCE))
+        # Rounding hides the finest residuals and thus the difference between the axes. Structure may
+        # be coarser than noise that is correlated over so many pixels, or finer.
+        white, usual = power_ratio(levels, (4, 4), (2, 2), CHANCE), _usual_ratio(levels)
+        ratio = (white * usual) ** 0.25
         length = SUM * _width(ratio, 2, 4)
         return max(1.0, length), max(1.0, length)
     found = []

@@ -36,6 +36,9 @@ opposite."""
 FLAT = 2.5
 """Largest roughness of nearly all blocks that hold noise alone, in units of its mean."""
 
+BLOCK_ERROR = 0.35
+"""Relative standard error of the variance that the residuals of a block give."""
+
 TOLERANCE = 0.1
 """Share of its variance by which a level may deviate from the line, because no model is perfect."""
 
@@ -55,10 +58,20 @@ class LineFit(NamedTuple):
     dark_error: float
 
 
-def fit_line(levels: NoiseLevels, offset: float, floor: float) -> LineFit:
-    """Fit a `NoiseModel` through the variances of the levels; ``floor`` is its least read noise."""
+def fit_line(levels: NoiseLevels, offset: float, floor: float, share: float = 1.0) -> LineFit:
+    """Fit a `NoiseModel` through the variances of the levels.
+
+    Parameters
+    ----------
+    levels : NoiseLevels
+    offset : float
+    floor : float
+        Smallest read noise.
+    share : float
+        Share of a block's own mean in its level, see `BlockLevels`.
+    """
     dark, gain, dark_error, gain_error = _line(
-        np.maximum(levels.mean - offset, 0), levels.variance, levels.blocks
+        np.maximum(levels.mean - offset, 0), levels.variance, levels.blocks, share
     )
     return LineFit(NoiseModel(gain, offset, max(dark, floor**2)), gain_error, dark_error)
 
@@ -173,7 +186,9 @@ def expected_levels(
     total = np.cov(own, around, bias=True)
     errors = _errors_of_means(lengths)
     certain = variance * errors * (MARGIN if max(lengths) > 1 else 1.0)
-    scene = max(float(total[0, 0] - (1 - shot) * certain[0, 0]), 0.0)
+    # A scene that varies less than the sampling error of the variances cannot be excluded.
+    least = math.sqrt(2 / len(own))
+    scene = max(float(total[0, 0] - (1 - shot) * certain[0, 0]), least * float(total[0, 0]))
     shared = max(float(total[0, 1] - certain[0, 1]), 0.0)
     # A ridge keeps blocks without any difference, or without neighbours, from dividing by zero.
     ridge = (1e-9 * float(np.trace(total)) + 1e-300) * np.eye(2)
@@ -333,16 +348,19 @@ def clipped_normal(share: float) -> tuple[float, float]:
 
 
 def _line(
-    x: NDArray[Any], y: NDArray[Any], count: NDArray[Any]
+    x: NDArray[Any], y: NDArray[Any], count: NDArray[Any], share: float
 ) -> tuple[float, float, float, float]:
     """Fit intercept and slope, both at least 0, and their standard errors.
 
-    Structure can only add to a variance, so levels far above the line have less weight.
+    Structure can only add to a variance, so levels far above the line have less weight. Where
+    ``share`` is below 1, levels differ little, and a slope that is hardly significant is reduced.
     """
     if not y.any():  # a drawing, or equal rows, without any noise to fit
         return 0.0, 0.0, 0.0, 0.0
-    # The residuals of a block determine its variance with a relative error of 0.35.
-    error = np.hypot(0.35 * y / np.sqrt(count), TOLERANCE * (y + PART * float(y.mean()))) + 1e-300
+    error = (
+        np.hypot(BLOCK_ERROR * y / np.sqrt(count), TOLERANCE * (y + PART * float(y.mean())))
+        + 1e-300
+    )
     certain = 1 / error**2
     weight = certain
     for _ in range(10):
@@ -355,6 +373,10 @@ def _line(
     spread = (weight * (x - centre) ** 2).sum()
     slope_error = scale / math.sqrt(spread) if spread > 0 else 0.0
     intercept_error = math.hypot(scale / math.sqrt(total), slope_error * centre)
+    if slope > 0 and spread > 0:
+        sampling = (((x - centre) / (BLOCK_ERROR * y / np.sqrt(count) + 1e-300)) ** 2).sum()
+        excess = slope * (1 - share**2) * min(1.0, 1 / (slope**2 * float(sampling)))
+        slope, intercept = slope - excess, intercept + excess * float(centre)
     return intercept, slope, intercept_error, slope_error
 
 
