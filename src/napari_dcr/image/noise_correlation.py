@@ -121,7 +121,7 @@ def correlation_lengths(levels: NoiseLevels) -> tuple[float, float]:
     hidden = levels.powers[:, 0] < levels.rounding
     if hidden.mean() > 0.5 and power_ratio(levels, (2, 2)) < CORRELATED**2:
         # Rounding hides the finest residuals and thus the difference between the axes. Structure may
-        # be coarser than noise that is correlated over so many pixels, or finer.
+        # be coarser than noise that is correlated over a long distance, or finer.
         white, usual = power_ratio(levels, (4, 4), (2, 2), CHANCE), _usual_ratio(levels)
         ratio = (white * usual) ** 0.25
         length = SUM * _width(ratio, 2, 4)

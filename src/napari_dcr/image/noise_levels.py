@@ -375,7 +375,7 @@ def _line(
     intercept_error = math.hypot(scale / math.sqrt(total), slope_error * centre)
     if slope > 0 and spread > 0:
         sampling = (((x - centre) / (BLOCK_ERROR * y / np.sqrt(count) + 1e-300)) ** 2).sum()
-        excess = slope * (1 - share**2) * min(1.0, 1 / (slope**2 * float(sampling)))
+        excess = slope * (1 - share**2) * min(1.0, 1 / max(slope**2 * float(sampling), 1e-300))
         slope, intercept = slope - excess, intercept + excess * float(centre)
     return intercept, slope, intercept_error, slope_error
 
