@@ -70,7 +70,7 @@ def power_at(blocks: NDArray[Any], y: int, x: int) -> NDArray[np.float64]:
     return powers
 
 
-def block_statistics(window: NDArray[Any]) -> NDArray[Any]:
+def block_statistics(window: NDArray[Any], binned: bool = True) -> NDArray[Any]:
     """Measure the blocks of 8 x 8 pixels of a window.
 
     If the noise is correlated between pixels, blocks of the window averaged over `BINNINGS` pixels
@@ -80,6 +80,8 @@ def block_statistics(window: NDArray[Any]) -> NDArray[Any]:
     ----------
     window : ndarray, shape (h, w)
         One channel in its own units; missing pixels are ignored.
+    binned : bool
+        Whether to measure averaged blocks of correlated noise, which takes several times as long.
 
     Returns
     -------
@@ -95,7 +97,7 @@ def block_statistics(window: NDArray[Any]) -> NDArray[Any]:
     own = _measure(pixels, (1, 1))
     own["rounding"] = _rounding(pixels)
     tables = [own]
-    axes = correlated_axes(own)
+    axes = correlated_axes(own) if binned else (False, False)
     if any(axes) and min(window.shape) >= 4 * SIDE:
         for number, size in enumerate(BINNINGS):
             binning = tuple(size if along else 1 for along in axes)
