@@ -12,6 +12,7 @@ from napari_dcr.image.noise_blocks import (
     _block_sums,
     block_statistics,
     correlated_axes,
+    finest_deviation,
     power_at,
 )
 
@@ -45,3 +46,11 @@ def test_sums_of_blocks_include_every_value(data: st.DataObject) -> None:
     count, total = _block_sums(values, origin, shape)
     np.testing.assert_array_equal(count, np.isfinite(blocks).sum((1, 3)).ravel())
     np.testing.assert_allclose(total, np.nansum(blocks, (1, 3)).ravel(), atol=1e-9)
+
+
+def test_blocks_of_the_image_itself_do_not_need_those_of_averages() -> None:
+    noise = np.random.default_rng(1).normal(5, 2, (96, 96))
+    smooth = noise + np.roll(noise, 1, 0) + np.roll(noise, 2, 0)
+    every, own = block_statistics(smooth), block_statistics(smooth, binned=False)
+    assert len(own) == 144 < len(every)
+    assert finest_deviation(own) == finest_deviation(every)

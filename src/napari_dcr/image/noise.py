@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.image.noise_blocks import BLOCKS, SIDE, block_statistics, power_at
+from napari_dcr.image.noise_blocks import BLOCKS, block_statistics, power_at
 from napari_dcr.image.noise_correlation import (
     MILD,
     correlation_lengths,
@@ -19,8 +19,12 @@ from napari_dcr.image.noise_correlation import (
     with_variance_of_correlated,
 )
 from napari_dcr.image.noise_levels import (
+    BlockLevels,
+    NoiseLevels,
+    expected_levels,
     fit_line,
     group_by_level,
+    own_means,
     saturated_share,
     without_disturbed_blocks,
 )
@@ -94,23 +98,32 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
         )
     saturated = float((saturated_share(own) * own["pixels"]).sum() / own["pixels"].sum())
     varied = without_disturbed_blocks(varied, own[own["low"] == own["high"]]["low"])
-    levels = group_by_level(varied, saturated_share(varied))
+    shares = saturated_share(varied)
+    levels = group_by_level(varied, shares)
     if integer and levels.variance.any() and levels.variance.min() < floor**2:
         # Sparse counts are exact integers, so rounding adds no variance.
         floor = 0.1 * math.sqrt(levels.variance.min())
-    # Because of noise, the means of the darkest blocks are below the darkest level.
-    error = 2.58 * math.sqrt(levels.variance[0]) / SIDE
-    darkest = float(np.quantile(varied["mean"], 0.005))
-    offset = max(darkest, min(float(levels.mean[0]), darkest + error))
-    fine = fit_line(levels, offset, floor)
     # Residuals that vary more from block to block than noise does are structure.
     even = EVEN[0] < float(np.median(levels.evenness)) < EVEN[1]
     whiteness = power_ratio(levels, (2, 2)) if even else 1.0
     lengths = correlation_lengths(levels) if even else (1.0, 1.0)
+    correlated = whiteness < WHITE
+    extent = lengths if correlated else (1.0, 1.0)
+    expected = own_means(varied, extent)
+    whole = with_variance_of_correlated(levels, extent) if correlated else levels
+    for _ in range(2):
+        preliminary = fit_line(whole, _darkest(expected, whole), floor, expected.share).model
+        expected = expected_levels(varied, preliminary, extent)
+        levels = whole = group_by_level(varied, shares, expected)
+        if correlated:
+            extent = lengths = correlation_lengths(levels)
+            whole = with_variance_of_correlated(levels, extent)
+    offset = _darkest(expected, whole)
+    fine = fit_line(levels, offset, floor, expected.share)
     model, binning, binned = fine.model, (1, 1), fine.model.scaled(slow_power(whiteness, MILD))
-    if whiteness < WHITE:
+    if correlated:
         finest = fine.model
-        fine = fit_line(with_variance_of_correlated(levels, lengths), offset, floor)
+        fine = fit_line(whole, offset, floor, expected.share)
         model = fine.model
         binned = model.scaled(math.prod(lengths))
         found = whiten(table, varied, model, finest, lengths, floor)
@@ -120,3 +133,13 @@ def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) ->
         model, fine.gain_error, fine.dark_error, whiteness, int(levels.blocks.sum()), lengths,
         saturated, binning, binned, left_out=len(own) - len(varied),
     )  # fmt: skip
+
+
+def _darkest(expected: BlockLevels, levels: NoiseLevels) -> float:
+    """Darkest level; because of noise, those of the darkest blocks are below it."""
+    deviation = math.sqrt(float(levels.variance[0]))
+    darkest = float(np.quantile(expected.level, 0.005))
+    # The darkest sixteenth of normal variables has a mean of -2 standard deviations.
+    around = math.sqrt(max(expected.error**2 - expected.own_error**2, 0.0))
+    mean = float(levels.mean[0]) + 2 * deviation * around
+    return max(darkest, min(mean, darkest + 2.58 * deviation * expected.error))

@@ -27,6 +27,7 @@ BLOCKS = np.dtype(
     [
         ("binning", "u1", (2,)),
         ("mean", "f8"),
+        ("around", "f8"),
         ("power", "f8", (len(SPACINGS),)),
         ("roughness", "f8"),
         ("detail", "f8", (len(BINNINGS),)),
@@ -44,7 +45,8 @@ BLOCKS = np.dtype(
 """Statistics of one block.
 
 ``binning``: numbers of pixels along y and x that were averaged before measuring, 1 and 1 for the image
-itself; ``mean``; ``power``: mean squared residual at each of `SPACINGS`; ``roughness``: mean
+itself; ``mean``; ``around``: mean of the means of those of the eight blocks around it that are beside neither a constant
+area nor a hot pixel; ``power``: mean squared residual at each of `SPACINGS`; ``roughness``: mean
 squared gradient over a few pixels; ``detail``: mean square of what averaging over each of
 `BINNINGS` removes, if noise is correlated, otherwise 0; ``rounding``: variance that rounding
 has added, which is white even if the noise is not; ``pixels``: number of finite pixels; ``low`` and
@@ -68,7 +70,7 @@ def power_at(blocks: NDArray[Any], y: int, x: int) -> NDArray[np.float64]:
     return powers
 
 
-def block_statistics(window: NDArray[Any]) -> NDArray[Any]:
+def block_statistics(window: NDArray[Any], binned: bool = True) -> NDArray[Any]:
     """Measure the blocks of 8 x 8 pixels of a window.
 
     If the noise is correlated between pixels, blocks of the window averaged over `BINNINGS` pixels
@@ -78,6 +80,8 @@ def block_statistics(window: NDArray[Any]) -> NDArray[Any]:
     ----------
     window : ndarray, shape (h, w)
         One channel in its own units; missing pixels are ignored.
+    binned : bool
+        Whether to measure averaged blocks of correlated noise, which takes several times as long.
 
     Returns
     -------
@@ -93,7 +97,7 @@ def block_statistics(window: NDArray[Any]) -> NDArray[Any]:
     own = _measure(pixels, (1, 1))
     own["rounding"] = _rounding(pixels)
     tables = [own]
-    axes = correlated_axes(own)
+    axes = correlated_axes(own) if binned else (False, False)
     if any(axes) and min(window.shape) >= 4 * SIDE:
         for number, size in enumerate(BINNINGS):
             binning = tuple(size if along else 1 for along in axes)
@@ -113,7 +117,7 @@ def in_unit(blocks: NDArray[Any], factor: float) -> NDArray[Any]:
     if factor == 1:
         return blocks
     scaled = blocks.copy()
-    for name in ("mean", "low", "high", "below"):
+    for name in ("mean", "around", "low", "high", "below"):
         scaled[name] *= factor
     for name in ("power", "roughness", "detail", "rounding"):
         scaled[name] *= factor**2
@@ -191,16 +195,31 @@ def _measure(pixels: NDArray[Any], binning: tuple[int, ...]) -> NDArray[Any]:
         gap, usual = table["high"] - table["below"], table["below"] - table["low"]
     hot = (table["at_high"] * table["pixels"] < 1.5) & (gap > 2 * usual) & (usual > 0)
     table["beside_hot"] = _around(hot.reshape(shape))
+    apart = np.where(table["beside_constant"] | table["beside_hot"], np.nan, table["mean"])
+    table["around"] = _mean_around(apart.reshape(shape))
     return table
 
 
 def _around(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Extend a mask of blocks to their eight neighbours."""
+    return np.asarray(np.any(_neighbourhoods(blocks), 0)).ravel()
+
+
+def _mean_around(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of the finite means of the eight blocks around each block; NaN if there are none."""
+    finite = np.isfinite(means)
+    filled = np.where(finite, means, 0)
+    count = np.sum(_neighbourhoods(finite), 0) - finite
+    total: NDArray[np.float64] = np.sum(_neighbourhoods(filled), 0) - filled
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).ravel()
+
+
+def _neighbourhoods(blocks: NDArray[Any]) -> list[NDArray[Any]]:
+    """Values of each block and of its eight neighbours; 0 beyond the border."""
     rows, columns = blocks.shape
-    padded = np.zeros((rows + 2, columns + 2), bool)  # faster than np.pad
+    padded = np.zeros((rows + 2, columns + 2), blocks.dtype)  # faster than np.pad
     padded[1:-1, 1:-1] = blocks
-    near = [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    return np.asarray(np.any(near, 0)).ravel()
+    return [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
 
 
 def _power(pixels: NDArray[Any], y: int, x: int) -> NDArray[np.float64]:

@@ -23,6 +23,9 @@ MILD = 0.75
 MOST_SLOW = 4.0
 """Largest ratio of the power of slow variations to that of the finest ones."""
 
+CHANCE = 0.5
+"""Relative standard deviation of the ratio of powers of one block, for strongly correlated noise."""
+
 SHORT, LONG = 1.4, 4.5
 """Correlation lengths in pixels from which an axis is averaged over the smaller, and over the larger,
 of `BINNINGS`."""
@@ -33,18 +36,45 @@ pixel."""
 
 
 def power_ratio(
-    levels: NoiseLevels, spacing: tuple[int, int], finest: tuple[int, int] = (1, 1)
+    levels: NoiseLevels,
+    spacing: tuple[int, int],
+    finest: tuple[int, int] = (1, 1),
+    chance: float = 0.0,
 ) -> float:
     """Ratio of residual powers at a fine and a coarser spacing, for most levels.
 
     Structure is coarser than noise and can only lower the ratio, so whiter levels contain less of
     it.
+
+    Parameters
+    ----------
+    levels : NoiseLevels
+    spacing, finest : (int, int)
+        The two of `SPACINGS`.
+    chance : float
+        Relative standard deviation of the ratio of one block. If it is above 0, levels that differ
+        from the whiter ones by no more than chance are averaged, because the whiter ones among equal
+        levels are so by chance.
     """
     fine, wide = (levels.powers[:, SPACINGS.index(s)] for s in (finest, spacing))
     good = wide > 0.3 * levels.rounding  # rounding may hide the finer residuals
     if not good.any():
         return 1.0
-    return max(0.0, float(np.quantile(fine[good] / wide[good], 0.75)))
+    ratio, blocks = fine[good] / wide[good], levels.blocks[good]
+    white = float(np.quantile(ratio, 0.75))
+    if chance:
+        alike = ratio > white * (1 - 2 * chance / np.sqrt(blocks))
+        white = float(np.average(ratio[alike], weights=blocks[alike])) if alike.any() else white
+    return max(0.0, white)
+
+
+def _usual_ratio(levels: NoiseLevels) -> float:
+    """Ratio of residual powers at spacings of 2 and 4 pixels, for levels near the median."""
+    fine, wide = (levels.powers[:, SPACINGS.index((n, n))] for n in (2, 4))
+    ratio = np.maximum(fine, 0) / np.maximum(wide, 1e-300)
+    middle = float(np.median(ratio))
+    near = np.abs(ratio - middle) <= 2 * CHANCE / np.sqrt(levels.blocks) * middle
+    return float(np.average(ratio[near], weights=levels.blocks[near])) if near.any() else middle
 
 
 def slow_power(whiteness: float, enough: float = 1.0) -> float:
@@ -90,15 +120,17 @@ def correlation_lengths(levels: NoiseLevels) -> tuple[float, float]:
     """
     hidden = levels.powers[:, 0] < levels.rounding
     if hidden.mean() > 0.5 and power_ratio(levels, (2, 2)) < CORRELATED**2:
-        # Rounding hides the finest residuals and thus the difference between the axes.
-        ratio = math.sqrt(power_ratio(levels, (4, 4), (2, 2)))
+        # Rounding hides the finest residuals and thus the difference between the axes. Structure may
+        # be coarser than noise that is correlated over a long distance, or finer.
+        white, usual = power_ratio(levels, (4, 4), (2, 2), CHANCE), _usual_ratio(levels)
+        ratio = (white * usual) ** 0.25
         length = SUM * _width(ratio, 2, 4)
         return max(1.0, length), max(1.0, length)
     found = []
     for axis in (0, 1):
         width = 0.0
         for spacing in (2, 4):
-            ratio = power_ratio(levels, (spacing, 1) if axis == 0 else (1, spacing))
+            ratio = power_ratio(levels, (spacing, 1) if axis == 0 else (1, spacing), chance=CHANCE)
             if ratio < CORRELATED:
                 width = max(width, _width(ratio, 1, spacing))
         found.append(max(1.0, SUM * width))

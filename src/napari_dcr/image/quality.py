@@ -262,7 +262,9 @@ def assess(
     both = np.sum(with_signal, 0)
     along = _share(both[0], np.sqrt(both[1] * both[2]))
     before = float(noise.deviation(float(np.median(x))))
-    after = finest_deviation(np.concatenate([block_statistics(out) for _, out in windows]))
+    after = finest_deviation(
+        np.concatenate([block_statistics(out, binned=False) for _, out in windows])
+    )
     notes = list(warnings)
     if correlation > WHITE + 1.2 * expected_correlation:
         notes.append("what was removed is not pure noise: fine structure may be lost")
