@@ -70,12 +70,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="microscopy")
     parser.add_argument("--scenes", type=int, default=2)
+    parser.add_argument(
+        "--motions", nargs="+", choices=list(checks.MOTIONS), default=list(checks.MOTIONS)
+    )
     options = parser.parse_args()
     network = weights.load(options.model).network
     compared = methods()
     scores: dict[str, dict[str, list[list[float]]]] = {name: {} for name in compared}
     seconds: dict[str, list[float]] = {name: [] for name in compared}
-    for kind, build in checks.MOTIONS.items():
+    for kind in options.motions:
+        build = checks.MOTIONS[kind]
         for number in range(options.scenes):
             for level, peak in enumerate(checks.PEAKS):
                 rng = np.random.default_rng((checks.SEED, number))
@@ -95,12 +99,12 @@ def main() -> None:
                     score = psnr(estimate, expected[middle], float(np.ptp(expected[middle])))
                     scores[name].setdefault(kind, [[], [], []])[level].append(score)
     pixels = checks.SIZE**2 / 1e6
-    print("| method |", " | ".join(checks.MOTIONS), "| seconds per megapixel and frame |")
-    print("|---|" + "---|" * (len(checks.MOTIONS) + 1))
+    print("| method |", " | ".join(options.motions), "| seconds per megapixel and frame |")
+    print("|---|" + "---|" * (len(options.motions) + 1))
     for name in compared:
         cells = [
             " / ".join(f"{np.mean(values):.1f}" for values in scores[name][kind])
-            for kind in checks.MOTIONS
+            for kind in options.motions
         ]
         print(f"| {name} |", " | ".join(cells), f"| {np.median(seconds[name]) / pixels:.1f} |")
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import napari_dcr
-from napari_dcr import Options
+from napari_dcr import NoiseModel, Options
 from napari_dcr.engine import frame_features, neighbours, networks, runner, windows
 from napari_dcr.engine.frame_features import FrameCache
-from napari_dcr.engine.neighbours import FrameShifts, Neighbourhood
+from napari_dcr.engine.neighbours import FrameMatches, Neighbourhood
 from napari_dcr.engine.parts import Part, TileTask
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.region_run import RegionEnhancer
@@ -188,6 +188,35 @@ def test_features_of_every_frame_are_computed_once(
     computed.clear()
     napari_dcr.enhance(stack, model=model, tile=64, **FAST)
     assert len(computed) == 5 * 2 * 3
+
+
+def test_changes_of_the_light_are_the_same_for_tiles_blocks_and_previews(
+    stack: NDArray[Any], model: Path
+) -> None:
+    lamp = np.array([1, 0.8, 1.2, 0.95, 1.1])[:, None, None]
+    flickering = np.rint(100 + lamp * (stack - 100.0)).astype(np.uint16)
+    arguments = {**FAST, "model": model}
+    done = run_to_completion(enhance_steps(flickering, Options(**arguments)))
+    assert "was scaled" in done.reports[0].neighbours  # type: ignore[operator]
+    whole = np.asarray(done.image)
+    tiled = napari_dcr.enhance(flickering, tile=64, **arguments)
+    np.testing.assert_allclose(tiled, whole, **CLOSE)
+    lazily = napari_dcr.enhance(da.from_array(flickering, chunks=(2, 64, 72)), **arguments)
+    np.testing.assert_allclose(lazily.compute(), whole, **CLOSE)
+    region = slice(2, 3), slice(20, 60), slice(41, 90)
+    steps = RegionEnhancer(open_image(flickering)).steps(Options(**arguments), region)
+    np.testing.assert_allclose(run_to_completion(steps).image, whole[region], **CLOSE)  # type: ignore[arg-type]
+
+
+def test_a_frame_that_does_not_match_is_left_out(stack: NDArray[Any], model: Path) -> None:
+    mixed = stack.copy()
+    mixed[3] = drifting(1)[0][::-1, ::-1]
+    arguments = {**FAST, "model": model, "noise": NoiseModel(2, 100, 4)}
+    done = run_to_completion(enhance_steps(mixed, Options(**arguments)))
+    assert "left out, because they did not match" in done.reports[0].neighbours  # type: ignore[operator]
+    alone = napari_dcr.enhance(mixed, neighbours=0, **arguments)
+    np.testing.assert_allclose(np.asarray(done.image)[3], alone[3], **CLOSE)
+    assert np.abs(np.asarray(done.image)[1] - alone[1]).mean() > 0.1
 
 
 def test_what_does_not_fit_is_computed_again(
@@ -364,7 +393,7 @@ def test_the_cache_holds_few_frames_however_long_the_series() -> None:
         around = [
             n if 0 <= n < 1000 else None for n in range(number - 2, number + 3) if n != number
         ]
-        neighbourhood = Neighbourhood((0, ()), number, tuple(around), {}, FrameShifts())
+        neighbourhood = Neighbourhood((0, ()), number, tuple(around), {}, FrameMatches())
         plan = cache.plan(TileTask(Part(None, None, tile, neighbourhood=neighbourhood), tile))  # type: ignore[arg-type]
         loaded.update(plan.new)
         for frame in plan.new:

@@ -46,16 +46,16 @@ def test_a_shift_is_found_to_less_than_a_pixel(size: tuple[int, int], shift: Shi
     assert np.abs(np.subtract(found, shift)).max() < 0.6
 
 
-@pytest.mark.parametrize("noise", [0.3, 3, 30])
+@pytest.mark.parametrize("noise", [0.3, 3])
 def test_what_does_not_move_is_not_shifted(noise: float) -> None:
     view = scene(2, 150, 190)
     assert find_shift(frame(view, (0, 0), 1, noise), frame(view, (0, 0), 2, noise)) == (0, 0)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_frames_that_show_something_else_are_not_shifted(seed: int) -> None:
+def test_frames_that_show_something_else_do_not_match(seed: int) -> None:
     ours, theirs = frame(scene(seed, 150, 190), (0, 0), 1), frame(scene(99, 150, 190), (0, 0), 2)
-    assert find_shift(ours, theirs) == (0, 0)
+    assert find_shift(ours, theirs) is None
 
 
 def test_a_still_background_outweighs_a_small_object_that_moves() -> None:
@@ -68,11 +68,11 @@ def test_a_still_background_outweighs_a_small_object_that_moves() -> None:
     assert find_shift(*map(reduced, noisy)) == (0, 0)
 
 
-def test_what_is_farther_than_the_limit_is_not_shifted() -> None:
+def test_what_is_farther_than_the_limit_does_not_match() -> None:
     view = np.random.default_rng(0).standard_normal((200, 400))
     view = ndimage.gaussian_filter(view, 2.5)
     step = FARTHEST + 20
-    assert find_shift(reduced(view[:, step:]), reduced(view[:, :-step])) == (0, 0)
+    assert find_shift(reduced(view[:, step:]), reduced(view[:, :-step])) is None
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,28 @@ def test_what_is_farther_than_the_limit_is_not_shifted() -> None:
         np.full((60, 70), np.nan),
         np.full((60, 70), 7, np.uint16),
         np.ma.MaskedArray(np.ones((60, 70)), True),
-        np.full((12, 70), 3.0),
         np.full((60, 70), 1e308),
     ],
 )
-def test_frames_without_structure_are_not_shifted(empty: NDArray[np.generic]) -> None:
+def test_frames_without_structure_do_not_match(empty: NDArray[np.generic]) -> None:
     view = np.random.default_rng(0).random(empty.shape)
-    assert find_shift(reduced(empty), reduced(view)) == (0, 0)
-    assert find_shift(reduced(view), reduced(empty)) == (0, 0)
+    assert find_shift(reduced(empty), reduced(view)) is None
+    assert find_shift(reduced(view), reduced(empty)) is None
+
+
+@pytest.mark.parametrize("shape", [(12, 70), (2, 900)])
+def test_small_frames_are_not_shifted(shape: tuple[int, int]) -> None:
+    view = np.random.default_rng(0).random(shape)
+    assert find_shift(reduced(np.full(shape, 3.0)), reduced(view)) == (0, 0)
+
+
+def test_noise_without_structure_does_not_match() -> None:
+    """The scene is there, but much weaker than the noise."""
+    view = scene(2, 150, 190)
+    found = [
+        find_shift(frame(view, (0, 0), n, 60), frame(view, (0, 12), n + 9, 60)) for n in range(6)
+    ]
+    assert found == [None] * 6
 
 
 def test_missing_pixels_do_not_count() -> None:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
-from napari_dcr.network.folding import unfold
+from napari_dcr.network.folding import fold, unfold
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.neighbours import FrameFeatures, NeighbourStage
+from napari_dcr.network.variance_stabilization import Counts
 from tests.conftest import COUNTS, lively_cascade
 from tests.network.test_cascade import positive_cascade, spatial_statistics
 
@@ -216,6 +217,55 @@ def test_pixels_of_a_shifted_neighbour_are_moved_exactly(shift: tuple[int, int])
         folded = present[::2, ::2]
         there = own.encoding[0, :, (y // 2)[::2, ::2][folded], (x // 2)[::2, ::2][folded]]
         assert torch.equal(aligned.encoding[0][:, folded], there)
+
+
+@pytest.mark.parametrize("curvature", [0.0, 0.7])
+def test_a_neighbour_with_other_light_is_scaled_with_its_noise(curvature: float) -> None:
+    network = lively_cascade(config=SMALL)
+    stage = network.neighbours
+    assert stage is not None
+    torch.manual_seed(5)
+    light, counts = (
+        torch.full((1, 1, SIZE, SIZE), 50.0),
+        Counts(torch.full((1, 1, 1, 1), curvature)),
+    )
+    ratio, addend = 0.6, 4.0
+    dim = ratio * light + addend
+    dim = dim + counts.deviation(dim) * torch.randn_like(dim)
+    pixels = fold(counts.stabilise(dim))
+    estimate = fold(counts.stabilise(ratio * light + addend))
+    (own,), _ = features(network, noisy_frames(1), 1)
+    own = own._replace(pixels=pixels, estimate=estimate, variance=torch.full_like(pixels, 0.1))
+    scaled = stage.scaled(own, ratio, addend, counts, counts)
+    expected = counts.stabilise(light)[0, 0, 0, 0]
+    assert torch.allclose(scaled.estimate, expected.expand_as(scaled.estimate), atol=1e-4)
+    assert scaled.pixels.mean() == pytest.approx(float(expected), abs=0.1)
+    assert scaled.noise is not None
+    assert float((scaled.pixels - expected).var()) == pytest.approx(
+        float(scaled.noise.mean()), rel=0.1
+    )
+    assert torch.allclose(scaled.variance, 0.1 * scaled.noise)
+    moved = scaled.aligned(3, -2)
+    assert moved.noise is not None
+    assert moved.noise.shape == scaled.noise.shape
+
+
+def test_scaled_light_opens_gates_that_are_closed_without_it() -> None:
+    network = lively_cascade(config=SMALL)
+    assert network.neighbours is not None
+    with torch.no_grad():
+        assert network.neighbours.gate.bias is not None
+        network.neighbours.gate.bias.fill_(50)
+    frames = torch.full((2, SIZE, SIZE), 20.0) + torch.randn(2, SIZE, SIZE) / 8
+    frames[1] *= 0.6
+    (centre, other), conditioning = features(network, frames, 1)
+    counts = conditioning.tone
+    assert isinstance(counts, Counts)
+    _, (gate,) = network.neighbours.gated(centre, [None, other])
+    assert (gate == 0).all()
+    other = network.neighbours.scaled(other, 0.6, 0.0, counts, counts)
+    _, (gate,) = network.neighbours.gated(centre, [None, other])
+    assert (gate > 0.99).all()
 
 
 def test_a_visible_difference_closes_every_gate_with_any_weights() -> None:

@@ -14,7 +14,7 @@ from napari_dcr.engine.doubts import describe_doubts
 from napari_dcr.engine.group_conditioning import GroupConditioning, condition_group
 from napari_dcr.engine.groups import Group
 from napari_dcr.engine.image_survey import ImageSurvey
-from napari_dcr.engine.neighbours import FrameShifts, Neighbourhood, find_neighbourhood
+from napari_dcr.engine.neighbours import FrameMatches, Neighbourhood, find_neighbourhood
 from napari_dcr.engine.noise_first import is_noisy, noise_stage
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.setup import Setup
@@ -43,7 +43,7 @@ class ImageConditioning:
     def __init__(self, opened: Opened, finest: ImageConditioning | None = None) -> None:
         self._opened, self._finest = opened, finest
         self._survey = ImageSurvey(opened)
-        self._shifts: dict[tuple[Any, ...], FrameShifts] = {}
+        self._matches: dict[tuple[Any, ...], FrameMatches] = {}
         self._known: OrderedDict[tuple[Any, ...], GroupConditioning] = OrderedDict()
 
     def source(self, layout: Layout) -> Source:
@@ -268,10 +268,10 @@ class ImageConditioning:
             shared = shared_by(Group.of(frame, channel, setup.link_frames))
             return self.plane(frame, channel, layout, setup, shared), shared
 
-        # Shifts are estimated on corrected frames, so they depend on how defects are corrected.
+        # Corrected frames are compared, so the matches depend on how defects are corrected.
         key = layout, setup.defects_key, setup.link_frames, axis.letter
-        shifts = self._shifts.setdefault(key, FrameShifts())
-        return find_neighbourhood(axis, frame, channel, plane_of, shifts)
+        matches = self._matches.setdefault(key, FrameMatches())
+        return find_neighbourhood(axis, frame, channel, plane_of, matches)
 
 
 def _lamps_from(scale: Scale) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
-from napari_dcr.engine.neighbours import FrameAxis, Neighbourhood
+from napari_dcr.engine.neighbours import Alignment, FrameAxis, Neighbourhood
 from napari_dcr.engine.parts import TileTask
 from napari_dcr.network.neighbours import FrameFeatures
 
@@ -52,14 +53,44 @@ def _size(features: Features) -> int:
     return sum(x.nbytes for each in features for x in each if x is not None)
 
 
+@dataclass
+class _Usage:
+    """Number of neighbours of all tiles, and of those that were left out or scaled, with the ratios."""
+
+    all: int = 0
+    left_out: int = 0
+    scaled: int = 0
+    low: float = 1.0
+    high: float = 1.0
+
+
 class Contribution:
-    """Measures how neighbouring frames changed the expected error of each channel, on a sample of frames."""
+    """Measures how neighbouring frames changed the expected error of each channel, on a sample of frames.
+
+    It also counts the neighbours that did not match, and those whose light was scaled.
+    """
 
     STEP = 8
     """Distance between frames of the sample: every eighth frame is also enhanced without neighbours."""
 
     def __init__(self) -> None:
         self._sums: dict[int, torch.Tensor] = {}
+        self._usage: dict[int, _Usage] = {}
+
+    def count(self, neighbourhood: Neighbourhood, alignments: Sequence[Alignment | None]) -> None:
+        """Count the neighbours of a tile."""
+        usage = self._usage.setdefault(neighbourhood.series[0], _Usage())
+        for number, aligned in zip(neighbourhood.numbers, alignments, strict=True):
+            if number is None:
+                continue
+            usage.all += 1
+            usage.left_out += aligned is None
+            if aligned is not None and aligned.ratio != 1:
+                usage.scaled += 1
+                usage.low, usage.high = (
+                    min(usage.low, aligned.ratio),
+                    max(usage.high, aligned.ratio),
+                )
 
     @classmethod
     def wants(cls, neighbourhood: Neighbourhood) -> bool:
@@ -81,10 +112,21 @@ class Contribution:
             return f"{sides} along {axis.letter}"
         alone, fused = self._sums[channel].sqrt().tolist()
         lower = round(100 * (1 - fused / alone)) if alone else 0
-        return (
+        line = (
             f"{sides} along {axis.letter}: the expected error is {abs(lower)} %"
             f" {'lower' if lower >= 0 else 'higher'} than from single frames"
         )
+        usage = self._usage.get(channel, _Usage())
+        if usage.left_out:
+            share = 100 * usage.left_out / usage.all
+            line += f"; {share:.0f} % of the neighbours were left out, because they did not match"
+        if usage.scaled:
+            share = 100 * usage.scaled / usage.all
+            line += (
+                f"; the light of {share:.0f} % of them had changed by a factor of {usage.low:.2f} to"
+                f" {usage.high:.2f}, and was scaled"
+            )
+        return line
 
 
 @dataclass

@@ -16,7 +16,7 @@ from napari_dcr.engine.conditioning import ImageConditioning
 from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.groups import Group, bundles, groups
 from napari_dcr.engine.lazy import Job, lazy_array
-from napari_dcr.engine.lazy_shifts import find_shifts_lazily
+from napari_dcr.engine.lazy_matches import find_matches_lazily
 from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.result import Progress, describe_run, identify_run
@@ -116,9 +116,9 @@ class Run:
         )
         if lost_dask_threads():
             self._opened.warnings.add(FORKED)
-        steps = find_shifts_lazily(self._opened.array, job, shared)
-        shifts = yield from self._with_progress(steps, "Looking for shifts between frames...")
-        return lazy_array(self._opened.array, job, shared, self._grid_for, shifts)
+        steps = find_matches_lazily(self._opened.array, job, shared)
+        matches = yield from self._with_progress(steps, "Comparing neighbouring frames...")
+        return lazy_array(self._opened.array, job, shared, self._grid_for, matches)
 
     def write_to(self, sink: Sink) -> Iterator[Progress]:
         """Enhance all planes into a sink."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine import devices
 from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.groups import Group
-from napari_dcr.engine.neighbours import FrameAxis, FrameShifts, find_neighbourhood
+from napari_dcr.engine.neighbours import FrameAxis, FrameMatches, Matches, find_neighbourhood
 from napari_dcr.engine.output import Rendering
 from napari_dcr.engine.parts import Part
 from napari_dcr.engine.planes import ArrayPlane
@@ -25,7 +25,6 @@ from napari_dcr.engine.setup import RunnerSpec
 from napari_dcr.engine.sources import MarkedSource, Region
 from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.image.axes import Layout
-from napari_dcr.image.frame_shifts import Shift
 from napari_dcr.image.missing import REACH
 from napari_dcr.network import weights
 from napari_dcr.network.global_net import Route
@@ -136,7 +135,7 @@ def enhance_block(
     box: Box,
     places: list[Box],
     chunks: list[Any],
-    shifts: dict[tuple[Any, int, int], Shift],
+    matches: Matches,
 ) -> NDArray[Any]:
     """Enhance one block; runs as a dask task.
 
@@ -153,8 +152,8 @@ def enhance_block(
         Positions of the source's chunks that overlap ``box``.
     chunks : list of ndarray
         Pixels of these chunks.
-    shifts : dict
-        Shifts between the frames of the box, by their series and numbers.
+    matches : dict
+        Matches between the frames of the box.
     """
     layout = job.layout
     axes = dict(zip(layout.axes, core, strict=True))
@@ -169,7 +168,7 @@ def enhance_block(
             number: group._replace(conditioning=group.conditioning.to(runner.device))
             for number, group in shared.items()
         }
-        found = FrameShifts(shifts)
+        found = FrameMatches(matches)
 
         def plane_of(channel: int, frame: tuple[int, ...]) -> tuple[ArrayPlane, GroupConditioning]:
             group = shared[job.group(frame, channel)]
@@ -261,7 +260,7 @@ def lazy_array(
     job: Job,
     shared: list[GroupConditioning],
     grid_of: Callable[[Route], Grid],
-    shifts: dict[tuple[Any, int, int], Shift],
+    matches: Matches,
 ) -> Any:
     """Create the enhanced image as a dask array without computing any of its blocks.
 
@@ -277,8 +276,8 @@ def lazy_array(
         Conditioning of each group, by number.
     grid_of : callable
         Returns the tile grid of planes with a route.
-    shifts : dict
-        Shifts between neighbouring frames, by their series and numbers.
+    matches : dict
+        Matches between neighbouring frames.
     """
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph
@@ -328,7 +327,7 @@ def lazy_array(
             groups,
             [(f"{name}-shared", number) for number in groups],
             _Constant(
-                (core, box, [place for _, place in overlapping], shifts_of(job, planes, shifts))
+                (core, box, [place for _, place in overlapping], matches_of(job, planes, matches))
             ),
             [(image.name, *numbers) for numbers, _ in overlapping],
         )
@@ -338,18 +337,16 @@ def lazy_array(
     return da.Array(layers, name, chunks=chunks, meta=meta)
 
 
-def shifts_of(
-    job: Job, planes: list[tuple[tuple[int, ...], int]], shifts: dict[tuple[Any, int, int], Shift]
-) -> dict[tuple[Any, int, int], Shift]:
-    """The shifts that some planes need."""
-    wanted = {}
+def matches_of(job: Job, planes: list[tuple[tuple[int, ...], int]], matches: Matches) -> Matches:
+    """The matches that some planes need."""
+    wanted: Matches = {}
     for frame, channel in planes:
         for other in job.around(frame):
             assert job.axis is not None
             numbers = sorted((frame[job.axis.place], other[job.axis.place]))
             key = (channel, job.axis.series(frame)), *numbers
-            if key in shifts:
-                wanted[key] = shifts[key]
+            if key in matches:
+                wanted[key] = matches[key]
     return wanted
 
 
@@ -367,6 +364,6 @@ def _block_task(
     geometry: _Constant,
     chunks: list[Any],
 ) -> NDArray[Any]:
-    core, box, places, shifts = geometry.value
+    core, box, places, matches = geometry.value
     shared = {number: group.value for number, group in zip(groups, conditionings, strict=True)}
-    return enhance_block(job.value, shared, core, box, places, chunks, shifts)
+    return enhance_block(job.value, shared, core, box, places, chunks, matches)

@@ -1,4 +1,4 @@
-"""Choose the axis of neighbouring frames, find the neighbours of a frame, and estimate their shifts."""
+"""Choose the axis of neighbouring frames, find the neighbours of a frame, and how they match it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.image.axes import Layout
-from napari_dcr.image.frame_shifts import ReducedFrame, Shift, find_shift, whole_pixels
+from napari_dcr.image.frame_levels import UNCHANGED, Level
+from napari_dcr.image.frame_matches import Match, find_match
+from napari_dcr.image.frame_shifts import ReducedFrame, whole_pixels
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.weights import Model
 
 AUTO = 0
 """Number of frames on each side that "auto" uses along t. It is 0, because the present weights
-weaken short transients."""
+weaken short, weak transients."""
 
 LEAST = 3
 """Smallest number of frames for which "auto" uses neighbours."""
@@ -26,7 +28,7 @@ AXES = "tz"
 """Axes along which frames have neighbours if the user gives none; the first that the image has is used."""
 
 KEPT = 16
-"""Number of reduced frames that are kept to estimate shifts."""
+"""Number of reduced frames that are kept to match them with others."""
 
 Frame = tuple[int, ...]
 """Index on the stepped axes."""
@@ -130,37 +132,41 @@ def find_frame_axis(
     return FrameAxis(letter, stepped.index(letter), lengths[letter], reach)
 
 
-class FrameShifts:
-    """Shifts between whole frames, each estimated when it is first needed.
+Matches = dict[tuple[Any, int, int], Match | None]
+"""How frames match, by their series and the numbers of the two frames; None for frames that do not."""
 
-    The shifts depend on the pixels only, not on tiles or on the order of the calls.
+
+class FrameMatches:
+    """Matches between whole frames, each found when it is first needed.
+
+    They depend on the pixels only, not on tiles or on the order of the calls.
 
     Parameters
     ----------
     known : dict, optional
-        Shifts that were estimated before, by the series and the numbers of the two frames.
+        Matches that were found before.
     """
 
-    def __init__(self, known: dict[tuple[Any, int, int], Shift] | None = None) -> None:
+    def __init__(self, known: Matches | None = None) -> None:
         self._reduced: OrderedDict[tuple[Any, int], ReducedFrame] = OrderedDict()
         self._known = dict(known or {})
         self._lock = threading.Lock()
 
     def between(
         self, series: Any, first: int, second: int, planes: Mapping[int, ArrayPlane]
-    ) -> Shift:
-        """Shift from the first to the second frame of a series, in pixels along y and x.
+    ) -> Match | None:
+        """How the second frame of a series differs from the first; None if they do not match.
 
         ``planes`` contains both frames, by their numbers.
         """
         if first > second:
-            down, across = self.between(series, second, first, planes)
-            return -down, -across
+            match = self.between(series, second, first, planes)
+            return match and match.inverse()
         key = series, first, second
         with self._lock:
             if key not in self._known:
                 frames = [self._reduce(series, n, planes[n]) for n in (first, second)]
-                self._known[key] = find_shift(*frames)
+                self._known[key] = find_match(*frames)
             return self._known[key]
 
     def _reduce(self, series: Any, number: int, plane: ArrayPlane) -> ReducedFrame:
@@ -173,7 +179,7 @@ class FrameShifts:
 
 
 def reduce_plane(plane: ArrayPlane) -> ReducedFrame:
-    """Reduce the scene of a plane for `find_shift`, after its sensor defects were corrected."""
+    """Reduce the scene of a plane for `find_match`, after its sensor defects were corrected."""
     (top, bottom), (left, right) = plane.area
 
     def read(rows: slice, columns: slice) -> Any:
@@ -184,6 +190,28 @@ def reduce_plane(plane: ArrayPlane) -> ReducedFrame:
         return plane.read(*own)[: plane.colours]
 
     return ReducedFrame.of(read, bottom - top, right - left)
+
+
+class Alignment(NamedTuple):
+    """How a neighbour is aligned with the frame that it is combined with.
+
+    Attributes
+    ----------
+    shift : (int, int)
+        Pixels along y and x by which it is shifted.
+    level : Level or None
+        Change of the light from the frame to the neighbour, in working units; None if their light is
+        the same.
+    conditioning : Conditioning
+        That of the neighbour.
+    ratio : float
+        Ratio of the light in the image's own units, for the report.
+    """
+
+    shift: tuple[int, int]
+    level: Level | None
+    conditioning: Conditioning
+    ratio: float
 
 
 @dataclass(frozen=True)
@@ -201,21 +229,31 @@ class Neighbourhood:
         enhanced.
     planes : mapping
         Plane and conditioning of the frame and of every neighbour, by its number.
-    shifts : FrameShifts
+    matches : FrameMatches
     """
 
     series: tuple[Any, ...]
     number: int
     numbers: tuple[int | None, ...]
     planes: Mapping[int, tuple[ArrayPlane, Conditioning]]
-    shifts: FrameShifts
+    matches: FrameMatches
 
-    def shift(self, number: int | None, steps: tuple[int, int]) -> tuple[int, int]:
-        """Shift from the frame to a neighbour, rounded to multiples of ``steps``; (0, 0) if it is missing."""
+    def alignment(self, number: int | None, steps: tuple[int, int]) -> Alignment | None:
+        """How a neighbour is aligned with the frame; None if it is missing or does not match.
+
+        The shift is rounded to multiples of ``steps``.
+        """
         if number is None:
-            return 0, 0
+            return None
         planes = {n: plane for n, (plane, _) in self.planes.items()}
-        return whole_pixels(self.shifts.between(self.series, self.number, number, planes), steps)
+        match = self.matches.between(self.series, self.number, number, planes)
+        if match is None:
+            return None
+        plane, conditioning = self.planes[number]
+        scales = planes[self.number].scale, plane.scale
+        same = match.level == UNCHANGED and scales[0] == scales[1]
+        level = None if same else match.level.between(*scales)
+        return Alignment(whole_pixels(match.shift, steps), level, conditioning, match.level.ratio)
 
 
 def find_neighbourhood(
@@ -223,7 +261,7 @@ def find_neighbourhood(
     frame: Frame,
     channel: int,
     plane_of: Callable[[Frame], tuple[ArrayPlane, GroupConditioning]],
-    shifts: FrameShifts,
+    matches: FrameMatches,
 ) -> Neighbourhood:
     """Find the neighbours that are used to enhance a frame.
 
@@ -238,7 +276,7 @@ def find_neighbourhood(
     channel : int
     plane_of : callable
         Returns the plane and the conditioning of a frame.
-    shifts : FrameShifts
+    matches : FrameMatches
     """
     number = frame[axis.place]
     plane, shared = plane_of(frame)
@@ -252,4 +290,4 @@ def find_neighbourhood(
         if not neighbour.is_left_alone and group.light and group.route == shared.route:
             numbers[-1] = other[axis.place]
             planes[other[axis.place]] = neighbour, group.conditioning
-    return Neighbourhood((channel, axis.series(frame)), number, tuple(numbers), planes, shifts)
+    return Neighbourhood((channel, axis.series(frame)), number, tuple(numbers), planes, matches)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from napari_dcr.engine import devices
+from napari_dcr.engine.neighbours import Alignment
 from napari_dcr.engine.tiles import Grid, Size
 from napari_dcr.image.frame_shifts import FARTHEST
 from napari_dcr.network.binning import binned_features, fuse_binned
@@ -15,6 +16,7 @@ from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import PLAIN, Conditioning, Route
 from napari_dcr.network.neighbours import FrameFeatures
 from napari_dcr.network.noise_stage import enhance_window
+from napari_dcr.network.variance_stabilization import Counts
 
 BINNED_BYTES = 40
 """Bytes per pixel of a binned window: for the window, its local means and the subsampled images."""
@@ -116,7 +118,7 @@ class Networks:
     def fuse(
         self,
         centre: tuple[FrameFeatures, ...],
-        neighbours: Sequence[tuple[tuple[FrameFeatures, ...], Size] | None],
+        neighbours: Sequence[tuple[tuple[FrameFeatures, ...], Alignment] | None],
         conditioning: Conditioning,
     ) -> torch.Tensor:
         """Picture of a frame, from the features of a window of it and of its neighbours.
@@ -125,20 +127,33 @@ class Networks:
         ----------
         centre : tuple of FrameFeatures
         neighbours : sequence
-            Features of the frames before and after it, each with the pixels along y and x by which
-            it was shifted, a multiple of `shift_step`; None for a missing frame.
+            Features of the frames before and after it, each with its alignment, by a multiple of
+            `shift_step`; None for a frame that is missing or does not match.
         conditioning : Conditioning
         """
-        down, across = self.shift_step(conditioning.route)
         aligned = [
-            other
-            and tuple(
-                features.aligned(other[1][0] // down, other[1][1] // across)
-                for features in other[0]
-            )
+            other and tuple(self._aligned(each, other[1], conditioning) for each in other[0])
             for other in neighbours
         ]
         return fuse_binned(self.local, centre, aligned, conditioning)
+
+    def _aligned(
+        self, features: FrameFeatures, alignment: Alignment, conditioning: Conditioning
+    ) -> FrameFeatures:
+        """Features of a neighbour with the light and the place of the frame that it is combined with."""
+        level, steps = alignment.level, self.shift_step(conditioning.route)
+        if level is not None:
+            stage, own, other = (
+                self.local.neighbours,
+                alignment.conditioning.tone,
+                conditioning.tone,
+            )
+            assert stage is not None
+            assert isinstance(own, Counts)
+            assert isinstance(other, Counts)
+            features = stage.scaled(features, level.ratio, level.addend, own, other)
+        down, across = (n // step for n, step in zip(alignment.shift, steps, strict=True))
+        return features.aligned(down, across)
 
     @staticmethod
     def shift_step(route: Route) -> Size:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine import devices
 from napari_dcr.engine.frame_features import FeatureMemory, Features
 from napari_dcr.engine.groups import Group
-from napari_dcr.engine.neighbours import Neighbourhood
+from napari_dcr.engine.neighbours import Alignment, Neighbourhood
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.engine.setup import Setup
@@ -128,10 +128,13 @@ def _fused(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> to
         return known
 
     steps = runner.shift_step(task.conditioning.route)
-    neighbours = [
-        None if number is None else (features(number), neighbourhood.shift(number, steps))
-        for number in neighbourhood.numbers
-    ]
+    neighbours: list[tuple[Features, Alignment] | None] = []
+    for number in neighbourhood.numbers:
+        aligned = neighbourhood.alignment(number, steps)
+        if number is None or aligned is None:
+            neighbours.append(None)
+        else:
+            neighbours.append((features(number), aligned))
     return runner.fuse(features(neighbourhood.number), neighbours, task.conditioning)
 
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from napari_dcr.engine import devices
 from napari_dcr.engine.frame_features import Contribution, FrameCache, FramePlan
+from napari_dcr.engine.neighbours import Alignment
 from napari_dcr.engine.networks import Networks
 from napari_dcr.engine.parts import Part, TileTask
-from napari_dcr.engine.tiles import Grid, Size, Spans, relative
+from napari_dcr.engine.tiles import Grid, Spans, relative
 from napari_dcr.engine.transfer import transfer_for
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
@@ -125,13 +126,13 @@ class Windows(Networks):
             loaded = self._loaded_nothing([])
         pixels = plan.state.pixels
         pixels.update(zip(plan.new, loaded.own, strict=True))
-        shifts = [
-            neighbourhood.shift(n, self.shift_step(grid.route)) for n in neighbourhood.numbers
+        alignments = [
+            neighbourhood.alignment(n, self.shift_step(grid.route)) for n in neighbourhood.numbers
         ]
         own = pixels[neighbourhood.number]
         for number in pixels.keys() - plan.keep:
             del pixels[number]
-        return Loaded([own], loaded.upload), partial(self._run_frames, task, plan, shifts)
+        return Loaded([own], loaded.upload), partial(self._run_frames, task, plan, alignments)
 
     def _load(self, grid: Grid, batch: list[TileTask]) -> Loaded:
         """Read the windows of tiles of equal shape and start their transfer to the device."""
@@ -217,7 +218,7 @@ class Windows(Networks):
         self,
         task: TileTask,
         plan: FramePlan,
-        shifts: list[Size],
+        alignments: list[Alignment | None],
         windows: torch.Tensor,
         rows: torch.Tensor | None = None,
         columns: torch.Tensor | None = None,
@@ -240,11 +241,12 @@ class Windows(Networks):
                     self.depth,
                 )
             neighbours = [
-                None if number is None else (features[number], shift)
-                for number, shift in zip(neighbourhood.numbers, shifts, strict=True)
+                None if number is None or aligned is None else (features[number], aligned)
+                for number, aligned in zip(neighbourhood.numbers, alignments, strict=True)
             ]
             centre = features[neighbourhood.number]
             picture = self.fuse(centre, neighbours, part.conditioning)
+            self.contribution.count(neighbourhood, alignments)
             if self.contribution.wants(neighbourhood):
                 alone = self.fuse(centre, [None] * len(neighbours), part.conditioning)
                 self.contribution.add(neighbourhood.series[0], alone, picture)

@@ -2,7 +2,7 @@
 
 Frames are reduced to means over squares of pixels, so that memory and time are bounded. Spatial
 frequencies at which noise dominates get no weight. A shift is returned only if its correlation is
-clearly higher than that without a shift.
+clearly higher than that without a shift, and clearly above the correlations of all other shifts.
 """
 
 from __future__ import annotations
@@ -43,6 +43,17 @@ SIGNIFICANCE = 4.0
 """How far the correlation at a shift must exceed the correlation without a shift, in robust standard
 deviations of the differences between other pairs of shifts that are equally far apart."""
 
+PEAK = 5.0
+"""Smallest correlation at the shift of matching frames, in robust standard deviations over all shifts.
+
+Frames that show different scenes reach 4, and frames of a moving or blinking scene mostly exceed 8."""
+
+AMBIGUOUS = 0.8
+"""Smallest correlation without a shift, relative to the highest one, for frames that did not move."""
+
+SMALLEST = 16
+"""Smallest side of a reduced frame for which a shift is estimated."""
+
 Shift = tuple[float, float]
 """Shift in pixels along y and x."""
 
@@ -52,21 +63,31 @@ Read = Callable[[slice, slice], NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class ReducedFrame:
-    """Fourier transform of a frame that was reduced in size.
+    """Frame that was reduced in size, and its Fourier transform.
 
     Attributes
     ----------
     factor : int
         Each reduced pixel is the mean of ``factor`` x ``factor`` pixels.
-    shape : tuple of int
-        Rows and columns of the reduced frame.
+    means : ndarray, shape (h, w)
+        Reduced frame; NaN where pixels have no data.
     spectrum : ndarray or None
         Result of `numpy.fft.rfft2`; None if the frame is constant, has no data, or is too small.
     """
 
     factor: int
-    shape: tuple[int, int]
+    means: NDArray[np.float64]
     spectrum: NDArray[np.complex64] | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the reduced frame."""
+        return self.means.shape[0], self.means.shape[1]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the frame is too small to estimate a shift."""
+        return min(self.shape) < SMALLEST
 
     @classmethod
     def of(cls, read: Read, height: int, width: int) -> ReducedFrame:
@@ -80,8 +101,6 @@ class ReducedFrame:
         """
         factor = max(1, -(-max(height, width) // SIDE))
         rows, columns = height // factor, width // factor
-        if min(rows, columns) < 16:
-            return cls(factor, (rows, columns), None)
         step = max(1, BAND // (width * factor))
         bands: Iterable[NDArray[np.float64]] = (
             _means(
@@ -90,10 +109,11 @@ class ReducedFrame:
             )
             for y in range(0, rows, step)
         )
-        return cls(factor, (rows, columns), _spectrum(np.concatenate(list(bands))))
+        means = np.concatenate([np.empty((0, columns)), *bands])
+        return cls(factor, means, None if min(rows, columns) < SMALLEST else _spectrum(means))
 
 
-def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift:
+def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift | None:
     """Estimate how far the scene moved from the first frame to the second.
 
     What is at position ``p`` in the first frame is at ``p + shift`` in the second.
@@ -105,8 +125,10 @@ def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift:
 
     Returns
     -------
-    (float, float)
-        Pixels along y and x; (0, 0) if no shift of up to `FARTHEST` pixels is clearly better.
+    (float, float) or None
+        Pixels along y and x; (0, 0) if no shift of up to `FARTHEST` pixels is clearly better, and
+        for frames that are too small. None if no shift is significant, which means that the frames
+        show different scenes, moved too far, or contain hardly any structure.
 
     Examples
     --------
@@ -117,14 +139,16 @@ def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift:
     >>> [round(pixels) for pixels in find_shift(*reduced)]
     [6, -3]
     """
-    if first.spectrum is None or second.spectrum is None or first.shape != second.shape:
+    if first.is_small or second.is_small:
         return 0.0, 0.0
+    if first.spectrum is None or second.spectrum is None or first.shape != second.shape:
+        return None
     cross = second.spectrum * first.spectrum.conj()
     power = np.abs(cross)
     rows, columns = first.shape
     frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])
     ring = (2 * RINGS * frequency).astype(int)
-    mean = np.bincount(ring.ravel(), power.ravel()) / np.bincount(ring.ravel())
+    mean = np.bincount(ring.ravel(), power.ravel()) / np.maximum(np.bincount(ring.ravel()), 1)
     signal = np.maximum(mean / power[frequency > NOISE_FREQUENCY].mean() - 1, 0)
     weight = (signal / (1 + signal)) ** 2
     weighted = cross / np.maximum(power, np.finfo(np.float32).tiny) * weight[ring]
@@ -137,9 +161,13 @@ def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift:
     inner = middle[1:-1, 1:-1]
     y, x = (int(i) + 1 for i in np.unravel_index(inner.argmax(), inner.shape))
     moved = y - limits[0] - 1, x - limits[1] - 1
+    least = PEAK * np.median(np.abs(surface)) / 0.6745
+    highest, unmoved = surface[moved], surface[0, 0]
+    if not highest > least:
+        return None
     differences = np.roll(surface, (-moved[0], -moved[1]), (0, 1)) - surface
     if not differences[0, 0] > SIGNIFICANCE * np.median(np.abs(differences)) / 0.6745:
-        return 0.0, 0.0
+        return (0.0, 0.0) if unmoved > max(least, AMBIGUOUS * highest) else None
     return (
         first.factor * (moved[0] + _vertex(middle[y - 1 : y + 2, x])),
         first.factor * (moved[1] + _vertex(middle[y, x - 1 : x + 2])),

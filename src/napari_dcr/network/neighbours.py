@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from napari_dcr.network.activation import activate
 from napari_dcr.network.folding import FOLD, fold, unfold
 from napari_dcr.network.sub_unet import SubUNet
-from napari_dcr.network.variance_stabilization import REACH, UNIT
+from napari_dcr.network.variance_stabilization import REACH, UNIT, Counts
 
 AROUND = (3, 7)
 """Sides, in folded pixels, of the areas over which a gate averages differences."""
@@ -53,6 +53,9 @@ class FrameFeatures(NamedTuple):
         noise.
     present : Tensor, shape (B, 1, H / 2, W / 2), optional
         For a frame that was shifted, 1 inside its image and 0 outside; None for other frames.
+    noise : Tensor, shape (B, 4, H / 2, W / 2), optional
+        For a frame whose light was scaled, the variance of the noise of ``pixels``; None for other
+        frames, where it is 1.
     """
 
     base: Tensor
@@ -64,6 +67,7 @@ class FrameFeatures(NamedTuple):
     estimate: Tensor
     variance: Tensor
     present: Tensor | None = None
+    noise: Tensor | None = None
 
     def aligned(self, down: int, across: int) -> FrameFeatures:
         """Shift the features of a neighbour to the place of the frame that it is combined with.
@@ -82,11 +86,12 @@ class FrameFeatures(NamedTuple):
         corners = [(y, x) for y in dict.fromkeys(halves[0]) for x in dict.fromkeys(halves[1])]
         inside = torch.ones_like(self.pixels[:, :1])
         encoding = torch.stack([_moved(self.encoding, *corner) for corner in corners]).mean(0)
+        folded = ["pixels", "estimate", "variance", *(["noise"] if self.noise is not None else [])]
         return self._replace(
             encoding=_channels_last(encoding),
             **{
                 name: _channels_last(fold(_moved(unfold(getattr(self, name)), down, across)))
-                for name in ("pixels", "estimate", "variance")
+                for name in folded
             },
             present=torch.stack([_moved(inside, *corner) for corner in corners]).amin(0),
         )
@@ -153,6 +158,37 @@ class NeighbourStage(nn.Module):
         """Compute the features that are used when the frame is a neighbour of another one."""
         inputs = torch.cat([latent, (pixels / UNIT).to(latent), (estimate / UNIT).to(latent)], 1)
         return activate(self.encode(_channels_last(inputs)))
+
+    def scaled(
+        self, features: FrameFeatures, ratio: float, addend: float, own: Counts, other: Counts
+    ) -> FrameFeatures:
+        """Scale the light of a neighbour to that of the frame that it is combined with.
+
+        The network compares and combines frames in units of the noise of the frame that is enhanced.
+        Therefore the noise of the scaled neighbour is computed, too.
+
+        Parameters
+        ----------
+        features : FrameFeatures
+            Features of the neighbour.
+        ratio, addend : float
+            Where the frame has the light ``w``, the neighbour has ``ratio * w + addend``; each in the
+            units of its own noise model.
+        own, other : Counts
+            Noise models of the neighbour and of the frame.
+        """
+        light = own.restore(features.estimate)
+        scaled = (light - addend) / ratio
+        estimate = other.stabilise(scaled)
+        noise = (own.deviation(light) / (ratio * other.deviation(scaled))) ** 2
+        pixels = other.stabilise((own.restore(features.pixels) - addend) / ratio)
+        return features._replace(
+            pixels=_channels_last(pixels),
+            estimate=_channels_last(estimate),
+            variance=_channels_last(features.variance * noise),
+            noise=_channels_last(noise),
+            encoding=self.encoding(features.latent, pixels, estimate),
+        )
 
     def forward(
         self,
@@ -230,7 +266,10 @@ class NeighbourStage(nn.Module):
         # Differences of the estimates and of the noisy pixels.
         estimates, pixels = other.estimate - centre.estimate, other.pixels - centre.pixels
         scaled = (estimates**2 / (other.variance + centre.variance + 1e-3)).mean(1, keepdim=True)
-        both = torch.cat([scaled, pixels.mean(1, keepdim=True)], 1)
+        mean = pixels.mean(1, keepdim=True)
+        if other.noise is not None:
+            mean = mean / ((1 + other.noise.mean(1, keepdim=True)) / 2).sqrt()
+        both = torch.cat([scaled, mean], 1)
         # The mean of n differences of pixels has a variance of 2 / n where the frames match.
         evidence = [scaled, FOLD**2 / 2 * both[:, 1:] ** 2]
         match = torch.ones_like(scaled)

@@ -49,10 +49,25 @@ def test_hard_scenes_are_of_all_kinds_and_lose_by_a_mean(averaging: Cascade) -> 
     assert all(np.isfinite(gain) for gain in by_kind.values())
 
 
-def test_a_mean_smears_transients_and_keeps_the_bleaching(averaging: Cascade) -> None:
+def test_a_mean_smears_transients_and_keeps_the_bleaching(
+    averaging: Cascade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "RECORDINGS", 1)
     short = next(checks.transients(averaging, 64))
     assert short.duration == 1
     assert short.peak < 0.5
     assert short.before > 0.05
-    _, change = next(checks.bleaching(averaging))
-    assert change < 0.05
+    curves = next(checks.bleaching(averaging))
+    assert curves.largest < 0.05
+    assert abs(curves.mean) < curves.largest
+    assert 0 < curves.fused < 0.2
+
+
+def test_a_lamp_that_flickers_is_compensated(
+    averaging: Cascade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "FLICKER", (0.2,))
+    monkeypatch.setattr(checks, "PEAKS", (100,))
+    [(flicker, [gain])] = checks.flickering(averaging, 1)
+    assert flicker == 0.2
+    assert gain > 5

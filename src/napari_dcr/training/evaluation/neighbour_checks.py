@@ -17,13 +17,17 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_dcr.image.frame_shifts import ReducedFrame, find_shift, whole_pixels
+from napari_dcr.image.frame_levels import UNCHANGED
+from napari_dcr.image.frame_matches import find_match
+from napari_dcr.image.frame_shifts import ReducedFrame, whole_pixels
+from napari_dcr.image.intensity import Scale
 from napari_dcr.image.noise import estimate_noise
 from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.image.thumbnail import Thumbnail
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.neighbours import FrameFeatures
+from napari_dcr.network.variance_stabilization import Counts
 from napari_dcr.training.evaluation.microscopy_checks import psnr
 from napari_dcr.training.forward.cells import cultured_scene
 from napari_dcr.training.forward.instruments import Scmos
@@ -47,6 +51,11 @@ SEED = 910_000
 
 SIZE, FRAMES = 224, 5
 """Side of a frame in pixels, and number of frames of a sequence."""
+
+RECORDINGS = 4
+"""Recordings with different noise over which transients and bleaching curves are averaged.
+
+The noise of single-frame results is as large as the effects."""
 
 STEPS = (0.3, 0.5, 1.0, 2.0)
 """Distances between the planes of focus series, in depths of field."""
@@ -105,8 +114,17 @@ class Recording:
         features = self._frame(other)
         if features is None:
             return None
-        shift = find_shift(self._reduced[number], self._reduced[other])
-        return features.aligned(*whole_pixels(shift, (1, 1)))
+        match = find_match(self._reduced[number], self._reduced[other])
+        if match is None:
+            return None
+        if match.level != UNCHANGED:
+            stage, counts = self.network.neighbours, self._conditioning.tone
+            assert stage is not None
+            assert isinstance(counts, Counts)
+            scale = Scale(self.noise.offset, self.noise.offset + self.noise.unit)
+            level = match.level.between(scale, scale)
+            features = stage.scaled(features, level.ratio, level.addend, counts, counts)
+        return features.aligned(*whole_pixels(match.shift, (1, 1)))
 
     def enhanced(self, number: int, neighbours: int) -> tuple[Image, Image]:
         """Enhanced frame and its standard error, with ``neighbours`` frames on each side."""
@@ -234,12 +252,14 @@ def hard_scenes(network: Cascade, count: int, size: int = 160) -> Iterator[tuple
 class Transient:
     """Effect of neighbours on a spot that becomes brighter for ``duration`` frames.
 
-    ``height`` is the rise relative to the brightness of the spot. ``peak`` is the measured rise, and
-    ``before`` the rise before its onset, both relative to the rise in single-frame results.
+    ``height`` is the rise relative to the brightness of the spot, and ``radius`` that of the spot in
+    pixels. ``peak`` is the measured rise, and ``before`` the rise before its onset, both relative to
+    the rise in single-frame results; means over `RECORDINGS`.
     """
 
     duration: int
     height: float
+    radius: int
     peak: float
     before: float
 
@@ -249,7 +269,6 @@ def transients(network: Cascade, size: int = 96) -> Iterator[Transient]:
     frames, onset = 9, 4
     for duration in (1, 3):
         for height in (0.2, 0.5, 1.0, 3.0):
-            peaks, before = [], []
             for number, radius in enumerate((3, 6, 12)):
                 rng = np.random.default_rng((SEED, 4, number))
                 scene = 0.15 + 0.2 * scenes(number, rng, size)[0].seen()
@@ -259,43 +278,100 @@ def transients(network: Cascade, size: int = 96) -> Iterator[Transient]:
                 light = np.repeat(cell[None], frames, 0)
                 quiet, active = light, light.copy()
                 active[onset : onset + duration] += (height * 0.4 * spot).astype(np.float32)
-                inside = spot > 0.5
-                traces = {}
-                for name, sequence in (("quiet", quiet), ("active", active)):
-                    recording, _ = record(network, sequence, 50, (SEED, 5, number))
-                    for neighbours in (0, 2):
-                        traces[name, neighbours] = np.array(
-                            [
-                                recording.enhanced(t, neighbours)[0][inside].mean()
-                                for t in range(2, onset + duration)
-                            ]
-                        )
-                rises = [traces["active", n] - traces["quiet", n] for n in (0, 2)]
-                single = rises[0][onset - 2 :].max()
-                peaks.append(rises[1][onset - 2 :].max() / single)
-                before.append(np.abs(rises[1][: onset - 2]).max() / single)
-            worst = peaks[int(np.argmax(np.abs(np.array(peaks) - 1)))]
-            yield Transient(duration, height, float(worst), float(max(before)))
+                found = [
+                    _rise(network, quiet, active, spot > 0.5, onset, (SEED, 5, number, repeat))
+                    for repeat in range(RECORDINGS)
+                ]
+                peak, before = np.mean(found, 0)
+                yield Transient(duration, height, radius, float(peak), float(before))
 
 
-def bleaching(network: Cascade) -> Iterator[tuple[float, float]]:
-    """Yield the share of light lost per frame, and the largest relative change of a block's slope."""
+def _rise(
+    network: Cascade, quiet: Light, active: Light, inside: NDArray[np.bool_], onset: int,
+    seed: Sequence[int],
+) -> tuple[float, float]:  # fmt: skip
+    """Measure the rise of a transient and that before its onset, relative to single-frame results."""
+    traces = {}
+    for name, light in (("quiet", quiet), ("active", active)):
+        recording, _ = record(network, light, 50, seed)
+        lit = np.flatnonzero((active != quiet).any((1, 2)))
+        for neighbours in (0, 2):
+            traces[name, neighbours] = np.array(
+                [
+                    recording.enhanced(t, neighbours)[0][inside].mean()
+                    for t in range(onset - 2, int(lit[-1]) + 1)
+                ]
+            )
+    single, fused = (traces["active", n] - traces["quiet", n] for n in (0, 2))
+    return fused[2:].max() / single[2:].max(), np.abs(fused[:2]).max() / single[2:].max()
+
+
+@dataclass(frozen=True)
+class Bleaching:
+    """Effect of neighbours on the slopes of the means of blocks of 32 x 32 pixels.
+
+    ``lost`` is the share of light lost per frame. ``mean`` and ``largest`` are the mean and the
+    largest change of a slope, relative to that of single-frame results. ``single`` and ``fused`` are
+    the root mean square errors of the slopes relative to the true ones, which photon noise causes.
+    """
+
+    lost: float
+    mean: float
+    largest: float
+    single: float
+    fused: float
+
+
+def bleaching(network: Cascade) -> Iterator[Bleaching]:
+    """Measure the slopes of bleaching curves, in `RECORDINGS` of 16 blocks."""
     frames, block = 12, 32
+
+    def slopes(values: NDArray[np.floating]) -> Image:
+        means = values.reshape(frames, 4, block, 4, block).mean((2, 4))
+        return np.asarray(np.polyfit(np.arange(frames), means.reshape(frames, -1), 1)[0])
+
     for lost in (0.01, 0.03, 0.06):
         rng = np.random.default_rng((SEED, 6))
         scene = 0.2 + 0.8 * scenes(1, rng, 128)[0].seen()
         light = (scene * ((1 - lost) ** np.arange(frames))[:, None, None]).astype(np.float32)
-        recording, _ = record(network, light, 50, (SEED, 7))
-        slopes = []
-        for neighbours in (0, 2):
-            curves = np.stack(
-                [
-                    recording.enhanced(t, neighbours)[0].reshape(4, block, 4, block).mean((1, 3))
-                    for t in range(frames)
-                ]
+        errors = []
+        for repeat in range(RECORDINGS):
+            recording, expected = record(network, light, 50, (SEED, 7, repeat))
+            single, fused = (
+                slopes(np.stack([recording.enhanced(t, n)[0] for t in range(frames)]))
+                for n in (0, 2)
             )
-            slopes.append(np.polyfit(np.arange(frames), curves.reshape(frames, -1), 1)[0])
-        yield lost, float(np.abs(slopes[1] / slopes[0] - 1).max())
+            true = slopes(expected)
+            errors.append([fused / single - 1, single / true - 1, fused / true - 1])
+        change, *others = np.array(errors).transpose(1, 0, 2)
+        yield Bleaching(
+            lost,
+            float(change.mean()),
+            float(np.abs(change).max()),
+            *(float(np.sqrt(np.mean(other**2))) for other in others),
+        )
+
+
+FLICKER = (0.01, 0.03, 0.1)
+"""Standard deviations of the light of a lamp that flickers."""
+
+
+def flickering(network: Cascade, count: int) -> Iterator[tuple[float, list[float]]]:
+    """Yield the flicker of a lamp and the mean gain at each of `PEAKS`, for scenes without motion."""
+    for flicker in FLICKER:
+        gained: list[float] = []
+        for peak in PEAKS:
+            each = []
+            for number in range(count):
+                rng = np.random.default_rng((SEED, number))
+                light = drift(scenes(number, rng)[0], FRAMES, rng, 0)
+                lamp = 1 + flicker * np.random.default_rng((SEED, 10, number)).standard_normal(
+                    FRAMES
+                )
+                lit = (light * lamp[:, None, None]).astype(np.float32)
+                each.append(measure(network, lit, peak, (SEED, 1, number, peak)).gain)
+            gained.append(float(np.mean(each)))
+        yield flicker, gained
 
 
 def report(network: Cascade, count: int, hard: int) -> None:
@@ -330,13 +406,27 @@ def report(network: Cascade, count: int, hard: int) -> None:
     print(f"| all | {len(every)} | {every.mean():+.2f} | {every.min():+.3f} |")
 
     print("\nTransients at 50 photons: peak and rise before the onset, relative to single frames\n")
-    print("| frames | height | peak | before |\n|---|---|---|---|")
+    print("| frames | height | radius | peak | before |\n|---|---|---|---|---|")
     for t in transients(network):
-        print(f"| {t.duration} | {t.height:.0%} | {t.peak:.1%} | {t.before:.2%} |", flush=True)
-    print("\nBleaching: largest relative change of the slope of a block's mean\n")
-    print("| lost per frame | change |\n|---|---|")
-    for lost, change in bleaching(network):
-        print(f"| {lost:.0%} | {change:.2%} |", flush=True)
+        print(
+            f"| {t.duration} | {t.height:.0%} | {t.radius} | {t.peak:.1%} | {t.before:.2%} |",
+            flush=True,
+        )
+    print("\nBleaching: slopes of the means of blocks, at 50 photons\n")
+    print(
+        "| lost per frame | mean change | largest change | error, single | error, fused |\n"
+        "|---|---|---|---|---|"
+    )
+    for b in bleaching(network):
+        print(
+            f"| {b.lost:.0%} | {b.mean:+.2%} | {b.largest:.2%} | {b.single:.2%} | {b.fused:.2%} |",
+            flush=True,
+        )
+    print(
+        "\nFlickering lamp: mean gain in dB\n\n| flicker | 5 | 20 | 100 photons |\n|---|---|---|---|"
+    )
+    for flicker, gained in flickering(network, count):
+        print(f"| {flicker:.0%} |", " | ".join(f"{g:+.2f}" for g in gained), "|", flush=True)
     print(
         "\nFocus series: gain in dB, mean (worst)\n\n| step | 5 | 20 | 100 photons |\n|---|---|---|---|"
     )

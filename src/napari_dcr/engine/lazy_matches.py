@@ -1,4 +1,4 @@
-"""Estimate the shifts between the frames of a dask array, by dask tasks that run before the result."""
+"""Find how the frames of a dask array match, by dask tasks that run before the result."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.group_survey import BLOCKS_AT_ONCE
 from napari_dcr.engine.lazy import Job
-from napari_dcr.engine.neighbours import reduce_plane
+from napari_dcr.engine.neighbours import Matches, reduce_plane
 from napari_dcr.engine.sources import MarkedSource, Region, compute_dask
-from napari_dcr.image.frame_shifts import ReducedFrame, Shift, find_shift
+from napari_dcr.image.frame_matches import find_match
+from napari_dcr.image.frame_shifts import ReducedFrame
 
 
-def find_shifts_lazily(
+def find_matches_lazily(
     image: Any, job: Job, shared: Sequence[GroupConditioning]
-) -> Generator[None, None, dict[tuple[Any, int, int], Shift]]:
-    """Estimate the shifts between all neighbouring frames with bounded memory use.
+) -> Generator[None, None, Matches]:
+    """Find how all neighbouring frames match, with bounded memory use.
 
     Parameters
     ----------
@@ -29,15 +30,14 @@ def find_shifts_lazily(
     Yields
     ------
     None
-        After every few frames. The generator returns the shifts, by series and numbers of the two
-        frames.
+        After every few frames. The generator returns the matches.
     """
     from dask.delayed import delayed
 
     axis, layout = job.axis, job.layout
-    shifts: dict[tuple[Any, int, int], Shift] = {}
+    matches: Matches = {}
     if axis is None:
-        return shifts
+        return matches
     reduce = delayed(_reduce, pure=False)
     frames = list(layout.frames())
     for channel in range(layout.channels):
@@ -64,10 +64,10 @@ def find_shifts_lazily(
                     number = frame[axis.place]
                     for other, reduced_other in before:
                         if number - other <= axis.reach:
-                            shifts[series, other, number] = find_shift(reduced_other, reduced)
+                            matches[series, other, number] = find_match(reduced_other, reduced)
                     before.append((number, reduced))
                 yield
-    return shifts
+    return matches
 
 
 def _reduce(
