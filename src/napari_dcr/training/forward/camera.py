@@ -227,9 +227,9 @@ class Conditions:
         Largest S-curve of a camera that differs from the print's; None for the same.
     key : float
         Mean display luma of a normal print.
-    night : tuple of float
-        Number of stops of darkness beyond which prints are darker, and by how many octaves of
-        their key for each further stop, so that night scenes stay dark.
+    follow : float
+        How much of a difference in the brightness of dim inputs the prints keep, in octaves of
+        display values per octave, so that night scenes stay dark.
     """
 
     ev: tuple[float, float, float] = (0.7, 5.5, 7.0)
@@ -243,7 +243,7 @@ class Conditions:
     contrast: float | None = None
     ambient: float = 0.0
     key: float = 0.44
-    night: tuple[float, float] = (5.5, 0.0)
+    follow: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -275,6 +275,8 @@ class Shot:
         Display value of white in such a picture.
     key : float
         Mean display luma of a normal print; prints are moved half of the way towards it.
+    follow : float
+        Exponent of the input's brightness in that of the print.
     saturation : float
         Colour saturation of the input, 1 for the scene's.
     ambient : tuple of float
@@ -299,6 +301,7 @@ class Shot:
     identity: float = 1.0
     white: float = 1.0
     key: float = 0.44
+    follow: float = 0.0
     saturation: float = 1.0
     ambient: tuple[float, float, float] = (1.0, 1.0, 1.0)
     grey: bool = False
@@ -351,8 +354,6 @@ class Shot:
         electrons = float(np.exp(rng.uniform(np.log(60), np.log(4000))))
         if rng.random() > 0.1:
             electrons = 0.0
-        night, fall = conditions.night
-        key = conditions.key * 2 ** (-fall * max(0.0, float(stops if ev is None else ev) - night))
         if conditions.contrast is not None:
             camera_contrast = float(rng.uniform(0, conditions.contrast))
         dull, vivid = (
@@ -375,7 +376,8 @@ class Shot:
             jpeg=int(rng.integers(60, 98)) if rng.random() < 0.3 else 0,
             identity=float(rng.random()) if ev is None else 1.0,
             white=float(rng.uniform(0.9, 1)) if rng.random() < 0.5 else 1.0,
-            key=key,
+            key=conditions.key,
+            follow=conditions.follow,
             saturation=saturation,
             ambient=(float(ambient[0]), float(ambient[1]), float(ambient[2])),
             grey=grey,
@@ -411,13 +413,19 @@ class Scene:
     AMBIENT = 0.85
     """Exponent of the colour of the light in a print; 1 keeps all of it."""
 
-    FADE = 0.05
+    FADE = 0.02
     """Squared light, relative to the variance of the noise, at which shadows have half of their
     light in the print.  Deeper shadows fade to black, because their content cannot be determined."""
 
     CHANCE, LOW_KEY_CHANCE, LOW_KEY, DRAWN_CHANCE = 0.25, 0.42, 0.42, 0.7
     """Probabilities that the target is the input: for a well-exposed photograph; for one whose mean
     luma is below ``LOW_KEY``; ``LOW_KEY`` itself; and the probability for graphics."""
+
+    DIM = 12 / 255
+    """Mean luma of an input whose print is as bright as without `Conditions.follow`."""
+
+    LEAST_DIM, MOST_DIM = 0.25, 1.5
+    """Range of the mean luma of inputs, relative to ``DIM``, that makes a difference to the print."""
 
     MOST_GAIN = 1.5
     """Largest exposure of a lit part in the print, relative to its exposure in the photograph."""
@@ -442,7 +450,11 @@ class Scene:
         step = max(1, int(np.sqrt(height * width / 1600)))
         y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[::step, None]
         x = ((np.arange(width, dtype=np.float32) + 0.5) / width)[None, ::step]
-        self._fit_print(self._printed(photograph[::step, ::step], y, x))
+        sample = photograph[::step, ::step]
+        recorded = self._radiance(sample) * np.exp2(self._light(sample, y, x) - shot.ev)
+        dim = float((linear_to_srgb(np.clip(recorded, 0, 1)) @ LUMA).mean()) / self.DIM
+        followed = float(np.clip(dim, self.LEAST_DIM, self.MOST_DIM) ** shot.follow)
+        self._fit_print(self._printed(sample, y, x), followed)
 
     def _luma(self, photograph: Pixels) -> Pixels:
         if self.kind == "radiance":
@@ -479,11 +491,12 @@ class Scene:
     def _tone(self, linear: Pixels) -> Pixels:
         return contrast(linear_to_srgb(np.clip(linear, 0, 1)), self.shot.contrast)
 
-    def _fit_print(self, sample: Pixels) -> None:
-        """Choose exposure, shoulder and levels of the print."""
+    def _fit_print(self, sample: Pixels, followed: float) -> None:
+        """Choose exposure, shoulder and levels of the print; ``followed`` is a factor of its brightness."""
         darkness = self._darkness
         share = 0.5 * darkness
         wanted = float(self._mean ** (1 - share) * self.shot.key**share)
+        wanted = min(wanted * followed**darkness, max(wanted, 0.68))
         # Do not overexpose the lit part of a scene to brighten the rest.
         low, high = 0.25, self.MOST_GAIN if self.shot.light.parted else 16.0
         for _ in range(8):
@@ -498,11 +511,12 @@ class Scene:
         black, white = np.quantile(display @ LUMA, [0.013 - 0.009 * dimness, 0.996])
         brightest_white = np.quantile(brightest(display, -1), 0.997)
         # Stretch to a real black and full contrast without clipping a channel; a foggy scene is stretched
-        # by half at most.
+        # by half at most, a night scene by less.
         scale = min(
             0.96 / max(white - black, 1e-3), self.WHITE / max(brightest_white - black, 1e-3)
         )
-        self._scale = 1 + darkness * (float(np.clip(scale, 0.85, 1.5)) - 1)
+        most = 1 + 0.5 * min(followed, 1.0) ** 2
+        self._scale = 1 + darkness * (float(np.clip(scale, 0.85, most)) - 1)
         self._black = darkness * float(np.clip(black - deepest / self._scale, 0, 0.16))
 
     def print(self, photograph: Pixels, y: Pixels, x: Pixels, sharpened: bool = True) -> Pixels:
