@@ -81,7 +81,7 @@ def test_frames_without_noise_are_compared_exactly() -> None:
     "first",
     [np.full((160, 190), 7.0), np.full((160, 190), np.nan), light()[:10, :12], np.zeros((0, 90))],
 )
-def test_what_cannot_be_compared_is_unchanged(first: NDArray[np.float64]) -> None:
+def test_frames_without_structure_or_data_are_unchanged(first: NDArray[np.float64]) -> None:
     assert find_level(first, 0.5 * first) == UNCHANGED
 
 
