@@ -100,15 +100,20 @@ class ImageSurvey:
         padding = {n: kinds for n, kinds in survey.padding.items() if n not in blank}
         if group.frame is None and self._opened.sample is not None:
             padding = steady_padding(padding, len(self.positions(group, layout)) - len(blank))
-        known, extent = survey.whole, survey.extent_within(padding)
+        surveyed, extent = survey.whole, survey.extent_within(padding)
         refined = None
-        while extent != known or (refined is None and (blank or padding)):
+        for _ in range(2):
+            if extent == surveyed and (refined is not None or not (blank or padding)):
+                break
             refined = yield from self._survey(
                 group, layout, setup, input_range, padding=padding, blank=blank,
                 extent=None if extent == survey.whole else extent,
             )  # fmt: skip
-            known, extent = extent, refined.extent
-        return (survey if refined is None else self._refined(survey, refined, blank)), padding
+            surveyed, extent = extent, refined.extent
+        if refined is not None:
+            # The rows and columns that were surveyed may include a few more without data.
+            survey = replace(self._refined(survey, refined, blank), extents=(surveyed,))
+        return survey, padding
 
     def thumbnail(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange, survey: Survey,
