@@ -339,13 +339,13 @@ def test_a_gpu_gets_each_frame_once(
 
 def test_correlated_noise_is_binned_with_neighbours(model: Path) -> None:
     rng = np.random.default_rng(0)
-    scene = ndimage.gaussian_filter(rng.standard_normal((160, 170)), 6)
+    scene = ndimage.gaussian_filter(rng.standard_normal((200, 190)), 3)
     scene = 300 + 60 * scene / scene.std()
     noise = np.stack(
         [ndimage.gaussian_filter(rng.standard_normal(scene.shape), 1.2) for _ in "1234"]
     )
-    views = [scene[6 * k : 6 * k + 120, 10:150] for k in range(4)]
-    stack = np.stack(views) + 40 * noise[:, :120, :140] / noise.std()
+    views = [scene[6 * k : 6 * k + 170, 10:170] for k in range(4)]
+    stack = np.stack(views) + 40 * noise[:, :170, :160] / noise.std()
     arguments = {**FAST, "model": model}
     whole = napari_dcr.enhance(stack.astype(np.float32), **arguments)
     done = run_to_completion(enhance_steps(stack.astype(np.float32), Options(**arguments)))
