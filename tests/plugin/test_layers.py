@@ -170,7 +170,8 @@ def test_lazy_layers_give_lazy_results(kind: str, tmp_path: Path) -> None:
     result = Image(lazy, **state)
     assert isinstance(result.data, da.Array)
     expected = napari_dcr.enhance(pixels, depth=1, axes="zyx", device="cpu", precision="fp32")
-    assert (np.asarray(result.data) == expected).all()
+    # Sums in another order may change how a value is rounded.
+    np.testing.assert_allclose(np.asarray(result.data).astype(int), expected, rtol=0, atol=1)
     assert np.allclose(result.scale, layer.scale)
 
 
