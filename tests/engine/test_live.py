@@ -19,12 +19,10 @@ FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32"}
 MODELS = ("photo", "microscopy")
 
 
-def camera(
-    lamp: float = 1.0, seed: int = 0, size: tuple[int, int] = (96, 112)
-) -> Iterator[NDArray[np.uint16]]:
+def camera(lamp: float = 1.0, seed: int = 0) -> Iterator[NDArray[np.uint16]]:
     """Frames of a constant scene."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[: size[0], : size[1]]
+    y, x = np.mgrid[:96, :112]
     light = 60 + 40 * np.sin(x / 20) * np.cos(y / 15)
     while True:
         frame = rng.poisson(lamp * light) + 100 + rng.normal(0, 3, light.shape)
@@ -50,10 +48,9 @@ def test_the_first_frame_equals_a_single_image(model: str) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_constant_scene_does_not_flicker(model: str) -> None:
     with LiveEnhancer(model=model, **{**FAST, "depth": 0}) as live:
-        size = 288, 336
-        levels(live, camera(size=size), 16)
+        levels(live, camera(), 16)
         # At depth 0 the pixels of the result follow those of the frame; the same frame shows the tone.
-        still = next(camera(seed=1, size=size))
+        still = next(camera(seed=1))
         found = levels(live, iter([still] * 64), 64)
     assert np.ptp(found) / found.mean() < 0.003
 

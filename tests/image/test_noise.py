@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_dcr.image.block_levels import expected_levels
 from napari_dcr.image.noise import estimate_noise
 from napari_dcr.image.noise_blocks import block_statistics
-from napari_dcr.image.noise_levels import clipped_normal, expected_levels
+from napari_dcr.image.noise_levels import clipped_normal
 from napari_dcr.image.noise_model import NoiseEstimate, NoiseModel
 from napari_dcr.training.forward.instruments import Camera, Emccd, Pmt, Scmos
 from napari_dcr.training.forward.structures import synthetic_scene
@@ -308,3 +309,14 @@ def test_levels_of_a_flat_image_are_equal() -> None:
     assert np.std(found.level) < 0.5 * np.std(blocks["mean"])
     single = expected_levels(blocks[:1], NoiseModel(0.0, 100.0, 25.0))
     np.testing.assert_allclose(single.level, blocks["mean"][:1])
+
+
+@pytest.mark.parametrize("lamp", [1e4, 1e9])
+def test_a_lamp_does_not_change_the_levels_of_other_blocks(lamp: float) -> None:
+    image = np.random.default_rng(2).normal(100, 5, (256, 256))
+    image[40:57, 50:67] *= lamp
+    blocks = block_statistics(image)
+    level = expected_levels(blocks, NoiseModel(0.0, 100.0, 25.0)).level
+    others = blocks["mean"] < 200
+    assert np.std(level[others]) < 0.5 * np.std(blocks["mean"][others])
+    np.testing.assert_array_equal(level[~others], blocks["mean"][~others])

@@ -1,4 +1,8 @@
-"""Defects of a sensor, and their correction: offsets of columns and rows, hot and dead pixels."""
+"""Defects of a sensor, and their correction: offsets of columns and rows, hot and dead pixels.
+
+The file is long because one class holds all maps of a sensor, which every change of shape or place must
+change together.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Hot and dead pixels: single pixels that neither optics nor noise can explain."""
+"""Hot and dead pixels: single pixels that neither optics nor noise can explain.
+
+The search and the test of significance are in one file, because the test relies on the statistics and
+limits of the search.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.image.block_levels import BlockLevels, expected_levels, own_means
 from napari_dcr.image.noise_blocks import BLOCKS, block_statistics, power_at
 from napari_dcr.image.noise_correlation import (
     MILD,
@@ -19,12 +20,9 @@ from napari_dcr.image.noise_correlation import (
     with_variance_of_correlated,
 )
 from napari_dcr.image.noise_levels import (
-    BlockLevels,
     NoiseLevels,
-    expected_levels,
     fit_line,
     group_by_level,
-    own_means,
     saturated_share,
     without_disturbed_blocks,
 )

@@ -4,6 +4,8 @@ Synthetic sequences with fixed seeds, recorded by an sCMOS camera, are enhanced 
 neighbouring frames. The tables contain the gain for each kind of motion and number of photons, the
 worst gain among many scenes, the effect on transients, bleaching curves and focus series, and the
 share of errors within the predicted standard errors.
+
+All checks are in one file, because they share the recordings and their seeds.
 """
 
 from __future__ import annotations
