@@ -102,9 +102,8 @@ def find_level(first: Means, second: Means) -> Level:
     """
     side = max(SMALLEST, 2 * round((first.size / BLOCKS) ** 0.5 / 2))
     level = UNCHANGED
-    for _ in range(
-        2
-    ):  # the noise of the difference is measured again with the ratio that was found
+    # The second time, the noise of the difference is measured with the ratio that was found.
+    for _ in range(2):
         x, y, noise = _block_means(first, second, side, level.ratio)
         if len(x) < FEWEST or not (x.std() > 0 and np.isfinite(noise).all()):
             return UNCHANGED
@@ -141,6 +140,7 @@ def _fit(x: Means, y: Means, noise: Means) -> Level:
     ratios = [1.0, float(np.median(slopes))] if len(slopes) else [1.0]
     starts = [(1.0, 0.0), *((r, float(np.median(y - r * x))) for r in ratios)]
     fits = [_converged(x, y, noise, *start) for start in starts]
+    # Tukey's loss, whose weights are those of the biweight.
     costs = [float((1 - _weights(x, y, noise, *fit[:2]) ** 1.5).sum()) for fit in fits]
     ratio, addend, middle, ratio_error, shift_error = fits[int(np.argmin(costs))]
     agrees = np.abs(y - ratio * x - addend) < 3 * noise
