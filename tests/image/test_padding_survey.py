@@ -131,6 +131,16 @@ def test_the_largest_value_of_a_camera_is_saturation() -> None:
     assert kinds(image, bits=12) == ()
 
 
+@pytest.mark.parametrize("area", ["one column", "a frame"])
+def test_pixels_of_the_scene_beside_a_straight_border_are_not_padding(area: str) -> None:
+    image = noisy(30)
+    image[AREAS[area]] = 128
+    (kind,) = kinds(image)
+    beside = np.roll(AREAS[area], 1, 1) & ~AREAS[area]
+    assert (image[beside] == 128).any()
+    assert (kind.find(image[None], 0, 0) == AREAS[area]).all()
+
+
 @pytest.mark.parametrize("area", AREAS)
 def test_windows_find_the_padding_of_the_whole(area: str) -> None:
     image = noisy(30)

@@ -177,7 +177,10 @@ def _by_level(blocks: NDArray[Any], expected: BlockLevels) -> list[NDArray[np.in
     In narrower levels noise would decide to which level a block belongs, and the variance would
     appear to grow less with the mean than it does.
     """
-    order = np.argsort(expected.level, kind="stable")
+    # Equal levels of counts keep their order in other units, whose rounding errors differ.
+    span = float(np.ptp(expected.level)) or 1.0
+    rounded = np.round((expected.level - expected.level.min()) / span, 9)
+    order = np.argsort(rounded, kind="stable")
     mean, fine = expected.level[order], blocks["power"][order, 0]
     least = max(ENOUGH, len(order) // LEVELS)
     groups, start = [], 0

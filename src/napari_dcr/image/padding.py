@@ -57,22 +57,33 @@ class Padding:
 
     def find(self, pixels: NDArray[Any], row: int, column: int) -> NDArray[np.bool_]:
         """Find the padding of a window (C, h, w) of colours whose first pixel is at a place."""
+        inside = self._inside(self.frame or self.around, pixels.shape[1:], row, column)
         if self.frame is not None:
-            inside = []
-            for first, (start, stop), n in zip(
-                (row, column), self.frame, pixels.shape[1:], strict=True
-            ):
-                place = np.arange(first, first + n)
-                inside.append((place >= start) & (place < stop))
-            return ~np.logical_and.outer(*inside)
+            return ~inside
         alike = pixels_of(np.ma.getdata(pixels), self.colour)
         if not alike.any():
             return alike
-        solid = opened(alike, (self.square, self.square))
+        # Pixels of the scene beside a straight border may have the value by chance.
+        within = alike & inside
+        solid = opened(within, (self.square, self.square))
         for shape in ((1, self.line), (self.line, 1)):
-            solid |= opened(alike, shape)
+            solid |= opened(within, shape)
         # Squares do not reach into the corners of slanted edges.
-        return alike & widened(solid, 2)
+        return (alike & ~inside) | (within & widened(solid, 2))
+
+    @staticmethod
+    def _inside(
+        spans: tuple[tuple[int, int], tuple[int, int]] | None, shape: tuple[int, ...], *first: int
+    ) -> NDArray[np.bool_]:
+        """Mask of the pixels of a window that are within rows and columns of the plane; all for None."""
+        if spans is None:
+            return np.ones(shape, bool)
+        places = (np.arange(start, start + n) for start, n in zip(first, shape, strict=True))
+        rows, columns = (
+            (place >= start) & (place < stop)
+            for place, (start, stop) in zip(places, spans, strict=True)
+        )
+        return np.logical_and.outer(rows, columns)
 
 
 STEADY = 0.01
