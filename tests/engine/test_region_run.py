@@ -39,7 +39,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     run = region_run.run_tile
 
     def counted(*arguments: Any) -> Any:
-        depths.append(arguments[2])
+        depths.append(max(arguments[2]))
         return run(*arguments)
 
     monkeypatch.setattr(region_run, "run_tile", counted)
@@ -133,7 +133,7 @@ def test_cached_results_need_no_network_run(runs: list[int]) -> None:
     run_to_completion(enhancer.steps(Options(**base), region))
     assert runs == [3]
     for change in (
-        {"strength": 0.5}, {"exposure": 1.0}, {"output": "uint8"}, {"depth": 1}, {"denoise": 0.2},
+        {"strength": 0.5}, {"exposure": 1.0}, {"output": "uint8"}, {"depth": 0}, {"denoise": 0.2},
         {"denoise_colour": 0.4}, {"saturation": 1.6},
     ):  # fmt: skip
         part = (slice(20, 50), slice(10, 60), slice(0, 3))
@@ -145,6 +145,23 @@ def test_cached_results_need_no_network_run(runs: list[int]) -> None:
     assert runs == [3, 3]
     _, steps_done = run_to_completion(enhancer.steps(Options(**base), region))
     assert "Analysing the image..." not in [step.message for step in steps_done]
+
+
+def test_each_depth_is_computed_once(runs: list[int]) -> None:
+    image, axes = dim("colour")
+    enhancer = RegionEnhancer(open_image(image))
+    region: Region = (slice(10, 60), slice(5, 70), slice(0, 3))
+    for depth in (3, 1, 3, 1, 0):
+        options = Options(axes=axes, depth=depth, device="cpu")
+        result, _ = run_to_completion(enhancer.steps(options, region))
+        expected = enhance(image, axes=axes, depth=depth, device="cpu")[region]
+        assert np.abs(result.image.astype(int) - expected).max() <= 1
+    assert runs == [3, 1]
+    options = Options(axes=axes, device="cpu")
+    run_to_completion(enhancer.steps(options, region, stages=True))
+    assert runs == [3, 1, 2]
+    held = sum(p.nbytes for pictures in enhancer._pictures.values() for p in pictures.values())
+    assert enhancer._bytes == held
 
 
 def test_the_cache_stays_within_its_limit(runs: list[int]) -> None:
