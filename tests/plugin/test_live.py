@@ -193,7 +193,7 @@ def expected(pixels: NDArray[np.uint16]) -> NDArray[np.uint16]:
 
 
 @pytest.mark.gui
-def test_another_layer_begins_anew_and_never_shows_pixels_of_the_last_one(
+def test_another_layer_begins_again_and_never_shows_pixels_of_the_last_one(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = frame(0, 96), frame(1, 96, lamp=3.0)
@@ -201,9 +201,7 @@ def test_another_layer_begins_anew_and_never_shows_pixels_of_the_last_one(
     still = viewer.add_image(second, name="still")
     follower = start(widget, qtbot, camera)
     widget.controls.depth.value = 1
-    qtbot.waitUntil(
-        lambda: bool((follower.layer.data == expected(first)).all()), timeout=30_000
-    )
+    qtbot.waitUntil(lambda: bool((follower.layer.data == expected(first)).all()), timeout=30_000)
     computing, go_on, enhance = threading.Event(), threading.Event(), LiveEnhancer.__call__
 
     def slow(live: LiveEnhancer, pixels: Any) -> Any:

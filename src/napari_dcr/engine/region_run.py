@@ -254,7 +254,9 @@ class RegionEnhancer:
             yield RegionStep(0, total, "enhancing", enhancement(0))
         done = 0
         for task, tile in jobs:
-            done += _render(self._pictures_of(task, tile, depths), task.plane, tile, region, outputs)
+            done += _render(
+                self._pictures_of(task, tile, depths), task.plane, tile, region, outputs
+            )
             yield RegionStep(done, total, "enhancing")
         return enhancement(depth)
 

@@ -331,9 +331,7 @@ class Live:
         plane = tuple(slice(None) if a in "yxs" else 0 for a in axes)
         self._has_problem = False
         stream = tuple(s.start for s, a in zip(region, axes, strict=True) if a not in "yxstz")
-        self._latest_frame.put(
-            Frame(source, window, region, plane, options, self._arrived, stream)
-        )
+        self._latest_frame.put(Frame(source, window, region, plane, options, self._arrived, stream))
 
     def _on_step(self, enhanced: Enhanced | None) -> None:
         if enhanced is not None:
