@@ -134,7 +134,7 @@ def measure_window(seconds: float, rate: float) -> None:
             now = time.perf_counter()
             stall, last = max(stall, now - last), now
             if now > reported_at + 1:
-                if latency := follower.rates()[1]:  # 0 if no result was shown for two seconds
+                if latency := follower.rates()[1]:  # 0 if no result was shown for five seconds
                     latencies.append(latency)
                 reported_at = now
             time.sleep(0.001)

@@ -36,6 +36,23 @@ def test_cgroup_limits_are_respected(tmp_path: Path) -> None:
     assert devices._cgroup_rooms(tmp_path) == [70]
 
 
+def test_threads_that_leave_a_core_free_may_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The first thread ends while the second one computes, as when Live is switched off and on.
+    numbers: list[int] = [4]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: numbers[-1])
+    monkeypatch.setattr(torch, "set_num_threads", numbers.append)
+    first, second = devices.one_core_free(), devices.one_core_free()
+    first.__enter__()
+    second.__enter__()
+    assert numbers[-1] == 3
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert numbers == [4, 3, 3, 4, 4]
+    with devices.one_core_free():
+        assert numbers[-1] == 3
+    assert numbers[-1] == 4
+
+
 def test_devices_are_listed_and_the_fast_precision_is_close(picture: NDArray[np.uint8]) -> None:
     names = [d.name for d in devices.list_devices()]
     assert names[-1] == "cpu"

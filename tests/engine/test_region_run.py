@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_dcr import Enhancement, Options, enhance
 from napari_dcr.engine import region_run
-from napari_dcr.engine.region_run import CORE, RegionEnhancer, RegionStep
+from napari_dcr.engine.region_run import CORE, UNCUT, RegionEnhancer, RegionStep
 from napari_dcr.engine.regions import Region, cut_tiles
 from napari_dcr.engine.tiles import Grid, Tile
 from napari_dcr.io.opening import open_image
@@ -39,7 +39,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     run = region_run.run_tile
 
     def counted(*arguments: Any) -> Any:
-        depths.append(arguments[2])
+        depths.append(max(arguments[2]))
         return run(*arguments)
 
     monkeypatch.setattr(region_run, "run_tile", counted)
@@ -125,6 +125,24 @@ def test_the_first_preview_computes_at_most_two_windows(model: str, top: int, le
     assert sum(map(pixels, cut_tiles(grid, view, CORE))) <= 2 * pixels(grid.tile(*view))
 
 
+def test_a_small_view_is_one_window_and_a_thin_one_is_not() -> None:
+    picture = Grid(1065, 1600, halo=101, stride=8)
+    uncut = UNCUT * CORE**2
+    whole = (0, 1065), (0, 1600)
+    assert [tile.core for tile in cut_tiles(picture, whole, CORE, uncut)] == [whole]
+    assert len(cut_tiles(picture, whole, CORE)) == 2
+    line = Grid(4000, 60_000, halo=101, stride=8)  # its window has 209 times as many pixels
+    assert len(cut_tiles(line, ((2000, 2001), (0, 60_000)), CORE, uncut)) > 50
+
+
+def test_tiles_have_the_size_that_the_user_has_fixed(runs: list[int]) -> None:
+    image, axes = dim("colour")
+    region = tuple(slice(0, n) for n in image.shape)
+    options = Options(axes=axes, depth=1, device="cpu", tile=64)
+    run_to_completion(RegionEnhancer(open_image(image)).steps(options, region, core=1024))
+    assert runs == [1, 1]
+
+
 def test_cached_results_need_no_network_run(runs: list[int]) -> None:
     image, axes = dim("colour")
     enhancer = RegionEnhancer(open_image(image))
@@ -133,7 +151,7 @@ def test_cached_results_need_no_network_run(runs: list[int]) -> None:
     run_to_completion(enhancer.steps(Options(**base), region))
     assert runs == [3]
     for change in (
-        {"strength": 0.5}, {"exposure": 1.0}, {"output": "uint8"}, {"depth": 1}, {"denoise": 0.2},
+        {"strength": 0.5}, {"exposure": 1.0}, {"output": "uint8"}, {"depth": 0}, {"denoise": 0.2},
         {"denoise_colour": 0.4}, {"saturation": 1.6},
     ):  # fmt: skip
         part = (slice(20, 50), slice(10, 60), slice(0, 3))
@@ -145,6 +163,23 @@ def test_cached_results_need_no_network_run(runs: list[int]) -> None:
     assert runs == [3, 3]
     _, steps_done = run_to_completion(enhancer.steps(Options(**base), region))
     assert "Analysing the image..." not in [step.message for step in steps_done]
+
+
+def test_each_depth_is_computed_once(runs: list[int]) -> None:
+    image, axes = dim("colour")
+    enhancer = RegionEnhancer(open_image(image))
+    region: Region = (slice(10, 60), slice(5, 70), slice(0, 3))
+    for depth in (3, 1, 3, 1, 0):
+        options = Options(axes=axes, depth=depth, device="cpu")
+        result, _ = run_to_completion(enhancer.steps(options, region))
+        expected = enhance(image, axes=axes, depth=depth, device="cpu")[region]
+        assert np.abs(result.image.astype(int) - expected).max() <= 1
+    assert runs == [3, 1]
+    options = Options(axes=axes, device="cpu")
+    run_to_completion(enhancer.steps(options, region, stages=True))
+    assert runs == [3, 1, 2]
+    held = sum(p.nbytes for pictures in enhancer._pictures.values() for p in pictures.values())
+    assert enhancer._bytes == held
 
 
 def test_the_cache_stays_within_its_limit(runs: list[int]) -> None:
@@ -178,7 +213,7 @@ def test_coarse_first_shows_all_of_it_before_it_is_refined(runs: list[int]) -> N
     region = tuple(slice(0, n) for n in image.shape)
     options = Options(axes=axes, depth=2, device="cpu")
     enhancer = RegionEnhancer(open_image(image))
-    steps = enhancer.steps(options, region, coarse_first=True, core=64)
+    steps = enhancer.steps(options, region, coarse_first=True, core=48)
     coarse = next(step.coarse for step in steps if step.coarse is not None)
     assert set(runs) == {0}
     assert coarse.record["depth"] == 0
@@ -188,7 +223,7 @@ def test_coarse_first_shows_all_of_it_before_it_is_refined(runs: list[int]) -> N
     expected = enhance(image, axes=axes, depth=2, device="cpu")
     assert np.abs(result.image.astype(int) - expected).max() <= 1
     assert result.image is coarse.image
-    _, steps_done = run_to_completion(enhancer.steps(options, region, coarse_first=True, core=64))
+    _, steps_done = run_to_completion(enhancer.steps(options, region, coarse_first=True, core=48))
     assert all(step.coarse is None for step in steps_done)  # nothing to wait for
 
 

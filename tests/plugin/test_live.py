@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_dcr.engine.live import LiveEnhancer
 from napari_dcr.plugin import repainting
-from napari_dcr.plugin.live import Frame, LatestFrame
+from napari_dcr.plugin.live import Frame, LatestFrame, Live
 from napari_dcr.plugin.widget import EnhanceWidget
 
 
@@ -186,10 +186,164 @@ def test_a_core_is_left_for_the_window(
     assert [*after, torch.get_num_threads()] == [used, used]
 
 
+def expected(pixels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """First result of a new running estimate, as *Live* computes it at depth 1."""
+    with LiveEnhancer(model="microscopy", depth=1, device="cpu") as live:
+        return live(pixels)
+
+
+@pytest.mark.gui
+def test_another_layer_begins_again_and_never_shows_pixels_of_the_last_one(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = frame(0, 96), frame(1, 96, lamp=3.0)
+    camera = viewer.add_image(first, name="camera")
+    still = viewer.add_image(second, name="still")
+    follower = start(widget, qtbot, camera)
+    widget.controls.depth.value = 1
+    qtbot.waitUntil(lambda: bool((follower.layer.data == expected(first)).all()), timeout=30_000)
+    computing, go_on, enhance = threading.Event(), threading.Event(), LiveEnhancer.__call__
+
+    def slow(live: LiveEnhancer, pixels: Any) -> Any:
+        computing.set()
+        go_on.wait(60)
+        return enhance(live, pixels)
+
+    monkeypatch.setattr(LiveEnhancer, "__call__", slow)
+    camera.data = frame(2, 96)
+    qtbot.waitUntil(computing.is_set, timeout=30_000)
+    shown: list[Any] = []
+    viewer.layers.events.inserted.connect(lambda event: shown.append(event.value.data.copy()))
+    widget.controls.image.value = still
+    qtbot.wait(100)
+    go_on.set()
+    qtbot.waitUntil(lambda: follower.layer is not None, timeout=30_000)
+    monkeypatch.undo()
+    assert follower.layer.name == "still [live]"
+    assert (shown[0] == expected(second)).all()
+    assert (follower.layer.data == shown[0]).all()
+
+
+@pytest.mark.gui
+def test_each_channel_has_its_own_estimate(viewer: Any, widget: EnhanceWidget, qtbot: Any) -> None:
+    channels = np.stack([frame(0, 96), frame(1, 96, lamp=3.0)])
+    layer = viewer.add_image(channels, name="channels", axis_labels=("c", "y", "x"))
+    viewer.dims.set_point(0, 0)
+    follower = start(widget, qtbot, layer)
+    widget.controls.depth.value = 1
+    for number in (0, 1):
+        viewer.dims.set_point(0, number)
+        result = expected(channels[number])
+        qtbot.waitUntil(
+            lambda result=result: bool((follower.layer.data[0] == result).all()), timeout=30_000
+        )
+
+
+@pytest.mark.gui
+def test_removing_the_source_switches_off(viewer: Any, widget: EnhanceWidget, qtbot: Any) -> None:
+    layer = viewer.add_image(frame(0, 96), name="camera")
+    viewer.add_image(frame(1, 96), name="other")
+    follower = start(widget, qtbot, layer)
+    background = follower._background
+    layer.data = frame(2, 96)  # its capture is still waiting when the layer is removed
+    viewer.layers.remove(layer)
+    assert not widget.live.value
+    qtbot.waitUntil(lambda: not background.is_alive, timeout=30_000)
+    qtbot.waitUntil(lambda: [each.name for each in viewer.layers] == ["other"], timeout=30_000)
+
+
+@pytest.mark.gui
+def test_an_error_while_a_result_is_shown_does_not_end_live(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = viewer.add_image(frame(0, 96), name="camera")
+    follower = start(widget, qtbot, layer)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("napari cannot draw")
+
+    with monkeypatch.context() as context, qtbot.captureExceptions() as errors:
+        context.setattr(Live, "_show", fail)
+        layer.data = frame(1, 96)
+        qtbot.waitUntil(lambda: bool(errors), timeout=30_000)
+    layer.data = frame(2, 96)
+    qtbot.waitUntil(lambda: bool((follower.layer.data == layer.data).all()), timeout=30_000)
+
+
+class Clock:
+    """A clock that the test moves on."""
+
+    now = 100.0
+
+    def perf_counter(self) -> float:
+        """Time in seconds."""
+        return self.now
+
+
+@pytest.mark.gui
+def test_a_slow_camera_has_a_rate_and_a_stopped_one_has_none(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("napari_dcr.plugin.live.time", clock)
+    layer = viewer.add_image(frame(0, 96), name="camera")
+    follower = start(widget, qtbot, layer)
+    for number in range(1, 4):
+        clock.now += 2.0
+        layer.data = frame(number, 96)
+        qtbot.waitUntil(lambda: bool((follower.layer.data == layer.data).all()), timeout=30_000)
+        assert follower.rates()[0] == 0.5
+    qtbot.waitUntil(lambda: "Live: 0.5 frames/s" in widget.status.value, timeout=30_000)
+    clock.now += 4.9
+    qtbot.wait(200)
+    assert "Live: 0.5 frames/s" in widget.status.value
+    clock.now += 0.2
+    qtbot.waitUntil(lambda: "no new frame for 5 s" in widget.status.value, timeout=30_000)
+    assert follower.rates() == (0.0, 0.0)
+    viewer.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: "slices of a layer in 2D" in widget.status.value, timeout=30_000)
+    clock.now += 60
+    qtbot.wait(200)
+    assert "slices of a layer in 2D" in widget.status.value
+
+
+@pytest.mark.gui
+def test_a_camera_that_keeps_the_window_busy_is_followed(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Endless(QObject):  # type: ignore[misc]
+        """Each frame is followed by the next one before Qt has time for a timer."""
+
+        arrived = Signal(object)
+
+    layer = viewer.add_image(frame(0, 96), name="camera")
+    start(widget, qtbot, layer)
+    camera, captured, left = Endless(), [], [60]
+    put = LatestFrame.put
+
+    def watched(latest: LatestFrame, each: Frame) -> None:
+        captured.append(left[0])
+        put(latest, each)
+
+    def show(pixels: Any) -> None:
+        layer.data = pixels
+        time.sleep(0.01)
+        left[0] -= 1
+        if left[0]:
+            camera.arrived.emit(pixels)
+
+    monkeypatch.setattr(LatestFrame, "put", watched)
+    camera.arrived.connect(show, Qt.ConnectionType.QueuedConnection)
+    camera.arrived.emit(frame(1, 96))
+    qtbot.waitUntil(lambda: not left[0], timeout=60_000)
+    assert len([number for number in captured if number]) >= 5
+
+
 def test_the_newest_frame_wins() -> None:
     latest_frame = LatestFrame()
     assert latest_frame.take() is None
-    frames: list[Any] = [Frame(n, (), (), None, 0.0) for n in range(3)]  # type: ignore[arg-type]
+    source: Any = None
+    frames: list[Any] = [Frame(source, n, (), (), None, 0.0) for n in range(3)]  # type: ignore[arg-type]
     for each in frames:
         latest_frame.put(each)
     assert latest_frame.take() is frames[2]

@@ -43,7 +43,7 @@ def test_the_preview_follows_and_equals_the_result(
     assert preview not in controls.image.choices
     done = list(runs)
     for name, value in (
-        ("strength", 0.4), ("exposure", 0.5), ("denoise", 0.3), ("saturation", 1.4), ("depth", 1),
+        ("strength", 0.4), ("exposure", 0.5), ("denoise", 0.3), ("saturation", 1.4), ("depth", 0),
     ):  # fmt: skip
         getattr(controls, name).value = value
         settle()
@@ -55,6 +55,9 @@ def test_the_preview_follows_and_equals_the_result(
         )[top:bottom, left:right]  # fmt: skip
         assert np.abs(preview.data.astype(int) - expected).max() <= 1
     assert runs == done  # all of it from what was kept
+    controls.depth.value = 1
+    settle()
+    assert runs == [*done, [1]]
     viewer.scene.camera.zoom *= 3
     qtbot.wait(200)
     settle()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,20 +87,35 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+class _OneCoreFree:
+    """Number of blocks that leave a core free, and the number of threads without them."""
+
+    lock = threading.Lock()
+    users = 0
+    threads = 1
+
+
 @contextlib.contextmanager
 def one_core_free() -> Iterator[None]:
     """Context manager within which this thread computes on all processor cores except one.
 
     PyTorch's threads wait for the slowest of them after each operation, and occupy their cores
     while they wait.  If other threads of the process need a core as well, such as those that draw a
-    window, fewer threads are faster.  New threads of the process begin with the lower number too.
+    window, fewer threads are faster.  New threads of the process begin with the lower number too,
+    until the last of these blocks has ended.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads - 1))
+    with _OneCoreFree.lock:
+        if not _OneCoreFree.users:  # within another block, PyTorch reports the lower number
+            _OneCoreFree.threads = torch.get_num_threads()
+        _OneCoreFree.users += 1
+        threads = _OneCoreFree.threads
+        torch.set_num_threads(max(1, threads - 1))
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        with _OneCoreFree.lock:
+            _OneCoreFree.users -= 1
+            torch.set_num_threads(threads)
 
 
 def free_memory(device: torch.device | str) -> int:

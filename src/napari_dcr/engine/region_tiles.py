@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,6 @@ class PlaneTask:
     plane: ArrayPlane
     group: Group
     neighbourhood: Neighbourhood | None = None
-    stages: bool = False
 
     @property
     def range(self) -> tuple[float, float]:
@@ -46,15 +46,11 @@ class PlaneTask:
         grid = self.setup.runner.grid(self.plane.layout.height, self.plane.layout.width, route)
         return grid.tile(tile.core_rows, tile.core_columns)
 
-    def key(self, depth: int) -> tuple[Any, ...]:
-        """Everything that the network's results up to a depth depend on, except the tile.
-
-        With neighbouring frames, only the results that are needed are computed.
-        """
-        neighbourhood = None
-        if depth and self.neighbourhood is not None:
-            neighbourhood = depth, self.stages
-        return (*self.settings, self.group, self.plane.frame, self.range, neighbourhood)
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Everything that the network's results depend on, except the tile and the depth."""
+        fused = self.neighbourhood is not None
+        return (*self.settings, self.group, self.plane.frame, self.range, fused)
 
     @property
     def settings(self) -> tuple[Any, ...]:
@@ -67,12 +63,14 @@ class PlaneTask:
         )  # fmt: skip
 
 
-def run_tile(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> NDArray[np.float32]:
-    """Run the network on a tile's window; returns the results for its core, 0 outside the scene.
+def run_tile(
+    task: PlaneTask, tile: Tile, depths: Sequence[int], memory: FeatureMemory
+) -> NDArray[np.float32]:
+    """Run the network on a tile's window.
 
-    With neighbouring frames, results that are not needed are left black.
+    Returns the results of some depths for its core, (number of depths, C, h, w), 0 outside the scene.
     """
-    results = _inner(task, tile, depth, memory)
+    results = _inner(task, tile, depths, memory)
     if tile.inner == tile.core:
         return results
     (top, bottom), (left, right) = tile.core
@@ -81,24 +79,24 @@ def run_tile(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> 
     return whole
 
 
-def _inner(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> NDArray[np.float32]:
+def _inner(
+    task: PlaneTask, tile: Tile, depths: Sequence[int], memory: FeatureMemory
+) -> NDArray[np.float32]:
     """Run the network on a tile's window; returns the results for its inner region."""
     runner = task.setup.runner
     if tile.is_empty:
-        return np.empty((depth + 1, 1, 0, 0), np.float32)
+        return np.empty((len(depths), 1, 0, 0), np.float32)
     crop = (0, slice(None), *tile.crop)
     try:
         with isolated(runner.device), torch.inference_mode():
             window, place = _window(runner, task.plane, task.conditioning, tile)
-            if not (depth and task.neighbourhood):
-                pictures = runner.enhance(window, task.conditioning, place, depth, range(depth + 1))
-                return torch.stack([picture[crop] for picture in pictures]).cpu().numpy()
-            (plain,) = runner.enhance(window, task.conditioning, place, 0, [0])
-            results = plain[crop].new_zeros(depth + 1, *plain[crop].shape)
-            results[0] = plain[crop]
-            for number in range(1 if task.stages else depth, depth + 1):
-                results[number] = _fused(task, tile, number, memory)[crop]
-            return results.cpu().numpy()
+            fused = [d for d in depths if d and task.neighbourhood is not None]
+            alone = [d for d in depths if d not in fused]
+            pictures = {d: _fused(task, tile, d, memory)[crop] for d in fused}
+            if alone:
+                found = runner.enhance(window, task.conditioning, place, max(alone), alone)
+                pictures.update((d, each[crop]) for d, each in zip(alone, found, strict=True))
+            return torch.stack([pictures[d] for d in depths]).cpu().numpy()
     except (MemoryError, RuntimeError) as error:
         if not devices.is_out_of_memory(error):
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -68,11 +69,23 @@ def local_index(
     )
 
 
-def cut_tiles(grid: Grid, rectangle: Rectangle, core: int) -> list[Tile]:
+def cut_tiles(grid: Grid, rectangle: Rectangle, core: int, uncut: float = 0) -> list[Tile]:
     """Cut a rectangle into tiles, sorted by their distance from its middle.
 
     All rectangles use the same raster, so that most tiles of a moved rectangle are unchanged.
+
+    Parameters
+    ----------
+    grid : Grid
+    rectangle : ((int, int), (int, int))
+    core : int
+        Distance of the cuts in pixels.
+    uncut : float
+        Largest window in pixels for which the rectangle is one tile.
     """
+    whole = grid.tile(*rectangle)
+    if math.prod(stop - start for start, stop in whole.window) <= uncut:
+        return [whole]
 
     def spans(start: int, stop: int) -> list[tuple[int, int]]:
         inner = range(start // core * core + core, stop, core)

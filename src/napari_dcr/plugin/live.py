@@ -6,7 +6,7 @@ import contextlib
 import math
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,15 @@ STATUS_INTERVAL = 0.5
 RATE_PERIOD = 2.0
 """Seconds over which the frame rate and the latency are averaged."""
 
+IDLE = 5.0
+"""Seconds without a frame after which the status line says so, and no longer a frame rate."""
+
+LONGEST_WAIT = 0.05
+"""Longest time in seconds from a change to the capture of the frame, if many events are waiting."""
+
+STREAMS = 4
+"""Largest number of running estimates, one for each channel or position that is shown in turn."""
+
 LARGEST = 16_000_000
 """Largest frame in pixels."""
 
@@ -61,6 +70,8 @@ class Frame:
 
     Attributes
     ----------
+    source : Image
+        The layer.
     pixels : array
         Pixels of the layer that the viewer shows; for a lazy layer the whole array, from which the
         worker reads them.
@@ -71,13 +82,18 @@ class Frame:
     options : Options
     arrived : float
         Time at which the layer changed, from `time.perf_counter`.
+    stream : tuple
+        Place of the frame along the axes that a camera does not move along, such as the channel.
+        Frames with equal places and sources share a running estimate.
     """
 
+    source: Image
     pixels: Any
     region: Region
     plane: tuple[int | slice, ...]
     options: Options
     arrived: float
+    stream: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,7 +180,8 @@ class Live:
         self._repainting = Repainting(viewer.window._qt_window)
         self._background: Background | None = None
         self._latencies: deque[tuple[float, float]] = deque()
-        self._reported_at = self._started = 0.0
+        self._reported_at = 0.0
+        self._has_problem = False
         self._arrived = 0.0
         # One change of a layer emits several events; the timer combines them.
         self._capture = QTimer()
@@ -188,15 +205,19 @@ class Live:
         return self._latest_frame.dropped
 
     def rates(self) -> tuple[float, float]:
-        """Displayed frames per second, and mean latency in seconds from a change to its display."""
-        now = time.perf_counter()
-        while self._latencies and self._latencies[0][0] < now - RATE_PERIOD:
-            self._latencies.popleft()
-        if not self._latencies:
+        """Displayed frames per second, and mean latency in seconds from a change to its display.
+
+        They are those of the last `RATE_PERIOD`, or of the last two frames if they are further apart.
+        Both are 0 if no frame was shown for `IDLE` seconds.
+        """
+        shown, now = self._latencies, time.perf_counter()
+        if not shown or shown[-1][0] < now - IDLE:
             return 0.0, 0.0
-        period = min(RATE_PERIOD, max(now - self._started, 1e-3))
-        mean = sum(latency for _, latency in self._latencies) / len(self._latencies)
-        return len(self._latencies) / period, mean
+        while len(shown) > 2 and shown[0][0] < now - RATE_PERIOD:
+            shown.popleft()
+        mean = sum(latency for _, latency in shown) / len(shown)
+        period = max(shown[-1][0] - shown[0][0], now - shown[-1][0])
+        return (len(shown) - 1) / max(period, 1e-3), mean
 
     def switch(self, on: bool) -> None:
         """Switch live enhancement on or off; switching off removes the layer."""
@@ -208,7 +229,7 @@ class Live:
             events.connect(self._on_removed)
             self._latest_frame = LatestFrame()
             self._latencies.clear()
-            self._started = time.perf_counter()
+            self._has_problem = False
             self._background = Background(
                 _enhance_frames(self._latest_frame), self._on_step, self._on_end
             )
@@ -224,6 +245,9 @@ class Live:
     def refresh(self, _: object = None) -> None:
         """Apply changed settings, or follow another layer."""
         if not self._on:
+            return
+        if self._source is not None and self._source not in self._viewer.layers:
+            self.closed.emit()  # the widget chooses another layer before this class hears of it
             return
         wanted = self._wanted_now()
         source = None if wanted is None else wanted[0]
@@ -254,13 +278,23 @@ class Live:
         try:
             return self._wanted()
         except (ValueError, TypeError) as error:
-            self.state_changed.emit(str(error))
+            self._complain(str(error))
             return None
 
+    def _complain(self, problem: str) -> None:
+        """Describe why frames are not enhanced; the description stays until a frame is."""
+        self._has_problem = True
+        self.state_changed.emit(problem)
+
     def _on_pixels(self, _: object = None) -> None:
+        now = time.perf_counter()
         if not self._capture.isActive():
-            self._arrived = time.perf_counter()
+            self._arrived = now
             self._capture.start()
+        elif now - self._arrived > LONGEST_WAIT:
+            # Qt processes all waiting events before a timer, also those that a fast camera adds meanwhile.
+            self._capture.stop()
+            self._put_frame()
 
     def _put_frame(self) -> None:
         """Pass the visible pixels of the layer to the worker."""
@@ -271,18 +305,22 @@ class Live:
         region = shown_region(source, viewer.dims, visible=False)
         axes = options.axes or ""
         if region is None or viewer.dims.ndisplay != 2 or len(axes) != len(region):
-            self.state_changed.emit("Live shows slices of a layer in 2D.")
+            self._complain("Live shows slices of a layer in 2D.")
             return
         if any(s.stop - s.start != 1 for s, a in zip(region, axes, strict=True) if a not in "yxs"):
-            self.state_changed.emit("Live shows single slices; set the projection mode to none.")
+            self._complain("Live shows single slices; set the projection mode to none.")
             return
         size = math.prod(s.stop - s.start for s, a in zip(region, axes, strict=True) if a in "yx")
         if size > LARGEST:
-            self.state_changed.emit(
+            self._complain(
                 f"The frame has {size / 1e6:.0f} megapixels; Live takes up to {LARGEST / 1e6:.0f}."
             )
             return
-        window = layer_pixels(source)
+        try:
+            window = layer_pixels(source)
+        except (MemoryError, ValueError, TypeError) as error:
+            self._complain(explain(error))
+            return
         if isinstance(window, np.ndarray):
             window = window[region].copy()  # a camera writes the next frame into the same memory
         options = replace(
@@ -291,23 +329,35 @@ class Live:
             return_uncertainty=False, return_defects=False,
         )  # fmt: skip
         plane = tuple(slice(None) if a in "yxs" else 0 for a in axes)
-        self._latest_frame.put(Frame(window, region, plane, options, self._arrived))
+        self._has_problem = False
+        stream = tuple(s.start for s, a in zip(region, axes, strict=True) if a not in "yxstz")
+        self._latest_frame.put(Frame(source, window, region, plane, options, self._arrived, stream))
 
     def _on_step(self, enhanced: Enhanced | None) -> None:
-        if enhanced is None:
+        if enhanced is not None:
+            try:
+                self._show(enhanced)
+                self._repainting.redraw()
+            finally:  # otherwise the worker would wait for ever after an error in napari
+                self._latest_frame.shown.release()
+            now = time.perf_counter()
+            self._latencies.append((now, now - enhanced.frame.arrived))
+        self._report()
+
+    def _report(self) -> None:
+        """Describe the rate at intervals, also after the last frame, and say if no more frames arrive."""
+        if self._has_problem or not self._latencies:
             return
-        self._show(enhanced)
-        self._repainting.redraw()
-        self._latest_frame.shown.release()
-        now = time.perf_counter()
-        self._latencies.append((now, now - enhanced.frame.arrived))
-        if now - self._reported_at > STATUS_INTERVAL:
+        now, last = time.perf_counter(), self._latencies[-1][0]
+        if last > self._reported_at and now > self._reported_at + STATUS_INTERVAL:
             self._reported_at = now
             rate, latency = self.rates()
+            frames = f"{rate:.{0 if rate >= 10 else 1}f} frames/s, " if rate else ""
             dropped = f", {self.dropped} frames dropped" if self.dropped else ""
-            self.state_changed.emit(
-                f"Live: {rate:.0f} frames/s, latency {1000 * latency:.0f} ms{dropped}"
-            )
+            self.state_changed.emit(f"Live: {frames}latency {1000 * latency:.0f} ms{dropped}")
+        elif last + IDLE > self._reported_at and now > last + IDLE:
+            self._reported_at = now
+            self.state_changed.emit(f"Live: no new frame for {IDLE:g} s; the last one is shown.")
 
     def _on_end(self, result: Failure | None) -> None:
         if isinstance(result, Failure):
@@ -319,8 +369,8 @@ class Live:
         from napari_dcr.engine.result import Enhancement
 
         source, layer, frame = self._source, self._layer, enhanced.frame
-        if source is None:
-            return
+        if source is None or frame.source is not source:
+            return  # the user has chosen another layer while the worker computed
         record, pixels = enhanced.record, enhanced.pixels
         kept = (
             layer is not None
@@ -374,14 +424,28 @@ def _enhance_frames(latest_frame: LatestFrame) -> Generator[Enhanced | None, Non
         from napari_dcr.engine.live import LiveEnhancer
 
         with one_core_free(), contextlib.ExitStack() as stack:
-            live: LiveEnhancer | None = None
+            streams: OrderedDict[tuple[int, ...], LiveEnhancer] = OrderedDict()
+
+            def close() -> None:
+                while streams:
+                    streams.popitem()[1].close()
+
+            stack.callback(close)
+            source: Image | None = None
             while True:
                 frame = latest_frame.take()
                 if frame is None:
                     yield None  # the caller can stop the worker here
                     continue
-                if live is None:
-                    live = stack.enter_context(LiveEnhancer(frame.options))
+                if frame.source is not source:  # another layer has other noise and light
+                    source = frame.source
+                    close()
+                if frame.stream not in streams:
+                    streams[frame.stream] = LiveEnhancer(frame.options)
+                streams.move_to_end(frame.stream)
+                live = streams[frame.stream]
+                if len(streams) > STREAMS:
+                    streams.popitem(last=False)[1].close()
                 live.options = frame.options
                 window = frame.pixels
                 if not isinstance(window, np.ndarray):

@@ -237,6 +237,7 @@ class Preview:
         elif (
             layer is not None
             and layer.data is self._filling
+            and step.done < step.total  # `_on_end` shows the last tile
             and time.monotonic() > self._looked + PACE
         ):
             layer.refresh(thumbnail=False, extent=False)
