@@ -990,3 +990,21 @@ def test_frames_with_different_padding_share_one_survey(model: str, most: float)
         inside = own[3 * n : 3 * n + 120, 9 - 3 * n : 149 - 3 * n]
         assert inside.mean() == pytest.approx(expected.mean(), rel=most)
         assert (own == 0).sum() == own.size - inside.size
+
+
+@pytest.mark.parametrize("shape", ["circle", "corner", "band"])
+def test_masks_do_not_change_the_tone(shape: str) -> None:
+    y, x = np.mgrid[:120, :140]
+    rng = np.random.default_rng(7)
+    places = rng.uniform(0, (120, 140), (25, 2))
+    light = 20 + sum(400 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8) for a, b in places)
+    image = rng.poisson(light).astype(np.uint16) + 100
+    mask = {
+        "circle": np.hypot(y - 60, x - 70) > 58,
+        "corner": y + 0.8 * x < 60,
+        "band": abs(y - 0.5 * x - 20) < 9,
+    }[shape]
+    options: dict[str, Any] = {"model": "photo", "depth": 0, "device": "cpu", "output": "float32"}
+    whole = napari_dcr.enhance(image, **options)
+    result = napari_dcr.enhance(np.ma.MaskedArray(image, mask), **options)
+    assert result.mean() == pytest.approx(whole[~mask].mean(), rel=0.2)
