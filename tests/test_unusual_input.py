@@ -1008,3 +1008,40 @@ def test_masks_do_not_change_the_tone(shape: str) -> None:
     whole = napari_dcr.enhance(image, **options)
     result = napari_dcr.enhance(np.ma.MaskedArray(image, mask), **options)
     assert result.mean() == pytest.approx(whole[~mask].mean(), rel=0.2)
+
+
+@pytest.mark.parametrize("hidden", [1e9, -3e38])
+@pytest.mark.parametrize("model", ["photo", "microscopy"])
+def test_values_under_a_mask_do_not_hide_hot_pixels(model: str, hidden: float) -> None:
+    rng = np.random.default_rng(5)
+    image = (500 + rng.poisson(2.0, (96, 110))).astype(np.float32)
+    image[rng.integers(0, 96, 40), rng.integers(0, 110, 40)] += 130
+    mask = rng.random(image.shape) < 0.02
+    mask[10:30, 20:50] = True
+    options: dict[str, Any] = {"model": model, "depth": 0, "device": "cpu"}
+    nan, other = (np.where(mask, np.float32(value), image) for value in (np.nan, hidden))
+    expected, found = napari_dcr.enhance(nan, return_defects=True, **options)
+    result, again = napari_dcr.enhance(
+        np.ma.MaskedArray(other, mask), return_defects=True, **options
+    )
+    assert len(found.hot) > 20
+    assert np.array_equal(again.hot, found.hot)
+    assert np.array_equal(result.data[~mask], expected[~mask])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("model", ["photo", "microscopy"])
+def test_frames_without_data_do_not_affect_the_others(model: str, count: int) -> None:
+    rng = np.random.default_rng(6)
+    frames = rng.poisson(waves(60, 70), (3, 60, 70)).astype(np.float32) + 100
+    frames[:2, 20, 30] = 5000  # a hot pixel in most frames
+    frames[:, 40, 50] = 5000
+    options: dict[str, Any] = {"model": model, "axes": "tyx", "depth": 0, "device": "cpu"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", napari_dcr.InputWarning)
+        expected, found = napari_dcr.enhance(frames, return_defects=True, **options)
+        more = np.insert(frames, [1] * count, np.nan, 0)
+        result, again = napari_dcr.enhance(more, return_defects=True, **options)
+    assert len(found.hot) == 2
+    assert np.array_equal(again.hot, found.hot)
+    assert np.allclose(np.delete(result, range(1, 1 + count), 0), expected, rtol=1e-6)
