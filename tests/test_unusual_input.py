@@ -1045,3 +1045,14 @@ def test_frames_without_data_do_not_affect_the_others(model: str, count: int) ->
     assert len(found.hot) == 2
     assert np.array_equal(again.hot, found.hot)
     assert np.allclose(np.delete(result, range(1, 1 + count), 0), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.93])
+def test_fills_near_the_limit_of_float32_give_no_numpy_warning(share: float) -> None:
+    image = counts().astype(np.float32)
+    image[np.random.default_rng(0).random(image.shape) < share] = np.finfo(np.float32).min
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        result, record = run(image, **COUNTS)
+    assert np.isfinite(result).all()
+    assert any("pass nodata=-3.4" in m for m in record["warnings"])
