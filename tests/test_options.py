@@ -46,6 +46,9 @@ from napari_dcr.options import check_defects
         ({"device": "tpu"}, ValueError, "device: got 'tpu'; allowed here are 'auto', .*'cpu'"),
         ({"precision": "int8"}, ValueError, "precision: got 'int8'"),
         ({"axes": "zz"}, ValueError, "axes: got 'zz'"),
+        ({"nodata": 10**400}, ValueError, "nodata: got an integer beyond the range of float64"),
+        ({"exposure": 10**400}, ValueError, "exposure: got 1000"),
+        ({"input_range": (0, 10**400)}, ValueError, "input_range: got .0, 1000"),
     ],
 )
 def test_an_error_names_the_argument_that_is_not_allowed(

@@ -990,3 +990,69 @@ def test_frames_with_different_padding_share_one_survey(model: str, most: float)
         inside = own[3 * n : 3 * n + 120, 9 - 3 * n : 149 - 3 * n]
         assert inside.mean() == pytest.approx(expected.mean(), rel=most)
         assert (own == 0).sum() == own.size - inside.size
+
+
+@pytest.mark.parametrize("shape", ["circle", "corner", "band"])
+def test_masks_do_not_change_the_tone(shape: str) -> None:
+    y, x = np.mgrid[:120, :140]
+    rng = np.random.default_rng(7)
+    places = rng.uniform(0, (120, 140), (25, 2))
+    light = 20 + sum(400 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8) for a, b in places)
+    image = rng.poisson(light).astype(np.uint16) + 100
+    mask = {
+        "circle": np.hypot(y - 60, x - 70) > 58,
+        "corner": y + 0.8 * x < 60,
+        "band": abs(y - 0.5 * x - 20) < 9,
+    }[shape]
+    options: dict[str, Any] = {"model": "photo", "depth": 0, "device": "cpu", "output": "float32"}
+    whole = napari_dcr.enhance(image, **options)
+    result = napari_dcr.enhance(np.ma.MaskedArray(image, mask), **options)
+    assert result.mean() == pytest.approx(whole[~mask].mean(), rel=0.2)
+
+
+@pytest.mark.parametrize("hidden", [1e9, -3e38])
+@pytest.mark.parametrize("model", ["photo", "microscopy"])
+def test_values_under_a_mask_do_not_hide_hot_pixels(model: str, hidden: float) -> None:
+    rng = np.random.default_rng(5)
+    image = (500 + rng.poisson(2.0, (96, 110))).astype(np.float32)
+    image[rng.integers(0, 96, 40), rng.integers(0, 110, 40)] += 130
+    mask = rng.random(image.shape) < 0.02
+    mask[10:30, 20:50] = True
+    options: dict[str, Any] = {"model": model, "depth": 0, "device": "cpu"}
+    nan, other = (np.where(mask, np.float32(value), image) for value in (np.nan, hidden))
+    expected, found = napari_dcr.enhance(nan, return_defects=True, **options)
+    result, again = napari_dcr.enhance(
+        np.ma.MaskedArray(other, mask), return_defects=True, **options
+    )
+    assert len(found.hot) > 20
+    assert np.array_equal(again.hot, found.hot)
+    assert np.array_equal(result.data[~mask], expected[~mask])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("model", ["photo", "microscopy"])
+def test_frames_without_data_do_not_affect_the_others(model: str, count: int) -> None:
+    rng = np.random.default_rng(6)
+    frames = rng.poisson(waves(60, 70), (3, 60, 70)).astype(np.float32) + 100
+    frames[:2, 20, 30] = 5000  # a hot pixel in most frames
+    frames[:, 40, 50] = 5000
+    options: dict[str, Any] = {"model": model, "axes": "tyx", "depth": 0, "device": "cpu"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", napari_dcr.InputWarning)
+        expected, found = napari_dcr.enhance(frames, return_defects=True, **options)
+        more = np.insert(frames, [1] * count, np.nan, 0)
+        result, again = napari_dcr.enhance(more, return_defects=True, **options)
+    assert len(found.hot) == 2
+    assert np.array_equal(again.hot, found.hot)
+    assert np.allclose(np.delete(result, range(1, 1 + count), 0), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.93])
+def test_fills_near_the_limit_of_float32_give_no_numpy_warning(share: float) -> None:
+    image = counts().astype(np.float32)
+    image[np.random.default_rng(0).random(image.shape) < share] = np.finfo(np.float32).min
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        result, record = run(image, **COUNTS)
+    assert np.isfinite(result).all()
+    assert any("pass nodata=-3.4" in m for m in record["warnings"])

@@ -204,7 +204,12 @@ class Options:
         if self.nodata is not None:
             if isinstance(self.nodata, (bool, np.bool_)) or not isinstance(self.nodata, Real):
                 raise TypeError(f"nodata: got {self.nodata!r}; allowed are None and numbers")
-            object.__setattr__(self, "nodata", float(self.nodata))
+            try:
+                object.__setattr__(self, "nodata", float(self.nodata))
+            except OverflowError:
+                raise ValueError(
+                    "nodata: got an integer beyond the range of float64; allowed are None and numbers"
+                ) from None
         if isinstance(self.output, np.dtype):
             object.__setattr__(self, "output", self.output.name)
         if not isinstance(self.output, str) or self.output not in ("same", *DTYPES):
@@ -235,7 +240,7 @@ class Options:
         allowed = f"allowed are {otherwise}numbers from {low} to {high}"
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
             raise TypeError(f"{name}: got {value!r}; {allowed}")
-        if not low <= float(value) <= high:
+        if not low <= value <= high:  # an integer may be too large for a float
             raise ValueError(f"{name}: got {value!r}; {allowed}")
         object.__setattr__(self, name, float(value))
 

@@ -138,3 +138,18 @@ def test_nested_lists_and_objects_with_an_array_interface(lively_counts: Path) -
 def test_other_objects_are_errors_that_name_the_kind(image: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         napari_dcr.enhance(image, **FAST)
+
+
+@pytest.mark.parametrize("hidden", [-(2**63), 2**62 + 1])
+def test_counts_under_a_mask_may_be_of_any_size(lively_counts: Path, hidden: int) -> None:
+    image = np.random.default_rng(0).poisson(100, (40, 50)).astype(np.int64)
+    mask = image > 115
+    expected = napari_dcr.enhance(
+        np.ma.MaskedArray(image, mask), model=lively_counts, depth=1, device="cpu"
+    )
+    image[mask] = hidden
+    result = napari_dcr.enhance(
+        np.ma.MaskedArray(image, mask), model=lively_counts, depth=1, device="cpu"
+    )
+    assert result.dtype == expected.dtype == np.float32
+    assert np.array_equal(result.compressed(), expected.compressed())

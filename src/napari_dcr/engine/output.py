@@ -244,9 +244,10 @@ class Quantitative:
         for band in _bands(own):
             part, estimate = own[band], enhanced[band]
             change = np.float32(self.strength) * (estimate[:1] - self._counts(marked[band], scale))
-            value = part.astype(wide) + change.astype(wide) * unit
-            if self.exposure:
-                value = zero + gain * (value - zero)
+            with np.errstate(over="ignore"):  # values are clipped to the range of the dtype below
+                value = part.astype(wide) + change.astype(wide) * unit
+                if self.exposure:
+                    value = zero + gain * (value - zero)
             lost = None if gone is None else gone[band]
             if lost is not None:
                 value = np.where(lost, zero, value)

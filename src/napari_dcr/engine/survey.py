@@ -89,8 +89,8 @@ class Survey:
     uniform : dict
         Planes in which all pixels have one value or colour, with the reason to leave them alone.
     blank : dict
-        Reason why a plane is not representative of the others, by its number: all or nearly all
-        of its pixels are equal.  Empty if this holds for every plane.
+        Reason why a plane is not representative of the others, by its number: it has no data, or
+        all or nearly all of its pixels are equal.  Empty if this holds for every plane.
     """
 
     thumbnail: NDArray[np.float64]
@@ -322,8 +322,9 @@ class Surveyor:
         return uniform
 
     def _blank(self) -> dict[int, str]:
-        """Planes in which all or nearly all pixels are equal, unless every plane is like that."""
+        """Planes without data, or with nearly all pixels equal, unless every plane is like that."""
         blank, dark = self._uniform(), {}
+        with_data = sum(map(bool, self._ends))
         for number, (ends, size) in enumerate(zip(self._ends, self._sizes, strict=True)):
             if not ends or number in blank:
                 continue
@@ -334,12 +335,13 @@ class Surveyor:
             elif size - least.count <= max(1, BLACK * size):
                 share = least.count / size
                 dark[number] = f"{share:.3%} of the pixels have the value {least.value:.6g}"
-        if 2 * (len(dark) + len(blank)) <= len(
-            self._ends
-        ):  # otherwise the frames show single photons
+        # Otherwise the frames show single photons.
+        if 2 * (len(dark) + len(blank)) <= with_data:
             blank |= dark
-        with_data = sum(map(bool, self._ends))
-        return dict(sorted(blank.items())) if len(blank) < with_data else {}
+        if len(blank) >= with_data:
+            return {}
+        blank |= {n: "no pixel holds data" for n, ends in enumerate(self._ends) if not ends}
+        return dict(sorted(blank.items()))
 
 
 def _joined(extent: Extent | None, other: Extent | None) -> Extent | None:

@@ -127,7 +127,7 @@ def find_candidates(plane: NDArray[Any], gone: NDArray[np.bool_] | None = None) 
     every = np.concatenate(values)
     if not len(every):
         return np.empty(0, CANDIDATE)
-    step = _step(plane, every)
+    step = _step(plane, gone, every)
     far = _leave_the_range(every, np.concatenate(around, 1), np.concatenate(limits), step)
     found = np.concatenate(places)[far]
     counts = np.bincount(found[:, 0] // rows, minlength=len(places))
@@ -210,23 +210,29 @@ def _leave_the_range(
     return far
 
 
-def _step(plane: NDArray[Any], others: NDArray[Any]) -> float:
+def _step(plane: NDArray[Any], gone: NDArray[np.bool_] | None, others: NDArray[Any]) -> float:
     """Usual difference between values of a plane, from a sample of it, and of others if it has too few.
 
     Pictures that were recorded with fewer bits than their dtype has, such as 8-bit pictures as
     floats, have steps between their values and rounding noise.
     """
-    sample = plane[::16, ::16]
+    sample = _valid(plane, gone, 16)
     differences = _differences(sample)
     if len(differences) >= LEAST_VALUES - 1:
         # Not the smallest one, because a few values may be off the steps.
         return float(np.quantile(differences, 0.25, method="lower"))
     if plane.dtype.kind in "iu":
         # A few values, such as those of sparse counts, show the step only if all are multiples of it.
-        own = np.unique(np.append(plane[::4, ::4], others)).astype(np.int64)
+        own = np.unique(np.append(_valid(plane, gone, 4), others)).astype(np.int64)
         return float(np.gcd.reduce(np.diff(own))) if len(own) >= LEAST_VALUES else 1.0
     differences = _differences(np.append(sample, others))
     return float(differences.min()) if len(differences) else 0.0
+
+
+def _valid(plane: NDArray[Any], gone: NDArray[np.bool_] | None, spacing: int) -> NDArray[Any]:
+    """Some pixels of a plane, ``spacing`` apart, that are not missing."""
+    sample = plane[::spacing, ::spacing]
+    return sample.ravel() if gone is None else sample[~gone[::spacing, ::spacing]]
 
 
 def _differences(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -236,7 +236,7 @@ def check_input_range(value: object) -> InputRange:
     if isinstance(value, (tuple, list, np.ndarray)):
         try:
             black, white = np.array(value, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             black = white = np.nan
         if np.ndim(black) == 0 and np.isfinite([black, white]).all() and white > black:
             return float(black), float(white)

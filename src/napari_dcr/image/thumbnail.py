@@ -72,8 +72,8 @@ def _weighted_rows(values: NDArray[Any], shares: NDArray[np.float64]) -> NDArray
 class Thumbnail:
     """Accumulates the area means of (C, H, W) planes from their windows.
 
-    Missing pixels do not count (see `missing`); a bin with only missing pixels is filled from the
-    bins around it.  Several planes are averaged.
+    Missing pixels do not count (see `missing`); a bin with only missing pixels is filled from
+    other bins.  Several planes are averaged.
 
     Pixels are weighted in units of 1/64 of their side.  Sums of integers are therefore integers,
     which float64 represents exactly up to 2^53 (about 390 000 pixels a side for 16 bits), and do
@@ -122,11 +122,27 @@ class Thumbnail:
 
 
 def _fill(values: NDArray[np.float64], held: NDArray[np.bool_]) -> None:
-    """Fill bins without data from the bins with data around them, from the edges inwards."""
-    while not held.all():
-        padded, known = np.pad(np.where(held, values, 0), 1), np.pad(held, 1)
-        sides = (np.s_[:-2, 1:-1], np.s_[2:, 1:-1], np.s_[1:-1, :-2], np.s_[1:-1, 2:])
-        count = np.sum([known[side] for side in sides], 0)
-        edge = ~held & (count > 0)
-        values[edge] = np.sum([padded[side] for side in sides], 0)[edge] / count[edge]
-        held = held | edge
+    """Fill bins without data by reflection at the nearest bin with data.
+
+    The filled thumbnail then has about the same mean, quantiles and structure as the scene. Repeating
+    the outermost bins would turn a lamp at the border into a large area of light.
+    """
+    around = np.pad(held, 1, constant_values=True)
+    inner = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    edges, holes = (np.argwhere(mask).astype(np.int32) for mask in (held & ~inner, ~held))
+    down, across = (np.subtract.outer(h, e) for h, e in zip(holes.T, edges.T, strict=True))
+    squares = down**2 + across**2
+    nearest = squares.min(1)
+    # Several edges may be equally near; their mean does not depend on how the image is turned.
+    hole, edge = np.nonzero(squares == nearest[:, None])
+    distance = np.zeros(held.shape, np.int32)
+    distance[~held] = nearest
+    mirrored = np.clip(2 * edges[edge] - holes[hole], 0, np.array(held.shape) - 1)
+    # In a narrow scene, the reflection may be a bin without data that was filled before.
+    is_filled = distance[tuple(mirrored.T)] < nearest[hole]
+    sources = np.where(is_filled[:, None], mirrored, edges[edge])
+    for step in np.unique(nearest):
+        pairs = nearest[hole] == step
+        numbers, own = np.unique(hole[pairs], return_inverse=True)
+        sums = np.bincount(own, values[tuple(sources[pairs].T)])
+        values[tuple(holes[numbers].T)] = sums / np.bincount(own)

@@ -120,7 +120,8 @@ def _from_tensor(image: torch.Tensor) -> NDArray[Any]:
 def counts_as_floats(array: Any) -> Any:
     """Convert counts of 32 or 64 bits to floats that represent them exactly.
 
-    They become float32 if all are known to be below 2^24, and float64 otherwise.
+    They become float32 if all are known to be below 2^24, and float64 otherwise.  Values under a
+    mask do not count and may be rounded.
 
     Raises
     ------
@@ -129,7 +130,7 @@ def counts_as_floats(array: Any) -> Any:
     """
     if is_dask(array):
         return array.astype(np.float64)
-    values = np.ma.getdata(array)  # those under a mask are converted, too
+    values = array.compressed() if isinstance(array, np.ma.MaskedArray) else array
     largest = max(abs(int(values.min())), abs(int(values.max()))) if values.size else 0
     for name, limit in EXACT.items():
         if largest <= limit:
