@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_dcr.image import hot_pixels
 from napari_dcr.image.hot_pixels import BAND, find_candidates, significant
 from napari_dcr.image.noise import estimate_noise
 
@@ -155,3 +156,42 @@ def test_hot_pixels_of_sparse_counts_are_the_same_in_every_unit(rate: float, fac
         places.append(list(zip(chosen["y"].tolist(), chosen["x"].tolist(), strict=True)))
     assert len(places[0]) == 5 * 6
     assert places[0] == places[1]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("levels", [3, 40])
+def test_the_first_test_keeps_all_pixels_outside_the_range_of_their_neighbours(
+    dtype: str, levels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first test is the distance from opposite neighbours; what it adds must change nothing."""
+    rng = np.random.default_rng(3)
+    image = rng.integers(0, levels, (90, 120)).astype(dtype)
+    image[rng.integers(0, 90, 60), rng.integers(0, 120, 60)] += 60
+    known: list[NDArray[np.intp]] = []
+    measured = hot_pixels._measured
+
+    def remember(plane: Any, gone: Any, places: NDArray[np.intp]) -> NDArray[Any]:
+        known.append(places)
+        return measured(plane, gone, places)
+
+    monkeypatch.setattr(hot_pixels, "_measured", remember)
+    find_candidates(image)
+    wide = np.pad(image.astype(np.float64), 1)  # pixels at the border are left out below
+    near = np.stack([wide[1 + y : 91 + y, 1 + x : 121 + x] for y, x in hot_pixels.NEIGHBOURS])
+    left, right, above, below = near[3], near[4], near[1], near[6]
+    own = image.astype(np.float64)
+    usual = hot_pixels._usual_difference(image, np.roll(image, -1, 1))
+    low = np.maximum(np.minimum(left, right), np.minimum(above, below))
+    high = np.minimum(np.maximum(left, right), np.maximum(above, below))
+    first = np.maximum(own - low, high - own) > usual
+    inside = np.zeros(image.shape, bool)
+    inside[1:-1, 1:-1] = True
+    y, x = np.nonzero(first & inside)
+    step = hot_pixels._step(image, image[y, x])
+    far = hot_pixels._leave_the_range(own[y, x], near[:, y, x], usual[x], step)
+    expected = np.zeros(image.shape, bool)
+    expected[y[far], x[far]] = True
+    found = np.zeros(image.shape, bool)
+    found[tuple(known[0].T)] = True
+    assert expected.sum() > 10
+    assert (found[inside] == expected[inside]).all()

@@ -110,25 +110,27 @@ def find_candidates(plane: NDArray[Any], gone: NDArray[np.bool_] | None = None) 
     if plane.dtype == np.float16 or (gone is not None and plane.dtype.kind != "f"):
         dtype = np.float32
     # Memory that is allocated again for every band would be cleared by the system each time.
-    space = np.empty((4, rows + 2, width + 2), dtype)
-    places, values, around, limits = [], [], [], []
+    space = np.empty((5, rows + 2, width + 2), dtype)
+    places, values, around, limits, every = [], [], [], [], []
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         band = space[0, : bottom - top + 2]
         _fill_band(band, plane, gone, top, bottom)
         usual = _usual_difference(band[1:-1, 1:-1], band[1:-1, 2:])
-        y, x = _outstanding(band, usual, space[1:])
+        outstanding, y, x = _outstanding(band, usual, space[1:])
         centre = (y + 1) * (width + 2) + x + 1
         flat = band.ravel()
         around.append(flat[np.add.outer([dy * (width + 2) + dx for dy, dx in NEIGHBOURS], centre)])
+        every.append(outstanding)
         values.append(flat[centre])
         limits.append(usual[x])
         places.append(np.stack([y + top, x], 1))
-    every = np.concatenate(values)
-    if not len(every):
+    if not sum(map(len, values)):
         return np.empty(0, CANDIDATE)
-    step = _step(plane, every)
-    far = _leave_the_range(every, np.concatenate(around, 1), np.concatenate(limits), step)
+    step = _step(plane, np.concatenate(every))
+    far = _leave_the_range(
+        np.concatenate(values), np.concatenate(around, 1), np.concatenate(limits), step
+    )
     found = np.concatenate(places)[far]
     counts = np.bincount(found[:, 0] // rows, minlength=len(places))
     allowed = MOST * width * np.minimum(rows, height - rows * np.arange(len(places))) + 8
@@ -161,10 +163,24 @@ def _fill_band(
 
 def _outstanding(
     band: NDArray[Any], usual: NDArray[np.float64], space: NDArray[Any]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of pixels far outside the range of opposite neighbours: a quick first test.
+) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
+    """Quick first test: find pixels far outside the range of opposite neighbours.
 
-    ``space`` is memory for three arrays of the size of ``band``.
+    Parameters
+    ----------
+    band : ndarray
+        Rows with one pixel around them.
+    usual : ndarray
+        Result of `_usual_difference`.
+    space : ndarray
+        Memory for four arrays of the size of ``band``.
+
+    Returns
+    -------
+    values : ndarray
+        Values of all pixels that are far outside this range.
+    y, x : ndarray of int
+        Rows and columns of those among them that `_leave_the_range` may find.
     """
     kind, (height, width) = band.dtype.kind, band.shape
     most = np.inf if kind == "f" else np.iinfo(band.dtype).max
@@ -176,20 +192,28 @@ def _outstanding(
     own, left, right, above, below = (
         flat[1 + width + step : 1 + width + step + size] for step in (0, -1, 1, -width, width)
     )
-    low, high, other = space.reshape(3, -1)[:, :size]
+    gap, low, high, other = space.reshape(4, -1)[:, :size]
     # One of two opposite neighbours may be a defect as well.
     np.minimum(left, right, out=low)
     np.maximum(low, np.minimum(above, below, out=other), out=low)
     np.maximum(left, right, out=high)
     np.minimum(high, np.maximum(above, below, out=other), out=high)
     if kind == "u":  # avoids negative numbers, and uses vector registers of 8 or 16 bits
-        np.minimum(own, low, out=low)
-        np.subtract(high, np.minimum(own, high, out=other), out=high)
+        np.subtract(own, np.minimum(own, low, out=gap), out=gap)
+        np.subtract(high, np.minimum(own, high, out=other), out=other)
     else:
-        np.subtract(high, own, out=high)
-    np.maximum(np.subtract(own, low, out=low), high, out=low)
-    y, x = np.divmod(np.flatnonzero(space[0, : height - 2] > limit), width)
-    return y, x
+        np.subtract(own, low, out=gap)
+        np.subtract(high, own, out=other)
+    np.maximum(gap, other, out=gap)
+    found = np.flatnonzero(space[0, : height - 2] > limit)
+    # The larger of `low` and `high` is the second highest of the four neighbours, the smaller one
+    # the second lowest.  Of all eight neighbours, these two are even further apart.
+    wide: Any = np.int32 if kind == "u" else band.dtype
+    value, low, high = (part[found].astype(wide) for part in (own, low, high))
+    second, but_one = np.maximum(low, high), np.minimum(low, high)
+    far = np.maximum(value - second, but_one - value) >= 2 * (second - but_one)
+    y, x = np.divmod(found[far], width)
+    return own[found], y, x
 
 
 def _leave_the_range(
