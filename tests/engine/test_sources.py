@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import napari_dcr
-from napari_dcr.engine import sources, survey
+from napari_dcr.engine import sources
 from napari_dcr.engine.sources import ChunkedSource
+from napari_dcr.engine.survey_cache import SurveyCache
 
 FAST: dict[str, Any] = {"model": "photo", "depth": 0, "device": "cpu", "precision": "fp32"}
 
@@ -34,8 +35,7 @@ def test_each_chunk_is_decoded_once(
 
     monkeypatch.setattr(sources.Opened, "_read", counted)
     image = zarr.create_array(tmp_path / "in.zarr", data=stack[0], chunks=(64, 70))
-    monkeypatch.setattr(survey, "SURVEYS", None)
-    monkeypatch.setattr("napari_dcr.engine.image_survey.SURVEYS", survey.SurveyCache())
+    monkeypatch.setattr("napari_dcr.engine.image_survey.SURVEYS", SurveyCache())
     napari_dcr.enhance(image, **{**FAST, "depth": 1}, tile=96)
     assert len(decoded) == 5 * 6
     assert set(decoded.values()) <= {1, 2}

@@ -85,3 +85,41 @@ def test_a_second_run_needs_no_survey(
         changed = napari_dcr.enhance(source, axes="tyx", **FAST)
         assert looked
         assert (first != changed)[1].any()
+
+
+@pytest.mark.parametrize("without_bar", [(), (1,), (0, 3)])
+def test_padding_of_a_video_is_searched_for_only_while_all_frames_have_it(
+    without_bar: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.poisson(300, (40, 1, 100, 120)).astype(np.uint16)
+    frames[..., :12] = 5
+    frames[2] = 0  # a blank frame does not count
+    for number in without_bar:
+        frames[number, ..., :12] += rng.poisson(300, (1, 100, 12)).astype(np.uint16)
+    searched = []
+    search = survey_blocks.find_solid_areas
+
+    def counted(pixels: NDArray[Any]) -> Any:
+        searched.append(pixels)
+        return search(pixels)
+
+    monkeypatch.setattr(survey_blocks, "find_solid_areas", counted)
+    monkeypatch.setattr(survey, "TASK_PIXELS", 1)
+
+    def surveyed(**how: Any) -> survey.Survey:
+        searched.clear()
+        request = SurveyRequest(1, 100, 120, frames.dtype, True, frames=40, solid=True, **how)
+        surveyor = Surveyor(request)
+        list(surveyor.add_planes([lambda y, x, f=f: f[:, y, x] for f in frames]))
+        return surveyor.finish()
+
+    every, steady = surveyed(), surveyed(steady=True)
+    assert steady.blank == every.blank == {2: "every pixel has the value 0"}
+    count = len(searched)
+    if without_bar:
+        assert steady.padding == {}
+        assert count < 15
+    else:
+        assert steady.padding == every.padding
+        assert len(every.padding) == count - 1 == 39

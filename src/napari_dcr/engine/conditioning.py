@@ -19,7 +19,8 @@ from napari_dcr.engine.noise_first import is_noisy, noise_stage
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import Opened, Source
-from napari_dcr.engine.survey import REMEMBERED, Survey
+from napari_dcr.engine.survey import Survey
+from napari_dcr.engine.survey_cache import REMEMBERED
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defect_survey import without_defects
 from napari_dcr.image.defects import Defects

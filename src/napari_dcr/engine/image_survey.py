@@ -20,8 +20,9 @@ from napari_dcr.engine.group_survey import (
 from napari_dcr.engine.groups import Group
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import Opened, Source, is_dask
-from napari_dcr.engine.survey import SURVEYS, Survey, Surveyor
+from napari_dcr.engine.survey import Survey, Surveyor
 from napari_dcr.engine.survey_blocks import Extent
+from napari_dcr.engine.survey_cache import SURVEYS
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import InputRange, check_dtype
@@ -68,6 +69,10 @@ class ImageSurvey:
             return range(len(group.frames(layout)))
         return sample.numbers
 
+    def _counts_steady_padding(self, group: Group) -> bool:
+        """Whether only padding that all frames have counts, because the image is a recording."""
+        return group.frame is None and self._opened.sample is not None
+
     def digest_of_all(self, digest: str) -> str:
         """Digest of a recording if only a sample of it is surveyed."""
         assert self._opened.sample is not None
@@ -98,7 +103,7 @@ class ImageSurvey:
         survey = yield from self._survey(group, layout, setup, input_range)
         blank = tuple(survey.blank)
         padding = {n: kinds for n, kinds in survey.padding.items() if n not in blank}
-        if group.frame is None and self._opened.sample is not None:
+        if self._counts_steady_padding(group):
             padding = steady_padding(padding, len(self.positions(group, layout)) - len(blank))
         surveyed, extent = survey.whole, survey.extent_within(padding)
         refined = None
@@ -200,7 +205,10 @@ class ImageSurvey:
             layout, colours, self.dtype, input_range, setup.model.is_quantitative,
             setup.defects != "off", len(frames), setup.denoise_first != "off",
         )  # fmt: skip
-        request = replace(request, solid=padding is None, bits=self._opened.bits, extent=extent)
+        request = replace(
+            request, solid=padding is None, steady=self._counts_steady_padding(group),
+            bits=self._opened.bits, extent=extent,
+        )  # fmt: skip
         if ceiling is not None:
             request = replace(
                 request, histogram=False, noise=False, defects=False, solid=False, ceiling=ceiling
@@ -208,7 +216,7 @@ class ImageSurvey:
         # Surveys that search for defects exclude hot pixels from noise and range.
         key = (
             self._fingerprint, layout, group, self._opened.nodata, tuple(kinds), request.solid,
-            extent, ceiling, blank, request.defects, request.measured,
+            request.steady, extent, ceiling, blank, request.defects, request.measured,
         )  # fmt: skip
         survey = SURVEYS.get(key, request)
         if survey is None:

@@ -34,7 +34,7 @@ from napari_dcr.engine.regions import (
 from napari_dcr.engine.result import Enhancement, describe_run
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import Opened, compute_dask, is_dask
-from napari_dcr.engine.survey import REMEMBERED
+from napari_dcr.engine.survey_cache import REMEMBERED
 from napari_dcr.engine.tiles import Grid, Tile, relative
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from typing import Any
 
@@ -22,7 +21,7 @@ from napari_dcr.image.intensity import Histogram
 from napari_dcr.image.noise import fit_noise
 from napari_dcr.image.noise_blocks import BLOCKS, in_unit
 from napari_dcr.image.noise_model import NoiseModel
-from napari_dcr.image.padding import Padding
+from napari_dcr.image.padding import Colour, Padding
 from napari_dcr.image.padding_survey import PlaneAreas
 
 READERS = 2
@@ -38,9 +37,6 @@ SATURATED, BLACK = 1e-3, 1e-4
 """Largest share of differing pixels in a frame that counts as saturated, or as black.
 
 One pixel may always differ.  The limit for black is lower, because single photons are signal."""
-
-REMEMBERED = 32
-"""Number of surveys that are cached for further runs."""
 
 Reader = Callable[[slice, slice], NDArray[Any]]
 """Reads a window of one plane as (C, h, w) in the image's own dtype."""
@@ -154,6 +150,7 @@ class Surveyor:
         self._colours: list[set[tuple[float, ...] | None]] = []
         self._areas = PlaneAreas(request.height, request.width)
         self._padding: dict[int, tuple[Padding, ...]] = {}
+        self._steady: set[Colour] | None = None  # colours of padding that all planes so far have
         self._extents: list[Extent | None] = []
         # Statistics with the position and the unit in which they were measured.
         self._noise: list[tuple[NoiseWindow, float, NDArray[Any], NDArray[Any]]] = []
@@ -213,6 +210,9 @@ class Surveyor:
             )
             if kinds:
                 self._padding[plane] = kinds
+            if not self._may_be_blank(plane):
+                own = {kind.colour for kind in kinds}
+                self._steady = own if self._steady is None else self._steady & own
 
     def add_planes(
         self, readers: Iterable[Reader], padding: Iterable[tuple[Padding, ...]] = repeat(())
@@ -247,10 +247,18 @@ class Surveyor:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _measure(self, work: list[tuple[Reader, slice, slice, tuple[Padding, ...]]]) -> list[Block]:
+        request = self.request
+        if not self._may_have_padding:
+            request = replace(request, solid=False)
         return [
-            self.request.measure(read(rows, columns), rows.start, columns.start, padding)
+            request.measure(read(rows, columns), rows.start, columns.start, padding)
             for read, rows, columns, padding in work
         ]
+
+    @property
+    def _may_have_padding(self) -> bool:
+        """False once no padding can be common to all planes, if only such padding counts."""
+        return not self.request.steady or self._steady != set()
 
     @np.errstate(over="ignore", invalid="ignore")
     def finish(self) -> Survey:
@@ -302,39 +310,59 @@ class Surveyor:
             defects,
             tuple(self._extents),
             ((0, self.request.height), (0, self.request.width)),
-            self._padding,
+            self._padding if self._may_have_padding else {},
             self._uniform(),
             self._blank(),
         )
 
     def _uniform(self) -> dict[int, str]:
         """Planes of one value or colour."""
-        uniform = {}
-        for number, ends in enumerate(self._ends):
-            if not ends:
-                continue
-            (colour, *more) = self._colours[number]
-            if ends[0].value == ends[1].value:
-                uniform[number] = f"every pixel has the value {ends[0].value:.6g}"
-            elif colour is not None and not more:
-                named = ", ".join(f"{value:.6g}" for value in colour)
-                uniform[number] = f"every pixel has the colour ({named})"
-        return uniform
+        reasons = ((number, self._why_uniform(number)) for number in range(len(self._ends)))
+        return {number: reason for number, reason in reasons if reason}
+
+    def _why_uniform(self, plane: int) -> str:
+        """Reason to call a plane uniform; empty if it is not."""
+        ends = self._ends[plane]
+        if not ends:
+            return ""
+        (colour, *more) = self._colours[plane]
+        if ends[0].value == ends[1].value:
+            return f"every pixel has the value {ends[0].value:.6g}"
+        if colour is not None and not more:
+            named = ", ".join(f"{value:.6g}" for value in colour)
+            return f"every pixel has the colour ({named})"
+        return ""
+
+    def _nearly_all(self, plane: int, end: int, most: float) -> str:
+        """Reason to call a plane black (end 0) or saturated (end 1); empty if it is not.
+
+        ``most`` is the largest share of pixels with other values.
+        """
+        ends, size = self._ends[plane], self._sizes[plane]
+        if not ends or size - ends[end].count > max(1, most * size):
+            return ""
+        share = ends[end].count / size
+        return f"{share:.3%} of the pixels have the value {ends[end].value:.6g}"
+
+    def _may_be_blank(self, plane: int) -> bool:
+        """Whether `_blank` may count a plane, depending on all planes."""
+        return not self._ends[plane] or bool(
+            self._why_uniform(plane)
+            or self._nearly_all(plane, 1, SATURATED)
+            or self._nearly_all(plane, 0, BLACK)
+        )
 
     def _blank(self) -> dict[int, str]:
         """Planes without data, or with nearly all pixels equal, unless every plane is like that."""
         blank, dark = self._uniform(), {}
         with_data = sum(map(bool, self._ends))
-        for number, (ends, size) in enumerate(zip(self._ends, self._sizes, strict=True)):
-            if not ends or number in blank:
+        for plane in range(len(self._ends)):
+            if plane in blank:
                 continue
-            least, largest = ends
-            if size - largest.count <= max(1, SATURATED * size):
-                share = largest.count / size
-                blank[number] = f"{share:.3%} of the pixels have the value {largest.value:.6g}"
-            elif size - least.count <= max(1, BLACK * size):
-                share = least.count / size
-                dark[number] = f"{share:.3%} of the pixels have the value {least.value:.6g}"
+            if reason := self._nearly_all(plane, 1, SATURATED):
+                blank[plane] = reason
+            elif reason := self._nearly_all(plane, 0, BLACK):
+                dark[plane] = reason
         # Otherwise the frames show single photons.
         if 2 * (len(dark) + len(blank)) <= with_data:
             blank |= dark
@@ -364,37 +392,3 @@ def _merged(ends: tuple[Extreme, ...], others: tuple[Extreme, ...]) -> tuple[Ext
     if not (ends and others):
         return ends or others
     return tuple(a.merged(b, sign) for a, b, sign in zip(ends, others, (-1, 1), strict=True))
-
-
-class SurveyCache:
-    """Cache of the latest surveys, so that another run on the same image skips its survey."""
-
-    def __init__(self, size: int = REMEMBERED) -> None:
-        self._size = size
-        self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[Any, ...], Survey] = OrderedDict()
-
-    def get(self, key: tuple[Any, ...], request: SurveyRequest) -> Survey | None:
-        """Cached survey with all requested measurements, or None."""
-        with self._lock:
-            survey = self._known.get(key)
-            if (
-                survey is None
-                or (request.histogram and not survey.exact)
-                or (request.noise and survey.noise is None)
-            ):
-                return None
-            self._known.move_to_end(key)
-            return survey
-
-    def put(self, key: tuple[Any, ...], survey: Survey) -> None:
-        """Add a survey to the cache; the least recently used one is dropped."""
-        with self._lock:
-            self._known[key] = survey
-            self._known.move_to_end(key)
-            while len(self._known) > self._size:
-                self._known.popitem(last=False)
-
-
-SURVEYS = SurveyCache()
-"""Survey cache of this process."""

@@ -151,6 +151,8 @@ class SurveyRequest:
         Number of planes.
     solid : bool
         Whether to look for padding.
+    steady : bool
+        Whether only padding that all planes have counts, as in a video.
     bits : int
         Bit depth of the recorded integers; 0 for that of their dtype.
     extent : Extent, optional
@@ -169,6 +171,7 @@ class SurveyRequest:
     defects: bool = False
     frames: int = 1
     solid: bool = False
+    steady: bool = False
     bits: int = 0
     extent: Extent | None = None
     measured: bool = False

@@ -157,35 +157,45 @@ def pixels_of(pixels: NDArray[Any], colour: Colour) -> NDArray[np.bool_]:
     return np.asarray(alike)
 
 
-def opened(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Morphological opening of a mask by a rectangle; empty for sides of 0."""
-    if min(shape) == 0 or any(n > size for n, size in zip(shape, mask.shape, strict=True)):
-        return np.zeros_like(mask)
-    for axis, n in enumerate(shape):
-        mask = _combined(mask, n, axis, np.logical_and)
-    for axis, n in enumerate(shape):
-        pad = [(0, 0), (0, 0)]
-        pad[axis] = (n - 1, n - 1)
-        mask = _combined(np.pad(mask, pad), n, axis, np.logical_or)
-    return mask
+def opened(masks: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Morphological opening of masks (..., h, w) by a rectangle; empty for sides of 0."""
+    if min(shape) == 0 or any(n > size for n, size in zip(shape, masks.shape[-2:], strict=True)):
+        return np.zeros_like(masks)
+    for axis, n in zip((-2, -1), shape, strict=True):
+        masks = _combined(masks, n, axis, np.logical_and)
+    for axis, n in zip((-2, -1), shape, strict=True):
+        masks = _combined(_surrounded(masks, n - 1, axis), n, axis, np.logical_or)
+    return masks
 
 
-def widened(mask: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
-    """Dilation of a mask by ``by`` pixels along the axes and diagonals."""
-    for axis in (0, 1):
-        pad = [(0, 0), (0, 0)]
-        pad[axis] = (by, by)
-        mask = _combined(np.pad(mask, pad), 2 * by + 1, axis, np.logical_or)
-    return mask
+def widened(masks: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
+    """Dilation of masks (..., h, w) by ``by`` pixels along the axes and diagonals."""
+    for axis in (-2, -1):
+        masks = _combined(_surrounded(masks, by, axis), 2 * by + 1, axis, np.logical_or)
+    return masks
 
 
-def _combined(mask: NDArray[np.bool_], n: int, axis: int, both: np.ufunc) -> NDArray[np.bool_]:
+def _surrounded(masks: NDArray[np.bool_], by: int, axis: int) -> NDArray[np.bool_]:
+    """Masks with ``by`` pixels more at both ends of an axis; for small masks, numpy.pad takes longer."""
+    if by == 0:
+        return masks
+    shape = list(masks.shape)
+    shape[axis] += 2 * by
+    wide = np.zeros(shape, bool)
+    wide[_part(slice(by, -by), axis)] = masks
+    return wide
+
+
+def _combined(masks: NDArray[np.bool_], n: int, axis: int, both: np.ufunc) -> NDArray[np.bool_]:
     """Logical "and", or "or", of ``n`` neighbouring pixels along an axis."""
     reach = 1
     while reach < n:  # every step doubles the number of pixels
         step = min(reach, n - reach)
-        ends = (slice(None, -step), slice(step, None))
-        before, after = (mask[(slice(None),) * axis + (end,)] for end in ends)
-        mask = both(before, after)
+        masks = both(masks[_part(slice(None, -step), axis)], masks[_part(slice(step, None), axis)])
         reach += step
-    return mask
+    return masks
+
+
+def _part(span: slice, axis: int) -> tuple[Any, ...]:
+    """Index of rows (axis -2) or columns (axis -1)."""
+    return (..., span, slice(None)) if axis == -2 else (..., span)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,9 @@ class SolidAreas:
 
     def merged(self, other: SolidAreas) -> SolidAreas:
         """Add the sums of another part."""
-        return SolidAreas(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return SolidAreas(
+            *(getattr(self, f.name) + getattr(other, f.name) for f in fields(SolidAreas))
+        )
 
     @property
     def usual_step(self) -> float:
@@ -121,8 +123,10 @@ def find_solid_areas(pixels: NDArray[Any]) -> dict[Colour, BlockAreas]:
         colour = tuple(map(float, found[number]))
         alike = pixels_of(own, colour)
         total = SolidAreas(int(counts[number]), int(np.count_nonzero(alike)))
-        for place in _windows(runs[which == number], alike):
-            total = total.merged(_edges(own, alike, gone, colour, place))
+        for areas_of_window in _edges(
+            own, alike, gone, colour, _windows(runs[which == number], alike)
+        ):
+            total = total.merged(areas_of_window)
         areas[colour] = BlockAreas(total, np.sum(alike, 1), np.sum(alike, 0))
     return areas
 
@@ -179,32 +183,62 @@ def _edges(
     alike: NDArray[np.bool_],
     gone: NDArray[np.bool_] | None,
     colour: Colour,
-    place: tuple[slice, slice],
-) -> SolidAreas:
-    """Compare pixels near solid areas in a window, and farther away, with the value of the areas."""
-    alike, own = alike[place], own[(slice(None), *place)]
+    places: list[tuple[slice, slice]],
+) -> list[SolidAreas]:
+    """Compare pixels near solid areas in windows, and farther away, with the value of the areas."""
+    found = [SolidAreas()] * len(places)
+    shapes = [alike[place].shape for place in places]
+    for shape in set(shapes):
+        # Windows of equal shape are examined together, because calls for small arrays take long.
+        numbers = [number for number, own_shape in enumerate(shapes) if own_shape == shape]
+        some = [places[number] for number in numbers]
+        lost = None if gone is None else np.stack([gone[(0, *place)] for place in some])
+        pixels = np.stack([own[(slice(None), *place)] for place in some], 1)
+        areas = _edges_of_equal(pixels, np.stack([alike[place] for place in some]), lost, colour)
+        for number, own_areas in zip(numbers, areas, strict=True):
+            found[number] = own_areas
+    return found
+
+
+def _edges_of_equal(
+    own: NDArray[Any], alike: NDArray[np.bool_], gone: NDArray[np.bool_] | None, colour: Colour
+) -> list[SolidAreas]:
+    """Compare the pixels in windows (C, n, h, w) of equal shape with the value of their areas."""
     solid = opened(alike, (5, 5)) | opened(alike, (1, LINE)) | opened(alike, (LINE, 1))
     solid = alike & widened(solid, 2)
-    around = np.pad(alike, THICK, "edge")
+    around = np.pad(alike, [(0, 0), (THICK, THICK), (THICK, THICK)], "edge")
     thick = opened(around, (THICK, THICK)) | opened(around, (1, LONG)) | opened(around, (LONG, 1))
-    thick = solid & widened(thick, 3)[THICK:-THICK, THICK:-THICK]
-    rings = {n: widened(solid, n) for n in {NEAR[0] - 1, NEAR[1], FAR[0] - 1, FAR[1]}}
-    near = rings[NEAR[1]] & ~rings[NEAR[0] - 1]
-    far = rings[FAR[1]] & ~rings[FAR[0] - 1]
+    thick = solid & widened(thick, 3)[:, THICK:-THICK, THICK:-THICK]
+    near, far = (widened(solid, last) & ~widened(solid, first - 1) for first, last in (NEAR, FAR))
     if gone is not None:
-        near, far = (ring & ~gone[(0, *place)] for ring in (near, far))
-    flat = max(
-        int((near[:, 1:] & (own[:, :, 1:] == own[:, :, :-1]).all(0)).sum()),
-        int((near[1:] & (own[:, 1:] == own[:, :-1]).all(0)).sum()),
+        near, far = near & ~gone, far & ~gone
+    flat = np.maximum(
+        _count(near[..., 1:] & (own[..., 1:] == own[..., :-1]).all(0)),
+        _count(near[:, 1:] & (own[:, :, 1:] == own[:, :, :-1]).all(0)),
     )
     with np.errstate(over="ignore", invalid="ignore"):
         steps = [p.astype(np.float64) - v for p, v in zip(own, colour, strict=True)]
         above = np.mean(steps, 0) > 0
         squares = np.mean([step**2 for step in steps], 0)
-        near_squares, far_squares = float(squares[near].sum()), float(squares[far].sum())
-    return SolidAreas(
-        near=int(near.sum()), near_alike=int((near & alike).sum()),
-        near_flat=flat, near_above=int((near & above).sum()),
-        far=int(far.sum()), far_alike=int((far & alike).sum()),
-        solid=int(solid.sum()), thick=int(thick.sum()), near_squares=near_squares, far_squares=far_squares,
+        sums = [
+            [float(values[ring].sum()) for values, ring in zip(squares, rings, strict=True)]
+            for rings in (near, far)
+        ]
+    counts = (
+        near, near & alike, near & above, far, far & alike, solid, thick,
     )  # fmt: skip
+    return [
+        SolidAreas(
+            near=n, near_alike=n_alike, near_flat=n_flat, near_above=n_above, far=f,
+            far_alike=f_alike, solid=all_solid, thick=all_thick, near_squares=n_squares,
+            far_squares=f_squares,
+        )
+        for n, n_alike, n_above, f, f_alike, all_solid, all_thick, n_flat, n_squares, f_squares in zip(
+            *(_count(masks).tolist() for masks in counts), flat.tolist(), *sums, strict=True
+        )
+    ]  # fmt: skip
+
+
+def _count(masks: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Number of pixels in each of n masks (n, h, w)."""
+    return np.count_nonzero(masks, (1, 2))

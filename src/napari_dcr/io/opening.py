@@ -62,6 +62,20 @@ def read(path: str | Path) -> Picture:
     )  # fmt: skip
 
 
+_CUT_OFF = "it is cut off or damaged"
+
+CLEARER = {
+    "mmap length is greater than file size": _CUT_OFF,
+    "unpack requires a buffer": _CUT_OFF,
+    "Truncated File Read": _CUT_OFF,
+    "End of file": _CUT_OFF,
+    "could not create decoder object": _CUT_OFF,
+    "Unable to open '": "it is cut off, or it is not an OpenEXR file",
+    "No SIMPLE card found": "it is not a FITS file, which begins with the word SIMPLE",
+}
+"""Clearer words for messages of libraries, by a part of the message."""
+
+
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Context manager that adds the name of the file to errors of any type."""
@@ -86,6 +100,7 @@ def _unreadable(path: Path, error: Exception) -> ValueError:
     reason = (
         " ".join(str(error).split()) or type(error).__name__
     )  # some messages have several lines
+    reason = next((clear for words, clear in CLEARER.items() if words in reason), reason)
     hint = wrong_suffix(path)
     return ValueError(f"{path}: cannot be read as an image: {reason}{f' ({hint})' if hint else ''}")
 

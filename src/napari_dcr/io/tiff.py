@@ -193,7 +193,9 @@ def _header(path: Path, file: Any) -> _Header:
         files = ome_tiff.files_of(path, file.ome_metadata)
         _check_companions([each for each in files if each != path])
     images = tiff_kinds.images_of(file)
-    if len(images) != 1:
+    if not images:
+        raise ValueError("it holds no image; it is cut off or damaged")
+    if len(images) > 1:
         raise ValueError(f"it holds {len(images)} images of different kinds; one is allowed")
     series = images[0]
     page = series.keyframe
