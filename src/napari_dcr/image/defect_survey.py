@@ -90,34 +90,38 @@ def look_for_defects(
     gone, pixels = missing(pixels), np.ma.getdata(pixels)
     height, width = size
     patches = patch_size(height, width), patch_size(width, height)
-    found, sums = [], []
+    high, wide = pixels.shape[1:]
+    dtype = float_dtype(pixels.dtype)
+    columns = np.empty((len(pixels), high // patches[0], wide), dtype)
+    rows = np.empty((len(pixels), wide // patches[1], high), dtype)
+    found = []
     for channel, plane in enumerate(pixels):
         own = None if gone is None else gone[channel]
         candidates = find_candidates(plane, own)
         candidates["channel"] = channel
         found.append(candidates)
-        sums.append(_line_sums(plane, own, candidates[is_strong(candidates)], patches))
+        strong = candidates[is_strong(candidates)]
+        _sum_lines(plane, own, strong, patches, columns[channel], rows[channel])
     candidates = np.concatenate(found)
     strong = candidates[is_strong(candidates)]
     candidates["y"] += row
     candidates["x"] += column
-    columns, rows = (np.stack(own) for own in zip(*sums, strict=True))
     return BlockDefects(row, column, columns, rows, candidates, strong)
 
 
-def _line_sums(
-    plane: NDArray[Any], gone: NDArray[np.bool_] | None, strong: NDArray[Any], patches: tuple[int, int]
-) -> tuple[NDArray[Any], NDArray[Any]]:  # fmt: skip
-    """Sums of the columns (patches, w) and rows (patches, h) of a plane over patches."""
+def _sum_lines(
+    plane: NDArray[Any], gone: NDArray[np.bool_] | None, strong: NDArray[Any],
+    patches: tuple[int, int], columns: NDArray[Any], rows: NDArray[Any],
+) -> None:  # fmt: skip
+    """Write the sums of a plane's columns (patches, w) and rows (patches, h) over patches."""
     height, width = plane.shape
-    columns, rows = [], []
     step = max(BAND_ROWS, patches[0])
-    space = np.empty((min(step, height), width), float_dtype(plane.dtype))
+    space = np.empty((min(step, height), width), columns.dtype)
     for top in range(0, height, step):
-        band = without_hot_pixels(plane, gone, strong, slice(top, min(top + step, height)), space)
-        columns.append(patch_sums(band, patches[0], 0))
-        rows.append(patch_sums(band, patches[1], 1))
-    return np.concatenate(columns), np.concatenate(rows, 1)
+        bottom = min(top + step, height)
+        band = without_hot_pixels(plane, gone, strong, slice(top, bottom), space)
+        columns[top // patches[0] : bottom // patches[0]] = patch_sums(band, patches[0], 0)
+        rows[:, top:bottom] = patch_sums(band, patches[1], 1)
 
 
 class DefectSurvey:
