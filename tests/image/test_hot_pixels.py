@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_dcr.image.hot_pixels import BAND, find_candidates, significant
@@ -155,3 +157,35 @@ def test_hot_pixels_of_sparse_counts_are_the_same_in_every_unit(rate: float, fac
         places.append(list(zip(chosen["y"].tolist(), chosen["x"].tolist(), strict=True)))
     assert len(places[0]) == 5 * 6
     assert places[0] == places[1]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int16", "int32"])
+def test_differences_may_be_as_large_as_the_range_of_a_dtype(dtype: str) -> None:
+    """Differences of integers must not overflow."""
+    rng = np.random.default_rng(4)
+    range_ = np.iinfo(dtype)
+    image = range_.min + rng.poisson(20, (100, 140)).astype(dtype)
+    image[30, 40], image[60, 0] = range_.max, range_.max
+    assert {(30, 40), (60, 0)} <= found(image)
+    mirrored = (range_.max + range_.min - image.astype(np.int64)).astype(dtype)
+    assert {(30, 40), (60, 0)} <= found(mirrored)
+
+
+@given(
+    st.integers(0, 999),
+    st.sampled_from(["uint8", "int16", "float32"]),
+    st.integers(5, 60),
+    st.integers(5, 700),
+)
+@settings(max_examples=40, deadline=None)
+def test_pixels_outside_the_range_of_all_neighbours_are_candidates(
+    seed: int, dtype: str, height: int, width: int
+) -> None:
+    """The quick tests reject no pixel whose eight neighbours are equal and lower."""
+    rng = np.random.default_rng(seed)
+    image = (50 + rng.poisson(4, (height, width))).astype(dtype)
+    y, x = rng.integers(0, height), rng.integers(0, width)
+    image[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = 54
+    image[y, x] = 100
+    candidates = find_candidates(image)
+    assert (y, x) in {(int(c["y"]), int(c["x"])) for c in candidates}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_dcr.image.block_levels import expected_levels
-from napari_dcr.image.noise import estimate_noise
+from napari_dcr.image.noise import estimate_noise, fit_noise
 from napari_dcr.image.noise_blocks import block_statistics
 from napari_dcr.image.noise_levels import clipped_normal
 from napari_dcr.image.noise_model import NoiseEstimate, NoiseModel
@@ -319,3 +319,12 @@ def test_a_lamp_does_not_change_the_levels_of_other_blocks(lamp: float) -> None:
     others = blocks["mean"] < 200
     assert np.std(level[others]) < 0.5 * np.std(blocks["mean"][others])
     np.testing.assert_array_equal(level[~others], blocks["mean"][~others])
+
+
+def test_the_same_blocks_are_fitted_once() -> None:
+    rng = np.random.default_rng(5)
+    blocks = block_statistics(100 + rng.normal(0, 5, (128, 128)))
+    first = fit_noise(blocks, integer=False)
+    assert fit_noise(blocks.copy(), integer=False) is first
+    assert fit_noise(blocks, integer=False, floor=9.0).model.dark >= 81
+    assert fit_noise(blocks[:200], integer=False) != first

@@ -241,7 +241,12 @@ def _share_alike(parts: Floats, height: float, tolerance: float) -> float:
 
 def _may_alternate(table: Floats) -> bool:
     """Quick test on a few patches, whose medians have larger errors, for `find_alternation`."""
-    parts = _medians(_bends(table))
+    bends = _bends(table)
+    # Parts of one size, without the last few columns, take a fifth of the time of `_medians`.
+    high, wide = (size // STRETCHES for size in bends.shape)
+    cut = bends[: high * STRETCHES, : wide * STRETCHES].reshape(STRETCHES, high, STRETCHES, wide)
+    every = cut.swapaxes(1, 2).reshape(STRETCHES, STRETCHES, high * wide)
+    parts = np.median(every, 2) if np.isfinite(every.sum()) else _medians(bends)
     return _share_alike(parts, _middle(parts), 1.2) >= 0.7
 
 

@@ -90,34 +90,38 @@ def look_for_defects(
     gone, pixels = missing(pixels), np.ma.getdata(pixels)
     height, width = size
     patches = patch_size(height, width), patch_size(width, height)
-    found, sums = [], []
+    high, wide = pixels.shape[1:]
+    dtype = float_dtype(pixels.dtype)
+    columns = np.empty((len(pixels), high // patches[0], wide), dtype)
+    rows = np.empty((len(pixels), wide // patches[1], high), dtype)
+    found = []
     for channel, plane in enumerate(pixels):
         own = None if gone is None else gone[channel]
         candidates = find_candidates(plane, own)
         candidates["channel"] = channel
         found.append(candidates)
-        sums.append(_line_sums(plane, own, candidates[is_strong(candidates)], patches))
+        strong = candidates[is_strong(candidates)]
+        _sum_lines(plane, own, strong, patches, columns[channel], rows[channel])
     candidates = np.concatenate(found)
     strong = candidates[is_strong(candidates)]
     candidates["y"] += row
     candidates["x"] += column
-    columns, rows = (np.stack(own) for own in zip(*sums, strict=True))
     return BlockDefects(row, column, columns, rows, candidates, strong)
 
 
-def _line_sums(
-    plane: NDArray[Any], gone: NDArray[np.bool_] | None, strong: NDArray[Any], patches: tuple[int, int]
-) -> tuple[NDArray[Any], NDArray[Any]]:  # fmt: skip
-    """Sums of the columns (patches, w) and rows (patches, h) of a plane over patches."""
+def _sum_lines(
+    plane: NDArray[Any], gone: NDArray[np.bool_] | None, strong: NDArray[Any],
+    patches: tuple[int, int], columns: NDArray[Any], rows: NDArray[Any],
+) -> None:  # fmt: skip
+    """Write the sums of a plane's columns (patches, w) and rows (patches, h) over patches."""
     height, width = plane.shape
-    columns, rows = [], []
     step = max(BAND_ROWS, patches[0])
-    space = np.empty((min(step, height), width), float_dtype(plane.dtype))
+    space = np.empty((min(step, height), width), columns.dtype)
     for top in range(0, height, step):
-        band = without_hot_pixels(plane, gone, strong, slice(top, min(top + step, height)), space)
-        columns.append(patch_sums(band, patches[0], 0))
-        rows.append(patch_sums(band, patches[1], 1))
-    return np.concatenate(columns), np.concatenate(rows, 1)
+        bottom = min(top + step, height)
+        band = without_hot_pixels(plane, gone, strong, slice(top, bottom), space)
+        columns[top // patches[0] : bottom // patches[0]] = patch_sums(band, patches[0], 0)
+        rows[:, top:bottom] = patch_sums(band, patches[1], 1)
 
 
 class DefectSurvey:
@@ -275,20 +279,35 @@ def without_defects(
         if defects.offset is not None:
             own = defects.offset[min(channel, len(defects.offset) - 1)]
             result[channel] -= rows @ own @ columns.T
-        result[channel] -= _parts(rows, of_columns) @ columns.T
-        result[channel] -= (_parts(columns, of_rows) @ rows.T).T
-    for (channel, y, x), excess in zip(defects.hot, defects.excess, strict=True):
+        if of_columns.any():
+            result[channel] -= _parts(rows, of_columns) @ columns.T
+        if of_rows.any():
+            result[channel] -= (_parts(columns, of_rows) @ rows.T).T
+    # A pixel lies in one bin along each axis, or in a few.
+    down, across = rows[:, defects.hot[:, 1]], columns[:, defects.hot[:, 2]]
+    spans = [_first_and_last(down), _first_and_last(across)]
+    for number, (channel, excess) in enumerate(zip(defects.hot[:, 0], defects.excess, strict=True)):
         own = slice(channel, channel + 1) if defects.channels > 1 else slice(None)
-        without = result[own] - excess * np.outer(rows[:, y], columns[:, x])
-        around = without[:, rows[:, y].argmax(), columns[:, x].argmax()]
+        y, x = (slice(span[0, number], span[1, number] + 1) for span in spans)
+        inside, of_rows, of_columns = result[own, y, x], down[y, number], across[x, number]
+        without = inside - excess * np.outer(of_rows, of_columns)
+        around = without[:, of_rows.argmax(), of_columns.argmax()]
         if excess + float(around.mean()) <= ceiling:
-            result[own] = without
+            inside[:] = without
     return result
+
+
+def _first_and_last(weights: NDArray[np.float64]) -> NDArray[np.intp]:
+    """First and last bins (2, n) in which n pixels have weights (bins, n); all bins without any."""
+    held = weights != 0
+    return np.stack([held.argmax(0), len(held) - 1 - held[::-1].argmax(0)])
 
 
 def _parts(across: Table, lines: NDArray[np.float64]) -> Table:
     """Convert the offsets of p parts, (p, n), to offsets at each bin along the lines, (bins, n)."""
     length, parts = across.shape[1], len(lines)
+    if parts == 1:
+        return across.sum(1)[:, None] @ lines
     number = np.arange(length) * parts // length
     share = np.stack([across[:, number == part].sum(1) for part in range(parts)], 1)
     return share @ lines

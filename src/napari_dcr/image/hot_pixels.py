@@ -7,6 +7,7 @@ limits of the search.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ SPAN = 128
 
 RING = [(y, x) for y in range(-2, 3) for x in range(-2, 3) if max(abs(y), abs(x)) == 2]
 NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+CROSS = (0, -1), (0, 1), (-1, 0), (1, 0)
 
 STRUCTURE = 0.5
 """Smallest standard deviation of the noise, relative to that of the surroundings of a pixel."""
@@ -105,38 +107,106 @@ def find_candidates(plane: NDArray[Any], gone: NDArray[np.bool_] | None = None) 
     if min(height, width) < 5:
         return np.empty(0, CANDIDATE)
     rows = max(1, BAND // width)
-    # Differences of signed integers and of half floats do not fit in their own dtype.
-    dtype: Any = np.int32 if plane.dtype.kind == "i" else plane.dtype
+    usual = _usual_differences(plane, gone, rows)
+    tested, found, places = [], [], []
+    for y, x, values in _different(plane, gone, usual, rows):
+        limits = usual[y // rows, x]
+        outstanding, may_leave = _outstanding(values, limits)
+        tested.append(values[0, outstanding])
+        found.append((values[:, may_leave], limits[may_leave]))
+        places.append(np.stack([y[may_leave], x[may_leave]], 1))
+    step = _step(plane, gone, np.concatenate(tested))
+    far = np.concatenate([_leave_the_range(v[0], v[1:], limits, step) for v, limits in found])
+    places = np.concatenate(places)[far]
+    counts = np.bincount(places[:, 0] // rows, minlength=len(usual))
+    allowed = MOST * width * np.minimum(rows, height - rows * np.arange(len(usual))) + 8
+    if (counts > allowed).any():
+        return np.empty(0, CANDIDATE)
+    candidates = _measured(plane, gone, places)
+    candidates["deviation"] = np.maximum(candidates["deviation"], ROUNDING * step)
+    return candidates
+
+
+def _different(
+    plane: NDArray[Any], gone: NDArray[np.bool_] | None, usual: NDArray[np.float64], rows: int
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]]:
+    """Find pixels that differ much from a neighbour in their row, and from one in their column.
+
+    Few pixels do, and only these are compared with all of their neighbours.  The results of several
+    bands are collected.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (h, w)
+    gone : ndarray of bool, shape (h, w), or None
+        Mask of missing pixels.
+    usual : ndarray, shape (bands, w)
+        Smallest difference, for each band of rows and each column.
+    rows : int
+        Number of rows in a band.
+
+    Yields
+    ------
+    y, x : ndarray
+        Rows and columns of n pixels.
+    values : ndarray, shape (9, n)
+        Values of these pixels, and of their `NEIGHBOURS`.
+    """
+    height, width = plane.shape[0], plane.shape[1] + 2
+    # Differences of half floats do not fit in their own dtype.
+    dtype = plane.dtype
     if plane.dtype == np.float16 or (gone is not None and plane.dtype.kind != "f"):
-        dtype = np.float32
+        dtype = np.dtype(np.float32)
     # Memory that is allocated again for every band would be cleared by the system each time.
-    space = np.empty((4, rows + 2, width + 2), dtype)
-    places, values, around, limits = [], [], [], []
-    for top in range(0, height, rows):
+    space = np.empty((3, rows + 2, width), dtype)
+    marks = np.empty((3, (rows + 2) * width), bool)
+    limit = np.empty(width, dtype if dtype.kind == "f" else f"u{dtype.itemsize}")
+    most = np.inf if dtype.kind == "f" else np.iinfo(limit.dtype).max
+    limit[[0, -1]] = most
+    nearer = limit.copy()
+    steps = np.array([[dy * width + dx] for dy, dx in [(0, 0), *NEIGHBOURS]])
+    places, values = [], []
+    for number, top in enumerate(range(0, height, rows)):
         bottom = min(top + rows, height)
         band = space[0, : bottom - top + 2]
         _fill_band(band, plane, gone, top, bottom)
-        usual = _usual_difference(band[1:-1, 1:-1], band[1:-1, 2:])
-        y, x = _outstanding(band, usual, space[1:])
-        centre = (y + 1) * (width + 2) + x + 1
-        flat = band.ravel()
-        around.append(flat[np.add.outer([dy * (width + 2) + dx for dy, dx in NEIGHBOURS], centre)])
-        values.append(flat[centre])
-        limits.append(usual[x])
-        places.append(np.stack([y + top, x], 1))
-    every = np.concatenate(values)
-    if not len(every):
-        return np.empty(0, CANDIDATE)
-    step = _step(plane, gone, every)
-    far = _leave_the_range(every, np.concatenate(around, 1), np.concatenate(limits), step)
-    found = np.concatenate(places)[far]
-    counts = np.bincount(found[:, 0] // rows, minlength=len(places))
-    allowed = MOST * width * np.minimum(rows, height - rows * np.arange(len(places))) + 8
-    if (counts > allowed).any():
-        return np.empty(0, CANDIDATE)
-    candidates = _measured(plane, gone, found)
-    candidates["deviation"] = np.maximum(candidates["deviation"], ROUNDING * step)
-    return candidates
+        limit[1:-1] = np.minimum(usual[number], most)
+        np.minimum(limit[:-1], limit[1:], out=nearer[:-1])
+        # Neighbours are at a fixed distance in memory, and a single long row is compared twice as
+        # fast as many short ones.
+        flat, size = band.ravel(), (bottom - top) * width
+        across, down, both = marks[0, :size], marks[1, : size + width], marks[2, :size]
+        _mark_differences(flat[width:][:size], flat[width + 1 :][:size], nearer, space[1:], across)
+        _mark_differences(flat[:-width], flat[width:], limit, space[1:], down)
+        np.logical_or(down[:size], down[width:], out=both)
+        np.logical_or(across[1:], across[:-1], out=down[1:size])
+        both[1:] &= down[1:size]
+        centre = np.flatnonzero(both) + width
+        places.append(centre + (top - 1) * width)
+        values.append(flat.take(steps + centre))
+        if bottom == height or sum(map(len, places)) > BAND:
+            y, x = np.divmod(np.concatenate(places), width)
+            yield y, x - 1, np.concatenate(values, 1)
+            places, values = [], []
+
+
+def _mark_differences(
+    first: NDArray[Any],
+    second: NDArray[Any],
+    limit: NDArray[Any],
+    space: NDArray[Any],
+    out: NDArray[np.bool_],
+) -> None:
+    """Mark pixels that differ from others by more than the limit of their column."""
+    difference, other = space.reshape(2, -1)[:, : len(first)]
+    if first.dtype.kind == "f":
+        np.abs(np.subtract(first, second, out=difference), out=difference)
+    else:  # avoids negative numbers, and uses vector registers of 8 or 16 bits
+        np.maximum(first, second, out=difference)
+        np.subtract(difference, np.minimum(first, second, out=other), out=difference)
+        difference = difference.view(limit.dtype)
+    shape = -1, len(limit)
+    np.greater(difference.reshape(shape), limit, out=out.reshape(shape))
 
 
 def _fill_band(
@@ -147,7 +217,8 @@ def _fill_band(
     Beyond the border of the plane, the pixels are reflected in such a way that neither a pixel nor
     one of its neighbours occurs twice.
     """
-    above, below = (int(_reflected(np.array(y), len(plane))) for y in (top - 1, bottom))
+    above = top - 1 if top else 2
+    below = bottom if bottom < len(plane) else len(plane) - 3
     for inner, rows in (
         (band[1:-1, 1:-1], slice(top, bottom)),
         (band[:1, 1:-1], slice(above, above + 1)),
@@ -160,36 +231,31 @@ def _fill_band(
 
 
 def _outstanding(
-    band: NDArray[Any], usual: NDArray[np.float64], space: NDArray[Any]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of pixels far outside the range of opposite neighbours: a quick first test.
+    values: NDArray[Any], limits: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Masks of pixels far outside the range of opposite neighbours, and of those for the next test.
 
-    ``space`` is memory for three arrays of the size of ``band``.
+    Parameters
+    ----------
+    values : ndarray, shape (9, n)
+        Values of these pixels, and of their `NEIGHBOURS`.
+    limits : ndarray, shape (n,)
+        Smallest distance from the range.
     """
-    kind, (height, width) = band.dtype.kind, band.shape
-    most = np.inf if kind == "f" else np.iinfo(band.dtype).max
-    limit = np.full(width, most, band.dtype)
-    limit[: width - 2] = np.minimum(usual, most)
-    # Neighbours are at a fixed distance in memory, and a single long row is compared twice as fast
-    # as many short ones.  The two columns at the ends of the band are compared in vain.
-    flat, size = band.ravel(), (height - 2) * width - 2
-    own, left, right, above, below = (
-        flat[1 + width + step : 1 + width + step + size] for step in (0, -1, 1, -width, width)
-    )
-    low, high, other = space.reshape(3, -1)[:, :size]
-    # One of two opposite neighbours may be a defect as well.
-    np.minimum(left, right, out=low)
-    np.maximum(low, np.minimum(above, below, out=other), out=low)
-    np.maximum(left, right, out=high)
-    np.minimum(high, np.maximum(above, below, out=other), out=high)
-    if kind == "u":  # avoids negative numbers, and uses vector registers of 8 or 16 bits
-        np.minimum(own, low, out=low)
-        np.subtract(high, np.minimum(own, high, out=other), out=high)
-    else:
-        np.subtract(high, own, out=high)
-    np.maximum(np.subtract(own, low, out=low), high, out=low)
-    y, x = np.divmod(np.flatnonzero(space[0, : height - 2] > limit), width)
-    return y, x
+    cross = values[[0, *(1 + NEIGHBOURS.index(step) for step in CROSS)]]
+    cross = cross if cross.dtype.kind == "f" else cross.astype(np.int64)
+    own, left, right, above, below = cross
+    limits = limits.astype(cross.dtype)
+    with np.errstate(invalid="ignore"):
+        # One of two opposite neighbours may be a defect as well.
+        low = np.maximum(np.minimum(left, right), np.minimum(above, below))
+        high = np.minimum(np.maximum(left, right), np.maximum(above, below))
+        outstanding = np.maximum(own - low, high - own) > limits
+        # At edges, two of the four are alike, and `_leave_the_range` would exclude the pixel later.
+        second, but_one = np.maximum(low, high), np.minimum(low, high)
+        distance = 2.01 * np.maximum(own - second, but_one - own)
+        may_leave = outstanding & (distance >= limits) & (distance >= 5 * (second - but_one))
+    return outstanding, may_leave
 
 
 def _leave_the_range(
@@ -244,22 +310,56 @@ def _differences(values: NDArray[Any]) -> NDArray[np.float64]:
     return found
 
 
-def _usual_difference(own: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
-    """About 3.7 standard deviations of the noise around each column of a band, from a sample."""
-    width = own.shape[1]
+def _usual_differences(
+    plane: NDArray[Any], gone: NDArray[np.bool_] | None, rows: int
+) -> NDArray[np.float64]:
+    """About 3.7 standard deviations of the noise around each column of each band, from a sample.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (h, w)
+    gone : ndarray of bool, shape (h, w), or None
+        Mask of missing pixels.
+    rows : int
+        Number of rows in a band.
+
+    Returns
+    -------
+    ndarray, shape (bands, w)
+    """
+    height, width = plane.shape
     span = min(SPAN, width)
     count = width // span
+    y = np.arange(height)
+    y = y[y % rows % 16 == 0]
+    dtype = np.float32 if plane.dtype.itemsize <= 2 else np.float64
+    own = np.empty((len(y), width + 1), dtype)
+    own[:, :-1], own[:, -1] = plane[y], plane[y, width - 3]  # reflected as in `_fill_band`
+    if gone is not None:
+        own[:, :-1][gone[y]] = np.nan
+        own[gone[y, width - 3], -1] = np.nan
     first, second = (
-        a[::16, : count * span].reshape(-1, count, span)[:, :, ::3].astype(np.float64)
-        for a in (own, right)
+        own[:, start:][:, : count * span].reshape(len(y), count, span)[:, :, ::3]
+        for start in (0, 1)
     )
-    sample = np.abs(first - second).transpose(1, 0, 2).reshape(count, -1)
-    # Use the smaller half of the differences, without edges; missing pixels are sorted to the end.
-    half = max(1, sample.shape[1] // 2)
-    lower = np.partition(sample, half - 1, 1)[:, :half].mean(1)
-    usual = 8 * np.nan_to_num(lower)
+    differences = np.abs(first - second)
+    usual = np.empty((-(-height // rows), count))
+    whole = height // rows
+    split = whole * -(-rows // 16)
+    for bands, own in (
+        (usual[:whole], differences[:split]),
+        (usual[whole:], differences[split:]),
+    ):
+        if not len(bands):
+            continue
+        sample = own.reshape(len(bands), -1, *own.shape[1:]).transpose(0, 2, 1, 3)
+        sample = sample.reshape(len(bands), count, -1)
+        # Use the smaller half of the differences, without edges; missing pixels are sorted to the end.
+        half = max(1, sample.shape[2] // 2)
+        lower = np.partition(sample, half - 1, 2)[:, :, :half].mean(2, dtype=np.float64)
+        bands[:] = 8 * np.nan_to_num(lower)
     # The last columns, fewer than a span, belong to the span before.
-    return np.repeat(usual, [span] * (count - 1) + [width - (count - 1) * span])
+    return np.repeat(usual, [span] * (count - 1) + [width - (count - 1) * span], 1)
 
 
 def _measured(

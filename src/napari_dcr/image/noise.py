@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -31,6 +32,11 @@ from napari_dcr.image.noise_model import WHITE, NoiseEstimate, NoiseModel
 EVEN = 0.45, 0.8
 """Range of the evenness of noise. White and blurred noise have an evenness of 0.5 to 0.7, most
 structures less than 0.45, and regular patterns more than 0.8."""
+
+KEPT = 8
+"""Number of estimates that are cached."""
+
+_LATEST: dict[tuple[bytes, bool, float | None], NoiseEstimate] = {}
 
 
 def estimate_noise(
@@ -79,7 +85,21 @@ def estimate_noise(
 
 
 def fit_noise(table: NDArray[Any], integer: bool, floor: float | None = None) -> NoiseEstimate:
-    """Estimate the noise from the rows of `block_statistics`; see `estimate_noise`."""
+    """Estimate the noise from the rows of `block_statistics`; see `estimate_noise`.
+
+    The latest estimates are cached, because the search for defects and the run need the same one.
+    """
+    rows = np.ascontiguousarray(table)
+    key = hashlib.sha256(rows.view(np.uint8).data).digest(), integer, floor
+    found = _LATEST.get(key)
+    if found is None:
+        found = _LATEST[key] = _fit(rows, integer, floor)
+        for oldest in list(_LATEST)[:-KEPT]:
+            _LATEST.pop(oldest, None)
+    return found
+
+
+def _fit(table: NDArray[Any], integer: bool, floor: float | None) -> NoiseEstimate:
     own = table[(table["binning"] == 1).all(1) & np.isfinite(table["mean"])]
     if not len(own):
         raise ValueError(
