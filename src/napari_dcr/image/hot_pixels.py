@@ -56,6 +56,9 @@ ROUNDING = 0.3
 LEAST_VALUES = 3
 """Smallest number of different values in a sample of a plane that shows the step between them."""
 
+ENOUGH = 256
+"""Smallest number of pixels in this sample."""
+
 PHOTONS = 12.0
 """Smallest height of a defect in photons if the gain is known, because few counts have a long tail."""
 
@@ -282,16 +285,17 @@ def _step(plane: NDArray[Any], gone: NDArray[np.bool_] | None, others: NDArray[A
     Pictures that were recorded with fewer bits than their dtype has, such as 8-bit pictures as
     floats, have steps between their values and rounding noise.
     """
-    sample = _valid(plane, gone, 16)
-    differences = _differences(sample)
+    spacing = max(1, min(16, math.isqrt(plane.size // ENOUGH)))
+    differences = _differences(_valid(plane, gone, spacing))
     if len(differences) >= LEAST_VALUES - 1:
         # Not the smallest one, because a few values may be off the steps.
         return float(np.quantile(differences, 0.25, method="lower"))
+    more = np.append(_valid(plane, gone, min(4, spacing)), others)
     if plane.dtype.kind in "iu":
         # A few values, such as those of sparse counts, show the step only if all are multiples of it.
-        own = np.unique(np.append(_valid(plane, gone, 4), others)).astype(np.int64)
+        own = np.unique(more).astype(np.int64)
         return float(np.gcd.reduce(np.diff(own))) if len(own) >= LEAST_VALUES else 1.0
-    differences = _differences(np.append(sample, others))
+    differences = _differences(more)
     return float(differences.min()) if len(differences) else 0.0
 
 
@@ -330,8 +334,9 @@ def _usual_differences(
     height, width = plane.shape
     span = min(SPAN, width)
     count = width // span
+    step = max(1, min(16, height // 16))
     y = np.arange(height)
-    y = y[y % rows % 16 == 0]
+    y = y[y % rows % step == 0]
     dtype = np.float32 if plane.dtype.itemsize <= 2 else np.float64
     own = np.empty((len(y), width + 1), dtype)
     own[:, :-1], own[:, -1] = plane[y], plane[y, width - 3]  # reflected as in `_fill_band`
@@ -345,7 +350,7 @@ def _usual_differences(
     differences = np.abs(first - second)
     usual = np.empty((-(-height // rows), count))
     whole = height // rows
-    split = whole * -(-rows // 16)
+    split = whole * -(-rows // step)
     for bands, own in (
         (usual[:whole], differences[:split]),
         (usual[whole:], differences[split:]),
