@@ -261,3 +261,12 @@ def test_damaged_files_give_one_line(
     assert text.count("\n") == 1, text
     assert str(path) in text
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_flat_colours_survive_an_avif(tmp_path: Path) -> None:
+    """Colours are neither subsampled nor converted with another matrix or range."""
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [200, 60, 40], [5, 2, 9], [255, 255, 255]])  # fmt: skip
+    pixels = np.repeat(colours.astype(np.uint8)[None], 24, 0).repeat(24, 1)
+    writing.write(tmp_path / "out.avif", Picture(pixels, "yxs", Metadata({}), "rgb"))
+    found = opening.read(tmp_path / "out.avif").pixels
+    assert np.abs(found.astype(int) - pixels).max() <= 2
