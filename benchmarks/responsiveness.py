@@ -4,9 +4,9 @@
 
 The time of the first preview in a new window is divided by that of enhance() for the same 1600 x 1065
 pixels.  The processor time of all threads, including those that draw the window, is less affected by
-other processes than the elapsed time.  Then two channels of 8 x 256 x 256 are enhanced, first on the idle machine, then while another
-process keeps two threads busy; the second time is divided by the first.  Each row also contains the
-longest time in which the window did not respond.
+other processes than the elapsed time.  Then two channels of 8 x 256 x 256 are enhanced, first on the
+idle machine, then while another process keeps two threads busy; the second time is divided by the
+first.  Each row also contains the longest time in which the window did not respond.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_dcr.engine.live import LiveEnhancer
@@ -305,38 +305,6 @@ def test_a_slow_camera_has_a_rate_and_a_stopped_one_has_none(
     clock.now += 60
     qtbot.wait(200)
     assert "slices of a layer in 2D" in widget.status.value
-
-
-@pytest.mark.gui
-def test_a_camera_that_keeps_the_window_busy_is_followed(
-    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Endless(QObject):  # type: ignore[misc]
-        """Each frame is followed by the next one before Qt has time for a timer."""
-
-        arrived = Signal(object)
-
-    layer = viewer.add_image(frame(0, 96), name="camera")
-    start(widget, qtbot, layer)
-    camera, captured, left = Endless(), [], [60]
-    put = LatestFrame.put
-
-    def watched(latest: LatestFrame, each: Frame) -> None:
-        captured.append(left[0])
-        put(latest, each)
-
-    def show(pixels: Any) -> None:
-        layer.data = pixels
-        time.sleep(0.01)
-        left[0] -= 1
-        if left[0]:
-            camera.arrived.emit(pixels)
-
-    monkeypatch.setattr(LatestFrame, "put", watched)
-    camera.arrived.connect(show, Qt.ConnectionType.QueuedConnection)
-    camera.arrived.emit(frame(1, 96))
-    qtbot.waitUntil(lambda: not left[0], timeout=60_000)
-    assert len([number for number in captured if number]) >= 5
 
 
 def test_the_newest_frame_wins() -> None:

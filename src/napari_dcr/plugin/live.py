@@ -48,9 +48,6 @@ RATE_PERIOD = 2.0
 IDLE = 5.0
 """Seconds without a frame after which the status line says so, and no longer a frame rate."""
 
-LONGEST_WAIT = 0.05
-"""Longest time in seconds from a change to the capture of the frame, if many events are waiting."""
-
 STREAMS = 4
 """Largest number of running estimates, one for each channel or position that is shown in turn."""
 
@@ -287,14 +284,9 @@ class Live:
         self.state_changed.emit(problem)
 
     def _on_pixels(self, _: object = None) -> None:
-        now = time.perf_counter()
         if not self._capture.isActive():
-            self._arrived = now
+            self._arrived = time.perf_counter()
             self._capture.start()
-        elif now - self._arrived > LONGEST_WAIT:
-            # Qt processes all waiting events before a timer, also those that a fast camera adds meanwhile.
-            self._capture.stop()
-            self._put_frame()
 
     def _put_frame(self) -> None:
         """Pass the visible pixels of the layer to the worker."""
