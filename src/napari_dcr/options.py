@@ -238,9 +238,10 @@ class Options:
     def _check_number(self, name: str, low: float, high: float, otherwise: str = "") -> None:
         value = getattr(self, name)
         allowed = f"allowed are {otherwise}numbers from {low} to {high}"
+        number: Any = value  # `Real` does not define comparisons with float
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
             raise TypeError(f"{name}: got {value!r}; {allowed}")
-        if not low <= value <= high:  # an integer may be too large for a float
+        if not low <= number <= high:  # an integer may be too large for a float
             raise ValueError(f"{name}: got {value!r}; {allowed}")
         object.__setattr__(self, name, float(value))
 
