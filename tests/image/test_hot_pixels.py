@@ -174,8 +174,8 @@ def test_differences_may_be_as_large_as_the_range_of_a_dtype(dtype: str) -> None
 @given(
     st.integers(0, 999),
     st.sampled_from(["uint8", "int16", "float32"]),
-    st.integers(5, 60),
-    st.integers(5, 700),
+    st.integers(40, 80),  # smaller images of floats do not show the step between values
+    st.integers(40, 700),
 )
 @settings(max_examples=40, deadline=None)
 def test_pixels_outside_the_range_of_all_neighbours_are_candidates(
