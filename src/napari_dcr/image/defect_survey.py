@@ -285,10 +285,10 @@ def without_defects(
             result[channel] -= (_parts(columns, of_rows) @ rows.T).T
     # A pixel lies in one bin along each axis, or in a few.
     down, across = rows[:, defects.hot[:, 1]], columns[:, defects.hot[:, 2]]
-    spans = [_first_and_last(down), _first_and_last(across)]
+    bins = [_first_and_last(down), _first_and_last(across)]
     for number, (channel, excess) in enumerate(zip(defects.hot[:, 0], defects.excess, strict=True)):
         own = slice(channel, channel + 1) if defects.channels > 1 else slice(None)
-        y, x = (slice(span[0, number], span[1, number] + 1) for span in spans)
+        y, x = (slice(own_bins[0, number], own_bins[1, number] + 1) for own_bins in bins)
         inside, of_rows, of_columns = result[own, y, x], down[y, number], across[x, number]
         without = inside - excess * np.outer(of_rows, of_columns)
         around = without[:, of_rows.argmax(), of_columns.argmax()]
