@@ -136,11 +136,12 @@ def test_a_small_view_is_one_window_and_a_thin_one_is_not() -> None:
 
 
 def test_tiles_have_the_size_that_the_user_has_fixed(runs: list[int]) -> None:
-    image, axes = dim("colour")
+    image = np.random.default_rng(0).integers(0, 60, (240, 40, 3), np.uint8)
     region = tuple(slice(0, n) for n in image.shape)
-    options = Options(axes=axes, depth=1, device="cpu", tile=64)
-    run_to_completion(RegionEnhancer(open_image(image)).steps(options, region, core=1024))
-    assert runs == [1, 1]
+    for tile in ("auto", 128):
+        options = Options(depth=1, device="cpu", tile=tile)
+        run_to_completion(RegionEnhancer(open_image(image)).steps(options, region))
+        assert runs == ([1] if tile == "auto" else [1, 1, 1])
 
 
 def test_cached_results_need_no_network_run(runs: list[int]) -> None:
