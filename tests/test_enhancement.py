@@ -296,3 +296,13 @@ def test_shipped_weights_restore_a_dim_photograph() -> None:
         result = napari_dcr.enhance(dim, device="cpu", precision="fp32")
         assert metrics.psnr(result, truth) > metrics.psnr(dim, truth) + 6
         assert metrics.ssim(result, truth) > metrics.ssim(dim, truth) + 0.2
+
+
+def test_a_depth_at_which_no_noise_is_removed_is_named() -> None:
+    recording = np.random.default_rng(0).poisson(20, (40, 50)).astype(np.uint16)
+    with pytest.warns(napari_dcr.InputWarning, match=r"^depth: got 0, .*microscopy.* allowed"):
+        result, report = napari_dcr.enhance(
+            recording, model="microscopy", depth=0, defects="off", return_report=True
+        )
+    assert (result == recording).all()
+    assert any(line.startswith("depth: got 0") for line in report.warnings)

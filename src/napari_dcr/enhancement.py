@@ -312,6 +312,11 @@ def _steps(
         sink.bits if isinstance(sink, FrameSink) else None, choice,
     )  # fmt: skip
     layout = setup.arrange(layout)
+    if setup.model.is_quantitative and setup.spec.depth == 0:
+        opened.warnings.add(
+            f"depth: got 0, at which the {setup.choice} removes no noise; allowed up to"
+            f" {setup.model.network.stages}"
+        )
     _check_extras(options, setup, sink)
     if opened.counts:
         _check_counts(opened, setup, dtype)

@@ -12,6 +12,7 @@ import pytest
 import torch
 import xarray
 from numpy.typing import NDArray
+from PIL import Image
 
 import napari_dcr
 from napari_dcr.io.array_likes import AXES, array_like
@@ -153,3 +154,16 @@ def test_counts_under_a_mask_may_be_of_any_size(lively_counts: Path, hidden: int
     )
     assert result.dtype == expected.dtype == np.float32
     assert np.array_equal(result.compressed(), expected.compressed())
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "LA", "P", "YCbCr"])
+def test_numbers_of_pillow_images_that_are_not_light_are_refused(mode: str) -> None:
+    picture = Image.new("RGB", (40, 40), (10, 20, 30)).convert(mode)
+    with pytest.raises(ValueError, match=rf"^image: got .*'{mode}'; allowed .*convert"):
+        napari_dcr.enhance(picture, **FAST)
+
+
+def test_pillow_images_of_light_are_arrays() -> None:
+    for mode in ("L", "RGB", "RGBA"):
+        picture = Image.new("RGB", (40, 40), (10, 20, 30)).convert(mode)
+        assert np.array_equal(array_like(picture).array, np.asarray(picture))

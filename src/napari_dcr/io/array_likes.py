@@ -22,6 +22,9 @@ AXES = {
 }  # fmt: skip
 """Axes by the names of dimensions that have more than one letter."""
 
+PILLOW_MODES = ("1", "F", "I", "I;16", "I;16B", "I;16L", "I;16N", "L", "RGB", "RGBA")
+"""Modes of Pillow images whose numbers are light; those of other modes are colour indices, inks or others."""
+
 EXACT = {"float32": 1 << 24, "float64": 1 << 53}
 """Largest whole number up to which a float dtype represents all whole numbers."""
 
@@ -67,6 +70,12 @@ def array_like(image: Any) -> ArrayLike:
         return ArrayLike(_from_tensor(image), restore=torch.from_numpy)
     if isinstance(image, (str, bytes, dict, set)) or image is None or callable(image):
         raise _refused(image)
+    pillow = sys.modules.get("PIL.Image")
+    if pillow is not None and isinstance(image, pillow.Image) and image.mode not in PILLOW_MODES:
+        raise ValueError(
+            f"image: got a Pillow image of the mode {image.mode!r}; allowed are the modes"
+            f" {', '.join(PILLOW_MODES)}; convert it, for example with image.convert('RGB')"
+        )
     try:
         array = np.asarray(image)
     except Exception as error:  # other libraries raise any type of exception
