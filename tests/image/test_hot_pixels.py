@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_dcr.image.hot_pixels import BAND, find_candidates, significant
+from napari_dcr.image.hot_pixels import find_candidates, significant
+from napari_dcr.image.isolated_pixels import BAND
 from napari_dcr.image.noise import estimate_noise
 
 Image = NDArray[Any]

@@ -16,7 +16,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_dcr.engine.live import LiveEnhancer
 from napari_dcr.plugin import repainting
-from napari_dcr.plugin.live import Frame, LatestFrame, Live
+from napari_dcr.plugin.live import Live
+from napari_dcr.plugin.live_frames import Frame, LatestFrame
 from napari_dcr.plugin.widget import EnhanceWidget
 
 
