@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 import napari_dcr
+from napari_dcr.engine import doubts
+from napari_dcr.image.noise_model import NoiseModel
 from tests.engine.conftest import recording
 
 
@@ -36,3 +40,14 @@ def test_results_that_cannot_be_returned_raise_an_error(
         napari_dcr.enhance(image, model=lively_counts, out=tmp_path / "x.tif", **{name: True})
     with pytest.raises(TypeError, match=f"{name}: got 1"):
         napari_dcr.enhance(image, model=lively_counts, **{name: 1})
+
+
+@pytest.mark.parametrize(("gain", "is_noisy"), [(10.9, True), (0.0, False)])
+def test_noise_of_the_lit_part_counts_where_most_of_the_image_is_empty(
+    gain: float, is_noisy: bool
+) -> None:
+    """As in a deconvolved recording: half of the blocks are 0, without noise."""
+    means = np.repeat([0.0, 5.0, 1300.0], [60, 20, 20])
+    survey: Any = SimpleNamespace(noise={"mean": means})
+    noise: Any = SimpleNamespace(model=NoiseModel(gain, offset=0.9, dark=1 / 12))
+    assert doubts._is_noisy(survey, noise, np.dtype(np.uint16)) == is_noisy

@@ -80,11 +80,11 @@ def describe_doubts(
 
 
 def _is_noisy(survey: Survey, noise: NoiseEstimate, dtype: np.dtype[Any]) -> bool:
-    """Whether the noise at the median level is above that of rounding."""
+    """Whether the noise of bright blocks is above that of rounding; most blocks may be empty."""
     assert survey.noise is not None
     means = survey.noise["mean"]
     least = 0.3 if dtype.kind in "iu" else 2e-6 * max(np.ptp(means), abs(means[0]))
-    return bool(noise.model.deviation(float(np.median(means))) > least)
+    return bool(noise.model.deviation(float(np.quantile(means, 0.9))) > least)
 
 
 def _has_two_values(survey: Survey) -> bool:
