@@ -417,7 +417,7 @@ class Scene:
     """Squared light, relative to the variance of the noise, at which shadows have half of their
     light in the print.  Deeper shadows fade to black, because their content cannot be determined."""
 
-    CHANCE, LOW_KEY_CHANCE, LOW_KEY, DRAWN_CHANCE = 0.32, 0.58, 0.42, 0.7
+    CHANCE, LOW_KEY_CHANCE, LOW_KEY, DRAWN_CHANCE = 0.25, 0.42, 0.42, 0.7
     """Probabilities that the target is the input: for a well-exposed photograph; for one whose mean
     luma is below ``LOW_KEY``; ``LOW_KEY`` itself; and the probability for graphics."""
 
