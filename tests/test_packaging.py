@@ -35,7 +35,9 @@ def run(*command: str | Path, cwd: Path) -> str:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tracked files, so that earlier builds have no effect."""
     copy = tmp_path_factory.mktemp("source") / "napari-dcr"
-    ignored = shutil.ignore_patterns(".git", ".tox", ".venv", "dist", "build", "runs", "*cache*")
+    ignored = shutil.ignore_patterns(
+        ".git", ".tox", ".venv", "dist", "build", "runs", "__pycache__", ".*_cache", ".cache"
+    )
     shutil.copytree(ROOT, copy, symlinks=True, ignore=ignored)
     return copy
 
