@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.image.isolated_pixels import NEIGHBOURS, find_isolated
+from napari_dcr.image.isolated_pixels import NEIGHBOURS, find_isolated, reflected
 from napari_dcr.image.noise_model import NoiseModel
 
 SIGNIFICANCE = 8.5
@@ -126,21 +126,14 @@ def _around(
 ) -> NDArray[np.float64]:
     """Values of the neighbours of n positions, then of the ring around them, (n, 24); NaN if missing."""
     steps = np.arange(-2, 3)
-    rows = _reflected(y[:, None] + steps, plane.shape[0])
-    columns = _reflected(x[:, None] + steps, plane.shape[1])
+    rows = reflected(y[:, None] + steps, plane.shape[0])
+    columns = reflected(x[:, None] + steps, plane.shape[1])
     places = rows[:, :, None], columns[:, None]
     values = plane[places].astype(np.float64)
     if gone is not None:
         values[gone[places]] = np.nan
     order = [5 * (dy + 2) + dx + 2 for dy, dx in NEIGHBOURS + RING]
     return values.reshape(-1, 25)[:, order]
-
-
-def _reflected(places: NDArray[Any], size: int) -> NDArray[Any]:
-    """Positions with those beyond the border reflected, as in the search."""
-    places = np.where(places < 0, 1 - places, places)
-    found: NDArray[Any] = np.where(places >= size, 2 * size - 3 - places, places)
-    return found
 
 
 def without_hot_pixels(

@@ -159,11 +159,9 @@ def _fill_band(
 ) -> None:
     """Write rows of a plane with one pixel around them to ``band``; missing pixels are NaN.
 
-    Beyond the border of the plane, the pixels are reflected in such a way that neither a pixel nor
-    one of its neighbours occurs twice.
+    Pixels beyond the border of the plane are `reflected`.
     """
-    above = top - 1 if top else 2
-    below = bottom if bottom < len(plane) else len(plane) - 3
+    above, below = reflected(np.array([top - 1, bottom]), len(plane)).tolist()
     for inner, rows in (
         (band[1:-1, 1:-1], slice(top, bottom)),
         (band[:1, 1:-1], slice(above, above + 1)),
@@ -173,6 +171,13 @@ def _fill_band(
         if gone is not None:
             inner[gone[rows]] = np.nan
     band[:, 0], band[:, -1] = band[:, 3], band[:, -4]
+
+
+def reflected(places: NDArray[Any], size: int) -> NDArray[Any]:
+    """Positions with those beyond the border reflected, so that neither a pixel nor one of its neighbours occurs twice."""
+    places = np.where(places < 0, 1 - places, places)
+    found: NDArray[Any] = np.where(places >= size, 2 * size - 3 - places, places)
+    return found
 
 
 def _outstanding(

@@ -57,33 +57,33 @@ class Padding:
 
     def find(self, pixels: NDArray[Any], row: int, column: int) -> NDArray[np.bool_]:
         """Find the padding of a window (C, h, w) of colours whose first pixel is at a place."""
-        inside = self._inside(self.frame or self.around, pixels.shape[1:], row, column)
+        shape = pixels.shape[1:]
         if self.frame is not None:
-            return ~inside
+            return ~_within(self.frame, shape, (row, column))
         alike = pixels_of(np.ma.getdata(pixels), self.colour)
         if not alike.any():
             return alike
         # Pixels of the scene beside a straight border may have the value by chance.
-        within = alike & inside
-        solid = opened(within, (self.square, self.square))
-        for shape in ((1, self.line), (self.line, 1)):
-            solid |= opened(within, shape)
+        inside = alike
+        if self.around is not None:
+            inside = alike & _within(self.around, shape, (row, column))
+        solid = opened(inside, (self.square, self.square))
+        for rectangle in ((1, self.line), (self.line, 1)):
+            solid |= opened(inside, rectangle)
         # Squares do not reach into the corners of slanted edges.
-        return (alike & ~inside) | (within & widened(solid, 2))
+        return (alike & ~inside) | (inside & widened(solid, 2))
 
-    @staticmethod
-    def _inside(
-        spans: tuple[tuple[int, int], tuple[int, int]] | None, shape: tuple[int, ...], *first: int
-    ) -> NDArray[np.bool_]:
-        """Mask of the pixels of a window that are within rows and columns of the plane; all for None."""
-        if spans is None:
-            return np.ones(shape, bool)
-        places = (np.arange(start, start + n) for start, n in zip(first, shape, strict=True))
-        rows, columns = (
-            (place >= start) & (place < stop)
-            for place, (start, stop) in zip(places, spans, strict=True)
-        )
-        return np.logical_and.outer(rows, columns)
+
+def _within(
+    spans: tuple[tuple[int, int], tuple[int, int]], shape: tuple[int, ...], first: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Mask of the pixels of a window, the first of which is given, within rows and columns of the plane."""
+    places = (np.arange(start, start + n) for start, n in zip(first, shape, strict=True))
+    rows, columns = (
+        (place >= start) & (place < stop)
+        for place, (start, stop) in zip(places, spans, strict=True)
+    )
+    return np.logical_and.outer(rows, columns)
 
 
 STEADY = 0.01
