@@ -148,13 +148,14 @@ def test_the_window_is_drawn_once_for_each_result(
     canvas.events.draw.connect(lambda _: drawn.append(1))
     for pixels in frames[1:]:
         results = len(shown)
-        for lamp in range(3):
+        for lamp in range(10):
             layer.data = pixels + np.uint16(lamp)
             QApplication.processEvents()
         qtbot.waitUntil(lambda results=results: len(shown) > results, timeout=30_000)
     qtbot.waitUntil(lambda: bool((follower.layer.data == layer.data).all()), timeout=30_000)
     assert len(frames) - 1 <= len(shown)
-    assert len(drawn) == len(shown)
+    # A change of the window's layout draws too. Without the limit there are tens of drawings more.
+    assert len(shown) <= len(drawn) <= len(shown) + 3
     widget.live.value = False
     drawn.clear()
     layer.data = frames[0]
