@@ -343,6 +343,8 @@ def _steps(
     record = {**run.record, "device": str(setup.runner.device), "seconds": seconds}
     if any(not each.is_empty for each in found):
         record["defects"] = [each.to_dict() for each in found if not each.is_empty]
+    if "neighbours" in record and sink is not None and not setup.model.is_quantitative:
+        record["neighbours"]["averaged"] = setup.runner.contribution.averaged()
     if reports:
         record["reports"] = [report.to_dict() for report in reports]
     uncertainty = masked_like(opened.array, uncertainty)

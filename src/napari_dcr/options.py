@@ -65,9 +65,10 @@ class Options:
         Noise model of the camera in the image's units, for `microscopy`; for example from
         `napari_dcr.calibrate_noise`.  None estimates the noise from the image.
     neighbours : {"auto", 0, 1, 2}
-        For `microscopy`: number of frames on each side that help to enhance a frame.  They are
-        aligned by whole pixels, and are left out wherever they do not match the frame.  "auto"
-        uses none, because short weak transients lose part of their amplitude.
+        Number of frames on each side that help to remove the noise of a frame.  They are aligned
+        by whole pixels, and are left out wherever they do not match the frame.  With `photo`, the
+        rest is averaged before the picture is brightened.  "auto" uses none, because short weak
+        transients lose part of their amplitude.
     neighbour_axis : str, optional
         Letter of the axis along which frames are neighbours.  None uses t, or z if there is no t.
     axes : str, optional

@@ -362,7 +362,7 @@ def test_correlated_noise_is_binned_with_neighbours(model: Path) -> None:
         ({"neighbours": 3}, "neighbours: got 3; allowed are 'auto', 0, 1, 2"),
         ({"neighbours": True}, "neighbours: got True"),
         ({"neighbours": 1, "depth": 0}, "neighbours: got 1 with depth 0"),
-        ({"neighbours": 2, "model": "photo"}, "neighbours: got 2 with the model 'photo'"),
+        ({"neighbours": 2, "model": "photo", "depth": 0}, "neighbours: got 2 with depth 0"),
         ({"neighbour_axis": "z"}, "neighbour_axis: got 'z' for an image with axes 'tyx'"),
         ({"neighbour_axis": "x"}, "neighbour_axis: got 'x'"),
         ({"neighbours": 1, "axes": "qyx"}, "has no axis t or z of two frames or more"),

@@ -138,7 +138,10 @@ def test_neighbouring_frames_are_offered_along_the_axes_of_the_layer(
     assert not controls.neighbours.native.isVisible()
     controls.axes.value = "tcyx"
     controls.model.value = "photo"
-    assert not controls.neighbours.native.isVisible()
+    assert controls.neighbours.native.isVisible()
+    controls.neighbours.value = "2 along t"
+    controls.depth.value = 1
+    assert controls.options(layer).neighbours == 2
 
 
 def test_the_description_follows_the_shape_of_new_pixels(qapp: Any) -> None:

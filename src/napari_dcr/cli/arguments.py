@@ -121,8 +121,8 @@ def parser(
     )  # fmt: skip
     add(
         "--neighbours", type=parse_neighbours, default=Options.neighbours, metavar="FRAMES",
-        help="number of frames on each side that help to enhance a frame (microscopy only): 0, 1 or"
-        " 2; auto uses none, because short weak transients lose part of their amplitude (default: auto)",
+        help="number of frames on each side that help to remove the noise of a frame: 0, 1 or 2; auto"
+        " uses none, because short weak transients lose part of their amplitude (default: auto)",
     )  # fmt: skip
     add(
         "--neighbour-axis", default=Options.neighbour_axis, metavar="AXIS",

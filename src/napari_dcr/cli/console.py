@@ -90,6 +90,8 @@ class Console:
                 details += f"; model {record['model']}, because {record['model_reason']}"
             if "neighbours" in record:
                 details += ", with neighbours along {axis}".format(**record["neighbours"])
+                if averaged := record["neighbours"].get("averaged"):
+                    details += f": means of {averaged:.1f} frames"
             source = job.name if job.sources else short(job.source)
             print(f"{source} ({details}) -> {short(job.target)}", file=sys.stderr)
         for number, report in enumerate(reports):

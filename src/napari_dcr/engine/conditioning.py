@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_dcr.engine.doubts import describe_doubts
+from napari_dcr.engine.frame_mean import frame_mean, sampled_pairs, windows_of_pair
 from napari_dcr.engine.group_conditioning import GroupConditioning, condition_group
 from napari_dcr.engine.groups import Group
 from napari_dcr.engine.image_survey import ImageSurvey
@@ -154,15 +155,18 @@ class ImageConditioning:
                 setup.noise,
             )
             shared = shared._replace(padding=padding).showing(extent, layout.height, layout.width)
-            wanted = setup.denoise_first == "on" or (
-                setup.denoise_first == "auto" and is_noisy(survey, shared, dtype)
-            )
-            if wanted and shared.light and len(shared.left_alone) < len(survey.extremes):
-                shared = yield from self._with_noise_stage(shared, group, layout, setup)
+            if shared.light and len(shared.left_alone) < len(survey.extremes):
+                first = setup.denoise_first == "on" or (
+                    setup.denoise_first == "auto" and is_noisy(survey, shared, dtype)
+                )
+                if first:
+                    shared = yield from self._with_noise_stage(shared, group, layout, setup)
+                if axis is not None and not setup.model.is_quantitative:
+                    shared = yield from self._with_frame_mean(shared, group, layout, setup)
             if len(numbers) < count:
                 digest = self._survey.digest_of_all(survey.digest)
                 shared = shared.of_all(len(numbers), count, digest)
-            if axis is not None:
+            if axis is not None and (setup.model.is_quantitative or shared.conditioning.mean):
                 linked = shared.conditioning._replace(neighbours=axis.reach)
                 shared = shared._replace(conditioning=linked)
             self._known[key] = shared
@@ -200,9 +204,11 @@ class ImageConditioning:
             shared = shared._replace(left_alone=left_alone, defects=None, padding=padding)
             sizes = (finest.height, finest.width), (layout.height, layout.width)
             shared = shared.scaled(*sizes)
+            # Averaging reduces the noise, so each level has its own estimate.
             if shared.conditioning.noise is not None:
-                # Averaging reduces the noise, so each level has its own estimate.
                 shared = yield from self._with_noise_stage(shared, group, layout, setup)
+            if shared.conditioning.mean is not None:
+                shared = yield from self._with_frame_mean(shared, group, layout, setup)
             yield shared
 
     def _with_noise_stage(
@@ -234,6 +240,34 @@ class ImageConditioning:
         conditioning = shared.conditioning._replace(noise=noise)
         estimates = tuple(own.noise_in_own_units() for own in found) if noise else ()
         return shared._replace(conditioning=conditioning, denoise_first=estimates)
+
+    def _with_frame_mean(
+        self, shared: GroupConditioning, group: Group, layout: Layout, setup: Setup
+    ) -> Generator[None, None, GroupConditioning]:
+        """Add the mean of matching frames, whose noise is estimated from pairs of them."""
+        axis = setup.frame_axis(layout)
+        assert axis is not None
+        assert setup.noise_stage is not None
+        runner = setup.noise_stage().runner
+
+        def plane_of(frame: tuple[int, ...]) -> ArrayPlane:
+            return self.plane(frame, group.channel, layout, setup, shared)
+
+        windows = []
+        for pair in sampled_pairs(axis, group.frames(layout)):
+            matches = self._matches_of(layout, setup)
+            windows += windows_of_pair(axis, pair, group.channel, plane_of, matches)
+            yield
+        mean = frame_mean(windows, shared, runner.network, runner.device)
+        if mean is None:
+            self._opened.warnings.add(
+                "neighbours: no two of the frames that were tried show the same, so each frame is"
+                " enhanced by itself",
+                group.channel,
+            )
+        neighbours = shared.conditioning.neighbours if mean else 0
+        conditioning = shared.conditioning._replace(mean=mean, neighbours=neighbours)
+        return shared._replace(conditioning=conditioning)
 
     def plane(
         self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup, shared: GroupConditioning,
@@ -269,10 +303,16 @@ class ImageConditioning:
             shared = shared_by(Group.of(frame, channel, setup.link_frames))
             return self.plane(frame, channel, layout, setup, shared), shared
 
-        # Corrected frames are compared, so the matches depend on how defects are corrected.
+        if not shared_by(Group.of(frame, channel, setup.link_frames)).route.neighbours:
+            return None
+        return find_neighbourhood(axis, frame, channel, plane_of, self._matches_of(layout, setup))
+
+    def _matches_of(self, layout: Layout, setup: Setup) -> FrameMatches:
+        """Matches between frames; corrected frames are compared, so they depend on the defects."""
+        axis = setup.frame_axis(layout)
+        assert axis is not None
         key = layout, setup.defects_key, setup.link_frames, axis.letter
-        matches = self._matches.setdefault(key, FrameMatches())
-        return find_neighbourhood(axis, frame, channel, plane_of, matches)
+        return self._matches.setdefault(key, FrameMatches())
 
 
 def _lamps_from(scale: Scale) -> float:

@@ -11,11 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from napari_dcr.engine.neighbours import Alignment, FrameAxis, Neighbourhood
+from napari_dcr.engine.networks import Features
 from napari_dcr.engine.parts import TileTask
-from napari_dcr.network.neighbours import FrameFeatures
-
-Features = tuple[FrameFeatures, ...]
-"""Features of a window of a frame: one item for each picture into which binning divides it."""
 
 KEPT_BYTES = 1 << 29
 """Largest total size of the features in a `FeatureMemory`, in bytes."""
@@ -48,9 +45,11 @@ class FeatureMemory:
         self._bytes = 0
 
 
-def _size(features: Features) -> int:
-    """Size of features in bytes."""
-    return sum(x.nbytes for each in features for x in each if x is not None)
+def _size(features: Any) -> int:
+    """Size in bytes of all tensors in nested tuples."""
+    if isinstance(features, tuple):
+        return sum(_size(each) for each in features)
+    return features.nbytes if isinstance(features, torch.Tensor) else 0
 
 
 @dataclass
@@ -65,9 +64,9 @@ class _Usage:
 
 
 class Contribution:
-    """Measures how neighbouring frames changed the expected error of each channel, on a sample of frames.
+    """Measures what neighbouring frames contributed to each channel, on a sample of frames.
 
-    It also counts the neighbours that did not match, and those whose light was scaled.
+    This is the change of the expected error, or the number of frames that were averaged. It also counts the neighbours that did not match, and those whose light was scaled.
     """
 
     STEP = 8
@@ -75,6 +74,7 @@ class Contribution:
 
     def __init__(self) -> None:
         self._sums: dict[int, torch.Tensor] = {}
+        self._averaged: dict[int, torch.Tensor] = {}
         self._usage: dict[int, _Usage] = {}
 
     def count(self, neighbourhood: Neighbourhood, alignments: Sequence[Alignment | None]) -> None:
@@ -105,17 +105,31 @@ class Contribution:
         known = self._sums.get(channel)
         self._sums[channel] = errors if known is None else known + errors
 
+    def add_frames(self, channel: int, frames: torch.Tensor) -> None:
+        """Add the number of frames that were averaged at each place of a tile."""
+        counted = torch.stack([frames.mean(), frames.new_ones(())])
+        known = self._averaged.get(channel)
+        self._averaged[channel] = counted if known is None else known + counted
+
+    def averaged(self) -> float:
+        """Mean number of frames of which a pixel is the mean; 1 if no neighbour matched anywhere."""
+        if not self._averaged:
+            return 1.0
+        total, count = torch.stack(list(self._averaged.values())).sum(0).tolist()
+        return round(total / count, 2)
+
     def describe(self, channel: int, axis: FrameAxis) -> str:
         """Describe the contribution in a line for the report of a channel."""
-        sides = f"{axis.reach} neighbouring frame{'s' * (axis.reach > 1)} on each side"
-        if channel not in self._sums:
-            return f"{sides} along {axis.letter}"
-        alone, fused = self._sums[channel].sqrt().tolist()
-        lower = round(100 * (1 - fused / alone)) if alone else 0
-        line = (
-            f"{sides} along {axis.letter}: the expected error is {abs(lower)} %"
-            f" {'lower' if lower >= 0 else 'higher'} than from single frames"
-        )
+        line = f"{axis.reach} neighbouring frame{'s' * (axis.reach > 1)} on each side along {axis.letter}"
+        if channel in self._sums:
+            alone, fused = self._sums[channel].sqrt().tolist()
+            lower = round(100 * (1 - fused / alone)) if alone else 0
+            line += (
+                f": the expected error is {abs(lower)} % {'lower' if lower >= 0 else 'higher'} than"
+                " from single frames"
+            )
+        else:
+            return line
         usage = self._usage.get(channel, _Usage())
         if usage.left_out:
             share = 100 * usage.left_out / usage.all

@@ -66,6 +66,8 @@ class GroupConditioning(NamedTuple):
     zero : float, optional
         Black point of models that work in counts, in the image's units: the offset of the noise
         model, of which ``scale`` is independent. None for other models.
+    thumbnail : ndarray, shape (C, 64, 64), optional
+        Thumbnail in the image's units; None for models that work in counts.
     """
 
     scale: Scale
@@ -80,6 +82,7 @@ class GroupConditioning(NamedTuple):
     padding: dict[int, tuple[Padding, ...]] = {}  # noqa: RUF012
     denoise_first: tuple[NoiseEstimate | None, ...] = ()
     zero: float | None = None
+    thumbnail: NDArray[Any] | None = None
 
     @property
     def black(self) -> float:
@@ -111,7 +114,7 @@ class GroupConditioning(NamedTuple):
         if isinstance(rendering, Display):
             return replace(
                 rendering, is_grey=self.is_grey, strength=self.light * rendering.strength,
-                clips=self.conditioning.noise is None,
+                clips=self.conditioning.noise is None and self.conditioning.mean is None,
             )  # fmt: skip
         if isinstance(rendering, Quantitative):
             return replace(rendering, zero=self.black)
@@ -247,7 +250,7 @@ def condition_group(
         defects = None  # planes that are returned unchanged keep their defects
     return GroupConditioning(
         scale, conditioning, survey.digest, noise, unit, left_alone, is_grey, light, defects,
-        zero=zero,
+        zero=zero, thumbnail=survey.thumbnail if curvature is None else None,
     )  # fmt: skip
 
 

@@ -79,7 +79,12 @@ class FrameAxis:
 
 
 def find_frame_axis(
-    neighbours: str | int, letter: str | None, model: Model, depth: int, layout: Layout
+    neighbours: str | int,
+    letter: str | None,
+    model: Model,
+    has_stage: bool,
+    depth: int,
+    layout: Layout,
 ) -> FrameAxis | None:
     """Find the axis along which a run uses neighbouring frames; None if it uses none.
 
@@ -88,6 +93,8 @@ def find_frame_axis(
     neighbours, letter
         Values of the options ``neighbours`` and ``neighbour_axis``.
     model : Model
+    has_stage : bool
+        Whether the model, or the network that compares frames for it, has a stage of neighbouring frames.
     depth : int
     layout : Layout
 
@@ -103,7 +110,6 @@ def find_frame_axis(
             f"neighbour_axis: got {letter!r} for an image with axes {layout.axes!r}; allowed are"
             f" None{''.join(f', {axis!r}' for axis in stepped)}"
         )
-    has_stage = model.network.neighbours is not None
     if neighbours == "auto":
         letter = letter or "t"
         uses = letter == "t" and lengths.get(letter, 0) >= LEAST

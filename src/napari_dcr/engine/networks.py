@@ -11,8 +11,10 @@ from napari_dcr.engine import devices
 from napari_dcr.engine.neighbours import Alignment
 from napari_dcr.engine.tiles import Grid, Size
 from napari_dcr.image.frame_shifts import FARTHEST
+from napari_dcr.network import frame_mean
 from napari_dcr.network.binning import binned_features, fuse_binned
 from napari_dcr.network.cascade import Cascade
+from napari_dcr.network.frame_mean import PictureFeatures, mean_of_frames, picture_features
 from napari_dcr.network.global_net import PLAIN, Conditioning, Route
 from napari_dcr.network.neighbours import FrameFeatures
 from napari_dcr.network.noise_stage import enhance_window
@@ -24,8 +26,16 @@ BINNED_BYTES = 40
 FEATURE_BYTES = 100
 """Bytes per pixel of a window for the features of one frame, which neighbouring frames need."""
 
+PICTURE_BYTES = 150
+"""Bytes per pixel of a window of a picture for the features of one frame, with its colours."""
+
 NOISE_BYTES = 40
 """Bytes per pixel of a window with a noise stage: for its colours before and after that stage."""
+
+
+Features = tuple[FrameFeatures, ...] | PictureFeatures
+"""Features of a window of a frame: one item for each picture into which binning divides it, or those of
+a model that brightens."""
 
 
 class Networks:
@@ -70,19 +80,24 @@ class Networks:
 
     def grid(self, height: int, width: int, route: Route = PLAIN) -> Grid:
         """Tile grid for planes of this size, with the halo that the networks of a route need."""
-        halo, stride = self._reach(route.binning, route.neighbours > 0)
+        fuses = route.neighbours > 0 and route.mean is None
+        halo, stride = self._reach(route.binning, self.depth, fuses)
         if halo and route.neighbours:
             halo += FARTHEST
+        if self.depth and route.mean:
+            reach, step = self._noise._reach(route.mean, frame_mean.DEPTH, True)
+            halo, stride = halo + reach, math.lcm(stride, step)
         if self.depth and route.noise:
-            stages = [self._noise._reach(binning) for binning in route.noise if binning]
+            depth = self._noise.depth
+            stages = [self._noise._reach(binning, depth) for binning in route.noise if binning]
             halo += max((reach for reach, _ in stages), default=0)
             stride = math.lcm(stride, *(step for _, step in stages))
         return Grid(height, width, halo, stride, route)
 
-    def _reach(self, binning: tuple[int, int], neighbours: bool = False) -> Size:
+    def _reach(self, binning: tuple[int, int], depth: int, neighbours: bool = False) -> Size:
         """Halo and stride of the network at a binning, also for frames with their neighbours."""
         most = max(binning)
-        halo = self.network.receptive_field(self.depth, neighbours and self.depth > 0)
+        halo = self.network.receptive_field(depth, neighbours and depth > 0)
         return most * halo + most // 2 if halo else 0, most * self.network.stride
 
     @property
@@ -97,11 +112,23 @@ class Networks:
         weights: tuple[torch.Tensor, torch.Tensor],
         depth: int,
         exits: Sequence[int],
+        mean: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
-        """Enhance windows of equal shape and route; returns the pictures at the depths ``exits``."""
+        """Enhance windows of equal shape and route; returns the pictures at the depths ``exits``.
+
+        ``mean`` is the mean of the window and matching frames, if it was computed.
+        """
         noise_network = self._noise.local if conditioning.noise else None
         pictures = enhance_window(
-            self.local, noise_network, windows, conditioning, weights, depth, self.detail, exits
+            self.local,
+            noise_network,
+            windows,
+            conditioning,
+            weights,
+            depth,
+            self.detail,
+            exits,
+            mean,
         )
         return list(pictures)
 
@@ -111,36 +138,80 @@ class Networks:
         conditioning: Conditioning,
         weights: tuple[torch.Tensor, torch.Tensor],
         depth: int,
-    ) -> tuple[FrameFeatures, ...]:
+    ) -> Features:
         """Features of a window of one frame at a depth, for itself and for its neighbours."""
+        if conditioning.mean is not None:
+            return picture_features(self._noise.local, window, conditioning.mean, weights)
         return binned_features(self.local, window, conditioning, weights, depth, self.detail)
 
     def fuse(
         self,
-        centre: tuple[FrameFeatures, ...],
-        neighbours: Sequence[tuple[tuple[FrameFeatures, ...], Alignment] | None],
+        centre: Features,
+        neighbours: Sequence[tuple[Features, Alignment] | None],
         conditioning: Conditioning,
-    ) -> torch.Tensor:
-        """Picture of a frame, from the features of a window of it and of its neighbours.
+        depth: int,
+        exits: Sequence[int],
+    ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+        """Enhance a window of a frame with the help of its neighbours.
 
         Parameters
         ----------
-        centre : tuple of FrameFeatures
+        centre : Features
         neighbours : sequence
             Features of the frames before and after it, each with its alignment, by a multiple of
             `shift_step`; None for a frame that is missing or does not match.
         conditioning : Conditioning
+        depth : int
+        exits : sequence of int
+            Depths of the pictures of a model that brightens; other models return that of ``depth``.
+
+        Returns
+        -------
+        list of Tensor
+            Pictures.
+        Tensor or None
+            Number of frames that were averaged at each place, for a model that brightens.
         """
-        aligned = [
-            other and tuple(self._aligned(each, other[1], conditioning) for each in other[0])
-            for other in neighbours
-        ]
-        return fuse_binned(self.local, centre, aligned, conditioning)
+        if isinstance(centre, PictureFeatures):
+            mean = conditioning.mean
+            assert mean is not None
+            others = [other and self._picture(*other, conditioning) for other in neighbours]
+            found, frames = None, None
+            if any(other is not None for other in others):
+                found, frames = mean_of_frames(self._noise.local, centre, others, mean)
+            pictures = self.enhance(centre.x, conditioning, centre.weights, depth, exits, found)
+            return pictures, frames
+        aligned = [other and self._all_aligned(*other, conditioning) for other in neighbours]
+        return [fuse_binned(self.local, centre, aligned, conditioning)], None
+
+    def _picture(
+        self, features: Features, alignment: Alignment, conditioning: Conditioning
+    ) -> PictureFeatures:
+        """Features of a neighbour of a picture with the light and the place of that picture."""
+        stage, own, mean = (
+            self._noise.local.neighbours,
+            alignment.conditioning.mean,
+            conditioning.mean,
+        )
+        assert isinstance(features, PictureFeatures)
+        assert stage is not None
+        assert own is not None
+        assert mean is not None
+        if (level := alignment.level) is not None:
+            features = features.scaled(stage, level.ratio, level.addend, own, mean)
+        return features.aligned(*alignment.shift, mean.colour.binning)
+
+    def _all_aligned(
+        self, features: Features, alignment: Alignment, conditioning: Conditioning
+    ) -> tuple[FrameFeatures, ...]:
+        """Features of a neighbour with the light and the place of the frame that it is combined with."""
+        assert not isinstance(features, PictureFeatures)
+        return tuple(self._aligned(each, alignment, conditioning) for each in features)
 
     def _aligned(
         self, features: FrameFeatures, alignment: Alignment, conditioning: Conditioning
     ) -> FrameFeatures:
-        """Features of a neighbour with the light and the place of the frame that it is combined with."""
+        """As `_all_aligned`, for one of the pictures into which binning divides a window."""
         level, steps = alignment.level, self.shift_step(conditioning.route)
         if level is not None:
             stage, own, other = (
@@ -158,7 +229,7 @@ class Networks:
     @staticmethod
     def shift_step(route: Route) -> Size:
         """Pixels along y and x of which shifts between frames are multiples."""
-        return route.binning[0], route.binning[1]
+        return (1, 1) if route.mean else route.binning
 
     def bytes_per_pixel(self, route: Route) -> float:
         """Peak working memory per pixel of a window; with a noise stage, that of the larger network."""
@@ -167,5 +238,6 @@ class Networks:
         if phases > 1:
             needed += BINNED_BYTES
         noise = [self._noise.bytes_per_pixel(Route(b)) + NOISE_BYTES for b in route.noise if b]
-        frames = FEATURE_BYTES * (2 * route.neighbours + 1) if route.neighbours else 0
+        each = PICTURE_BYTES if route.mean else FEATURE_BYTES
+        frames = each * (2 * route.neighbours + 1) if route.neighbours else 0
         return max([needed, *noise]) + frames

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from napari_dcr.engine import devices
-from napari_dcr.engine.frame_features import FeatureMemory, Features
+from napari_dcr.engine.frame_features import FeatureMemory
 from napari_dcr.engine.groups import Group
 from napari_dcr.engine.neighbours import Alignment, Neighbourhood
+from napari_dcr.engine.networks import Features
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.engine.setup import Setup
@@ -117,7 +118,8 @@ def _fused(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> to
     def features(number: int) -> Features:
         plane, conditioning = neighbourhood.planes[number]
         window_key = plane.channel, plane.frame, tile.rows, tile.columns
-        key = *task.settings, depth, plane.scale, window_key
+        # Features of pictures do not depend on the depth.
+        key = *task.settings, conditioning.mean is None and depth, plane.scale, window_key
         known = memory.get(key)
         if known is None:
             window, place = _window(runner, plane, conditioning, tile)
@@ -133,7 +135,9 @@ def _fused(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> to
             neighbours.append(None)
         else:
             neighbours.append((features(number), aligned))
-    return runner.fuse(features(neighbourhood.number), neighbours, task.conditioning)
+    centre = features(neighbourhood.number)
+    (picture,), _ = runner.fuse(centre, neighbours, task.conditioning, depth, [depth])
+    return picture
 
 
 def _window(

@@ -71,8 +71,8 @@ class Setup:
     denoise_first : {"auto", "on", "off"}
         Whether a noise stage precedes the model; "off" if the model or the depth does not allow it.
     noise_stage : callable, optional
-        Returns the setup of the noise stage. It loads weights, so it is called only when an
-        image needs it.
+        Returns the setup of the noise stage, whose network also compares neighbouring frames for
+        models that brighten. It loads weights, so it is called only when an image needs it.
     choice : ModelChoice, optional
         The model, and why it was chosen.
     neighbours, neighbour_axis
@@ -95,8 +95,20 @@ class Setup:
     def frame_axis(self, layout: Layout) -> FrameAxis | None:
         """Axis along which neighbouring frames are used; None if they are not used."""
         return find_frame_axis(
-            self.neighbours, self.neighbour_axis, self.model, self.spec.depth, layout
+            self.neighbours,
+            self.neighbour_axis,
+            self.model,
+            self._has_stage,
+            self.spec.depth,
+            layout,
         )
+
+    @property
+    def _has_stage(self) -> bool:
+        """Whether neighbouring frames can be used; models that brighten use the noise network's stage."""
+        if self.model.is_quantitative or not self.neighbours or self.neighbours == "auto":
+            return self.model.network.neighbours is not None
+        return weights.load(NOISE_MODEL).network.neighbours is not None
 
     @property
     def defects_key(self) -> str:
@@ -146,8 +158,9 @@ class Setup:
         rendering = rendering_of(options, model, out_dtype, options.return_uncertainty)
         # Depth 0 only brightens.
         denoise_first = "off" if model.is_quantitative or depth == 0 else options.denoise_first
+        averages = options.neighbours in (1, 2) and not model.is_quantitative and depth > 0
         noise_stage = None
-        if denoise_first != "off":
+        if denoise_first != "off" or averages:
             noise_stage = functools.cache(
                 functools.partial(cls._of_noise_stage, options, out_dtype, bits)
             )
@@ -195,7 +208,7 @@ class Setup:
 
     def spec_for(self, routes: Iterable[Route]) -> RunnerSpec:
         """Spec of a runner that can process windows with these routes."""
-        if self.noise_stage is None or not any(route.noise for route in routes):
+        if self.noise_stage is None or not any(route.noise or route.mean for route in routes):
             return self.spec
         return replace(self.spec, noise_stage=self.noise_stage().spec)
 

@@ -245,11 +245,17 @@ class Windows(Networks):
                 for number, aligned in zip(neighbourhood.numbers, alignments, strict=True)
             ]
             centre = features[neighbourhood.number]
-            picture = self.fuse(centre, neighbours, part.conditioning)
+            whole = part.conditioning, self.depth, self.exits
+            exits, frames = self.fuse(centre, neighbours, *whole)
+            picture = exits[0] if len(exits) == 1 else torch.cat(exits, 1)
             self.contribution.count(neighbourhood, alignments)
             if self.contribution.wants(neighbourhood):
-                alone = self.fuse(centre, [None] * len(neighbours), part.conditioning)
-                self.contribution.add(neighbourhood.series[0], alone, picture)
+                channel = neighbourhood.series[0]
+                if frames is not None:
+                    self.contribution.add_frames(channel, frames)
+                elif part.conditioning.mean is None:
+                    (alone,), _ = self.fuse(centre, [None] * len(neighbours), *whole)
+                    self.contribution.add(channel, alone, picture)
         for number in features.keys() - plan.keep:
             del features[number]
         return [picture[(0, slice(None), *task.tile.crop)]]

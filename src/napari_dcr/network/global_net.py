@@ -33,12 +33,16 @@ class Route(NamedTuple):
         See `Conditioning`.
     scene : ((int, int), (int, int)) or None
         See `Conditioning`.
+    mean : (int, int) or None
+        Binning of the colour in which frames are compared before they are averaged; None if they
+        are not.
     """
 
     binning: tuple[int, int] = (1, 1)
     noise: tuple[tuple[int, int] | None, ...] = ()
     neighbours: int = 0
     scene: tuple[tuple[int, int], tuple[int, int]] | None = None
+    mean: tuple[int, int] | None = None
 
 
 PLAIN = Route()
@@ -60,6 +64,53 @@ class NoiseStage(NamedTuple):
     factor: Tensor
     offset: Tensor
     colours: tuple[Conditioning | None, ...]
+
+    def to(self, device: torch.device) -> NoiseStage:
+        """Copy to a device."""
+        return NoiseStage(
+            self.factor.to(device),
+            self.offset.to(device),
+            tuple(colour and colour.to(device) for colour in self.colours),
+        )
+
+    @classmethod
+    def batch(cls, parts: Sequence[NoiseStage]) -> NoiseStage:
+        """Combine those of windows that have the same route into a batch."""
+        colours = (
+            [colour for colour in of_one if colour is not None]
+            for of_one in zip(*(part.colours for part in parts), strict=True)
+        )
+        return cls(
+            torch.cat([part.factor for part in parts]),
+            torch.cat([part.offset for part in parts]),
+            tuple(Conditioning.batch(of_one) if of_one else None for of_one in colours),
+        )
+
+
+class FrameMean(NamedTuple):
+    """Conditioning of the mean of matching frames, which lowers noise before a picture is enhanced.
+
+    Attributes
+    ----------
+    noise : NoiseStage
+        Units and noise of each colour.
+    compared : int
+        Index of the colour whose features the frames are compared by.
+    """
+
+    noise: NoiseStage
+    compared: int
+
+    @property
+    def colour(self) -> Conditioning:
+        """Conditioning of the noise network for the colour that is compared."""
+        colour = self.noise.colours[self.compared]
+        assert colour is not None
+        return colour
+
+    def to(self, device: torch.device) -> FrameMean:
+        """Copy to a device."""
+        return self._replace(noise=self.noise.to(device))
 
 
 class Conditioning(NamedTuple):
@@ -84,6 +135,9 @@ class Conditioning(NamedTuple):
     scene : ((int, int), (int, int)) or None
         Start and stop of the rows and columns that the network processes as if they were the whole
         image, because no other ones hold data; None for all.
+    mean : FrameMean, optional
+        Conditioning of the mean of matching frames, if neighbouring frames are averaged; see
+        `napari_dcr.network.frame_mean`.
     """
 
     tone: Tone | Counts
@@ -93,22 +147,20 @@ class Conditioning(NamedTuple):
     extent: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 1.0), (0.0, 1.0))
     neighbours: int = 0
     scene: tuple[tuple[int, int], tuple[int, int]] | None = None
+    mean: FrameMean | None = None
 
     @property
     def route(self) -> Route:
         """Networks and binnings that windows go through."""
         noise = () if self.noise is None else tuple(c and c.binning for c in self.noise.colours)
-        return Route(self.binning, noise, self.neighbours, self.scene)
+        mean = self.mean and self.mean.colour.binning
+        return Route(self.binning, noise, self.neighbours, self.scene, mean)
 
     def to(self, device: torch.device) -> Conditioning:
         """Copy to a device."""
         tone = type(self.tone)(*(field.to(device) for field in self.tone))
-        noise = self.noise and NoiseStage(
-            self.noise.factor.to(device),
-            self.noise.offset.to(device),
-            tuple(colour and colour.to(device) for colour in self.noise.colours),
-        )
-        return self._replace(tone=tone, grid=self.grid.to(device), noise=noise)
+        noise, mean = self.noise and self.noise.to(device), self.mean and self.mean.to(device)
+        return self._replace(tone=tone, grid=self.grid.to(device), noise=noise, mean=mean)
 
     @classmethod
     def batch(cls, parts: Sequence[Conditioning]) -> Conditioning:
@@ -118,17 +170,7 @@ class Conditioning(NamedTuple):
             return first
         tones = zip(*(part.tone for part in parts), strict=True)
         stages = [part.noise for part in parts if part.noise is not None]
-        noise = None
-        if stages:
-            colours = (
-                [colour for colour in of_one if colour is not None]
-                for of_one in zip(*(stage.colours for stage in stages), strict=True)
-            )
-            noise = NoiseStage(
-                torch.cat([stage.factor for stage in stages]),
-                torch.cat([stage.offset for stage in stages]),
-                tuple(cls.batch(of_one) if of_one else None for of_one in colours),
-            )
+        noise = NoiseStage.batch(stages) if stages else None
         return cls(
             type(first.tone)(*(torch.cat(field) for field in tones)),
             torch.cat([part.grid for part in parts]),

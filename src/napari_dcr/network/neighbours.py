@@ -85,19 +85,19 @@ class FrameFeatures(NamedTuple):
         halves = [(-(-n // FOLD), n // FOLD) for n in (down, across)]
         corners = [(y, x) for y in dict.fromkeys(halves[0]) for x in dict.fromkeys(halves[1])]
         inside = torch.ones_like(self.pixels[:, :1])
-        encoding = torch.stack([_moved(self.encoding, *corner) for corner in corners]).mean(0)
+        encoding = torch.stack([moved(self.encoding, *corner) for corner in corners]).mean(0)
         folded = ["pixels", "estimate", "variance", *(["noise"] if self.noise is not None else [])]
         return self._replace(
             encoding=_channels_last(encoding),
             **{
-                name: _channels_last(fold(_moved(unfold(getattr(self, name)), down, across)))
+                name: _channels_last(fold(moved(unfold(getattr(self, name)), down, across)))
                 for name in folded
             },
-            present=torch.stack([_moved(inside, *corner) for corner in corners]).amin(0),
+            present=torch.stack([moved(inside, *corner) for corner in corners]).amin(0),
         )
 
 
-def _moved(x: Tensor, down: int, across: int) -> Tensor:
+def moved(x: Tensor, down: int, across: int) -> Tensor:
     """Shift up and left, with zeros outside the window."""
     height, width = x.shape[2:]
     down, across = (max(-n, min(k, n)) for k, n in ((down, height), (across, width)))
@@ -231,7 +231,7 @@ class NeighbourStage(nn.Module):
         for number, other in enumerate(neighbours):
             if other is None:
                 continue
-            opened, level, differences = self._compare(centre, other)
+            opened, level, differences = self.open_gate(centre, other)
             if present is not None:
                 opened = opened * present[:, number, None, None, None]
             closed = closed * (1 - opened)
@@ -249,7 +249,7 @@ class NeighbourStage(nn.Module):
         added = self.head(torch.cat([state, means], 1))
         return added * (1 - closed).to(added), small[::2]
 
-    def _compare(
+    def open_gate(
         self, centre: FrameFeatures, other: FrameFeatures
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Compare a neighbour with the frame.
@@ -266,9 +266,7 @@ class NeighbourStage(nn.Module):
         # Differences of the estimates and of the noisy pixels.
         estimates, pixels = other.estimate - centre.estimate, other.pixels - centre.pixels
         scaled = (estimates**2 / (other.variance + centre.variance + 1e-3)).mean(1, keepdim=True)
-        mean = pixels.mean(1, keepdim=True)
-        if other.noise is not None:
-            mean = mean / ((1 + other.noise.mean(1, keepdim=True)) / 2).sqrt()
+        mean = mean_difference(pixels, other.noise)
         both = torch.cat([scaled, mean], 1)
         # The mean of n differences of pixels has a variance of 2 / n where the frames match.
         evidence = [scaled, FOLD**2 / 2 * both[:, 1:] ** 2]
@@ -277,7 +275,7 @@ class NeighbourStage(nn.Module):
             around, level = _mean_around(both, side).chunk(2, 1)
             squared = (FOLD * side) ** 2 / 2 * level**2
             evidence += [around, squared]
-            match = match * ((DIFFER - squared) / (DIFFER - MATCH)).clamp(0, 1)
+            match = match * _agreement(squared)
         logarithms = torch.log1p(torch.cat(evidence, 1)).to(self.compare.weight)
         compared = activate(self.compare(logarithms))
         opened = torch.sigmoid(self.gate(compared).to(pixels))
@@ -292,6 +290,32 @@ class NeighbourStage(nn.Module):
         own = [weight[:, n * slot : n * (slot + 1)] for slot in slots]
         parts = [part[:, :-2] for part in own] + [part[:, -2:] for part in own]
         return _channels_last(torch.cat([*parts, weight[:, 2 * self.FRAMES * n :]], 1))
+
+
+def mean_difference(pixels: Tensor, noise: Tensor | None) -> Tensor:
+    """Mean of the differences of folded pixels (B, 4, h, w) of two frames, in units of the noise.
+
+    ``noise`` is the variance of the noise of the second frame, where it is not 1.
+    """
+    mean = pixels.mean(1, keepdim=True)
+    return mean if noise is None else mean / ((1 + noise.mean(1, keepdim=True)) / 2).sqrt()
+
+
+def same_light(pixels: Tensor, noise: Tensor | None) -> Tensor:
+    """Where local means of two frames agree within their noise, (B, 1, h, w), from 0 to 1.
+
+    The parameters are those of `mean_difference`.
+    """
+    mean = mean_difference(pixels, noise)
+    match = torch.ones_like(mean)
+    for side in AROUND:
+        match = match * _agreement((FOLD * side) ** 2 / 2 * _mean_around(mean, side) ** 2)
+    return match
+
+
+def _agreement(squared: Tensor) -> Tensor:
+    """From 1 to 0 where the squared difference of local means, in units of its variance, is large."""
+    return ((DIFFER - squared) / (DIFFER - MATCH)).clamp(0, 1)
 
 
 def _channels_last(x: Tensor) -> Tensor:

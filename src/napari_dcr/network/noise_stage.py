@@ -34,6 +34,7 @@ def enhance_window(
     depth: int,
     detail: bool = True,
     exits: Sequence[int] | None = None,
+    mean: Tensor | None = None,
 ) -> Tensor | list[Tensor]:
     """Enhance a window, with a noise stage and a binning if its conditioning has them.
 
@@ -43,14 +44,16 @@ def enhance_window(
     noise_network : Cascade, optional
         Required if the conditioning has a noise stage.
     x : Tensor, shape (B, C, H, W)
-        With a noise stage, display values that are not clipped to [0, 1].
+        With a noise stage or a mean of frames, display values that are not clipped to [0, 1].
     conditioning, weights, depth, detail, exits
         See `napari_dcr.network.binning.enhance_binned`.
+    mean : Tensor, optional
+        Mean of the window and the same window of matching frames, from which all depths but 0 are
+        computed.
     """
     stage = conditioning.noise
-    if stage is None:
+    if stage is None and conditioning.mean is None:
         return enhance_binned(network, x, conditioning, weights, depth, detail, exits)
-    assert noise_network is not None
     wanted = [depth] if exits is None else list(exits)
     results: dict[int, Tensor] = {}
     if 0 in wanted:
@@ -58,7 +61,11 @@ def enhance_window(
         assert isinstance(noisy, Tensor)
         results[0] = noisy
     if inner := [d for d in wanted if d]:
-        clean = remove_noise(noise_network, x, stage, weights).clamp(0, 1)
+        clean = x if mean is None else mean
+        if stage is not None:
+            assert noise_network is not None
+            clean = remove_noise(noise_network, clean, stage, weights)
+        clean = clean.clamp(0, 1)
         pictures = network(clean, conditioning, weights, max(inner), detail, inner)
         results.update(zip(inner, pictures, strict=True))
     outputs = [results[d] for d in wanted]

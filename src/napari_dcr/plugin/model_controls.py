@@ -149,8 +149,9 @@ class ModelControls:
             "exposure": stepped(self.exposure),
             "denoise": stepped(self.denoise),
         }
+        chosen |= self._chosen_neighbours(layer)
         if keeps_intensities:
-            return {**chosen, **self._chosen_neighbours(layer)}
+            return chosen
         alike = self.colour_alike.value
         return {
             **chosen,
@@ -183,7 +184,7 @@ class ModelControls:
         self._show_neighbours()
 
     def _show_neighbours(self) -> None:
-        self._form.show(self.neighbours, self.keeps_intensities and bool(self._stepped))
+        self._form.show(self.neighbours, bool(self._stepped))
 
     def offer_stages(self, stages: int) -> None:
         """Set the largest depth."""

@@ -112,7 +112,7 @@ class Results:
         if "noise" in record and "region" in record and "stages" not in record:
             text += " Choose the region 'all' for a verdict on noise and intensities."
         if "neighbours" in record:
-            text += " Neighbouring frames along {axis} helped.".format(**record["neighbours"])
+            text += describe_neighbours(record["neighbours"])
         hidden = [x.metadata[RECORD]["quantity"] for x in self._side_layers.get(result, [])]
         if hidden:
             text += f" {' and '.join(hidden).capitalize()}: in the layer list, hidden."
@@ -134,3 +134,13 @@ class Results:
                 return layer.metadata[RECORD]
         of_source = [result for of, result in self.pairs if of is source]
         return of_source[-1].metadata[RECORD] if of_source else None
+
+
+def describe_neighbours(used: dict[str, Any]) -> str:
+    """Sentence about the neighbouring frames that a record names."""
+    averaged = used.get("averaged")
+    if averaged is None:
+        return " Neighbouring frames along {axis} helped.".format(**used)
+    if averaged == 1:
+        return " No neighbouring frame along {axis} matched.".format(**used)
+    return " Pixels are means of {averaged:.1f} frames along {axis}.".format(**used)

@@ -53,6 +53,34 @@ def dim_stack(photograph: Pixels, ev: float, seed: int, frames: int) -> Pixels:
     return np.stack([scene.expose(photograph, *place, rng) for _ in range(frames)])
 
 
+def dim_sequence(
+    views: Pixels, ev: float, seed: int, shot: float, read: float
+) -> tuple[Pixels, Pixels]:
+    """Render the frames of a moving picture like `dim_stack`, and without noise.
+
+    Parameters
+    ----------
+    views : ndarray, shape (frames, h, w, 3)
+        Clean frames, display values in [0, 1].
+    ev, seed
+        See `dim_rendition`.
+    shot, read : float
+        See `Noise`.
+
+    Returns
+    -------
+    noisy, clean : ndarray, shape (frames, h, w, 3)
+        8-bit camera pictures in [0, 1], with noise and without.
+    """
+    scene, place, rng = _evenly_lit(views[0], ev, seed)
+    noise = dataclasses.replace(scene.shot.noise, row=0.0, column=0.0, shot=shot, read=read)
+    both = []
+    for kind in (noise, dataclasses.replace(noise, shot=0.0, read=0.0)):
+        scene.shot = dataclasses.replace(scene.shot, noise=kind)
+        both.append(np.stack([scene.expose(view, *place, rng) for view in views]))
+    return both[0], both[1]
+
+
 def _evenly_lit(
     photograph: Pixels, ev: float, seed: int
 ) -> tuple[Scene, tuple[Pixels, Pixels], np.random.Generator]:
