@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from napari_dcr.engine.doubts import describe_doubts
-from napari_dcr.engine.group_conditioning import GroupConditioning, condition_group
+from napari_dcr.engine.group_conditioning import GroupConditioning, RemovedNoise, condition_group
 from napari_dcr.engine.groups import Group
 from napari_dcr.engine.image_survey import ImageSurvey
 from napari_dcr.engine.neighbours import FrameMatches, Neighbourhood, find_neighbourhood
-from napari_dcr.engine.noise_first import is_noisy, noise_stage
+from napari_dcr.engine.noise_first import noise_stage, share_of_noise
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import Opened, Source
@@ -154,11 +154,11 @@ class ImageConditioning:
                 setup.noise,
             )
             shared = shared._replace(padding=padding).showing(extent, layout.height, layout.width)
-            wanted = setup.denoise_first == "on" or (
-                setup.denoise_first == "auto" and is_noisy(survey, shared, dtype)
-            )
-            if wanted and shared.light and len(shared.left_alone) < len(survey.extremes):
-                shared = yield from self._with_noise_stage(shared, group, layout, setup)
+            share = float(setup.denoise_first == "on")
+            if setup.denoise_first == "auto":
+                share = share_of_noise(survey, shared, dtype)
+            if share and shared.light and len(shared.left_alone) < len(survey.extremes):
+                shared = yield from self._with_noise_stage(shared, group, layout, setup, share)
             if len(numbers) < count:
                 digest = self._survey.digest_of_all(survey.digest)
                 shared = shared.of_all(len(numbers), count, digest)
@@ -202,11 +202,12 @@ class ImageConditioning:
             shared = shared.scaled(*sizes)
             if shared.conditioning.noise is not None:
                 # Averaging reduces the noise, so each level has its own estimate.
-                shared = yield from self._with_noise_stage(shared, group, layout, setup)
+                share = float(shared.conditioning.noise.share)
+                shared = yield from self._with_noise_stage(shared, group, layout, setup, share)
             yield shared
 
     def _with_noise_stage(
-        self, shared: GroupConditioning, group: Group, layout: Layout, setup: Setup
+        self, shared: GroupConditioning, group: Group, layout: Layout, setup: Setup, share: float
     ) -> Generator[None, None, GroupConditioning]:
         """Add the noise stage, whose network processes each colour separately."""
         assert setup.noise_stage is not None
@@ -226,14 +227,15 @@ class ImageConditioning:
                     yield
             assert own is not None
             found.append(own)
-        noise = noise_stage(shared, found, stage.runner.device)
+        noise = noise_stage(shared, found, share, stage.runner.device)
         if noise is None:
             self._opened.warnings.add(
                 "the noise of the image cannot be estimated, so it is not denoised first", group.channel,
             )  # fmt: skip
         conditioning = shared.conditioning._replace(noise=noise)
-        estimates = tuple(own.noise_in_own_units() for own in found) if noise else ()
-        return shared._replace(conditioning=conditioning, denoise_first=estimates)
+        estimates = tuple(own.noise_in_own_units() for own in found)
+        removed = RemovedNoise(share, estimates) if noise else None
+        return shared._replace(conditioning=conditioning, denoise_first=removed)
 
     def plane(
         self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup, shared: GroupConditioning,

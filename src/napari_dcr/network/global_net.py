@@ -53,12 +53,15 @@ class NoiseStage(NamedTuple):
     factor, offset : Tensor, shape (B, n, 1, 1)
         ``factor * x + offset`` converts display values ``x`` of each of n colours to the input of
         the noise network.
+    share : Tensor, shape (B, 1, 1, 1)
+        Share of the noise network's change that is applied.
     colours : tuple of Conditioning or None
         Conditioning of the noise network for each colour; None for colours without noise.
     """
 
     factor: Tensor
     offset: Tensor
+    share: Tensor
     colours: tuple[Conditioning | None, ...]
 
 
@@ -106,6 +109,7 @@ class Conditioning(NamedTuple):
         noise = self.noise and NoiseStage(
             self.noise.factor.to(device),
             self.noise.offset.to(device),
+            self.noise.share.to(device),
             tuple(colour and colour.to(device) for colour in self.noise.colours),
         )
         return self._replace(tone=tone, grid=self.grid.to(device), noise=noise)
@@ -127,6 +131,7 @@ class Conditioning(NamedTuple):
             noise = NoiseStage(
                 torch.cat([stage.factor for stage in stages]),
                 torch.cat([stage.offset for stage in stages]),
+                torch.cat([stage.share for stage in stages]),
                 tuple(cls.batch(of_one) if of_one else None for of_one in colours),
             )
         return cls(
