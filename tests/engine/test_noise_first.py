@@ -9,6 +9,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+import torch
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,9 @@ from napari_dcr.engine.setup import Setup
 from napari_dcr.enhancement import enhance_steps, run_to_completion
 from napari_dcr.image.axes import Layout
 from napari_dcr.io.opening import open_image
+from napari_dcr.network import weights as stored
 from napari_dcr.network.global_net import Route
+from napari_dcr.network.noise_stage import remove_noise
 from napari_dcr.options import Options
 
 FAST: dict[str, Any] = {"model": "photo", "device": "cpu", "precision": "fp32", "output": "float32"}
@@ -95,6 +98,41 @@ def test_auto_uses_the_noise_stage_for_white_noise_of_grey_images(
     image: NDArray[Any], expected: bool
 ) -> None:
     assert used(image, depth=1) is expected
+
+
+def test_the_noise_stage_fades_in_with_the_noise() -> None:
+    shares = []
+    for noise in np.linspace(4, 6.5, 11):
+        done = run_to_completion(
+            enhance_steps(frame(float(noise)), Options(model="photo", depth=1, device="cpu"))
+        )
+        [share] = done.record.get("denoise_first", {"share": [0.0]})["share"]
+        shares.append(share)
+    assert shares[0] == 0
+    assert shares[-1] == 1
+    assert np.diff(shares).min() > -0.1
+    assert np.diff(shares).max() < 0.5  # no jump from 0 to 1
+
+
+def test_a_share_of_the_noise_is_removed() -> None:
+    image = frame()
+    conditioning = ImageConditioning(open_image(image))
+    setup = Setup.resolve(Options(model="photo", depth=1, device="cpu"), image.dtype)
+    *_, shared = conditioning.condition(Group(0, None), Layout.resolve(image.shape), setup, "auto")
+    assert shared is not None
+    stage = shared.conditioning.noise
+    assert stage is not None
+    network = stored.load("microscopy").network
+    x = torch.from_numpy(image[None, None, :64, :64] / np.float32(255)).expand(-1, 3, -1, -1)
+    weights = network.window_weights((0, 64), (0, 64), image.shape)  # type: ignore[arg-type]
+    with torch.inference_mode():
+        none, half, all_of_it = (
+            remove_noise(network, x, stage._replace(share=torch.full((1, 1, 1, 1), share)), weights)
+            for share in (0.0, 0.5, 1.0)
+        )
+    torch.testing.assert_close(none, x, atol=1e-6, rtol=0)
+    torch.testing.assert_close(half, (x + all_of_it) / 2, atol=1e-6, rtol=0)
+    assert float((x - all_of_it).std()) > 3 / 255
 
 
 def test_on_denoises_each_colour() -> None:

@@ -38,7 +38,8 @@ def prepared(network: Cascade, binning: tuple[int, int] = (1, 1), size: int = SI
         found = network.condition(torch.full((1, 1, 64, 64), 20.0), torch.tensor([0.0]))
         colours.append(found._replace(binning=binning))
     scale = torch.full((1, 3, 1, 1), 1 / SIGMA)
-    return FrameMean(NoiseStage(scale, torch.zeros(1, 3, 1, 1), (*colours, None)), 1)
+    noise = NoiseStage(scale, torch.zeros(1, 3, 1, 1), torch.ones(1, 1, 1, 1), (*colours, None))
+    return FrameMean(noise, 1)
 
 
 def features(network: Cascade, frames: Tensor, mean: FrameMean) -> list[PictureFeatures]:

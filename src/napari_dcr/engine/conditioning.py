@@ -12,11 +12,11 @@ import numpy as np
 
 from napari_dcr.engine.doubts import describe_doubts
 from napari_dcr.engine.frame_mean import frame_mean, sampled_pairs, windows_of_pair
-from napari_dcr.engine.group_conditioning import GroupConditioning, condition_group
+from napari_dcr.engine.group_conditioning import GroupConditioning, RemovedNoise, condition_group
 from napari_dcr.engine.groups import Group
 from napari_dcr.engine.image_survey import ImageSurvey
 from napari_dcr.engine.neighbours import FrameMatches, Neighbourhood, find_neighbourhood
-from napari_dcr.engine.noise_first import is_noisy, noise_stage
+from napari_dcr.engine.noise_first import noise_stage, share_of_noise
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import Opened, Source
@@ -155,12 +155,12 @@ class ImageConditioning:
                 setup.noise,
             )
             shared = shared._replace(padding=padding).showing(extent, layout.height, layout.width)
+            share = float(setup.denoise_first == "on")
+            if setup.denoise_first == "auto":
+                share = share_of_noise(survey, shared, dtype)
             if shared.light and len(shared.left_alone) < len(survey.extremes):
-                first = setup.denoise_first == "on" or (
-                    setup.denoise_first == "auto" and is_noisy(survey, shared, dtype)
-                )
-                if first:
-                    shared = yield from self._with_noise_stage(shared, group, layout, setup)
+                if share:
+                    shared = yield from self._with_noise_stage(shared, group, layout, setup, share)
                 if axis is not None and not setup.model.is_quantitative:
                     shared = yield from self._with_frame_mean(shared, group, layout, setup)
             if len(numbers) < count:
@@ -206,13 +206,14 @@ class ImageConditioning:
             shared = shared.scaled(*sizes)
             # Averaging reduces the noise, so each level has its own estimate.
             if shared.conditioning.noise is not None:
-                shared = yield from self._with_noise_stage(shared, group, layout, setup)
+                share = float(shared.conditioning.noise.share)
+                shared = yield from self._with_noise_stage(shared, group, layout, setup, share)
             if shared.conditioning.mean is not None:
                 shared = yield from self._with_frame_mean(shared, group, layout, setup)
             yield shared
 
     def _with_noise_stage(
-        self, shared: GroupConditioning, group: Group, layout: Layout, setup: Setup
+        self, shared: GroupConditioning, group: Group, layout: Layout, setup: Setup, share: float
     ) -> Generator[None, None, GroupConditioning]:
         """Add the noise stage, whose network processes each colour separately."""
         assert setup.noise_stage is not None
@@ -232,14 +233,15 @@ class ImageConditioning:
                     yield
             assert own is not None
             found.append(own)
-        noise = noise_stage(shared, found, stage.runner.device)
+        noise = noise_stage(shared, found, share, stage.runner.device)
         if noise is None:
             self._opened.warnings.add(
                 "the noise of the image cannot be estimated, so it is not denoised first", group.channel,
             )  # fmt: skip
         conditioning = shared.conditioning._replace(noise=noise)
-        estimates = tuple(own.noise_in_own_units() for own in found) if noise else ()
-        return shared._replace(conditioning=conditioning, denoise_first=estimates)
+        estimates = tuple(own.noise_in_own_units() for own in found)
+        removed = RemovedNoise(share, estimates) if noise else None
+        return shared._replace(conditioning=conditioning, denoise_first=removed)
 
     def _with_frame_mean(
         self, shared: GroupConditioning, group: Group, layout: Layout, setup: Setup

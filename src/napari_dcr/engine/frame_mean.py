@@ -148,7 +148,8 @@ def frame_mean(
     def tensor(values: NDArray[Any]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.float32, device=device)[None, :, None, None]
 
-    noise_stage = NoiseStage(tensor(factor), tensor(offset), tuple(colours))
+    whole = torch.ones((1, 1, 1, 1), device=device)
+    noise_stage = NoiseStage(tensor(factor), tensor(offset), whole, tuple(colours))
     return FrameMean(noise_stage, max(signals, key=signals.__getitem__))
 
 

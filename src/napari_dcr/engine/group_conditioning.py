@@ -35,6 +35,21 @@ Pictures below the first limit are fully enhanced, pictures above the second one
 and slides on a white background, are returned unchanged."""
 
 
+class RemovedNoise(NamedTuple):
+    """Noise that the noise stage removes.
+
+    Attributes
+    ----------
+    share : float
+        Share of it that is removed.
+    colours : tuple of NoiseEstimate or None
+        Noise of each colour, in the image's units; None where it could not be estimated.
+    """
+
+    share: float
+    colours: tuple[NoiseEstimate | None, ...]
+
+
 class GroupConditioning(NamedTuple):
     """Conditioning, scale, noise and defects that the planes of a group share.
 
@@ -61,8 +76,8 @@ class GroupConditioning(NamedTuple):
         Sensor defects of this channel; None if there are none.
     padding : dict
         Padding of planes, by their place; these pixels are treated as missing.
-    denoise_first : tuple of NoiseEstimate or None
-        Noise of each colour, in the image's units, that the noise stage removes; empty without one.
+    denoise_first : RemovedNoise, optional
+        Noise that the noise stage removes, if there is one.
     zero : float, optional
         Black point of models that work in counts, in the image's units: the offset of the noise
         model, of which ``scale`` is independent. None for other models.
@@ -80,7 +95,7 @@ class GroupConditioning(NamedTuple):
     light: float = 1.0
     defects: Defects | None = None
     padding: dict[int, tuple[Padding, ...]] = {}  # noqa: RUF012
-    denoise_first: tuple[NoiseEstimate | None, ...] = ()
+    denoise_first: RemovedNoise | None = None
     zero: float | None = None
     thumbnail: NDArray[Any] | None = None
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_dcr.engine.assessment import assess_result, raise_hot_pixel_uncertainty, residual_of
 from napari_dcr.engine.conditioning import ImageConditioning
-from napari_dcr.engine.group_conditioning import GroupConditioning
+from napari_dcr.engine.group_conditioning import GroupConditioning, RemovedNoise
 from napari_dcr.engine.groups import Group, bundles, groups
 from napari_dcr.engine.lazy import Job, lazy_array
 from napari_dcr.engine.lazy_matches import find_matches_lazily
@@ -29,7 +29,6 @@ from napari_dcr.engine.tile_order import GroupTiles, by_frame, by_route, by_tile
 from napari_dcr.engine.tiles import Grid, Size
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
-from napari_dcr.image.noise_model import NoiseEstimate
 from napari_dcr.image.quality import Report
 from napari_dcr.network.global_net import PLAIN, Route
 from napari_dcr.options import Options
@@ -85,7 +84,7 @@ class Run:
         self.ranges: list[list[float]] = []
         self.noise: list[dict[str, Any]] = []
         self.defects: list[Defects] = []
-        self._denoise_first: list[tuple[NoiseEstimate | None, ...]] = []
+        self._denoise_first: list[RemovedNoise | None] = []
         self._links: dict[int, GroupConditioning] = {}
         self._defective: dict[Group, GroupConditioning] = {}
         self._grid = setup.runner.grid(layout.height, layout.width)

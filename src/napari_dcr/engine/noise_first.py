@@ -15,25 +15,30 @@ from napari_dcr.image.noise import fit_noise
 from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.network.global_net import NoiseStage
 
-NOISY = 0.2
-"""Smallest standard deviation of the noise, relative to the mean level above black, for which the
-noise stage is used. It helps on average from about a tenth on, but makes a few images with fine
-texture worse; see docs/quality-and-speed.md."""
+# The noise stage is used beyond the first value of each range, and all of it is applied beyond the
+# second one. A small change of an image, such as a lamp, could otherwise change the whole result.
 
-WHITE_ENOUGH = 0.85
-"""Smallest whiteness of the noise; lower values mean texture, or noise that a camera has blurred."""
+NOISY = 0.2, 0.25
+"""Range of the standard deviation of the noise, relative to the mean level above black. The noise
+stage helps on average from about a tenth on, but makes a few images with fine texture worse; see
+docs/quality-and-speed.md."""
 
-EVEN = 0.55
-"""Smallest ratio of the 10th percentile to the median of the noise power of blocks, each divided by
-that of the noise model at its level. Noise is the same everywhere and has a ratio of 0.6 to 0.67.
+WHITE_ENOUGH = 0.85, 0.9
+"""Range of the whiteness of the noise; lower values mean texture, or noise that a camera has blurred."""
+
+EVEN = 0.55, 0.6
+"""Range of the ratio of the 10th percentile to the median of the noise power of blocks, each divided
+by that of the noise model at its level. Noise is the same everywhere and has a ratio of 0.6 to 0.67.
 Texture is not, and has less; the noise stage is omitted if the two cannot be distinguished."""
 
 ROUNDING = 0.5
 """Standard deviation of the noise of integers up to which rounding may be its cause."""
 
 
-def is_noisy(survey: Survey, shared: GroupConditioning, dtype: np.dtype[Any]) -> bool:
-    """Whether a grey image has white noise that the network for pictures removes only in part.
+def share_of_noise(survey: Survey, shared: GroupConditioning, dtype: np.dtype[Any]) -> float:
+    """Share, from 0 to 1, of its white noise that a grey image should lose before it is enhanced.
+
+    It is 0 if the network for pictures removes the noise well by itself.
 
     Parameters
     ----------
@@ -45,19 +50,27 @@ def is_noisy(survey: Survey, shared: GroupConditioning, dtype: np.dtype[Any]) ->
         Dtype of the image.
     """
     if survey.noise is None or not survey.is_grey:
-        return False
+        return 0.0
     try:
         found = fit_noise(survey.noise, dtype.kind in "iu")
     except ValueError:
-        return False
-    if found.whiteness < WHITE_ENOUGH or found.binning != (1, 1):
-        return False
-    if _evenness(survey.noise, found.model) < EVEN:
-        return False
+        return 0.0
     mean = float(survey.thumbnail.mean())
     deviation = float(found.model.deviation(mean / survey.unit)) * survey.unit
-    least = ROUNDING if dtype.kind in "iu" else 0.0
-    return deviation > max(least, NOISY * (mean - shared.scale.black))
+    if found.binning != (1, 1) or deviation <= (ROUNDING if dtype.kind in "iu" else 0.0):
+        return 0.0
+    light = mean - shared.scale.black
+    return min(
+        _within(found.whiteness, WHITE_ENOUGH),
+        _within(_evenness(survey.noise, found.model), EVEN),
+        _within(deviation / light, NOISY) if light > 0 else 1.0,
+    )
+
+
+def _within(value: float, limits: tuple[float, float]) -> float:
+    """Position of a value between two limits, clipped to [0, 1]."""
+    low, high = limits
+    return float(np.clip((value - low) / (high - low), 0, 1))
 
 
 def _evenness(blocks: NDArray[Any], model: NoiseModel) -> float:
@@ -74,7 +87,10 @@ def _evenness(blocks: NDArray[Any], model: NoiseModel) -> float:
 
 
 def noise_stage(
-    shared: GroupConditioning, colours: Sequence[GroupConditioning], device: torch.device
+    shared: GroupConditioning,
+    colours: Sequence[GroupConditioning],
+    share: float,
+    device: torch.device,
 ) -> NoiseStage | None:
     """Create the noise stage of a picture; None if the noise of no colour can be estimated.
 
@@ -84,6 +100,8 @@ def noise_stage(
         Conditioning for the network for pictures.
     colours : sequence of GroupConditioning
         Conditioning for the noise network, one for each colour.
+    share : float
+        Share of the noise that is removed.
     device : torch.device
     """
     if all(colour.noise is None for colour in colours):
@@ -99,4 +117,9 @@ def noise_stage(
     conditionings = tuple(
         None if colour.noise is None else colour.conditioning for colour in colours
     )
-    return NoiseStage(tensor(factor), tensor(offset), conditionings)
+    return NoiseStage(
+        tensor(factor),
+        tensor(offset),
+        torch.full((1, 1, 1, 1), share, device=device),
+        conditionings,
+    )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine import allocator
 from napari_dcr.engine.conditioning import ImageConditioning
 from napari_dcr.engine.frame_features import FeatureMemory
-from napari_dcr.engine.group_conditioning import GroupConditioning
+from napari_dcr.engine.group_conditioning import GroupConditioning, RemovedNoise
 from napari_dcr.engine.groups import Group
 from napari_dcr.engine.neighbours import Neighbourhood
 from napari_dcr.engine.planes import ArrayPlane
@@ -39,7 +39,6 @@ from napari_dcr.engine.tiles import Grid, Tile, relative
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import check_dtype
-from napari_dcr.image.noise_model import NoiseEstimate
 from napari_dcr.options import Options
 
 CORE = 1024
@@ -188,7 +187,7 @@ class RegionEnhancer:
         tasks = []
         noise: list[dict[str, Any]] = []
         defects: dict[str, Defects] = {}
-        denoised: list[tuple[NoiseEstimate | None, ...]] = []
+        denoised: list[RemovedNoise | None] = []
         for frame, channel in places:
             group = Group.of(frame, channel, options.link_frames)
             for shared in self._conditioning.condition(group, layout, setup, options.input_range):

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.engine.group_conditioning import RemovedNoise
 from napari_dcr.engine.neighbours import FrameAxis
 from napari_dcr.engine.setup import Setup
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
-from napari_dcr.image.noise_model import NoiseEstimate
 from napari_dcr.image.quality import Report
 from napari_dcr.options import Options
 from napari_dcr.version import __version__
@@ -77,7 +77,7 @@ def describe_run(
     noise: list[dict[str, Any]],
     defects: list[Defects],
     warnings: Iterable[str],
-    denoise_first: Sequence[tuple[NoiseEstimate | None, ...]] = (),
+    denoise_first: Sequence[RemovedNoise | None] = (),
     axis: FrameAxis | None = None,
 ) -> dict[str, Any]:
     """Record of a run's options, model and estimates, as plain values.
@@ -96,8 +96,7 @@ def describe_run(
     warnings : iterable of str
         Warnings about the input, see `InputWarning`.
     denoise_first : sequence
-        For each group of planes, the noise of each colour that the noise stage removes; empty
-        without a noise stage.
+        Noise that the noise stage removes from each group of planes; None without a noise stage.
     axis : FrameAxis, optional
         Axis along which frames helped each other.
     """
@@ -106,8 +105,17 @@ def describe_run(
     stage = {}
     if any(denoise_first) and setup.noise_stage is not None:
         first = setup.noise_stage().spec
-        removed = [[each and each.to_dict() for each in group] for group in denoise_first]
-        stage = {"denoise_first": {"model": first.model, "sha256": first.sha256, "noise": removed}}
+        stage = {
+            "denoise_first": {
+                "model": first.model,
+                "sha256": first.sha256,
+                "share": [group.share if group else 0.0 for group in denoise_first],
+                "noise": [
+                    [each and each.to_dict() for each in group.colours] if group else []
+                    for group in denoise_first
+                ],
+            }
+        }
     return {
         "options": options.to_dict(),
         "model": setup.model.name,

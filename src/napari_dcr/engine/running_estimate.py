@@ -187,6 +187,7 @@ def _blended(old: Conditioning, new: Conditioning, share: float) -> Conditioning
         noise = NoiseStage(
             torch.lerp(old.noise.factor, noise.factor, share),
             torch.lerp(old.noise.offset, noise.offset, share),
+            torch.lerp(old.noise.share, noise.share, share),
             tuple(b if a is None or b is None else _blended(a, b, share) for a, b in colours),
         )
     return new._replace(tone=tone, grid=torch.lerp(old.grid, new.grid, share), noise=noise)

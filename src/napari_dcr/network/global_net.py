@@ -57,12 +57,15 @@ class NoiseStage(NamedTuple):
     factor, offset : Tensor, shape (B, n, 1, 1)
         ``factor * x + offset`` converts display values ``x`` of each of n colours to the input of
         the noise network.
+    share : Tensor, shape (B, 1, 1, 1)
+        Share of the noise network's change that is applied.
     colours : tuple of Conditioning or None
         Conditioning of the noise network for each colour; None for colours without noise.
     """
 
     factor: Tensor
     offset: Tensor
+    share: Tensor
     colours: tuple[Conditioning | None, ...]
 
     def to(self, device: torch.device) -> NoiseStage:
@@ -70,6 +73,7 @@ class NoiseStage(NamedTuple):
         return NoiseStage(
             self.factor.to(device),
             self.offset.to(device),
+            self.share.to(device),
             tuple(colour and colour.to(device) for colour in self.colours),
         )
 
@@ -83,6 +87,7 @@ class NoiseStage(NamedTuple):
         return cls(
             torch.cat([part.factor for part in parts]),
             torch.cat([part.offset for part in parts]),
+            torch.cat([part.share for part in parts]),
             tuple(Conditioning.batch(of_one) if of_one else None for of_one in colours),
         )
 

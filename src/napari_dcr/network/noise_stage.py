@@ -75,7 +75,7 @@ def enhance_window(
 def remove_noise(
     network: Cascade, x: Tensor, stage: NoiseStage, weights: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """Remove the noise of (B, C, H, W) display values.
+    """Remove the noise of (B, C, H, W) display values, or the stage's share of it.
 
     For a grey picture, the first channel is denoised and copied to all channels.
     """
@@ -91,5 +91,5 @@ def remove_noise(
         picture = enhance_binned(network, own, colour, places, network.stages)
         assert isinstance(picture, Tensor)
         cleaned.append(picture[:, :1])
-    result = (torch.cat(cleaned, 1) - stage.offset) / stage.factor
-    return result.expand(-1, x.shape[1], -1, -1)
+    mixed = torch.lerp(counts, torch.cat(cleaned, 1), stage.share)
+    return ((mixed - stage.offset) / stage.factor).expand(-1, x.shape[1], -1, -1)
