@@ -125,15 +125,15 @@ def _around(
     plane: NDArray[Any], gone: NDArray[np.bool_] | None, y: NDArray[Any], x: NDArray[Any]
 ) -> NDArray[np.float64]:
     """Values of the neighbours of n positions, then of the ring around them, (n, 24); NaN if missing."""
+    down, across = np.array(NEIGHBOURS + RING).T
     steps = np.arange(-2, 3)
-    rows = reflected(y[:, None] + steps, plane.shape[0])
+    rows = reflected(y[:, None] + steps, plane.shape[0]) * plane.shape[1]
     columns = reflected(x[:, None] + steps, plane.shape[1])
-    places = rows[:, :, None], columns[:, None]
-    values = plane[places].astype(np.float64)
+    places = rows[:, down + 2] + columns[:, across + 2]
+    values = plane.ravel().take(places).astype(np.float64)
     if gone is not None:
-        values[gone[places]] = np.nan
-    order = [5 * (dy + 2) + dx + 2 for dy, dx in NEIGHBOURS + RING]
-    return values.reshape(-1, 25)[:, order]
+        values[gone.ravel().take(places)] = np.nan
+    return values
 
 
 def _median(ring: NDArray[np.float64]) -> NDArray[np.float64]:
