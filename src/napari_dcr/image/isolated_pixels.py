@@ -17,10 +17,7 @@ MOST = 0.02
 """Largest share of candidates; images with more consist of isolated pixels."""
 
 BAND = 1 << 17
-"""Number of pixels in a band of rows, in which the noise is estimated for itself."""
-
-AT_ONCE = 1 << 15
-"""Number of pixels to compare at once, so that intermediate results fit the processor's cache."""
+"""Number of pixels to compare at a time, so that intermediate results fit the processor's cache."""
 
 FEW = 32
 """If less than one pixel of this number is outstanding, these are tested without another comparison of
@@ -121,8 +118,7 @@ def _outstanding(
         dtype = np.dtype(np.float32)
     # Memory that is allocated again for every band would be cleared by the system each time.
     space = np.empty((rows + 2, width), dtype)
-    some = max(1, AT_ONCE // width)
-    work = np.empty((5, some * width), dtype)
+    work = np.empty((5, rows * width), dtype)
     marks = np.empty((2, rows * width), bool)
     limit = np.empty(width, dtype if dtype.kind == "f" else f"u{dtype.itemsize}")
     most = np.inf if dtype.kind == "f" else np.iinfo(limit.dtype).max
@@ -137,16 +133,14 @@ def _outstanding(
         # Neighbours are at a fixed distance in memory, and a single long row is compared twice as
         # fast as many short ones.
         flat, size = band.ravel(), (bottom - top) * width
-        for start in range(0, size, some * width):
-            stop = min(start + some * width, size)
-            far, both = marks[:, start:stop]
-            own, left, right, above, below = (
-                flat[width + shift :][start:stop] for shift in (0, -1, 1, -width, width)
-            )
-            _mark_outstanding(own, (left, right), (above, below), limit, work, far, both)
-            if with_others:
-                others.append(np.unique(own[far]))
-        centre = np.flatnonzero(marks[1, :size]) + width
+        far, both = marks[:, :size]
+        own, left, right, above, below = (
+            flat[width + shift :][:size] for shift in (0, -1, 1, -width, width)
+        )
+        _mark_outstanding(own, (left, right), (above, below), limit, work, far, both)
+        if with_others:
+            others.append(np.unique(own[far]))
+        centre = np.flatnonzero(both) + width
         places.append(centre + (top - 1) * width)
         values.append(flat.take(steps + centre))
         if bottom == height or sum(map(len, places)) > BAND:
