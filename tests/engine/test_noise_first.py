@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import napari_dcr
+from napari_dcr.engine import runner
 from napari_dcr.engine.conditioning import ImageConditioning
 from napari_dcr.engine.groups import Group
 from napari_dcr.engine.region_run import RegionEnhancer
@@ -191,6 +193,21 @@ def test_a_resumed_run_gives_the_same(tmp_path: Path) -> None:
     other = Options(depth=1, link_frames=False, tile=64, denoise_first="off", **FAST)
     with pytest.raises(ValueError, match="denoise_first"):
         run_to_completion(enhance_steps(image, other, tmp_path / "out.zarr", resume=True))
+
+
+def test_a_zarr_is_written_in_the_tiles_that_suit_the_noise_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parts have one size, which depends on the halo of both networks."""
+    monkeypatch.setattr(runner, "AUTOMATIC_PIXELS", {"fp32": 2 * 200 * 200})
+    image, options = frame(shape=(200, 500)), Options(**FAST, denoise_first="on", depth=1)
+
+    def first_tile(out: Path | None) -> int:
+        with contextlib.closing(enhance_steps(image, options, out)) as steps:
+            return next(step.done for step in steps if step.done)
+
+    assert first_tile(None) < image.size // 4
+    assert first_tile(tmp_path / "out.zarr") == first_tile(None)
 
 
 def test_depth_0_and_denoise_0_only_apply_the_tone_curve() -> None:

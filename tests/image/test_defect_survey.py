@@ -150,3 +150,20 @@ def test_saturated_and_missing_pixels_spoil_their_patches_alone() -> None:
     block = look_for_defects(masked[None], 0, 0, image.shape)
     places = {(25, 50), (25, 51), (50, 30)}
     assert set(zip(*map(list, np.nonzero(np.isnan(block.columns[0]))), strict=True)) == places
+
+
+def test_a_grey_image_stored_as_colours_has_the_defects_of_each_colour() -> None:
+    rng = np.random.default_rng(9)
+    plane = rng.poisson(40, (128, 160)).astype(np.uint16)
+    plane[30, 50], plane[90, 20] = 900, 65535
+    one = look_for_defects(plane[None], 0, 0, plane.shape)
+    three = look_for_defects(np.stack([plane, plane + 1, plane]), 0, 0, plane.shape)
+    same = look_for_defects(np.stack([plane] * 3), 0, 0, plane.shape)
+    np.testing.assert_array_equal(same.columns, one.columns.repeat(3, 0))
+    np.testing.assert_array_equal(same.rows, one.rows.repeat(3, 0))
+    assert (three.columns[1] != one.columns[0]).any()
+    for found, channels in ((three, (0, 2)), (same, (0, 1, 2))):
+        for channel in channels:
+            own = found.candidates[found.candidates["channel"] == channel]
+            own["channel"] = 0
+            assert np.array_equal(own, one.candidates)

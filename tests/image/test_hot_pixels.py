@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
+from napari_dcr.image import isolated_pixels
 from napari_dcr.image.hot_pixels import find_candidates, significant
-from napari_dcr.image.isolated_pixels import BAND
+from napari_dcr.image.isolated_pixels import BAND, find_isolated
 from napari_dcr.image.noise import estimate_noise
 
 Image = NDArray[Any]
@@ -117,6 +119,28 @@ def test_missing_pixels_have_no_influence_on_candidates(dtype: str) -> None:
     assert np.array_equal(*found)
     assert {(20, 30), (50, 0)} <= {(int(c["y"]), int(c["x"])) for c in found[0]}
     assert not gone[found[0]["y"], found[0]["x"]].any()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float16", "float32"])
+@pytest.mark.parametrize("with_missing", [False, True])
+def test_comparisons_of_all_pixels_leave_out_none_of_the_isolated_ones(
+    dtype: str, with_missing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(8)
+    # As after compression: the usual difference between neighbours is 0, so every change is outstanding.
+    flat = np.arange(700) % 20 < 11
+    smooth = gaussian_filter(rng.normal(0, 1, (210, 700)), 0.8)
+    image = np.where(flat, 40, np.rint(40 + 12 * smooth)).astype(dtype)
+    image[rng.random(image.shape) < 1e-3] = 120
+    gone = rng.random(image.shape) < 0.01 if with_missing else None
+    found = []
+    for few in (0, 1 << 30, isolated_pixels.FEW):
+        monkeypatch.setattr(isolated_pixels, "FEW", few)
+        found.append(find_isolated(image, gone))
+    assert len(found[0][0]) > 50
+    for places, step in found[1:]:
+        assert np.array_equal(places, found[0][0])
+        assert step == found[0][1]
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,11 @@ class Run:
 
     def _write_to(self, sink: Sink) -> Iterator[Progress]:
         layout, runner = self._layout, self._setup.runner
-        size = runner.part_size(self._grid, sink.unit, sink.part)
+        grid = self._grid
+        if sink.part is None and not sink.in_order:
+            # All parts of a file have one size, which must suit the networks that the survey selects.
+            grid = yield from self._costliest_grid()
+        size = runner.part_size(grid, sink.unit, sink.part)
         cores = self._grid.cut(size)
         identity = identify_run(self._options, self._setup, layout, self._axis)
         target = sink.open(size, identity, layout.planes * len(cores))
@@ -174,6 +178,15 @@ class Run:
         for message in sink.finish(self.record):
             self._done = self._total
             yield self._progress(message)
+
+    def _costliest_grid(self) -> Generator[Progress, None, Grid]:
+        """Grid of the planes of the first frame whose route needs the most memory."""
+        routes = []
+        for group in groups(self._layout, self._options.link_frames):
+            if group.frame is None or not any(group.frame):
+                shared = yield from self._survey(group)
+                routes.append(shared.route)
+        return self._grid_for(max(routes, key=self._setup.runner.bytes_per_pixel))
 
     def _progress(self, message: str) -> Progress:
         frames = math.prod(self._layout.frame_shape) if "t" in self._layout.axes else 0

@@ -147,7 +147,7 @@ class TileRunner(Windows):
             part = part or (round_up(core, unit[0]), round_up(core, unit[1]))
             limit = core
         else:
-            part = part or grid.best_core(pixels, (step, step) if unit == (1, 1) else unit)
+            part = part or self._best_part(grid, pixels, unit)
             limit = max(part)
             if grid.largest_window(part) > pixels:
                 side = int(pixels**0.5) - 2 * round_up(grid.halo, step)
@@ -163,6 +163,19 @@ class TileRunner(Windows):
         if grid.route.neighbours:
             self._frames.limit = int(devices.free_memory(self.device) // 4 // FEATURE_BYTES)
         return part
+
+    @staticmethod
+    def _best_part(grid: Grid, pixels: int, unit: Size) -> Size:
+        """Rows and columns of parts for windows of up to this many pixels; no tiny parts if memory is scarce."""
+        if unit != (1, 1):
+            return grid.best_core(pixels, unit)
+        step = grid.stride
+        best = grid.best_core(pixels, (step, step))
+        high, wide = (
+            max(side, round_up(min(SMALLEST_CORE, size), step))
+            for side, size in zip(best, (grid.height, grid.width), strict=True)
+        )
+        return high, wide
 
     def forget_frames(self) -> None:
         """Release what is kept of frames for the frames after them; call it after the last run."""

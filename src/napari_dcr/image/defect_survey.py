@@ -94,9 +94,19 @@ def look_for_defects(
     dtype = float_dtype(pixels.dtype)
     columns = np.empty((len(pixels), high // patches[0], wide), dtype)
     rows = np.empty((len(pixels), wide // patches[1], high), dtype)
-    found = []
+    found: list[NDArray[Any]] = []
     for channel, plane in enumerate(pixels):
         own = None if gone is None else gone[channel]
+        if (
+            channel
+            and _are_equal(plane, pixels[0])
+            and (gone is None or _are_equal(gone[channel], gone[0]))
+        ):
+            # A grey image stored as colours is searched once.
+            found.append(found[0].copy())
+            found[-1]["channel"] = channel
+            columns[channel], rows[channel] = columns[0], rows[0]
+            continue
         candidates = find_candidates(plane, own)
         candidates["channel"] = channel
         found.append(candidates)
@@ -107,6 +117,11 @@ def look_for_defects(
     candidates["y"] += row
     candidates["x"] += column
     return BlockDefects(row, column, columns, rows, candidates, strong)
+
+
+def _are_equal(first: NDArray[Any], second: NDArray[Any]) -> bool:
+    """Whether two planes are equal; most that differ do so in the first row."""
+    return np.array_equal(first[0], second[0]) and np.array_equal(first, second)
 
 
 def _sum_lines(

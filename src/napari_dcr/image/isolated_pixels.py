@@ -19,6 +19,10 @@ MOST = 0.02
 BAND = 1 << 17
 """Number of pixels to compare at a time, so that intermediate results fit the processor's cache."""
 
+FEW = 32
+"""If less than one pixel of this number is outstanding, these are tested without another comparison of
+all pixels."""
+
 SPAN = 128
 """Number of columns over which the noise is assumed to be constant."""
 
@@ -57,28 +61,34 @@ def find_isolated(
         return none
     rows = max(1, BAND // width)
     usual = _usual_differences(plane, gone, rows)
-    tested, found, places = [], [], []
-    for y, x, values in _different(plane, gone, usual, rows):
-        limits = usual[y // rows, x]
-        outstanding, may_leave = _outstanding(values, limits)
-        tested.append(values[0, outstanding])
-        found.append((values[:, may_leave], limits[may_leave]))
-        places.append(np.stack([y[may_leave], x[may_leave]], 1))
-    step = _step(plane, gone, np.concatenate(tested))
-    far = np.concatenate([_leave_the_range(v[0], v[1:], limits, step) for v, limits in found])
-    isolated = np.concatenate(places)[far]
+    step = _step_of_sample(plane, gone)
+    tested, found = [], []
+    for y, x, values, others in _outstanding(plane, gone, usual, rows, step is None):
+        tested.append(others)
+        found.append((np.stack([y, x], 1), values, usual[y // rows, x]))
+    if step is None:
+        step = _step_of_few(plane, gone, np.concatenate(tested))
+    isolated = np.concatenate(
+        [
+            places[np.flatnonzero(_leave_the_range(values, limits, step))]
+            for places, values, limits in found
+        ]
+    )
     counts = np.bincount(isolated[:, 0] // rows, minlength=len(usual))
     allowed = MOST * width * np.minimum(rows, height - rows * np.arange(len(usual))) + 8
     return none if (counts > allowed).any() else (isolated, step)
 
 
-def _different(
-    plane: NDArray[Any], gone: NDArray[np.bool_] | None, usual: NDArray[np.float64], rows: int
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]]:
-    """Find pixels that differ much from a neighbour in their row, and from one in their column.
+def _outstanding(
+    plane: NDArray[Any],
+    gone: NDArray[np.bool_] | None,
+    usual: NDArray[np.float64],
+    rows: int,
+    with_others: bool,
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any], NDArray[Any]]]:
+    """Find pixels far outside the ranges of opposite neighbours.
 
-    Few pixels do, and only these are compared with all of their neighbours.  The results of several
-    bands are collected.
+    The results of several bands are collected.  Pixels that `_leave_the_cross` would certainly exclude are left out.
 
     Parameters
     ----------
@@ -86,9 +96,11 @@ def _different(
     gone : ndarray of bool, shape (h, w), or None
         Mask of missing pixels.
     usual : ndarray, shape (bands, w)
-        Smallest difference, for each band of rows and each column.
+        Smallest distance, for each band of rows and each column.
     rows : int
         Number of rows in a band.
+    with_others : bool
+        Whether to return the values of the pixels that are left out as well.
 
     Yields
     ------
@@ -96,6 +108,8 @@ def _different(
         Rows and columns of n pixels.
     values : ndarray, shape (9, n)
         Values of these pixels, and of their `NEIGHBOURS`.
+    others : ndarray
+        Different values of all outstanding pixels, if they are requested; else empty.
     """
     height, width = plane.shape[0], plane.shape[1] + 2
     # Differences of half floats do not fit in their own dtype.
@@ -103,55 +117,87 @@ def _different(
     if plane.dtype == np.float16 or (gone is not None and plane.dtype.kind != "f"):
         dtype = np.dtype(np.float32)
     # Memory that is allocated again for every band would be cleared by the system each time.
-    space = np.empty((3, rows + 2, width), dtype)
-    marks = np.empty((3, (rows + 2) * width), bool)
+    space = np.empty((rows + 2, width), dtype)
+    work = np.empty((5, rows * width), dtype)
+    marks = np.empty((2, rows * width), bool)
     limit = np.empty(width, dtype if dtype.kind == "f" else f"u{dtype.itemsize}")
     most = np.inf if dtype.kind == "f" else np.iinfo(limit.dtype).max
     limit[[0, -1]] = most
-    nearer = limit.copy()
     steps = np.array([[dy * width + dx] for dy, dx in [(0, 0), *NEIGHBOURS]])
-    places, values = [], []
+    places, values, others = [], [], [np.empty(0, dtype)]
     for number, top in enumerate(range(0, height, rows)):
         bottom = min(top + rows, height)
-        band = space[0, : bottom - top + 2]
+        band = space[: bottom - top + 2]
         _fill_band(band, plane, gone, top, bottom)
         limit[1:-1] = np.minimum(usual[number], most)
-        np.minimum(limit[:-1], limit[1:], out=nearer[:-1])
         # Neighbours are at a fixed distance in memory, and a single long row is compared twice as
         # fast as many short ones.
         flat, size = band.ravel(), (bottom - top) * width
-        across, down, both = marks[0, :size], marks[1, : size + width], marks[2, :size]
-        _mark_differences(flat[width:][:size], flat[width + 1 :][:size], nearer, space[1:], across)
-        _mark_differences(flat[:-width], flat[width:], limit, space[1:], down)
-        np.logical_or(down[:size], down[width:], out=both)
-        np.logical_or(across[1:], across[:-1], out=down[1:size])
-        both[1:] &= down[1:size]
+        far, both = marks[:, :size]
+        own, left, right, above, below = (
+            flat[width + shift :][:size] for shift in (0, -1, 1, -width, width)
+        )
+        _mark_outstanding(own, (left, right), (above, below), limit, work, far, both)
+        if with_others:
+            others.append(np.unique(own[far]))
         centre = np.flatnonzero(both) + width
         places.append(centre + (top - 1) * width)
         values.append(flat.take(steps + centre))
         if bottom == height or sum(map(len, places)) > BAND:
             y, x = np.divmod(np.concatenate(places), width)
-            yield y, x - 1, np.concatenate(values, 1)
-            places, values = [], []
+            yield y, x - 1, np.concatenate(values, 1), np.concatenate(others)
+            places, values, others = [], [], [np.empty(0, dtype)]
 
 
-def _mark_differences(
-    first: NDArray[Any],
-    second: NDArray[Any],
+def _mark_outstanding(
+    own: NDArray[Any],
+    across: tuple[NDArray[Any], NDArray[Any]],
+    down: tuple[NDArray[Any], NDArray[Any]],
     limit: NDArray[Any],
-    space: NDArray[Any],
-    out: NDArray[np.bool_],
+    work: NDArray[Any],
+    far: NDArray[np.bool_],
+    both: NDArray[np.bool_],
 ) -> None:
-    """Mark pixels that differ from others by more than the limit of their column."""
-    difference, other = space.reshape(2, -1)[:, : len(first)]
-    if first.dtype.kind == "f":
-        np.abs(np.subtract(first, second, out=difference), out=difference)
-    else:  # avoids negative numbers, and uses vector registers of 8 or 16 bits
-        np.maximum(first, second, out=difference)
-        np.subtract(difference, np.minimum(first, second, out=other), out=difference)
-        difference = difference.view(limit.dtype)
-    shape = -1, len(limit)
-    np.greater(difference.reshape(shape), limit, out=out.reshape(shape))
+    """Mark pixels that are ``far`` outside the ranges of opposite neighbours, and those to test further.
+
+    A pixel is far outside if its distance from the ranges of both pairs exceeds the limit of its
+    column.  One of two opposite neighbours may be a defect as well.
+
+    Parameters
+    ----------
+    own : ndarray, shape (n,)
+        Values of pixels, row by row.
+    across, down : (ndarray, ndarray)
+        Their neighbours in their row, and in their column.
+    limit : ndarray, shape (w,)
+        Limit of each column; unsigned for integers.
+    work : ndarray, shape (5, n or more)
+        Memory for intermediate results.
+    far, both : ndarray of bool, shape (n,)
+        Where to write the marks.
+    """
+    least, most, above, below, space = work[:, : len(own)]
+    unsigned, rows = limit.dtype, (-1, len(limit))
+    np.maximum(np.minimum(*across, out=least), np.minimum(*down, out=space), out=least)
+    np.minimum(np.maximum(*across, out=most), np.maximum(*down, out=space), out=most)
+    # Differences of integers are never negative, and fit in the unsigned dtype.
+    with np.errstate(invalid="ignore", over="ignore"):
+        np.subtract(np.maximum(own, least, out=above), least, out=above)
+        np.subtract(most, np.minimum(own, most, out=below), out=below)
+        distance = np.maximum(above.view(unsigned), below.view(unsigned), out=above.view(unsigned))
+        np.greater(distance.reshape(rows), limit, out=far.reshape(rows))
+        both[:] = far
+        if np.count_nonzero(far) * FEW < len(far):
+            return
+        # At edges, two of the four are alike, and `_leave_the_cross` would exclude the pixel later.
+        second, but_one = np.maximum(least, most, out=below), np.minimum(least, most, out=space)
+        span = np.subtract(second, but_one, out=most).view(unsigned)
+        np.subtract(np.maximum(own, second, out=least), second, out=least)
+        np.subtract(but_one, np.minimum(own, but_one, out=above), out=above)
+        distance = np.maximum(least.view(unsigned), above.view(unsigned), out=least.view(unsigned))
+        # `_leave_the_cross` requires about 2.5 times the span.
+        half = distance >> 1 if unsigned.kind == "u" else distance * unsigned.type(0.5)
+        both &= np.greater_equal(half, span)
 
 
 def _fill_band(
@@ -180,38 +226,22 @@ def reflected(places: NDArray[Any], size: int) -> NDArray[Any]:
     return found
 
 
-def _outstanding(
-    values: NDArray[Any], limits: NDArray[np.float64]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Masks of pixels far outside the range of opposite neighbours, and of those for the next test.
+def _leave_the_range(
+    values: NDArray[Any], limits: NDArray[np.float64], step: float
+) -> NDArray[np.bool_]:
+    """Mask of outstanding pixels far outside the range of their neighbours, ignoring the most extreme ones.
 
     Parameters
     ----------
     values : ndarray, shape (9, n)
-        Values of these pixels, and of their `NEIGHBOURS`.
+        Values of these pixels, and of their `NEIGHBOURS`; missing neighbours are overwritten.
     limits : ndarray, shape (n,)
-        Smallest distance from the range.
+        Smallest distance from the range of opposite neighbours.
+    step : float
+        Usual difference between values of the plane.
     """
-    cross = values[[0, *(1 + NEIGHBOURS.index(step) for step in CROSS)]]
-    cross = cross if cross.dtype.kind == "f" else cross.astype(np.int64)
-    own, left, right, above, below = cross
-    limits = limits.astype(cross.dtype)
-    with np.errstate(invalid="ignore"):
-        # One of two opposite neighbours may be a defect as well.
-        low = np.maximum(np.minimum(left, right), np.minimum(above, below))
-        high = np.minimum(np.maximum(left, right), np.maximum(above, below))
-        outstanding = np.maximum(own - low, high - own) > limits
-        # At edges, two of the four are alike, and `_leave_the_range` would exclude the pixel later.
-        second, but_one = np.maximum(low, high), np.minimum(low, high)
-        distance = 2.01 * np.maximum(own - second, but_one - own)
-        may_leave = outstanding & (distance >= limits) & (distance >= 5 * (second - but_one))
-    return outstanding, may_leave
-
-
-def _leave_the_range(
-    values: NDArray[Any], near: NDArray[Any], usual: NDArray[np.float64], step: float
-) -> NDArray[np.bool_]:
-    """Mask of pixels far outside the range of their neighbours, (8, n), ignoring the most extreme ones."""
+    far = _leave_the_cross(values, limits)
+    own, near = values[0], values[1:]
     if near.dtype.kind == "f":
         near[np.isnan(near)] = np.inf  # a missing neighbour is one of the two that are ignored
     highest, second = np.maximum(near[0], near[1]), np.minimum(near[0], near[1])
@@ -219,31 +249,57 @@ def _leave_the_range(
     for one in near[2:]:
         highest, second = np.maximum(highest, one), np.maximum(second, np.minimum(highest, one))
         lowest, but_one = np.minimum(lowest, one), np.minimum(but_one, np.maximum(lowest, one))
-    value, second, but_one = (a.astype(np.float64) for a in (values, second, but_one))
+    own, second, but_one = (a.astype(np.float64) for a in (own, second, but_one))
     with np.errstate(invalid="ignore"):
-        room = np.maximum(2.5 * np.maximum(second - but_one, step), 0.5 * usual)
-        far: NDArray[np.bool_] = np.maximum(value - second, but_one - value) > room
+        room = np.maximum(2.5 * np.maximum(second - but_one, step), 0.5 * limits)
+        far &= np.maximum(own - second, but_one - own) > room
     return far
 
 
-def _step(plane: NDArray[Any], gone: NDArray[np.bool_] | None, others: NDArray[Any]) -> float:
-    """Usual difference between values of a plane, from a sample of it, and of others if it has too few.
+def _leave_the_cross(values: NDArray[Any], limits: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Mask of pixels far outside the range of the neighbours in their row and column, without one of each pair."""
+    cross = values[[0, *(1 + NEIGHBOURS.index(step) for step in CROSS)]]
+    cross = cross if cross.dtype.kind == "f" else cross.astype(np.int64)
+    own, left, right, above, below = cross
+    limits = limits.astype(cross.dtype)
+    with np.errstate(invalid="ignore"):
+        low = np.maximum(np.minimum(left, right), np.minimum(above, below))
+        high = np.minimum(np.maximum(left, right), np.maximum(above, below))
+        second, but_one = np.maximum(low, high), np.minimum(low, high)
+        distance = 2.01 * np.maximum(own - second, but_one - own)
+        far: NDArray[np.bool_] = (distance >= limits) & (distance >= 5 * (second - but_one))
+    return far
+
+
+def _step_of_sample(plane: NDArray[Any], gone: NDArray[np.bool_] | None) -> float | None:
+    """Usual difference between values of a plane, from a sample of it; None if it has too few.
 
     Pictures that were recorded with fewer bits than their dtype has, such as 8-bit pictures as
     floats, have steps between their values and rounding noise.
     """
-    spacing = max(1, min(16, math.isqrt(plane.size // ENOUGH)))
-    differences = _differences(_valid(plane, gone, spacing))
-    if len(differences) >= LEAST_VALUES - 1:
-        # Not the smallest one, because a few values may be off the steps.
-        return float(np.quantile(differences, 0.25, method="lower"))
-    more = np.append(_valid(plane, gone, min(4, spacing)), others)
+    differences = _differences(_valid(plane, gone, _spacing(plane)))
+    if len(differences) < LEAST_VALUES - 1:
+        return None
+    # Not the smallest one, because a few values may be off the steps.
+    return float(np.quantile(differences, 0.25, method="lower"))
+
+
+def _step_of_few(
+    plane: NDArray[Any], gone: NDArray[np.bool_] | None, others: NDArray[Any]
+) -> float:
+    """Usual difference between values of a plane with few values, from a larger sample and others."""
+    more = np.append(_valid(plane, gone, min(4, _spacing(plane))), others)
     if plane.dtype.kind in "iu":
         # A few values, such as those of sparse counts, show the step only if all are multiples of it.
         own = np.unique(more).astype(np.int64)
         return float(np.gcd.reduce(np.diff(own))) if len(own) >= LEAST_VALUES else 1.0
     differences = _differences(more)
     return float(differences.min()) if len(differences) else 0.0
+
+
+def _spacing(plane: NDArray[Any]) -> int:
+    """Distance in pixels of the sample that shows the step between the values of a plane."""
+    return max(1, min(16, math.isqrt(plane.size // ENOUGH)))
 
 
 def _valid(plane: NDArray[Any], gone: NDArray[np.bool_] | None, spacing: int) -> NDArray[Any]:

@@ -95,10 +95,10 @@ class Colours:
         )
 
     def pixels(self, frame: Any) -> NDArray[Any]:
-        """Pixels (h, w), or (h, w, 3), of a frame."""
+        """Pixels (h, w), or (h, w, 3), of a frame; each colour is contiguous in memory."""
         if self.is_grey:
             return self._grey(frame)
-        out = np.empty((frame.height, frame.width, 3), np.uint16)
+        out = np.empty((3, frame.height, frame.width), np.uint16)
         white = WHITE
         if self.is_rgb:
             depth = max(c.bits for c in frame.format.components)
@@ -116,8 +116,8 @@ class Colours:
                 white = ((1 << depth) - 1) << (16 - depth)
             planar = frame.reformat(format="gbrp16le")
         for plane, place in zip(planar.planes, (1, 2, 0), strict=True):
-            to_full_scale(codes_of(plane, frame.width, frame.height), white, out[..., place])
-        return out
+            to_full_scale(codes_of(plane, frame.width, frame.height), white, out[place])
+        return out.transpose(1, 2, 0)
 
     def _grey(self, frame: Any) -> NDArray[Any]:
         if (palette := _palette(frame)) is not None:
@@ -151,15 +151,15 @@ def codes_of(plane: Any, width: int, height: int, kind: str = "") -> NDArray[Any
 
 
 def to_full_scale(codes: NDArray[Any], white: int, out: NDArray[np.uint16]) -> None:
-    """Scale codes so that white is 65535, in integer arithmetic, which is many times faster."""
+    """Scale codes (h, w) so that white is 65535, in integer arithmetic, which is many times faster."""
     if white == 65535:
         out[:] = codes
     elif white < 32768:  # few bits
         table = np.rint(np.arange(white + 1) * (65535 / white)).astype(np.uint16)
         out[:] = table[np.minimum(codes, white)]
     else:
-        codes = np.minimum(codes, np.uint16(white))
         steps = round(white / (65535 - white))
-        more = codes + np.uint16(min(steps // 2, 65535 - white))
+        np.minimum(codes, np.uint16(white), out=out)
+        more = out + np.uint16(min(steps // 2, 65535 - white))
         more //= np.uint16(steps)
-        np.add(codes, more, out=out)
+        out += more

@@ -34,6 +34,10 @@ PRESET = "veryfast"
 """Preset of x264. Slower ones make files a quarter smaller, but use processor time that the network
 needs."""
 
+LOOKAHEAD = 4
+"""Number of frames that x264 reads ahead. With its default of 10, files are 2 % larger, their PSNR is 0.1 dB
+higher, and more frames are left to encode after the last one is enhanced."""
+
 GREY_BITS = (10, 12, 14)
 """Bit depths of grey in FFV1, besides 8 and 16."""
 
@@ -86,7 +90,11 @@ class VideoSink(FrameSink):
         self._container = av.open(f"file:{self._partial}", "w", options=options)
         codec = "ffv1" if self._is_lossless else "libx264"
         crf = f"{51 * (100 - self._quality) / 100:.1f}"
-        settings = {} if self._is_lossless else {"crf": crf, "preset": PRESET}
+        settings = (
+            {}
+            if self._is_lossless
+            else {"crf": crf, "preset": PRESET, "rc-lookahead": str(LOOKAHEAD)}
+        )
         stream = self._container.add_stream(codec, rate=rate, options=settings)
         stream.width, stream.height = self._layout.width, self._layout.height
         stream.pix_fmt = self._format = self._pixel_format()
