@@ -200,6 +200,27 @@ def test_pixels_under_alpha_0_do_not_count(hidden: int, dtype: str) -> None:
     assert (result[..., 3] == image[..., 3]).all()
 
 
+@BOTH
+@pytest.mark.parametrize("hidden", [np.nan, -0.5, -np.inf])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_pixels_whose_alpha_is_not_above_0_are_hidden(
+    dtype: str, hidden: float, options: Record
+) -> None:
+    image = np.random.default_rng(4).uniform(0.02, 0.3, (64, 80, 4)).astype(dtype)
+    image[..., 3] = 1
+    image[:, 40:, 3] = 0
+    expected, _ = run(image, **options)
+    image[:, 40:, 3] = hidden
+    result, _ = run(image, **options)
+    np.testing.assert_array_equal(result[..., :3], expected[..., :3])
+    np.testing.assert_array_equal(result[..., 3], image[..., 3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        shown, _ = run(image, output="uint8", **options)
+    assert (shown[:, 40:, 3] == 0).all()
+    assert (shown[:, :40, 3] > 0).all()
+
+
 # Planes that cannot be enhanced
 
 

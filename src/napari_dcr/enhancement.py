@@ -142,7 +142,7 @@ def enhance(
     Notes
     -----
     Missing pixels are pixels that are NaN or infinite, masked in a masked array, equal to
-    ``nodata``, or have an alpha of 0.  In the network's input they are replaced by means of nearby
+    ``nodata``, or have an alpha of 0 or less, or of NaN.  In the network's input they are replaced by means of nearby
     pixels, or by black if there are none; statistics ignore them.  In the result they keep their
     values if its dtype can represent them, and are 0 otherwise.  A masked array gives a masked array.  Alpha changes only its dtype.
 

@@ -297,6 +297,91 @@ def test_memory_running_out_leaves_whole_chunks(
     assert result.chunks == (1, 192, 260) or result.chunks[1] >= 190
 
 
+def damage(path: Path, kind: str) -> None:
+    """Damage a stored chunk or shard."""
+    stored = path.read_bytes()
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    elif kind != "deleted":
+        path.write_bytes({"cut": stored[:-7], "empty": b"", "other bytes": b"x" * 500}[kind])
+
+
+@pytest.mark.parametrize("kind", ["cut", "other bytes", "deleted", "folder"])
+@pytest.mark.parametrize("store", ["shards", "chunks of two frames"])
+def test_stored_parts_that_cannot_be_read_are_written_again(
+    tmp_path: Path, kind: str, store: str
+) -> None:
+    """Zarr reads a shard, or a chunk of several frames, before it writes a part of it."""
+    options = {**QUICK, "depth": 0}
+    pixels = np.random.default_rng(1).integers(100, 900, (2, 128, 192), np.uint16)
+    chunks = (2 if "two" in store else 1, 64, 64)
+    shards = (1, 128, 128) if store == "shards" else None
+    outs = [
+        zarr.create_array(
+            tmp_path / name, shape=pixels.shape, dtype="u2", chunks=chunks, shards=shards
+        )
+        for name in ("whole.zarr", "out.zarr")
+    ]
+    napari_dcr.enhance(pixels, out=outs[0], **options)
+    steps = napari_dcr.enhance_steps(pixels, napari_dcr.Options(**options), outs[1])
+    for step in steps:
+        if step.done >= pixels.size / 2:
+            break
+    steps.close()
+    first = next(p for p in sorted((tmp_path / "out.zarr" / "c").rglob("*")) if p.is_file())
+    damage(first, kind)
+    with pytest.warns(napari_dcr.InputWarning, match="missing or damaged"):
+        napari_dcr.enhance(pixels, out=outs[1], resume=True, **options)
+    np.testing.assert_array_equal(outs[1][...], outs[0][...])
+
+
+def test_nan_as_the_nodata_value_is_the_same_argument(tmp_path: Path, image: Path) -> None:
+    pixels = np.asarray(zarr.open_array(image)[...]).astype(np.float32)
+    options = {**QUICK, "depth": 0, "nodata": np.nan}
+    steps = napari_dcr.enhance_steps(pixels, napari_dcr.Options(**options), tmp_path / "out.zarr")
+    next(step for step in steps if step.done)
+    steps.close()
+    result = napari_dcr.enhance(pixels, out=tmp_path / "out.zarr", resume=True, **options)
+    np.testing.assert_array_equal(result[...], napari_dcr.enhance(pixels, **options))
+
+
+def test_a_damaged_record_is_refused(tmp_path: Path, image: Path) -> None:
+    stop_after(image, tmp_path / "out.zarr", 1)
+    array: Any = zarr.open(tmp_path / "out.zarr")
+    kept: Any = array.attrs[resume.KEY]
+    parts = [[0, 0], [50, 70], "64", None]
+    damaged: list[Any] = ["text", {**kept, "identity": None}, {**kept, "identity": {}}]
+    damaged += [{**kept, "identity": {**kept["identity"], "part": part}} for part in parts]
+    damaged += [{**kept, "sources": None}, {**kept, "done": None}]
+    damaged += [{**kept, "done": text} for text in ("!!!", "4A==")]
+    damaged += [{**kept, "stamps": text} for text in ("AAAA", "AAAAA")]
+    for record in damaged:
+        array.attrs[resume.KEY] = record
+        before = contents(tmp_path / "out.zarr")
+        with pytest.raises(ValueError, match=r"^resume: the record .* is damaged; remove out"):
+            napari_dcr.enhance(image, out=tmp_path / "out.zarr", resume=True, **FAST)
+        assert contents(tmp_path / "out.zarr") == before
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.ome.zarr"])
+@pytest.mark.parametrize("kind", ["cut", "empty", "deleted", "file"])
+def test_damaged_metadata_are_refused(tmp_path: Path, image: Path, name: str, kind: str) -> None:
+    out = tmp_path / name
+    if kind == "file":
+        out.write_text("text")
+    else:
+        stop_after(image, out, 1)
+        metadata = out / "zarr.json"
+        stored = metadata.read_text()
+        metadata.unlink()
+        if kind != "deleted":
+            metadata.write_text(stored[:40] if kind == "cut" else "")
+    message = rf"^resume: .*{name}.*(are damaged|does not hold an interrupted run)"
+    with pytest.raises(ValueError, match=message):
+        napari_dcr.enhance(image, out=out, resume=True, **FAST)
+
+
 STORED = {
     "identity": {
         "strength": 1.0, "exposure": 0.0, "input_range": "auto", "link_frames": True,

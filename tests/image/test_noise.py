@@ -328,3 +328,20 @@ def test_the_same_blocks_are_fitted_once() -> None:
     assert fit_noise(blocks.copy(), integer=False) is first
     assert fit_noise(blocks, integer=False, floor=9.0).model.dark >= 81
     assert fit_noise(blocks[:200], integer=False) != first
+
+
+@pytest.mark.parametrize("height", [8, 17, 24, 33])
+@pytest.mark.parametrize("width", [8, 9, 12, 20])
+@pytest.mark.parametrize("level", [3, 30, 1000])
+def test_the_offset_of_a_small_image_is_within_its_values(
+    height: int, width: int, level: float
+) -> None:
+    """A few blocks do not determine how each depends on those around it."""
+    rng = np.random.default_rng(height * width)
+    y, x = np.mgrid[:height, :width]
+    for light in (1 + 0 * y, 1 + 0.5 * np.sin(y / 2) * np.cos(x / 2), 1 + 3 * (y > height // 2)):
+        image = rng.poisson(level * light).astype(np.float64)
+        found = estimate_noise(image)
+        assert image.min() - 1 <= found.model.offset <= image.max() + 1
+        assert 0 <= found.model.gain <= np.ptp(image)
+        assert max(found.gain_error, found.dark_error) < 10 * np.ptp(image) ** 2

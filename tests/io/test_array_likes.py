@@ -109,9 +109,26 @@ def test_large_counts_are_exact() -> None:
     with pytest.warns(napari_dcr.InputWarning, match="float64"):
         result = napari_dcr.enhance(pixels, model="microscopy", strength=0, **FAST)
     assert (result == pixels).all()
-    pixels = pixels.astype(np.uint64) << 30
-    with pytest.raises(ValueError, match=r"image: got a value of \d+ in dtype uint64.*2\^53"):
-        napari_dcr.enhance(pixels, **FAST)
+    for value, dtype in ((2**53 + 1, "uint64"), (2**64 - 1, "uint64"), (2**63 - 1, "int64")):
+        with pytest.raises(ValueError, match=f"image: got a value of {value} in dtype.*2.53"):
+            napari_dcr.enhance(pixels.astype(dtype) * 0 + np.array(value, dtype), **FAST)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill"), [("int64", -(2**62)), ("int64", -(2**63)), ("uint64", 2**63)]
+)
+def test_exact_fill_values_of_64_bits(dtype: str, fill: int, lively_counts: Path) -> None:
+    pixels = recording((40, 50), "int64").astype(dtype)
+    filled = pixels.copy()
+    filled[5:15, 10:20] = np.array(fill, dtype)
+    options = {**FAST, "model": lively_counts}
+    with pytest.warns(napari_dcr.InputWarning, match=f"{dtype} counts"):
+        result = napari_dcr.enhance(filled, nodata=fill, **options)
+    missing = filled.astype(np.float64)
+    missing[5:15, 10:20] = np.nan
+    expected = napari_dcr.enhance(missing, **options)
+    assert (result[5:15, 10:20] == float(fill)).all()
+    np.testing.assert_allclose(result[:5], expected[:5])
 
 
 def test_nested_lists_and_objects_with_an_array_interface(lively_counts: Path) -> None:

@@ -147,3 +147,22 @@ def test_the_divider_is_drawn_and_dragged_in_the_canvas(
     assert viewer.scene.camera.mouse_pan
     widget.compare.value = False
     assert drag not in viewer.mouse_drag_callbacks
+
+
+@pytest.mark.gui
+def test_stages_leave_the_units_of_the_viewer(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any
+) -> None:
+    """The axis of the stages may be one that the viewer shows in seconds."""
+    viewer.add_image(np.zeros((2, 3, 40, 50), np.uint8), units=("s", "um", "um", "um"))
+    stack = np.random.default_rng(0).integers(0, 60, (3, 40, 50), np.uint16)
+    layer = viewer.add_image(stack, units=("nm",) * 3, scale=(900, 100, 100), name="stack")
+    units = viewer.dims.units
+    widget.controls.image.value = layer
+    widget.controls.depth.value = 1
+    widget.show_stages()
+    finish(widget, qtbot)
+    stages = viewer.layers[-1]
+    assert stages.data.shape == (2, 3, 40, 50)
+    assert viewer.dims.units == units
+    assert [str(unit) for unit in stages.units] == ["second", *["nanometer"] * 3]

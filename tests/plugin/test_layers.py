@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from napari_dcr.plugin.axes import layer_axes
 from napari_dcr.plugin.layers import (
     matching_limits,
     result_layer,
+    side_layers,
     stages_layer,
 )
 from napari_dcr.plugin.pixels import layer_pixels
@@ -351,3 +354,48 @@ def test_colours_of_any_dtype_have_the_limits_of_their_dtype(
     top = {"same": full, "uint8": 255, "float32": 1}[output]
     np.testing.assert_allclose(matching_limits(record, (0, top)), (0, full))
     np.testing.assert_allclose(matching_limits(record, (0, top / 4)), (0, full / 4))
+
+
+MISSING: dict[str, tuple[Any, float | None]] = {
+    "nan": (np.nan, None),
+    "inf": (np.inf, None),
+    "-inf": (-np.inf, None),
+    "fill": (1e20, 1e20),
+    "dark fill": (-3.4e38, -3.4e38),
+    "mask": (1e9, None),
+}
+
+
+@pytest.mark.parametrize("share", [0.02, 1.0])
+@pytest.mark.parametrize("kind", MISSING)
+def test_limits_come_from_pixels_with_data(kind: str, share: float) -> None:
+    value, nodata = MISSING[kind]
+    light = np.random.default_rng(0).poisson(300, (60, 80)).astype(np.float32)
+    pixels: NDArray[Any] = light.copy()
+    gone = np.zeros(light.shape, bool)
+    gone[: round(60 * share)] = True
+    pixels[gone] = value
+    layer = Image(light)
+    layer.data = np.ma.MaskedArray(pixels, gone) if kind == "mask" else pixels
+    extras = {"return_residual": True, "return_uncertainty": True}
+    options = napari_dcr.Options(depth=1, axes="yx", device="cpu", nodata=nodata)
+    whole, part = replace(options, **extras), (slice(0, 55), slice(10, 70))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", napari_dcr.InputWarning)
+        jobs = [Job(layer, whole), Job(layer, options, part), Job(layer, options, stages=True)]
+        products = [event for event in work(jobs) if isinstance(event, Product)]
+        assert len(products) == 3
+        for product in products:
+            job = product.job
+            make = stages_layer if job.stages else result_layer
+            data, arguments, _ = make(layer, product.enhancement, job.region)
+            sides = side_layers(layer, product.enhancement)
+            for _, shown, _ in (*sides, (data, arguments, "image")):
+                low, high = shown["contrast_limits"]
+                assert np.isfinite([low, high]).all()
+                assert low < high
+            if share < 0.6:
+                assert 200 < arguments["contrast_limits"][1] < 400
+    assert len(side_layers(layer, products[0].enhancement)) == 2

@@ -14,6 +14,7 @@ import pytest
 from napari.layers import Image
 from numpy.typing import NDArray
 
+import napari_dcr
 from napari_dcr.engine import region_run as regions
 from napari_dcr.engine import runner
 from napari_dcr.options import Options
@@ -82,6 +83,53 @@ def test_closing_the_viewer_in_the_middle_of_a_run(
     assert run is not None
     viewer.close()
     qtbot.waitUntil(lambda: not run.is_alive, timeout=60_000)
+
+
+@pytest.mark.gui
+@pytest.mark.parametrize("extent", ["all", "slice"])
+@pytest.mark.parametrize("shape", [(60, 80), (30, 40), (90, 100)])
+def test_pixels_that_are_replaced_during_a_run(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, shape: tuple[int, ...], extent: str
+) -> None:
+    """The result is that of the pixels when the run began, and says so."""
+    rng = np.random.default_rng(3)
+    first = rng.integers(100, 900, (60, 80), np.uint16)
+    layer = viewer.add_image(first, name="cells")
+    widget.controls.depth.value = 1
+    widget.controls.extent.value = extent
+    widget.start()
+    layer.data = rng.integers(100, 900, shape, np.uint16)
+    finish(widget, qtbot)
+    result = viewer.layers[-1]
+    expected = napari_dcr.enhance(first, depth=1, device="cpu")
+    assert np.abs(result.data.astype(int) - expected).max() <= 1
+    assert "given other pixels during the run" in widget.status.value
+    assert not widget.compare.enabled  # the layer no longer holds the pixels before
+    widget.start()
+    finish(widget, qtbot)
+    assert viewer.layers[-1].data.shape == shape
+    assert "given other pixels" not in widget.status.value
+    assert widget.compare.enabled
+    layer.data = first[:20, :20]
+    widget.view_panel.show_comparison()
+    assert not widget.compare.enabled
+
+
+@pytest.mark.gui
+@pytest.mark.parametrize("stages", [False, True])
+def test_axes_that_are_replaced_during_a_run(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch, stages: bool
+) -> None:
+    monkeypatch.setattr("napari_dcr.plugin.run_panel.show_error", lambda _: None)
+    layer = viewer.add_image(np.random.default_rng(3).integers(100, 900, (60, 80), np.uint16))
+    widget.controls.depth.value = 0
+    (widget.show_stages if stages else widget.start)()
+    layer.data = np.zeros((3, 60, 80), np.uint16)
+    finish(widget, qtbot)
+    assert widget.status.value.endswith(
+        "Failed: image: during the run, the 2 axes of the layer were replaced by 3; press Run again"
+    )
+    assert len(viewer.layers) == 1
 
 
 @pytest.mark.gui

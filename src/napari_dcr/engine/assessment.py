@@ -197,7 +197,8 @@ def residual_of(
             colours = slice(0, layout.band(group.channel).colours)
             index = layout.index(frame, group.channel, *everything, colours)
             own, got = own[colours], got[colours]
-            taken = np.ma.getdata(own - _without_gain(got, zero, options.exposure))
+            with np.errstate(invalid="ignore"):  # infinite pixels are missing, see below
+                taken = np.ma.getdata(own - _without_gain(got, zero, options.exposure))
             if (gone := missing(own)) is not None:
                 taken = np.where(gone, 0, taken)
             residual[index] = layout.from_planar(taken)

@@ -188,8 +188,8 @@ class Display:
         """Convert alpha like the colours: scaled to the full range of ``dtype``, or only cast."""
         if self.keep_units:
             return alpha.astype(self.dtype)
-        opaque = full_scale(alpha.dtype).to_working(alpha)
-        return full_scale(self.dtype).from_working(np.clip(opaque, 0, 1), self.dtype)
+        opaque = np.clip(full_scale(alpha.dtype).to_working(alpha), 0, 1)
+        return full_scale(self.dtype).from_working(_without_nan(opaque, self.dtype), self.dtype)
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ class Quantitative:
         """Round and clip alpha to the dtype of the result."""
         if alpha.dtype == self.dtype:
             return alpha
-        return Scale(0, 1).from_working(alpha, self.dtype)
+        return Scale(0, 1).from_working(_without_nan(alpha, self.dtype), self.dtype)
 
     @staticmethod
     def _counts(own: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
@@ -322,6 +322,11 @@ class LeftAlone:
     def convert_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
         """Convert alpha to the dtype of the result."""
         return self.rendering.convert_alpha(alpha)
+
+
+def _without_nan(alpha: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Replace an alpha of NaN by 0 if the dtype of the result cannot hold it."""
+    return alpha if dtype.kind == "f" else np.nan_to_num(alpha, nan=0.0)
 
 
 def _is_grey(own: NDArray[Any]) -> bool:

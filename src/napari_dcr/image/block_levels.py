@@ -26,6 +26,10 @@ USUAL = 5.0
 """Number of standard deviations from the median within which the levels of blocks are predicted from
 one another."""
 
+MOST_PARTS = 2.0
+"""Largest sum of the absolute weights of a prediction. Two or three blocks do not determine the weights,
+which may then be millions, and each level is the block's own mean instead."""
+
 
 class BlockLevels(NamedTuple):
     """Expected values of blocks.
@@ -94,6 +98,8 @@ def expected_levels(
     # A ridge keeps blocks without any difference, or without neighbours, from dividing by zero.
     ridge = (1e-9 * float(np.trace(total)) + 1e-300) * np.eye(2)
     parts = np.linalg.solve(total + ridge, [max(scene, shared), shared])
+    if np.abs(parts).sum() > MOST_PARTS:
+        parts = np.array([1.0, 0.0])
     predicted = centre + parts[0] * (own - centre) + parts[1] * (around - centre)
     level = np.where(usual, predicted, own)
     flat = variances * (FLAT * _roughness_of_noise(lengths) if max(lengths) > 1 else 0.0)

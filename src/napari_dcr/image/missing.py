@@ -30,7 +30,7 @@ def mark(
     samples : int, optional
         Axis of the samples, if there is one.
     colours : int
-        Number of colour samples.  The next sample is alpha; where it is 0, the pixel is hidden.
+        Number of colour samples.  The next sample is alpha; where it is not above 0, the pixel is hidden.
     nodata : float, optional
         No-data value; a pixel is missing if all of its colours have this value.
     alpha : ndarray, optional
@@ -53,9 +53,10 @@ def mark(
         gone = (planes[:colours] == pixels.dtype.type(nodata)).all(0)
     if len(planes) > colours or alpha is not None:
         if alpha is None or samples is None:
-            hidden = planes[colours] == 0
+            opacity = planes[colours]
         else:
-            hidden = np.moveaxis(np.ma.getdata(alpha), samples, 0)[0] == 0
+            opacity = np.moveaxis(np.ma.getdata(alpha), samples, 0)[0]
+        hidden = ~(opacity > 0)  # also where a float alpha is negative or NaN
         gone = hidden if gone is None else gone | hidden
     if gone is not None and gone.any():
         if samples is not None:

@@ -39,6 +39,10 @@ PART = 0.3
 """Share of the mean variance that is added to a level's own variance for `TOLERANCE`, so that neither
 the darkest nor the brightest levels dominate."""
 
+ROUNDING = 1e-18
+"""Largest variance of the levels, in units of their mean square, that rounding errors may cause. Such
+levels are equal and determine no slope."""
+
 
 class LineFit(NamedTuple):
     """Line through the variances of the levels."""
@@ -261,9 +265,10 @@ def _line(
     total = weight.sum()
     centre = (weight * x).sum() / total
     spread = (weight * (x - centre) ** 2).sum()
-    slope_error = scale / math.sqrt(spread) if spread > 0 else 0.0
+    determined = spread > ROUNDING * (weight * x * x).sum()
+    slope_error = scale / math.sqrt(spread) if determined else 0.0
     intercept_error = math.hypot(scale / math.sqrt(total), slope_error * centre)
-    if slope > 0 and spread > 0:
+    if slope > 0 and determined:
         sampling = (((x - centre) / (BLOCK_ERROR * y / np.sqrt(count) + 1e-300)) ** 2).sum()
         excess = slope * (1 - share**2) * min(1.0, 1 / max(slope**2 * float(sampling), 1e-300))
         slope, intercept = slope - excess, intercept + excess * float(centre)
@@ -275,7 +280,8 @@ def _weighted_line(x: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]) -> tu
     total = weight.sum()
     centre, middle = (weight * x).sum() / total, (weight * y).sum() / total
     spread = (weight * (x - centre) ** 2).sum()
-    slope = (weight * (x - centre) * y).sum() / spread if spread > 0 else 0.0
+    determined = spread > ROUNDING * (weight * x * x).sum()
+    slope = (weight * (x - centre) * y).sum() / spread if determined else 0.0
     slope = max(float(slope), 0.0)
     intercept = float(middle) - slope * float(centre)
     if intercept < 0:

@@ -135,7 +135,7 @@ def counts_as_floats(array: Any) -> Any:
     Raises
     ------
     ValueError
-        If a number is too large for float64.
+        If float64 cannot represent a number.
     """
     if is_dask(array):
         return array.astype(np.float64)
@@ -144,7 +144,14 @@ def counts_as_floats(array: Any) -> Any:
     for name, limit in EXACT.items():
         if largest <= limit:
             return array.astype(name)
+    # A fill value such as -2^62 is exact, too.
+    wide = values.astype(np.float64)
+    fits = wide < float(np.iinfo(values.dtype).max)
+    exact = fits & (np.where(fits, wide, 0).astype(values.dtype) == values)
+    if exact.all():
+        return array.astype(np.float64)
+    first = int(values[~exact].flat[0])
     raise ValueError(
-        f"image: got a value of {largest} in dtype {array.dtype.name}; allowed are whole numbers up to"
-        " 2^53, which float64 represents exactly"
+        f"image: got a value of {first} in dtype {array.dtype.name}; allowed are numbers that float64"
+        " represents exactly, such as all whole numbers up to 2^53"
     )

@@ -15,7 +15,7 @@ from napari_dcr.engine.resume import RunRecord
 from napari_dcr.engine.sources import Opened, is_dask, is_zarr
 from napari_dcr.engine.tiles import Size
 from napari_dcr.image.axes import Layout
-from napari_dcr.io import ome_zarr
+from napari_dcr.io import ome_zarr, zarr_chunks
 from napari_dcr.io.array_likes import array_like, counts_as_floats
 from napari_dcr.io.files import check_array, warnings_of
 
@@ -42,7 +42,7 @@ def open_array(image: Any) -> Opened:
         array, axes, pyramid = ome_zarr.find_image(image)
         notes = ome_zarr.left_out(pyramid["group"]) if pyramid else ()
         return Opened(
-            array, axes, lambda: ome_zarr.files_stamp(array), pyramid,
+            array, axes, lambda: zarr_chunks.files_stamp(array), pyramid,
             warnings=warnings_of(ome_zarr.path_of(image), notes),
         )  # fmt: skip
     like = array_like(image)

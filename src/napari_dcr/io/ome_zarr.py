@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import os
 import shutil
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_dcr.engine.resume import KEY, RunRecord
+from napari_dcr.engine.resume import DAMAGED, KEY, RunRecord
 from napari_dcr.engine.tiles import Size
 from napari_dcr.image.axes import Layout
 from napari_dcr.io import ome_metadata as ome
 from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.files import check_array, import_zarr
 from napari_dcr.io.pyramids import build_pyramid, create_array, level_steps, shards_of
+from napari_dcr.io.zarr_chunks import remove_leftovers, remove_unreadable, stored_stamp
 
 LARGEST_CHUNK = 1024
 """Rows and columns of the chunks of new arrays."""
@@ -190,52 +187,6 @@ def left_out(group: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def files_stamp(array: Any) -> str | None:
-    """Digest of names, sizes and times of an array's files, if it is stored in a folder."""
-    root = getattr(array.store, "root", None)
-    if root is None:
-        return None
-    stamp = hashlib.sha256()
-    for folder, folders, files in os.walk(Path(root) / array.path):
-        folders.sort()
-        for name in sorted(files):
-            status = (Path(folder) / name).stat()
-            stamp.update(f"{folder}/{name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return stamp.hexdigest()
-
-
-def stored_stamp(array: Any, region: tuple[int | slice, ...]) -> int:
-    """Checksum of the stored chunks, or shards, of a region.
-
-    Parameters
-    ----------
-    array : zarr.Array
-    region : tuple of int or slice
-        Region that consists of whole chunks.
-    """
-    root = getattr(array.store, "root", None)
-    if root is None:
-        return zlib.crc32(np.ascontiguousarray(array[region]).data)
-    places = []
-    for part, n, size in zip(region, array.shards or array.chunks, array.shape, strict=True):
-        start, stop, _ = (slice(part, part + 1) if isinstance(part, int) else part).indices(size)
-        places.append(range(start // n, -(-stop // n)))
-    stamp = 0
-    for place in itertools.product(*places):
-        path = Path(root) / array.path / array.metadata.encode_chunk_key(place)
-        # A chunk that only contains the fill value is not stored.
-        stamp = zlib.crc32(path.read_bytes() if path.exists() else b"none", stamp)
-    return stamp
-
-
-def remove_leftovers(array: Any) -> None:
-    """Remove temporary files of a killed process."""
-    root = getattr(array.store, "root", None)
-    if root is not None:
-        for path in (Path(root) / array.path).rglob("*.partial"):
-            path.unlink()
-
-
 def write_unit(array: Any, layout: Layout) -> tuple[int, int]:
     """Rows and columns that are written at once: those of a shard, or of a chunk without shards."""
     unit = array.shards or array.chunks
@@ -293,7 +244,11 @@ class ZarrSink:
             self.unit = write_unit(self._array, layout)
             recorded = RunRecord.recorded(self._array) if resume else None
             if recorded is not None:
-                self.part = tuple(recorded["part"])
+                height, width = recorded["part"]
+                sides = zip((height, width), self.unit, (layout.height, layout.width), strict=True)
+                if any(side % unit and side < most for side, unit, most in sides):
+                    raise ValueError(DAMAGED)
+                self.part = height, width
 
     def _find(self) -> Any:
         """Array of an interrupted run, or None."""
@@ -304,21 +259,31 @@ class ZarrSink:
                 f"out: {self._out} exists; remove it, or pass resume=True to resume an interrupted run"
             )
         zarr = import_zarr()
+        foreign = ValueError(
+            f"resume: {self._out} does not hold an interrupted run, and is not written to;"
+            " write to another path"
+        )
+        if not self._out.is_dir():
+            raise foreign
         try:
             node = zarr.open(store=str(self._out), mode="r+")
-        except FileNotFoundError:  # the process was killed before it wrote the first metadata
-            return None
-        array = node
+            array = node.get("0") if isinstance(node, zarr.Group) else node
+        except FileNotFoundError:
+            if any(path.suffix != ".partial" for path in self._out.rglob("*") if path.is_file()):
+                raise foreign from None
+            return None  # the process was killed before it wrote the first metadata
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"resume: the metadata of {self._out} are damaged: {error}; remove it, or write to"
+                " another path"
+            ) from error
         if isinstance(node, zarr.Group):
-            self._group, array = node, node.get("0")
+            self._group = node
             if array is None and not node.attrs and not list(node.keys()):
                 return None  # the process was killed before it created the array
         begun_by_us = array is not None and KEY in array.attrs
         if not begun_by_us or isinstance(node, zarr.Group) != self._multiscale:
-            raise ValueError(
-                f"resume: {self._out} does not hold an interrupted run, and is not written to;"
-                " write to another path"
-            )
+            raise foreign
         return array
 
     def open(self, part: Size, identity: dict[str, Any], parts: int) -> Any:
@@ -341,8 +306,9 @@ class ZarrSink:
         elif self._resume:
             remove_leftovers(self._array)
         self.record = RunRecord(
-            self._array, {**identity, "part": list(part)}, parts, self._resume, stored_stamp
-        )
+            self._array, {**identity, "part": list(part)}, parts, self._resume, stored_stamp,
+            remove_unreadable,
+        )  # fmt: skip
         return self._array
 
     def finish(self, record: dict[str, Any]) -> Iterator[str]:

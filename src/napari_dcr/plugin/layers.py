@@ -109,15 +109,36 @@ def result_limits(
     if "noise" in record:
         if not isinstance(pixels, np.ndarray):
             return shown
-        step = max(1, int((pixels.size / SAMPLED) ** 0.5))
-        some = pixels[..., ::step, ::step]
+        values = _sample(pixels, record["axes"], record["options"]["nodata"])
         black = min(black for black, _ in record["ranges"])
-        white = float(np.nanquantile(some, 0.999))
+        white = float(np.quantile(values, 0.999)) if len(values) else black
         return (black, white) if white > black else shown
     output = record["options"]["output"]
     if output != "same":
         return 0.0, full_scale(np.dtype(output)).white
     return black_and_white(record)
+
+
+def _sample(pixels: NDArray[Any], axes: str, nodata: float | None = None) -> NDArray[Any]:
+    """Some of the values of an image, without alpha and pixels that hold no data.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        It may have further leading axes.
+    axes : str
+        One letter per axis.
+    nodata : float, optional
+        Value of pixels without data.
+    """
+    step = max(1, int((pixels.size / SAMPLED) ** 0.5))
+    parts = {"s": slice(3), "y": slice(None, None, step), "x": slice(None, None, step)}
+    index: Any = (..., *(parts.get(axis, slice(None)) for axis in axes))
+    some = pixels[index]
+    # NumPy's quantiles ignore masks.
+    values: NDArray[Any] = np.ma.getdata(some)[~np.ma.getmaskarray(some)]
+    values = values[np.isfinite(values)]
+    return values if nodata is None else values[values != nodata]
 
 
 def set_limits(layer: Image, limits: Sequence[float]) -> None:
@@ -184,8 +205,8 @@ def side_layers(layer: Image, enhancement: Enhancement) -> list[tuple[Any, dict[
         if pixels is None:
             continue
         kept = inherited_state(layer)
-        step = max(1, int((pixels.size / SAMPLED) ** 0.5))
-        most = float(np.nanquantile(np.abs(pixels[..., ::step, ::step]), 0.995)) or 1.0
+        values = np.abs(_sample(pixels, enhancement.record["axes"]))
+        most = float(np.quantile(values, 0.995) if len(values) else 0) or 1.0
         kept["contrast_limits"] = (-most if name == "residual" else 0.0, most)
         kept["colormap"] = "gray" if name == "residual" else "viridis"
         kept["name"] = f"{layer.name} [DCR {name}]"

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from napari_dcr.engine.sources import is_dask, is_zarr
-from napari_dcr.io import ome_zarr
+from napari_dcr.io import ome_zarr, zarr_chunks
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -25,14 +25,23 @@ def layer_shape(layer: Image) -> tuple[int, ...]:
     return tuple(int(n) for n in data.shape)
 
 
-def layer_levels(layer: Image) -> list[Any]:
-    """Arrays of a layer as NumPy, dask or zarr arrays, the finest level first."""
-    return [_as_array(level) for level in (layer.data if layer.multiscale else [layer.data])]
+def layer_levels(layer: Image, data: Any = None) -> list[Any]:
+    """Arrays of a layer as NumPy, dask or zarr arrays, the finest level first.
+
+    Parameters
+    ----------
+    layer : Image
+    data : object, optional
+        Value of ``layer.data`` when a run began.  By default the present one is used.
+    """
+    data = layer.data if data is None else data
+    return [_as_array(level) for level in (data if layer.multiscale else [data])]
 
 
-def layer_pixels(layer: Image) -> Any:
-    """Array to enhance; for a multiscale layer, the finest level."""
-    return _as_array(layer.data[0] if layer.multiscale else layer.data)
+def layer_pixels(layer: Image, data: Any = None) -> Any:
+    """Array to enhance; for a multiscale layer, the finest level.  For ``data``, see `layer_levels`."""
+    data = layer.data if data is None else data
+    return _as_array(data[0] if layer.multiscale else data)
 
 
 def is_lazy(pixels: Any) -> bool:
@@ -47,7 +56,7 @@ def to_enhance(pixels: Any) -> Any:
 
         pixels = ome_zarr.anchored(pixels)  # it is read later, possibly from another directory
         # dask would derive the name from the path alone, and reuse results of earlier pixels.
-        stamp = ome_zarr.files_stamp(pixels) or uuid.uuid4().hex
+        stamp = zarr_chunks.files_stamp(pixels) or uuid.uuid4().hex
         return dask.array.from_zarr(pixels, name=f"layer-{stamp}")
     return pixels
 

@@ -8,7 +8,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,10 @@ class Job:
         Folder to write the result of a whole layer to; in memory if None.
     guessed_axes : bool
         Whether the stepped axes were guessed.
+    data : object
+        Value of ``layer.data`` when the job was made, because it may be replaced during a run.
+    ndim : int
+        Number of axes of the layer at that time.
     """
 
     layer: Image
@@ -66,6 +70,17 @@ class Job:
     stages: bool = False
     folder: Path | None = None
     guessed_axes: bool = False
+    data: Any = field(init=False)
+    ndim: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", self.layer.data)
+        object.__setattr__(self, "ndim", self.layer.ndim)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the layer still holds the array that is enhanced."""
+        return self.layer.data is self.data
 
 
 @dataclass(frozen=True)
@@ -123,7 +138,7 @@ def _do(number: int, job: Job) -> Generator[Step, None, Enhancement]:
     from napari_dcr.enhancement import enhance_pyramid_steps, enhance_steps
 
     layer, options = job.layer, job.options
-    pixels = layer_pixels(layer)
+    pixels = layer_pixels(layer, job.data)
     if job.region is not None or job.stages:
         region = job.region or tuple(slice(0, n) for n in pixels.shape)
         enhancer = RegionEnhancer(open_layer(layer, pixels), keep=0)
@@ -136,7 +151,7 @@ def _do(number: int, job: Job) -> Generator[Step, None, Enhancement]:
             yield from _tell(number, enhance_steps(open_layer(layer, to_enhance(pixels)), options))
         )
     # napari reads a coarse level when zoomed out; deriving it would need the whole finest level.
-    levels = [open_layer(layer, to_enhance(level)) for level in layer_levels(layer)]
+    levels = [open_layer(layer, to_enhance(level)) for level in layer_levels(layer, job.data)]
     return (yield from _tell(number, enhance_pyramid_steps(levels, options)))
 
 
@@ -146,7 +161,7 @@ def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancem
 
     from napari_dcr.enhancement import enhance_steps
 
-    layer, pixels = job.layer, layer_pixels(job.layer)
+    layer, pixels = job.layer, layer_pixels(job.layer, job.data)
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     path = unused_path(folder, f"{layer.name} DCR")
@@ -258,6 +273,13 @@ class Run:
         return self._background.is_alive
 
     def _on_step(self, event: Step | Product | Failed) -> None:
+        if isinstance(event, Product) and event.job.layer.ndim != event.job.ndim:
+            # The result has no place in the viewer, because that is defined for each axis.
+            replaced = ValueError(
+                f"image: during the run, the {event.job.ndim} axes of the layer were replaced by"
+                f" {event.job.layer.ndim}; press Run again"
+            )
+            event = Failed(event.job, replaced)
         if isinstance(event, Product):
             self.produced.emit(event)
             return
