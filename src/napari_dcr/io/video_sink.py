@@ -35,8 +35,8 @@ PRESET = "veryfast"
 needs."""
 
 LOOKAHEAD = 4
-"""Number of frames that x264 reads ahead. With its default of 10, files are 2 % larger, their PSNR is 0.1 dB
-higher, and more frames are left to encode after the last one is enhanced."""
+"""Number of frames that x264 reads ahead. With its default of 10, files are 2 to 5 % larger, their PSNR is
+0.06 to 0.25 dB higher, and more frames are left to encode after the last one is enhanced."""
 
 GREY_BITS = (10, 12, 14)
 """Bit depths of grey in FFV1, besides 8 and 16."""
