@@ -64,9 +64,10 @@ class _Usage:
 
 
 class Contribution:
-    """Measures what neighbouring frames contributed to each channel, on a sample of frames.
+    """Measures what neighbouring frames contributed.
 
-    This is the change of the expected error, or the number of frames that were averaged. It also counts the neighbours that did not match, and those whose light was scaled.
+    This is the change of the expected error of each channel, on a sample of frames, or the mean number of
+    frames that were averaged. It also counts the neighbours that did not match, and those whose light was scaled.
     """
 
     STEP = 8
@@ -74,7 +75,7 @@ class Contribution:
 
     def __init__(self) -> None:
         self._sums: dict[int, torch.Tensor] = {}
-        self._averaged: dict[int, torch.Tensor] = {}
+        self._averaged, self._tiles = torch.zeros(()), 0
         self._usage: dict[int, _Usage] = {}
 
     def count(self, neighbourhood: Neighbourhood, alignments: Sequence[Alignment | None]) -> None:
@@ -105,18 +106,14 @@ class Contribution:
         known = self._sums.get(channel)
         self._sums[channel] = errors if known is None else known + errors
 
-    def add_frames(self, channel: int, frames: torch.Tensor) -> None:
-        """Add the number of frames that were averaged at each place of a tile."""
-        counted = torch.stack([frames.mean(), frames.new_ones(())])
-        known = self._averaged.get(channel)
-        self._averaged[channel] = counted if known is None else known + counted
+    def add_frames(self, frames: torch.Tensor | None) -> None:
+        """Add the number of frames that were averaged at each place of a tile; None if none matched."""
+        self._averaged = self._averaged + (1.0 if frames is None else frames.mean().cpu())
+        self._tiles += 1
 
     def averaged(self) -> float:
         """Mean number of frames of which a pixel is the mean; 1 if no neighbour matched anywhere."""
-        if not self._averaged:
-            return 1.0
-        total, count = torch.stack(list(self._averaged.values())).sum(0).tolist()
-        return round(total / count, 2)
+        return round(float(self._averaged) / self._tiles, 2) if self._tiles else 1.0
 
     def describe(self, channel: int, axis: FrameAxis) -> str:
         """Describe the contribution in a line for the report of a channel."""

@@ -249,13 +249,11 @@ class Windows(Networks):
             exits, frames = self.fuse(centre, neighbours, *whole)
             picture = exits[0] if len(exits) == 1 else torch.cat(exits, 1)
             self.contribution.count(neighbourhood, alignments)
-            if self.contribution.wants(neighbourhood):
-                channel = neighbourhood.series[0]
-                if frames is not None:
-                    self.contribution.add_frames(channel, frames)
-                elif part.conditioning.mean is None:
-                    (alone,), _ = self.fuse(centre, [None] * len(neighbours), *whole)
-                    self.contribution.add(channel, alone, picture)
+            if part.conditioning.mean is not None:
+                self.contribution.add_frames(frames)
+            elif self.contribution.wants(neighbourhood):
+                (alone,), _ = self.fuse(centre, [None] * len(neighbours), *whole)
+                self.contribution.add(neighbourhood.series[0], alone, picture)
         for number in features.keys() - plan.keep:
             del features[number]
         return [picture[(0, slice(None), *task.tile.crop)]]
