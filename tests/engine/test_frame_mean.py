@@ -80,6 +80,19 @@ def test_a_region_equals_the_whole(film: NDArray[np.uint8], fused: NDArray[Any])
     np.testing.assert_allclose(run_to_completion(steps).image, fused[region], atol=1e-5)
 
 
+def test_frames_of_other_colours_do_not_help_each_other(film: NDArray[np.uint8]) -> None:
+    red, green = film.copy(), film.copy()
+    red[..., 1] //= 4
+    green[..., 0] = np.random.default_rng(0).integers(8, 14, film.shape[:3])
+    options = {**FAST, "link_frames": False}
+    both = np.concatenate([red[:2], green[2:]])
+    result = napari_dcr.enhance(both, neighbours=2, **options)
+    expected = napari_dcr.enhance(red[:2], neighbours=2, **options)
+    # Only the noise estimate of the frame beside the change differs a little.
+    gain = np.abs(expected - napari_dcr.enhance(red[:2], **{**options, "neighbours": 0})).mean()
+    assert np.abs(result[:2] - expected).mean() < 0.1 * gain
+
+
 def test_the_slider_keeps_the_noise_of_the_frame(film: NDArray[np.uint8]) -> None:
     kept, alone = (napari_dcr.enhance(film, neighbours=n, denoise=0, **FAST) for n in (2, 0))
     np.testing.assert_allclose(kept, alone, atol=1e-5)

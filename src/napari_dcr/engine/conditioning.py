@@ -255,12 +255,12 @@ class ImageConditioning:
         def plane_of(frame: tuple[int, ...]) -> ArrayPlane:
             return self.plane(frame, group.channel, layout, setup, shared)
 
-        windows = []
+        pairs = []
         for pair in sampled_pairs(axis, group.frames(layout)):
             matches = self._matches_of(layout, setup)
-            windows += windows_of_pair(axis, pair, group.channel, plane_of, matches)
+            pairs.append(windows_of_pair(axis, pair, group.channel, plane_of, matches))
             yield
-        mean = frame_mean(windows, shared, runner.network, runner.device)
+        mean = frame_mean(pairs, shared, runner.network, runner.device)
         if mean is None:
             self._opened.warnings.add(
                 "neighbours: no two of the frames that were tried show the same, so each frame is"

@@ -108,14 +108,17 @@ def _display(plane: ArrayPlane, rows: slice, columns: slice) -> NDArray[Any]:
 
 
 def frame_mean(
-    windows: Sequence[Windows], shared: GroupConditioning, network: Cascade, device: torch.device
+    pairs: Sequence[Sequence[Windows]],
+    shared: GroupConditioning,
+    network: Cascade,
+    device: torch.device,
 ) -> FrameMean | None:
     """Prepare the mean of matching frames; None if the noise of no colour can be estimated.
 
     Parameters
     ----------
-    windows : sequence
-        Windows of pairs of frames, from `windows_of_pair`.
+    pairs : sequence
+        Windows of each pair of frames, from `windows_of_pair`.
     shared : GroupConditioning
         Conditioning for the network for pictures.
     network : Cascade
@@ -125,7 +128,7 @@ def frame_mean(
     assert shared.thumbnail is not None
     thumbnail = shared.scale.to_working(shared.thumbnail)
     count = 1 if shared.is_grey else len(thumbnail)
-    noise = [_noise([(a[c], b[c]) for a, b in windows]) for c in range(count)]
+    noise = [_noise([[(a[c], b[c]) for a, b in pair] for pair in pairs]) for c in range(count)]
     signals: dict[int, float] = {}
     factor, offset = np.ones(count), np.zeros(count)
     colours: list[Conditioning | None] = [None] * count
@@ -153,7 +156,7 @@ def frame_mean(
     return FrameMean(noise_stage, max(signals, key=signals.__getitem__))
 
 
-def _noise(pairs: Sequence[Windows]) -> NoiseEstimate | None:
+def _noise(pairs: Sequence[Sequence[Windows]]) -> NoiseEstimate | None:
     """Noise of a colour; None if there is nothing to measure it by."""
     try:
         found = noise_of_pairs(pairs)

@@ -10,6 +10,7 @@ import torch
 from napari_dcr.engine import devices
 from napari_dcr.engine.neighbours import Alignment
 from napari_dcr.engine.tiles import Grid, Size
+from napari_dcr.image.frame_levels import UNCHANGED
 from napari_dcr.image.frame_shifts import FARTHEST
 from napari_dcr.network import frame_mean
 from napari_dcr.network.binning import binned_features, fuse_binned
@@ -197,7 +198,8 @@ class Networks:
         assert stage is not None
         assert own is not None
         assert mean is not None
-        if (level := alignment.level) is not None:
+        level = alignment.level or UNCHANGED
+        if level != UNCHANGED or not own.has_noise_of(mean):
             features = features.scaled(stage, level.ratio, level.addend, own, mean)
         return features.aligned(*alignment.shift, mean.colour.binning)
 

@@ -36,6 +36,8 @@ class Route(NamedTuple):
     mean : (int, int) or None
         Binning of the colour in which frames are compared before they are averaged; None if they
         are not.
+    compared : int
+        Index of this colour.
     """
 
     binning: tuple[int, int] = (1, 1)
@@ -43,6 +45,7 @@ class Route(NamedTuple):
     neighbours: int = 0
     scene: tuple[tuple[int, int], tuple[int, int]] | None = None
     mean: tuple[int, int] | None = None
+    compared: int = 0
 
 
 PLAIN = Route()
@@ -113,6 +116,14 @@ class FrameMean(NamedTuple):
         assert colour is not None
         return colour
 
+    def has_noise_of(self, other: FrameMean) -> bool:
+        """Whether both describe the same noise, so that frames need not be scaled to be compared."""
+        pairs = [(self.noise.factor, other.noise.factor), (self.noise.offset, other.noise.offset)]
+        for own, its in zip(self.noise.colours, other.noise.colours, strict=True):
+            if own is not None and its is not None:
+                pairs += zip(own.tone, its.tone, strict=True)
+        return all(torch.equal(a, b) for a, b in pairs)
+
     def to(self, device: torch.device) -> FrameMean:
         """Copy to a device."""
         return self._replace(noise=self.noise.to(device))
@@ -158,8 +169,10 @@ class Conditioning(NamedTuple):
     def route(self) -> Route:
         """Networks and binnings that windows go through."""
         noise = () if self.noise is None else tuple(c and c.binning for c in self.noise.colours)
-        mean = self.mean and self.mean.colour.binning
-        return Route(self.binning, noise, self.neighbours, self.scene, mean)
+        if self.mean is None:
+            return Route(self.binning, noise, self.neighbours, self.scene)
+        mean, compared = self.mean.colour.binning, self.mean.compared
+        return Route(self.binning, noise, self.neighbours, self.scene, mean, compared)
 
     def to(self, device: torch.device) -> Conditioning:
         """Copy to a device."""
