@@ -37,10 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--minutes", type=float, default=math.inf, help="stop after this many minutes"
     )
     options = parser.parse_args(arguments)
-    path = options.config
-    if not path.exists():
-        path = Path(__file__).with_name(f"{options.config}.toml")
-    config = TrainingConfig.read(path)
+    config = TrainingConfig.read(options.config)
     run = options.run or Path("runs") / config.name
     trainer_class: type[Trainer] = Trainer
     if "neighbours" in config.network:

@@ -24,6 +24,9 @@ RADIANCE = {".hdr", ".exr"}
 MOST = 540
 """Largest shorter side, in pixels, of pictures from which crops are taken."""
 
+SPARSE = 3
+"""Step in pixels at which whole pictures are sampled; enough for thumbnails and exposures."""
+
 
 def image_files(folder: str | Path, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
     """Image files of a folder, sorted by name."""
@@ -65,6 +68,12 @@ def thumbnail_of(picture: Pixels) -> Tensor:
     thumbnail = Thumbnail(3, height, width)
     thumbnail.add(picture.transpose(2, 0, 1), 0, 0)
     return torch.from_numpy(thumbnail.mean).float()
+
+
+def positions(height: int, width: int) -> tuple[Pixels, Pixels]:
+    """Positions of the centres of pixels, (h, 1) and (1, w), relative to the sides of the picture."""
+    y, x = ((np.arange(n, dtype=np.float32) + 0.5) / n for n in (height, width))
+    return y[:, None], x[None]
 
 
 class PhotoPairs(Dataset[dict[str, Tensor]]):
@@ -113,19 +122,21 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def scene(self, index: int) -> tuple[Pixels, Scene, np.random.Generator]:
+        """Draw the whole picture of an item, its scene, and the random generator of everything else."""
         rng = np.random.default_rng((self.seed, index))
         photograph, kind = self._augmented(rng)
-        height, width = photograph.shape[:2]
         phase = max(start for start in self.phases if start <= index)
         shot = Shot.sample(rng, conditions=self.phases[phase])
         if shot.grey:
             photograph = np.repeat((photograph @ LUMA)[..., None], 3, -1)
-        y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
-        x = ((np.arange(width, dtype=np.float32) + 0.5) / width)[None]
-        # The thumbnail covers the whole image; every third pixel is enough for its means.
-        coarse, everywhere = photograph[::3, ::3], (y[::3], x[:, ::3])
-        scene = Scene(coarse, shot, kind)
+        return photograph, Scene(photograph[::SPARSE, ::SPARSE], shot, kind), rng
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        photograph, scene, rng = self.scene(index)
+        height, width = photograph.shape[:2]
+        y, x = positions(height, width)
+        coarse, everywhere = photograph[::SPARSE, ::SPARSE], (y[::SPARSE], x[:, ::SPARSE])
         dim = scene.expose(coarse, *everywhere, rng, jpeg=False)
         top, left = (2 * int(rng.integers(0, (n - self.crop) // 2 + 1)) for n in (height, width))
         window = np.s_[top : top + self.crop, left : left + self.crop]
@@ -142,6 +153,7 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
             ).permute(2, 0, 1),
             "rows": sample_weights(top, top + self.crop, height, 16),
             "columns": sample_weights(left, left + self.crop, width, 16),
+            "kept": torch.tensor(scene.kept),
         }
 
     def _augmented(self, rng: np.random.Generator) -> tuple[Pixels, Kind]:

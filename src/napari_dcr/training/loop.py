@@ -82,7 +82,9 @@ class TrainingConfig:
 
     @classmethod
     def read(cls, path: str | Path) -> TrainingConfig:
-        """Read a TOML file."""
+        """Read a TOML file, or a configuration of the package by its name."""
+        if not Path(path).exists():
+            path = Path(__file__).with_name(f"{path}.toml")
         return cls(**tomllib.loads(Path(path).read_text()))
 
     def cascade(self) -> Cascade:
@@ -126,6 +128,12 @@ class TrainingConfig:
         for folder in self.data["folders"]:
             files = image_files(root / folder, SUFFIXES | RADIANCE)
             files = [p for p in files if p.name not in self.data["exclude"]]
+            if not files:
+                kinds = ", ".join(sorted(SUFFIXES | RADIANCE))
+                raise ValueError(
+                    f"data: got the folder {root / folder} without pictures; required is at least"
+                    f" one file of the types {kinds}"
+                )
             groups.append([p for i, p in enumerate(files) if (i % every == every - 1) == held_out])
         return groups
 

@@ -456,6 +456,11 @@ class Scene:
         followed = float(np.clip(dim, self.LEAST_DIM, self.MOST_DIM) ** shot.follow)
         self._fit_print(self._printed(sample, y, x), followed)
 
+    @property
+    def kept(self) -> bool:
+        """Whether the target is the picture itself, as for well-exposed pictures and all drawings."""
+        return self.identity or self.kind == "graphics"
+
     def _luma(self, photograph: Pixels) -> Pixels:
         if self.kind == "radiance":
             photograph = linear_to_srgb(np.clip(photograph, 0, 1))
