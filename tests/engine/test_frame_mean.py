@@ -80,7 +80,7 @@ def test_a_region_equals_the_whole(film: NDArray[np.uint8], fused: NDArray[Any])
     np.testing.assert_allclose(run_to_completion(steps).image, fused[region], atol=1e-5)
 
 
-def test_frames_of_other_colours_do_not_help_each_other(film: NDArray[np.uint8]) -> None:
+def test_frames_of_other_colours_are_not_averaged(film: NDArray[np.uint8]) -> None:
     red, green = film.copy(), film.copy()
     red[..., 1] //= 4
     green[..., 0] = np.random.default_rng(0).integers(8, 14, film.shape[:3])

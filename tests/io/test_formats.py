@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,21 @@ def test_every_sink_gets_the_same(
             assert file.is_bigtiff
             assert file.pages.first.is_tiled
     assert not list(tmp_path.glob(".*partial*"))
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "new/out.ome.zarr", "out.tif"])
+def test_folders_that_are_not_writable_are_named_before_the_image_is_read(
+    tmp_path: Path, stack: NDArray[np.uint16], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    source = zarr.create_array(
+        zarr.storage.MemoryStore(), shape=(10**6, 10**6), dtype="uint16", chunks=(4096, 4096)
+    )
+    with pytest.raises(
+        ValueError, match=f"^out: got .*, but the folder {tmp_path} is not writable"
+    ):
+        napari_dcr.enhance(source, out=tmp_path / name, **FAST)
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_and_unsuitable_arguments_are_named(

@@ -129,8 +129,8 @@ class Run:
     def _write_to(self, sink: Sink) -> Iterator[Progress]:
         layout, runner = self._layout, self._setup.runner
         grid = self._grid
-        if sink.part is None and not sink.in_order:
-            # All parts of a file have one size, which must suit the networks that the survey selects.
+        if sink.one_size and sink.part is None:
+            # The size must suit the networks that the survey selects.
             grid = yield from self._costliest_grid()
         size = runner.part_size(grid, sink.unit, sink.part)
         cores = self._grid.cut(size)

@@ -18,12 +18,15 @@ class Sink(Protocol):
         Rows and columns that must be written at once.
     part : tuple of int or None
         Rows and columns that the interrupted run wrote at once, if this run resumes it.
+    one_size : bool
+        Whether all parts of the result have one size, which is chosen before the sink is opened.
     in_order : bool
         Whether the sink takes one frame after the other, with all channels of each.
     """
 
     unit: Size
     part: Size | None
+    one_size: bool
     in_order: bool
 
     def open(self, part: Size, identity: dict[str, Any], parts: int) -> Any:

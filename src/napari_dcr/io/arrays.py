@@ -112,7 +112,7 @@ class ArraySink:
     unit: Size = (1, 1)
     part: Size | None = None
     record: RunRecord | None = None
-    in_order = False
+    one_size = in_order = False
 
     def __init__(self, layout: Layout, dtype: np.dtype[Any], out: NDArray[Any] | None) -> None:
         self._layout, self._dtype, self.result = layout, dtype, out

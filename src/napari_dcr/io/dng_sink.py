@@ -66,7 +66,7 @@ class DngSink:
     unit = (1, 1)
     part: tuple[int, int] | None = None
     record: Any = None
-    in_order = False
+    one_size = in_order = False
 
     def __init__(
         self, layout: Layout, dtype: np.dtype[Any], path: Path, metadata: Metadata

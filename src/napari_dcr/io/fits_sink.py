@@ -231,7 +231,7 @@ class FitsSink:
     unit = (1, 1)
     part: tuple[int, int] | None = None
     record: RunRecord | None = None
-    in_order = False
+    one_size = in_order = False
 
     def __init__(
         self, layout: Layout, dtype: np.dtype[Any], path: Path, metadata: Metadata

@@ -58,7 +58,7 @@ class FrameSink(ABC):
     unit = (1, 1)
     part: tuple[int, int] | None = None
     record: RunRecord | None = None
-    in_order = True
+    one_size, in_order = False, True
 
     def __init__(
         self, layout: Layout, dtype: np.dtype[Any], path: Path, metadata: Metadata

@@ -211,7 +211,7 @@ class ZarrSink:
         Source: if it is a sharded zarr array, a new array has its chunks and shards.
     """
 
-    in_order = False
+    one_size, in_order = True, False
 
     def __init__(
         self,

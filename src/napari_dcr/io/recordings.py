@@ -243,6 +243,7 @@ class PiecesSink:
         rows, columns = zip(*(sink.unit for sink in sinks), strict=True)
         self.unit: Size = (math.lcm(*rows), math.lcm(*columns))
         self.in_order = any(sink.in_order for sink in sinks)
+        self.one_size = any(sink.one_size for sink in sinks)
 
     def open(self, part: Size, identity: dict[str, Any], parts: int) -> _Target:
         """Open all files; returns them as one array."""

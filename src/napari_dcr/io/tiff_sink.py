@@ -147,7 +147,7 @@ class TiffSink:
 
     part: tuple[int, int] | None = None
     record: RunRecord | None = None
-    in_order = False
+    one_size, in_order = True, False
 
     def __init__(
         self, layout: Layout, dtype: np.dtype[Any], path: Path, metadata: Metadata

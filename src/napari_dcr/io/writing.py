@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,15 @@ def write(path: str | Path, picture: Picture) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    """Raise an error if the folder of an output file is missing; zarr creates its folder itself."""
+    """Raise an error if the folder of an output is not writable, or missing; zarr creates its folder itself.
+
+    The output itself is created later, once the image has been surveyed.
+    """
     if not is_zarr_path(path) and not path.parent.is_dir():
         raise ValueError(f"out: got {path}, but there is no folder {path.parent}; create it first")
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"out: got {path}, but the folder {folder} is not writable")
 
 
 def _behind_link(path: Path) -> Path:
