@@ -29,7 +29,7 @@ def noise_of_pairs(pairs: Iterable[Sequence[Windows]]) -> NoiseEstimate:
 
     The difference of two frames, divided by the square root of 2, has the noise of one frame. Texture
     that does not move is not in it, while an estimate from a single picture would count it as noise.
-    What moves is left out, and so are pairs that differ more than others.
+    What moves is left out, and so are pairs that differ much more or less than others.
 
     Parameters
     ----------
@@ -58,13 +58,14 @@ def noise_of_pairs(pairs: Iterable[Sequence[Windows]]) -> NoiseEstimate:
     found = [[_level_and_change(*windows) for windows in pair] for pair in pairs]
     powers = [_median([power for _, _, power in pair]) for pair in found]
     known = sorted(power for power in powers if np.isfinite(power))
-    # The lower median: of two pairs, the one that differs less. Films repeat frames, so not the least.
-    usual = known[(len(known) - 1) // 2] if known else np.nan
+    # Of two pairs, the one that differs less. Films repeat frames, whose differences are not noise.
+    known = [power for power in known if power > 0] or known
+    usual = known[len(known) // 2 if len(known) > 2 else 0] if known else np.nan
     return estimate_noise(
         [
             level + np.where(power > MOVES * median, np.nan, change)
             for pair, median in zip(found, powers, strict=True)
-            if median <= MOVES * usual
+            if usual / MOVES <= median <= MOVES * usual
             for level, change, power in pair
         ]
     )
