@@ -255,9 +255,8 @@ class ImageConditioning:
         def plane_of(frame: tuple[int, ...]) -> ArrayPlane:
             return self.plane(frame, group.channel, layout, setup, shared)
 
-        pairs = []
+        pairs, matches = [], self._matches_of(layout, setup)
         for pair in sampled_pairs(axis, group.frames(layout)):
-            matches = self._matches_of(layout, setup)
             pairs.append(windows_of_pair(axis, pair, group.channel, plane_of, matches))
             yield
         mean = frame_mean(pairs, shared, runner.network, runner.device)
@@ -298,15 +297,16 @@ class ImageConditioning:
             Returns the conditioning of the group of the plane, or of the group of a neighbour.
         """
         axis = setup.frame_axis(layout)
-        if axis is None:
+        if (
+            axis is None
+            or not shared_by(Group.of(frame, channel, setup.link_frames)).route.neighbours
+        ):
             return None
 
         def plane_of(frame: tuple[int, ...]) -> tuple[ArrayPlane, GroupConditioning]:
             shared = shared_by(Group.of(frame, channel, setup.link_frames))
             return self.plane(frame, channel, layout, setup, shared), shared
 
-        if not shared_by(Group.of(frame, channel, setup.link_frames)).route.neighbours:
-            return None
         return find_neighbourhood(axis, frame, channel, plane_of, self._matches_of(layout, setup))
 
     def _matches_of(self, layout: Layout, setup: Setup) -> FrameMatches:

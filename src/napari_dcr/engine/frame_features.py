@@ -108,7 +108,7 @@ class Contribution:
 
     def add_frames(self, frames: torch.Tensor | None) -> None:
         """Add the number of frames that were averaged at each place of a tile; None if none matched."""
-        self._averaged = self._averaged + (1.0 if frames is None else frames.mean().cpu())
+        self._averaged = self._averaged + (1.0 if frames is None else frames.mean())
         self._tiles += 1
 
     def averaged(self) -> float:
@@ -118,15 +118,14 @@ class Contribution:
     def describe(self, channel: int, axis: FrameAxis) -> str:
         """Describe the contribution in a line for the report of a channel."""
         line = f"{axis.reach} neighbouring frame{'s' * (axis.reach > 1)} on each side along {axis.letter}"
-        if channel in self._sums:
-            alone, fused = self._sums[channel].sqrt().tolist()
-            lower = round(100 * (1 - fused / alone)) if alone else 0
-            line += (
-                f": the expected error is {abs(lower)} % {'lower' if lower >= 0 else 'higher'} than"
-                " from single frames"
-            )
-        else:
+        if channel not in self._sums:
             return line
+        alone, fused = self._sums[channel].sqrt().tolist()
+        lower = round(100 * (1 - fused / alone)) if alone else 0
+        line += (
+            f": the expected error is {abs(lower)} % {'lower' if lower >= 0 else 'higher'} than from"
+            " single frames"
+        )
         usage = self._usage.get(channel, _Usage())
         if usage.left_out:
             share = 100 * usage.left_out / usage.all

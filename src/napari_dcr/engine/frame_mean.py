@@ -130,7 +130,7 @@ def frame_mean(
     count = 1 if shared.is_grey else len(thumbnail)
     noise = [_noise([[(a[c], b[c]) for a, b in pair] for pair in pairs]) for c in range(count)]
     signals: dict[int, float] = {}
-    factor, offset = np.ones(count), np.zeros(count)
+    factor, offset = [1.0] * count, [0.0] * count
     colours: list[Conditioning | None] = [None] * count
     for colour, estimate in enumerate(noise):
         if estimate is None:
@@ -147,12 +147,7 @@ def frame_mean(
         colours[colour] = found._replace(binning=estimate.binning)
     if not signals:
         return None
-
-    def tensor(values: NDArray[Any]) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=device)[None, :, None, None]
-
-    whole = torch.ones((1, 1, 1, 1), device=device)
-    noise_stage = NoiseStage(tensor(factor), tensor(offset), whole, tuple(colours))
+    noise_stage = NoiseStage.of(factor, offset, colours, device)
     return FrameMean(noise_stage, max(signals, key=signals.__getitem__))
 
 

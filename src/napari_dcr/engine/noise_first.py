@@ -111,15 +111,7 @@ def noise_stage(
     factor = [(white - black) / unit for unit in units]
     offset = [(black - c.scale.black) / unit for c, unit in zip(colours, units, strict=True)]
 
-    def tensor(values: list[float]) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=device)[None, :, None, None]
-
     conditionings = tuple(
         None if colour.noise is None else colour.conditioning for colour in colours
     )
-    return NoiseStage(
-        tensor(factor),
-        tensor(offset),
-        torch.full((1, 1, 1, 1), share, device=device),
-        conditionings,
-    )
+    return NoiseStage.of(factor, offset, conditionings, device, share)

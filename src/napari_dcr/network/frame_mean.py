@@ -20,7 +20,13 @@ from napari_dcr.network.binning import first_phase
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.folding import FOLD, fold, unfold
 from napari_dcr.network.global_net import FrameMean
-from napari_dcr.network.neighbours import FrameFeatures, NeighbourStage, moved, same_light
+from napari_dcr.network.neighbours import (
+    FrameFeatures,
+    NeighbourStage,
+    moved,
+    same_light,
+    scaled_light,
+)
 from napari_dcr.network.noise_stage import CEILING
 from napari_dcr.network.variance_stabilization import UNIT, Counts
 
@@ -121,11 +127,9 @@ class PictureFeatures(NamedTuple):
             if number == own.compared:
                 compared = stage.scaled(compared, in_counts, zero, counts, target)
             elif (pixels := others[number]) is not None:
-                light = counts.restore(pixels)
-                scaled = (light - zero) / in_counts
-                others[number] = target.stabilise(scaled)
-                deviations = counts.deviation(light), target.deviation(scaled)
-                noise[number] = (deviations[0] / (in_counts * deviations[1])) ** 2
+                others[number], noise[number] = scaled_light(
+                    pixels, in_counts, zero, counts, target
+                )
         return self._replace(
             x=(self.x - addend) / ratio, compared=compared, others=tuple(others), noise=tuple(noise)
         )

@@ -71,6 +71,20 @@ class NoiseStage(NamedTuple):
     share: Tensor
     colours: tuple[Conditioning | None, ...]
 
+    @classmethod
+    def of(
+        cls,
+        factor: Sequence[float],
+        offset: Sequence[float],
+        colours: Sequence[Conditioning | None],
+        device: torch.device,
+        share: float = 1.0,
+    ) -> NoiseStage:
+        """Create it from a factor and an offset for each colour."""
+        units = torch.tensor([factor, offset], dtype=torch.float32, device=device)
+        factors, offsets = units[:, None, :, None, None]
+        return cls(factors, offsets, torch.full((1, 1, 1, 1), share, device=device), tuple(colours))
+
     def to(self, device: torch.device) -> NoiseStage:
         """Copy to a device."""
         return NoiseStage(
@@ -118,6 +132,8 @@ class FrameMean(NamedTuple):
 
     def has_noise_of(self, other: FrameMean) -> bool:
         """Whether both describe the same noise, so that frames need not be scaled to be compared."""
+        if self is other:  # frames that share their survey
+            return True
         pairs = [(self.noise.factor, other.noise.factor), (self.noise.offset, other.noise.offset)]
         for own, its in zip(self.noise.colours, other.noise.colours, strict=True):
             if own is not None and its is not None:

@@ -177,11 +177,8 @@ class NeighbourStage(nn.Module):
         own, other : Counts
             Noise models of the neighbour and of the frame.
         """
-        light = own.restore(features.estimate)
-        scaled = (light - addend) / ratio
-        estimate = other.stabilise(scaled)
-        noise = (own.deviation(light) / (ratio * other.deviation(scaled))) ** 2
-        pixels = other.stabilise((own.restore(features.pixels) - addend) / ratio)
+        estimate, noise = scaled_light(features.estimate, ratio, addend, own, other)
+        pixels, _ = scaled_light(features.pixels, ratio, addend, own, other)
         return features._replace(
             pixels=_channels_last(pixels),
             estimate=_channels_last(estimate),
@@ -290,6 +287,19 @@ class NeighbourStage(nn.Module):
         own = [weight[:, n * slot : n * (slot + 1)] for slot in slots]
         parts = [part[:, :-2] for part in own] + [part[:, -2:] for part in own]
         return _channels_last(torch.cat([*parts, weight[:, 2 * self.FRAMES * n :]], 1))
+
+
+def scaled_light(
+    z: Tensor, ratio: float, addend: float, own: Counts, other: Counts
+) -> tuple[Tensor, Tensor]:
+    """Scale the light of stabilised values, and return the variance of the noise of the results, too.
+
+    The parameters are those of `NeighbourStage.scaled`.
+    """
+    light = own.restore(z)
+    scaled = (light - addend) / ratio
+    noise = (own.deviation(light) / (ratio * other.deviation(scaled))) ** 2
+    return other.stabilise(scaled), noise
 
 
 def mean_difference(pixels: Tensor, noise: Tensor | None) -> Tensor:
