@@ -10,7 +10,8 @@ A whole ``enhance()`` call, with survey and conversions, is timed too.
 otherwise every call maps its pages again, like the first window of a run.
 ``--sizes`` compares the cost per pixel of ``enhance()`` on images of 1 and 8 megapixels.
 ``--counts`` compares ``enhance()`` with `microscopy` on noise that is correlated between pixels with
-white noise, and with neighbouring frames with none.  Every call surveys its image again.
+white noise, and with neighbouring frames with none; the latter with `photo` on a film, too.  Every
+call surveys its image again.
 """
 
 from __future__ import annotations
@@ -92,17 +93,25 @@ def compare_counts(rounds: int) -> None:
     }
     stack = (100 + rng.poisson(light[:512, :512], (12, 512, 512))).astype(np.uint16)
 
-    def call(image: np.ndarray, **options: int) -> Callable[[], object]:
+    film = np.stack([dim_picture(448, 640)] * 12)
+    film += np.random.default_rng(1).integers(0, 6, film.shape, np.uint8)
+
+    def call(image: np.ndarray, **options: int | str) -> Callable[[], object]:
         # Another image in each round, which is surveyed again.
         versions = (image + image.dtype.type(number) for number in itertools.count())
-        return lambda: napari_dcr.enhance(
-            next(versions), model="microscopy", axes="tyx"[-image.ndim :], device="cpu", **options
-        )
+        chosen = {"model": "microscopy", "axes": "tyx"[-image.ndim :], **options}
+        return lambda: napari_dcr.enhance(next(versions), device="cpu", **chosen)
 
     cases = {name: call(image) for name, image in images.items()}
     sides = {f"{n} neighbouring frames on each side": call(stack, neighbours=n) for n in range(3)}
+    films = {
+        f"photo, {n} neighbouring frames on each side": call(
+            film, neighbours=n, model="photo", axes="tyxs"
+        )
+        for n in range(3)
+    }
     print("| enhance() | seconds | ratio |\n|---|---|---|")
-    for group in (cases, sides):
+    for group in (cases, sides, films):
         medians = median_times(group, rounds)
         reference = next(iter(medians.values()))
         for name, median in medians.items():
