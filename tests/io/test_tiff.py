@@ -31,6 +31,17 @@ def test_a_stopped_run_leaves_no_half_tif(tmp_path: Path, stack: NDArray[np.uint
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.filterwarnings("ignore::napari_dcr.InputWarning")
+@pytest.mark.parametrize("name", ["out.tif", "out.ome.tif"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_black_tiles_and_frames_are_written(tmp_path: Path, name: str, dtype: str) -> None:
+    pixels = random((3, 280, 300), dtype)
+    pixels[1], pixels[2, :256, :256] = 0, 0
+    options = {"model": "microscopy", "strength": 0.0, "axes": "tyx"}
+    napari_dcr.enhance(pixels, out=tmp_path / name, **options)
+    assert np.array_equal(tifffile.imread(tmp_path / name), pixels)
+
+
 def test_imagej_stack_keeps_its_calibration(tmp_path: Path) -> None:
     pixels = random((4, 3, 2, 16, 18), "uint16")
     tifffile.imwrite(

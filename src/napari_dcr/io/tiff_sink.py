@@ -179,7 +179,8 @@ class TiffSink:
         )  # fmt: skip
         store: Any = tifffile.imread(self._partial, mode="r+", aszarr=True, level=0)
         self._close = store.close
-        return zarr.open(store, mode="r+")
+        # Zarr deletes chunks of zeros by default, and the tiles of a file cannot be deleted.
+        return zarr.open_array(store, mode="r+").with_config({"write_empty_chunks": True})
 
     def finish(self, record: dict[str, Any]) -> Iterator[str]:
         """Add the metadata and move the file to its path."""
