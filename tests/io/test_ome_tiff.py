@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 import napari_dcr
+from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import ome_tiff
 
 from .conftest import FAST, dim, shell
@@ -137,6 +138,37 @@ def test_planes_that_are_missing_from_the_file_are_an_error(tmp_path: Path) -> N
     for out in (None, tmp_path / "o.tif"):
         with pytest.raises(ValueError, match="2 of its 5 planes are missing"):
             napari_dcr.enhance(path, out=out, **FAST)
+
+
+@pytest.mark.parametrize(("axis", "written"), [("T", (0, 1, 2)), ("Z", (1, 3))])
+def test_planes_that_were_never_written_are_pixels_without_data(
+    tmp_path: Path, axis: str, written: tuple[int, ...]
+) -> None:
+    planes = np.stack([dim(40, 56, "uint16", n) for n in range(4)])
+    xml = (
+        f'{HEAD}><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16"'
+        f' SizeX="56" SizeY="40" SizeC="1" Size{axis}="4" Size{"TZ".replace(axis, "")}="1">'
+        '<Channel ID="Channel:0:0"/>'
+        + "".join(f'<TiffData IFD="{i}" First{axis}="{n}"/>' for i, n in enumerate(written))
+        + "</Pixels></Image></OME>"
+    )
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for i, n in enumerate(written):
+            description = xml.encode() if i == 0 else None
+            writer.write(planes[n], description=description, metadata=None, contiguous=False)
+    gone = np.array([n not in written for n in range(4)])
+    masked = np.ma.MaskedArray(planes, np.broadcast_to(gone[:, None, None], planes.shape))
+    axes = axis.lower() + "yx"
+    options = FAST | {"link_frames": True}
+    with pytest.warns(InputWarning, match=f"{gone.sum()} of its 4 planes were never written"):
+        result = napari_dcr.enhance(path, **options)
+    expected = napari_dcr.enhance(masked, axes=axes, **options)
+    assert np.array_equal(result[~gone], np.ma.getdata(expected)[~gone])
+    assert not result[gone].any()
+    with pytest.warns(InputWarning, match="never written"):
+        napari_dcr.enhance(path, out=tmp_path / "o.ome.tif", **options)
+    assert np.array_equal(tifffile.imread(tmp_path / "o.ome.tif"), result)
 
 
 def test_xml_with_prefixes_is_rewritten() -> None:

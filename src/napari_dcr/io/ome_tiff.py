@@ -13,6 +13,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import tifffile
+
+from napari_dcr.io.files import without_log
 
 NAMES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf")
 
@@ -82,6 +85,43 @@ def files_of(path: Path, xml: str) -> list[Path]:
                 )
             found.append(place)
     return found or [path]
+
+
+def described_planes(xml: str) -> int | None:
+    """Number of planes that an image's XML finds in files; None if it does not list them.
+
+    An acquisition that was interrupted lists fewer planes than its sizes imply.  A file that was cut
+    off lists planes that it no longer holds.
+
+    Examples
+    --------
+    >>> described_planes('<OME><TiffData IFD="0" PlaneCount="3"/><TiffData IFD="3"/></OME>')
+    4
+    >>> described_planes("<OME><TiffData/></OME>")
+    """
+    root = _parsed(xml)
+    blocks = [] if root is None else [e for e in root.iter() if _tag(e) == "TiffData"]
+    if not blocks or any(not {"IFD", "PlaneCount"} & e.attrib.keys() for e in blocks):
+        return None
+    return sum(int(e.get("PlaneCount", 1)) for e in blocks)
+
+
+def check_companions(files: list[Path]) -> None:
+    """Check the other files of an image; tifffile's own errors do not name them.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged; the message names it.
+    """
+    for path in files:
+        try:
+            with without_log(), tifffile.TiffFile(path) as file:
+                if not len(file.pages):  # reads the chain of its pages
+                    raise ValueError("it holds no picture")
+        except Exception as error:  # any type, for a damaged file
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"its companion {path.name} is damaged: {reason}") from error
 
 
 def described_as_one(xml: str, dtype: np.dtype[Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import psutil
 import tifffile
+from numpy.typing import NDArray
 
 from napari_dcr.engine.sources import Opened
 from napari_dcr.io import colour_models, ome_tiff, tiff_kinds
@@ -25,7 +26,7 @@ from napari_dcr.io.files import (
 )
 from napari_dcr.io.metadata import Metadata, kept_tags
 from napari_dcr.io.tags import Tags
-from napari_dcr.io.views import Converted
+from napari_dcr.io.views import Converted, Incomplete
 
 _OF_OTHER_COLOURS = (t.ICC_PROFILE, 318, 319)
 """Tags that describe inks or L*a*b*, and not the RGB converted from them."""
@@ -51,6 +52,8 @@ class _Header:
         Files in which the image is stored.
     measured : bool
         Whether the file is of a microscope; see `Opened`.
+    missing : ndarray of bool, or None
+        Mask of the planes that were never written, along the leading axes; None without such planes.
     """
 
     axes: str
@@ -61,6 +64,11 @@ class _Header:
     doubt: str
     files: list[Path]
     measured: bool
+    missing: NDArray[np.bool_] | None
+
+    def masked(self, array: Any) -> Any:
+        """Mask the planes that were never written."""
+        return array if self.missing is None else Incomplete(array, self.missing)
 
 
 def _opened(path: Path) -> tifffile.TiffFile:
@@ -108,6 +116,7 @@ def read_tiff(path: Path) -> Picture:
     with without_log() as messages, _opened(path) as file:
         header = _header(path, file)
         pixels = header.model.apply(_decoded(path, file), header.axis)
+        pixels = header.masked(pixels)[(slice(None),) * pixels.ndim]
     return Picture(
         pixels, header.axes, header.metadata, header.model.samples,
         (*header.notes, *_notes_of(messages)), header.doubt,
@@ -143,6 +152,7 @@ def open_tiff(path: Path) -> Opened:
             array, header.axis, model.count, model.dtype,
             lambda pixels: model.apply(pixels, header.axis),
         )  # fmt: skip
+    array = header.masked(array)
     stamps = [(str(p.resolve()), p.stat()) for p in header.files]
     stamp = " ".join(f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in stamps)
     return Opened(
@@ -191,7 +201,7 @@ def _header(path: Path, file: Any) -> _Header:
     files = [path]
     if file.is_ome and file.ome_metadata:
         files = ome_tiff.files_of(path, file.ome_metadata)
-        _check_companions([each for each in files if each != path])
+        ome_tiff.check_companions([each for each in files if each != path])
     images = tiff_kinds.images_of(file)
     if not images:
         raise ValueError("it holds no image; it is cut off or damaged")
@@ -199,13 +209,17 @@ def _header(path: Path, file: Any) -> _Header:
         raise ValueError(f"it holds {len(images)} images of different kinds; one is allowed")
     series = images[0]
     page = series.keyframe
-    missing = sum(p is None for p in series.pages)
-    if missing:
-        raise ValueError(f"{missing} of its {len(series.pages)} planes are missing from the file")
-    for number, segmented in enumerate(series.pages):
+    missing = _missing_planes(file, series)
+    stored = [(number, each) for number, each in enumerate(series.pages) if each is not None]
+    for number, segmented in stored:
         _check_complete(segmented, number, path)
-    kept = sum(int(segmented.size) for segmented in series.pages)
-    if tiff_kinds.is_of_instrument(file) and not file.is_stk and kept < series.size:
+    kept = sum(int(segmented.size) for _, segmented in stored)
+    if (
+        tiff_kinds.is_of_instrument(file)
+        and not file.is_stk
+        and missing is None
+        and kept < series.size
+    ):
         raise ValueError(f"it holds {kept} of {series.size} pixels: it is incomplete")
     if series.dataoffset is not None and series.dataoffset + series.nbytes > file.filehandle.size:
         raise ValueError(
@@ -218,6 +232,11 @@ def _header(path: Path, file: Any) -> _Header:
     if file.is_lsm and "c" in axes:  # the samples of a pixel are its channels
         model = ColourModel("", np.dtype(page.dtype), 1)
     notes = []
+    if missing is not None:
+        notes.append(
+            f"{missing.sum()} of its {missing.size} planes were never written (was the acquisition"
+            " interrupted?); they count as pixels without data and stay 0"
+        )
     if page.photometric == colour_models.PALETTE and known:
         notes.append("its palette is interpreted as display colours of the intensities, and kept")
     axis = axes.index("s") if "s" in axes else None
@@ -255,7 +274,20 @@ def _header(path: Path, file: Any) -> _Header:
         else:
             metadata = replace(metadata, tags={**metadata.tags, t.GDAL_NODATA: converted})
     measured = tiff_kinds.is_of_instrument(file)
-    return _Header(axes, axis, model, metadata, tuple(notes), doubt, files, measured)
+    return _Header(axes, axis, model, metadata, tuple(notes), doubt, files, measured, missing)
+
+
+def _missing_planes(file: Any, series: Any) -> NDArray[np.bool_] | None:
+    """Mask of the planes that were never written; an error if others are missing."""
+    gone = np.array([page is None for page in series.pages])
+    if not gone.any():
+        return None
+    leading = series.shape[: len(series.shape) - len(series.keyframe.shape)]
+    stored = gone.size - gone.sum()
+    listed = ome_tiff.described_planes(file.ome_metadata) if file.is_ome else stored
+    if gone.size != np.prod(leading, dtype=np.int64) or listed != stored:
+        raise ValueError(f"{gone.sum()} of its {gone.size} planes are missing from the file")
+    return gone.reshape(leading)
 
 
 def _converted_nodata(tag: t.Tag, model: ColourModel, page: Any) -> t.Tag | None:
@@ -271,18 +303,6 @@ def _converted_nodata(tag: t.Tag, model: ColourModel, page: Any) -> t.Tag | None
         return None
     grey = model.convert(np.full((1, 1), int(value), page.dtype))
     return t.text_tag(str(int(grey[0, 0])))
-
-
-def _check_companions(files: list[Path]) -> None:
-    """Raise an error that names the damaged file of a set, unlike tifffile's errors."""
-    for path in files:
-        try:
-            with without_log(), tifffile.TiffFile(path) as file:
-                if not len(file.pages):  # reads the chain of its pages
-                    raise ValueError("it holds no picture")
-        except Exception as error:  # any type, for a damaged file
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"its companion {path.name} is damaged: {reason}") from error
 
 
 def _check_complete(page: Any, number: int, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Lazy array views: converted colours, rotated pictures, and planes that are read from files."""
+"""Lazy array views: converted colours, missing planes, rotated pictures, and planes read from files."""
 
 from __future__ import annotations
 
@@ -69,6 +69,41 @@ class Converted:
         if self._added or self._axis is not None:
             where[-1 if self._axis is None else self._axis] = samples
         return converted[tuple(where)]
+
+
+class Incomplete:
+    """View of an array some of whose planes are missing from the file; they are masked.
+
+    Parameters
+    ----------
+    array : array
+        Array that is indexed with one slice per axis, with any values for the missing planes.
+    missing : ndarray of bool
+        Mask of the planes; its axes are the leading axes of the array.
+
+    Examples
+    --------
+    >>> view = Incomplete(np.zeros((2, 3, 4)), np.array([False, True]))
+    >>> view[:, :1, :2].mask[:, 0, 0].tolist()
+    [False, True]
+    """
+
+    def __init__(self, array: Any, missing: NDArray[np.bool_]) -> None:
+        self._array, self._missing = array, missing
+        self.shape, self.dtype = tuple(int(n) for n in array.shape), np.dtype(array.dtype)
+        self.ndim, self.chunks = len(self.shape), chunks_of(array)
+
+    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
+        """Read a window, given by one slice per axis."""
+        leading = self._missing.ndim
+        gone = self._missing[tuple(index)[:leading]]
+        window = np.asarray(self._array[index])
+        if not gone.any():
+            return window
+        mask = np.broadcast_to(
+            gone.reshape(*gone.shape, *[1] * (self.ndim - leading)), window.shape
+        )
+        return np.ma.MaskedArray(np.where(mask, 0, window).astype(window.dtype), mask.copy())
 
 
 def split_index(
