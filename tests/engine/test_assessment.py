@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import napari_dcr
-from napari_dcr.engine import doubts
+from napari_dcr.engine import assessment, doubts
 from napari_dcr.image.noise_model import NoiseModel
 from tests.engine.conftest import recording
 
@@ -27,6 +27,30 @@ def test_residual_and_uncertainty_have_the_images_shape(lively_counts: Path) -> 
     assert (uncertainty > 0).all()
     plain = napari_dcr.enhance(image, model=lively_counts, axes="tcyx")
     np.testing.assert_array_equal(out, plain)
+
+
+@pytest.mark.filterwarnings("ignore::napari_dcr.InputWarning")
+@pytest.mark.parametrize(("side", "strip"), [(280, 24), (900, 60)])
+def test_a_scene_between_the_sampled_windows_is_assessed(
+    side: int, strip: int, lively_counts: Path
+) -> None:
+    image = np.zeros((side, side), np.uint16)
+    image[-strip:] = np.tile(recording(), (1, 6))[:strip, :side]
+    _, report = napari_dcr.enhance(image, model=lively_counts, return_report=True)
+    assert report.noise_before > 1
+    assert abs(report.slope - 1) < 0.2
+
+
+@pytest.mark.filterwarnings("ignore::napari_dcr.InputWarning")
+def test_a_scene_that_no_window_holds_is_not_assessed(
+    monkeypatch: pytest.MonkeyPatch, lively_counts: Path
+) -> None:
+    monkeypatch.setattr(assessment, "TRIED", 1)
+    image = np.zeros((600, 600), np.uint16)
+    image[-40:, -200:] = np.tile(recording(), (1, 2))[:40, :200]
+    _, report = napari_dcr.enhance(image, model=lively_counts, return_report=True)
+    assert np.isnan(report.slope)
+    assert any("not compared" in note for note in report.warnings)
 
 
 @pytest.mark.parametrize("name", ["return_report", "return_residual", "return_uncertainty"])

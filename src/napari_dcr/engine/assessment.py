@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +20,12 @@ from napari_dcr.image.quality import Report, assess
 from napari_dcr.input_warnings import InputWarnings
 from napari_dcr.network.weights import Model
 from napari_dcr.options import Options
+
+WINDOW = 256
+"""Side, in pixels, of the windows in which a result is compared with its source."""
+
+SAMPLE, TRIED = 16, 128
+"""Number of windows with data that are compared, and of those that are tried where most have none."""
 
 
 def assess_result(
@@ -57,7 +65,6 @@ def assess_result(
     list of Report
         One report for each channel.
     """
-    frames = list(layout.frames())
     reports = []
     for channel in range(layout.channels):
         shared = conditioning_of(channel)
@@ -65,34 +72,24 @@ def assess_result(
         if shared.noise is None:
             reports.append(Report.of_nothing(doubts))
             continue
-        # Compute in the unit of the noise, because squares of very small units underflow.
-        black, unit = shared.scale.black / shared.unit, shared.unit
-        zero = shared.black / unit
-        windows = []
-        numbers = [Group.of(f, channel, link_frames).position(f, layout) for f in frames]
-        # Frames that are returned unchanged say nothing about the denoising.
-        enhanced = [f for f, n in enumerate(numbers) if n not in shared.left_alone]
-        enhanced = enhanced or list(range(len(frames)))
-        for index, rows, columns in _windows(len(enhanced), layout.height, layout.width):
-            frame = enhanced[index]
-            place = frames[frame], channel, rows, columns
-            defects = shared.defects_of(numbers[frame])
-            own = read_corrected(
-                source, layout, *place, defects, shared.padding_of(numbers[frame])
-            )[0]
-            got = read_plane(result, layout, *place)[0]
-            if unit != 1:
-                own, got = own.astype(np.float64) / unit, got.astype(np.float64) / unit
-            if (gone := missing(own)) is not None:
-                got = np.ma.MaskedArray(np.ma.getdata(got), gone)
-            windows.append((own, _without_gain(got, zero, exposure)))
+        place = source, result, layout, channel, shared, link_frames, exposure
+        # If most of the image is padding, these windows may hold no data.
+        windows = list(_compared(*place, SAMPLE, WINDOW // 2)) or list(
+            itertools.islice(_compared(*place, TRIED, 0), SAMPLE)
+        )
+        if not windows:
+            note = (
+                f"none of {TRIED} windows holds data, so the result was not compared with the image"
+            )
+            reports.append(Report.of_nothing([*doubts, note], kept=math.nan))
+            continue
         bright = [got.compressed() if np.ma.isMA(got) else got for _, got in windows]
-        level = max(float(np.quantile(values, 0.99)) for values in bright if values.size)
+        level = max(float(np.quantile(values, 0.99)) for values in bright)
         notes = [*doubts, *model.doubts(shared.noise, level)]
         report = assess(
-            windows, shared.noise.model, black, notes, source.dtype,
+            windows, shared.noise.model, shared.scale.black / shared.unit, notes, source.dtype,
             shared.noise.neighbour_correlation(), bits, shared.noise.saturated,
-        ).in_unit(1 / unit)  # fmt: skip
+        ).in_unit(1 / shared.unit)  # fmt: skip
         report = replace(
             report,
             correlation=shared.noise.describe_correlation(),
@@ -102,6 +99,46 @@ def assess_result(
             report = replace(report, corrected=shared.defects.describe())
         reports.append(report)
     return reports
+
+
+def _compared(
+    source: Any,
+    result: Any,
+    layout: Layout,
+    channel: int,
+    shared: GroupConditioning,
+    link_frames: bool,
+    exposure: float,
+    most: int,
+    least: int,
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Read windows of a channel and of its result, without exposure, that hold data.
+
+    Values are in the unit of the noise, because squares of very small units underflow.  ``most`` and
+    ``least`` are those of `_windows`.
+    """
+    unit = shared.unit
+    frames = list(layout.frames())
+    numbers = [Group.of(f, channel, link_frames).position(f, layout) for f in frames]
+    # Frames that are returned unchanged say nothing about the denoising.
+    enhanced = [f for f, n in enumerate(numbers) if n not in shared.left_alone]
+    enhanced = enhanced or list(range(len(frames)))
+    for index, rows, columns in _windows(len(enhanced), layout.height, layout.width, most, least):
+        frame = enhanced[index]
+        place = frames[frame], channel, rows, columns
+        number = numbers[frame]
+        own = read_corrected(
+            source, layout, *place, shared.defects_of(number), shared.padding_of(number)
+        )[0]
+        gone = missing(own)
+        if gone is not None and gone.all():
+            continue
+        got = read_plane(result, layout, *place)[0]
+        if unit != 1:
+            own, got = own.astype(np.float64) / unit, got.astype(np.float64) / unit
+        if gone is not None:
+            got = np.ma.MaskedArray(np.ma.getdata(got), gone)
+        yield own, _without_gain(got, shared.black / unit, exposure)
 
 
 def raise_hot_pixel_uncertainty(
@@ -211,17 +248,17 @@ def _without_gain(result: NDArray[Any], black: float, exposure: float) -> NDArra
 
 
 def _windows(
-    frames: int, height: int, width: int, side: int = 256, most: int = 16
+    frames: int, height: int, width: int, most: int, least: int
 ) -> list[tuple[int, slice, slice]]:
-    """Choose windows evenly from all frames; returns frame, rows and columns of each."""
+    """Choose windows evenly from all frames; returns frame, rows and columns of each.
+
+    Windows at the end that would be shorter than ``least`` pixels are left out.
+    """
     cells = [
-        (frame, slice(y, y + side), slice(x, x + side))
+        (frame, slice(y, min(y + WINDOW, height)), slice(x, min(x + WINDOW, width)))
         for frame in range(0, frames, -(-frames // most))
-        for y in range(0, max(1, height - side // 2), side)
-        for x in range(0, max(1, width - side // 2), side)
+        for y in range(0, max(1, height - least), WINDOW)
+        for x in range(0, max(1, width - least), WINDOW)
     ]
     chosen = np.linspace(0, len(cells) - 1, min(most, len(cells))).round().astype(int)
-    return [
-        (f, slice(r.start, min(r.stop, height)), slice(c.start, min(c.stop, width)))
-        for f, r, c in (cells[i] for i in chosen)
-    ]
+    return [cells[i] for i in chosen]

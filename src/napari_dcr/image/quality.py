@@ -128,11 +128,11 @@ class Report:
     neighbours: str = ""
 
     @classmethod
-    def of_nothing(cls, warnings: Sequence[str]) -> Report:
-        """Report on a channel that is returned unchanged."""
+    def of_nothing(cls, warnings: Sequence[str], kept: float = 1.0) -> Report:
+        """Report on a channel that is returned unchanged, or was not compared if ``kept`` is NaN."""
         unknown = float("nan")
         return cls(
-            1.0, 0.0, 1.0, 1.0, unknown, unknown, unknown, unknown, unknown, unknown,
+            kept, 1 - kept, kept, kept, unknown, unknown, unknown, unknown, unknown, unknown,
             tuple(warnings), (),
         )  # fmt: skip
 
