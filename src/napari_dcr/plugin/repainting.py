@@ -9,6 +9,7 @@ import weakref
 from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer
+from qtpy.QtGui import QExposeEvent, QRegion
 
 REST = 4.0
 """Shortest time between two drawings of the window, relative to the time that one takes."""
@@ -62,13 +63,17 @@ class Repainting(QObject):  # type: ignore[misc]
     def redraw(self) -> None:
         """Draw all changes of the window now."""
         window = self._window()
-        if window is None:
+        handle = None if window is None else window.windowHandle()
+        if handle is None:
             return
         self._timer.stop()
         started = time.perf_counter()
         self._drawing = True
         try:
-            QCoreApplication.sendEvent(window, QEvent(QEvent.Type.UpdateRequest))
+            # A request to redraw would pass through Python code of the window, and PyQt would then keep
+            # Python's lock until OpenGL has finished. An exposed pixel makes Qt draw all changes as well,
+            # with the lock released, so that a worker thread can compute meanwhile.
+            QCoreApplication.sendEvent(handle, QExposeEvent(QRegion(0, 0, 1, 1)))
         finally:
             self._drawing = False
         ended = time.perf_counter()
