@@ -82,7 +82,7 @@ def test_changes_wait_in_proportion_to_the_time_of_a_drawing(window: Window) -> 
 
 
 @pytest.mark.gui
-def test_no_change_is_lost(window: Window, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_change_is_lost(window: Window, qtbot: Any) -> None:
     limited = Repainting(window)
     limited.limit(True)
     assert window.changed() == 1
@@ -97,7 +97,7 @@ def test_no_change_is_lost(window: Window, qtbot: Any, monkeypatch: pytest.Monke
     assert window.drawn == before + 1
     assert [window.changed(), window.changed()] == [1, 1]
     # Without further changes, a timer draws what waits.
-    monkeypatch.setattr(repainting, "REST", 0.05)
+    limited = Repainting(window, 0.05)
     limited.limit(True)
     assert window.changed() == 1
     before = window.drawn
@@ -109,7 +109,7 @@ def test_no_change_is_lost(window: Window, qtbot: Any, monkeypatch: pytest.Monke
 @pytest.mark.gui
 def test_a_drawing_does_not_pass_through_python(window: Window) -> None:
     """While `QWidget.event` is called from Python, PyQt keeps Python's lock, and workers wait."""
-    limited = Repainting(window)
+    limited = Repainting(window, 0)
     limited.limit(True)
     before, drawn = window.requests, window.drawn
     assert window.changed() == 1

@@ -1,4 +1,4 @@
-"""Limit how often a window is redrawn while a worker needs the processor."""
+"""Redraw a window while a worker computes: without blocking the worker, and not too often."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer
 from qtpy.QtGui import QExposeEvent, QRegion
 
 REST = 4.0
-"""Shortest time between two drawings of the window, relative to the time that one takes."""
+"""Time between two drawings for *Live*, relative to the time that one takes."""
 
 
 class Repainting(QObject):  # type: ignore[misc]
-    """Redraws a window at once when it is asked to, and otherwise for at most a fifth of the time.
+    """Redraws a window at once when it is asked to, and otherwise for a part of the time.
 
     A camera at 60 frames a second makes napari redraw its window as often as it can.  With OpenGL in
     software, this occupies two processor cores, and hardly any time is left for a worker thread.
@@ -29,10 +29,13 @@ class Repainting(QObject):  # type: ignore[misc]
     ----------
     window : QWidget
         Top-level window.
+    rest : float
+        Shortest time between two drawings, relative to the time that one takes.
     """
 
-    def __init__(self, window: Any) -> None:
+    def __init__(self, window: Any, rest: float = REST) -> None:
         super().__init__()
+        self._rest = rest
         self._window = weakref.ref(window)  # napari's tests check that closed windows are released
         self._limited = self._drawing = False
         self._next = 0.0
@@ -77,7 +80,7 @@ class Repainting(QObject):  # type: ignore[misc]
         finally:
             self._drawing = False
         ended = time.perf_counter()
-        self._next = ended + REST * (ended - started)
+        self._next = ended + self._rest * (ended - started)
 
     def eventFilter(self, _: Any, event: Any) -> bool:
         """Delay the drawing of the window until enough time has passed since the last one."""
