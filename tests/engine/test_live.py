@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 import napari_dcr
 from napari_dcr import LiveEnhancer
+from napari_dcr.engine import runner
+from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.runner import TileRunner
 
 FAST: dict[str, Any] = {"depth": 1, "device": "cpu", "precision": "fp32"}
@@ -189,3 +191,34 @@ def test_tiles_are_chosen_again_only_after_a_survey(monkeypatch: pytest.MonkeyPa
         with LiveEnhancer(model="microscopy", **FAST) as live:
             live(alone)
             assert (live(alone) == channel).all()
+
+
+def test_a_frame_in_one_tile_needs_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither does one whose memory runs out, which continues in smaller tiles."""
+    frames = [np.tile(next(camera(seed=n)), 2) for n in range(3)]
+    options: dict[str, Any] = {"model": "microscopy", **FAST}
+    with LiveEnhancer(**options) as live:
+        expected = [live(each) for each in frames]
+
+    def unexpected(*_: object) -> None:
+        raise AssertionError("a thread was started")
+
+    with LiveEnhancer(**options) as live:
+        live(frames[0])
+        monkeypatch.setattr(runner, "ThreadPoolExecutor", unexpected)
+        assert (live(frames[1]) == expected[1]).all()
+        to_working, calls = ArrayPlane.to_working, []
+
+        def fails_once(*arguments: Any) -> None:
+            calls.append(1)
+            if len(calls) == 1:
+                raise MemoryError
+            to_working(*arguments)
+
+        monkeypatch.setattr(ArrayPlane, "to_working", fails_once)
+        difference = live(frames[2]).astype(int) - expected[2]
+        assert len(calls) > 2
+        assert abs(difference).max() <= 1  # the last bits depend on the tiles
+        monkeypatch.setattr(ArrayPlane, "to_working", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            live(frames[0])

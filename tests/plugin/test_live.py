@@ -15,7 +15,6 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_dcr.engine.live import LiveEnhancer
-from napari_dcr.plugin import repainting
 from napari_dcr.plugin.live import Live
 from napari_dcr.plugin.live_frames import Frame, LatestFrame
 from napari_dcr.plugin.widget import EnhanceWidget
@@ -138,10 +137,11 @@ def test_settings_take_effect_and_errors_are_shown(
 def test_the_window_is_drawn_once_for_each_result(
     viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repainting, "REST", 1e6)  # only results are drawn
+    follower = widget.view_panel.follower
+    monkeypatch.setattr(follower._repainting, "_rest", 1e6)  # only results are drawn
     frames = [frame(n, 96) for n in range(8)]
     layer = viewer.add_image(frames[0], name="camera")
-    follower = start(widget, qtbot, layer)
+    start(widget, qtbot, layer)
     shown, drawn = [], []
     follower.layer.events.set_data.connect(lambda _: shown.append(1))
     canvas = viewer.window._qt_viewer.canvas._scene_canvas

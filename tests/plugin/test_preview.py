@@ -9,7 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 import napari_dcr
+from napari_dcr.engine import devices
 from napari_dcr.engine import region_run as regions
+from napari_dcr.enhancement import run_to_completion
+from napari_dcr.plugin.choices import find_choices
 from napari_dcr.plugin.widget import EnhanceWidget
 from tests.plugin.conftest import finish
 
@@ -148,3 +151,28 @@ def test_a_refresh_without_a_change_computes_nothing(
     layer.refresh()
     settle(widget, qtbot)
     assert len(looked) == 1
+
+
+@pytest.mark.gui
+def test_a_preview_that_is_switched_on_begins_at_once(
+    viewer: Any, widget: EnhanceWidget, qtbot: Any, dim_rgb: NDArray[np.uint8]
+) -> None:
+    """Only further changes wait until there are no more of them."""
+    viewer.add_image(dim_rgb[:40, :40])
+    widget.controls.depth.value = 0
+    updater = widget.view_panel.updater
+    updater._timer.setInterval(1_000_000)
+    widget.preview.value = True
+    qtbot.waitUntil(lambda: updater.layer is not None and not updater.busy, timeout=60_000)
+    widget.controls.strength.value = 0.5
+    assert updater.busy
+    widget.preview.value = False
+    assert not updater.busy
+
+
+def test_the_device_is_tested_before_the_first_preview(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested: list[object] = []
+    monkeypatch.setattr(devices, "fast_precision", lambda device: tested.append(device) or "fp32")
+    choices = run_to_completion(find_choices())
+    assert isinstance(choices, tuple)
+    assert tested == [devices.find_device(next(iter(choices[0])))]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_dcr.plugin import repainting
@@ -17,12 +18,18 @@ class Window(QWidget):  # type: ignore[misc]
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
-        self.clock, self.drawn = clock, 0
+        self.clock, self.drawn, self.requests = clock, 0, 0
 
     def paintEvent(self, _: Any) -> None:
         """Count the drawing."""
         self.drawn += 1
         self.clock.now += 1.0
+
+    def event(self, event: Any) -> bool:
+        """Handle an event in Python, as napari's window does."""
+        if event.type() == QEvent.Type.UpdateRequest:
+            self.requests += 1
+        return bool(super().event(event))
 
     def changed(self) -> int:
         """Change the window and process events; returns how often it was drawn for that."""
@@ -75,7 +82,7 @@ def test_changes_wait_in_proportion_to_the_time_of_a_drawing(window: Window) -> 
 
 
 @pytest.mark.gui
-def test_no_change_is_lost(window: Window, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_change_is_lost(window: Window, qtbot: Any) -> None:
     limited = Repainting(window)
     limited.limit(True)
     assert window.changed() == 1
@@ -90,10 +97,26 @@ def test_no_change_is_lost(window: Window, qtbot: Any, monkeypatch: pytest.Monke
     assert window.drawn == before + 1
     assert [window.changed(), window.changed()] == [1, 1]
     # Without further changes, a timer draws what waits.
-    monkeypatch.setattr(repainting, "REST", 0.05)
+    limited = Repainting(window, 0.05)
     limited.limit(True)
     assert window.changed() == 1
     before = window.drawn
     window.update()
     qtbot.waitUntil(lambda: window.drawn == before + 1)
     limited.limit(False)
+
+
+@pytest.mark.gui
+def test_a_drawing_does_not_pass_through_python(window: Window) -> None:
+    """While `QWidget.event` is called from Python, PyQt keeps Python's lock, and workers wait."""
+    limited = Repainting(window, 0)
+    limited.limit(True)
+    before, drawn = window.requests, window.drawn
+    assert window.changed() == 1
+    window.update()
+    limited.redraw()
+    assert window.drawn == drawn + 2
+    assert window.requests == before
+    limited.limit(False)
+    assert window.changed() == 1
+    assert window.requests == before + 1

@@ -239,7 +239,8 @@ class _Stream:
             parts = (
                 Part(plane, shared.conditioning, core) for plane, shared in planes for core in cores
             )
-            for _ in self.setup.runner.run(grid, parts):
+            single = len(planes) * len(cores) == 1
+            for _ in self.setup.runner.run(grid, parts, threads=not single):
                 pass
         if isinstance(frame, np.ma.MaskedArray):
             return np.ma.MaskedArray(out, np.ma.getmaskarray(frame).copy())

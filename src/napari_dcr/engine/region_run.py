@@ -334,7 +334,7 @@ class RegionEnhancer:
         pictures = self._pictures.get(place, {})
         missing = [depth for depth in depths if depth not in pictures]
         results = run_tile(task, tile, missing, self._features)
-        self._bytes += results.nbytes
+        self._bytes += sum(result.nbytes for result in results)
         pictures.update(zip(missing, results, strict=True))
         self._pictures[place] = pictures
         self._pictures.move_to_end(place)

@@ -66,27 +66,30 @@ class PlaneTask:
 
 def run_tile(
     task: PlaneTask, tile: Tile, depths: Sequence[int], memory: FeatureMemory
-) -> NDArray[np.float32]:
+) -> list[NDArray[np.float32]]:
     """Run the network on a tile's window.
 
-    Returns the results of some depths for its core, (number of depths, C, h, w), 0 outside the scene.
+    Returns the results of some depths for its core, each (C, h, w), 0 outside the scene.
     """
     results = _inner(task, tile, depths, memory)
     if tile.inner == tile.core:
         return results
     (top, bottom), (left, right) = tile.core
-    whole = np.zeros((*results.shape[:2], bottom - top, right - left), np.float32)
-    whole[(slice(None), slice(None), *tile.place)] = results
-    return whole
+    wholes = []
+    for result in results:
+        whole = np.zeros((len(result), bottom - top, right - left), np.float32)
+        whole[(slice(None), *tile.place)] = result
+        wholes.append(whole)
+    return wholes
 
 
 def _inner(
     task: PlaneTask, tile: Tile, depths: Sequence[int], memory: FeatureMemory
-) -> NDArray[np.float32]:
+) -> list[NDArray[np.float32]]:
     """Run the network on a tile's window; returns the results for its inner region."""
     runner = task.setup.runner
     if tile.is_empty:
-        return np.empty((len(depths), 1, 0, 0), np.float32)
+        return [np.empty((1, 0, 0), np.float32) for _ in depths]
     crop = (0, slice(None), *tile.crop)
     try:
         with isolated(runner.device), torch.inference_mode():
@@ -97,7 +100,8 @@ def _inner(
             if alone:
                 found = runner.enhance(window, task.conditioning, place, max(alone), alone)
                 pictures.update((d, each[crop]) for d, each in zip(alone, found, strict=True))
-            return torch.stack([pictures[d] for d in depths]).cpu().numpy()
+            # Only a part of a window is copied, so that it does not keep the memory of the whole.
+            return [np.ascontiguousarray(pictures[d].cpu().numpy()) for d in depths]
     except (MemoryError, RuntimeError) as error:
         if not devices.is_out_of_memory(error):
             raise

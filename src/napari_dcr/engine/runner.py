@@ -80,6 +80,19 @@ class MemoryBackOff:
     core: int | None
 
 
+class SameThread(Executor):
+    """Executor that runs every call at once in the calling thread."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run a call; the future holds its result or its error."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
 class TileRunner(Windows):
     """Networks on a device, ready to enhance planes.
 
@@ -181,7 +194,9 @@ class TileRunner(Windows):
         """Release what is kept of frames for the frames after them; call it after the last run."""
         self._frames.clear()
 
-    def run(self, grid: Grid, parts: Iterable[Part]) -> Iterator[TileDone | MemoryBackOff | None]:
+    def run(
+        self, grid: Grid, parts: Iterable[Part], *, threads: bool = True
+    ) -> Iterator[TileDone | MemoryBackOff | None]:
         """Enhance parts of planes of one size; closing the generator stops between tiles.
 
         The generator also yields None when a tile has been computed but not yet written, so
@@ -191,6 +206,14 @@ class TileRunner(Windows):
         thread computes.  The first error stops all of them and is raised.  When memory runs out
         in any of them, the remaining work continues in smaller tiles; finished tiles are kept.
 
+        Parameters
+        ----------
+        grid : Grid
+        parts : iterable of Part
+        threads : bool
+            Whether to read and write in other threads.  For a single small tile the calling thread
+            is faster, because it need not wait for them.
+
         Raises
         ------
         MemoryError
@@ -198,19 +221,18 @@ class TileRunner(Windows):
         """
         if self.device.type == "cpu":
             with allocator.keep_mapped():
-                yield from self._run(
-                    TileQueue(parts, grid), grid, allocator.Bound(self._window_bytes)
-                )
+                bound = allocator.Bound(self._window_bytes)
+                yield from self._run(TileQueue(parts, grid), grid, bound, threads)
         else:
-            yield from self._run(TileQueue(parts, grid), grid, None)
+            yield from self._run(TileQueue(parts, grid), grid, None, threads)
 
     def _run(
-        self, tasks: TileQueue, grid: Grid, mapped: allocator.Bound | None
+        self, tasks: TileQueue, grid: Grid, mapped: allocator.Bound | None, threads: bool
     ) -> Iterator[TileDone | MemoryBackOff | None]:
         reading: deque[tuple[list[TileTask], Future[tuple[Loaded, Computation]]]] = deque()
         writing: deque[tuple[TileTask, Future[bool]]] = deque()
-        reader = ThreadPoolExecutor(1, "read")
-        writer = ThreadPoolExecutor(1, "write")
+        reader = ThreadPoolExecutor(1, "read") if threads else SameThread()
+        writer = ThreadPoolExecutor(1, "write") if threads else SameThread()
         room = next_room = 0  # reports the first tile before the second one is computed
         try:
             while True:

@@ -14,12 +14,14 @@ def find_choices() -> Generator[None, None, Choices | Failure]:
     """Find the choices; runs in a thread, because importing PyTorch takes seconds."""
     yield
     try:
-        from napari_dcr.engine.devices import list_devices
+        import napari_dcr.engine.region_run  # noqa: F401 - would delay the first preview
+        from napari_dcr.engine.devices import fast_precision, find_device, list_devices
         from napari_dcr.network import weights
 
         devices = {
             d.name: f"{d.name} - {d.label}, {d.free / 2**30:.1f} GiB free" for d in list_devices()
         }
+        fast_precision(find_device("auto"))  # its test would delay the first preview
         return devices, weights.load("photo").network.stages
     except Exception as error:
         return Failure(error)

@@ -18,6 +18,7 @@ from napari_dcr.plugin.form import WARNING
 from napari_dcr.plugin.layers import follow_pixels, result_layer, set_limits
 from napari_dcr.plugin.origin import open_layer
 from napari_dcr.plugin.pixels import layer_pixels
+from napari_dcr.plugin.repainting import Repainting
 from napari_dcr.plugin.run import explain
 from napari_dcr.plugin.shown import canvas_corners, shown_region
 
@@ -86,6 +87,8 @@ class Preview:
         self._filling: Any = None
         self._looked = 0.0
         self._background: Background | None = None
+        # The window is drawn without delay, but does not block the worker meanwhile.
+        self._repainting = Repainting(viewer.window._qt_window, rest=0)
         self._stale = False
         self._on = self._held = False
         self._timer = QTimer()
@@ -128,7 +131,7 @@ class Preview:
             emitter.connect(self.refresh) if on else emitter.disconnect(self.refresh)
         if on:
             viewer.layers.events.removed.connect(self._on_removed)
-            self.refresh()
+            self._follow()
         else:
             viewer.layers.events.removed.disconnect(self._on_removed)
             self._stop()
@@ -177,6 +180,7 @@ class Preview:
         if self._background is not None:
             self._background.abandon()
             self._background = None
+        self._repainting.abandon()
         self._watch(None)
         self._enhancer = self._pixels = self._filling = None
 
@@ -186,6 +190,7 @@ class Preview:
         if self._background is not None:
             self._background.abandon()
             self._background = None
+        self._repainting.limit(False)
 
     def _follow(self) -> None:
         if self._background is not None:
@@ -224,6 +229,7 @@ class Preview:
             lambda result: self._on_end(result, source, region),
         )
         self._background.start()
+        self._repainting.limit(True)
 
     def _on_step(self, step: RegionStep | RegionEnhancer, source: Image, region: Region) -> None:
         from napari_dcr.engine.region_run import RegionStep
@@ -248,6 +254,7 @@ class Preview:
 
     def _on_end(self, result: Enhancement | Failure | None, source: Image, region: Region) -> None:
         self._background = None
+        self._repainting.limit(False)
         if isinstance(result, Failure):
             self.state_changed.emit(f"{WARNING} {explain(result.error)}")
         elif result is not None:

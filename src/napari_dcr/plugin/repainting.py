@@ -1,4 +1,4 @@
-"""Limit how often a window is redrawn while a worker needs the processor."""
+"""Redraw a window while a worker computes: without blocking the worker, and not too often."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import weakref
 from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer
+from qtpy.QtGui import QExposeEvent, QRegion
 
 REST = 4.0
-"""Shortest time between two drawings of the window, relative to the time that one takes."""
+"""Time between two drawings for *Live*, relative to the time that one takes."""
 
 
 class Repainting(QObject):  # type: ignore[misc]
-    """Redraws a window at once when it is asked to, and otherwise for at most a fifth of the time.
+    """Redraws a window at once when it is asked to, and otherwise for a part of the time.
 
     A camera at 60 frames a second makes napari redraw its window as often as it can.  With OpenGL in
     software, this occupies two processor cores, and hardly any time is left for a worker thread.
@@ -28,10 +29,13 @@ class Repainting(QObject):  # type: ignore[misc]
     ----------
     window : QWidget
         Top-level window.
+    rest : float
+        Shortest time between two drawings, relative to the time that one takes.
     """
 
-    def __init__(self, window: Any) -> None:
+    def __init__(self, window: Any, rest: float = REST) -> None:
         super().__init__()
+        self._rest = rest
         self._window = weakref.ref(window)  # napari's tests check that closed windows are released
         self._limited = self._drawing = False
         self._next = 0.0
@@ -62,17 +66,21 @@ class Repainting(QObject):  # type: ignore[misc]
     def redraw(self) -> None:
         """Draw all changes of the window now."""
         window = self._window()
-        if window is None:
+        handle = None if window is None else window.windowHandle()
+        if handle is None:
             return
         self._timer.stop()
         started = time.perf_counter()
         self._drawing = True
         try:
-            QCoreApplication.sendEvent(window, QEvent(QEvent.Type.UpdateRequest))
+            # A request to redraw would pass through Python code of the window, and PyQt would then keep
+            # Python's lock until OpenGL has finished. An exposed pixel makes Qt draw all changes as well,
+            # with the lock released, so that a worker thread can compute meanwhile.
+            QCoreApplication.sendEvent(handle, QExposeEvent(QRegion(0, 0, 1, 1)))
         finally:
             self._drawing = False
         ended = time.perf_counter()
-        self._next = ended + REST * (ended - started)
+        self._next = ended + self._rest * (ended - started)
 
     def eventFilter(self, _: Any, event: Any) -> bool:
         """Delay the drawing of the window until enough time has passed since the last one."""
