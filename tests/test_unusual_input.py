@@ -1077,3 +1077,16 @@ def test_fills_near_the_limit_of_float32_give_no_numpy_warning(share: float) -> 
         result, record = run(image, **COUNTS)
     assert np.isfinite(result).all()
     assert any("pass nodata=-3.4" in m for m in record["warnings"])
+
+
+@pytest.mark.parametrize(("shape", "period"), [((31, 28), 7), ((24, 16), 6), ((38, 26), 9)])
+def test_small_images_of_fine_structure_are_not_blurred(
+    shape: tuple[int, int], period: int
+) -> None:
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    waves = (1 + np.cos(2 * np.pi * (x + y / 2) / period)) * (1 + np.cos(2 * np.pi * y / 9))
+    light = 300 + 200 * waves
+    recorded = (light + np.random.default_rng(7).normal(0, 5, shape)).astype(np.float32)
+    result, record = run(recorded, **COUNTS)
+    assert np.std(result - light) < 1.5 * np.std(recorded - light)
+    assert any("structure and noise" in message for message in record["warnings"])

@@ -214,3 +214,51 @@ def test_pixels_outside_the_range_of_all_neighbours_are_candidates(
     image[y, x] = 100
     candidates = find_candidates(image)
     assert (y, x) in {(int(c["y"]), int(c["x"])) for c in candidates}
+
+
+@st.composite
+def defective_planes(draw: st.DrawFn) -> tuple[Image, NDArray[np.bool_] | None]:
+    """A plane with structure, noise, hot and dead pixels, and a mask of missing pixels or None."""
+    dtype = np.dtype(draw(st.sampled_from(["u1", "u2", "i2", "i4", "f2", "f4", "f8"])))
+    # Sides of one cell, of several, and of several bands of rows.
+    shape = draw(st.tuples(*[st.one_of(st.integers(5, 60), st.integers(240, 560))] * 2))
+    rng = np.random.default_rng(draw(st.integers(0, 9999)))
+    light = 60 + 40 * gaussian_filter(rng.normal(0, 1, shape), 2)
+    light[: shape[0] // 3] *= draw(st.sampled_from([1, 0.2]))
+    image = rng.poisson(np.maximum(light, draw(st.sampled_from([0, 20])))) / draw(
+        st.sampled_from([1, 7])
+    )
+    y, x = (rng.integers(0, side, max(1, image.size // 2000)) for side in shape)
+    image[y, x] = rng.integers(0, 255, len(y))
+    if dtype == "u2":
+        image *= draw(st.sampled_from([1, 257]))
+    gone = rng.random(shape) < 0.02 if draw(st.booleans()) else None
+    if gone is not None:
+        gone[: shape[0] // 4, : shape[1] // 2] = True
+    return image.astype(dtype), gone
+
+
+@given(defective_planes())
+@settings(max_examples=60, deadline=None)
+def test_candidates_of_turned_and_mirrored_planes_are_the_same(
+    case: tuple[Image, NDArray[np.bool_] | None],
+) -> None:
+    """All eight symmetries give the same candidates with the same values, to the last bit."""
+    plane, gone = case
+    places = np.arange(plane.size).reshape(plane.shape)
+
+    def turned(pixels: NDArray[Any], turns: int, mirrored: bool) -> NDArray[Any]:
+        pixels = np.rot90(pixels, turns)
+        return np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
+
+    def candidates(turns: int, mirrored: bool) -> NDArray[Any]:
+        own = None if gone is None else turned(gone, turns, mirrored)
+        found = find_candidates(turned(plane, turns, mirrored), own)
+        place = turned(places, turns, mirrored)[found["y"], found["x"]]
+        found["y"], found["x"] = np.divmod(place, plane.shape[1])
+        return found[np.argsort(place)]
+
+    expected = candidates(0, False)
+    for turns in range(4):
+        for mirrored in (False, True):
+            assert candidates(turns, mirrored).tobytes() == expected.tobytes()

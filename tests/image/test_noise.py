@@ -345,3 +345,45 @@ def test_the_offset_of_a_small_image_is_within_its_values(
         assert image.min() - 1 <= found.model.offset <= image.max() + 1
         assert 0 <= found.model.gain <= np.ptp(image)
         assert max(found.gain_error, found.dark_error) < 10 * np.ptp(image) ** 2
+
+
+def _detailed(shape: tuple[int, int], period: float, rng: np.random.Generator) -> Any:
+    """Smooth spots and ridges a few pixels wide, from 0 to 1, on a dark ground."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    angle, phase = rng.uniform(0, np.pi), rng.uniform(0, 6, 2)
+    across = np.cos(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / period + phase[0])
+    along = np.cos(2 * np.pi * (y * np.cos(angle) - x * np.sin(angle)) / (2 * period) + phase[1])
+    return ((1 + across) * (1 + along) / 4) ** 2
+
+
+SMALL = st.tuples(st.integers(16, 40), st.integers(16, 40))
+
+
+@given(
+    st.integers(0, 9999), SMALL, st.floats(6, 9), st.sampled_from(["float32", "float64", "uint16"]),
+    st.floats(10, 150),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_structure_of_small_images_is_not_treated_as_noise(
+    seed: int, shape: tuple[int, int], period: float, dtype: str, contrast: float
+) -> None:
+    """So few blocks have no flat ones among them."""
+    rng = np.random.default_rng(seed)
+    light = 200 + 3 * contrast * _detailed(shape, period, rng)
+    found = estimate_noise((light + rng.normal(0, 3, shape)).astype(dtype))
+    assert 0.4 < found.model.deviation(200.0) < 4.5
+    assert found.is_uncertain or found.model.deviation(200.0) > 1.5
+
+
+@given(st.integers(0, 9999), SMALL)
+@settings(max_examples=40, deadline=None)
+def test_the_noise_of_small_even_images_is_certain(seed: int, shape: tuple[int, int]) -> None:
+    found = estimate_noise(200 + np.random.default_rng(seed).normal(0, 3, shape))
+    assert 1.7 < found.model.deviation(200.0) < 4
+    assert not found.is_uncertain
+
+
+def test_sparse_counts_in_small_images_have_noise() -> None:
+    """Most residuals of sparse counts are 0, which says nothing about their noise."""
+    image = np.random.default_rng(3).poisson(0.05, (32, 32)).astype(np.uint16)
+    assert estimate_noise(image).model.deviation(0.05) == pytest.approx(0.05**0.5, rel=0.3)

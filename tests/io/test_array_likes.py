@@ -115,6 +115,29 @@ def test_large_counts_are_exact() -> None:
 
 
 @pytest.mark.parametrize(
+    ("dtype", "value"), [("int64", 2**53 + 1), ("int64", -(2**62) - 1), ("uint64", 2**64 - 1)]
+)
+@pytest.mark.filterwarnings("ignore::napari_dcr.InputWarning")
+def test_large_counts_of_dask_arrays_are_exact_or_an_error(
+    dtype: str, value: int, lively_counts: Path
+) -> None:
+    pixels = recording((60, 70), "int64").astype(dtype)
+    pixels[50, 60] = value
+    image = da.from_array(pixels, chunks=35)
+    options = {**FAST, "model": lively_counts}
+    with pytest.raises(ValueError, match=f"image: got a value of {value} in dtype {dtype}"):
+        napari_dcr.enhance(image, **options).compute()
+    # Masked values do not count.
+    hidden = da.ma.masked_array(image, da.from_array(pixels == pixels[50, 60], chunks=35))
+    assert napari_dcr.enhance(hidden, **options).compute().mask.sum() == 1
+    pixels[50, 60] = 2**53 if dtype == "int64" else 2**63
+    kept = napari_dcr.enhance(
+        da.from_array(pixels, chunks=35), nodata=int(pixels[50, 60]), **options
+    )
+    assert int(kept.compute()[50, 60]) == pixels[50, 60]
+
+
+@pytest.mark.parametrize(
     ("dtype", "fill"), [("int64", -(2**62)), ("int64", -(2**63)), ("uint64", 2**63)]
 )
 def test_exact_fill_values_of_64_bits(dtype: str, fill: int, lively_counts: Path) -> None:

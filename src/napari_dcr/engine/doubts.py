@@ -60,6 +60,13 @@ def describe_doubts(
             yield f"{name}: too dark to be enhanced, with less than two of 255 levels; left as it is"
     if shared.noise is not None and not _is_noisy(survey, shared.noise, dtype):
         yield f"{name}: no noise was found, so almost nothing is removed"
+    if shared.noise is not None and shared.noise.is_uncertain:
+        low = survey.unit * shared.noise.read_noise
+        high = low / (1 - shared.noise.structure) ** 0.5
+        yield (
+            f"{name}: structure and noise of so few pixels cannot be distinguished; the noise has a standard"
+            f" deviation between {low:.3g}, which is assumed, and {high:.3g}. If you know the noise, pass noise="
+        )
     shares: dict[tuple[float, ...], float] = {}
     for kind in (kind for kinds in shared.padding.values() for kind in kinds):
         shares[kind.colour] = shares.get(kind.colour, 0) + kind.share / len(frames)

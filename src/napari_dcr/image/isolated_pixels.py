@@ -7,11 +7,13 @@ the others are defects.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_dcr.image.noise_cells import cells, spread, usual_differences
 
 MOST = 0.02
 """Largest share of candidates; images with more consist of isolated pixels."""
@@ -22,9 +24,6 @@ BAND = 1 << 17
 FEW = 32
 """If less than one pixel of this number is outstanding, these are tested without another comparison of
 all pixels."""
-
-SPAN = 128
-"""Number of columns over which the noise is assumed to be constant."""
 
 NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
 CROSS = (0, -1), (0, 1), (-1, 0), (1, 0)
@@ -59,13 +58,13 @@ def find_isolated(
     height, width = plane.shape
     if min(height, width) < 5:
         return none
-    rows = max(1, BAND // width)
-    usual = _usual_differences(plane, gone, rows)
+    (edges, down), (_, across) = cells(height), cells(width)
+    usual = usual_differences(plane, gone).take(across, 1)
     step = _step_of_sample(plane, gone)
     tested, found = [], []
-    for y, x, values, others in _outstanding(plane, gone, usual, rows, step is None):
+    for y, x, values, others in _outstanding(plane, gone, usual, edges, step is None):
         tested.append(others)
-        found.append((np.stack([y, x], 1), values, usual[y // rows, x]))
+        found.append((np.stack([y, x], 1), values, usual[down[y], x]))
     if step is None:
         step = _step_of_few(plane, gone, np.concatenate(tested))
     isolated = np.concatenate(
@@ -74,16 +73,14 @@ def find_isolated(
             for places, values, limits in found
         ]
     )
-    counts = np.bincount(isolated[:, 0] // rows, minlength=len(usual))
-    allowed = MOST * width * np.minimum(rows, height - rows * np.arange(len(usual))) + 8
-    return none if (counts > allowed).any() else (isolated, step)
+    return none if len(isolated) > MOST * plane.size + 8 else (isolated, step)
 
 
 def _outstanding(
     plane: NDArray[Any],
     gone: NDArray[np.bool_] | None,
     usual: NDArray[np.float64],
-    rows: int,
+    edges: NDArray[np.intp],
     with_others: bool,
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any], NDArray[Any]]]:
     """Find pixels far outside the ranges of opposite neighbours.
@@ -95,10 +92,10 @@ def _outstanding(
     plane : ndarray, shape (h, w)
     gone : ndarray of bool, shape (h, w), or None
         Mask of missing pixels.
-    usual : ndarray, shape (bands, w)
-        Smallest distance, for each band of rows and each column.
-    rows : int
-        Number of rows in a band.
+    usual : ndarray, shape (cells, w)
+        Smallest distance, for each row of cells and each column.
+    edges : ndarray, shape (cells + 1,)
+        First row of each row of cells, and the number of rows.
     with_others : bool
         Whether to return the values of the pixels that are left out as well.
 
@@ -112,6 +109,7 @@ def _outstanding(
         Different values of all outstanding pixels, if they are requested; else empty.
     """
     height, width = plane.shape[0], plane.shape[1] + 2
+    rows = max(1, BAND // plane.shape[1])
     # Differences of half floats do not fit in their own dtype.
     dtype = plane.dtype
     if plane.dtype == np.float16 or (gone is not None and plane.dtype.kind != "f"):
@@ -120,16 +118,17 @@ def _outstanding(
     space = np.empty((rows + 2, width), dtype)
     work = np.empty((5, rows * width), dtype)
     marks = np.empty((2, rows * width), bool)
-    limit = np.empty(width, dtype if dtype.kind == "f" else f"u{dtype.itemsize}")
-    most = np.inf if dtype.kind == "f" else np.iinfo(limit.dtype).max
-    limit[[0, -1]] = most
+    unsigned = dtype if dtype.kind == "f" else np.dtype(f"u{dtype.itemsize}")
+    most = np.inf if dtype.kind == "f" else np.iinfo(unsigned).max
+    limits = np.full((len(usual), width), most, unsigned)
+    limits[:, 1:-1] = np.minimum(usual, most)
+    in_cells = list(zip(edges.tolist(), edges[1:].tolist(), limits, strict=False))
     steps = np.array([[dy * width + dx] for dy, dx in [(0, 0), *NEIGHBOURS]])
     places, values, others = [], [], [np.empty(0, dtype)]
-    for number, top in enumerate(range(0, height, rows)):
+    for top in range(0, height, rows):
         bottom = min(top + rows, height)
         band = space[: bottom - top + 2]
         _fill_band(band, plane, gone, top, bottom)
-        limit[1:-1] = np.minimum(usual[number], most)
         # Neighbours are at a fixed distance in memory, and a single long row is compared twice as
         # fast as many short ones.
         flat, size = band.ravel(), (bottom - top) * width
@@ -137,7 +136,12 @@ def _outstanding(
         own, left, right, above, below = (
             flat[width + shift :][:size] for shift in (0, -1, 1, -width, width)
         )
-        _mark_outstanding(own, (left, right), (above, below), limit, work, far, both)
+        parts = [
+            (slice(max(start, top) - top, min(stop, bottom) - top), limit)
+            for start, stop, limit in in_cells
+            if start < bottom and stop > top
+        ]
+        _mark_outstanding(own, (left, right), (above, below), parts, work, far, both)
         if with_others:
             others.append(np.unique(own[far]))
         centre = np.flatnonzero(both) + width
@@ -153,15 +157,15 @@ def _mark_outstanding(
     own: NDArray[Any],
     across: tuple[NDArray[Any], NDArray[Any]],
     down: tuple[NDArray[Any], NDArray[Any]],
-    limit: NDArray[Any],
+    limits: Sequence[tuple[slice, NDArray[Any]]],
     work: NDArray[Any],
     far: NDArray[np.bool_],
     both: NDArray[np.bool_],
 ) -> None:
     """Mark pixels that are ``far`` outside the ranges of opposite neighbours, and those to test further.
 
-    A pixel is far outside if its distance from the ranges of both pairs exceeds the limit of its
-    column.  One of two opposite neighbours may be a defect as well.
+    A pixel is far outside if its distance from the ranges of both pairs exceeds its limit.  One of
+    two opposite neighbours may be a defect as well.
 
     Parameters
     ----------
@@ -169,15 +173,15 @@ def _mark_outstanding(
         Values of pixels, row by row.
     across, down : (ndarray, ndarray)
         Their neighbours in their row, and in their column.
-    limit : ndarray, shape (w,)
-        Limit of each column; unsigned for integers.
+    limits : sequence of (slice, ndarray)
+        Rows of these pixels, and their limits in each of w columns; unsigned for integers.
     work : ndarray, shape (5, n or more)
         Memory for intermediate results.
     far, both : ndarray of bool, shape (n,)
         Where to write the marks.
     """
     least, most, above, below, space = work[:, : len(own)]
-    unsigned, rows = limit.dtype, (-1, len(limit))
+    unsigned, rows = limits[0][1].dtype, (-1, len(limits[0][1]))
     np.maximum(np.minimum(*across, out=least), np.minimum(*down, out=space), out=least)
     np.minimum(np.maximum(*across, out=most), np.maximum(*down, out=space), out=most)
     # Differences of integers are never negative, and fit in the unsigned dtype.
@@ -185,7 +189,8 @@ def _mark_outstanding(
         np.subtract(np.maximum(own, least, out=above), least, out=above)
         np.subtract(most, np.minimum(own, most, out=below), out=below)
         distance = np.maximum(above.view(unsigned), below.view(unsigned), out=above.view(unsigned))
-        np.greater(distance.reshape(rows), limit, out=far.reshape(rows))
+        for part, limit in limits:
+            np.greater(distance.reshape(rows)[part], limit, out=far.reshape(rows)[part])
         both[:] = far
         if np.count_nonzero(far) * FEW < len(far):
             return
@@ -303,9 +308,10 @@ def _spacing(plane: NDArray[Any]) -> int:
 
 
 def _valid(plane: NDArray[Any], gone: NDArray[np.bool_] | None, spacing: int) -> NDArray[Any]:
-    """Some pixels of a plane, ``spacing`` apart, that are not missing."""
-    sample = plane[::spacing, ::spacing]
-    return sample.ravel() if gone is None else sample[~gone[::spacing, ::spacing]]
+    """Some pixels of a plane, about ``spacing`` apart, that are not missing."""
+    y, x = (spread(length, max(2, length // spacing // 2 * 2)) for length in plane.shape)
+    sample = plane[y].take(x, 1)
+    return sample.ravel() if gone is None else sample[~gone[y].take(x, 1)]
 
 
 def _differences(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -315,56 +321,3 @@ def _differences(values: NDArray[Any]) -> NDArray[np.float64]:
     if values.dtype.kind == "f":
         found = found[found > 4 * float(np.finfo(values.dtype).eps) * np.abs(own).max(initial=0)]
     return found
-
-
-def _usual_differences(
-    plane: NDArray[Any], gone: NDArray[np.bool_] | None, rows: int
-) -> NDArray[np.float64]:
-    """About 3.7 standard deviations of the noise around each column of each band, from a sample.
-
-    Parameters
-    ----------
-    plane : ndarray, shape (h, w)
-    gone : ndarray of bool, shape (h, w), or None
-        Mask of missing pixels.
-    rows : int
-        Number of rows in a band.
-
-    Returns
-    -------
-    ndarray, shape (bands, w)
-    """
-    height, width = plane.shape
-    span = min(SPAN, width)
-    count = width // span
-    step = max(1, min(16, height // 16))
-    y = np.arange(height)
-    y = y[y % rows % step == 0]
-    dtype = np.float32 if plane.dtype.itemsize <= 2 else np.float64
-    own = np.empty((len(y), width + 1), dtype)
-    own[:, :-1], own[:, -1] = plane[y], plane[y, width - 3]  # reflected as in `_fill_band`
-    if gone is not None:
-        own[:, :-1][gone[y]] = np.nan
-        own[gone[y, width - 3], -1] = np.nan
-    first, second = (
-        own[:, start:][:, : count * span].reshape(len(y), count, span)[:, :, ::3]
-        for start in (0, 1)
-    )
-    differences = np.abs(first - second)
-    usual = np.empty((-(-height // rows), count))
-    whole = height // rows
-    split = whole * -(-rows // step)
-    for bands, own in (
-        (usual[:whole], differences[:split]),
-        (usual[whole:], differences[split:]),
-    ):
-        if not len(bands):
-            continue
-        sample = own.reshape(len(bands), -1, *own.shape[1:]).transpose(0, 2, 1, 3)
-        sample = sample.reshape(len(bands), count, -1)
-        # Use the smaller half of the differences, without edges; missing pixels are sorted to the end.
-        half = max(1, sample.shape[2] // 2)
-        lower = np.partition(sample, half - 1, 2)[:, :, :half].mean(2, dtype=np.float64)
-        bands[:] = 8 * np.nan_to_num(lower)
-    # The last columns, fewer than a span, belong to the span before.
-    return np.repeat(usual, [span] * (count - 1) + [width - (count - 1) * span], 1)

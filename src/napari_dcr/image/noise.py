@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.block_levels import BlockLevels, expected_levels, own_means
-from napari_dcr.image.noise_blocks import BLOCKS, block_statistics, power_at
+from napari_dcr.image.noise_blocks import BLOCKS, FEW, block_statistics, power_at
 from napari_dcr.image.noise_correlation import (
     MILD,
     correlation_lengths,
@@ -21,6 +22,7 @@ from napari_dcr.image.noise_correlation import (
     with_variance_of_correlated,
 )
 from napari_dcr.image.noise_levels import (
+    BLOCK_ERROR,
     NoiseLevels,
     fit_line,
     group_by_level,
@@ -32,6 +34,17 @@ from napari_dcr.image.noise_model import WHITE, NoiseEstimate, NoiseModel
 EVEN = 0.45, 0.8
 """Range of the evenness of noise. White and blurred noise have an evenness of 0.5 to 0.7, most
 structures less than 0.45, and regular patterns more than 0.8."""
+
+GROWTH = 4.0
+"""Ratio of the powers of structure at spacings of 2 and 1 pixels. It is 256 for smooth structures, and
+lower for those that are a few pixels wide."""
+
+LEAST = 1 / 16
+"""Smallest share of the power in a few blocks that is treated as noise."""
+
+EXCESS = 1.25, 1.75
+"""Powers at a spacing of 2 pixels and means of powers, relative to those at 1 pixel and to medians,
+below which a few blocks hold noise alone, and above which they hold structure."""
 
 KEPT = 8
 """Number of estimates that are cached."""
@@ -118,6 +131,11 @@ def _fit(table: NDArray[Any], integer: bool, floor: float | None) -> NoiseEstima
     varied = without_disturbed_blocks(varied, own[own["low"] == own["high"]]["low"])
     shares = saturated_share(varied)
     levels = group_by_level(varied, shares)
+    typical = varied["typical"][np.isfinite(varied["typical"]).all(1)]
+    if len(own) < FEW and 2 * len(typical) >= len(varied):
+        fine, coarse = np.median(typical, 0).tolist()
+        few = _fit_few(varied, levels, fine, coarse, floor)
+        return replace(few, saturated=saturated, left_out=len(own) - len(varied))
     if integer and levels.variance.any() and levels.variance.min() < floor**2:
         # Sparse counts are exact integers, so rounding adds no variance.
         floor = 0.1 * math.sqrt(levels.variance.min())
@@ -150,6 +168,42 @@ def _fit(table: NDArray[Any], integer: bool, floor: float | None) -> NoiseEstima
     return NoiseEstimate(
         model, fine.gain_error, fine.dark_error, whiteness, int(levels.blocks.sum()), lengths,
         saturated, binning, binned, left_out=len(own) - len(varied),
+    )  # fmt: skip
+
+
+def _fit_few(
+    varied: NDArray[Any], levels: NoiseLevels, fine: float, coarse: float, floor: float
+) -> NoiseEstimate:
+    """Estimate the noise of an image whose blocks are too few to find flat ones.
+
+    Structure adds more power at a spacing of 2 pixels than at 1, and so does noise that is correlated
+    between pixels. It is treated as structure, because the opposite mistake would remove structure.
+
+    Parameters
+    ----------
+    varied : ndarray
+        Blocks that do not have a single value.
+    levels : NoiseLevels
+        The level that they form.
+    fine, coarse : float
+        Typical powers at spacings of 1 and 2 pixels.
+    floor : float
+        Smallest read noise.
+    """
+    mean, coarse_mean = (float(np.nanmean(power_at(varied, n, n))) for n in (1, 2))
+    variance = max(fine - max(coarse - fine, 0.0) / (GROWTH - 1), LEAST * fine)
+    if fine > 0:
+        # Means have less sampling error than medians, and agree with them if there is no structure.
+        excess = max(coarse_mean / mean, mean / fine)
+        certain = float(np.interp(excess, EXCESS, (1, 0)))
+        variance = certain * mean + (1 - certain) * variance
+        fine = max(certain * mean + (1 - certain) * fine, variance)
+    model = NoiseModel(0.0, _darkest(own_means(varied), levels), max(variance, floor**2))
+    blocks = int(levels.blocks.sum())
+    error = math.hypot(BLOCK_ERROR / math.sqrt(blocks) * variance, fine - variance)
+    return NoiseEstimate(
+        model, 0.0, error, 1.0, blocks, (1.0, 1.0), 0.0, (1, 1), model,
+        structure=max(1 - model.dark / fine, 0.0) if fine > 0 else 0.0,
     )  # fmt: skip
 
 

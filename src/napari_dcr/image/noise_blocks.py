@@ -23,12 +23,16 @@ that the centre of a mean is a pixel."""
 ENOUGH = 24
 """Smallest number of blocks in a level."""
 
+FEW = 2 * ENOUGH
+"""Number of blocks below which they form a single level."""
+
 BLOCKS = np.dtype(
     [
         ("binning", "u1", (2,)),
         ("mean", "f8"),
         ("around", "f8"),
         ("power", "f8", (len(SPACINGS),)),
+        ("typical", "f8", (2,)),
         ("roughness", "f8"),
         ("detail", "f8", (len(BINNINGS),)),
         ("rounding", "f8"),
@@ -46,7 +50,8 @@ BLOCKS = np.dtype(
 
 ``binning``: numbers of pixels along y and x that were averaged before measuring, 1 and 1 for the image
 itself; ``mean``; ``around``: mean of the means of those of the eight blocks around it that are beside neither a constant
-area nor a hot pixel; ``power``: mean squared residual at each of `SPACINGS`; ``roughness``: mean
+area nor a hot pixel; ``power``: mean squared residual at each of `SPACINGS`; ``typical``: the same from the median, at spacings
+of 1 and 2 pixels, see `_typical`; ``roughness``: mean
 squared gradient over a few pixels; ``detail``: mean square of what averaging over each of
 `BINNINGS` removes, if noise is correlated, otherwise 0; ``rounding``: variance that rounding
 has added, which is white even if the noise is not; ``pixels``: number of finite pixels; ``low`` and
@@ -62,6 +67,13 @@ counts as correlated; 1 for white noise."""
 
 LEAST = 8
 """Smallest number of residuals in a block that is used."""
+
+MEDIAN = 0.4549
+"""Median of the square of a normal variable, in units of its variance."""
+
+MOST_EQUAL = 0.3
+"""Share of the most frequent value of a block above which it holds sparse counts, or a constant part. Their
+median says nothing about their noise."""
 
 
 def power_at(blocks: NDArray[Any], y: int, x: int) -> NDArray[np.float64]:
@@ -96,6 +108,7 @@ def block_statistics(window: NDArray[Any], binned: bool = True) -> NDArray[Any]:
         pixels[gone] = np.nan
     own = _measure(pixels, (1, 1))
     own["rounding"] = _rounding(pixels)
+    own["typical"] = _typical(pixels) if len(own) < FEW else np.nan
     tables = [own]
     axes = correlated_axes(own) if binned else (False, False)
     if any(axes) and min(window.shape) >= 4 * SIDE:
@@ -119,7 +132,7 @@ def in_unit(blocks: NDArray[Any], factor: float) -> NDArray[Any]:
     scaled = blocks.copy()
     for name in ("mean", "around", "low", "high", "below"):
         scaled[name] *= factor
-    for name in ("power", "roughness", "detail", "rounding"):
+    for name in ("power", "typical", "roughness", "detail", "rounding"):
         scaled[name] *= factor**2
     return scaled
 
@@ -228,18 +241,59 @@ def _power(pixels: NDArray[Any], y: int, x: int) -> NDArray[np.float64]:
     They are normalised for white noise (Immerkaer 1996, CVIU 64, 300), and insensitive to planes and to
     edges along the axes.  An axis that is too short is skipped.
     """
+    squares, origin, gain = _squared_residuals(pixels, y, x)
+    if not any(origin):
+        return np.full(-(-pixels.shape[0] // SIDE) * -(-pixels.shape[1] // SIDE), np.nan)
+    count, total = _block_sums(squares, origin, pixels.shape)
+    return np.where(count >= LEAST, total / np.maximum(count, 1), np.nan) / gain
+
+
+def _squared_residuals(
+    pixels: NDArray[Any], y: int, x: int
+) -> tuple[NDArray[Any], tuple[int, int], int]:
+    """Squared second differences, position of the first one, and their mean for noise of variance 1."""
     height, width = pixels.shape
     y, x = (s if n > 2 * s else 0 for s, n in ((y, height), (x, width)))
-    if not y and not x:
-        return np.full(-(-height // SIDE) * -(-width // SIDE), np.nan)
     residual = pixels
     if y:
         residual = residual[: -2 * y] - 2 * residual[y:-y] + residual[2 * y :]
     if x:
         residual = residual[:, : -2 * x] - 2 * residual[:, x:-x] + residual[:, 2 * x :]
-    gain = (6 if y else 1) * (6 if x else 1)
-    count, total = _block_sums(residual * residual, (y, x), pixels.shape)
-    return np.where(count >= LEAST, total / np.maximum(count, 1), np.nan) / gain
+    return residual * residual, (y, x), (6 if y else 1) * (6 if x else 1)
+
+
+def _typical(pixels: NDArray[Any]) -> NDArray[np.float64]:
+    """Variance of white noise (n, 2) that the medians of the squared residuals of n blocks correspond to.
+
+    Structure in less than half of the pixels hardly changes it. It is NaN for blocks with too few
+    residuals, and for those with many equal values.
+    """
+    values = np.sort(_tiled(pixels), 1)
+    repeats = max(2, round(MOST_EQUAL * SIDE * SIDE))
+    many = (values[:, repeats:] == values[:, :-repeats]).any(1)
+    found = np.full((len(values), 2), np.nan)
+    blocks = np.arange(len(values))
+    placed = np.empty(pixels.shape)
+    for number, step in enumerate((1, 2)):
+        squares, (top, left), gain = _squared_residuals(pixels, step, step)
+        placed.fill(np.nan)
+        placed[top : top + len(squares), left : left + squares.shape[1]] = squares
+        ordered = np.sort(_tiled(placed), 1)  # those that are NaN come last
+        count = np.isfinite(ordered).sum(1)
+        both = ordered[blocks, np.maximum(count - 1, 0) // 2] + ordered[blocks, count // 2]
+        usable = (count >= LEAST) & ~many
+        found[usable, number] = both[usable] / (2 * MEDIAN * gain)
+    return found
+
+
+def _tiled(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Pixels of each block, (blocks, 64), NaN beyond the border."""
+    height, width = pixels.shape
+    rows, columns = -(-height // SIDE), -(-width // SIDE)
+    padded = np.full((rows * SIDE, columns * SIDE), np.nan, pixels.dtype)  # faster than np.pad
+    padded[:height, :width] = pixels
+    tiled = padded.reshape(rows, SIDE, columns, SIDE).transpose(0, 2, 1, 3)
+    return tiled.reshape(rows * columns, SIDE * SIDE)
 
 
 def _roughness(pixels: NDArray[Any]) -> NDArray[np.float64]:
@@ -315,13 +369,7 @@ def _complete_blocks(
 
 def _extremes(pixels: NDArray[Any], table: NDArray[Any]) -> None:
     """Set the smallest, largest and second largest value of each block, and constant strips."""
-    height, width = pixels.shape
-    rows, columns = -(-height // SIDE), -(-width // SIDE)
-    padded = np.pad(
-        pixels, ((0, rows * SIDE - height), (0, columns * SIDE - width)), constant_values=np.nan
-    )
-    tiled = padded.reshape(rows, SIDE, columns, SIDE).transpose(0, 2, 1, 3)
-    blocks = tiled.reshape(len(table), SIDE * SIDE)
+    blocks = _tiled(pixels)
     missing = np.isnan(blocks)
     low, high = (
         (np.where(missing, np.inf, blocks).min(1), np.where(missing, -np.inf, blocks).max(1))

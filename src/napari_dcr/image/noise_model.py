@@ -15,6 +15,9 @@ from napari_dcr.image.noise_blocks import ENOUGH
 WHITE = 0.5
 """Whiteness below which pixels are averaged for the network."""
 
+UNCERTAIN = 0.5
+"""Share of the residuals treated as structure above which the estimate is reported as uncertain."""
+
 SUM = 2 * math.sqrt(math.pi)
 """Sum of a Gaussian's autocorrelation function, in units of its standard deviation."""
 
@@ -147,6 +150,9 @@ class NoiseEstimate:
         variance for white noise.
     is_given : bool
         Whether the model was given and not estimated.
+    structure : float
+        Share of the finest residuals that was treated as structure of the image, between 0 and 1.  It is
+        only estimated for images of few blocks; in others, flat blocks are used.
     """
 
     model: NoiseModel
@@ -160,6 +166,7 @@ class NoiseEstimate:
     binned: NoiseModel
     is_given: bool = False
     left_out: int = 0
+    structure: float = 0.0
 
     def with_model(self, model: NoiseModel, level: float) -> NoiseEstimate:
         """Replace the estimated model by a known one, and keep the estimated correlation.
@@ -173,8 +180,13 @@ class NoiseEstimate:
         left = float((self.binned.deviation(level) / self.model.deviation(level)) ** 2)
         return replace(
             self, model=model, binned=model.scaled(left), gain_error=0.0, dark_error=0.0,
-            is_given=True,
+            is_given=True, structure=0.0,
         )  # fmt: skip
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether most of the residuals may be either structure or noise."""
+        return self.structure > UNCERTAIN
 
     @property
     def is_white(self) -> bool:
@@ -254,6 +266,7 @@ class NoiseEstimate:
             "is_given": self.is_given,
             "blocks": self.blocks,
             "left_out": self.left_out,
+            "structure": self.structure,
         }
 
 

@@ -135,15 +135,26 @@ def counts_as_floats(array: Any) -> Any:
     Raises
     ------
     ValueError
-        If float64 cannot represent a number.
+        If float64 cannot represent a number; for dask arrays, when its block is computed.
     """
     if is_dask(array):
-        return array.astype(np.float64)
-    values = array.compressed() if isinstance(array, np.ma.MaskedArray) else array
+        return array.map_blocks(_as_float64, dtype=np.float64, meta=array._meta.astype(np.float64))
+    values = _present(array)
     largest = max(abs(int(values.min())), abs(int(values.max()))) if values.size else 0
     for name, limit in EXACT.items():
         if largest <= limit:
             return array.astype(name)
+    return _as_float64(array)
+
+
+def _present(array: NDArray[Any]) -> NDArray[Any]:
+    """Values that are not masked."""
+    return array.compressed() if isinstance(array, np.ma.MaskedArray) else array
+
+
+def _as_float64(array: NDArray[Any]) -> NDArray[np.float64]:
+    """Counts as float64; raise a ValueError if it cannot represent a number."""
+    values = _present(array)
     # A fill value such as -2^62 is exact, too.
     wide = values.astype(np.float64)
     fits = wide < float(np.iinfo(values.dtype).max)
