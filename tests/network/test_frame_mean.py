@@ -124,9 +124,7 @@ def test_neighbours_of_other_light_are_scaled(network: Cascade) -> None:
     other = 0.5 * frames[1] + 0.1
     mean = prepared(network)
     centre, neighbour = features(network, torch.stack([frames[0], other]), mean)
-    stage = network.neighbours
-    assert stage is not None
-    scaled = neighbour.scaled(stage, 0.5, 0.1, mean, mean)
+    scaled = neighbour.scaled(0.5, 0.1, mean, mean)
     assert torch.allclose(scaled.x[0], frames[1], atol=1e-6)
     result, _ = mean_of_frames(network, centre, [scaled], mean)
     noise = (result[0, :2] - scene[:2]).std((1, 2))

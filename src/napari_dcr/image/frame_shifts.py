@@ -7,8 +7,10 @@ clearly higher than that without a shift, and clearly above the correlations of 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,10 +148,9 @@ def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift | None:
     cross = second.spectrum * first.spectrum.conj()
     power = np.abs(cross)
     rows, columns = first.shape
-    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])
-    ring = (2 * RINGS * frequency).astype(int)
-    mean = np.bincount(ring.ravel(), power.ravel()) / np.maximum(np.bincount(ring.ravel()), 1)
-    signal = np.maximum(mean / power[frequency > NOISE_FREQUENCY].mean() - 1, 0)
+    ring, count, is_fine = _rings(rows, columns)
+    mean = np.bincount(ring.ravel(), power.ravel()) / count
+    signal = np.maximum(mean / power[is_fine].mean() - 1, 0)
     weight = (signal / (1 + signal)) ** 2
     weighted = cross / np.maximum(power, np.finfo(np.float32).tiny) * weight[ring]
     weighted[0, 0] = 0  # the means of the frames are ignored
@@ -174,6 +175,14 @@ def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift | None:
     )
 
 
+@functools.lru_cache(maxsize=4)
+def _rings(rows: int, columns: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
+    """Ring of each spatial frequency, size of each ring (at least 1), and frequencies of noise."""
+    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])
+    ring = (2 * RINGS * frequency).astype(np.intp)
+    return ring, np.maximum(np.bincount(ring.ravel()), 1), frequency > NOISE_FREQUENCY
+
+
 def whole_pixels(shift: Shift, steps: tuple[int, int]) -> tuple[int, int]:
     """Round a shift to multiples of ``steps`` pixels along y and x.
 
@@ -189,15 +198,23 @@ def whole_pixels(shift: Shift, steps: tuple[int, int]) -> tuple[int, int]:
 
 def _means(pixels: NDArray[np.generic], factor: int) -> NDArray[np.float64]:
     """Means over squares of (samples, h, w), without missing pixels; NaN where all are missing."""
-    is_missing = missing(pixels)
-    values = np.ma.getdata(pixels).astype(np.float64)
+    is_missing, values = missing(pixels), np.ma.getdata(pixels)
     height, width = values.shape[1] // factor, values.shape[2] // factor
-    is_valid = np.ones(values.shape, bool) if is_missing is None else ~is_missing
-    shape = len(values), height, factor, width, factor
+    shape = height, width
     with np.errstate(over="ignore", invalid="ignore"):
-        count = is_valid.reshape(shape).sum((0, 2, 4))
-        total = np.where(is_valid, values, 0).reshape(shape).sum((0, 2, 4))
+        if is_missing is None:
+            return _sums(values, factor, shape) / (len(values) * factor**2)
+        total = _sums(np.where(is_missing, 0, values), factor, shape)
+        count = _sums(~is_missing, factor, shape)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _sums(values: NDArray[Any], factor: int, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Sums over samples and squares; adding pixel by pixel is faster than summing short axes."""
+    total = np.zeros(shape)
+    for sample, y, x in np.ndindex(len(values), factor, factor):
+        total += values[sample, y::factor, x::factor][: shape[0], : shape[1]]
+    return total
 
 
 @np.errstate(over="ignore", invalid="ignore")
