@@ -1,8 +1,8 @@
 """The mean of matching frames: lower the noise of a moving picture before it is enhanced.
 
 A picture and its neighbouring frames are averaged pixel by pixel, where they show the same. The gates
-of the noise network's stage of neighbouring frames decide this, from the features of one colour; in
-the other colours, local means must agree. Where no neighbour matches, nothing is changed, so that the
+of the noise network's stage of neighbouring frames decide this, from means of few pixels of one colour;
+in the other colours, these means and those of larger areas must agree. Where no neighbour matches, nothing is changed, so that the
 result is that of the single frame. A mean does not blur: what is the same in all frames is kept, also
 texture that looks like noise in one frame.
 """

@@ -334,11 +334,12 @@ def in_noise(differences: Tensor, noise: Tensor | None) -> Tensor:
 
 
 def same_light(level: Tensor) -> Tensor:
-    """Where local means agree within their noise, from 0 to 1.
+    """Where folded pixels and means around them agree within their noise, from 0 to 1.
 
+    In larger areas the differences of a small object that moved cancel out.
     ``level`` holds means of the differences of folded pixels, in the units of `in_noise`.
     """
-    match = torch.ones_like(level)
+    match = _agreement(FOLD**2 / 2 * level**2)
     for side in AROUND:
         match = match * _agreement((FOLD * side) ** 2 / 2 * _mean_around(level, side) ** 2)
     return match
