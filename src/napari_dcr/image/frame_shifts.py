@@ -53,6 +53,12 @@ Frames that show different scenes reach 4, and frames of a moving or blinking sc
 AMBIGUOUS = 0.8
 """Smallest correlation without a shift, relative to the highest one, for frames that did not move."""
 
+BLOCK = 8
+"""Side in reduced pixels of the blocks that must agree on a shift of less than half a reduced pixel."""
+
+MAJORITY = 2 / 3
+"""Share of these blocks that must agree."""
+
 SMALLEST = 16
 """Smallest side of a reduced frame for which a shift is estimated."""
 
@@ -128,7 +134,7 @@ def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift | None:
     Returns
     -------
     (float, float) or None
-        Pixels along y and x; (0, 0) if no shift of up to `FARTHEST` pixels is clearly better, and
+        Pixels along y and x; 0 if no shift of up to `FARTHEST` pixels is clearly better, and
         for frames that are too small. None if no shift is significant, which means that the frames
         show different scenes, moved too far, or contain hardly any structure.
 
@@ -168,11 +174,40 @@ def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift | None:
         return None
     differences = np.roll(surface, (-moved[0], -moved[1]), (0, 1)) - surface
     if not differences[0, 0] > SIGNIFICANCE * np.median(np.abs(differences)) / 0.6745:
-        return (0.0, 0.0) if unmoved > max(least, AMBIGUOUS * highest) else None
-    return (
-        first.factor * (moved[0] + _vertex(middle[y - 1 : y + 2, x])),
-        first.factor * (moved[1] + _vertex(middle[y, x - 1 : x + 2])),
-    )
+        if not unmoved > max(least, AMBIGUOUS * highest):
+            return None
+        y, x = (limit + 1 for limit in limits)
+        is_found = [first.factor > 1 and _is_small_shift(surface, first, second, n) for n in (0, 1)]
+    else:
+        is_found = [True, True]
+    down = _vertex(middle[y - 1 : y + 2, x]) if is_found[0] else 0.0
+    across = _vertex(middle[y, x - 1 : x + 2]) if is_found[1] else 0.0
+    return first.factor * (y - limits[0] - 1 + down), first.factor * (x - limits[1] - 1 + across)
+
+
+def _is_small_shift(
+    surface: NDArray[np.floating[Any]], first: ReducedFrame, second: ReducedFrame, axis: int
+) -> bool:
+    """Whether most of a frame moved along an axis, by less than half a reduced pixel.
+
+    The correlations on both sides of the zero shift must differ by more than by chance. An object that
+    moves changes them, too, so in the blocks with texture a majority must have moved to that side.
+    """
+    tilt = np.roll(surface, -1, axis) - np.roll(surface, 1, axis)
+    usual = np.median(np.abs(tilt[1::3, 1::3])) / 0.6745
+    if not abs(tilt[0, 0]) > SIGNIFICANCE * usual:
+        return False
+    gradient = np.gradient(np.nan_to_num(first.means + second.means), axis=axis)
+    rows, columns = (size // BLOCK for size in first.shape)
+    change = np.nan_to_num(first.means - second.means)
+
+    def sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        inside = values[: rows * BLOCK, : columns * BLOCK]
+        return np.asarray(inside.reshape(rows, BLOCK, columns, BLOCK).sum((1, 3)))
+
+    texture, moved = sums(gradient**2), sums(change * gradient)
+    has_texture = texture >= np.median(texture)
+    return bool(((moved * tilt[0, 0]) > 0)[has_texture].mean() > MAJORITY)
 
 
 @functools.lru_cache(maxsize=4)
