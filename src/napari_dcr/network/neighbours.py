@@ -8,6 +8,7 @@ match, its gate is exactly 0 and it contributes nothing, like a frame that is mi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -356,6 +357,12 @@ def _channels_last(x: Tensor) -> Tensor:
 
 def _mean_around(x: Tensor, side: int) -> Tensor:
     """Mean over ``side`` x ``side`` pixels around each pixel, without those outside the window."""
-    half = side // 2
-    rows = F.avg_pool2d(x, (side, 1), 1, (half, 0), count_include_pad=False)
-    return F.avg_pool2d(rows, (1, side), 1, (0, half), count_include_pad=False)
+    for axis in (2, 3):
+        length, half = x.shape[axis], side // 2
+        padded = F.pad(x, (0, 0, half, half) if axis == 2 else (half, half))
+        # On CPUs, adding maps takes a third of the time of `torch.nn.functional.avg_pool2d`.
+        total = functools.reduce(torch.add, (padded.narrow(axis, n, length) for n in range(side)))
+        places = torch.arange(length, device=x.device)
+        count = 1 + places.clamp(max=half) + places.flip(0).clamp(max=half)
+        x = total / (count[:, None] if axis == 2 else count)
+    return x
