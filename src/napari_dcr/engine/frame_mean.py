@@ -25,7 +25,7 @@ from napari_dcr.network.isolation import isolated
 PAIRS = 4
 """Largest number of pairs of frames from which the noise of a group is estimated."""
 
-WINDOW = 96
+WINDOW = 128
 """Largest side in pixels of the windows of a frame from which the noise is estimated, two along each axis."""
 
 Windows = tuple[NDArray[Any], NDArray[Any]]
