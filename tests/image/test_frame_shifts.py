@@ -68,6 +68,24 @@ def test_a_still_background_outweighs_a_small_object_that_moves() -> None:
     assert find_shift(*map(reduced, noisy)) == (0, 0)
 
 
+@pytest.mark.parametrize("shift", [(1, 0), (0, -1), (1, -1)])
+def test_a_shift_of_less_than_half_a_reduced_pixel_is_found(shift: Shift) -> None:
+    view = scene(4, 700, 720)  # means over 3 x 3 pixels
+    found = find_shift(frame(view, (0, 0), 1), frame(view, shift, 2))
+    assert found is not None
+    assert whole_pixels(found, (1, 1)) == shift
+
+
+def test_a_still_background_outweighs_an_object_of_a_ninth_of_the_frame() -> None:
+    pixels = [scene(3, 700, 720)[MARGIN:-MARGIN, MARGIN:-MARGIN].copy() for _ in "12"]
+    for place, one in zip((300, 305), pixels, strict=True):
+        one[200:430, place : place + 240] = 2 * scene(5, 230, 240)[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    noisy = [
+        one + np.random.default_rng(n).standard_normal(one.shape) for n, one in enumerate(pixels)
+    ]
+    assert find_shift(*map(reduced, noisy)) == (0, 0)
+
+
 def test_what_is_farther_than_the_limit_does_not_match() -> None:
     view = np.random.default_rng(0).standard_normal((200, 400))
     view = ndimage.gaussian_filter(view, 2.5)

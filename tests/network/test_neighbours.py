@@ -13,7 +13,7 @@ from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
 from napari_dcr.network.folding import fold, unfold
 from napari_dcr.network.global_net import Conditioning
-from napari_dcr.network.neighbours import FrameFeatures, NeighbourStage
+from napari_dcr.network.neighbours import Comparison, FrameFeatures, NeighbourStage
 from napari_dcr.network.variance_stabilization import Counts
 from tests.conftest import COUNTS, lively_cascade
 from tests.network.test_cascade import positive_cascade, spatial_statistics
@@ -202,15 +202,15 @@ def test_pixels_of_a_shifted_neighbour_are_moved_exactly(shift: tuple[int, int])
     (own,), _ = features(lively_cascade(config=SMALL), frames, 1)
     aligned = own.aligned(*shift)
     down, across = shift
-    assert aligned.present is not None
-    present = unfold(aligned.present.repeat(1, 4, 1, 1))[0, 0].bool()
+    assert aligned.compared.present is not None
+    present = unfold(aligned.compared.present.repeat(1, 4, 1, 1))[0, 0].bool()
     y, x = torch.meshgrid(torch.arange(SIZE) + down, torch.arange(SIZE) + across, indexing="ij")
     inside = (y >= 0) & (y < SIZE) & (x >= 0) & (x < SIZE)
     # Folded pixels that lie partly outside count as missing.
     assert not present[~inside].any()
     assert (inside & ~present).sum() <= 2 * 2 * SIZE
     for name in ("pixels", "estimate", "variance"):
-        before, after = (unfold(getattr(each, name))[0, 0] for each in (own, aligned))
+        before, after = (unfold(getattr(each.compared, name))[0, 0] for each in (own, aligned))
         assert torch.equal(after[present], before[y[present], x[present]])
     assert aligned.encoding.shape == own.encoding.shape
     if down % 2 == across % 2 == 0:
@@ -235,8 +235,9 @@ def test_a_neighbour_with_other_light_is_scaled_with_its_noise(curvature: float)
     pixels = fold(counts.stabilise(dim))
     estimate = fold(counts.stabilise(ratio * light + addend))
     (own,), _ = features(network, noisy_frames(1), 1)
-    own = own._replace(pixels=pixels, estimate=estimate, variance=torch.full_like(pixels, 0.1))
-    scaled = stage.scaled(own, ratio, addend, counts, counts)
+    own = own._replace(compared=Comparison(pixels, estimate, torch.full_like(pixels, 0.1)))
+    whole = stage.scaled(own, ratio, addend, counts, counts)
+    scaled = whole.compared
     expected = counts.stabilise(light)[0, 0, 0, 0]
     assert torch.allclose(scaled.estimate, expected.expand_as(scaled.estimate), atol=1e-4)
     assert scaled.pixels.mean() == pytest.approx(float(expected), abs=0.1)
@@ -245,7 +246,7 @@ def test_a_neighbour_with_other_light_is_scaled_with_its_noise(curvature: float)
         float(scaled.noise.mean()), rel=0.1
     )
     assert torch.allclose(scaled.variance, 0.1 * scaled.noise)
-    moved = scaled.aligned(3, -2)
+    moved = whole.aligned(3, -2).compared
     assert moved.noise is not None
     assert moved.noise.shape == scaled.noise.shape
 

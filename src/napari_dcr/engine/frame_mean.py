@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,13 +18,14 @@ from napari_dcr.image.frame_shifts import whole_pixels
 from napari_dcr.image.intensity import Scale
 from napari_dcr.image.noise_model import NoiseEstimate
 from napari_dcr.network.cascade import Cascade
+from napari_dcr.network.frame_mean import BINNING
 from napari_dcr.network.global_net import Conditioning, FrameMean, NoiseStage
 from napari_dcr.network.isolation import isolated
 
 PAIRS = 4
 """Largest number of pairs of frames from which the noise of a group is estimated."""
 
-WINDOW = 192
+WINDOW = 128
 """Largest side in pixels of the windows of a frame from which the noise is estimated, two along each axis."""
 
 Windows = tuple[NDArray[Any], NDArray[Any]]
@@ -135,7 +137,8 @@ def frame_mean(
     for colour, estimate in enumerate(noise):
         if estimate is None:
             continue
-        model = estimate.binned
+        down, across = (max(n, BINNING) for n in estimate.binning)
+        model = estimate.binned.scaled(math.prod(estimate.binning) / (down * across))
         mean = float(thumbnail[colour].mean())
         signals[colour] = (mean - model.offset) / float(model.deviation(mean))
         factor[colour], offset[colour] = 1 / model.unit, -model.offset / model.unit
@@ -144,7 +147,7 @@ def frame_mean(
         with isolated(device), torch.inference_mode():
             curvature = torch.tensor([model.curvature], dtype=torch.float32, device=device)
             found = network.condition(torch.from_numpy(batch).to(device), curvature)
-        colours[colour] = found._replace(binning=estimate.binning)
+        colours[colour] = found._replace(binning=(down, across))
     if not signals:
         return None
     noise_stage = NoiseStage.of(factor, offset, colours, device)

@@ -189,18 +189,13 @@ class Networks:
         self, features: Features, alignment: Alignment, conditioning: Conditioning
     ) -> PictureFeatures:
         """Features of a neighbour of a picture with the light and the place of that picture."""
-        stage, own, mean = (
-            self._noise.local.neighbours,
-            alignment.conditioning.mean,
-            conditioning.mean,
-        )
+        own, mean = alignment.conditioning.mean, conditioning.mean
         assert isinstance(features, PictureFeatures)
-        assert stage is not None
         assert own is not None
         assert mean is not None
         level = alignment.level or UNCHANGED
         if level != UNCHANGED or not own.has_noise_of(mean):
-            features = features.scaled(stage, level.ratio, level.addend, own, mean)
+            features = features.scaled(level.ratio, level.addend, own, mean)
         return features.aligned(*alignment.shift, mean.colour.binning)
 
     def _all_aligned(

@@ -90,6 +90,8 @@ def _median(fields: Sequence[Field]) -> float:
 def _mean_around(x: Field) -> Field:
     """Mean of the finite pixels around each pixel."""
     known = np.isfinite(x)
+    if known.all():
+        return np.asarray(ndimage.uniform_filter(x, SMOOTH, mode="nearest"))
     weight = ndimage.uniform_filter(known.astype(np.float64), SMOOTH, mode="nearest")
     total = ndimage.uniform_filter(np.where(known, x, 0), SMOOTH, mode="nearest")
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -7,8 +7,10 @@ clearly higher than that without a shift, and clearly above the correlations of 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +52,12 @@ Frames that show different scenes reach 4, and frames of a moving or blinking sc
 
 AMBIGUOUS = 0.8
 """Smallest correlation without a shift, relative to the highest one, for frames that did not move."""
+
+BLOCK = 8
+"""Side in reduced pixels of the blocks that must agree on a shift of less than half a reduced pixel."""
+
+MAJORITY = 2 / 3
+"""Share of these blocks that must agree."""
 
 SMALLEST = 16
 """Smallest side of a reduced frame for which a shift is estimated."""
@@ -126,7 +134,7 @@ def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift | None:
     Returns
     -------
     (float, float) or None
-        Pixels along y and x; (0, 0) if no shift of up to `FARTHEST` pixels is clearly better, and
+        Pixels along y and x; 0 if no shift of up to `FARTHEST` pixels is clearly better, and
         for frames that are too small. None if no shift is significant, which means that the frames
         show different scenes, moved too far, or contain hardly any structure.
 
@@ -146,10 +154,9 @@ def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift | None:
     cross = second.spectrum * first.spectrum.conj()
     power = np.abs(cross)
     rows, columns = first.shape
-    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])
-    ring = (2 * RINGS * frequency).astype(int)
-    mean = np.bincount(ring.ravel(), power.ravel()) / np.maximum(np.bincount(ring.ravel()), 1)
-    signal = np.maximum(mean / power[frequency > NOISE_FREQUENCY].mean() - 1, 0)
+    ring, count, is_fine = _rings(rows, columns)
+    mean = np.bincount(ring.ravel(), power.ravel()) / count
+    signal = np.maximum(mean / power[is_fine].mean() - 1, 0)
     weight = (signal / (1 + signal)) ** 2
     weighted = cross / np.maximum(power, np.finfo(np.float32).tiny) * weight[ring]
     weighted[0, 0] = 0  # the means of the frames are ignored
@@ -167,11 +174,48 @@ def find_shift(first: ReducedFrame, second: ReducedFrame) -> Shift | None:
         return None
     differences = np.roll(surface, (-moved[0], -moved[1]), (0, 1)) - surface
     if not differences[0, 0] > SIGNIFICANCE * np.median(np.abs(differences)) / 0.6745:
-        return (0.0, 0.0) if unmoved > max(least, AMBIGUOUS * highest) else None
-    return (
-        first.factor * (moved[0] + _vertex(middle[y - 1 : y + 2, x])),
-        first.factor * (moved[1] + _vertex(middle[y, x - 1 : x + 2])),
-    )
+        if not unmoved > max(least, AMBIGUOUS * highest):
+            return None
+        y, x = (limit + 1 for limit in limits)
+        is_found = [first.factor > 1 and _is_small_shift(surface, first, second, n) for n in (0, 1)]
+    else:
+        is_found = [True, True]
+    down = _vertex(middle[y - 1 : y + 2, x]) if is_found[0] else 0.0
+    across = _vertex(middle[y, x - 1 : x + 2]) if is_found[1] else 0.0
+    return first.factor * (y - limits[0] - 1 + down), first.factor * (x - limits[1] - 1 + across)
+
+
+def _is_small_shift(
+    surface: NDArray[np.floating[Any]], first: ReducedFrame, second: ReducedFrame, axis: int
+) -> bool:
+    """Whether most of a frame moved along an axis, by less than half a reduced pixel.
+
+    The correlations on both sides of the zero shift must differ by more than by chance. An object that
+    moves changes them, too, so in the blocks with texture a majority must have moved to that side.
+    """
+    tilt = np.roll(surface, -1, axis) - np.roll(surface, 1, axis)
+    usual = np.median(np.abs(tilt[1::3, 1::3])) / 0.6745
+    if not abs(tilt[0, 0]) > SIGNIFICANCE * usual:
+        return False
+    gradient = np.gradient(np.nan_to_num(first.means + second.means), axis=axis)
+    rows, columns = (size // BLOCK for size in first.shape)
+    change = np.nan_to_num(first.means - second.means)
+
+    def sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        inside = values[: rows * BLOCK, : columns * BLOCK]
+        return np.asarray(inside.reshape(rows, BLOCK, columns, BLOCK).sum((1, 3)))
+
+    texture, moved = sums(gradient**2), sums(change * gradient)
+    has_texture = texture >= np.median(texture)
+    return bool(((moved * tilt[0, 0]) > 0)[has_texture].mean() > MAJORITY)
+
+
+@functools.lru_cache(maxsize=4)
+def _rings(rows: int, columns: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
+    """Ring of each spatial frequency, size of each ring (at least 1), and frequencies of noise."""
+    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])
+    ring = (2 * RINGS * frequency).astype(np.intp)
+    return ring, np.maximum(np.bincount(ring.ravel()), 1), frequency > NOISE_FREQUENCY
 
 
 def whole_pixels(shift: Shift, steps: tuple[int, int]) -> tuple[int, int]:
@@ -189,15 +233,23 @@ def whole_pixels(shift: Shift, steps: tuple[int, int]) -> tuple[int, int]:
 
 def _means(pixels: NDArray[np.generic], factor: int) -> NDArray[np.float64]:
     """Means over squares of (samples, h, w), without missing pixels; NaN where all are missing."""
-    is_missing = missing(pixels)
-    values = np.ma.getdata(pixels).astype(np.float64)
+    is_missing, values = missing(pixels), np.ma.getdata(pixels)
     height, width = values.shape[1] // factor, values.shape[2] // factor
-    is_valid = np.ones(values.shape, bool) if is_missing is None else ~is_missing
-    shape = len(values), height, factor, width, factor
+    shape = height, width
     with np.errstate(over="ignore", invalid="ignore"):
-        count = is_valid.reshape(shape).sum((0, 2, 4))
-        total = np.where(is_valid, values, 0).reshape(shape).sum((0, 2, 4))
+        if is_missing is None:
+            return _sums(values, factor, shape) / (len(values) * factor**2)
+        total = _sums(np.where(is_missing, 0, values), factor, shape)
+        count = _sums(~is_missing, factor, shape)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _sums(values: NDArray[Any], factor: int, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Sums over samples and squares; adding pixel by pixel is faster than summing short axes."""
+    total = np.zeros(shape)
+    for sample, y, x in np.ndindex(len(values), factor, factor):
+        total += values[sample, y::factor, x::factor][: shape[0], : shape[1]]
+    return total
 
 
 @np.errstate(over="ignore", invalid="ignore")

@@ -131,12 +131,6 @@ def _phases(x: Tensor, binning: tuple[int, int]) -> Iterator[tuple[tuple[int, in
         yield (y, column), means[:, :, y::down, column::across].contiguous()
 
 
-def first_phase(x: Tensor, binning: tuple[int, int]) -> Tensor:
-    """First of the pictures into which a window is divided: every n-th local mean."""
-    _, phase = next(_phases(x, binning))
-    return phase
-
-
 def local_means(x: Tensor, binning: tuple[int, int]) -> Tensor:
     """Means over ``binning`` pixels, odd numbers, around each pixel of (B, C, H, W).
 

@@ -25,7 +25,7 @@ from napari_dcr.network.bands import in_bands
 from napari_dcr.network.detail import DetailModule, Guide
 from napari_dcr.network.folding import FOLD, unfold
 from napari_dcr.network.global_net import SYMMETRIES, Conditioning, GlobalNet, sample_weights
-from napari_dcr.network.neighbours import FrameFeatures, NeighbourStage
+from napari_dcr.network.neighbours import Comparison, FrameFeatures, NeighbourStage
 from napari_dcr.network.sub_unet import SubUNet
 from napari_dcr.network.tone import Tone
 from napari_dcr.network.variance_stabilization import Counts
@@ -280,12 +280,30 @@ class Cascade(nn.Module):
 
         The parameters are those of `forward`; ``depth`` is at least 1.
         """
-        tone = conditioning.tone
         assert self.neighbours is not None
-        assert depth > 0
-        base, low = self._low_level(x, tone)
-        [latent] = deque(self._latents(low, (conditioning.grid, *weights), depth, detail), 1)
+        base, latent = self._base_and_latent(x, conditioning, weights, depth, detail)
         return self.neighbours.features(base, x, latent, self.head(latent))
+
+    def comparison(
+        self, x: Tensor, conditioning: Conditioning, weights: tuple[Tensor, Tensor], depth: int
+    ) -> Comparison:
+        """Compute what the gates of `fuse` need of one frame; the parameters are those of `forward`."""
+        base, latent = self._base_and_latent(x, conditioning, weights, depth)
+        return Comparison.of(base, self.head(latent))
+
+    def _base_and_latent(
+        self,
+        x: Tensor,
+        conditioning: Conditioning,
+        weights: tuple[Tensor, Tensor],
+        depth: int,
+        detail: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """Base of a window, and the sum of the latents of its stages."""
+        assert depth > 0
+        base, low = self._low_level(x, conditioning.tone)
+        [latent] = deque(self._latents(low, (conditioning.grid, *weights), depth, detail), 1)
+        return base, latent
 
     def fuse(
         self,

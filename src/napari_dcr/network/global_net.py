@@ -36,8 +36,8 @@ class Route(NamedTuple):
     mean : (int, int) or None
         Binning of the colour in which frames are compared before they are averaged; None if they
         are not.
-    compared : int
-        Index of this colour.
+    compared : tuple of int
+        Index of this colour, and those of the other colours with noise.
     """
 
     binning: tuple[int, int] = (1, 1)
@@ -45,7 +45,7 @@ class Route(NamedTuple):
     neighbours: int = 0
     scene: tuple[tuple[int, int], tuple[int, int]] | None = None
     mean: tuple[int, int] | None = None
-    compared: int = 0
+    compared: tuple[int, ...] = ()
 
 
 PLAIN = Route()
@@ -130,6 +130,22 @@ class FrameMean(NamedTuple):
         assert colour is not None
         return colour
 
+    @property
+    def others(self) -> list[int]:
+        """Indices of the other colours with noise."""
+        return [
+            number
+            for number, colour in enumerate(self.noise.colours)
+            if colour is not None and number != self.compared
+        ]
+
+    def counts(self, number: int) -> Counts:
+        """Noise model of a colour with noise."""
+        colour = self.noise.colours[number]
+        assert colour is not None
+        assert isinstance(colour.tone, Counts)
+        return colour.tone
+
     def has_noise_of(self, other: FrameMean) -> bool:
         """Whether both describe the same noise, so that frames need not be scaled to be compared."""
         if self is other:  # frames that share their survey
@@ -187,7 +203,7 @@ class Conditioning(NamedTuple):
         noise = () if self.noise is None else tuple(c and c.binning for c in self.noise.colours)
         if self.mean is None:
             return Route(self.binning, noise, self.neighbours, self.scene)
-        mean, compared = self.mean.colour.binning, self.mean.compared
+        mean, compared = self.mean.colour.binning, (self.mean.compared, *self.mean.others)
         return Route(self.binning, noise, self.neighbours, self.scene, mean, compared)
 
     def to(self, device: torch.device) -> Conditioning:

@@ -19,7 +19,7 @@ from napari_dcr.image.thumbnail import Thumbnail
 from napari_dcr.network import weights
 from napari_dcr.network.binning import local_means
 from napari_dcr.network.cascade import Cascade
-from napari_dcr.network.neighbours import FrameFeatures, NeighbourStage
+from napari_dcr.network.neighbours import Comparison, FrameFeatures, NeighbourStage
 from napari_dcr.network.variance_stabilization import Counts
 from napari_dcr.training.forward.instruments import Readout, sample_camera, sample_readout
 from napari_dcr.training.loop import draw_symmetries
@@ -305,21 +305,11 @@ def frame_features(stage: NeighbourStage, batch: dict[str, Tensor]) -> list[Fram
     """Features of the five frames of each item of a batch."""
     frames = []
     for which in range(2 * SIDE + 1):
-        latent, pixels, estimate, variance = (
-            batch[k][:, which] for k in ("latent", "pixels", "estimate", "variance")
-        )
-        encoding = stage.encoding(latent, pixels, estimate)
+        latent, *own = (batch[k][:, which] for k in ("latent", "pixels", "estimate", "variance"))
+        compared = Comparison(*own)
+        encoding = stage.encoding(latent, compared)
         frames.append(
-            FrameFeatures(
-                batch["base"],
-                batch["x"],
-                latent,
-                batch["maps"],
-                encoding,
-                pixels,
-                estimate,
-                variance,
-            )
+            FrameFeatures(batch["base"], batch["x"], latent, batch["maps"], encoding, compared)
         )
     return frames
 

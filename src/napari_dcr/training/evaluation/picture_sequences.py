@@ -27,8 +27,8 @@ FRAMES, SIZE = 5, (288, 384)
 NOISE = {"mild": (1e-4, 1e-6), "strong": (4e-4, 3e-6)}
 """Shot and read noise in linear light, see `napari_dcr.training.forward.camera.Noise`."""
 
-OBJECT, SPEED = 60, 7
-"""Side of the moving object in pixels, and its speed in pixels per frame."""
+LARGE, SMALL = (60, 7), (8, 3)
+"""Side of a moving object in pixels, and its speed in pixels per frame."""
 
 EDGE = 6
 """Pixels around the object that belong to its place."""
@@ -53,19 +53,20 @@ def _window(photograph: Pixels, step: float) -> Callable[[int], Pixels]:
     return frame
 
 
-def _panning(photograph: Pixels, step: float, moves: bool) -> Views:
+def _panning(photograph: Pixels, step: float, moving: tuple[int, int] | None = None) -> Views:
     frame = _window(photograph, step)
     views = np.stack([frame(n) for n in range(FRAMES)])
-    if not moves:
+    if moving is None:
         return Views(views, None)
-    patch = photograph[:OBJECT, :OBJECT] * 0.5 + 0.3
-    rows = slice(110, 110 + OBJECT)
+    side, speed = moving
+    patch = photograph[:side, :side] * 0.5 + 0.3
+    rows = slice(110, 110 + side)
     for number, view in enumerate(views):
-        left = 150 + SPEED * (number - FRAMES // 2)
-        view[rows, left : left + OBJECT] = patch
+        left = 150 + speed * (number - FRAMES // 2)
+        view[rows, left : left + side] = patch
     place = (
         slice(rows.start - EDGE, rows.stop + EDGE),
-        slice(150 - EDGE, 150 + OBJECT + EDGE),
+        slice(150 - EDGE, 150 + side + EDGE),
     )
     return Views(views, place)
 
@@ -86,10 +87,12 @@ def _lit(photograph: Pixels) -> Views:
 
 
 KINDS: dict[str, Callable[[Pixels], Views]] = {
-    "static": lambda photograph: _panning(photograph, 0, False),
-    "static, moving object": lambda photograph: _panning(photograph, 0, True),
-    "2 px per frame": lambda photograph: _panning(photograph, 2, False),
-    "2 px per frame, moving object": lambda photograph: _panning(photograph, 2, True),
+    "static": lambda photograph: _panning(photograph, 0),
+    "static, moving object": lambda photograph: _panning(photograph, 0, LARGE),
+    "static, small object": lambda photograph: _panning(photograph, 0, SMALL),
+    "2 px per frame": lambda photograph: _panning(photograph, 2),
+    "2 px per frame, moving object": lambda photograph: _panning(photograph, 2, LARGE),
+    "1 px per frame": lambda photograph: _panning(photograph, 1),
     "cut": _cut,
     "lamp": _lit,
 }
