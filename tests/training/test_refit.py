@@ -83,9 +83,9 @@ def test_the_head_lowers_the_slow_error_of_kept_pictures(
     fitted = fit_head(network, *equations)
     before, after = slow_errors(network, pairs), slow_errors(fitted, pairs)
     # A picture whose curve is wrong counts little, because the head must not correct the curve.
-    right = [index for index, (curve, _) in enumerate(before) if curve < 4]
+    right = [index for index, (curve, _) in enumerate(before) if curve < 2]
     assert len(right) >= 3
-    assert all(after[index][1] < 0.9 * before[index][1] for index in right)
+    assert all(after[index][1] < 0.95 * before[index][1] for index in right)
     old, new = (sum(errors[index][1] for index in right) for errors in (before, after))
     assert new < 0.75 * old
 
@@ -153,18 +153,21 @@ def test_curves_of_kept_pictures_approach_the_identity(rough: Cascade, pairs: Ph
     assert after[same].mean() < 0.95 * before[same].mean()
 
 
-def test_targets_of_other_pictures_are_near_the_present_results(
+def test_targets_of_dim_pictures_are_natural_in_even_light_and_present_results_in_uneven_light(
     rough: Cascade, pairs: PhotoPairs
 ) -> None:
     data = tone_thumbnails(rough, pairs, COUNT)
-    errors = curve_errors(rough, data)
-    parted = torch.tensor([pairs.scene(i)[1].shot.light.parted for i in range(COUNT)])
+    scenes = [pairs.scene(index) for index in range(COUNT)]
+    parted = torch.tensor([scene.shot.light.parted for _, scene, _ in scenes])
     assert (~data.kept & parted).any()
     assert (~data.kept & ~parted).any()
+    errors = curve_errors(rough, data)
     assert errors[~data.kept & parted].max() < 1e-6  # the result of the present curve
-    even = errors[~data.kept & ~parted]  # a tenth of the way towards another print
-    assert even.min() > 1e-4
-    assert even.max() < 0.1
+    assert errors[~data.kept & ~parted].min() > 0.03
+    for index in (~data.kept & ~parted).nonzero().flatten().tolist():
+        photograph, scene, _ = scenes[index]
+        natural = scene.natural(photograph).mean()
+        assert float(data.target[index].mean()) == pytest.approx(natural, abs=0.03)
 
 
 def test_the_command_repeats_its_result(
@@ -215,9 +218,17 @@ def test_a_network_without_a_tone_curve_is_an_error(
         refit(counts, config, photographs, pairs=1, thumbnails=1)
 
 
-@pytest.mark.parametrize("argument", ["pairs", "thumbnails"])
-def test_a_number_below_one_is_an_error(
-    network: Cascade, photographs: Path, config: TrainingConfig, argument: str
+def test_without_pairs_the_head_stays_as_it_is(
+    network: Cascade, photographs: Path, config: TrainingConfig
 ) -> None:
-    with pytest.raises(ValueError, match=f"{argument}: got 0; allowed are integers from 1"):
-        refit(network, config, photographs, **{argument: 0})
+    fitted = refit(network, config, photographs, pairs=0, thumbnails=2)
+    assert changed(network, fitted) == {"global_net.tone_head.weight", "global_net.tone_head.bias"}
+
+
+@pytest.mark.parametrize(("argument", "least"), [("pairs", 0), ("thumbnails", 1)])
+def test_too_small_a_number_is_an_error(
+    network: Cascade, photographs: Path, config: TrainingConfig, argument: str, least: int
+) -> None:
+    message = f"{argument}: got {least - 1}; allowed are integers from {least}"
+    with pytest.raises(ValueError, match=message):
+        refit(network, config, photographs, **{argument: least - 1})

@@ -25,7 +25,7 @@ PAIRS, PAIR_SEED, PAIR_CROP, PAIR_LONGEST = 330, 9901, 256, 1600
 
 Crops are larger than in training, because the error changes over tens of pixels."""
 
-THUMBNAILS, THUMBNAIL_SEED, THUMBNAIL_CROP, THUMBNAIL_LONGEST = 1397, 9902, 128, 900
+THUMBNAILS, THUMBNAIL_SEED, THUMBNAIL_CROP, THUMBNAIL_LONGEST = 2800, 9902, 128, 900
 """The same for the tone curve, which sees whole pictures at 64 x 64 pixels only."""
 
 
@@ -47,16 +47,16 @@ def refit(
     data : Path
         Root of the data folder.
     pairs, thumbnails : int
-        Numbers of pairs for the head, and for the tone curve.
+        Numbers of pairs for the head, and for the tone curve; without ``pairs`` the head stays as it is.
     """
     if network.config.base != "curve":
         raise ValueError(
             f"network: got one with the base {network.config.base!r}; allowed is 'curve', as in photo"
         )
 
-    for argument, count in (("pairs", pairs), ("thumbnails", thumbnails)):
-        if count < 1:
-            raise ValueError(f"{argument}: got {count}; allowed are integers from 1")
+    for argument, count, least in (("pairs", pairs, 0), ("thumbnails", thumbnails, 1)):
+        if count < least:
+            raise ValueError(f"{argument}: got {count}; allowed are integers from {least}")
 
     def drawn(crop: int, count: int, seed: int, longest: int) -> PhotoPairs:
         return PhotoPairs(
@@ -64,9 +64,10 @@ def refit(
             config.data.get("drawn", 0.0), longest,
         )  # fmt: skip
 
-    network = network.eval()
-    crops = drawn(PAIR_CROP, pairs, PAIR_SEED, PAIR_LONGEST)
-    fitted = fit_head(network, *head_equations(network, crops, pairs))
+    network = fitted = network.eval()
+    if pairs:
+        crops = drawn(PAIR_CROP, pairs, PAIR_SEED, PAIR_LONGEST)
+        fitted = fit_head(network, *head_equations(network, crops, pairs))
     whole = drawn(THUMBNAIL_CROP, thumbnails, THUMBNAIL_SEED, THUMBNAIL_LONGEST)
     return distil_tone_head(fitted, tone_thumbnails(network, whole, thumbnails))
 
@@ -96,7 +97,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--data", type=Path, default=os.environ.get("NAPARI_DCR_DATA", "data"), help="data folder"
     )
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="pairs for the head")
+    parser.add_argument(
+        "--pairs", type=int, default=PAIRS, help="pairs for the head; 0 leaves it as it is"
+    )
     parser.add_argument(
         "--thumbnails", type=int, default=THUMBNAILS, help="pairs for the tone curve"
     )

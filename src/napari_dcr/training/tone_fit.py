@@ -1,7 +1,8 @@
 """Distillation of the layer that computes the tone curve, with targets that keep most curves.
 
-The curve of a well-exposed picture is to be the identity. The targets of all other pictures are the
-results of the present curve, so that they change little.
+The curve of a well-exposed picture is to be the identity. The targets of dim pictures in even light
+are the photographs they were made of. Those of all other pictures are the results of the present
+curve, so that they change little.
 """
 
 from __future__ import annotations
@@ -19,19 +20,15 @@ from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.tone import Tone
 from napari_dcr.network.variance_stabilization import Counts
 from napari_dcr.training.data import SPARSE, PhotoPairs, positions, thumbnail_of
-from napari_dcr.training.forward.camera import Scene
 from napari_dcr.training.head_fit import recorded_inputs
 from napari_dcr.training.losses import luma
 
-KEPT_WEIGHT, CHANGED_WEIGHT = 13.0, 4.0
+KEPT_WEIGHT, CHANGED_WEIGHT = 21.0, 12.0
 """Weights of thumbnails whose target is the picture itself, and of all others, in the tone curve's loss."""
 
 FAR = 0.04
 """Error of the present curve, in display values, that halves the weight of such a thumbnail, because
 the parameters of the curve cannot make up for a wrong judgement of the picture."""
-
-DARKER, PLAIN_KEY = 0.1, 0.44
-"""Share of a darker print in the targets of dim scenes in even light, and `Shot.key` of that print."""
 
 PASSES, BATCH, RATE, ORDER_SEED = 24, 64, 2e-3, 1
 """Passes over the thumbnails, thumbnails per step, first learning rate, and seed of their order."""
@@ -84,16 +81,13 @@ def tone_thumbnails(network: Cascade, pairs: PhotoPairs, count: int) -> Thumbnai
             tone = network.condition(dim).tone
         picture = dim[some]
         target = present = _printed(tone, picture)
-        if scene.kept:
-            target = thumbnail_of(scene.print(coarse, *place))[None][some]
-        elif not scene.shot.light.parted:
-            shot = dataclasses.replace(scene.shot, key=PLAIN_KEY, follow=0.0)
-            plain = thumbnail_of(Scene(coarse, shot, scene.kind).print(coarse, *place))
-            target = present + DARKER * (plain[None][some] - present)
         weight = torch.tensor([CHANGED_WEIGHT])
         if scene.kept:
+            target = thumbnail_of(scene.print(coarse, *place))[None][some]
             error = (present - target).square().mean().sqrt()
             weight = KEPT_WEIGHT / (1 + (error / FAR) ** 2).reshape(1)
+        elif not scene.shot.light.parted:
+            target = thumbnail_of(scene.natural(coarse))[None][some]
         values = summaries[0][0], parameters[0][1], picture, target, torch.tensor([scene.kept])
         for column, value in zip(columns, (*values, weight), strict=True):
             column.append(value)

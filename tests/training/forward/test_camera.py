@@ -33,8 +33,9 @@ EVEN = LightField("even", 0.0, (0.5, 0.5), 0.3, 0.0)
 
 def shot(**changes: object) -> Shot:
     silent = Shot(
-        4.0, EVEN, Noise(0.0, 0.0), 0.3, 0.3, 1.0, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), 16, 0
-    )
+        4.0, EVEN, Noise(0.0, 0.0), 0.3, 0.3, 1.0, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), 16, 0,
+        key=0.44, follow=0.0,
+    )  # fmt: skip
     return dataclasses.replace(silent, **changes)  # type: ignore[arg-type]
 
 
@@ -171,6 +172,34 @@ def test_prints_have_the_colour_of_the_scene_a_black_and_a_white() -> None:
         # In the dark, the deepest shadow cannot be determined.
         assert np.quantile(printed @ LUMA, 0.01) < {0.0: 1, 3.0: 0.04, 6.0: 0.065}[ev]
     assert np.quantile(printed.max(-1), 0.995) > 0.93
+
+
+def test_the_natural_print_is_the_photograph_in_the_colour_of_its_light() -> None:
+    p = picture()
+    for ev in (1.0, 3.0):
+        assert np.abs(Scene(p, shot(ev=ev, follow=0.45)).natural(p) - p).max() < 2e-3
+    warm = Scene(p, shot(ambient=(1.2, 1.0, 0.8))).natural(p).mean((0, 1)) - p.mean((0, 1))
+    assert warm[0] > 0.01
+    assert warm[2] < -0.01
+    lamp = LightField("lamp", 3.0, (0.5, 0.5), 0.4, 0.0)
+    with pytest.raises(ValueError, match="light: got 'lamp'; .* 'even' or 'gentle'"):
+        Scene(p, shot(light=lamp)).natural(p)
+
+
+def test_the_natural_print_of_the_night_is_dark() -> None:
+    p = picture()
+    means = [Scene(p, shot(ev=ev, follow=0.45)).natural(p).mean() for ev in (4.0, 6.0, 7.5)]
+    assert means[0] > 1.05 * means[1] > 1.05**2 * means[2]
+    bright = [Scene(p, shot(ev=ev, follow=0.0)).natural(p).mean() for ev in (4.0, 7.5)]
+    assert bright[0] == bright[1]
+
+
+def test_lamps_keep_their_gradation_in_the_natural_print() -> None:
+    lamp = np.full((90, 120, 3), 0.2, np.float32)
+    lamp[30:60, 40:80] = np.linspace(2, 10, 40, dtype=np.float32)[:, None]
+    printed = Scene(lamp, shot(ev=3.0), "radiance").natural(lamp)[45, 40:80, 0]
+    assert (np.diff(printed) > 0).all()
+    assert printed[-1] <= 1
 
 
 def test_night_stays_night() -> None:

@@ -30,6 +30,10 @@ Kind = Literal["photograph", "radiance", "graphics"]
 display values of a drawing, whose brightness the print keeps."""
 
 
+DISPLAY_EXPONENT = 2.4
+"""Exponent of the power law of sRGB (IEC 61966-2-1)."""
+
+
 def contrast(v: Pixels, amount: float) -> Pixels:
     """S-curve on display values: a share ``amount`` of smoothstep."""
     return ((1 - amount) * v + amount * v * v * (3 - 2 * v)).astype(np.float32)
@@ -242,8 +246,8 @@ class Conditions:
     bright_saturation: tuple[float, float] = (1.0, 1.0)
     contrast: float | None = None
     ambient: float = 0.0
-    key: float = 0.44
-    follow: float = 0.0
+    key: float = 0.64
+    follow: float = 0.45
 
 
 @dataclass(frozen=True)
@@ -300,8 +304,8 @@ class Shot:
     jpeg: int
     identity: float = 1.0
     white: float = 1.0
-    key: float = 0.44
-    follow: float = 0.0
+    key: float = 0.64
+    follow: float = 0.45
     saturation: float = 1.0
     ambient: tuple[float, float, float] = (1.0, 1.0, 1.0)
     grey: bool = False
@@ -445,6 +449,7 @@ class Scene:
         # Pictures that are hardly too dark are printed without a change of exposure.
         self._darkness = float(np.clip((shot.ev + shot.light.range / 2) / 2.5, 0, 1))
         self._gain, self._peak, self._scale, self._black = 1.0, 1.0, 1.0, 0.0
+        self._followed = 1.0
         if self.identity or kind == "graphics":
             return
         step = max(1, int(np.sqrt(height * width / 1600)))
@@ -453,8 +458,8 @@ class Scene:
         sample = photograph[::step, ::step]
         recorded = self._radiance(sample) * np.exp2(self._light(sample, y, x) - shot.ev)
         dim = float((linear_to_srgb(np.clip(recorded, 0, 1)) @ LUMA).mean()) / self.DIM
-        followed = float(np.clip(dim, self.LEAST_DIM, self.MOST_DIM) ** shot.follow)
-        self._fit_print(self._printed(sample, y, x), followed)
+        self._followed = float(np.clip(dim, self.LEAST_DIM, self.MOST_DIM) ** shot.follow)
+        self._fit_print(self._printed(sample, y, x), self._followed)
 
     @property
     def kept(self) -> bool:
@@ -489,8 +494,7 @@ class Scene:
         step = 1 / (12.92 * (2**shot.bits - 1))  # of the darkest levels
         variance = noise.shot * recorded + noise.read + noise.floor**2 + step**2 / 12
         left = recorded**2 / (recorded**2 + self.FADE * variance)
-        ambient = np.asarray(shot.ambient, np.float32) ** np.float32(self.AMBIENT)
-        printed = radiance * np.exp2(shot.light.compression * light) * ambient
+        printed = radiance * np.exp2(shot.light.compression * light) * self._ambient
         return (printed * left[..., None]).astype(np.float32)
 
     def _tone(self, linear: Pixels) -> Pixels:
@@ -542,6 +546,39 @@ class Scene:
         soft = ndimage.gaussian_filter(display, (width, width, 0))
         sharp = display + self._darkness * amount * (display - soft)
         return np.clip(sharp, 0, self.WHITE + 0.005).astype(np.float32)
+
+    def natural(self, photograph: Pixels) -> Pixels:
+        """Natural print of the whole picture: the photograph in the colour of its light.
+
+        It is what the photographer made of the scene, so no setting decides what looks right.  Night
+        stays night: below ``DIM`` the print becomes darker with the input, as in `print`.  Gentle
+        shading is left out.  Uneven light is an error, because the photograph does not show how it
+        should be printed.
+
+        Parameters
+        ----------
+        photograph : ndarray, shape (h, w, 3)
+            As for `Scene`.
+
+        Returns
+        -------
+        ndarray of float32, shape (h, w, 3)
+            Display values in [0, 1].
+        """
+        if self.shot.light.parted:
+            raise ValueError(
+                f"light: got {self.shot.light.kind!r}; the natural print needs 'even' or 'gentle' light"
+            )
+        linear = photograph if self.kind == "radiance" else srgb_to_linear(photograph)
+        exposure = min(self._followed, 1.0) ** DISPLAY_EXPONENT
+        linear = (linear * self._ambient * np.float32(exposure)).astype(np.float32)
+        peak = float(np.quantile(brightest(linear, -1), 0.999))
+        return linear_to_srgb(np.clip(shoulder(linear, max(peak, 1.0)), 0, 1))
+
+    @property
+    def _ambient(self) -> Pixels:
+        """Colour of the light in a print."""
+        return np.asarray(self.shot.ambient, np.float32) ** np.float32(self.AMBIENT)
 
     @property
     def _paper(self) -> float:

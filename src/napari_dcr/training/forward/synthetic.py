@@ -24,11 +24,17 @@ def dim_rendition(photograph: Pixels, ev: float, seed: int) -> tuple[Pixels, Pix
 
     Returns
     -------
-    dim, print : ndarray, shape (h, w, 3)
-        The 8-bit camera picture and its target print, in [0, 1].
+    dim, natural : ndarray, shape (h, w, 3)
+        The 8-bit camera picture and its natural print (`Scene.natural`), in [0, 1].
     """
     scene, place, rng = _evenly_lit(photograph, ev, seed)
-    return scene.expose(photograph, *place, rng), scene.print(photograph, *place)
+    return scene.expose(photograph, *place, rng), scene.natural(photograph)
+
+
+def training_print(photograph: Pixels, ev: float, seed: int) -> Pixels:
+    """Compute the print (h, w, 3) that training aims at, for the scene of `dim_rendition`."""
+    scene, place, _ = _evenly_lit(photograph, ev, seed)
+    return scene.print(photograph, *place)
 
 
 def dim_stack(photograph: Pixels, ev: float, seed: int, frames: int) -> Pixels:
