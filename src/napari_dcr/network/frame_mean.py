@@ -29,7 +29,7 @@ three times as long."""
 
 BINNING = 2
 """Smallest number of pixels along each axis whose means are compared. Comparing single pixels gains less than
-0.1 dB and takes four times as long."""
+0.1 dB, up to 0.5 dB in pans by an odd number of pixels with mild noise, and takes four times as long."""
 
 
 class PictureFeatures(NamedTuple):
