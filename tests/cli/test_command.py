@@ -27,6 +27,7 @@ from PIL import Image as PILImage
 import napari_dcr
 from napari_dcr.cli import console, info, main
 from napari_dcr.engine.runner import TileRunner
+from napari_dcr.engine.sources import Opened
 from napari_dcr.io import opening
 
 ON_POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals of POSIX")
@@ -125,6 +126,42 @@ def test_a_damaged_file_does_not_stop_the_others(
     table = error.splitlines()[-2:]
     assert table[0] == "napari-dcr: 1 of 3 files failed:"
     assert table[1].split()[:4] == [str(folder / "a.png"), "cannot", "be", "read"]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("0"), "KeyError: '0'"),
+        (RuntimeError("two\nlines"), "RuntimeError: two lines"),
+        (AssertionError(), "AssertionError"),
+        (ValueError(), "ValueError"),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_an_unexpected_error_of_a_file_does_not_stop_the_others(
+    error: Exception,
+    message: str,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = opening.open_whole
+
+    def read(path: Path, scene: int | str | None = None) -> Opened:
+        if path.name == "a.png":
+            raise error
+        return whole(path, scene)
+
+    monkeypatch.setattr(opening, "open_whole", read)
+    out = tmp_path / "out"
+    assert main(["enhance", str(folder), "-o", str(out), *FAST]) == 1
+    assert {p.name for p in out.rglob("*") if p.is_file()} == {"b.JPG", "c.tif"}
+    error_output = capsys.readouterr().err
+    assert error_output.count(message) == 2  # at once, and then in the table at the end
+    count, row = error_output.splitlines()[-2:]
+    assert count == "napari-dcr: 1 of 3 files failed:"
+    assert row.split(None, 1) == [str(folder / "a.png"), message]
 
 
 def test_records_of_all_files_on_standard_output(

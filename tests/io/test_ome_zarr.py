@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,52 @@ def test_an_order_of_axes_that_the_standard_does_not_allow_is_named(tmp_path: Pa
     assert made["0"].shape == pixels.shape
     with pytest.raises(ValueError, match="not in the required order"):
         yaozarrs.validate_zarr_store(str(tmp_path / "a.ome.zarr"))
+
+
+SCALE = {"type": "scale", "scale": [1.0, 1.0, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("axes", "datasets", "message"),
+    [
+        ("zyx", [{"path": "1"}], "the array '1' of its finest level is missing"),
+        ("zyx", [], "the list of its levels is missing"),
+        ("zyx", None, "the list of its levels is missing"),
+        ("zyx", [{}], "the list of its levels is missing"),
+        ("yx", [{"path": "0"}], "its metadata describe 2 axes, but its array '0' has 3"),
+        ("tczyx", [{"path": "0"}], "its metadata describe 5 axes, but its array '0' has 3"),
+        ("zyx", [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1.0]}]}],
+         "a scale of 1 values, but its array '0' has 3 axes"),
+        ("zyx", [{"path": "0", "coordinateTransformations": [SCALE, {"type": "translation", "translation": [0.0] * 5}]}],
+         "a translation of 5 values, but its array '0' has 3 axes"),
+    ],
+)  # fmt: skip
+def test_metadata_that_do_not_describe_the_array_are_an_error(
+    axes: str, datasets: Any, message: str, tmp_path: Path
+) -> None:
+    group = zarr.open_group(tmp_path / "in.zarr", mode="w", zarr_format=2)
+    group.create_array("0", data=np.random.default_rng(0).poisson(9, (2, 40, 30)).astype("u2"))
+    image = {"version": "0.4", "axes": [{"name": a} for a in axes]}
+    if datasets is not None:
+        image["datasets"] = datasets
+    group.update_attributes({"multiscales": [image]})
+    with pytest.raises(ValueError, match=re.escape(message)) as raised:
+        napari_dcr.enhance(tmp_path / "in.zarr", out=tmp_path / "out.zarr", **FAST)
+    assert str(raised.value).startswith(f"image: {tmp_path / 'in.zarr'}: ")
+    assert not (tmp_path / "out.zarr").exists()
+    if "has 3" in message:  # the array can be read without its metadata, as the message says
+        opened = open_array(zarr.open(store=str(tmp_path / "in.zarr" / "0"), mode="r"))
+        assert (opened.array.shape, opened.axes) == ((2, 40, 30), None)
+
+
+def test_any_error_of_damaged_metadata_names_the_zarr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zarr.create_array(tmp_path / "a.zarr", data=np.zeros((8, 8)))
+
+    def open_damaged(**_: Any) -> None:
+        raise KeyError("chunks")
+
+    monkeypatch.setattr(zarr, "open", open_damaged)
+    with pytest.raises(ValueError, match=r"a\.zarr cannot be opened as zarr: KeyError\('chunks'\)"):
+        napari_dcr.enhance(tmp_path / "a.zarr", **FAST)

@@ -111,6 +111,26 @@ def test_plates_in_a_folder_and_wells_that_are_missing(
     assert (tmp_path / "out" / "b.tif").exists()
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_field_without_its_pixels_does_not_stop_the_others(
+    version: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plate = write_plate(tmp_path / "in.zarr", version)
+    shutil.rmtree(plate / "A" / "1" / "1" / "0")
+    out = tmp_path / "out.zarr"
+    assert main(["enhance", str(plate), "-o", str(out), *FAST]) == 1
+    count, row = capsys.readouterr().err.splitlines()[-2:]
+    assert count == "napari-dcr: 1 of 6 files failed:"
+    broken = plate / "A" / "1" / "1"
+    assert row.split(None, 1) == [
+        str(broken), "the array '0' of its finest level is missing: it is incomplete"
+    ]  # fmt: skip
+    assert not (out / "A" / "1" / "1").exists()
+    found = zarr.open_group(out, mode="r")
+    assert all(f"{well}/0/0" in found for well in WELLS)
+    assert "B/1/1/0" in found
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +31,11 @@ from napari_dcr.io.outputs import (
 )
 from napari_dcr.io.plates import copy_around
 from napari_dcr.network import weights
+
+LOG = logging.getLogger(__name__)
+
+EXPLAINED = ValueError, TypeError, OSError, MemoryError
+"""Exceptions whose messages say what is wrong with an image; others come from faults of programs."""
 
 
 @dataclass(frozen=True)
@@ -225,17 +231,17 @@ class Batch:
                 yield Started(job)
                 try:
                     done = yield from _as_events(job, self._runner.steps(job))
-                except (ValueError, TypeError, OSError, MemoryError) as raised:
-                    error = _naming_target(job, raised)
-                    # One damaged file of a folder must not stop the others.
+                    if job.plate is not None:
+                        copy_around(*job.plate)
+                except Exception as raised:  # nothing about one file may stop the others
+                    LOG.debug("%s failed", job.name, exc_info=raised)
+                    error = _explained(job, raised)
                     self.failed += 1
                     self.entries.append({**_paths(job, {}), "error": str(error)})
                     self.outcomes.append(f"Failed: {reason_of(job, error)}")
                     yield Failed(job, error)
                     continue
                 self.entries.append({**_paths(job, {"output": job.results}), **plain(done.record)})
-                if job.plate is not None:
-                    copy_around(*job.plate)
                 self.outcomes.append(_outcome(done))
                 yield Finished(job, done)
                 del done
@@ -254,19 +260,22 @@ class Batch:
                 partial.write_text(json.dumps(self.entries, indent=1) + "\n", "utf-8")
 
 
-def _naming_target(job: Job, error: Exception) -> Exception:
-    """Add the path of the result to errors of the operating system that name no file."""
+def _explained(job: Job, error: Exception) -> Exception:
+    """Add to an error what its message lacks: the path of the result, or the type of the exception."""
     if isinstance(error, OSError) and error.strerror and error.filename is None:
         named = error.strerror
         if str(job.target) not in named:
             named = f"{job.target} cannot be written: {named}"
         return OSError(named)
-    return error
+    if str(error) and isinstance(error, EXPLAINED):
+        return error
+    reason = " ".join(str(error).split())
+    return RuntimeError(f"{type(error).__name__}{': ' if reason else ''}{reason}")
 
 
 def reason_of(job: Job, error: Exception) -> str:
     """Why an image could not be enhanced, without its path."""
-    return str(error).removeprefix(f"{job.source}: ")
+    return str(error).removeprefix("image: ").removeprefix(f"{job.source}: ")
 
 
 def _outcome(done: Enhancement) -> str:

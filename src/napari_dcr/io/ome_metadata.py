@@ -23,7 +23,8 @@ _TYPES = {"time": "t", "channel": "c"}
 def find_multiscale(attributes: dict[str, Any]) -> dict[str, Any] | None:
     """First multiscale image in the attributes of a group, or None."""
     images = attributes.get("ome", attributes).get("multiscales")
-    return dict(images[0]) if images else None
+    usable = isinstance(images, list) and images and isinstance(images[0], dict)
+    return dict(images[0]) if usable else None
 
 
 def namespace(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -126,8 +127,34 @@ def is_allowed(axes: str) -> bool:
 
 
 def level_paths(multiscale: dict[str, Any]) -> list[str]:
-    """Paths of the levels in the group, the finest first."""
-    return [str(level["path"]) for level in multiscale["datasets"]]
+    """Paths of the levels in the group, the finest first; empty if the metadata are damaged."""
+    levels = multiscale.get("datasets")
+    if not isinstance(levels, list) or not all(isinstance(e, dict) and "path" in e for e in levels):
+        return []
+    return [str(level["path"]) for level in levels]
+
+
+def mismatch(multiscale: dict[str, Any], level: str, ndim: int) -> str:
+    """Reason why the metadata of a level do not describe its array; empty if they do.
+
+    Examples
+    --------
+    >>> image = {"axes": [{"name": "z"}, {"name": "y"}, {"name": "x"}], "datasets": [{"path": "0"}]}
+    >>> mismatch(image, "0", 2)
+    "its metadata describe 3 axes, but its array '0' has 2"
+    """
+    named = multiscale.get("axes")
+    if named is not None and len(named) != ndim:
+        return f"its metadata describe {len(named)} axes, but its array {level!r} has {ndim}"
+    own = next(entry for entry in multiscale["datasets"] if str(entry["path"]) == level)
+    for change in own.get("coordinateTransformations", []):
+        for kind in ("scale", "translation"):
+            if kind in change and len(change[kind]) != ndim:
+                return (
+                    f"its metadata give a {kind} of {len(change[kind])} values, but its array"
+                    f" {level!r} has {ndim} axes"
+                )
+    return ""
 
 
 def describe_pyramid(

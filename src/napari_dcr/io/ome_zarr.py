@@ -41,8 +41,9 @@ def open_path(path: Path) -> Any:
         )
     try:
         return zarr.open(store=str(path), mode="r")
-    except (FileNotFoundError, ValueError) as error:
-        raise ValueError(f"image: {path} cannot be opened as zarr: {error}") from error
+    except Exception as error:  # zarr raises any type of exception for damaged metadata
+        reason = str(error) if isinstance(error, (OSError, ValueError)) else repr(error)
+        raise ValueError(f"image: {path} cannot be opened as zarr: {reason}") from error
 
 
 def find_image(node: Any) -> tuple[Any, str | None, dict[str, Any] | None]:
@@ -61,7 +62,7 @@ def find_image(node: Any) -> tuple[Any, str | None, dict[str, Any] | None]:
     Raises
     ------
     ValueError
-        If the group is not a multiscale image.
+        If the group is not a multiscale image, or if its metadata and its array do not match.
     """
     zarr = import_zarr()
     node = anchored(node)
@@ -70,8 +71,18 @@ def find_image(node: Any) -> tuple[Any, str | None, dict[str, Any] | None]:
         multiscale = ome.find_multiscale(dict(node.attrs))
         if multiscale is None:
             raise ValueError(f"image: the zarr group {str(path_of(node))!r} {_what_is_in(node)}")
-        level = ome.level_paths(multiscale)[0]
-        array = node[level]
+        level = (ome.level_paths(multiscale) or [""])[0]
+        array = node.get(level) if level else None
+        if not isinstance(array, zarr.Array):
+            missing = (
+                f"the array {level!r} of its finest level" if level else "the list of its levels"
+            )
+            raise ValueError(f"image: {path_of(node)}: {missing} is missing: it is incomplete")
+        if reason := ome.mismatch(multiscale, level, array.ndim):
+            raise ValueError(
+                f"image: {path_of(node)}: {reason}; correct the metadata, or pass the array"
+                f" {path_of(array)}, which is read without them"
+            )
     else:
         array, (group, multiscale, level) = node, _parent_image(node)
     axes = None if multiscale is None else ome.letters(multiscale, array.ndim)
@@ -158,8 +169,11 @@ def _parent_image(array: Any) -> tuple[Any, dict[str, Any] | None, str]:
     except (FileNotFoundError, ValueError, TypeError):
         return None, None, ""
     multiscale = ome.find_multiscale(dict(group.attrs))
-    known = multiscale is not None and name in ome.level_paths(multiscale)
-    return (group, multiscale, name) if known else (None, None, "")
+    if multiscale is None or name not in ome.level_paths(multiscale):
+        return None, None, ""
+    if ome.mismatch(multiscale, name, array.ndim):
+        return None, None, ""
+    return group, multiscale, name
 
 
 def labels_folder(group: Any) -> Path | None:
