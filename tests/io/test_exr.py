@@ -166,3 +166,20 @@ def test_damaged_and_other_files_give_an_error_of_one_line(
     assert text.count("\n") == 1, text
     assert message in text
     assert [p.name for p in tmp_path.iterdir()] == ["in.exr"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    source = write(tmp_path / "in.exr", {"RGB": linear("float32")})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        status = shell(source, tmp_path / "out.exr", *SAME)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert status == 1
+    printed = capsys.readouterr().err
+    assert printed == f"napari-dcr: {tmp_path / 'out.exr'} cannot be written: File too large\n"
+    assert list(tmp_path.iterdir()) == [source]

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tifffile
 
@@ -79,13 +80,16 @@ def test_a_full_disk_is_an_error_before_pixels_are_mapped(
     assert list(tmp_path.iterdir()) == [source]
 
 
-@pytest.mark.parametrize("name", ["out.tif", "out.png", "out.fits", "out.jxl", "out.jpg"])
+@pytest.mark.parametrize(
+    "name", ["out.tif", "out.png", "out.fits", "out.jxl", "out.jpg", "out.exr"]
+)
 def test_files_that_become_too_large_leave_nothing(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     resource = pytest.importorskip("resource", reason="Windows has no such limit")
     source = tmp_path / "in.tif"
-    tifffile.imwrite(source, random((200, 200)))
+    pixels = random((200, 200))
+    tifffile.imwrite(source, pixels.astype(np.float32) if name.endswith(".exr") else pixels)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
     try:

@@ -120,7 +120,7 @@ def write_exr(path: Path, picture: Picture) -> None:
             for number, (name, dtype) in enumerate(origin.dtypes.items()):
                 plane = values[..., number].astype(dtype)
                 file.parts[0].channels[name].pixels = np.ascontiguousarray(plane)
-            file.write(str(path))
+            _save(file, path)
         return
     dtype = "float16" if pixels.dtype == np.float16 else "float32"
     planes = {
@@ -128,7 +128,21 @@ def write_exr(path: Path, picture: Picture) -> None:
         for number, name in enumerate(samples)
     }
     header = {"compression": library.ZIP_COMPRESSION, "type": library.scanlineimage}
-    library.File(header, planes).write(str(path))
+    _save(library.File(header, planes), path)
+
+
+def _save(file: Any, path: Path) -> None:
+    """Write an EXR file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the library raises RuntimeError with the reason after the path.
+    """
+    try:
+        file.write(str(path))
+    except RuntimeError as error:
+        raise OSError(str(error).rpartition('". ')[2].rstrip(".")) from error
 
 
 def check_exr(path: Path, axes: str, samples: str) -> None:
