@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_dcr.image.noise_model import NoiseModel
@@ -89,3 +91,59 @@ def test_the_verdict_on_an_image_without_noise_has_no_figures():
     verdict = Report.of_nothing(["image: every pixel has the value 1; left as it is"]).verdict
     assert verdict.splitlines()[0] == "left as it is"
     assert "nan" not in verdict
+
+
+@given(
+    level=st.floats(0.05, 3000),
+    read=st.floats(0, 20),
+    above=st.floats(-1, 0.2),
+    shape=st.tuples(st.integers(16, 70), st.integers(16, 70)),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_identical_pixels_never_count_as_changed(
+    level: float, read: float, above: float, shape: tuple[int, int], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    own = (rng.poisson(level, shape) + rng.normal(0, read, shape)).round().astype(np.int32)
+    noise = NoiseModel(1, 0, read**2 + 0.1)
+    # The estimated black level of a frame without structure is near its mean, or above it.
+    black = own.mean() - above * own.std()
+    report = assess([(own, own.copy())], noise, black)
+    assert report.total_ratio == 1
+    assert report.slope == pytest.approx(1)
+    assert report.verdict.startswith("intensities kept")
+    assert not any("rounding" in text for text in report.warnings)
+
+
+@given(
+    level=st.floats(50, 3000),
+    black=st.sampled_from([0.0, 30.0, None]),
+    kept=st.floats(0.1, 0.9),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=30, deadline=None)
+def test_a_loss_of_intensity_counts_as_changed(
+    level: float, black: float | None, kept: float, seed: int
+) -> None:
+    own = np.random.default_rng(seed).poisson(level, (64, 48)).astype(np.float64)
+    dark = own.mean() if black is None else black
+    report = assess([(own, kept * own)], NoiseModel(1, 0, 0.1), dark)
+    assert report.verdict.startswith("intensities CHANGED")
+    assert report.total_ratio < 0.98
+    # A dark frame that lost a tenth of the standard deviation of its noise.
+    report = assess([(own, own - 0.1 * level**0.5)], NoiseModel(1, 0, 0.1), own.mean())
+    assert report.total_ratio == pytest.approx(0.9, abs=0.01)
+    assert report.verdict.startswith("intensities CHANGED")
+
+
+@pytest.mark.parametrize("black", [299.0, 300.0, 310.0])
+def test_a_flat_frame_without_its_noise_is_not_changed(black: float) -> None:
+    own = np.random.default_rng(0).poisson(300, (256, 256)).astype(np.uint16)
+    report = assess([(own, np.full(own.shape, own.mean()))], NoiseModel(1, 0, 0.1), black)
+    assert report.verdict.startswith("intensities kept (slope 1.000, total 100.0%); noise removed")
+    rounded = assess([(own, np.full_like(own, 301))], NoiseModel(1, 0, 0.1), black)
+    assert any(
+        "rounding changed the mean by " in text and "of the noise's standard deviation" in text
+        for text in rounded.warnings
+    )

@@ -40,6 +40,9 @@ saturates 0.1 or 0.2 %."""
 KEPT = 0.02
 """Largest change of slope and sum for which intensities count as kept."""
 
+ROUNDED = 0.005
+"""Smallest change of the sum by rounding that a warning names."""
+
 REMOVED = 0.7
 """Largest remaining share of the noise for which it counts as removed."""
 
@@ -61,9 +64,12 @@ class Report:
     ----------
     slope, intercept, r_squared : float
         Straight line fitted to the means of 16 x 16 pixels of the result against those of the
-        input: 1, 0 (in the image's units) and 1 if intensities were kept.
+        input: 1, 0 (in the image's units) and 1 if intensities were kept. The line has the slope 1 if
+        the input's means do not differ by more than their noise.
     total_ratio : float
-        Sum of the result divided by that of the input, each after the black level is subtracted.
+        Sum of the result divided by that of the input, each after the black level is subtracted. If
+        the input's mean above black is less than the standard deviation of its noise, this quotient
+        is not defined well, and the value is 1 plus the change of the mean in standard deviations.
     noise_before, noise_after : float
         Standard deviation of the finest detail at the median level, in the image's units.
     saturated : float
@@ -227,7 +233,7 @@ def assess(
     if bits and integer:
         top = min(top, 2**bits - 1)
     means, varied, residuals, compared = [], [], [], []
-    sums = np.zeros(2)
+    light = change = 0.0
     saturated = pixels = zeros = 0
     neighbours, with_signal = [], []
     for given, got in windows:
@@ -238,7 +244,8 @@ def assess(
         saturated += int((own[good] >= top).sum())
         zeros += int((own[good] == 0).sum()) if integer else 0
         pixels += int(good.sum())
-        sums += [(own[good] - black).sum(), (out[good] - black).sum()]
+        light += float((own[good] - black).sum())
+        change += float((out[good] - own[good]).sum())
         compared.append((own[good], out[good]))
         own, out = np.where(good, own, black), np.where(good, out, black)
         means.append(np.stack([block_means(own, BLOCK), block_means(out, BLOCK)]))
@@ -257,11 +264,11 @@ def assess(
     in_use = np.concatenate(varied)
     if in_use.any():  # blocks of one value, such as padding, do not show what was kept
         x, y = x[in_use], y[in_use]
-    slope, intercept, r_squared = _regression(x, y)
+    before = float(noise.deviation(float(np.median(x))))
+    slope, intercept, r_squared = _regression(x, y, (before / BLOCK) ** 2)
     correlation = _share(sum(n for n, _ in neighbours), sum(p for _, p in neighbours))
     both = np.sum(with_signal, 0)
     along = _share(both[0], np.sqrt(both[1] * both[2]))
-    before = float(noise.deviation(float(np.median(x))))
     after = finest_deviation(
         np.concatenate([block_statistics(out, binned=False) for _, out in windows])
     )
@@ -282,11 +289,14 @@ def assess(
     share = max(saturated / max(pixels, 1), clipped)
     if share > FULL:
         notes.append("saturated pixels: their intensities are not known")
-    ratio = _share(sums[1], sums[0])
-    if windows[0][1].dtype.kind in "iu" and abs(ratio - 1) > 0.005:
+    # In a dark frame the sum above black is only the error of the black level.
+    is_dark = light < before * pixels
+    ratio = 1 + _share(change, before * pixels if is_dark else light)
+    if windows[0][1].dtype.kind in "iu" and abs(ratio - 1) > (KEPT if is_dark else ROUNDED):
         # All pixels of a smooth area are rounded in the same direction.
-        changed = f"rounding changed the sum of intensities by {abs(ratio - 1):.1%}"
-        notes.append(f"{changed}: pass output='float32'")
+        of = " of the noise's standard deviation" if is_dark else ""
+        changed = f"the {'mean' if is_dark else 'sum of intensities'} by {abs(ratio - 1):.1%}{of}"
+        notes.append(f"rounding changed {changed}: pass output='float32'")
     step = max(1, -(-len(x) // POINTS))
     return Report(
         slope, intercept, r_squared,
@@ -332,11 +342,16 @@ def _share(part: float, whole: float) -> float:
     return float(part / whole) if whole > 0 else 0.0
 
 
-def _regression(x: NDArray[Any], y: NDArray[Any]) -> tuple[float, float, float]:
-    """Slope, intercept and R2 of a least squares line; 1, shift, 1 if all x are equal."""
+def _regression(x: NDArray[Any], y: NDArray[Any], noise: float) -> tuple[float, float, float]:
+    """Slope, intercept and R2 of a least squares line; 1, shift, 1 if x differ only by noise.
+
+    ``noise`` is the variance of the noise of x.
+    """
     dx, dy = x - x.mean(), y - y.mean()
     variance, covariance, total = (dx**2).mean(), (dx * dy).mean(), (dy**2).mean()
-    if variance <= 1e-12 * max(1.0, float(np.abs(x).max()) ** 2):
+    # Three standard deviations above the expected variance of values that differ only by noise.
+    noise *= 1 + 3 * (2 / len(x)) ** 0.5
+    if variance <= max(noise, 1e-12 * max(1.0, float(np.abs(x).max()) ** 2)):
         return 1.0, float(y.mean() - x.mean()), 1.0
     slope = float(covariance / variance)
     determined = float(covariance**2 / (variance * total)) if total > 0 else 0.0
