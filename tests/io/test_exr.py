@@ -168,7 +168,7 @@ def test_damaged_and_other_files_give_an_error_of_one_line(
     assert [p.name for p in tmp_path.iterdir()] == ["in.exr"]
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(
+def test_a_full_disk_gives_an_error_of_one_line_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     resource = pytest.importorskip("resource", reason="Windows has no such limit")

@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_dcr.engine.sources import Opened
-from napari_dcr.io import colour_models, ome_tiff, tiff_kinds
+from napari_dcr.io import colour_models, ome_tiff, tiff_images, tiff_kinds
 from napari_dcr.io import tags as t
 from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.colour_models import ColourModel
@@ -202,30 +202,15 @@ def _header(path: Path, file: Any) -> _Header:
     if file.is_ome and file.ome_metadata:
         files = ome_tiff.files_of(path, file.ome_metadata)
         ome_tiff.check_companions([each for each in files if each != path])
-    images = tiff_kinds.images_of(file)
+    images = tiff_images.images_of(file)
     if not images:
         raise ValueError("it holds no image; it is cut off or damaged")
     if len(images) > 1:
         raise ValueError(f"it holds {len(images)} images of different kinds; one is allowed")
     series = images[0]
     page = series.keyframe
-    missing = _missing_planes(file, series)
-    stored = [(number, each) for number, each in enumerate(series.pages) if each is not None]
-    for number, segmented in stored:
-        _check_complete(segmented, number, path)
-    kept = sum(int(segmented.size) for _, segmented in stored)
-    if (
-        tiff_kinds.is_of_instrument(file)
-        and not file.is_stk
-        and missing is None
-        and kept < series.size
-    ):
-        raise ValueError(f"it holds {kept} of {series.size} pixels: it is incomplete")
-    if series.dataoffset is not None and series.dataoffset + series.nbytes > file.filehandle.size:
-        raise ValueError(
-            f"its pixels go on to byte {series.dataoffset + series.nbytes}, past the end of the file"
-            f" at {file.filehandle.size}: it is incomplete"
-        )
+    missing = tiff_images.missing_planes(file, series)
+    tiff_images.check_complete(path, file, series, missing)
     axes = series.axes.lower()
     known = file.is_imagej or file.is_ome
     model = colour_models.model_of(page, known)
@@ -277,19 +262,6 @@ def _header(path: Path, file: Any) -> _Header:
     return _Header(axes, axis, model, metadata, tuple(notes), doubt, files, measured, missing)
 
 
-def _missing_planes(file: Any, series: Any) -> NDArray[np.bool_] | None:
-    """Mask of the planes that were never written; an error if others are missing."""
-    gone = np.array([page is None for page in series.pages])
-    if not gone.any():
-        return None
-    leading = series.shape[: len(series.shape) - len(series.keyframe.shape)]
-    stored = gone.size - gone.sum()
-    listed = ome_tiff.described_planes(file.ome_metadata) if file.is_ome else stored
-    if gone.size != np.prod(leading, dtype=np.int64) or listed != stored:
-        raise ValueError(f"{gone.sum()} of its {gone.size} planes are missing from the file")
-    return gone.reshape(leading)
-
-
 def _converted_nodata(tag: t.Tag, model: ColourModel, page: Any) -> t.Tag | None:
     """GDAL's no-data value, converted like the pixels; None if the result is not grey."""
     assert model.convert is not None
@@ -303,30 +275,6 @@ def _converted_nodata(tag: t.Tag, model: ColourModel, page: Any) -> t.Tag | None
         return None
     grey = model.convert(np.full((1, 1), int(value), page.dtype))
     return t.text_tag(str(int(grey[0, 0])))
-
-
-def _check_complete(page: Any, number: int, path: Path) -> None:
-    """Raise an error if a page extends past the end of its file; decoders would invent the rest.
-
-    Raises
-    ------
-    ValueError
-    """
-    size = page.parent.filehandle.size
-    room = page.keyframe.nbytes if int(page.keyframe.compression) == 1 else size
-    # Uncompressed segments may have larger byte counts than their pixels need.
-    end = max(
-        (offset + min(count, room)
-         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False) if count),
-        default=0,
-    )  # fmt: skip
-    if end > size:
-        name = Path(page.parent.filehandle.path).name
-        where = "" if name == path.name else f" of its companion {name}"
-        raise ValueError(
-            f"the pixels of page {number + 1}{where} go on to byte {end}, past the end of the file"
-            f" at {size}: it is incomplete"
-        )
 
 
 def _names_axes(file: Any) -> bool:

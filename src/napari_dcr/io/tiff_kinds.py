@@ -25,12 +25,6 @@ def is_of_instrument(file: Any) -> bool:
     return any(getattr(file, f"is_{kind}") for kind in _KINDS)
 
 
-def images_of(file: Any) -> list[Any]:
-    """Series of a file without the thumbnails that LSM keeps beside its image."""
-    series = list(file.series)
-    return [each for each in series if not (file.is_lsm and each.keyframe.is_reduced)]
-
-
 def calibration_of(file: Any) -> Calibration:
     """Calibration of a file of one of these variants.
 
