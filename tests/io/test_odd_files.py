@@ -132,7 +132,7 @@ KINDS: list[tuple[str, Writer, str]] = [
     ("deeper/volume.zarr", zarr_array, DONE),
     ("raw.tif", with_photometric(32803), "colour filter array"),
     ("logluv.tif", with_photometric(32845), "LogLuv is not supported"),
-    ("two kinds.tif", two_kinds, "holds 2 images of different kinds"),
+    ("two kinds.tif", two_kinds, "holds 2 images; choose one by scene: 0 (64 x 72 uint8), 1 (64 x 72 x 3 uint8)"),
     ("integers.tif", tiff(SCENE.astype(np.int32)), "got dtype int32"),
     ("complex.tif", tiff(SCENE.astype(np.complex64)), "got dtype complex64"),
     ("raw root.zarr", bioformats2raw, "holds images 0; pass one"),

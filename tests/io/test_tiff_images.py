@@ -83,3 +83,109 @@ def test_tiles_without_data_are_allowed(tmp_path: Path) -> None:
 def test_one_uncompressed_strip_for_all_rows_is_allowed(tmp_path: Path) -> None:
     source = with_tags(tmp_path / "in.tif", {"RowsPerStrip": 1})
     assert np.array_equal(napari_dcr.enhance(source, **SAME), counts(61, 83))
+
+
+def write_pages(path: Path, pages: Any, compressions: Any = (None,), **how: Any) -> Path:
+    """Write each page by itself, as in a loop over the frames of a camera."""
+    with tifffile.TiffWriter(path, **how) as file:
+        for number, page in enumerate(pages):
+            compression = compressions[number % len(compressions)]
+            file.write(page, contiguous=False, compression=compression, description=f"page {number}")  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize(
+    ("compressions", "how"),
+    [
+        ((None,), {}),
+        ((None,), {"byteorder": ">", "bigtiff": True}),
+        (("deflate",), {}),
+        ((None, "lzw", "deflate", "zstd"), {}),
+    ],
+)
+@pytest.mark.parametrize("shape", [(31, 43), (31, 43, 3)])
+def test_equal_pages_that_were_written_one_by_one_are_a_stack(
+    shape: tuple[int, ...], compressions: Any, how: dict[str, Any], tmp_path: Path
+) -> None:
+    pixels = counts(4, *shape)
+    source = write_pages(tmp_path / "in.tif", pixels, compressions, **how)
+    with tifffile.TiffFile(source) as file:
+        assert len(file.series) == 4
+    opened = napari_dcr.open_image(source)
+    assert (opened.axes, opened.array.shape) == ("iyxs"[: pixels.ndim], pixels.shape)
+    assert np.array_equal(opened.array[(slice(None),) * pixels.ndim], pixels)
+    assert np.array_equal(opened.array[2, 5:9], pixels[2, 5:9])
+    assert shell(source, tmp_path / "out.tif", "--strength", "0", "--defects", "off") == 0
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert np.array_equal(file.asarray(), pixels)
+        assert [page.tags[270].value for page in file.pages] == [f"page {n}" for n in range(4)]
+
+
+def test_pages_that_differ_are_images_to_choose_from(tmp_path: Path) -> None:
+    pages = [counts(31, 43), counts(31, 43), counts(20, 30)]
+    source = write_pages(tmp_path / "in.tif", pages)
+    listed = r"0 \(31 x 43 uint16\), 1 \(31 x 43 uint16\), 2 \(20 x 30 uint16\)"
+    with pytest.raises(ValueError, match=f"it holds 3 images; choose one by scene: {listed}"):
+        napari_dcr.enhance(source)
+    assert np.array_equal(napari_dcr.enhance(source, scene=2, **SAME), pages[2])
+    with pytest.raises(ValueError, match=f"scene: got 3; allowed are {listed}"):
+        napari_dcr.open_image(source, scene=3)
+
+
+def write_positions(folder: Path, sizes: tuple[float, float] = (0.5, 0.25)) -> list[NDArray[Any]]:
+    """Write two positions of an acquisition, one in each file; the XML of both describes both."""
+    pixels = [counts(3, 31, 43) + 1000 * number for number in range(2)]
+    images = "".join(
+        f'<Image ID="Image:{n}" Name="Pos{n}"><Pixels ID="Pixels:{n}" DimensionOrder="XYCZT"'
+        f' Type="uint16" SizeX="43" SizeY="31" SizeC="1" SizeZ="1" SizeT="3" PhysicalSizeX="{size}">'
+        f'<Channel ID="Channel:{n}:0" Name="GFP{n}" SamplesPerPixel="1"/>'
+        + "".join(
+            f'<TiffData FirstT="{t}" IFD="{t}" PlaneCount="1">'
+            f'<UUID FileName="a_Pos{n}.ome.tif">urn:uuid:{n}</UUID></TiffData>'
+            for t in range(3)
+        )
+        + "</Pixels></Image>"
+        for n, size in enumerate(sizes)
+    )
+    space = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+    for number in range(2):
+        xml = f'<?xml version="1.0" encoding="UTF-8"?><OME xmlns="{space}" UUID="urn:uuid:{number}">{images}</OME>'
+        tifffile.imwrite(
+            folder / f"a_Pos{number}.ome.tif", pixels[number], photometric="minisblack",
+            metadata=None, description=xml.encode(),
+        )  # fmt: skip
+    return pixels
+
+
+@pytest.mark.parametrize("opened_by", [0, 1])
+@pytest.mark.parametrize(("scene", "number"), [(0, 0), (1, 1), ("Pos0", 0), ("Pos1", 1)])
+def test_a_position_is_chosen_by_number_or_name(
+    opened_by: int, scene: int | str, number: int, tmp_path: Path
+) -> None:
+    pixels = write_positions(tmp_path)[number]
+    source = tmp_path / f"a_Pos{opened_by}.ome.tif"
+    with pytest.raises(ValueError, match=r"2 images; choose one by scene: 0 \(Pos0\), 1 \(Pos1\)"):
+        napari_dcr.open_image(source)
+    opened = napari_dcr.open_image(source, scene=scene)
+    assert opened.axes == "tyx"
+    assert np.array_equal(opened.array[:, :, :], pixels)
+    calibration = opened.metadata.calibration
+    assert (calibration.name, calibration.sizes["x"]) == (f"Pos{number}", (0.5, 0.25)[number])
+    assert [channel.name for channel in calibration.channels] == [f"GFP{number}"]
+    other = napari_dcr.open_image(source, scene=1 - number)
+    assert other.fingerprint() != opened.fingerprint()
+    out = tmp_path / "out.ome.tif"
+    arguments = "--scene", str(scene), "--strength", "0", "--defects", "off"
+    assert shell(source, out, *arguments) == 0
+    with tifffile.TiffFile(out) as file:
+        assert len(file.series) == 1
+        assert np.array_equal(file.asarray(), pixels)
+        assert f'Name="Pos{number}"' in file.ome_metadata
+        assert f"Pos{1 - number}" not in file.ome_metadata
+
+
+def test_a_missing_position_is_named(tmp_path: Path) -> None:
+    write_positions(tmp_path)
+    (tmp_path / "a_Pos1.ome.tif").unlink()
+    with pytest.raises(ValueError, match=r"its companion a_Pos1\.ome\.tif is missing"):
+        napari_dcr.open_image(tmp_path / "a_Pos0.ome.tif", scene="Pos0")

@@ -63,7 +63,7 @@ class Format:
         Raises an error for axes and samples that cannot be written; None if all can.
     open : callable or None
         Opens a file for reading by region; None for formats that are always read as a whole.
-        If the format ``has_scenes``, it also takes the scene, or None.
+        If the format ``has_scenes``, it and ``read`` also take the scene, or None.
     has_scenes : bool
         Whether a file may hold several images, one of which is chosen.
     sink : callable or None
@@ -80,7 +80,7 @@ class Format:
     """
 
     suffixes: tuple[str, ...]
-    read: Callable[[Path], Picture] | None = None
+    read: Callable[..., Picture] | None = None
     write: Callable[[Path, Picture], None] | None = None
     dtypes: tuple[str, ...] = ()
     check: Callable[[Path, str, str], None] | None = None
@@ -98,6 +98,7 @@ TIFF = Format(
     tiff.read_tiff,
     tiff_sink.write_tiff,
     open=tiff.open_tiff,
+    has_scenes=True,
     sink=tiff_sink.TiffSink,
 )
 PNG = Format(
@@ -136,7 +137,9 @@ SER = Format((".ser",), open=ser.open_ser, becomes=".fits", begins=(0, ser.MAGIC
 _STACK = ".ome.tif"
 """Suffix of results of formats that hold stacks of instruments."""
 
-INSTRUMENT_TIFF = Format((".lsm", ".stk"), tiff.read_tiff, open=tiff.open_tiff, becomes=_STACK)
+INSTRUMENT_TIFF = Format(
+    (".lsm", ".stk"), tiff.read_tiff, open=tiff.open_tiff, has_scenes=True, becomes=_STACK
+)
 ND2 = Format((".nd2",), open=nd2.open_nd2, has_scenes=True, becomes=_STACK)
 CZI = Format((".czi",), open=czi.open_czi, has_scenes=True, becomes=_STACK)
 LIF = Format((".lif", ".lof", ".xlef"), open=lif.open_lif, has_scenes=True, becomes=_STACK)

@@ -87,6 +87,23 @@ def files_of(path: Path, xml: str) -> list[Path]:
     return found or [path]
 
 
+def of_image(xml: str, number: int, count: int) -> str | None:
+    """XML that describes one image alone; None if it does not describe ``count`` images.
+
+    Examples
+    --------
+    >>> of_image('<OME><Image ID="0">a</Image><Image ID="1">b</Image></OME>', 1, 2)
+    '<OME><Image ID="1">b</Image></OME>'
+    """
+    found = list(re.finditer(r"<((?:\w+:)?)Image\b[^>]*>.*?</\1Image\s*>\s*", xml, re.DOTALL))
+    if len(found) != count:
+        return None
+    for other in reversed(found):
+        if other is not found[number]:
+            xml = xml[: other.start()] + xml[other.end() :]
+    return xml
+
+
 def described_planes(xml: str) -> int | None:
     """Number of planes that an image's XML finds in files; None if it does not list them.
 

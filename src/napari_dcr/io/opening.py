@@ -118,7 +118,7 @@ def open_whole(path: Path, scene: int | str | None = None) -> Opened:
         _check_scene(path, form, scene)
         with _naming(path):
             _check_not_empty(path)
-            picture = form.read(path)
+            picture = form.read(path, scene) if form.has_scenes else form.read(path)
         return _opened(path, picture)
     opened = _open(path, form, scene)
     if opened.develop is not None:  # its pixels depend on the options

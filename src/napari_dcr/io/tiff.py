@@ -26,6 +26,7 @@ from napari_dcr.io.files import (
 )
 from napari_dcr.io.metadata import Metadata, kept_tags
 from napari_dcr.io.tags import Tags
+from napari_dcr.io.tiff_images import Image
 from napari_dcr.io.views import Converted, Incomplete
 
 _OF_OTHER_COLOURS = (t.ICC_PROFILE, 318, 319)
@@ -38,6 +39,7 @@ class _Header:
 
     Attributes
     ----------
+    image : Image
     axes : str
         One letter per axis, after conversion of the colours.
     axis : int or None
@@ -56,6 +58,7 @@ class _Header:
         Mask of the planes that were never written, along the leading axes; None without such planes.
     """
 
+    image: Image
     axes: str
     axis: int | None
     model: ColourModel
@@ -111,11 +114,11 @@ def is_large(path: Path, times: int = 1) -> bool:
     return times * size > psutil.virtual_memory().available // 4
 
 
-def read_tiff(path: Path) -> Picture:
-    """Read a TIFF file."""
+def read_tiff(path: Path, scene: int | str | None = None) -> Picture:
+    """Read an image of a TIFF file."""
     with without_log() as messages, _opened(path) as file:
-        header = _header(path, file)
-        pixels = header.model.apply(_decoded(path, file), header.axis)
+        header = _header(path, file, scene)
+        pixels = header.model.apply(_decoded(header.image), header.axis)
         pixels = header.masked(pixels)[(slice(None),) * pixels.ndim]
     return Picture(
         pixels, header.axes, header.metadata, header.model.samples,
@@ -124,29 +127,28 @@ def read_tiff(path: Path) -> Picture:
     )  # fmt: skip
 
 
-def open_tiff(path: Path) -> Opened:
-    """Open a TIFF without reading its pixels.
+def open_tiff(path: Path, scene: int | str | None = None) -> Opened:
+    """Open an image of a TIFF without reading its pixels.
 
     Raises
     ------
     ValueError
-        If it is damaged, incomplete, or holds several images.
+        If it is damaged, incomplete, or holds several images of which none was chosen.
     """
     with without_log() as messages, _opened(path) as file:
-        header = _header(path, file)
-        series, model = file.series[0], header.model
+        header = _header(path, file, scene)
+        image, series, model = header.image, header.image.series, header.model
         array: Any
-        if colour_models.is_subsampled(series.keyframe):
-            array = _decoded(path, file)
+        if colour_models.is_subsampled(series.keyframe) or image.is_mixed:
+            array = _decoded(image)
         elif len(header.files) == 1 and series.dataoffset is not None:
-            array = np.memmap(
-                path, stored_dtype(file, series), "r", series.dataoffset, series.shape
-            )
+            array = _mapped(image)
         else:
             try:
-                array = import_zarr().open(series.aszarr(level=0), mode="r")
+                store = series.aszarr(level=0)
+                array = import_zarr().open(store, mode="r")
             except NotInstalled:  # it is needed to read by region only
-                array = _decoded(path, file)
+                array = _decoded(image)
     if model.convert is not None:
         array = Converted(
             array, header.axis, model.count, model.dtype,
@@ -155,6 +157,7 @@ def open_tiff(path: Path) -> Opened:
     array = header.masked(array)
     stamps = [(str(p.resolve()), p.stat()) for p in header.files]
     stamp = " ".join(f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in stamps)
+    stamp += f" {image.number}" if image.count > 1 else ""
     return Opened(
         array, header.axes, lambda: stamp, metadata=header.metadata, samples=model.samples,
         doubt=header.doubt, nodata=header.metadata.nodata,
@@ -175,12 +178,22 @@ def stored_dtype(file: Any, series: Any) -> np.dtype[Any]:
     return np.dtype(series.dtype).newbyteorder(file.byteorder)
 
 
-def _decoded(path: Path, file: Any) -> Any:
-    """Read all pixels of the image."""
-    if not colour_models.is_subsampled(file.series[0].keyframe):
-        return file.series[0].asarray()
+def _mapped(image: Image) -> NDArray[Any]:
+    """Contiguous pixels of an image, as a memory map."""
+    series = image.series
+    dtype = stored_dtype(image.file, series)
+    return np.memmap(image.path, dtype, "r", series.dataoffset, series.shape)
+
+
+def _decoded(image: Image) -> Any:
+    """Read all pixels of an image."""
+    series = image.series
+    if not colour_models.is_subsampled(series.keyframe):
+        # Of contiguous pixels in another file, tifffile reads those of the opened file instead.
+        is_elsewhere = series.dataoffset is not None and image.file is not series.parent
+        return np.array(_mapped(image), series.dtype) if is_elsewhere else series.asarray()
     try:  # Pillow returns RGB for files that tifffile cannot decode
-        with pillow_picture(path, ("TIFF",)) as picture:
+        with pillow_picture(image.path, ("TIFF",)) as picture:
             if getattr(picture, "n_frames", 1) != 1:
                 raise ValueError("it holds several pages")
             return np.asarray(picture.convert("RGB"))
@@ -190,27 +203,24 @@ def _decoded(path: Path, file: Any) -> Any:
         ) from error
 
 
-def _header(path: Path, file: Any) -> _Header:
-    """Describe the image in a file.
+def _header(path: Path, file: Any, scene: int | str | None) -> _Header:
+    """Describe an image in a file.
 
     Raises
     ------
     ValueError
-        If the file holds several images, or one that cannot be read.
+        If the file holds several images of which none was chosen, or one that cannot be read.
     """
-    files = [path]
-    if file.is_ome and file.ome_metadata:
-        files = ome_tiff.files_of(path, file.ome_metadata)
-        ome_tiff.check_companions([each for each in files if each != path])
-    images = tiff_images.images_of(file)
-    if not images:
-        raise ValueError("it holds no image; it is cut off or damaged")
-    if len(images) > 1:
-        raise ValueError(f"it holds {len(images)} images of different kinds; one is allowed")
-    series = images[0]
+    own = file.ome_metadata if file.is_ome else None
+    files = ome_tiff.files_of(path, own) if own else [path]
+    ome_tiff.check_companions([each for each in files if each != path])
+    image = tiff_images.image_of(file, scene)
+    if image.xml:  # other images may be in other files
+        files = ome_tiff.files_of(path, image.xml)
+    series = image.series
     page = series.keyframe
-    missing = tiff_images.missing_planes(file, series)
-    tiff_images.check_complete(path, file, series, missing)
+    missing = tiff_images.missing_planes(image)
+    tiff_images.check_complete(path, image, missing)
     axes = series.axes.lower()
     known = file.is_imagej or file.is_ome
     model = colour_models.model_of(page, known)
@@ -222,6 +232,8 @@ def _header(path: Path, file: Any) -> _Header:
             f"{missing.sum()} of its {missing.size} planes were never written (was the acquisition"
             " interrupted?); they count as pixels without data and stay 0"
         )
+    if file.is_ome and image.xml is None:
+        notes.append("its OME-XML does not describe its images one by one, and is left out")
     if page.photometric == colour_models.PALETTE and known:
         notes.append("its palette is interpreted as display colours of the intensities, and kept")
     axis = axes.index("s") if "s" in axes else None
@@ -246,7 +258,7 @@ def _header(path: Path, file: Any) -> _Header:
             f"axes: the {count} planes of {path.name} are treated as colours, as the file states; if they"
             f' are planes of a stack, give axes="z{axes.replace("s", "")}"'
         )
-    metadata = _metadata(path, file, model)
+    metadata = _metadata(file, image, model)
     if model.convert is not None and t.GDAL_NODATA in metadata.tags:
         tag = metadata.tags[t.GDAL_NODATA]
         metadata = metadata.without(t.GDAL_NODATA)
@@ -259,7 +271,9 @@ def _header(path: Path, file: Any) -> _Header:
         else:
             metadata = replace(metadata, tags={**metadata.tags, t.GDAL_NODATA: converted})
     measured = tiff_kinds.is_of_instrument(file)
-    return _Header(axes, axis, model, metadata, tuple(notes), doubt, files, measured, missing)
+    return _Header(
+        image, axes, axis, model, metadata, tuple(notes), doubt, files, measured, missing
+    )
 
 
 def _converted_nodata(tag: t.Tag, model: ColourModel, page: Any) -> t.Tag | None:
@@ -286,20 +300,16 @@ def _free_letter(axes: str) -> str:
     return next(letter for letter in "pquvw" if letter not in axes)
 
 
-def _metadata(path: Path, file: Any, model: ColourModel) -> Metadata:
-    series = file.series[0]
+def _metadata(file: Any, image: Image, model: ColourModel) -> Metadata:
+    series = image.series
     first = series.keyframe
-    tags = _page_tags(first)
-    if file.is_ome or file.is_imagej or (file.is_shaped and _is_own(first, tags)):
-        tags.pop(t.DESCRIPTION, None)
+    tags = _described(file, _page_tags(first))
     if model.samples.startswith("rgb") and model.name in ("CMYK", "CIE L*a*b*", "ICC L*a*b*"):
         tags = {code: tag for code, tag in tags.items() if code not in _OF_OTHER_COLOURS}
     pages = {}
     for number, page in enumerate(series.pages):
         if number and page is not None and page.parent is first.parent:
-            pages[number] = _page_tags(page)
-            if file.is_ome or file.is_imagej:
-                pages[number].pop(t.DESCRIPTION, None)
+            pages[number] = _described(file, _page_tags(page))
     metadata = Metadata(
         tags,
         # A page without Orientation differs from a first page that has one.
@@ -310,10 +320,10 @@ def _metadata(path: Path, file: Any, model: ColourModel) -> Metadata:
         metadata = replace(metadata, display_map=first.colormap)
     whole = model.components == (len(model.samples.rstrip("aA")) or 1)
     if file.is_ome:
-        xml = file.ome_metadata
-        metadata = replace(metadata, calibration=Calibration.of_ome_xml(xml))
+        if image.xml:
+            metadata = replace(metadata, calibration=Calibration.of_ome_xml(image.xml))
         if whole:
-            metadata = replace(metadata, ome=xml)
+            metadata = replace(metadata, ome=image.xml)
     elif tiff_kinds.is_of_instrument(file):
         metadata = replace(metadata, calibration=tiff_kinds.calibration_of(file))
     elif file.is_imagej:
@@ -328,9 +338,12 @@ def _metadata(path: Path, file: Any, model: ColourModel) -> Metadata:
     return metadata
 
 
-def _is_own(page: Any, tags: Tags) -> bool:
-    """Whether the description is tifffile's record of shape and axes."""
-    return t.DESCRIPTION in tags and tags[t.DESCRIPTION].text.startswith('{"shape":')
+def _described(file: Any, tags: Tags) -> Tags:
+    """Tags of a page without a description that holds metadata of the whole image."""
+    is_shape = t.DESCRIPTION in tags and tags[t.DESCRIPTION].text.startswith('{"shape":')
+    if file.is_ome or file.is_imagej or (file.is_shaped and is_shape):
+        tags.pop(t.DESCRIPTION, None)
+    return tags
 
 
 def _page_tags(page: Any) -> Tags:
