@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +191,15 @@ def test_a_missing_position_is_named(tmp_path: Path) -> None:
     (tmp_path / "a_Pos1.ome.tif").unlink()
     with pytest.raises(ValueError, match=r"its companion a_Pos1\.ome\.tif is missing"):
         napari_dcr.open_image(tmp_path / "a_Pos0.ome.tif", scene="Pos0")
+
+
+def test_compressed_files_are_closed_when_the_array_is_released(tmp_path: Path) -> None:
+    source = tmp_path / "in.tif"
+    tifffile.imwrite(source, counts(3, 61, 83), compression="deflate", metadata={"axes": "TYX"})
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        opened = napari_dcr.open_image(source)
+        assert opened.array[0, :5, :5].shape == (5, 5)
+        del opened
+        gc.collect()
+    assert not [each for each in found if issubclass(each.category, ResourceWarning)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,7 @@ def open_tiff(path: Path, scene: int | str | None = None) -> Opened:
             try:
                 store = series.aszarr(level=0)
                 array = import_zarr().open(store, mode="r")
+                weakref.finalize(array, store.close)
             except NotInstalled:  # it is needed to read by region only
                 array = _decoded(image)
     if model.convert is not None:
