@@ -111,6 +111,33 @@ def test_plates_in_a_folder_and_wells_that_are_missing(
     assert (tmp_path / "out" / "b.tif").exists()
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"plate": {"wells": [{"rowIndex": 0}]}},
+        {"plate": {"wells": [3]}},
+        {"plate": [1]},
+        {"well": {"images": [{"acquisition": 1}]}},
+        {"well": {"images": []}},
+        {"well": 7},
+    ],
+)
+def test_a_plate_with_damaged_metadata_does_not_stop_other_files(
+    damaged: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    zarr.open_group(source / "a.zarr", mode="w").update_attributes(
+        {"ome": {"version": "0.5", **damaged}}
+    )
+    tifffile.imwrite(source / "b.tif", pixels(0)[0])
+    assert main(["enhance", str(source), "-o", str(tmp_path / "out"), *FAST]) == 1
+    count, row = capsys.readouterr().err.splitlines()[-2:]
+    assert count == "napari-dcr: 1 of 2 files failed:"
+    assert row.endswith("holds no image, or its OME-Zarr metadata are damaged")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.tif"]
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_field_without_its_pixels_does_not_stop_the_others(
     version: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

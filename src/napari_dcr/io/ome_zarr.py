@@ -70,7 +70,11 @@ def find_image(node: Any) -> tuple[Any, str | None, dict[str, Any] | None]:
     if isinstance(node, zarr.Group):
         multiscale = ome.find_multiscale(dict(node.attrs))
         if multiscale is None:
-            raise ValueError(f"image: the zarr group {str(path_of(node))!r} {_what_is_in(node)}")
+            try:
+                content = _what_is_in(node)
+            except (KeyError, IndexError, TypeError, AttributeError):
+                content = "holds no image, or its OME-Zarr metadata are damaged"
+            raise ValueError(f"image: the zarr group {str(path_of(node))!r} {content}")
         level = (ome.level_paths(multiscale) or [""])[0]
         array = node.get(level) if level else None
         if not isinstance(array, zarr.Array):

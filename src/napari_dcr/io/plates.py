@@ -20,10 +20,17 @@ def fields_of(path: Path) -> list[str]:
     """Paths of all fields within a plate or a well; empty for other folders.
 
     A well that the plate lists but that is missing counts as one field, which raises an error when
-    it is opened.
+    it is opened. So does a plate with damaged metadata, whose list is empty, too.
     """
     group = _group(path)
-    own = {} if group is None else ome.namespace(dict(group.attrs))
+    try:
+        return [] if group is None else _fields(path, ome.namespace(dict(group.attrs)))
+    except (KeyError, TypeError, AttributeError):
+        return []
+
+
+def _fields(path: Path, own: dict[str, Any]) -> list[str]:
+    """Paths of the fields that the metadata of a plate or a well list."""
     if "well" in own:
         return [str(image["path"]) for image in own["well"].get("images", [])]
     fields = []
