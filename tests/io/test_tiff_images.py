@@ -13,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 import napari_dcr
+from napari_dcr.io import files
 
 from .conftest import shell
 
@@ -195,7 +196,8 @@ def test_a_missing_position_is_named(tmp_path: Path) -> None:
 
 def test_compressed_files_are_closed_when_the_array_is_released(tmp_path: Path) -> None:
     source = tmp_path / "in.tif"
-    tifffile.imwrite(source, counts(3, 61, 83), compression="deflate", metadata={"axes": "TYX"})
+    how: dict[str, Any] = {"photometric": "minisblack", "metadata": {"axes": "TYX"}}
+    tifffile.imwrite(source, counts(3, 61, 83), compression="deflate", **how)
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         opened = napari_dcr.open_image(source)
@@ -203,3 +205,12 @@ def test_compressed_files_are_closed_when_the_array_is_released(tmp_path: Path) 
         del opened
         gc.collect()
     assert not [each for each in found if issubclass(each.category, ResourceWarning)]
+
+
+def test_differently_compressed_frames_must_fit_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_pages(tmp_path / "in.tif", counts(4, 31, 43), (None, "deflate"))
+    monkeypatch.setattr(files, "free_memory", lambda _: 8000)
+    with pytest.raises(ValueError, match="its 4 x 31 x 43 pixels need .* of memory"):
+        napari_dcr.open_image(source)

@@ -20,6 +20,7 @@ from napari_dcr.io.colour_models import ColourModel
 from napari_dcr.io.files import (
     NotInstalled,
     Picture,
+    check_memory,
     import_zarr,
     pillow_picture,
     warnings_of,
@@ -140,6 +141,8 @@ def open_tiff(path: Path, scene: int | str | None = None) -> Opened:
         header = _header(path, file, scene)
         image, series, model = header.image, header.image.series, header.model
         array: Any
+        if image.is_mixed:  # zarr needs equal chunks
+            check_memory(series.shape, series.dtype.itemsize)
         if colour_models.is_subsampled(series.keyframe) or image.is_mixed:
             array = _decoded(image)
         elif len(header.files) == 1 and series.dataoffset is not None:
