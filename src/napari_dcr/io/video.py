@@ -24,6 +24,7 @@ from napari_dcr.io.video_index import (
     open_container,
     video_stream,
 )
+from napari_dcr.io.video_structure import is_cut_off
 
 MATRIX_OF = {
     1: (1, 0, 0, 1), 2: (-1, 0, 0, 1), 3: (-1, 0, 0, -1), 4: (1, 0, 0, -1),
@@ -84,7 +85,12 @@ def open_video(path: Path) -> Opened:
     """
     notes: list[str] = []
     with open_container(path) as container:
-        stream = video_stream(container)
+        try:
+            stream = video_stream(container)
+        except ValueError:
+            if is_cut_off(path, container):
+                raise ValueError("it is cut off: the index of its frames is incomplete") from None
+            raise
         for other in container.streams:
             if other.index != stream.index and other.type != "audio" and not is_cover(other):
                 notes.append(f"its further {other.type} stream is left out")
