@@ -128,7 +128,13 @@ class VideoSink(FrameSink):
         if source is not None:
             self._container.metadata.update(_kept(source.texts))
             stream.metadata.update(_kept(source.stream_texts))
-            self._add_sound(source)
+            if not source.is_joined:
+                self._add_sound(source)
+            elif source.sound:
+                warn(
+                    f"out: the sound of {', '.join(source.sound)} is left out, because"
+                    f" {self.result.name} joins several files; join their sound in a video editor"
+                )
         self._container.start_encoding()
 
     def _clock(self) -> tuple[NDArray[np.int64], Fraction, Fraction]:
