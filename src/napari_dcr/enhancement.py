@@ -318,8 +318,8 @@ def _steps(
     layout = setup.arrange(layout)
     if setup.model.is_quantitative and setup.spec.depth == 0:
         opened.warnings.add(
-            f"depth: got 0, at which the {setup.choice} removes no noise; allowed up to"
-            f" {setup.model.network.stages}"
+            f"depth: got 0, which removes no noise; allowed up to {setup.model.network.stages}."
+            f" This is the {setup.choice}"
         )
     _check_extras(options, setup, sink)
     if opened.counts:
