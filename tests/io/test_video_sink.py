@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from fractions import Fraction
@@ -310,6 +311,28 @@ def test_a_stopped_or_failed_run_leaves_nothing(
         napari_dcr.enhance(source, out=tmp_path / "b.mp4", **FAST)
     assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
     assert not any(thread.name == "frames" for thread in threading.enumerate())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such limit")
+@pytest.mark.parametrize("name", ["b.mp4", "b.mkv", "b_%d.png"])
+def test_a_full_disk_is_named_with_the_result(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import resource
+
+    source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(6)])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))  # bytes of a file
+    try:
+        with pytest.raises(OSError, match=r"cannot be written: File too large") as caught:
+            napari_dcr.enhance(source, out=tmp_path / name, **FAST)
+        assert shell(source, tmp_path / name) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "partial" not in str(caught.value)
+    error = capsys.readouterr().err
+    assert f"napari-dcr: {tmp_path / name} cannot be written: File too large\n" in error
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
 
 
 def test_frames_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,9 +184,10 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
     ValueError
         If the container is damaged.
     """
+    av = import_av()  # not when the generator is closed, as the interpreter may be ending
     try:
         yield from container.demux(stream)
-    except import_av().FFmpegError as error:
+    except av.FFmpegError as error:
         if container.format.name != Y4M:
             raise ValueError("it is cut off or damaged") from error
 
