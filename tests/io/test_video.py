@@ -278,6 +278,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
         cut("a.mp4", 0.97, sound="aac", unit=Fraction(1, 40), **FAST_START), "its frames are complete"),
     **{f"fragments of {share}": (cut("a.mp4", share, **FRAGMENTS), "cut off") for share in (0.97, 0.5, 0.02)},
     **{f"live {share}": (cut("a.webm", share, **LIVE), "cut off") for share in (0.97, 0.5, 0.02)},
+    "frames of y4m": (cut("a.y4m", 0.52), "cut off after 10 frames"),
     "start of mkv": (cut("a.mkv", 0.02), "cut off"),
     "start of webm": (cut("a.webm", 0.02), "cut off"),
     "empty mp4": (of_bytes("a.mp4", b""), "empty"),
