@@ -300,7 +300,10 @@ def test_shipped_weights_restore_a_dim_photograph() -> None:
 
 def test_a_depth_at_which_no_noise_is_removed_is_named() -> None:
     recording = np.random.default_rng(0).poisson(20, (40, 50)).astype(np.uint16)
-    with pytest.warns(napari_dcr.InputWarning, match=r"^depth: got 0, .*microscopy.* allowed"):
+    with pytest.warns(
+        napari_dcr.InputWarning,
+        match=r"^depth: got 0, which removes no noise; allowed up to 3\. This is the model microscopy",
+    ):
         result, report = napari_dcr.enhance(
             recording, model="microscopy", depth=0, defects="off", return_report=True
         )

@@ -220,6 +220,7 @@ def enhance_steps(
     resume: bool = False,
     scene: int | str | None = None,
     quality: int | None = None,
+    numbered: bool = True,
 ) -> Generator[Progress, None, Enhancement]:
     """Run `enhance` step by step, as a generator that returns an `Enhancement`.
 
@@ -239,11 +240,13 @@ def enhance_steps(
         See `enhance`.
     quality : int, optional
         See `enhance`.
+    numbered : bool
+        Whether ``%d`` or ``%04d`` in the name of ``out`` stands for the number of a frame.
     """
     opened = open_image(image, out, scene, axes=options.axes)
     if isinstance(image, (list, tuple)) and options.axes is not None:
         options = dataclasses.replace(options, axes=None)  # those of each file
-    return (yield from _steps(opened, options, out, resume, None, quality))
+    return (yield from _steps(opened, options, out, resume, None, quality, numbered))
 
 
 def enhance_pyramid_steps(
@@ -281,6 +284,7 @@ def _steps(
     resume: bool,
     finest: ImageConditioning | None,
     quality: int | None = None,
+    numbered: bool = True,
 ) -> Generator[Progress, None, Enhancement]:
     started = time.perf_counter()
     opened = opened.with_nodata(options.nodata)
@@ -295,7 +299,7 @@ def _steps(
     choice = opened.choose_model(options.model, layout)
     out_dtype = dtype if options.output == "same" else np.dtype(options.output)
     lazy = out is None and is_dask(opened.array)
-    sink = None if lazy else create_sink(out, opened, layout, out_dtype, resume, quality)
+    sink = None if lazy else create_sink(out, opened, layout, out_dtype, resume, quality, numbered)
     if lazy and resume:
         raise ValueError("resume: got True for a lazy result; allowed with a .zarr as out")
 
@@ -314,8 +318,8 @@ def _steps(
     layout = setup.arrange(layout)
     if setup.model.is_quantitative and setup.spec.depth == 0:
         opened.warnings.add(
-            f"depth: got 0, at which the {setup.choice} removes no noise; allowed up to"
-            f" {setup.model.network.stages}"
+            f"depth: got 0, which removes no noise; allowed up to {setup.model.network.stages}."
+            f" This is the {setup.choice}"
         )
     _check_extras(options, setup, sink)
     if opened.counts:

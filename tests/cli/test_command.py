@@ -466,6 +466,47 @@ def test_a_closed_pipe_ends_the_command_without_an_error() -> None:
     assert done.stderr == ""
 
 
+@ON_POSIX
+@pytest.mark.parametrize(("number", "how"), [("SIGINT", "interrupted"), ("SIGTERM", "terminated")])
+def test_a_signal_during_the_imports_ends_the_command_with_one_line(number: str, how: str) -> None:
+    code = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "numpy":
+            os.kill(os.getpid(), signal.{number})
+
+sys.meta_path.insert(0, Finder())
+from napari_dcr.cli import main
+sys.exit(main(["info"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 128 + getattr(signal, number)
+    assert done.stderr == (
+        f"napari-dcr: {how}; finished files are complete, no other was written\n"
+    )
+    assert done.stdout == ""
+
+
+def test_a_refused_resumption_is_not_recommended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, shape in (("a.tif", (40, 50)), ("b.tif", (60, 50))):
+        pixels = np.random.default_rng(0).integers(0, 60, shape, np.uint8)
+        tifffile.imwrite(tmp_path / name, pixels)
+    out = tmp_path / "o.zarr"
+    assert main(["enhance", str(tmp_path / "a.tif"), "-o", str(out), *FAST]) == 0
+    capsys.readouterr()
+    assert main(["enhance", str(tmp_path / "b.tif"), "-o", str(out), "--resume", *FAST]) == 1
+    error = capsys.readouterr().err
+    assert "shape" in error
+    assert "--resume continues it" not in error
+
+
 @pytest.fixture
 def heeded_signals() -> Iterator[None]:
     """Install Python's own signal handlers, because processes in the background of a shell ignore SIGINT."""

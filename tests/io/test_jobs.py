@@ -230,6 +230,50 @@ def test_out_must_not_be_a_file_of_the_input(
     assert (tmp_path / out).read_bytes() == before
 
 
+def test_placeholders_in_names_of_inputs_are_no_patterns(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    stacks = {"t%d.tif": np.stack([dim(40, 56)] * 3), "t1.tif": dim(40, 56)}
+    for name, stack in stacks.items():
+        axes = "TYX"[-stack.ndim :]
+        tifffile.imwrite(folder / name, stack, photometric="minisblack", metadata={"axes": axes})
+    make(folder, "im_%04d.png")
+    assert shell(folder, tmp_path / "out") == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {*stacks, "im_%04d.png"}
+    for name, stack in stacks.items():
+        assert tifffile.imread(tmp_path / "out" / name).shape == stack.shape
+    for name in (*stacks, "im_%04d.png"):
+        assert shell(folder / name, tmp_path / "single") == 0
+        assert (tmp_path / "single" / name).is_file()
+        assert shell(folder / name, tmp_path / "single") == 1  # it exists
+    assert len(list((tmp_path / "single").iterdir())) == 3
+
+
+def test_placeholders_of_a_recording_are_no_patterns_in_a_folder(tmp_path: Path) -> None:
+    folder, names = tmp_path / "in", ["t%d.tif", "u%d.tif"]
+    folder.mkdir()
+    for name in names:
+        stack = np.stack([dim(40, 56)] * 3)
+        tifffile.imwrite(folder / name, stack, photometric="minisblack", metadata={"axes": "TYX"})
+    assert shell(folder, tmp_path / "out", "--as-one", "t") == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
+    assert shell(folder, tmp_path / "f%d.png", "--as-one", "t") == 0
+    assert len(list(tmp_path.glob("f?.png"))) == 6
+
+
+def test_a_pattern_must_not_replace_the_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "t1.png"
+    PILImage.fromarray(dim_colour(40, 56)).save(source)
+    before = source.read_bytes()
+    with pytest.raises(ValueError, match="the input is never modified"):
+        napari_dcr.enhance(source, out=tmp_path / "t%d.png", axes="tyx", **FAST)
+    assert shell(source, tmp_path / "t%d.png", "--axes", "tyx", "--overwrite") == 1
+    assert "t%d.png would replace the input file" in capsys.readouterr().err
+    assert source.read_bytes() == before
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
 def test_pipes_are_not_read(tmp_path: Path) -> None:
     make(tmp_path / "in", "a.tif")

@@ -267,11 +267,20 @@ def sizes_that_change(folder: Path) -> Path:
 
 
 FAST_START = {"container": {"movflags": "faststart"}}
+FRAGMENTS = {"container": {"movflags": "frag_keyframe+empty_moov"}, "sound": "aac"}
+LIVE = {"container": {"live": "1"}}
 
 BROKEN: dict[str, tuple[Any, str]] = {
     **{f"{name} of {share}": (cut(name, share), "cut off")
        for name in ("a.mp4", "a.mov", "a.mkv", "a.webm", "a.avi", "a.gif", "a.y4m") for share in (0.9, 0.4)},
     **{f"fast start of {share}": (cut("a.mp4", share, **FAST_START), "cut off") for share in (0.97, 0.5)},
+    "sound of a fast start": (
+        cut("a.mp4", 0.97, sound="aac", unit=Fraction(1, 40), **FAST_START), "its frames are complete"),
+    **{f"fragments of {share}": (cut("a.mp4", share, **FRAGMENTS), "cut off") for share in (0.97, 0.5, 0.02)},
+    **{f"live {share}": (cut("a.webm", share, **LIVE), "cut off") for share in (0.97, 0.5, 0.02)},
+    "frames of y4m": (cut("a.y4m", 0.52), "cut off after 10 frames"),
+    "start of mkv": (cut("a.mkv", 0.02), "cut off"),
+    "start of webm": (cut("a.webm", 0.02), "cut off"),
     "empty mp4": (of_bytes("a.mp4", b""), "empty"),
     "empty mkv": (of_bytes("a.mkv", b""), "empty"),
     "zeros": (of_bytes("a.mp4", bytes(5000)), "not that of a video"),
@@ -300,6 +309,109 @@ def test_a_broken_file_gives_an_error_of_one_line_and_no_result(
     assert lines[0].startswith(f"napari-dcr: {path}: ")
     assert reason in lines[0]
     assert {p.name for p in tmp_path.iterdir()} == before
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    gaps=st.lists(st.integers(1, 4), min_size=3, max_size=12),
+    codec=st.sampled_from([("mpeg4", "yuv420p"), ("mjpeg", "yuvj420p"), ("ffv1", "bgr0")]),
+    share=st.floats(0.4, 0.95),
+)
+def test_an_avi_repeats_frames_with_empty_chunks(
+    tmp_path_factory: Any, gaps: list[int], codec: tuple[str, str], share: float
+) -> None:
+    path = tmp_path_factory.mktemp("gaps") / "a.avi"
+    times = [0, *np.cumsum(gaps).tolist()]
+    frames = [of_rgb(p, codec[1]) for p in moving(len(times))]
+    write(path, frames, codec[0], times=times)
+    opened = napari_dcr.open_image(path)
+    native = opened.metadata.native
+    assert native.times.tolist() == times
+    assert native.last == 1
+    assert np.asarray(opened.array).shape == (len(times), 48, 64, 3)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(content.index(b"idx1") * share)])
+    with pytest.raises(ValueError, match="it is cut off"):
+        napari_dcr.open_image(path)
+
+
+def test_the_last_frame_of_an_avi_may_be_repeated(tmp_path: Path) -> None:
+    content = bytearray(small(tmp_path, "a.avi"))
+    stated = content.index(b"strh") + 8 + 32
+    assert content[stated] == 20
+    content[stated] += 3
+    (tmp_path / "a.avi").write_bytes(content)
+    with pytest.warns(InputWarning, match="its header counts 23 frames, but it holds 20"):
+        opened = napari_dcr.open_image(tmp_path / "a.avi")
+    assert opened.metadata.native.last == 1
+    movi = content.index(b"movi")
+    for start in (content.index(b"RIFF"), movi - 8):
+        size = int.from_bytes(content[start + 4 : start + 8], "little") + 24
+        content[start + 4 : start + 8] = size.to_bytes(4, "little")
+    end = movi + size
+    content[end - 24 : end - 24] = b"00dc\0\0\0\0" * 3
+    (tmp_path / "a.avi").write_bytes(content)
+    opened = napari_dcr.open_image(tmp_path / "a.avi")
+    assert not len(opened.warnings)
+    assert opened.metadata.native.last == 4
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.webm", "a.avi", "a.gif", "a.y4m"])
+@pytest.mark.parametrize("added", [b"\0", b"\n", bytes(100)])
+def test_bytes_after_the_end_are_ignored(tmp_path: Path, name: str, added: bytes) -> None:
+    content = small(tmp_path, name)
+    whole = read(tmp_path / name)
+    (tmp_path / name).write_bytes(content + added)
+    assert np.array_equal(read(tmp_path / name), whole)
+
+
+def test_missing_chunks_of_an_avi_are_damage(tmp_path: Path) -> None:
+    content = bytearray(small(tmp_path, "a.avi"))
+    start = content.index(b"movi")
+    middle = content.index(b"00dc", start + (content.index(b"idx1") - start) // 2)
+    content[middle : middle + 300] = bytes(300)
+    (tmp_path / "a.avi").write_bytes(content)
+    with pytest.raises(ValueError, match="it is damaged: only [0-9]+ of 20 frames"):
+        napari_dcr.open_image(tmp_path / "a.avi")
+
+
+def test_an_unknown_block_of_a_gif_is_damage(tmp_path: Path) -> None:
+    content = bytearray(small(tmp_path, "a.gif"))
+    content[content.index(b"\x21\xf9\x04", len(content) // 2)] = 1
+    (tmp_path / "a.gif").write_bytes(content)
+    with pytest.raises(ValueError, match="it is damaged"):
+        napari_dcr.open_image(tmp_path / "a.gif")
+
+
+def test_a_frame_that_the_decoder_refuses_is_replaced(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mov", [of_rgb(p, "rgb24") for p in moving(6)], "png")
+    whole = read(path)
+    content = bytearray(path.read_bytes())
+    place = -1
+    for _ in range(4):  # the signature of the fourth picture
+        place = content.index(b"\x89PNG", place + 1)
+    content[place + 8 : place + 60] = bytes(52)
+    path.write_bytes(content)
+    with pytest.warns(InputWarning, match="t 4/6 cannot be decoded; it is replaced"):
+        found = read(path)
+    assert np.array_equal(found[[0, 1, 2, 4, 5]], whole[[0, 1, 2, 4, 5]])
+
+
+def test_a_change_of_size_in_mkv_is_named(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as file:
+        stream = file.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for number, (height, width) in enumerate([(48, 64)] * 2 + [(32, 32)] * 2):
+            coder = av.CodecContext.create("mjpeg", "w")
+            coder.width, coder.height, coder.pix_fmt = width, height, "yuvj420p"
+            coder.time_base = Fraction(1, 10)
+            frame = of_rgb(moving(1, height, width)[0], "yuvj420p")
+            frame.pts = number
+            for packet in [*coder.encode(frame), *coder.encode(None)]:
+                packet.stream = stream
+                file.mux(packet)
+    with pytest.raises(ValueError, match="frame 2 is of 32 x 32 pixels"):
+        read(tmp_path / "a.mkv")
 
 
 def test_damage_in_the_middle_is_named(tmp_path: Path) -> None:

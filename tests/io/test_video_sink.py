@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from fractions import Fraction
@@ -199,6 +200,34 @@ def test_sound_is_copied(tmp_path: Path, source: str, codec: str, out: str, kept
         assert abs(shift[0]) < 0.07  # the encoder's first packet is before 0, which mkv has not
 
 
+def test_joined_videos_keep_their_times_and_name_the_sound_left_out(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    units = {"a.mp4": Fraction(1, 1000), "b.mp4": Fraction(1001, 30000), "c.mkv": Fraction(1, 10)}
+    times = {"a.mp4": [7, 47, 330], "b.mp4": [0, 1, 5], "c.mkv": [0, 1, 2]}
+    sources = [
+        write(
+            tmp_path / "in" / name, [of_rgb(p, "yuv420p") for p in moving(3)], "libx264", unit=unit,
+            times=times[name], last=2, sound="" if name == "c.mkv" else "aac", aspect=Fraction(4, 3),
+            tags={"colorspace": 9, "color_range": 1}, texts={"title": "Owls"},
+        )
+        for name, unit in units.items()
+    ]  # fmt: skip
+    with pytest.warns(InputWarning, match=r"the sound of a\.mp4, b\.mp4 is left out"):
+        out = napari_dcr.enhance(sources, out=tmp_path / "out.mp4", **FAST)
+    expected, start = [], 0.0
+    for source in sources:
+        at, end = seconds(source)
+        expected += [start + t - at[0] for t in at]
+        start += end - at[0]
+    assert seconds(out)[0] == pytest.approx(expected, abs=2e-5)
+    assert seconds(out)[1] == pytest.approx(start, abs=2e-5)
+    assert tags(out)[:3] == tags(sources[0])[:3]
+    with av.open(str(out)) as file:
+        assert file.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+        assert file.metadata["title"] == "Owls"
+        assert not file.streams.audio
+
+
 def test_odd_sizes_are_not_cropped(tmp_path: Path) -> None:
     source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(2, 33, 47)])
     with pytest.warns(InputWarning, match=r"odd number of rows or columns.*4:4:4"):
@@ -282,6 +311,28 @@ def test_a_stopped_or_failed_run_leaves_nothing(
         napari_dcr.enhance(source, out=tmp_path / "b.mp4", **FAST)
     assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
     assert not any(thread.name == "frames" for thread in threading.enumerate())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such limit")
+@pytest.mark.parametrize("name", ["b.mp4", "b.mkv", "b_%d.png"])
+def test_a_full_disk_is_named_with_the_result(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import resource
+
+    source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(6)])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))  # bytes of a file
+    try:
+        with pytest.raises(OSError, match=r"cannot be written: File too large") as caught:
+            napari_dcr.enhance(source, out=tmp_path / name, **FAST)
+        assert shell(source, tmp_path / name) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "partial" not in str(caught.value)
+    error = capsys.readouterr().err
+    assert f"napari-dcr: {tmp_path / name} cannot be written: File too large\n" in error
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
 
 
 def test_frames_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

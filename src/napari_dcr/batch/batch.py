@@ -181,7 +181,7 @@ class Batch:
     def _check_outputs(self, overwrite: bool) -> None:
         """Check that no output overwrites an input or another output."""
         outputs = [
-            Output(target, self._wording.output, f"the result of {source}")
+            Output(target, self._wording.output, f"the result of {source}", job.is_sequence)
             for job in self.jobs
             for source, target in zip(job.sources or (job.source,), job.results, strict=False)
         ]

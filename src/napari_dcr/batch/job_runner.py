@@ -18,7 +18,6 @@ from napari_dcr.io.files import Picture
 from napari_dcr.io.jobs import Job
 from napari_dcr.io.outputs import folder_of, place_beside
 from napari_dcr.io.recordings import pieces
-from napari_dcr.io.sequence import is_sequence
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,9 @@ class JobRunner:
                 )
             out = list(job.targets) or job.target
             opened, options = self._open(job, out)
-            steps = enhance_steps(opened, options, out, self.resume, quality=self.quality)
+            steps = enhance_steps(
+                opened, options, out, self.resume, quality=self.quality, numbered=job.is_sequence
+            )
             folders.enter_context(self._removed_if_unfinished(job))
             return (yield from steps)
 
@@ -88,9 +89,9 @@ class JobRunner:
         paths = (*sources, *job.results)
         if any(formats.is_in_zarr(path) or formats.is_streamed(path) for path in paths):
             return True
-        if any(map(is_sequence, job.results)):
-            return True
-        return any(opening.is_large(path, len(sources), self.scene) for path in sources)
+        return job.is_sequence or any(
+            opening.is_large(path, len(sources), self.scene) for path in sources
+        )
 
     def _open(self, job: Job, out: Any) -> tuple[Opened, Options]:
         """Open an image, or several files as a recording, with the given axes."""

@@ -2,6 +2,6 @@
 
 import sys
 
-from napari_dcr.cli.command import main
+from napari_dcr.cli import main
 
 sys.exit(main())

@@ -1,4 +1,4 @@
-"""The shell command: its start, signals, warnings and exit status."""
+"""The shell command: its start, warnings and exit status."""
 
 from __future__ import annotations
 
@@ -6,28 +6,23 @@ import argparse
 import os
 import signal
 import sys
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from napari_dcr.batch.batch import Batch
 from napari_dcr.cli import info
 from napari_dcr.cli.arguments import parser
 from napari_dcr.cli.console import Console, show_warning
+from napari_dcr.cli.signals import Stopped, message_of, stopping_on_signals
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.options import Options
 
 
-class Terminated(KeyboardInterrupt):
-    """The process has received SIGTERM."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = parser({"info": info.run, "enhance": _enhance}).parse_args(arguments)
     try:
-        with _stopped_by_signals(), warnings.catch_warnings():
+        with stopping_on_signals(), warnings.catch_warnings():
             warnings.simplefilter("always", InputWarning)
             warnings.showwarning = show_warning
             status: int = options.run(options)
@@ -40,38 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"napari-dcr: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
-        how, status = (
-            ("terminated", 143) if isinstance(stopped, Terminated) else ("interrupted", 130)
-        )
-        print(
-            f"napari-dcr: {how}; finished files are complete, no other was written", file=sys.stderr
-        )
-        return status
+        number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT
+        print(message_of(number), file=sys.stderr)
+        return 128 + number
     return status
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Context manager in which the first SIGINT or SIGTERM raises; cleaning up is not interrupted."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        for each in before:
-            signal.signal(each, signal.SIG_IGN)
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
-
-    # Shells make background processes ignore SIGINT, which is respected here.
-    asked = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
-    before = {s: signal.getsignal(s) for s in asked}
-    for each in asked:
-        signal.signal(each, stop)
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def _enhance(arguments: argparse.Namespace) -> int:

@@ -36,6 +36,7 @@ class Console:
         self._batch, self._quiet, self._records = batch, quiet, records
         self._bar: ProgressBar | ProgressLines | None = None
         self._job: Job | None = None
+        self._has_begun = False  # whether the result of the job has been written to
         self._failures: list[tuple[str, str]] = []
 
     def __enter__(self) -> Console:
@@ -58,7 +59,7 @@ class Console:
     def show(self, event: Event) -> None:
         """Show a step."""
         if isinstance(event, Started):
-            self._job, name = event.job, event.job.name
+            self._job, name, self._has_begun = event.job, event.job.name, False
             if _is_terminal():
                 self._bar = ProgressBar(name, self._quiet)
             elif not self._quiet:
@@ -66,15 +67,18 @@ class Console:
         elif isinstance(event, (Finished, Failed)):
             self._close_bar()
             if isinstance(event, Failed):
-                self._show_how_to_resume()
+                if self._has_begun:  # else resuming was refused, and would be again
+                    self._show_how_to_resume()
                 self._show_failure(event)
             else:
                 self._show_result(event)
             if self._records:
                 print(json.dumps(self._batch.entries[-1]), flush=True)
             self._job = None
-        elif self._bar is not None:
-            self._bar(event.progress)
+        else:
+            self._has_begun = event.progress.done > 0
+            if self._bar is not None:
+                self._bar(event.progress)
 
     def _close_bar(self) -> None:
         if isinstance(self._bar, ProgressBar):

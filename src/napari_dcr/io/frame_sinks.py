@@ -6,6 +6,7 @@ import queue
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ class FrameSink(ABC):
 
     def open(self, part: tuple[int, int], identity: dict[str, Any], parts: int) -> FrameSink:
         """Return the sink itself, which accepts windows like an array."""
-        self._begin()
+        with self._naming_result():
+            self._begin()
         self._thread = threading.Thread(target=self._work, name="frames", daemon=True)
         self._thread.start()
         return self
@@ -136,7 +138,8 @@ class FrameSink(ABC):
         while (frame := self._queue.get()) is not None:
             try:
                 if self._error is None:
-                    self._write(number, frame)
+                    with self._naming_result():
+                        self._write(number, frame)
             except BaseException as error:
                 self._error = error
             number += 1
@@ -154,7 +157,21 @@ class FrameSink(ABC):
         self._stop()
         if self._error is not None:
             raise self._error
-        self._complete()
+        with self._naming_result():
+            self._complete()
+
+    @contextmanager
+    def _naming_result(self) -> Iterator[None]:
+        """Context manager whose errors name the result, and not the hidden file that is written."""
+        try:
+            yield
+        except Exception as error:
+            is_system = isinstance(error, OSError)
+            reason = getattr(error, "strerror", None) or (str(error) if is_system else "")
+            if not reason or str(self.result) in reason:
+                raise
+            code = (error.errno,) if isinstance(error, OSError) and error.errno else ()
+            raise OSError(*code, f"{self.result} cannot be written: {reason}") from error
 
     def close(self) -> None:
         """Remove an incomplete result."""

@@ -12,6 +12,7 @@ from napari_dcr.io import formats
 from napari_dcr.io.formats import local_path
 from napari_dcr.io.outputs import SHELL, Wording
 from napari_dcr.io.plates import fields_of
+from napari_dcr.io.sequence import is_sequence
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Job:
     plate : tuple of (Path, Path, str), optional
         For a field of an OME-Zarr plate or well: the plate, the plate of the results, and the path
         of the field within them.
+    is_sequence : bool
+        Whether the name of ``target`` is a pattern for one file per frame.  Only the given output
+        can be one; names of inputs are used as they are.
     """
 
     source: Path
@@ -39,6 +43,7 @@ class Job:
     sources: tuple[Path, ...] = ()
     targets: tuple[Path, ...] = ()
     plate: tuple[Path, Path, str] | None = None
+    is_sequence: bool = False
 
     @property
     def results(self) -> tuple[Path, ...]:
@@ -104,6 +109,7 @@ def find_jobs(
             raise ValueError(f"{wording.inputs}: {text} is neither a file nor a folder")
     single = len(paths) == 1 and not _is_folder(paths[0])
     to_file = _is_file(output, out, single or as_one, wording)
+    numbered = to_file and is_sequence(out) and out.suffix.lower() != formats.ZARR
     left_out: list[LeftOut] = []
     jobs: list[Job] = []
     taken: dict[Path, Path] = {}
@@ -126,7 +132,7 @@ def find_jobs(
         if not to_file and (new := becomes or formats.becomes(source)):
             suffix = formats.suffix_of(source)
             target = target.with_name(target.name[: -len(suffix)] + new)
-        jobs.append(Job(source, target, (source, *files)))
+        jobs.append(Job(source, target, (source, *files), is_sequence=numbered))
     if as_one and jobs:
         jobs.sort(key=lambda job: natural(str(job.source)))
         jobs = [
@@ -136,6 +142,7 @@ def find_jobs(
                 tuple(file for job in jobs for file in job.files),
                 tuple(job.source for job in jobs),
                 () if to_file else tuple(job.target for job in jobs),
+                is_sequence=numbered,
             )
         ]
     if not jobs:

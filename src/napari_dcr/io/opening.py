@@ -43,6 +43,7 @@ from napari_dcr.io.formats import (
 )
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.recordings import join
+from napari_dcr.io.sequence import existing_files, is_sequence
 from napari_dcr.io.signatures import wrong_suffix
 from napari_dcr.io.views import Guarded, Upright
 
@@ -292,13 +293,15 @@ def _check_not_input(path: Path, out: Any) -> None:
     if not isinstance(out, (str, Path)):
         return
     place = local_path(out, "out").resolve()
-    if not place.exists():
+    numbered = existing_files(place) if is_sequence(place) else []
+    replaced = {file.resolve() for file in (place, *numbered) if file.exists()}
+    if not replaced:
         return
     try:
         files = other_files(path)
     except ValueError:  # reading it will say what is wrong
         files = [path]
-    if any(place == file.resolve() for file in (path, *files)):
+    if not replaced.isdisjoint(file.resolve() for file in (path, *files)):
         raise ValueError(f"out: got {str(out)!r}, the image itself; the input is never modified")
 
 

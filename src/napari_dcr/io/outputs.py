@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_dcr.io import formats
-from napari_dcr.io.sequence import existing_files, is_sequence
+from napari_dcr.io.sequence import existing_files
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,14 @@ class Output:
         Argument that requested it.
     content : str
         Description of the content, for messages.
+    is_sequence : bool
+        Whether the name is a pattern for one file per frame.
     """
 
     path: Path
     argument: str
     content: str
+    is_sequence: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,12 @@ def check_outputs(
     for output in outputs:
         path, argument = output.path, output.argument
         place = path.resolve()
+        replaced = existing_files(place) if output.is_sequence else []
+        if changed := next((file for file in replaced if file.resolve() in read), None):
+            raise ValueError(
+                f"{argument}: {path} would replace the input file {changed}; inputs are never"
+                " overwritten"
+            )
         if place in read:
             raise ValueError(
                 f"{argument}: {path} is the input file itself; inputs are never overwritten"
@@ -164,7 +173,7 @@ def _check_existing(
     blocked = next((p for p in path.parents if p.exists() and not p.is_dir()), None)
     if blocked is not None:
         raise ValueError(f"{argument}: got {path}, but {blocked} is a file, not a folder")
-    if is_sequence(path):
+    if output.is_sequence:
         if not overwrite and (found := existing_files(path)):
             raise ValueError(
                 f"{argument}: {found[0]} exists, as do {len(found) - 1} more of {path.name};"

@@ -19,6 +19,7 @@ from napari_dcr.engine.tiles import Size
 from napari_dcr.image.axes import Layout
 from napari_dcr.input_warnings import InputWarnings
 from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.video import VideoInfo, consecutive
 from napari_dcr.io.views import chunks_of
 
 UNNAMED = "iq"
@@ -174,7 +175,7 @@ def join(members: Sequence[Opened], names: Sequence[str], letter: str, axes: str
         axes=whole,
         fingerprint=fingerprint,
         pyramid=None,
-        metadata=_metadata(members, layouts),
+        metadata=_metadata(members, layouts, letter),
         samples=layouts[0].samples,
         doubt="" if axes else first.doubt,
         warnings=warnings,
@@ -209,7 +210,7 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return shape[:axis] + shape[axis + 1 :]
 
 
-def _metadata(members: Sequence[Opened], layouts: Sequence[Layout]) -> Any:
+def _metadata(members: Sequence[Opened], layouts: Sequence[Layout], letter: str) -> Any:
     """Metadata of the first file with the pages of all, without those that describe its planes."""
     found = [each.metadata for each in members]
     if not all(isinstance(each, Metadata) for each in found):
@@ -221,7 +222,9 @@ def _metadata(members: Sequence[Opened], layouts: Sequence[Layout]) -> Any:
         before += math.prod(
             n for n, a in zip(layout.shape, layout.axes, strict=True) if a not in "yxs"
         )
-    return replace(found[0], pages=pages, ome=None, imagej=None, native=None)
+    videos = [each.native for each in found if isinstance(each.native, VideoInfo)]
+    native = consecutive(videos) if letter == "t" and len(videos) == len(found) else None
+    return replace(found[0], pages=pages, ome=None, imagej=None, native=native)
 
 
 class PiecesSink:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,16 @@ from napari_dcr.io.video_index import (
     open_container,
     video_stream,
 )
+from napari_dcr.io.video_structure import is_cut_off
 
 MATRIX_OF = {
     1: (1, 0, 0, 1), 2: (-1, 0, 0, 1), 3: (-1, 0, 0, -1), 4: (1, 0, 0, -1),
     5: (0, 1, 1, 0), 6: (0, 1, -1, 0), 7: (0, -1, -1, 0), 8: (0, -1, 1, 0),
 }  # fmt: skip
 """Display matrix (a, b, c, d) of each EXIF orientation: x' = a x + c y, y' = b x + d y."""
+
+FINEST = 1_000_000
+"""Largest number of units of time per second of joined videos."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +61,10 @@ class VideoInfo:
         Width of a pixel divided by its height.
     texts, stream_texts : dict
         Metadata of the file, such as title, date and place; metadata of the stream, such as language.
+    sound : tuple of str
+        Names of the files that have sound.
+    is_joined : bool
+        Whether the frames are those of several files.
     """
 
     path: Path
@@ -69,6 +79,49 @@ class VideoInfo:
     aspect: Fraction
     texts: dict[str, str] = field(default_factory=dict)
     stream_texts: dict[str, str] = field(default_factory=dict)
+    sound: tuple[str, ...] = ()
+    is_joined: bool = False
+
+    def clock(self, unit: Fraction) -> NDArray[np.int64]:
+        """Start of each frame, and the end of the last one, from the first, in units of time."""
+        ticks = np.append(self.times, self.times[-1] + self.last) - self.times[0]
+        scale = self.time_base / unit
+        return (2 * ticks * scale.numerator + scale.denominator) // (2 * scale.denominator)
+
+
+def consecutive(videos: Sequence[VideoInfo]) -> VideoInfo:
+    """Metadata of several videos that are shown one after the other.
+
+    Colours, pixel shape and texts are those of the first.
+    """
+    bases = [video.time_base for video in videos]
+    unit = Fraction(
+        math.gcd(*(base.numerator for base in bases)),
+        math.lcm(*(base.denominator for base in bases)),
+    )
+    if unit.denominator > FINEST:
+        unit = Fraction(1, 90000)
+    clocks = [video.clock(unit) for video in videos]
+    starts = np.cumsum([0, *(clock[-1] for clock in clocks)])
+    times = np.concatenate([clock[:-1] + at for clock, at in zip(clocks, starts, strict=False)])
+    return replace(
+        videos[0],
+        times=times,
+        time_base=unit,
+        last=int(starts[-1] - times[-1]),
+        rate=_rate(times, unit),
+        bits=max(video.bits for video in videos),
+        sound=tuple(name for video in videos for name in video.sound),
+        is_joined=True,
+    )
+
+
+def _rate(times: NDArray[np.int64], unit: Fraction) -> Fraction:
+    """Mean number of frames per second."""
+    if len(times) < 2:
+        return Fraction(25)
+    interval = Fraction(int(times[-1] - times[0]), len(times) - 1) * unit
+    return (1 / interval).limit_denominator(1001000)
 
 
 def open_video(path: Path) -> Opened:
@@ -84,11 +137,17 @@ def open_video(path: Path) -> Opened:
     """
     notes: list[str] = []
     with open_container(path) as container:
-        stream = video_stream(container)
+        try:
+            stream = video_stream(container)
+        except ValueError:
+            if is_cut_off(path, container):
+                raise ValueError("it is cut off: the index of its frames is incomplete") from None
+            raise
         for other in container.streams:
             if other.index != stream.index and other.type != "audio" and not is_cover(other):
                 notes.append(f"its further {other.type} stream is left out")
         index = find_index(path, container, stream, notes)
+        sound = (path.name,) if container.streams.audio else ()
         texts, stream_texts = dict(container.metadata), dict(stream.metadata)
         time_base, aspect = stream.time_base, stream.sample_aspect_ratio or Fraction(1)
     with open_container(path) as container:
@@ -110,16 +169,15 @@ def open_video(path: Path) -> Opened:
     frames = Frames(path, index, size, colours, warnings)
     count, times = len(index.times), index.times
     calibration = Calibration(bits=colours.bits if colours.is_grey and colours.bits > 8 else 0)
-    rate = Fraction(25)
     if count > 1:
         interval = Fraction(int(times[-1] - times[0]), count - 1) * time_base
-        rate = (1 / interval).limit_denominator(1001000)
         calibration = Calibration(
             {"t": float(interval)}, {"t": "second"}, bits=calibration.bits
         )  # fmt: skip
     recording = VideoInfo(
-        path, times, time_base, index.last, rate, colours.bits, colours.matrix,
+        path, times, time_base, index.last, _rate(times, time_base), colours.bits, colours.matrix,
         first.color_primaries, first.color_trc, aspect, texts, stream_texts,
+        sound,
     )  # fmt: skip
     orientation = _orientation(first)
     found = {} if orientation == 1 else {t.ORIENTATION: t.short_tag(orientation)}

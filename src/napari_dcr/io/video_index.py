@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine.sources import Sample
 from napari_dcr.io.files import import_optional
 from napari_dcr.io.signatures import PICTURES, suffix_by_content
+from napari_dcr.io.video_structure import Y4M, avi_frames, is_cut_off, y4m_frames
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,yuv4mpegpipe"
 """Names of the FFmpeg demuxers that may be used; others, such as playlists, would open other files."""
@@ -43,9 +43,11 @@ def open_container(path: Path) -> Any:
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     try:
         return av.open(f"file:{path}", options=options)
-    except (av.InvalidDataError, av.ArgumentError) as error:
+    except av.FFmpegError as error:
         if start[4:8] == b"ftyp" or start[:4] == b"RIFF":
             raise ValueError("it is cut off: the index of its frames is missing") from error
+        if start[:4] == b"\x1a\x45\xdf\xa3":
+            raise ValueError("it is cut off: the description of its frames is missing") from error
         raise ValueError(f"its content is not that of a video in {KINDS}") from error
 
 
@@ -108,23 +110,21 @@ class Index:
 
 def find_index(path: Path, container: Any, stream: Any, notes: list[str]) -> Index:
     """Determine the presentation times of the frames, if possible without decoding them."""
-    count, full, corrupt = 0, 0, False
+    count, full, corrupt = 0, 0, 0
     times, keys, lengths = [], [], []
     digest = hashlib.sha256()
-    for packet in container.demux(stream):
+    for packet in _packets(container, stream):
         if not packet.size:  # the end
             continue
         count += 1
         full += packet.size > PLACEHOLDER
         digest.update(packet)
-        corrupt = corrupt or packet.is_corrupt
+        corrupt += packet.is_corrupt
         if not packet.is_discard:
             times.append(packet.pts)
             keys.append(packet.is_keyframe)
             lengths.append(packet.duration or 0)
-    if corrupt or count < stream.frames or _is_cut_off(path, container):
-        of = f" of {stream.frames}" if stream.frames > count else ""
-        raise ValueError(f"it is cut off after {count - corrupt}{of} frames")
+    stored = _checked_count(path, container, stream, count, corrupt, notes)
     if not count:
         raise ValueError("it holds no frames")
     is_stated = None not in times and len(set(times)) == len(times)
@@ -136,17 +136,71 @@ def find_index(path: Path, container: Any, stream: Any, notes: list[str]) -> Ind
     at = np.array(times, np.int64)
     order = np.argsort(at, kind="stable")
     last = int(lengths[order[-1]])
+    if stored > count:  # the last frame of an AVI may be repeated
+        last = max(last, stored - int(at.max()))
     if last <= 0:
         last = int(np.median(np.diff(at[order]))) if len(at) > 1 else 1
     return Index(at[order], np.flatnonzero(np.array(keys)[order]), last, digest.hexdigest())
 
 
+def _checked_count(
+    path: Path, container: Any, stream: Any, count: int, corrupt: int, notes: list[str]
+) -> int:
+    """Number of stored frames, with those of an AVI that repeat the previous one.
+
+    Raises
+    ------
+    ValueError
+        If the file is truncated or damaged.
+    """
+    name, stated, whole = container.format.name, stream.frames, count - corrupt
+    if name == "gif":
+        stated = 0  # it is unknown
+    elif name == Y4M:
+        stated = y4m_frames(path, stream)
+    found = (
+        f"{whole} of {stated} frames" if stated > whole else f"{whole} frame{'s' * (whole != 1)}"
+    )
+    is_told = name in ("avi", Y4M)  # the structure tells a truncated file from a damaged one
+    if is_cut_off(path, container) or (count < stated and not is_told):
+        if stated and whole >= stated and name != Y4M:
+            raise ValueError("it is cut off; its frames are complete, but what follows them is not")
+        raise ValueError(f"it is cut off after {found}")
+    stored: int | None = count
+    if count < stated:
+        stored = avi_frames(path, stream.index) if name == "avi" else None
+    if corrupt or stored is None:
+        raise ValueError(f"it is damaged: only {found} can be found")
+    if stored < stated:
+        notes.append(f"its header counts {stated} frames, but it holds {stored}")
+    return stored
+
+
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Packets of a stream, up to bytes that are no frame in a raw Y4M file.
+
+    Raises
+    ------
+    ValueError
+        If the container is damaged.
+    """
+    av = import_av()  # not when the generator is closed, as the interpreter may be ending
+    try:
+        yield from container.demux(stream)
+    except av.FFmpegError as error:
+        if container.format.name != Y4M:
+            raise ValueError("it is cut off or damaged") from error
+
+
 def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:
     """Frames in the order of presentation, without those that cannot be decoded."""
     av = import_av()
-    for packet in container.demux(stream):
-        with contextlib.suppress(av.InvalidDataError):
+    for packet in _packets(container, stream):
+        try:
             yield from packet.decode()
+        except av.FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
 
 
 def _decoded_times(path: Path) -> tuple[list[int], list[int]]:
@@ -159,36 +213,3 @@ def _decoded_times(path: Path) -> tuple[list[int], list[int]]:
             times.append(soonest if frame.pts is None else max(soonest, frame.pts))
             lengths.append(frame.duration or 0)
     return times, lengths
-
-
-def _is_cut_off(path: Path, container: Any) -> bool:
-    """Whether the file is truncated, for containers whose demuxers do not report this."""
-    size, name = path.stat().st_size, container.format.name
-    with path.open("rb") as file:
-        if name == "gif":
-            file.seek(-1, 2)
-            return file.read(1) != b"\x3b"
-        if "matroska" in name:
-            head = file.read(4096)
-            place = (
-                head.find(b"\x18\x53\x80\x67") + 4
-            )  # the segment, which contains everything else
-            length = 9 - int(head[place]).bit_length()
-            stated = int.from_bytes(head[place : place + length]) & ((1 << 7 * length) - 1)
-            unknown = stated == (1 << 7 * length) - 1  # of a live recording
-            return not unknown and place + length + stated > size
-        if name == "yuv4mpegpipe":
-            head = file.readline(4096)
-            file.seek(len(head))
-            frame = container.streams.video[0]
-            each = len(file.readline(4096)) + _bytes_of(frame)
-            return (size - len(head)) % each != 0
-    return False
-
-
-def _bytes_of(stream: Any) -> int:
-    """Size of an uncompressed frame in bytes."""
-    av = import_av()
-    planes = av.VideoFrame(stream.width, stream.height, stream.format.name).planes
-    wide = 2 if max(c.bits for c in stream.format.components) > 8 else 1
-    return sum(plane.width * plane.height * wide for plane in planes)

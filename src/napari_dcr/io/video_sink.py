@@ -128,7 +128,13 @@ class VideoSink(FrameSink):
         if source is not None:
             self._container.metadata.update(_kept(source.texts))
             stream.metadata.update(_kept(source.stream_texts))
-            self._add_sound(source)
+            if not source.is_joined:
+                self._add_sound(source)
+            elif source.sound:
+                warn(
+                    f"out: the sound of {', '.join(source.sound)} is left out, because"
+                    f" {self.result.name} joins several files; join their sound in a video editor"
+                )
         self._container.start_encoding()
 
     def _clock(self) -> tuple[NDArray[np.int64], Fraction, Fraction]:
@@ -204,7 +210,7 @@ class VideoSink(FrameSink):
             self._tracks[stream.index].metadata.update(_kept(dict(stream.metadata)))
         if self._tracks:
             streams = [sound.streams[index] for index in self._tracks]
-            self._sound_packets = (p for p in sound.demux(streams) if p.size and p.dts is not None)
+            self._sound_packets = _sound_packets(source.path, sound, streams)
 
     def _copy_sound(self, until: Fraction | None) -> None:
         """Copy packets of sound that start before a time in seconds; all if None."""
@@ -297,6 +303,17 @@ class VideoSink(FrameSink):
 
 _SECONDS = {"microsecond": 1e-6, "millisecond": 1e-3, "second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}  # fmt: skip
 """Length in seconds of the units of time in OME-Zarr."""
+
+
+def _sound_packets(path: Path, sound: Any, streams: list[Any]) -> Iterator[Any]:
+    """Packets of sound tracks."""
+    av = import_av()
+    try:
+        for packet in sound.demux(streams):
+            if packet.size and packet.dts is not None:
+                yield packet
+    except av.FFmpegError as error:
+        raise ValueError(f"{path}: its sound cannot be read; it is cut off or damaged") from error
 
 
 def _kept(texts: dict[str, str]) -> dict[str, str]:

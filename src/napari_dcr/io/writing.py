@@ -82,7 +82,7 @@ def _behind_link(path: Path) -> Path:
 
 def create_sink(
     out: Any, opened: Opened, layout: Layout, dtype: np.dtype[Any], resume: bool,
-    quality: int | None = None,
+    quality: int | None = None, numbered: bool = True,
 ) -> Sink:  # fmt: skip
     """Create the sink that a result is written to.
 
@@ -99,6 +99,8 @@ def create_sink(
         Whether to resume an interrupted run.
     quality : int, optional
         Quality of a compressed video, from 0 to 100.
+    numbered : bool
+        Whether ``%d`` or ``%04d`` in the name of a path stands for the number of a frame.
 
     Raises
     ------
@@ -114,7 +116,7 @@ def create_sink(
         if resume:
             raise ValueError("resume: got True with a list of paths as out; allowed is one .zarr")
         sinks = [
-            create_sink(each, member, inner, dtype, False, quality)
+            create_sink(each, member, inner, dtype, False, quality, numbered)
             for each, member, (_, inner) in zip(
                 out, joined.members, pieces(joined, layout), strict=True
             )
@@ -128,7 +130,7 @@ def create_sink(
         return ome_zarr.ZarrSink(layout, dtype, out, None, False, resume)
     if isinstance(out, (str, Path)):
         path = local_path(out, "out")
-        if is_sequence(path) and path.suffix.lower() != ZARR and not resume:
+        if numbered and is_sequence(path) and path.suffix.lower() != ZARR and not resume:
             return _create_sequence(path, opened, layout, dtype)
         _check_folder(path)
         if is_zarr_path(path):
