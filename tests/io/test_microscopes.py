@@ -268,6 +268,37 @@ class TestCZI:
         assert opened(path).axes == "hyx"
         assert np.array_equal(pixels(path), STACK[0, 0])
 
+    @pytest.mark.parametrize("count", [1, 3])
+    @pytest.mark.parametrize("axis", "TCZHVIRB")
+    def test_axes_need_not_begin_at_0(self, axis: str, count: int, tmp_path: Path) -> None:
+        written = axis if axis in "TCZ" else "T"
+        path, planes = tmp_path / "a.czi", STACK[0, 0, :count]
+        with czi.create_czi(str(path)) as file:
+            for number, plane in enumerate(planes):
+                file.write(plane, plane={written: number + 5})
+        if axis != written:
+            entry = re.compile(rb"T(\x00{3}[\x05-\x07]\x00{3}\x01\x00{3})")
+            path.write_bytes(entry.sub(axis.encode() + rb"\1", path.read_bytes()))
+        assert opened(path).axes == ("yx" if count == 1 else axis.lower() + "yx")
+        window = pixels(path)
+        assert not np.ma.is_masked(window)
+        assert np.array_equal(window, planes[0] if count == 1 else planes)
+
+    def test_channels_that_do_not_begin_at_0_keep_their_own_names(self, tmp_path: Path) -> None:
+        path = write_czi(tmp_path / "a.czi", {(4, 1, 2): STACK[0, 0, 0]})
+        assert np.array_equal(pixels(path), STACK[0, 0, 0])
+        assert [c.name for c in opened(path).metadata.calibration.channels] == ["GFP"]
+
+    def test_scenes_are_those_that_are_stored(self, tmp_path: Path) -> None:
+        with czi.create_czi(str(tmp_path / "a.czi")) as file:
+            for scene in (2, 5):  # the library takes them for four
+                file.write(STACK[0, 0, scene % 3], location=(500 * scene, 0), scene=scene)
+        for number, scene in enumerate((2, 5)):
+            window = pixels(tmp_path / "a.czi", scene=number)
+            assert np.array_equal(window, STACK[0, 0, scene % 3])
+        with pytest.raises(ValueError, match="scene: got 2; allowed are 0, 1"):
+            opened(tmp_path / "a.czi", scene=2)
+
     def test_pixel_types_that_are_mixed(self, tmp_path: Path) -> None:
         with czi.create_czi(str(tmp_path / "a.czi")) as file:
             file.write(counts((8, 9)), plane={"C": 0})
