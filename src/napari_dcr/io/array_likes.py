@@ -144,14 +144,22 @@ def counts_as_floats(array: Any) -> Any:
     for name, limit in EXACT.items():
         if largest <= limit:
             return array.astype(name)
+    check_exact(values)
+    return array.astype(np.float64)
+
+
+def check_exact(values: NDArray[Any]) -> None:
+    """Raise a ValueError if float64 cannot represent a whole number, such as 2^53 + 1."""
+    if values.dtype.itemsize < 8:
+        return
     # A fill value such as -2^62 is exact, too.
     wide = values.astype(np.float64)
     fits = wide < float(np.iinfo(values.dtype).max)
     exact = fits & (np.where(fits, wide, 0).astype(values.dtype) == values)
     if exact.all():
-        return array.astype(np.float64)
+        return
     first = int(values[~exact].flat[0])
     raise ValueError(
-        f"image: got a value of {first} in dtype {array.dtype.name}; allowed are numbers that float64"
+        f"image: got a value of {first} in dtype {values.dtype.name}; allowed are numbers that float64"
         " represents exactly, such as all whole numbers up to 2^53"
     )
