@@ -338,6 +338,19 @@ class TestLIF:
         for scene in (2, "field 2"):
             assert np.array_equal(pixels(path, scene=scene), images[2]["pixels"])
 
+    def test_images_of_the_same_name_are_numbered(self, tmp_path: Path) -> None:
+        names = ("cells", "cells #2", "cells", "cells")
+        images = [
+            {"name": name, "pixels": counts((5 + n, 6)), "dims": "YX", "steps": {}}
+            for n, name in enumerate(names)
+        ]
+        path = write_lif(tmp_path / "a.lif", images)
+        listed = r"0 \(cells\), 1 \(cells #2\), 2 \(cells #3\), 3 \(cells #4\)"
+        with pytest.raises(ValueError, match=f"it holds 4 images; choose one by scene: {listed}"):
+            opened(path)
+        for scene in (2, "cells #3"):
+            assert np.array_equal(pixels(path, scene=scene), images[2]["pixels"])
+
     def test_line_scans_are_not_pictures(self, tmp_path: Path) -> None:
         line = {"name": "xt", "pixels": counts((1, 9)), "dims": "YX", "steps": {}}
         with pytest.raises(ValueError, match="are not pictures|not all are known"):
