@@ -191,6 +191,23 @@ class TestND2:
         assert np.ma.getmaskarray(window)[1, :, 1:].all()
         assert not np.ma.getmaskarray(window)[0].any()
 
+    @pytest.mark.parametrize("channels", [1, 2])
+    @pytest.mark.parametrize("width", [7, 8])
+    def test_frames_that_were_not_recorded_may_have_padded_rows(
+        self, width: int, channels: int, tmp_path: Path
+    ) -> None:
+        frames = counts((6, 5, width, channels))
+        how: dict[str, Any] = {"recorded": 4, "channels": channels}
+        if width == 7 and channels == 2:
+            frames = frames.astype("uint8")
+            how["bits"] = 8
+        path = write_nd2(tmp_path / "a.nd2", frames, {"T": 6}, **how)
+        window = pixels(path)
+        expected = np.moveaxis(frames, -1, 1) if channels > 1 else frames[..., 0]
+        assert np.array_equal(window[:4], expected[:4])
+        assert np.ma.getmaskarray(window)[4:].all()
+        assert not np.ma.getmaskarray(window)[:4].any()
+
     def test_rows_that_are_padded(self, tmp_path: Path) -> None:
         frames = counts((1, 5, 7, 1), "uint8", 256)
         assert np.array_equal(pixels(write_nd2(tmp_path / "a.nd2", frames, {})), frames[0, ..., 0])
