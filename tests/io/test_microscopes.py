@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 from collections.abc import Callable
@@ -395,6 +396,29 @@ class TestMRC:
         data[152:160] = (1146047817).to_bytes(4, "little") + bytes(4)
         path.write_bytes(data)
         assert np.array_equal(pixels(path), stack.view(np.uint8))
+
+    @pytest.mark.parametrize("shape", [(7, 9), (3, 7, 9)])
+    @pytest.mark.parametrize(
+        "order", list(itertools.permutations((1, 2, 3)))
+    )  # columns, rows, sections
+    def test_axes_in_any_order_are_named_rightly(
+        self, order: tuple[int, ...], shape: tuple[int, ...], tmp_path: Path
+    ) -> None:
+        stack = counts(shape)
+        with mrcfile.new(tmp_path / "a.mrc") as file:
+            file.set_data(stack)
+            file.header.mapc, file.header.mapr, file.header.maps = order
+            file.header.mx, file.header.my, file.header.mz = 10, 10, 10
+            file.header.cella = (10.0, 20.0, 30.0)
+        if len(shape) == 2 and order[2] != 3:
+            with pytest.raises(ValueError, match=r"lie along the axes \(\d, \d, \d\) of 1 .x.,"):
+                opened(tmp_path / "a.mrc")
+            return
+        found = opened(tmp_path / "a.mrc")
+        assert found.axes == "zyx"[-len(shape) :]
+        expected = stack.transpose(np.argsort([-axis for axis in order[: len(shape)][::-1]]))
+        assert np.array_equal(np.asarray(found.array), expected)
+        assert found.metadata.calibration.sizes["y"] == 2.0
 
     def test_a_stack_of_pictures_is_no_volume(self, tmp_path: Path) -> None:
         with mrcfile.new(tmp_path / "a.mrcs") as file:
