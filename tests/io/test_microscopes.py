@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -508,6 +509,24 @@ def test_missing_parts_of_an_ims(tmp_path: Path) -> None:
         opened(path)
 
 
+@pytest.mark.parametrize("is_in_channel", [True, False])
+def test_sizes_that_an_ims_does_not_state_for_the_image(
+    is_in_channel: bool, tmp_path: Path
+) -> None:
+    path = write_ims(tmp_path / "a.ims", STACK)
+    with h5py.File(path, "r+") as file:
+        for axis, size in zip("ZYX", STACK.shape[2:], strict=True):
+            del file["DataSetInfo/Image"].attrs[axis]
+            if is_in_channel:
+                group = file["DataSet/ResolutionLevel 0/TimePoint 0/Channel 0"]
+                group.attrs[f"ImageSize{axis}"] = np.frombuffer(str(size).encode(), "S1")
+    if is_in_channel:
+        assert np.array_equal(pixels(path), STACK)
+    else:
+        with pytest.raises(ValueError, match="its size along z is ''; allowed are whole numbers"):
+            opened(path)
+
+
 ALL: dict[str, Callable[[Path], Path]] = {
     **WRITERS,
     "mrc": lambda path: write_mrc(path, STACK[0, 0]),
@@ -539,6 +558,30 @@ def test_damaged_files_are_refused_in_one_line(
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1, lines
         assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_damage_of_any_extent_is_named_in_our_words(kind: str, tmp_path: Path) -> None:
+    path = ALL[kind](tmp_path / f"a.{kind}")
+    content, refused = path.read_bytes(), 0
+    sizes = [8, 16, 40, 64, 100, 300, 1000, 1024, *np.linspace(0.001, 0.99, 12) * len(content)]
+    damaged = [content[: int(size)] for size in sizes]
+    for part in (0.01, 0.1, 0.5, 0.9):
+        place = int(part * len(content))
+        damaged.append(content[:place] + bytes(200) + content[place + 200 :])
+    for number, data in enumerate(damaged):
+        each = path.with_name(f"{number}{path.suffix}")
+        each.write_bytes(data)
+        if kind == "oif":
+            shutil.copytree(f"{path}.files", f"{each}.files")
+        try:
+            pixels(each)
+        except ValueError as error:
+            refused += 1
+            reason = str(error).removeprefix(f"{each}: cannot be read as an image: ")
+            assert re.match("(it|its) ", reason), reason
+            assert len(reason) < 120, reason
+    assert refused > 10
 
 
 @pytest.mark.parametrize("kind", ALL)
