@@ -509,6 +509,16 @@ def test_missing_parts_of_an_ims(tmp_path: Path) -> None:
         opened(path)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint32"])
+def test_counts_of_32_bits_are_enhanced_as_float64(dtype: str, tmp_path: Path) -> None:
+    stack = STACK.astype(dtype) * 1000
+    path = write_ims(tmp_path / "a.ims", stack)
+    assert opened(path).counts == dtype
+    with pytest.warns(InputWarning, match=f"the {dtype} counts are enhanced as float64"):
+        out = napari_dcr.enhance(path, out=tmp_path / "out.ome.tif", **UNCHANGED)
+    assert np.array_equal(tifffile.imread(out), stack)
+
+
 @pytest.mark.parametrize("is_in_channel", [True, False])
 def test_sizes_that_an_ims_does_not_state_for_the_image(
     is_in_channel: bool, tmp_path: Path

@@ -20,7 +20,7 @@ from napari_dcr.io import (
     ome_zarr,
     tiff,
 )
-from napari_dcr.io.arrays import open_array
+from napari_dcr.io.arrays import open_array, with_counts_as_floats
 from napari_dcr.io.files import (
     NotInstalled,
     Picture,
@@ -140,8 +140,7 @@ def open_whole(path: Path, scene: int | str | None = None) -> Opened:
         _check_scene(path, form, scene)
         with _naming(path):
             _check_not_empty(path)
-            picture = form.read(path)
-        return _opened(path, picture)
+            return _opened(path, form.read(path))
     opened = _open(path, form, scene)
     if opened.develop is not None:  # its pixels depend on the options
         return opened
@@ -160,6 +159,7 @@ def _open(path: Path, form: Format, scene: int | str | None) -> Opened:
             assert form.read is not None
             return _opened(path, form.read(path))
         opened = form.open(path, scene) if form.has_scenes else form.open(path)
+        opened = with_counts_as_floats(opened)
     opened = replace(opened, is_picture=is_picture(path))
     if isinstance(opened.array, np.ndarray):
         return opened
@@ -327,12 +327,12 @@ def _check_not_input(path: Path, out: Any) -> None:
 def _opened(path: Path, picture: Picture) -> Opened:
     """Opened image of a picture that has been read as a whole."""
     stamp = stamp_of(path)
-    return Opened(
+    return with_counts_as_floats(Opened(
         picture.pixels, picture.axes, lambda: stamp, metadata=picture.metadata,
         samples=picture.samples, doubt=picture.doubt, nodata=picture.metadata.nodata,
         warnings=warnings_of(path, picture.notes), measured=picture.measured,
         is_picture=is_picture(path), bits=picture.metadata.calibration.bits,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _upright(opened: Opened) -> Opened:
