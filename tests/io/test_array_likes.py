@@ -9,8 +9,10 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import torch
 import xarray
+import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -91,6 +93,35 @@ def test_counts_of_many_bits_become_floats_with_a_warning(
     assert result.dtype == wide
     with pytest.raises(TypeError, match=f"image: got dtype {dtype} with the .*model='microscopy'"):
         napari_dcr.enhance(image, model="photo", **FAST)
+
+
+def write_counts(path: Path, pixels: Any) -> None:
+    """Write an image as a TIFF, in one strip or in tiles, or as a zarr."""
+    if path.suffix == ".tif":
+        how: dict[str, Any] = {"tile": (16, 16)} if path.stem == "tiled" else {}
+        tifffile.imwrite(path, pixels, photometric="minisblack", **how)
+    else:
+        zarr.save_array(path, pixels)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize("name", ["a.tif", "tiled.tif", "a.zarr"])
+def test_counts_of_many_bits_in_files_become_float64_with_a_warning(
+    lively_counts: Path, dtype: str, name: str, tmp_path: Path
+) -> None:
+    path, pixels = tmp_path / name, recording((40, 50), dtype)
+    write_counts(path, pixels)
+    with pytest.warns(napari_dcr.InputWarning, match=f"{dtype} counts .* float64"):
+        result = napari_dcr.enhance(path, model=lively_counts, **FAST)
+    expected = napari_dcr.enhance(pixels.astype("f8"), model=lively_counts, **FAST)
+    np.testing.assert_array_equal(result, expected)
+    assert result.dtype == "f8"
+    with pytest.raises(TypeError, match=f"image: got dtype {dtype} with the .*model='microscopy'"):
+        napari_dcr.enhance(path, model="photo", **FAST)
+    if dtype.endswith("64"):
+        write_counts(tmp_path / f"b{path.suffix}", pixels * 0 + np.array(2**53 + 1, dtype))
+        with pytest.raises(ValueError, match=f"got a value of {2**53 + 1} in dtype {dtype}"):
+            napari_dcr.enhance(tmp_path / f"b{path.suffix}", model=lively_counts, **FAST)
 
 
 def test_masked_counts_keep_their_mask(lively_counts: Path) -> None:

@@ -38,7 +38,9 @@ def write_deltavision(
     return path
 
 
-def write_spe(path: Path, frames: NDArray[Any], regions: int = 1, between: int = 0) -> Path:
+def write_spe(
+    path: Path, frames: NDArray[Any], regions: int = 1, between: int = 0, xml: str = "<SpeFormat/>"
+) -> Path:
     """Frames of WinSpec; with bytes between them, those of LightField."""
     count, height, width = frames.shape
     head = bytearray(4100)
@@ -53,7 +55,7 @@ def write_spe(path: Path, frames: NDArray[Any], regions: int = 1, between: int =
     if between:
         struct.pack_into("<f", head, 1992, 3.0)
         struct.pack_into("<Q", head, 678, 4100 + len(body))
-        body += b"<SpeFormat/>"
+        body += xml.encode()
     path.write_bytes(bytes(head) + body)
     return path
 
@@ -138,6 +140,22 @@ def test_spectra_and_regions_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=reason):
         napari_dcr.open_image(write_spe(tmp_path / "a.spe", frames, regions))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_regions_of_lightfield_are_those_in_its_xml(count: int, tmp_path: Path) -> None:
+    region = '<DataBlock type="Region" count="1" width="24" height="20" stride="960"/>'
+    xml = (
+        '<SpeFormat version="3.0" xmlns="http://www.princetoninstruments.com/spe/2009"><DataFormat>'
+        f'<DataBlock type="Frame" count="4">{count * region}</DataBlock></DataFormat></SpeFormat>'
+    )
+    between = 16 if count == 1 else STACK[0, 0, 0].nbytes
+    path = write_spe(tmp_path / "a.spe", STACK[0, 0], 0, between, xml)
+    if count == 1:
+        assert np.array_equal(np.asarray(napari_dcr.open_image(path).array), STACK[0, 0])
+    else:
+        with pytest.raises(ValueError, match="it holds 2 regions"):
+            napari_dcr.open_image(path)
 
 
 def test_digital_video_and_spectra_are_left_out_of_folders(

@@ -59,6 +59,42 @@ def test_a_round_trip_keeps_every_bit_and_every_keyword(
         assert "napari-dcr" in str(after[0].header["HISTORY"])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "top"),
+    [("int8", 127), ("uint32", 2**32 - 1), ("int64", 2**63 - 1024), ("uint64", 2**64 - 2048)],
+)
+def test_other_integers_are_read_and_written_exactly(dtype: str, top: int, tmp_path: Path) -> None:
+    pixels = np.arange(99).astype(dtype).reshape(9, 11)
+    pixels[0, :3] = np.iinfo(dtype).min, top - top // 2, top
+    hdu = fits.PrimaryHDU(pixels)
+    if dtype == "int8":
+        hdu = fits.PrimaryHDU((pixels.astype("i2") + 128).astype("u1"))
+        hdu.header["BZERO"] = -128
+    hdu.writeto(tmp_path / "in.fits")
+    opened = napari_dcr.open_image(tmp_path / "in.fits")
+    assert opened.array.dtype == ("i2" if dtype == "int8" else "f8")
+    assert np.array_equal(np.asarray(opened.array).astype(dtype), pixels)
+    out = same(tmp_path / "in.fits", tmp_path / "out.fits", defects="off")
+    assert np.array_equal(fits.getdata(out).astype(dtype), pixels)
+
+
+def test_an_offset_keeps_neighbouring_values_apart(tmp_path: Path) -> None:
+    hdu = fits.PrimaryHDU(np.arange(99, dtype="i2").reshape(9, 11))
+    hdu.header["BZERO"] = 1e9
+    hdu.writeto(tmp_path / "in.fits")
+    found = np.asarray(napari_dcr.open_image(tmp_path / "in.fits").array)
+    assert np.array_equal(found, 1e9 + np.arange(99).reshape(9, 11))
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, 2**64 - 1])
+def test_a_number_that_floats_cannot_represent_is_named(value: int, tmp_path: Path) -> None:
+    pixels = np.full((9, 11), 500, "uint64")
+    pixels[3, 4] = value
+    fits.writeto(tmp_path / "in.fits", pixels)
+    with pytest.raises(ValueError, match=f"got a value of {value} in dtype uint64"):
+        np.asarray(napari_dcr.open_image(tmp_path / "in.fits").array)
+
+
 @pytest.mark.parametrize("packed", ["gz", "RICE_1", "GZIP_2"])
 def test_packed_files_are_read_and_written_without_loss(packed: str, tmp_path: Path) -> None:
     pixels = random((2, 12, 15), "uint16")

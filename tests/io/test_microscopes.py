@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -191,6 +193,23 @@ class TestND2:
         assert np.ma.getmaskarray(window)[1, :, 1:].all()
         assert not np.ma.getmaskarray(window)[0].any()
 
+    @pytest.mark.parametrize("channels", [1, 2])
+    @pytest.mark.parametrize("width", [7, 8])
+    def test_frames_that_were_not_recorded_may_have_padded_rows(
+        self, width: int, channels: int, tmp_path: Path
+    ) -> None:
+        frames = counts((6, 5, width, channels))
+        how: dict[str, Any] = {"recorded": 4, "channels": channels}
+        if width == 7 and channels == 2:
+            frames = frames.astype("uint8")
+            how["bits"] = 8
+        path = write_nd2(tmp_path / "a.nd2", frames, {"T": 6}, **how)
+        window = pixels(path)
+        expected = np.moveaxis(frames, -1, 1) if channels > 1 else frames[..., 0]
+        assert np.array_equal(window[:4], expected[:4])
+        assert np.ma.getmaskarray(window)[4:].all()
+        assert not np.ma.getmaskarray(window)[:4].any()
+
     def test_rows_that_are_padded(self, tmp_path: Path) -> None:
         frames = counts((1, 5, 7, 1), "uint8", 256)
         assert np.array_equal(pixels(write_nd2(tmp_path / "a.nd2", frames, {})), frames[0, ..., 0])
@@ -268,6 +287,37 @@ class TestCZI:
         assert opened(path).axes == "hyx"
         assert np.array_equal(pixels(path), STACK[0, 0])
 
+    @pytest.mark.parametrize("count", [1, 3])
+    @pytest.mark.parametrize("axis", "TCZHVIRB")
+    def test_axes_need_not_begin_at_0(self, axis: str, count: int, tmp_path: Path) -> None:
+        written = axis if axis in "TCZ" else "T"
+        path, planes = tmp_path / "a.czi", STACK[0, 0, :count]
+        with czi.create_czi(str(path)) as file:
+            for number, plane in enumerate(planes):
+                file.write(plane, plane={written: number + 5})
+        if axis != written:
+            entry = re.compile(rb"T(\x00{3}[\x05-\x07]\x00{3}\x01\x00{3})")
+            path.write_bytes(entry.sub(axis.encode() + rb"\1", path.read_bytes()))
+        assert opened(path).axes == ("yx" if count == 1 else axis.lower() + "yx")
+        window = pixels(path)
+        assert not np.ma.is_masked(window)
+        assert np.array_equal(window, planes[0] if count == 1 else planes)
+
+    def test_channels_that_do_not_begin_at_0_keep_their_own_names(self, tmp_path: Path) -> None:
+        path = write_czi(tmp_path / "a.czi", {(4, 1, 2): STACK[0, 0, 0]})
+        assert np.array_equal(pixels(path), STACK[0, 0, 0])
+        assert [c.name for c in opened(path).metadata.calibration.channels] == ["GFP"]
+
+    def test_scenes_are_those_that_are_stored(self, tmp_path: Path) -> None:
+        with czi.create_czi(str(tmp_path / "a.czi")) as file:
+            for scene in (2, 5):  # the library takes them for four
+                file.write(STACK[0, 0, scene // 2], location=(500 * scene, 0), scene=scene)
+        for number, scene in enumerate((2, 5)):
+            window = pixels(tmp_path / "a.czi", scene=number)
+            assert np.array_equal(window, STACK[0, 0, scene // 2])
+        with pytest.raises(ValueError, match="scene: got 2; allowed are 0, 1"):
+            opened(tmp_path / "a.czi", scene=2)
+
     def test_pixel_types_that_are_mixed(self, tmp_path: Path) -> None:
         with czi.create_czi(str(tmp_path / "a.czi")) as file:
             file.write(counts((8, 9)), plane={"C": 0})
@@ -307,6 +357,19 @@ class TestLIF:
         for scene in (2, "field 2"):
             assert np.array_equal(pixels(path, scene=scene), images[2]["pixels"])
 
+    def test_images_of_the_same_name_are_numbered(self, tmp_path: Path) -> None:
+        names = ("cells", "cells #2", "cells", "cells")
+        images = [
+            {"name": name, "pixels": counts((5 + n, 6)), "dims": "YX", "steps": {}}
+            for n, name in enumerate(names)
+        ]
+        path = write_lif(tmp_path / "a.lif", images)
+        listed = r"0 \(cells\), 1 \(cells #2\), 2 \(cells #3\), 3 \(cells #4\)"
+        with pytest.raises(ValueError, match=f"it holds 4 images; choose one by scene: {listed}"):
+            opened(path)
+        for scene in (2, "cells #3"):
+            assert np.array_equal(pixels(path, scene=scene), images[2]["pixels"])
+
     def test_line_scans_are_not_pictures(self, tmp_path: Path) -> None:
         line = {"name": "xt", "pixels": counts((1, 9)), "dims": "YX", "steps": {}}
         with pytest.raises(ValueError, match="are not pictures|not all are known"):
@@ -334,6 +397,29 @@ class TestMRC:
         data[152:160] = (1146047817).to_bytes(4, "little") + bytes(4)
         path.write_bytes(data)
         assert np.array_equal(pixels(path), stack.view(np.uint8))
+
+    @pytest.mark.parametrize("shape", [(7, 9), (3, 7, 9)])
+    @pytest.mark.parametrize(
+        "order", list(itertools.permutations((1, 2, 3)))
+    )  # columns, rows, sections
+    def test_axes_in_any_order_are_named_rightly(
+        self, order: tuple[int, ...], shape: tuple[int, ...], tmp_path: Path
+    ) -> None:
+        stack = counts(shape)
+        with mrcfile.new(tmp_path / "a.mrc") as file:
+            file.set_data(stack)
+            file.header.mapc, file.header.mapr, file.header.maps = order
+            file.header.mx, file.header.my, file.header.mz = 10, 10, 10
+            file.header.cella = (10.0, 20.0, 30.0)
+        if len(shape) == 2 and order[2] != 3:
+            with pytest.raises(ValueError, match=r"lie along the axes \(\d, \d, \d\) of 1 .x.,"):
+                opened(tmp_path / "a.mrc")
+            return
+        found = opened(tmp_path / "a.mrc")
+        assert found.axes == "zyx"[-len(shape) :]
+        expected = stack.transpose(np.argsort([-axis for axis in order[: len(shape)][::-1]]))
+        assert np.array_equal(np.asarray(found.array), expected)
+        assert found.metadata.calibration.sizes["y"] == 2.0
 
     def test_a_stack_of_pictures_is_no_volume(self, tmp_path: Path) -> None:
         with mrcfile.new(tmp_path / "a.mrcs") as file:
@@ -423,6 +509,34 @@ def test_missing_parts_of_an_ims(tmp_path: Path) -> None:
         opened(path)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint32"])
+def test_counts_of_32_bits_are_enhanced_as_float64(dtype: str, tmp_path: Path) -> None:
+    stack = STACK.astype(dtype) * 1000
+    path = write_ims(tmp_path / "a.ims", stack)
+    assert opened(path).counts == dtype
+    with pytest.warns(InputWarning, match=f"the {dtype} counts are enhanced as float64"):
+        out = napari_dcr.enhance(path, out=tmp_path / "out.ome.tif", **UNCHANGED)
+    assert np.array_equal(tifffile.imread(out), stack)
+
+
+@pytest.mark.parametrize("is_in_channel", [True, False])
+def test_sizes_that_an_ims_does_not_state_for_the_image(
+    is_in_channel: bool, tmp_path: Path
+) -> None:
+    path = write_ims(tmp_path / "a.ims", STACK)
+    with h5py.File(path, "r+") as file:
+        for axis, size in zip("ZYX", STACK.shape[2:], strict=True):
+            del file["DataSetInfo/Image"].attrs[axis]
+            if is_in_channel:
+                group = file["DataSet/ResolutionLevel 0/TimePoint 0/Channel 0"]
+                group.attrs[f"ImageSize{axis}"] = np.frombuffer(str(size).encode(), "S1")
+    if is_in_channel:
+        assert np.array_equal(pixels(path), STACK)
+    else:
+        with pytest.raises(ValueError, match="its size along z is ''; allowed are whole numbers"):
+            opened(path)
+
+
 ALL: dict[str, Callable[[Path], Path]] = {
     **WRITERS,
     "mrc": lambda path: write_mrc(path, STACK[0, 0]),
@@ -454,6 +568,30 @@ def test_damaged_files_are_refused_in_one_line(
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1, lines
         assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_damage_of_any_extent_is_named_in_our_words(kind: str, tmp_path: Path) -> None:
+    path = ALL[kind](tmp_path / f"a.{kind}")
+    content, refused = path.read_bytes(), 0
+    sizes = [8, 16, 40, 64, 100, 300, 1000, 1024, *np.linspace(0.001, 0.99, 12) * len(content)]
+    damaged = [content[: int(size)] for size in sizes]
+    for part in (0.01, 0.1, 0.5, 0.9):
+        place = int(part * len(content))
+        damaged.append(content[:place] + bytes(200) + content[place + 200 :])
+    for number, data in enumerate(damaged):
+        each = path.with_name(f"{number}{path.suffix}")
+        each.write_bytes(data)
+        if kind == "oif":
+            shutil.copytree(f"{path}.files", f"{each}.files")
+        try:
+            pixels(each)
+        except ValueError as error:
+            refused += 1
+            reason = str(error).removeprefix(f"{each}: cannot be read as an image: ")
+            assert re.match("(it|its) ", reason), reason
+            assert len(reason) < 120, reason
+    assert refused > 10
 
 
 @pytest.mark.parametrize("kind", ALL)

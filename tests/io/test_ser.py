@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,33 @@ def test_pixels_determine_the_byte_order(
     )
 
 
+@pytest.mark.parametrize("level", [2, 20, 200, 300, 2000])
+@pytest.mark.parametrize("flag", [0, 1])
+@pytest.mark.parametrize("big", [False, True])
+def test_dim_pixels_determine_the_byte_order(
+    level: int, flag: int, big: bool, tmp_path: Path
+) -> None:
+    frames = np.random.default_rng(0).poisson(level, (3, 31, 43)).astype("u2")
+    frames[0] = 0  # closed shutter
+    path = write(tmp_path / "in.ser", frames, 16, flag=flag, big=big)
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        found = napari_dcr.open_image(path)
+    assert np.array_equal(np.asarray(found.array), frames)
+    assert ["byte order is the opposite" in str(each.message) for each in given] == [True] * (flag != big)  # fmt: skip
+
+
 def test_the_flag_determines_the_byte_order_otherwise(tmp_path: Path) -> None:
     frames = np.full((1, 4, 5), 0x1234, "u2")
     for flag in (0, 1):
         path = write(tmp_path / f"{flag}.ser", frames, 16, flag=flag, big=bool(flag))
-        assert (np.asarray(napari_dcr.open_image(path).array) == 0x1234).all()
+        with pytest.warns(
+            InputWarning, match="do not show the byte order; that of its header is used"
+        ):
+            opened = napari_dcr.open_image(path)
+        assert (np.asarray(opened.array) == 0x1234).all()
+    black = napari_dcr.open_image(write(tmp_path / "black.ser", 0 * frames, 16))
+    assert not black.warnings
 
 
 def test_colours_and_mosaics(tmp_path: Path) -> None:

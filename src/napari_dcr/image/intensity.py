@@ -48,8 +48,8 @@ def check_dtype(dtype: np.dtype[Any], argument: str = "image") -> np.dtype[Any]:
     if dtype.name not in DTYPES:
         hints = {
             "b": "; this is a mask, choose an image of intensities",
-            "i": "; convert it, for example with image.astype('uint16')",
-            "u": "; convert it, for example with image.astype('uint16')",
+            "i": "; convert it, for example with image.astype('float32')",
+            "u": "; convert it, for example with image.astype('float32')",
         }
         hint = hints.get(dtype.kind, "")
         raise TypeError(

@@ -138,13 +138,13 @@ def counts_as_floats(array: Any) -> Any:
         If float64 cannot represent a number; for dask arrays, when its block is computed.
     """
     if is_dask(array):
-        return array.map_blocks(_as_float64, dtype=np.float64, meta=array._meta.astype(np.float64))
+        return array.map_blocks(exact_floats, dtype=np.float64, meta=array._meta.astype(np.float64))
     values = _present(array)
     largest = max(abs(int(values.min())), abs(int(values.max()))) if values.size else 0
     for name, limit in EXACT.items():
         if largest <= limit:
             return array.astype(name)
-    return _as_float64(array)
+    return exact_floats(array)
 
 
 def _present(array: NDArray[Any]) -> NDArray[Any]:
@@ -152,17 +152,24 @@ def _present(array: NDArray[Any]) -> NDArray[Any]:
     return array.compressed() if isinstance(array, np.ma.MaskedArray) else array
 
 
-def _as_float64(array: NDArray[Any]) -> NDArray[np.float64]:
-    """Counts as float64; raise a ValueError if it cannot represent a number."""
-    values = _present(array)
+def exact_floats(array: NDArray[Any]) -> NDArray[np.float64]:
+    """Counts as float64; raise a ValueError if it cannot represent one that is not masked."""
+    check_exact(_present(array))
+    return array.astype(np.float64)
+
+
+def check_exact(values: NDArray[Any]) -> None:
+    """Raise a ValueError if float64 cannot represent a whole number, such as 2^53 + 1."""
+    if values.dtype.itemsize < 8:
+        return
     # A fill value such as -2^62 is exact, too.
     wide = values.astype(np.float64)
     fits = wide < float(np.iinfo(values.dtype).max)
     exact = fits & (np.where(fits, wide, 0).astype(values.dtype) == values)
     if exact.all():
-        return array.astype(np.float64)
+        return
     first = int(values[~exact].flat[0])
     raise ValueError(
-        f"image: got a value of {first} in dtype {array.dtype.name}; allowed are numbers that float64"
+        f"image: got a value of {first} in dtype {values.dtype.name}; allowed are numbers that float64"
         " represents exactly, such as all whole numbers up to 2^53"
     )

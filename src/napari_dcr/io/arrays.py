@@ -16,8 +16,9 @@ from napari_dcr.engine.sources import Opened, is_dask, is_zarr
 from napari_dcr.engine.tiles import Size
 from napari_dcr.image.axes import Layout
 from napari_dcr.io import ome_zarr, zarr_chunks
-from napari_dcr.io.array_likes import array_like, counts_as_floats
+from napari_dcr.io.array_likes import array_like, counts_as_floats, exact_floats
 from napari_dcr.io.files import check_array, warnings_of
+from napari_dcr.io.views import Converted
 
 COUNTS = ("int32", "uint32", "int64", "uint64")
 """Dtypes of counts that are converted to floats."""
@@ -41,12 +42,26 @@ def open_array(image: Any) -> Opened:
     if is_zarr(image):
         array, axes, pyramid = ome_zarr.find_image(image)
         notes = ome_zarr.left_out(pyramid["group"]) if pyramid else ()
-        return Opened(
+        return with_counts_as_floats(Opened(
             array, axes, lambda: zarr_chunks.files_stamp(array), pyramid,
             warnings=warnings_of(ome_zarr.path_of(image), notes),
-        )  # fmt: skip
+        ))  # fmt: skip
     like = array_like(image)
     return replace(open_array(like.array), axes=like.axes, doubt=like.doubt, restore=like.restore)
+
+
+def with_counts_as_floats(opened: Opened) -> Opened:
+    """Convert the counts of a file, if they have 32 or 64 bits, to float64 where they are read."""
+    dtype = np.dtype(opened.array.dtype)
+    if dtype.name not in COUNTS:
+        return opened
+
+    array: Any = opened.array
+    if isinstance(array, np.ndarray):
+        array = exact_floats(array)
+    else:
+        array = Converted(array, None, 1, np.dtype(np.float64), exact_floats)
+    return replace(opened, array=array, counts=dtype.name)
 
 
 def _open_plain(image: Any) -> Opened:

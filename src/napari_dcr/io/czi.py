@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,35 +46,31 @@ def open_czi(path: Path, scene: int | str | None = None) -> Opened:
 
 def _opened(path: Path, reader: Any, scene: int | str | None) -> Opened:
     """Describe the image in an open file."""
-    box = {a: (int(first), int(n)) for a, (first, n) in reader.total_bounding_box.items()}
-    unknown = {a for a, (_, n) in box.items() if a not in AXES + "XY" and n > 1}
+    directory = _directory(reader)
+    ranges = directory.ranges
+    unknown = {a for a, span in ranges.items() if a not in AXES + "S" and len(span) > 1}
     if unknown:
         raise ValueError(f"its axes {', '.join(sorted(unknown))} are not supported")
     described = _find(reader.metadata, "ImageDocument", "Metadata") or {}
-    scenes = dict(sorted(reader.scenes_bounding_rectangle.items()))
     names = _scene_names(described)
-    number = None
-    if scenes:
-        labels = [names.get(key, "") for key in scenes]
-        number = list(scenes)[chosen(labels, scene)]
-        frame = scenes[number]
-    else:
-        chosen([""], scene)
-        frame = reader.total_bounding_rectangle
-    _check_covered(reader, number, frame)
-    kinds = sorted({str(kind) for kind in reader.pixel_types.values()})
-    if not kinds or not set(kinds) <= set(PIXELS) or len({PIXELS[k][1] for k in kinds}) > 1:
+    scenes = sorted(directory.scenes, key=lambda key: -1 if key is None else key)
+    labels = ["" if key is None else names.get(key, "") for key in scenes]
+    number = scenes[chosen(labels, scene)]
+    frame = directory.scenes[number]
+    frame.check_covered()
+    kinds = sorted(set(directory.kinds.values()))
+    if not set(kinds) <= set(PIXELS) or len({PIXELS[k][1] for k in kinds}) > 1:
         allowed = ", ".join(PIXELS)
-        raise ValueError(
-            f"its pixels are {' and '.join(kinds) or 'missing'}; allowed are {allowed}"
-        )
+        raise ValueError(f"its pixels are {' and '.join(kinds)}; allowed are {allowed}")
     dtype = np.result_type(*(PIXELS[k][0] for k in kinds))
     samples = PIXELS[kinds[0]][1]
-    leading = {a.lower(): box[a][1] for a in AXES if box.get(a, (0, 1))[1] > 1}
+    leading = {a.lower(): len(ranges[a]) for a in AXES if len(ranges.get(a, "")) > 1}
+    channels = ranges.get("C", range(1))
 
     def read(place: dict[str, int], rows: slice, columns: slice) -> NDArray[Any]:
-        plane = {a: box[a][0] + place.get(a.lower(), 0) for a in AXES if a in box}
-        roi = frame.x + columns.start, frame.y + rows.start, columns.stop - columns.start, rows.stop - rows.start  # fmt: skip
+        # An axis of length one may be missing from the tiles, which then do not match it.
+        plane = {a.upper(): ranges[a.upper()][i] for a, i in place.items()}
+        roi = frame.left + columns.start, frame.top + rows.start, columns.stop - columns.start, rows.stop - rows.start  # fmt: skip
         gone = np.ones((roi[3], roi[2]), np.bool_)
 
         def cover(_: int, tile: Any) -> bool:
@@ -82,15 +79,13 @@ def _opened(path: Path, reader: Any, scene: int | str | None) -> Opened:
             gone[top : max(top, r.y + r.h - roi[1]), left : max(left, r.x + r.w - roi[0])] = False
             return True
 
-        # An axis of length one may be missing from the tiles, which then do not match it.
-        tiles = {a: i for a, i in plane.items() if a.lower() in place}
-        if number is not None:
-            tiles["S"] = number
+        tiles = plane if number is None else {**plane, "S": number}
         reader.enumerate_subblocks_subset(cover, tiles or None, roi, only_layer0=True)
         shape = (*gone.shape, samples) if samples > 1 else gone.shape
         if gone.all():
             return np.ma.MaskedArray(np.zeros(shape, dtype), np.ones(shape, np.bool_))
-        pixels = np.asarray(reader.read(roi=roi, plane=plane, scene=number))
+        kind = directory.kinds[plane.get("C", channels.start)]
+        pixels = np.asarray(reader.read(roi=roi, plane=plane, scene=number, pixel_type=kind))
         # Colours are stored as blue, green, red.
         pixels = pixels[..., ::-1] if samples > 1 else pixels[..., 0]
         if not gone.any():
@@ -99,10 +94,13 @@ def _opened(path: Path, reader: Any, scene: int | str | None) -> Opened:
         return np.ma.MaskedArray(np.where(full, 0, pixels), full)
 
     array, axes = stack(
-        leading, (frame.h, frame.w, samples) if samples > 1 else (frame.h, frame.w), dtype, read,
+        leading, (*frame.shape, samples) if samples > 1 else frame.shape, dtype, read,
         by_region=True, close=reader.close,
     )  # fmt: skip
     calibration = _calibration(described, names.get(number or 0, ""))
+    if len(calibration.channels) >= channels.stop:
+        named = calibration.channels[channels.start : channels.stop]
+        calibration = replace(calibration, channels=named)
     return Opened(
         array, axes, lambda: stamp_of(path, number),
         metadata=Metadata(calibration=calibration), bits=calibration.bits,
@@ -111,21 +109,82 @@ def _opened(path: Path, reader: Any, scene: int | str | None) -> Opened:
     )  # fmt: skip
 
 
-def _check_covered(reader: Any, scene: int | None, frame: Any) -> None:
-    """Raise an error if tiles cover next to nothing of a scene, as where one has a wrong place."""
-    area = 0
+@dataclass
+class _Frame:
+    """Rectangle around the tiles of a scene, in pixels, and the sum of their areas."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    covered: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.bottom - self.top, self.right - self.left
+
+    def add(self, tile: Any) -> None:
+        """Extend the rectangle by that of a tile."""
+        self.left, self.top = min(self.left, tile.x), min(self.top, tile.y)
+        self.right = max(self.right, tile.x + tile.w)
+        self.bottom = max(self.bottom, tile.y + tile.h)
+        self.covered += tile.w * tile.h
+
+    def check_covered(self) -> None:
+        """Raise an error if tiles cover next to nothing, as where one has a wrong place."""
+        height, width = self.shape
+        if self.covered * LEAST_COVERED < height * width:
+            raise ValueError(
+                f"its tiles cover {self.covered} of {height} x {width} pixels: its directory is"
+                " damaged"
+            )
+
+
+class _Directory(NamedTuple):
+    """What the tiles of the finest level cover, in all axes.
+
+    Attributes
+    ----------
+    ranges : dict
+        Indices by axis. They need not begin at 0, as in a part cut out of a recording.
+    scenes : dict
+        Frame of each scene that is stored; that of tiles without a scene has the key None.
+    kinds : dict
+        Pixel type of each channel.
+    """
+
+    ranges: dict[str, range]
+    scenes: dict[int | None, _Frame]
+    kinds: dict[int, str]
+
+
+def _directory(reader: Any) -> _Directory:
+    """Summarise the tiles; the library's own summary omits where axes begin.
+
+    Raises
+    ------
+    ValueError
+        If there is no tile.
+    """
+    directory = _Directory({}, {}, {})
 
     def add(_: int, tile: Any) -> bool:
-        nonlocal area
-        area += tile.logicalRect.w * tile.logicalRect.h
+        place, r = tile.coordinate.to_dict(), tile.logicalRect
+        for axis, i in place.items():
+            span = directory.ranges.get(axis, range(i, i + 1))
+            if i not in span:
+                span = range(min(i, span.start), max(i + 1, span.stop))
+            directory.ranges[axis] = span
+        directory.kinds.setdefault(place.get("C", 0), tile.pixelType.name)
+        frame = directory.scenes.setdefault(place.get("S"), _Frame(r.x, r.y, r.x, r.y))
+        frame.add(r)
         return True
 
-    chosen_tiles = None if scene is None else {"S": scene}
-    reader.enumerate_subblocks_subset(add, chosen_tiles, None, only_layer0=True)
-    if area * LEAST_COVERED < frame.w * frame.h:
-        raise ValueError(
-            f"its tiles cover {area} of {frame.h} x {frame.w} pixels: its directory is damaged"
-        )
+    reader.enumerate_subblocks_subset(add, None, None, only_layer0=True)
+    if not directory.scenes:
+        raise ValueError("it holds no pixels")
+    return directory
 
 
 def _find(tree: Any, *names: str) -> Any:

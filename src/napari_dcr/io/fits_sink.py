@@ -24,6 +24,7 @@ from napari_dcr.io.fits_units import (
     offset_of,
     open_units,
     scaled,
+    with_sign_flipped,
 )
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.version import __version__
@@ -183,13 +184,14 @@ class _Written:
         pixels = np.asarray(pixels)
         if pixels.dtype == self._stored and not self._offset:
             return pixels
-        kind = self._maps[0].dtype
-        if pixels.dtype.kind == "f":
-            limits = np.iinfo(kind)
-            gone = np.isnan(pixels)
-            shifted = np.clip(np.rint(np.where(gone, 0, pixels) - self._offset), limits.min, float(limits.max))  # fmt: skip
-            return np.where(gone, self._blank or 0, shifted).astype(kind)
-        return (pixels.astype(np.int64) - int(self._offset)).astype(kind)
+        limits, kind = np.iinfo(self._stored), self._maps[0].dtype.newbyteorder("=")
+        gone = np.isnan(pixels)
+        top = float(limits.max)
+        if int(top) > limits.max:  # rounded up, from 2^63 - 1 to 2^63
+            top = np.nextafter(top, 0)
+        whole = np.clip(np.rint(np.where(gone, 0, pixels)), limits.min, top).astype(self._stored)
+        values = with_sign_flipped(whole, kind.str) if self._offset else whole
+        return np.where(gone, kind.type(self._blank or 0), values)
 
     def __enter__(self) -> _Written:
         return self

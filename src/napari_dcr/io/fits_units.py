@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.io.array_likes import check_exact
 from napari_dcr.io.files import import_optional
 
 COMPUTED = {"i4": "f8", "u4": "f8", "i8": "f8", "u8": "f8", "i1": "i2"}
@@ -103,6 +104,7 @@ def blank_of(header: Any) -> int | None:
 
 
 _OFFSETS = {(16, 32768.0): "u2", (32, 2147483648.0): "u4", (64, 2.0**63): "u8", (8, -128.0): "i1"}
+"""Dtypes that are stored with a BZERO, by their bits and this BZERO (FITS standard, table 11)."""
 
 
 def stored_dtype(header: Any) -> str:
@@ -115,24 +117,49 @@ def stored_dtype(header: Any) -> str:
         return "u1" if bits == 8 else f"i{bits // 8}"
     if factor == 1 and (bits, offset) in _OFFSETS:
         return _OFFSETS[bits, offset]
-    return "f4" if bits <= 16 else "f8"
+    # The 24 bits of float32 must distinguish neighbouring values.
+    return "f4" if bits <= 16 and abs(offset) <= 2**23 * abs(factor) else "f8"
 
 
 def scaled(
     stored: NDArray[Any], scale: tuple[float, float], dtype: np.dtype[Any], blank: int | None
 ) -> NDArray[Any]:
-    """Convert stored values to physical values; blank pixels become NaN in floats."""
+    """Convert stored values to physical values; blank pixels become NaN in floats.
+
+    Raises
+    ------
+    ValueError
+        If float64 cannot represent a 64-bit integer.
+    """
     offset, factor = scale
-    if dtype.kind == "f" and stored.dtype.kind in "iu":
-        values = (stored.astype(np.float64) * factor + offset).astype(dtype)
-        return values if blank is None else np.where(stored == blank, dtype.type(np.nan), values)
-    if dtype.kind == "f" and (offset, factor) != (0, 1):
-        return (stored.astype(np.float64) * factor + offset).astype(dtype)
-    if offset:
-        return (stored.astype(np.int32) + int(offset)).astype(dtype)
-    return stored.astype(dtype)
+    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    own = "" if stored.dtype.kind == "f" else _OFFSETS.get((8 * stored.itemsize, offset), "")
+    if (offset, factor) == (0, 1):
+        values = stored
+    elif own and factor == 1:
+        values = with_sign_flipped(stored, own)
+    else:
+        values = stored.astype(np.float64) * factor + offset
+    if dtype.kind != "f" or stored.dtype.kind == "f":
+        return values.astype(dtype)
+    is_blank = np.zeros(stored.shape, np.bool_) if blank is None else stored == blank
+    if values.dtype.kind in "iu":
+        check_exact(values[~is_blank])
+    return np.where(is_blank, dtype.type(np.nan), values.astype(dtype))
+
+
+def with_sign_flipped(pixels: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Add or subtract BZERO = 2^(bits - 1), which flips the highest bit, without rounding.
+
+    Examples
+    --------
+    >>> with_sign_flipped(np.array([-32768, 0], np.int16), "u2")
+    array([    0, 32768], dtype=uint16)
+    """
+    bits = pixels.view(f"u{pixels.itemsize}")
+    return (bits ^ bits.dtype.type(1 << 8 * pixels.itemsize - 1)).view(dtype)
 
 
 def offset_of(stored: str) -> float:
     """BZERO with which a dtype is stored."""
-    return {"u2": 32768.0, "u4": 2147483648.0, "u8": 2.0**63, "i1": -128.0}.get(stored, 0.0)
+    return next((offset for (_, offset), name in _OFFSETS.items() if name == stored), 0.0)

@@ -37,7 +37,8 @@ def _opened(path: Path, file: Any) -> Opened:
     described = file.get("DataSetInfo/Image")
     if described is None or PIXELS.format(t=0, c=0) not in file:
         raise ValueError("it is HDF5, but not of Imaris")
-    shape = tuple(int(_text(described, a)) for a in "ZYX")
+    first = file[PIXELS.format(t=0, c=0)].parent
+    shape = tuple(_length(described, first, a) for a in "ZYX")
     times = _count(file["DataSet/ResolutionLevel 0"], "TimePoint")
     channels = _count(file["DataSet/ResolutionLevel 0/TimePoint 0"], "Channel")
     for t in range(times):
@@ -64,6 +65,20 @@ def _text(group: Any, name: str) -> str:
     """Read an attribute, which Imaris stores as an array of single characters."""
     value = group.attrs.get(name, b"")
     return b"".join(np.asarray(value, "S").ravel().tolist()).decode("utf-8", "replace")
+
+
+def _length(described: Any, channel: Any, axis: str) -> int:
+    """Pixels along an axis without the padding of chunks.
+
+    Raises
+    ------
+    ValueError
+        If neither the image nor its first channel states it.
+    """
+    text = (_text(described, axis) or _text(channel, f"ImageSize{axis}")).strip("\0 ")
+    if not text.isdecimal():
+        raise ValueError(f"its size along {axis.lower()} is {text!r}; allowed are whole numbers")
+    return int(text)
 
 
 def _count(group: Any, word: str) -> int:

@@ -39,6 +39,7 @@ def open_lif(path: Path, scene: int | str | None = None) -> Opened:
 
 def _opened(path: Path, file: Any, scene: int | str | None) -> Opened:
     """Describe the image in an open file."""
+    _number_names(file.xml_element)
     images = list(file.images)
     if not images:
         raise ValueError("it holds no image")
@@ -85,6 +86,19 @@ def _opened(path: Path, file: Any, scene: int | str | None) -> Opened:
         samples="rgb" if samples == 3 else "", warnings=warnings_of(path, tuple(notes)),
         measured=samples == 1,
     )  # fmt: skip
+
+
+def _number_names(parent: Any) -> None:
+    """Number elements of the same name in one folder, of which the library would keep the last."""
+    taken: set[str] = set()
+    for element in (*parent.findall("./Children/Element"), *parent.findall("./Element")):
+        name = unique = element.get("Name", "")
+        number = 2
+        while unique in taken:
+            unique, number = f"{name} #{number}", number + 1
+        taken.add(unique)
+        element.set("Name", unique)
+        _number_names(element)
 
 
 def _twice(images: list[Any], image: Any) -> bool:

@@ -18,6 +18,9 @@ from napari_dcr.io.stacks import rounded, stack
 MAGIC = b"MAP "
 """At byte 208."""
 
+Z = 3
+"""Number of the axis z."""
+
 IMOD = (1146047817).to_bytes(4, "little")
 """IMOD's stamp at byte 152; the flags after it define whether mode 0 is signed."""
 
@@ -50,6 +53,7 @@ def open_mrc(path: Path) -> Opened:
         kind = np.dtype("u1" if unsigned else "i2")
         if not unsigned:
             notes.append("its signed bytes (mode 0) are enhanced, and written, as int16")
+    pixels = _upright(pixels, tuple(int(header[name]) for name in ("maps", "mapr", "mapc")))
     shape = pixels.shape
     leading: dict[str, int] = {}
     if len(shape) == 4:
@@ -71,3 +75,29 @@ def open_mrc(path: Path) -> Opened:
         array, axes, lambda: stamp_of(path), metadata=Metadata(calibration=calibration),
         warnings=warnings_of(path, tuple(notes)), measured=True,
     )  # fmt: skip
+
+
+def _upright(pixels: Any, stored: tuple[int, ...]) -> Any:
+    """View of the pixels in the order z, y, x.
+
+    Parameters
+    ----------
+    pixels : ndarray
+    stored : tuple of int
+        Axes of sections, rows and columns: 1 is x, 2 is y, 3 is z. Some programs leave them 0.
+
+    Raises
+    ------
+    ValueError
+        If they are not these axes, or not possible for the number of axes.
+    """
+    if stored in ((3, 2, 1), (0, 0, 0)):
+        return pixels
+    first = 3 - pixels.ndim  # a single picture has no sections
+    if sorted(stored) != [1, 2, 3] or pixels.ndim > len(stored) or (first and stored[0] != Z):
+        raise ValueError(
+            f"its columns, rows and sections lie along the axes {stored[::-1]} of 1 (x), 2 (y) and"
+            f" 3 (z); allowed are (1, 2, 3), for volumes in any order, for pictures (2, 1, 3)"
+        )
+    axes = stored[first:]
+    return pixels.transpose([axes.index(axis) for axis in sorted(axes, reverse=True)])

@@ -44,18 +44,21 @@ def _opened(path: Path, file: Any, scene: int | str | None) -> Opened:
         if position is not None and "P" in looped:
             full["P"] = position
         number = frames[tuple((a, full[a]) for a in looped)]
+        if number >= stored:
+            # The library returns zeros for frames that were never recorded, or fails.
+            gone = np.zeros(plane, dtype)[rows, columns]
+            return np.ma.MaskedArray(gone, np.ones(gone.shape, np.bool_))
         frame = np.asarray(file.read_frame(number))
         if has_channels and "C" not in looped:
             frame = frame.reshape(sizes["C"], *frame.shape[-3 if "S" in sizes else -2 :])[full["C"]]
-        window = frame[rows, columns]
-        # The library returns zeros for frames that were never recorded.
-        return window if number < stored else np.ma.MaskedArray(window, np.ones(window.shape, np.bool_))  # fmt: skip
+        return frame[rows, columns]
 
     leading = {a.lower(): n for a, n in sizes.items() if a not in "YXS"}
     if position is not None:
         leading.pop("p", None)
     plane = tuple(sizes[a] for a in "YXS" if a in sizes)
-    array, axes = stack(leading, plane, np.dtype(file.dtype), read, close=file.close)
+    dtype = np.dtype(file.dtype)
+    array, axes = stack(leading, plane, dtype, read, close=file.close)
     notes = []
     if stored < len(frames):
         notes.append(

@@ -20,7 +20,7 @@ from napari_dcr.io import (
     ome_zarr,
     tiff,
 )
-from napari_dcr.io.arrays import open_array
+from napari_dcr.io.arrays import open_array, with_counts_as_floats
 from napari_dcr.io.files import (
     NotInstalled,
     Picture,
@@ -71,6 +71,26 @@ CLEARER = {
     "Truncated File Read": _CUT_OFF,
     "End of file": _CUT_OFF,
     "could not create decoder object": _CUT_OFF,
+    "codec can't decode byte": _CUT_OFF,
+    "corrupted IFD structure": _CUT_OFF,
+    # of numbers and XML
+    "invalid literal for int()": _CUT_OFF,
+    "could not convert string to float": _CUT_OFF,
+    "unclosed token": _CUT_OFF,
+    "no element found": _CUT_OFF,
+    "not well-formed (invalid token)": _CUT_OFF,
+    # of CZI, ND2, MRC and HDF5
+    "Not enough data read at offset": _CUT_OFF,
+    "Illegal data detected": _CUT_OFF,
+    "sub-block information do not match": _CUT_OFF,
+    "Invalid ChunkMap signature": _CUT_OFF,
+    "memory mapped length must be positive": _CUT_OFF,
+    "Couldn't read enough bytes for MRC": _CUT_OFF,
+    "truncated file: eof": _CUT_OFF,
+    "Unable to synchronously open file": "it is damaged, or it is not HDF5",
+    "Map ID string not found": "it is not an MRC file, or its header is damaged",
+    "not a Leica image file": "it is not a file of a Leica microscope, or it is cut off",
+    "not a valid settings file": "it is not an OIF, or it is cut off",
     "Unable to open '": "it is cut off, or it is not an OpenEXR file",
     "No SIMPLE card found": "it is not a FITS file, which begins with the word SIMPLE",
 }
@@ -98,10 +118,12 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
-    reason = (
-        " ".join(str(error).split()) or type(error).__name__
-    )  # some messages have several lines
-    reason = next((clear for words, clear in CLEARER.items() if words in reason), reason)
+    # Some messages have several lines.
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, KeyError):  # its text is the key alone
+        reason = f"it is cut off or damaged: {reason} is missing"
+    if not reason.startswith(("it ", "its ")):  # messages of ours begin so
+        reason = next((clear for words, clear in CLEARER.items() if words in reason), reason)
     hint = wrong_suffix(path)
     return ValueError(f"{path}: cannot be read as an image: {reason}{f' ({hint})' if hint else ''}")
 
@@ -120,7 +142,7 @@ def open_whole(path: Path, scene: int | str | None = None) -> Opened:
         with _naming(path):
             _check_not_empty(path)
             picture = form.read(path, scene) if form.has_scenes else form.read(path)
-        return _opened(path, picture)
+            return _opened(path, picture)
     opened = _open(path, form, scene)
     if opened.develop is not None:  # its pixels depend on the options
         return opened
@@ -139,6 +161,7 @@ def _open(path: Path, form: Format, scene: int | str | None) -> Opened:
             assert form.read is not None
             return _opened(path, form.read(path))
         opened = form.open(path, scene) if form.has_scenes else form.open(path)
+        opened = with_counts_as_floats(opened)
     opened = replace(opened, is_picture=is_picture(path))
     if isinstance(opened.array, np.ndarray):
         return opened
@@ -308,12 +331,12 @@ def _check_not_input(path: Path, out: Any) -> None:
 def _opened(path: Path, picture: Picture) -> Opened:
     """Opened image of a picture that has been read as a whole."""
     stamp = stamp_of(path)
-    return Opened(
+    return with_counts_as_floats(Opened(
         picture.pixels, picture.axes, lambda: stamp, metadata=picture.metadata,
         samples=picture.samples, doubt=picture.doubt, nodata=picture.metadata.nodata,
         warnings=warnings_of(path, picture.notes), measured=picture.measured,
         is_picture=is_picture(path), bits=picture.metadata.calibration.bits,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _upright(opened: Opened) -> Opened:

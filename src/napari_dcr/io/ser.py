@@ -37,6 +37,9 @@ SECOND = 10_000_000
 EPOCH = 621355968000000000
 """Start of 1 January 1970 in these units, which are counted from year 1."""
 
+SAMPLED_ROWS = 128
+"""Rows per frame, about, from which the byte order is found."""
+
 KEYWORDS = ("OBSERVER", "INSTRUME", "TELESCOP")
 """FITS keywords for the three names in the header."""
 
@@ -72,10 +75,13 @@ def open_ser(path: Path) -> Opened:
     frames: Any = np.memmap(path, stored, "r", HEADER.size, (count, *inner))
     notes = []
     if stored.itemsize == 2:
-        is_big = _is_big_endian(frames, bool(order), bits)
-        frames = frames.view(">u2") if is_big else frames
+        shown = _shown_big_endian(frames, bits)
+        is_big = bool(order) if shown is None else shown
         if is_big != bool(order):
             notes.append("its byte order is the opposite of what its header states")
+        elif shown is None and not _is_alike_in_both_orders(frames):
+            notes.append("its pixels do not show the byte order; that of its header is used")
+        frames = frames.view(">u2") if is_big else frames
     if colour in MOSAICS:
         notes.append(mosaic_note(MOSAICS[colour]))
 
@@ -107,20 +113,28 @@ def open_ser(path: Path) -> Opened:
     )
 
 
-def _is_big_endian(frames: NDArray[Any], flag: bool, bits: int) -> bool:
-    """Whether 16-bit values are big-endian, as flag 1 says in practice.
+def _sample(frames: NDArray[Any]) -> NDArray[Any]:
+    """Rows of the first, middle and last frame, of which some may be black."""
+    return frames[[0, len(frames) // 2, -1], :: max(1, frames.shape[1] // SAMPLED_ROWS)]
 
-    If possible the pixels decide: only in the right byte order are values within the bits that the
-    header names, and neighbours similar.
+
+def _is_alike_in_both_orders(frames: NDArray[Any]) -> bool:
+    sample = _sample(frames)
+    return bool((sample == sample.view(">u2")).all())
+
+
+def _shown_big_endian(frames: NDArray[Any], bits: int) -> bool | None:
+    """Whether pixels show that 16-bit values are big-endian; None if they do not show their order.
+
+    Only in the right byte order are values within the bits that the header names, and neighbours
+    similar.  In the wrong order, the noise of dim values below 256 is 256 times as strong.
     """
-    little = np.asarray(frames[0, : min(256, frames.shape[1])])
+    little = _sample(frames)
     big = little.view(">u2")
     fits = [int(values.max()) < 2**bits for values in (little, big)]
     if fits[0] != fits[1]:
         return fits[1]
-    low, high = little & 255, little >> 8
-    if low.min() < low.max() and high.min() < high.max() and little.shape[1] > 1:
-        steps = [np.abs(np.diff(v.astype(np.float64), axis=1)).mean() for v in (little, big)]
-        if 2 * min(steps) < max(steps):
-            return bool(steps[1] < steps[0])
-    return flag
+    if little.shape[2] < 2:
+        return None
+    steps = [np.abs(np.diff(v.astype(np.float64), axis=2)).mean() for v in (little, big)]
+    return bool(steps[1] < steps[0]) if 2 * min(steps) < max(steps) else None

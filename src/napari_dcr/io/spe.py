@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,10 @@ def open_spe(path: Path) -> Opened:
         raise ValueError(f"its header is damaged: {count} frames of {height} x {width} pixels")
     if min(width, height) < 2:
         raise ValueError(f"it holds {count} spectra of {max(width, height)} pixels, not an image")
+    if value(1992, "f") >= 3 and xml >= HEADER:  # its header has the size of the first region
+        regions = _regions(path, xml)
+        if regions > 1:
+            raise ValueError(f"it holds {regions} regions of the sensor; one is allowed")
     dtype = np.dtype(DTYPES[kind])
     frame = width * height * dtype.itemsize
     # LightField may store times after each frame.
@@ -78,3 +83,16 @@ def open_spe(path: Path) -> Opened:
     leading = {"t": count} if count > 1 else {}
     array, axes = stack(leading, (height, width), native, read, by_region=True)
     return Opened(array, axes, lambda: stamp_of(path), metadata=Metadata(), measured=True)
+
+
+def _regions(path: Path, start: int) -> int:
+    """Number of regions of the sensor in each frame, as the XML after the frames describes them."""
+    with path.open("rb") as file:
+        file.seek(start)
+        text = file.read()
+    try:
+        root = ElementTree.fromstring(text.rstrip(b"\0"))
+    except ElementTree.ParseError:
+        return 1  # pixels of a file that is cut off here may be complete
+    blocks = (e for e in root.iter() if e.tag.rpartition("}")[2] == "DataBlock")
+    return sum(int(e.get("count") or 1) for e in blocks if e.get("type") == "Region") or 1

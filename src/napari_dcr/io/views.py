@@ -64,7 +64,7 @@ class Converted:
             samples = outer.pop()
         elif self._axis is not None:
             samples, outer[self._axis] = outer[self._axis], slice(None)
-        converted = self._convert(np.asarray(self._array[tuple(outer)]))
+        converted = self._convert(np.asanyarray(self._array[tuple(outer)]))
         where = [slice(None)] * converted.ndim
         if self._added or self._axis is not None:
             where[-1 if self._axis is None else self._axis] = samples
