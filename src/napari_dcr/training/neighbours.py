@@ -164,7 +164,8 @@ def sequence_features(network: Cascade, recording: dict[str, Tensor]) -> dict[st
             int(recording["depth"]),
             bool(recording["detail"]),
         )
-    named = {k: v for k, v in features._asdict().items() if k not in ("encoding", "present")}
+    named = {k: getattr(features, k) for k in ("base", "x", "latent", "maps")}
+    named |= {k: getattr(features.compared, k) for k in ("pixels", "estimate", "variance")}
     return named | {k: recording[k] for k in ("target", "curvature")}
 
 
