@@ -128,7 +128,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="+", default=[24, 96])
     parser.add_argument("--sides", type=int, nargs="+", default=[4096, 8192])
     parser.add_argument("--depth", type=int, default=3)
-    parser.add_argument("--precision", default="auto")
+    # With "auto", frames in memory would be computed in another precision than those of files.
+    parser.add_argument("--precision", default="fp32")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeat", type=int, default=2)
     options = parser.parse_args()

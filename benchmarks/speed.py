@@ -96,9 +96,11 @@ def compare_counts(rounds: int) -> None:
     film = np.stack([dim_picture(448, 640)] * 12)
     film += np.random.default_rng(1).integers(0, 6, film.shape, np.uint8)
 
+    numbers = itertools.count()
+
     def call(image: np.ndarray, **options: int | str) -> Callable[[], object]:
-        # Another image in each round, which is surveyed again.
-        versions = (image + image.dtype.type(number) for number in itertools.count())
+        # Another image in each call, which is surveyed again.
+        versions = (image + image.dtype.type(number) for number in numbers)
         chosen = {"model": "microscopy", "axes": "tyx"[-image.ndim :], **options}
         return lambda: napari_dcr.enhance(next(versions), device="cpu", **chosen)
 
