@@ -459,7 +459,11 @@ class Scene:
         recorded = self._radiance(sample) * np.exp2(self._light(sample, y, x) - shot.ev)
         dim = float((linear_to_srgb(np.clip(recorded, 0, 1)) @ LUMA).mean()) / self.DIM
         self._followed = float(np.clip(dim, self.LEAST_DIM, self.MOST_DIM) ** shot.follow)
-        self._fit_print(self._printed(sample, y, x), self._followed)
+        printed = self._printed(sample, y, x)
+        if shot.light.parted:
+            self._fit_print(printed, self._followed)
+        else:
+            self._fit_natural(printed)
 
     @property
     def kept(self) -> bool:
@@ -491,6 +495,8 @@ class Scene:
         shot, noise = self.shot, self.shot.noise
         radiance, light = self._radiance(photograph), self._light(photograph, y, x)
         recorded = (radiance * np.exp2(light - shot.ev)) @ LUMA
+        if not shot.light.parted and self.kind == "photograph":
+            radiance = srgb_to_linear(photograph)
         step = 1 / (12.92 * (2**shot.bits - 1))  # of the darkest levels
         variance = noise.shot * recorded + noise.read + noise.floor**2 + step**2 / 12
         left = recorded**2 / (recorded**2 + self.FADE * variance)
@@ -528,24 +534,38 @@ class Scene:
         self._scale = 1 + darkness * (float(np.clip(scale, 0.85, most)) - 1)
         self._black = darkness * float(np.clip(black - deepest / self._scale, 0, 0.16))
 
+    def _fit_natural(self, sample: Pixels) -> None:
+        """Choose the exposure of a print in even light: the photograph's, or less at night."""
+        self._gain = min(self._followed, 1.0) ** DISPLAY_EXPONENT * 2 ** (
+            self.shot.light.range / 2
+        )
+        peak = float(np.quantile(brightest(sample, -1) * self._gain, 0.999))
+        self._peak = max(peak, 1.0)
+
     def print(self, photograph: Pixels, y: Pixels, x: Pixels, sharpened: bool = True) -> Pixels:
         """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1].
 
         Without ``sharpened``, the unsharp mask is left out.
         """
+        shot = self.shot
         if self.identity:
             return (photograph * np.float32(self._paper)).astype(np.float32)
         linear = self._printed(photograph, y, x) * self._gain
         if self.kind == "graphics":
             return linear_to_srgb(np.clip(linear, 0, 1))
-        display = self._tone(shoulder(linear, self._peak))
-        display = np.clip((display - self._black) * self._scale, 0, self.WHITE + 0.005)
+        linear = shoulder(linear, self._peak)
+        if shot.light.parted:
+            display = (self._tone(linear) - self._black) * self._scale
+        else:
+            display = linear_to_srgb(np.clip(linear, 0, 1))
+        most = self.WHITE + 0.005 if shot.light.parted else 1.0
+        display = np.clip(display, 0, most)
         if not sharpened:
             return display.astype(np.float32)
         amount, width = self.SHARPENING
         soft = ndimage.gaussian_filter(display, (width, width, 0))
         sharp = display + self._darkness * amount * (display - soft)
-        return np.clip(sharp, 0, self.WHITE + 0.005).astype(np.float32)
+        return np.clip(sharp, 0, most).astype(np.float32)
 
     def natural(self, photograph: Pixels) -> Pixels:
         """Natural print of the whole picture: the photograph in the colour of its light.
