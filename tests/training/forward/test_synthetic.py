@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from napari_dcr.training.forward.synthetic import dim_rendition, dim_stack, training_print
+from napari_dcr.training.forward.synthetic import dim_rendition, dim_stack
 
 
 def test_frames_of_a_dim_stack_differ_by_their_noise_alone() -> None:
@@ -17,10 +17,8 @@ def test_frames_of_a_dim_stack_differ_by_their_noise_alone() -> None:
     assert stack[1].mean() == pytest.approx(stack[0].mean(), rel=0.01)
 
 
-def test_the_print_of_training_shows_the_same_scene_as_the_natural_one() -> None:
+def test_the_natural_print_is_the_photograph_of_the_dim_scene() -> None:
     clean = np.float32(data.astronaut()[::4, ::4] / 255)
     dim, natural = dim_rendition(clean, 4.0, 7)
     assert np.abs(natural - clean).max() < 2e-3  # bright enough to be printed as it is
-    printed = training_print(clean, 4.0, 7)
-    assert dim.mean() < 0.3 * natural.mean() < 0.3 * printed.mean()
-    assert np.corrcoef(printed.ravel(), natural.ravel())[0, 1] > 0.9
+    assert dim.mean() < 0.3 * natural.mean()

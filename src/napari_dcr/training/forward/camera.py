@@ -448,7 +448,7 @@ class Scene:
         self.identity = bool(exposed and shot.identity < chance)
         # Pictures that are hardly too dark are printed without a change of exposure.
         self._darkness = float(np.clip((shot.ev + shot.light.range / 2) / 2.5, 0, 1))
-        self._gain, self._peak, self._scale, self._black = 1.0, 1.0, 1.0, 0.0
+        self._gain, self._peak, self._scale, self._black, self._most = 1.0, 1.0, 1.0, 0.0, 1.0
         self._followed = 1.0
         if self.identity or kind == "graphics":
             return
@@ -460,10 +460,10 @@ class Scene:
         dim = float((linear_to_srgb(np.clip(recorded, 0, 1)) @ LUMA).mean()) / self.DIM
         self._followed = float(np.clip(dim, self.LEAST_DIM, self.MOST_DIM) ** shot.follow)
         printed = self._printed(sample, y, x)
-        if shot.light.parted:
-            self._fit_print(printed, self._followed)
-        else:
+        if self._is_natural:
             self._fit_natural(printed)
+        else:
+            self._fit_print(printed, self._followed)
 
     @property
     def kept(self) -> bool:
@@ -495,8 +495,8 @@ class Scene:
         shot, noise = self.shot, self.shot.noise
         radiance, light = self._radiance(photograph), self._light(photograph, y, x)
         recorded = (radiance * np.exp2(light - shot.ev)) @ LUMA
-        if not shot.light.parted and self.kind == "photograph":
-            radiance = srgb_to_linear(photograph)
+        if self._is_natural:
+            radiance = self._photographed(photograph)
         step = 1 / (12.92 * (2**shot.bits - 1))  # of the darkest levels
         variance = noise.shot * recorded + noise.read + noise.floor**2 + step**2 / 12
         left = recorded**2 / (recorded**2 + self.FADE * variance)
@@ -504,7 +504,8 @@ class Scene:
         return (printed * left[..., None]).astype(np.float32)
 
     def _tone(self, linear: Pixels) -> Pixels:
-        return contrast(linear_to_srgb(np.clip(linear, 0, 1)), self.shot.contrast)
+        display = linear_to_srgb(np.clip(linear, 0, 1))
+        return display if self._is_natural else contrast(display, self.shot.contrast)
 
     def _fit_print(self, sample: Pixels, followed: float) -> None:
         """Choose exposure, shoulder and levels of the print; ``followed`` is a factor of its brightness."""
@@ -533,39 +534,31 @@ class Scene:
         most = 1 + 0.5 * min(followed, 1.0) ** 2
         self._scale = 1 + darkness * (float(np.clip(scale, 0.85, most)) - 1)
         self._black = darkness * float(np.clip(black - deepest / self._scale, 0, 0.16))
+        self._most = self.WHITE + 0.005
 
     def _fit_natural(self, sample: Pixels) -> None:
-        """Choose the exposure of a print in even light: the photograph's, or less at night."""
-        self._gain = min(self._followed, 1.0) ** DISPLAY_EXPONENT * 2 ** (
-            self.shot.light.range / 2
-        )
-        peak = float(np.quantile(brightest(sample, -1) * self._gain, 0.999))
-        self._peak = max(peak, 1.0)
+        """Choose the exposure of a natural print, and the shoulder of its highlights."""
+        self._gain = self._night * 2 ** (self.shot.light.range / 2)
+        self._peak = max(float(np.quantile(brightest(sample, -1) * self._gain, 0.999)), 1.0)
 
     def print(self, photograph: Pixels, y: Pixels, x: Pixels, sharpened: bool = True) -> Pixels:
         """Print pixels at relative positions (h, 1) and (1, w): display values in [0, 1].
 
         Without ``sharpened``, the unsharp mask is left out.
         """
-        shot = self.shot
         if self.identity:
             return (photograph * np.float32(self._paper)).astype(np.float32)
         linear = self._printed(photograph, y, x) * self._gain
         if self.kind == "graphics":
             return linear_to_srgb(np.clip(linear, 0, 1))
-        linear = shoulder(linear, self._peak)
-        if shot.light.parted:
-            display = (self._tone(linear) - self._black) * self._scale
-        else:
-            display = linear_to_srgb(np.clip(linear, 0, 1))
-        most = self.WHITE + 0.005 if shot.light.parted else 1.0
-        display = np.clip(display, 0, most)
+        display = self._tone(shoulder(linear, self._peak))
+        display = np.clip((display - self._black) * self._scale, 0, self._most)
         if not sharpened:
             return display.astype(np.float32)
         amount, width = self.SHARPENING
         soft = ndimage.gaussian_filter(display, (width, width, 0))
         sharp = display + self._darkness * amount * (display - soft)
-        return np.clip(sharp, 0, most).astype(np.float32)
+        return np.clip(sharp, 0, self._most).astype(np.float32)
 
     def natural(self, photograph: Pixels) -> Pixels:
         """Natural print of the whole picture: the photograph in the colour of its light.
@@ -589,11 +582,24 @@ class Scene:
             raise ValueError(
                 f"light: got {self.shot.light.kind!r}; the natural print needs 'even' or 'gentle' light"
             )
-        linear = photograph if self.kind == "radiance" else srgb_to_linear(photograph)
-        exposure = min(self._followed, 1.0) ** DISPLAY_EXPONENT
-        linear = (linear * self._ambient * np.float32(exposure)).astype(np.float32)
+        linear = self._photographed(photograph) * self._ambient * np.float32(self._night)
+        linear = linear.astype(np.float32)
         peak = float(np.quantile(brightest(linear, -1), 0.999))
         return linear_to_srgb(np.clip(shoulder(linear, max(peak, 1.0)), 0, 1))
+
+    def _photographed(self, photograph: Pixels) -> Pixels:
+        """Linear light of the display values that the photographer chose."""
+        return photograph if self.kind == "radiance" else srgb_to_linear(photograph)
+
+    @property
+    def _is_natural(self) -> bool:
+        """Whether the print is the photograph, as in even or gentle light."""
+        return self.kind != "graphics" and not self.shot.light.parted
+
+    @property
+    def _night(self) -> float:
+        """Exposure of a natural print: below 1 for scenes darker than `DIM`."""
+        return min(self._followed, 1.0) ** DISPLAY_EXPONENT
 
     @property
     def _ambient(self) -> Pixels:

@@ -31,12 +31,6 @@ def dim_rendition(photograph: Pixels, ev: float, seed: int) -> tuple[Pixels, Pix
     return scene.expose(photograph, *place, rng), scene.natural(photograph)
 
 
-def training_print(photograph: Pixels, ev: float, seed: int) -> Pixels:
-    """Compute the print (h, w, 3) that training aims at, for the scene of `dim_rendition`."""
-    scene, place, _ = _evenly_lit(photograph, ev, seed)
-    return scene.print(photograph, *place)
-
-
 def dim_stack(photograph: Pixels, ev: float, seed: int, frames: int) -> Pixels:
     """Render the picture of `dim_rendition` several times, with different noise.
 
