@@ -100,6 +100,21 @@ def test_differences_that_cancel_out_in_larger_areas_are_found(network: Cascade)
     assert changes[SIZE // 2 :].mean() > 0.5 * SIGMA
 
 
+def test_the_edge_of_a_small_object_is_not_averaged(network: Cascade) -> None:
+    _, frames = noisy()
+    mean = prepared(network, (2, 2))
+    mean = mean._replace(noise=mean.noise._replace(factor=2 * mean.noise.factor))
+    # In the middle one of three places of 4 x 4 pixels, what the object hides and shows cancels out,
+    # as it does in the means around it.
+    rows = slice(20, 24)
+    profile = torch.tensor([-0.2] * 4 + [-0.2] * 2 + [0.2] * 2 + [0.2] * 4)
+    frames[1:, :, rows, 16:28] += profile
+    centre, *others = features(network, frames, mean)
+    result, _ = mean_of_frames(network, centre, others, mean)
+    assert (result[0, :, rows, 16:28] == frames[0, :, rows, 16:28]).all()
+    assert (result[0, :2, 40:] - frames[0, :2, 40:]).abs().mean() > 0.5 * SIGMA
+
+
 def test_missing_neighbours_change_nothing(network: Cascade) -> None:
     _, frames = noisy()
     mean = prepared(network)

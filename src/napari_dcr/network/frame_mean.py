@@ -20,7 +20,15 @@ from torch import Tensor
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.folding import FOLD, unfold
 from napari_dcr.network.global_net import FrameMean
-from napari_dcr.network.neighbours import Comparison, in_noise, moved, same_light, scaled_light
+from napari_dcr.network.neighbours import (
+    DIFFER,
+    Comparison,
+    NeighbourStage,
+    in_noise,
+    moved,
+    same_light,
+    scaled_light,
+)
 from napari_dcr.network.noise_stage import CEILING
 
 DEPTH = 1
@@ -30,6 +38,15 @@ three times as long."""
 BINNING = 2
 """Smallest number of pixels along each axis whose means are compared. Comparing single pixels gains less than
 0.1 dB, up to 0.5 dB in pans by an odd number of pixels with mild noise, and takes four times as long."""
+
+
+CERTAIN = 12.0, 3.0
+"""Sum over the colours of the squared differences of a place, in units of their variance, from which the places
+beside it are not averaged either: the first number, and the second for each colour. Noise exceeds it in
+one place of ten thousand."""
+
+BEGIN = 0.75
+"""Share of this sum from which the places beside are averaged less."""
 
 
 class PictureFeatures(NamedTuple):
@@ -179,12 +196,17 @@ def mean_of_frames(
     for other in neighbours:
         if other is None:
             continue
-        opened, _, _ = stage.open_gate(centre.compared, other.compared)
+        opened, level = _gate(stage, centre.compared, other.compared)
         gate = torch.zeros_like(total)
         gate[:, mean.compared : mean.compared + 1] = opened
+        order = [mean.compared]
         if centre.others is not None and other.others is not None:
             differences = in_noise(other.others - centre.others, other.noise)
-            gate[:, mean.others] = opened * same_light(F.avg_pool2d(differences, FOLD))
+            level = torch.cat([level, F.avg_pool2d(differences, FOLD)], 1)
+            gate[:, mean.others] = opened * same_light(level[:, 1:])
+            order += mean.others
+        gate[:, order] *= _apart_from_changes(level, other.compared.present)
+        opened = gate[:, mean.compared : mean.compared + 1]
         frames, total = frames + opened, total + gate
         gates.append((other.x, gate))
     down, across = (FOLD * n for n in mean.colour.binning)
@@ -198,6 +220,29 @@ def mean_of_frames(
     for x, gate in gates:
         result.addcmul_(*weighted(x, gate / total))
     return result.flatten(2, 3).expand(-1, centre.x.shape[1], -1, -1), frames
+
+
+def _gate(stage: NeighbourStage, centre: Comparison, other: Comparison) -> tuple[Tensor, Tensor]:
+    """Gate of a neighbour, and mean difference at each place in the units of `in_noise`; each (B, 1, h, w)."""
+    opened, _, differences = stage.open_gate(centre, other)
+    noise = None if other.noise is None else other.noise.mean(1, keepdim=True)
+    return opened, in_noise(differences[:, FOLD**2 :].mean(1, keepdim=True), noise)
+
+
+def _apart_from_changes(levels: Tensor, present: Tensor | None) -> Tensor:
+    """From 1 to 0 where a place or one beside it has certainly changed, for each colour.
+
+    The edge of a moving object may cover a part of a place, and what it hides and shows there may
+    cancel out. The place beside it, which the object covers, tells that it is the edge of an object.
+    What changes in one colour only does not count in the others.
+    """
+    squared = FOLD**2 / 2 * levels**2
+    if present is not None:
+        squared = squared * present
+    first, each = CERTAIN
+    joint = squared.clamp(max=DIFFER).sum(1, keepdim=True) / (first + each * levels.shape[1])
+    certain = F.max_pool2d(torch.maximum(squared / (first + each), joint), 3, 1, 1)
+    return ((1 - certain) / (1 - BEGIN)).clamp(0, 1)
 
 
 def _interpolated(x: Tensor, down: float, across: float) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_dcr.network.activation import activate
+from napari_dcr.network.activation import activate, added
 from napari_dcr.network.folding import FOLD, fold, unfold
 from napari_dcr.network.sub_unet import SubUNet
 from napari_dcr.network.variance_stabilization import REACH, UNIT, Counts
@@ -186,8 +186,9 @@ class NeighbourStage(nn.Module):
 
     def encoding(self, latent: Tensor, compared: Comparison) -> Tensor:
         """Compute the features that are used when the frame is a neighbour of another one."""
-        own = [(folded / UNIT).to(latent) for folded in (compared.pixels, compared.estimate)]
-        inputs = torch.cat([latent, *own], 1)
+        own = torch.cat([compared.pixels, compared.estimate], 1) / UNIT
+        # Concatenating tensors of equal memory layout avoids a second copy.
+        inputs = torch.cat([latent, _channels_last(own.to(latent))], 1)
         return activate(self.encode(_channels_last(inputs)))
 
     def scaled(
@@ -263,13 +264,12 @@ class NeighbourStage(nn.Module):
             small += [opened, level * opened]
             slots.append(number + skipped)
         means = _channels_last((means / (1 + total)).to(centre.latent))
-        # Concatenating tensors of equal memory layout avoids a second copy.
         gates = _channels_last(torch.cat(small, 1).to(centre.latent))
         inputs = torch.cat([*encodings, gates, _channels_last(centre.latent), means], 1)
         state = activate(F.conv2d(inputs, self._kernel(slots), self.mix.bias, padding=1))
-        state = state + self.unet(state)
-        added = self.head(torch.cat([state, means], 1))
-        return added * (1 - closed).to(added), small[::2]
+        state = added(state, self.unet(state))
+        addition = self.head(torch.cat([state, means], 1))
+        return addition * (1 - closed).to(addition), small[::2]
 
     def open_gate(self, centre: Comparison, other: Comparison) -> tuple[Tensor, Tensor, Tensor]:
         """Compare a neighbour with the frame.
