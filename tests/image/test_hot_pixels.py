@@ -14,8 +14,9 @@ from scipy.ndimage import gaussian_filter
 
 from napari_dcr.image import isolated_pixels
 from napari_dcr.image.hot_pixels import find_candidates, significant
-from napari_dcr.image.isolated_pixels import BAND, find_isolated
+from napari_dcr.image.isolated_pixels import BAND, CROSS, find_isolated, values_around
 from napari_dcr.image.noise import estimate_noise
+from napari_dcr.image.noise_cells import cells, usual_differences
 
 Image = NDArray[Any]
 
@@ -96,15 +97,46 @@ def test_specks_before_a_saturated_sky_are_no_defects() -> None:
 
 def test_hot_pixels_are_found_where_bands_of_rows_meet() -> None:
     rng = np.random.default_rng(6)
-    image = rng.poisson(30, (300, 1024)).astype(np.uint16)
-    places = {(y, x) for y in (0, 127, 128, 255, 256, 299) for x in (0, 1, 500, 1022, 1023)}
+    image = rng.poisson(30, (300, 2048)).astype(np.uint16)
+    meeting = (63, 64, 99, 100, 163, 164)  # bands end at cells of 100 rows
+    assert BAND // image.strides[0] == 64
+    places = {(y, x) for y in (0, *meeting, 299) for x in (0, 1, 500, 2046, 2047)}
     for place in places:
         image[place] = 900
     alone = {place for place in places if place[1] == 500}
     candidates = find_candidates(image)
     got = set(zip(candidates["y"].tolist(), candidates["x"].tolist(), strict=True))
-    assert BAND // image.shape[1] == 128
     assert alone <= got
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float16", "float32", "float64"])
+@pytest.mark.parametrize("with_missing", [False, True])
+@pytest.mark.parametrize("shape", [(5, 300), (131, 90), (70, 7)])
+def test_pixels_to_test_include_all_that_the_definition_accepts(
+    dtype: str, with_missing: bool, shape: tuple[int, int]
+) -> None:
+    """Every pixel beyond the ranges of both pairs of opposite neighbours is tested, also at the border."""
+    rng = np.random.default_rng(9)
+    image = rng.normal(90, 4, shape)
+    image[rng.random(shape) < 0.05] = 0
+    image[rng.random(shape) < 0.05] = 127
+    image = image.astype(dtype)
+    gone = rng.random(shape) < 0.05 if with_missing else None
+    usual = usual_differences(image, gone).take(cells(shape[1])[1], 1)
+    values = image.astype(np.float32) if dtype == "float16" else image
+    found = np.concatenate(list(isolated_pixels._outstanding(values, usual)))
+    own, left, right, above, below = values_around(
+        values.astype(np.float64), gone, *np.indices(shape).reshape(2, -1), CROSS
+    )
+    limits = usual[cells(shape[0])[1]].ravel()
+    low = np.maximum(np.minimum(left, right), np.minimum(above, below))
+    high = np.minimum(np.maximum(left, right), np.maximum(above, below))
+    far = np.flatnonzero(np.maximum(own - low, high - own) > limits * (1 + 1e-6))
+    isolated = np.maximum(own - np.maximum(low, high), np.minimum(low, high) - own)
+    far = far[2 * isolated[far] > 5 * np.abs(high - low)[far]]
+    assert len(far) > 5
+    assert np.isin(far, found).all()
+    assert np.array_equal(found, np.unique(found))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.line_offsets import LAGS, observe_differences
+from napari_dcr.image.medians import median
 
 Floats = NDArray[np.float64]
 
@@ -143,8 +144,8 @@ def _may_have_step(table: Floats) -> bool:
         difference = difference[np.isfinite(difference)]
         if not len(difference):
             return False
-        centre = float(np.median(difference))
-        spread = 1.4826 * float(np.median(np.abs(difference - centre)))
+        centre = float(median(difference))
+        spread = 1.4826 * float(median(np.abs(difference - centre)))
         if abs(centre) * math.sqrt(len(difference)) < 3 * spread:
             return False
     return True
@@ -157,7 +158,7 @@ def _is_everywhere(near: Floats, height: float) -> bool:
         some = stretch[np.isfinite(stretch)]
         if not len(some):
             return False
-        right += abs(float(np.median(some)) - height) < 0.6 * abs(height)
+        right += abs(float(median(some)) - height) < 0.6 * abs(height)
     return right >= STRETCHES - 1
 
 
@@ -246,14 +247,14 @@ def _may_alternate(table: Floats) -> bool:
     high, wide = (size // STRETCHES for size in bends.shape)
     cut = bends[: high * STRETCHES, : wide * STRETCHES].reshape(STRETCHES, high, STRETCHES, wide)
     every = cut.swapaxes(1, 2).reshape(STRETCHES, STRETCHES, high * wide)
-    parts = np.median(every, 2) if np.isfinite(every.sum()) else _medians(bends)
+    parts = median(every) if np.isfinite(every.sum()) else _medians(bends)
     return _share_alike(parts, _middle(parts), 1.2) >= 0.7
 
 
 def _middle(part: Floats) -> float:
     """Median of the finite values; NaN if there are none."""
     values = part[np.isfinite(part)]
-    return float(np.median(values)) if len(values) else math.nan
+    return float(median(values)) if len(values) else math.nan
 
 
 def _halves(near: Floats) -> Floats:

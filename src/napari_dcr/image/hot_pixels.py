@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.image.isolated_pixels import NEIGHBOURS, find_isolated, reflected
+from napari_dcr.image.isolated_pixels import NEIGHBOURS, find_isolated, values_around
 from napari_dcr.image.noise_model import NoiseModel
 
 SIGNIFICANCE = 8.5
@@ -99,7 +99,7 @@ def _measured(
         return np.empty(0, CANDIDATE)
     y, x = places.T
     own = plane[y, x].astype(np.float64)
-    around = _around(plane, gone, y, x)
+    around = values_around(plane, gone, y, x, NEIGHBOURS + RING).T.astype(np.float64, order="C")
     near, ring = around[:, :8], around[:, 8:]
     near.sort(1)
     bright = own > near[:, 4]
@@ -119,21 +119,6 @@ def _measured(
     # Without the extremes: one defect in the surroundings must not hide another one.
     found["deviation"] = 1.15 * np.sort(around[keep], 1)[:, 1:-1].std(1)
     return found
-
-
-def _around(
-    plane: NDArray[Any], gone: NDArray[np.bool_] | None, y: NDArray[Any], x: NDArray[Any]
-) -> NDArray[np.float64]:
-    """Values of the neighbours of n positions, then of the ring around them, (n, 24); NaN if missing."""
-    down, across = np.array(NEIGHBOURS + RING).T
-    steps = np.arange(-2, 3)
-    rows = reflected(y[:, None] + steps, plane.shape[0]) * plane.shape[1]
-    columns = reflected(x[:, None] + steps, plane.shape[1])
-    places = rows[:, down + 2] + columns[:, across + 2]
-    values = plane.ravel().take(places).astype(np.float64)
-    if gone is not None:
-        values[gone.ravel().take(places)] = np.nan
-    return values
 
 
 def _median(ring: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,15 +18,18 @@ from napari_dcr.image.noise_cells import cells, spread, usual_differences
 MOST = 0.02
 """Largest share of candidates; images with more consist of isolated pixels."""
 
-BAND = 1 << 17
-"""Number of pixels to compare at a time, so that intermediate results fit the processor's cache."""
+BAND = 1 << 18
+"""Number of bytes of pixels to compare at a time, so that intermediate results fit the processor's
+cache."""
 
-FEW = 32
+FEW = 16
 """If less than one pixel of this number is outstanding, these are tested without another comparison of
 all pixels."""
 
 NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
-CROSS = (0, -1), (0, 1), (-1, 0), (1, 0)
+CROSS = [(0, 0), (0, -1), (0, 1), (-1, 0), (1, 0)]
+DIAGONAL = [(-1, -1), (-1, 1), (1, -1), (1, 1)]
+"""A pixel with its neighbours in its row and column, and its other neighbours."""
 
 LEAST_VALUES = 3
 """Smallest number of different values in a sample of a plane that shows the step between them."""
@@ -55,173 +58,186 @@ def find_isolated(
         Usual difference between values of the plane.
     """
     none = np.empty((0, 2), np.intp), 0.0
-    height, width = plane.shape
-    if min(height, width) < 5:
+    if min(plane.shape) < 5:
         return none
-    (edges, down), (_, across) = cells(height), cells(width)
+    plane = np.ascontiguousarray(plane)
+    down, across = (cells(length)[1] for length in plane.shape)
     usual = usual_differences(plane, gone).take(across, 1)
     step = _step_of_sample(plane, gone)
+    # Differences of half floats do not fit in their own dtype.
+    wide = plane.astype(np.float32) if plane.dtype == np.float16 else plane
     tested, found = [], []
-    for y, x, values, others in _outstanding(plane, gone, usual, edges, step is None):
-        tested.append(others)
-        found.append((np.stack([y, x], 1), values, usual[down[y], x]))
+    for outstanding in _outstanding(wide, usual):
+        y, x = np.divmod(outstanding, plane.shape[1])
+        limits = usual[down[y], x]
+        cross = values_around(wide, gone, y, x, CROSS)
+        far, isolated = _leave_the_cross(cross, limits)
+        if step is None:
+            tested.append(np.unique(wide[y[far], x[far]]))
+        chosen = np.flatnonzero(isolated)
+        y, x = y[chosen], x[chosen]
+        values = np.concatenate([cross.take(chosen, 1), values_around(wide, gone, y, x, DIAGONAL)])
+        found.append((np.stack([y, x], 1), values, limits[chosen]))
     if step is None:
         step = _step_of_few(plane, gone, np.concatenate(tested))
-    isolated = np.concatenate(
+    places = np.concatenate(
         [
-            places[np.flatnonzero(_leave_the_range(values, limits, step))]
-            for places, values, limits in found
+            some[np.flatnonzero(_leave_the_range(values, limits, step))]
+            for some, values, limits in found
         ]
     )
-    return none if len(isolated) > MOST * plane.size + 8 else (isolated, step)
+    return none if len(places) > MOST * plane.size + 8 else (places, step)
 
 
-def _outstanding(
-    plane: NDArray[Any],
-    gone: NDArray[np.bool_] | None,
-    usual: NDArray[np.float64],
-    edges: NDArray[np.intp],
-    with_others: bool,
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any], NDArray[Any]]]:
-    """Find pixels far outside the ranges of opposite neighbours.
+def _outstanding(plane: NDArray[Any], usual: NDArray[np.float64]) -> Iterator[NDArray[np.intp]]:
+    """Find pixels that differ by more than their limit from a neighbour in their row and one in their column.
 
-    The results of several bands are collected.  Pixels that `_leave_the_cross` would certainly exclude are left out.
+    These are all pixels that `_leave_the_cross` may accept, and others.  Pixels at the border are
+    compared with fewer neighbours.
 
     Parameters
     ----------
     plane : ndarray, shape (h, w)
-    gone : ndarray of bool, shape (h, w), or None
-        Mask of missing pixels.
     usual : ndarray, shape (cells, w)
-        Smallest distance, for each row of cells and each column.
-    edges : ndarray, shape (cells + 1,)
-        First row of each row of cells, and the number of rows.
-    with_others : bool
-        Whether to return the values of the pixels that are left out as well.
+        Limit for each row of cells and each column.
 
     Yields
     ------
-    y, x : ndarray
-        Rows and columns of n pixels.
-    values : ndarray, shape (9, n)
-        Values of these pixels, and of their `NEIGHBOURS`.
-    others : ndarray
-        Different values of all outstanding pixels, if they are requested; else empty.
+    ndarray of int
+        Positions in the flattened plane, in the order of rows; those of several bands are collected.
     """
-    height, width = plane.shape[0], plane.shape[1] + 2
-    rows = max(1, BAND // plane.shape[1])
-    # Differences of half floats do not fit in their own dtype.
-    dtype = plane.dtype
-    if plane.dtype == np.float16 or (gone is not None and plane.dtype.kind != "f"):
-        dtype = np.dtype(np.float32)
+    height, width = plane.shape
+    flat, edges = plane.ravel(), cells(height)[0].tolist()
+    unsigned = plane.dtype if plane.dtype.kind == "f" else np.dtype(f"u{plane.dtype.itemsize}")
+    most = np.inf if plane.dtype.kind == "f" else np.iinfo(unsigned).max
+    # A pixel and its left neighbour may belong to different cells.
+    limits = np.minimum(np.minimum(usual, np.roll(usual, 1, 1)), most).astype(unsigned)
+    rows = min(max(1, BAND // (width * plane.dtype.itemsize)), int(np.diff(edges).max()))
     # Memory that is allocated again for every band would be cleared by the system each time.
-    space = np.empty((rows + 2, width), dtype)
-    work = np.empty((5, rows * width), dtype)
-    marks = np.empty((2, rows * width), bool)
-    unsigned = dtype if dtype.kind == "f" else np.dtype(f"u{dtype.itemsize}")
-    most = np.inf if dtype.kind == "f" else np.iinfo(unsigned).max
-    limits = np.full((len(usual), width), most, unsigned)
-    limits[:, 1:-1] = np.minimum(usual, most)
-    in_cells = list(zip(edges.tolist(), edges[1:].tolist(), limits, strict=False))
-    steps = np.array([[dy * width + dx] for dy, dx in [(0, 0), *NEIGHBOURS]])
-    places, values, others = [], [], [np.empty(0, dtype)]
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        band = space[: bottom - top + 2]
-        _fill_band(band, plane, gone, top, bottom)
-        # Neighbours are at a fixed distance in memory, and a single long row is compared twice as
-        # fast as many short ones.
-        flat, size = band.ravel(), (bottom - top) * width
-        far, both = marks[:, :size]
-        own, left, right, above, below = (
-            flat[width + shift :][:size] for shift in (0, -1, 1, -width, width)
-        )
-        parts = [
-            (slice(max(start, top) - top, min(stop, bottom) - top), limit)
-            for start, stop, limit in in_cells
-            if start < bottom and stop > top
-        ]
-        _mark_outstanding(own, (left, right), (above, below), parts, work, far, both)
-        if with_others:
-            others.append(np.unique(own[far]))
-        centre = np.flatnonzero(both) + width
-        places.append(centre + (top - 1) * width)
-        values.append(flat.take(steps + centre))
-        if bottom == height or sum(map(len, places)) > BAND:
-            y, x = np.divmod(np.concatenate(places), width)
-            yield y, x - 1, np.concatenate(values, 1), np.concatenate(others)
-            places, values, others = [], [], [np.empty(0, dtype)]
+    work = np.empty((5, (rows + 1) * width), plane.dtype)
+    of_pixels = np.empty((rows + 1) * width, unsigned)
+    marks = np.empty((2, (rows + 1) * width), bool)
+    places: list[NDArray[np.intp]] = []
+    for start, stop, limit in zip(edges, edges[1:], limits, strict=False):
+        of_pixels.reshape(rows + 1, width)[:] = limit
+        for top in range(start, stop, rows):
+            bottom = min(top + rows, stop)
+            first, last, size = top * width, bottom * width, (bottom - top) * width
+            # Neighbours are at a fixed distance in memory, and a single long row is compared twice as
+            # fast as many short ones.
+            across, down = marks
+            _mark_pairs(flat[:last], first, 1, of_pixels, work, across)
+            _mark_pairs(flat[: last + width], first, width, of_pixels, work, down)
+            across[: size + 1 : width] = True  # the left neighbour is beyond the border
+            if top == 0:
+                down[:width] = True
+            if bottom == height:
+                down[size : size + width] = True
+            both = across[:size] | across[1 : size + 1]
+            both &= down[:size] | down[width : size + width]
+            found = np.flatnonzero(both)
+            if len(found) * FEW >= size:
+                inside = slice(max(top, 1), min(bottom, height - 1))
+                _exclude_edges(flat, inside, width, work, both[(inside.start - top) * width :])
+                found = found[both[found]]
+            places.append(found + first)
+            if bottom == height or sum(map(len, places)) > BAND:
+                yield np.concatenate(places)
+                places = []
 
 
-def _mark_outstanding(
-    own: NDArray[Any],
-    across: tuple[NDArray[Any], NDArray[Any]],
-    down: tuple[NDArray[Any], NDArray[Any]],
-    limits: Sequence[tuple[slice, NDArray[Any]]],
-    work: NDArray[Any],
-    far: NDArray[np.bool_],
-    both: NDArray[np.bool_],
-) -> None:
-    """Mark pixels that are ``far`` outside the ranges of opposite neighbours, and those to test further.
-
-    A pixel is far outside if its distance from the ranges of both pairs exceeds its limit.  One of
-    two opposite neighbours may be a defect as well.
+@np.errstate(invalid="ignore", over="ignore")
+def _mark_pairs(
+    flat: NDArray[Any], first: int, shift: int, limits: NDArray[Any], work: NDArray[Any],
+    marks: NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Mark pixels that differ from the one ``shift`` places before by more than their limit.
 
     Parameters
     ----------
-    own : ndarray, shape (n,)
-        Values of pixels, row by row.
-    across, down : (ndarray, ndarray)
-        Their neighbours in their row, and in their column.
-    limits : sequence of (slice, ndarray)
-        Rows of these pixels, and their limits in each of w columns; unsigned for integers.
-    work : ndarray, shape (5, n or more)
+    flat : ndarray
+        Pixels.
+    first : int
+        First pixel to mark; marks of pixels without one ``shift`` places before are not defined.
+    shift : int
+    limits : ndarray
+        Limits of all pixels from ``first`` on; unsigned for integers.
+    work : ndarray
         Memory for intermediate results.
-    far, both : ndarray of bool, shape (n,)
-        Where to write the marks.
+    marks : ndarray of bool
+        Where to write the marks of these pixels.
     """
-    least, most, above, below, space = work[:, : len(own)]
-    unsigned, rows = limits[0][1].dtype, (-1, len(limits[0][1]))
-    np.maximum(np.minimum(*across, out=least), np.minimum(*down, out=space), out=least)
-    np.minimum(np.maximum(*across, out=most), np.maximum(*down, out=space), out=most)
-    # Differences of integers are never negative, and fit in the unsigned dtype.
-    with np.errstate(invalid="ignore", over="ignore"):
-        np.subtract(np.maximum(own, least, out=above), least, out=above)
-        np.subtract(most, np.minimum(own, most, out=below), out=below)
-        distance = np.maximum(above.view(unsigned), below.view(unsigned), out=above.view(unsigned))
-        for part, limit in limits:
-            np.greater(distance.reshape(rows)[part], limit, out=far.reshape(rows)[part])
-        both[:] = far
-        if np.count_nonzero(far) * FEW < len(far):
-            return
-        # At edges, two of the four are alike, and `_leave_the_cross` would exclude the pixel later.
-        second, but_one = np.maximum(least, most, out=below), np.minimum(least, most, out=space)
-        span = np.subtract(second, but_one, out=most).view(unsigned)
-        np.subtract(np.maximum(own, second, out=least), second, out=least)
-        np.subtract(but_one, np.minimum(own, but_one, out=above), out=above)
-        distance = np.maximum(least.view(unsigned), above.view(unsigned), out=least.view(unsigned))
-        # `_leave_the_cross` requires about 2.5 times the span.
-        half = distance >> 1 if unsigned.kind == "u" else distance * unsigned.type(0.5)
-        both &= np.greater_equal(half, span)
+    begin, size = max(first, shift), len(flat) - first
+    pixels, others = flat[begin:], flat[begin - shift : len(flat) - shift]
+    distance, smaller = (space[begin - first : size] for space in work[:2])
+    if flat.dtype.kind == "f":
+        np.abs(np.subtract(pixels, others, out=distance), out=distance)
+    else:  # differences are never negative, and fit in the unsigned dtype
+        np.maximum(pixels, others, out=distance)
+        np.subtract(distance, np.minimum(pixels, others, out=smaller), out=distance)
+    np.greater(work[0, :size].view(limits.dtype), limits[:size], out=marks[:size])
 
 
-def _fill_band(
-    band: NDArray[Any], plane: NDArray[Any], gone: NDArray[np.bool_] | None, top: int, bottom: int
+@np.errstate(invalid="ignore", over="ignore")
+def _exclude_edges(
+    flat: NDArray[Any], rows: slice, width: int, work: NDArray[Any], marks: NDArray[np.bool_]
 ) -> None:
-    """Write rows of a plane with one pixel around them to ``band``; missing pixels are NaN.
+    """Remove the marks of pixels that `_leave_the_cross` excludes because their neighbours differ, as at edges.
 
-    Pixels beyond the border of the plane are `reflected`.
+    Parameters
+    ----------
+    flat : ndarray
+        Rows of ``width`` pixels.
+    rows : slice
+        Rows to test, without those at the border.
+    width : int
+    work : ndarray
+        Memory for intermediate results.
+    marks : ndarray of bool
+        Marks of these rows.
     """
-    above, below = reflected(np.array([top - 1, bottom]), len(plane)).tolist()
-    for inner, rows in (
-        (band[1:-1, 1:-1], slice(top, bottom)),
-        (band[:1, 1:-1], slice(above, above + 1)),
-        (band[-1:, 1:-1], slice(below, below + 1)),
-    ):
-        inner[:] = plane[rows]
-        if gone is not None:
-            inner[gone[rows]] = np.nan
-    band[:, 0], band[:, -1] = band[:, 3], band[:, -4]
+    first, last = rows.start * width, rows.stop * width
+    own, left, right, above, below = (
+        flat[first + shift : last + shift] for shift in (0, -1, 1, -width, width)
+    )
+    low, high, space, second, but_one = work[:, : last - first]
+    np.maximum(np.minimum(left, right, out=low), np.minimum(above, below, out=space), out=low)
+    np.minimum(np.maximum(left, right, out=high), np.maximum(above, below, out=space), out=high)
+    np.maximum(low, high, out=second)
+    np.minimum(low, high, out=but_one)
+    unsigned = flat.dtype if flat.dtype.kind == "f" else np.dtype(f"u{flat.dtype.itemsize}")
+    # Differences of integers are never negative, and fit in the unsigned dtype.
+    span = np.subtract(second, but_one, out=space).view(unsigned)
+    np.subtract(np.maximum(own, second, out=high), second, out=high)
+    np.subtract(but_one, np.minimum(own, but_one, out=low), out=low)
+    distance = np.maximum(low.view(unsigned), high.view(unsigned), out=low.view(unsigned))
+    # `_leave_the_cross` requires about 2.5 times the span.
+    half = distance >> 1 if unsigned.kind == "u" else distance * unsigned.type(0.5)
+    differ = half < span
+    differ[::width] = differ[width - 1 :: width] = False  # neighbours beyond the border are others
+    marks[: last - first] &= ~differ
+
+
+def values_around(
+    plane: NDArray[Any],
+    gone: NDArray[np.bool_] | None,
+    y: NDArray[np.intp],
+    x: NDArray[np.intp],
+    steps: Sequence[tuple[int, int]],
+) -> NDArray[Any]:
+    """Values of pixels at up to 2 pixels from n others, (len(steps), n); missing ones are NaN."""
+    height, width = plane.shape
+    down, across = np.array(steps).T[:, :, None]
+    places = down * width + across + (y * width + x)
+    border = np.flatnonzero((y < 2) | (y >= height - 2) | (x < 2) | (x >= width - 2))
+    if len(border):
+        rows, columns = reflected(y[border] + down, height), reflected(x[border] + across, width)
+        places[:, border] = rows * width + columns
+    values: NDArray[Any] = plane.ravel().take(places)
+    if gone is not None:
+        values = values.astype(np.promote_types(values.dtype, np.float32), copy=False)
+        values[gone.ravel().take(places)] = np.nan
+    return values
 
 
 def reflected(places: NDArray[Any], size: int) -> NDArray[Any]:
@@ -231,21 +247,54 @@ def reflected(places: NDArray[Any], size: int) -> NDArray[Any]:
     return found
 
 
+def _leave_the_cross(
+    cross: NDArray[Any], limits: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Compare pixels with their neighbours in their row and column.
+
+    Parameters
+    ----------
+    cross : ndarray, shape (5, n)
+        Values at `CROSS`.
+    limits : ndarray, shape (n,)
+        Smallest distance from the range of opposite neighbours.
+
+    Returns
+    -------
+    far : ndarray of bool, shape (n,)
+        Whether the distances from the ranges of both pairs exceed the limit.  One of two opposite
+        neighbours may be a defect as well.
+    isolated : ndarray of bool, shape (n,)
+        Whether they are also far outside the range of all four without one of each pair.
+    """
+    cross = cross if cross.dtype.kind == "f" else cross.astype(np.int64)
+    own, left, right, above, below = cross
+    limits = limits.astype(cross.dtype)
+    with np.errstate(invalid="ignore", over="ignore"):
+        low = np.maximum(np.minimum(left, right), np.minimum(above, below))
+        high = np.minimum(np.maximum(left, right), np.maximum(above, below))
+        distance = np.maximum(np.maximum(own, low) - low, high - np.minimum(own, high))
+        far: NDArray[np.bool_] = distance > limits
+        second, but_one = np.maximum(low, high), np.minimum(low, high)
+        distance = 2.01 * np.maximum(own - second, but_one - own)
+        isolated = far & (distance >= limits) & (distance >= 5 * (second - but_one))
+    return far, isolated
+
+
 def _leave_the_range(
     values: NDArray[Any], limits: NDArray[np.float64], step: float
 ) -> NDArray[np.bool_]:
-    """Mask of outstanding pixels far outside the range of their neighbours, ignoring the most extreme ones.
+    """Mask of isolated pixels far outside the range of their neighbours, ignoring the most extreme ones.
 
     Parameters
     ----------
     values : ndarray, shape (9, n)
-        Values of these pixels, and of their `NEIGHBOURS`; missing neighbours are overwritten.
+        Values of these pixels, and of their neighbours; missing neighbours are overwritten.
     limits : ndarray, shape (n,)
         Smallest distance from the range of opposite neighbours.
     step : float
         Usual difference between values of the plane.
     """
-    far = _leave_the_cross(values, limits)
     own, near = values[0], values[1:]
     if near.dtype.kind == "f":
         near[np.isnan(near)] = np.inf  # a missing neighbour is one of the two that are ignored
@@ -257,22 +306,7 @@ def _leave_the_range(
     own, second, but_one = (a.astype(np.float64) for a in (own, second, but_one))
     with np.errstate(invalid="ignore"):
         room = np.maximum(2.5 * np.maximum(second - but_one, step), 0.5 * limits)
-        far &= np.maximum(own - second, but_one - own) > room
-    return far
-
-
-def _leave_the_cross(values: NDArray[Any], limits: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Mask of pixels far outside the range of the neighbours in their row and column, without one of each pair."""
-    cross = values[[0, *(1 + NEIGHBOURS.index(step) for step in CROSS)]]
-    cross = cross if cross.dtype.kind == "f" else cross.astype(np.int64)
-    own, left, right, above, below = cross
-    limits = limits.astype(cross.dtype)
-    with np.errstate(invalid="ignore"):
-        low = np.maximum(np.minimum(left, right), np.minimum(above, below))
-        high = np.minimum(np.maximum(left, right), np.maximum(above, below))
-        second, but_one = np.maximum(low, high), np.minimum(low, high)
-        distance = 2.01 * np.maximum(own - second, but_one - own)
-        far: NDArray[np.bool_] = (distance >= limits) & (distance >= 5 * (second - but_one))
+        far: NDArray[np.bool_] = np.maximum(own - second, but_one - own) > room
     return far
 
 

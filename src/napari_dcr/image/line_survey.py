@@ -238,7 +238,7 @@ class LineSurvey:
         """Means (c, patches, n) of lines over patches and frames."""
         pixels = self._patches[axis] * self._frames
         tables: Table = np.divide(self._sums[axis], pixels, dtype=np.float64)
-        if self._integer and not tables.all():
+        if self._integer and not self._sums[axis].all():
             tables[tables == 0] = np.nan  # clipped to black
         return tables
 
@@ -291,5 +291,5 @@ def _offsets(tables: list[Table], patch: int) -> Table | None:
 
 def _common_and_own(tables: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
     """Mean of the tables of several channels, then the difference of each from the mean."""
-    mean: NDArray[np.float64] = np.mean(tables, 0)
+    mean: NDArray[np.float64] = sum(tables[1:], tables[0]) / len(tables)
     return [mean, *(table - mean for table in tables)]

@@ -40,14 +40,12 @@ def usual_differences(plane: NDArray[Any], gone: NDArray[np.bool_] | None) -> ND
     tall, wide = (min(SAMPLED, max(2, length // 6 * 2)) for length in plane.shape)
     y, x = spread(plane.shape[0], rows * tall), spread(plane.shape[1], columns * wide)
     dtype = np.float32 if plane.dtype.itemsize <= 2 else np.float64
-    above, same, below = (
-        (plane[y + step], None if gone is None else gone[y + step]) for step in (-1, 0, 1)
-    )
-    own = _sampled(*same, x, dtype)
+    width = plane.shape[1]
+    places = y[:, None] * width + x
+    own = _sampled(plane, gone, places, dtype)
     sample = np.empty((rows, columns, 4, tall, wide), dtype)
-    neighbours = (same, x - 1), (same, x + 1), (above, x), (below, x)
-    for number, (near, places) in enumerate(neighbours):
-        differences = np.abs(own - _sampled(*near, places, dtype))
+    for number, shift in enumerate((-1, 1, -width, width)):
+        differences = np.abs(own - _sampled(plane, gone, places + shift, dtype))
         sample[:, :, number] = differences.reshape(rows, tall, columns, wide).swapaxes(1, 2)
     sample = sample.reshape(rows, columns, -1)
     # Use the smaller half of the differences, without edges; missing pixels are sorted to the end.
@@ -58,12 +56,12 @@ def usual_differences(plane: NDArray[Any], gone: NDArray[np.bool_] | None) -> ND
 
 
 def _sampled(
-    pixels: NDArray[Any], gone: NDArray[np.bool_] | None, places: NDArray[np.intp], dtype: Any
+    plane: NDArray[Any], gone: NDArray[np.bool_] | None, places: NDArray[np.intp], dtype: Any
 ) -> NDArray[Any]:
-    """Some columns as floats; missing pixels are NaN."""
-    values = pixels.take(places, 1).astype(dtype)
+    """Pixels at positions in the flattened plane as floats; missing pixels are NaN."""
+    values: NDArray[Any] = plane.ravel().take(places).astype(dtype)
     if gone is not None:
-        values[gone.take(places, 1)] = np.nan
+        values[gone.ravel().take(places)] = np.nan
     return values
 
 
