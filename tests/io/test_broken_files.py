@@ -15,6 +15,7 @@ from astropy.io import fits
 from PIL import Image as PILImage
 
 from napari_dcr.cli import main
+from napari_dcr.io import pictures
 from napari_dcr.io.formats import SUFFIXES
 
 from .conftest import dim, dim_colour
@@ -152,3 +153,18 @@ def test_broken_files_of_all_formats_get_one_clear_line_each(
     assert not [path for path in out.rglob("*") if path.is_file()]
     assert sorted(source.iterdir()) == broken
     assert {path: path.read_bytes() for path in broken} == before
+
+
+def test_the_file_is_named_if_memory_runs_out(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pillow's decoders raise it for some sizes that damaged files state.
+    def fail(file: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(pictures, "_plain", fail)
+    picture(tmp_path / "in.bmp")
+    assert main(["enhance", str(tmp_path / "in.bmp"), "-o", str(tmp_path / "out.png")]) == 1
+    said = capfd.readouterr().err
+    assert said.startswith(f"napari-dcr: {tmp_path / 'in.bmp'}: its pixels do not fit into memory")
+    assert said.count("\n") == 1

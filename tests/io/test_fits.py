@@ -224,6 +224,15 @@ def test_a_mosaic_of_colours_is_named(tmp_path: Path) -> None:
         napari_dcr.open_image(tmp_path / "in.fits")
 
 
+@pytest.mark.parametrize("name", ["WCSDVARR", "D2IMARR", "FOOTPRINT"])
+def test_tables_of_distortion_and_coverage_are_no_pictures(name: str, tmp_path: Path) -> None:
+    for size in ((20, 30), (5, 6)):
+        beside = fits.ImageHDU(np.zeros(size, np.float32), name=name)
+        hdus = fits.HDUList([fits.PrimaryHDU(np.ones((20, 30), np.float32)), beside])
+        hdus.writeto(tmp_path / "in.fits", overwrite=True)
+        assert napari_dcr.open_image(tmp_path / "in.fits").array.shape == (20, 30)
+
+
 def test_a_choice_is_required_for_images_of_different_shapes(tmp_path: Path) -> None:
     hdus = [fits.PrimaryHDU(), fits.ImageHDU(np.ones((4, 5)), name="A"), fits.ImageHDU(np.ones((6, 5)))]  # fmt: skip
     fits.HDUList(hdus).writeto(tmp_path / "in.fits")

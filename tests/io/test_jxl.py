@@ -133,8 +133,9 @@ class Writer:
 
 
 def header(
-    transfer: int, primaries: int, animated: bool, extra: int, profile: bool, name: bytes = b""
-) -> bytes:
+    transfer: int, primaries: int, animated: bool, extra: int, profile: bool, name: bytes = b"",
+    kind: int = 0,
+) -> bytes:  # fmt: skip
     """A header as ISO/IEC 18181-1 describes it."""
     w = Writer().add(0, 1).chosen(1, 4000, 13).add(0, 3).chosen(1, 6000, 13)
     w.add(0, 1).add(1, 1)  # not all fields have their defaults
@@ -147,13 +148,15 @@ def header(
     w.add(1, 1)
     w.chosen(2, extra - 2, 4) if extra >= 2 else w.chosen(extra)
     for _ in range(extra):
-        w.add(0, 1).chosen(0)  # alpha
+        w.add(0, 1)
+        w.chosen(2, kind - 2, 4) if kind >= 2 else w.chosen(kind)
         w.add(0, 1).chosen(0)
         w.chosen(0)
         w.chosen(1, len(name), 4)
         for letter in name:
             w.add(letter, 8)
-        w.add(1, 1)
+        if kind == 0:  # alpha
+            w.add(1, 1)
     w.add(0, 1)  # not XYB
     w.add(0, 1).add(profile, 1).chosen(0)  # RGB
     if not profile:
@@ -179,6 +182,7 @@ def test_headers_of_all_kinds_are_read(
     assert (found.has_profile, found.primaries, found.transfer) == expected
     assert (found.bits, found.is_float, found.is_animated) == (10, False, animated)
     assert found.size == (4001, 6001)
+    assert found.extras == (0,) * extra
 
 
 @pytest.mark.parametrize("distance", [0.0, 1.0])
@@ -192,6 +196,13 @@ def test_headers_of_the_encoder(distance: float) -> None:
 def test_the_error_names_hdr(transfer: int, name: str, tmp_path: Path) -> None:
     (tmp_path / "in.jxl").write_bytes(header(transfer, 9, False, 0, False))
     with pytest.raises(ValueError, match=name):
+        opening.read(tmp_path / "in.jxl")
+
+
+def test_the_error_names_cmyk(tmp_path: Path) -> None:
+    # The decoder returns cyan, magenta and yellow without black, as if they were RGB.
+    (tmp_path / "in.jxl").write_bytes(header(13, 1, False, 1, True, b"Black", kind=4))
+    with pytest.raises(ValueError, match="its colour model CMYK is not supported"):
         opening.read(tmp_path / "in.jxl")
 
 

@@ -435,6 +435,24 @@ def beyond_end(pixels: Any, **how: Any) -> Any:
     return write
 
 
+def without_parts(path: Path) -> None:
+    """Write a DNG that lists only the first of its strips."""
+    write_dng(path, dim_mosaic(), rowsperstrip=16)
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        place, size = page.dataoffsets[0], page.databytecounts[0]
+    long = {code: Tag(t.LONG, np.array([v], "<u4").tobytes()) for code, v in ((273, place), (279, size))}  # fmt: skip
+    # A compression with smaller parts, of which no size is expected.
+    t.graft(path, {0: {**long, 259: t.short_tag(7)}})
+
+
+def cut_panasonic(path: Path) -> None:
+    """Write the start of an RW2 of 60 x 70 pixels, which need 300 blocks of 16 bytes."""
+    tags = {2: t.short_tag(70), 3: t.short_tag(60), 45: t.short_tag(4), 280: Tag(t.LONG, np.array([512], "<u4").tobytes())}  # fmt: skip
+    block = t.to_exif(tags)
+    path.write_bytes((b"IIU\0" + block[4:]).ljust(512 + 299 * 16, b"\0"))
+
+
 def altered(**how: Any) -> Any:
     return lambda path: write_dng(path, dim_mosaic(), **how)
 
@@ -454,6 +472,8 @@ DAMAGED = {
     "cut-mosaic.raf": (beyond_end(dim_mosaic(600, 600)), "LibRaw says"),
     "cut-linear.dng": (beyond_end(LINEAR), "cut off"),
     "cut-tiled.dng": (beyond_end(LINEAR, tile=(16, 16)), "cut off"),
+    "parts.dng": (without_parts, "it lists 1 of the 4 parts"),
+    "cut.rw2": (cut_panasonic, "it is cut off: it has 5296 of at least 5312 bytes"),
     "cut-head.rw2": (lambda p: p.write_bytes(b"IIU\0\x08\0\0\0"), ""),
     "cut-head.orf": (lambda p: p.write_bytes(b"IIRO\x08\0\0\0"), ""),
     "other-colours.dng": (altered(pattern=np.array([[3, 4], [5, 1]])), "colours"),

@@ -5,6 +5,7 @@ Digital Negative (DNG) Specification 1.7.1 (Adobe 2023), chapters 2, 4 and 5.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,11 @@ def _check_complete(page: Any, size: int) -> None:
     if int(page.compression) == 1 and sum(page.databytecounts) * 8 < page.size * page.bitspersample:
         raise ValueError(
             f"it holds {sum(page.databytecounts)} bytes of pixels, too few for its size"
+        )
+    parts = math.prod(page.chunked)
+    if len(page.databytecounts) < parts:
+        raise ValueError(
+            f"it is cut off or damaged: it lists {len(page.databytecounts)} of the {parts} parts of its pixels"
         )
 
 

@@ -30,7 +30,7 @@ from napari_dcr.io.views import Planes
 SCIENCE = "SCI"
 """Name of the images in files that hold their errors and qualities too."""
 
-_BESIDE = ("ERR", "DQ", "VAR", "IVAR", "UNC", "UNCERT", "MASK", "WHT", "WEIGHT", "CON", "CTX", "HITS", "QUALITY", "VARIANCE", "ERROR", "STDDEV", "NOISE", "NPOL", "SAMP", "TIME")  # fmt: skip
+_BESIDE = ("ERR", "DQ", "VAR", "IVAR", "UNC", "UNCERT", "MASK", "WHT", "WEIGHT", "CON", "CTX", "HITS", "QUALITY", "VARIANCE", "ERROR", "STDDEV", "NOISE", "NPOL", "SAMP", "TIME", "FOOTPRINT", "WCSDVARR", "D2IMARR")  # fmt: skip
 """Names of units that describe the pixels of another one."""
 
 _AXES = {"TIME": "t", "UTC": "t", "FREQ": "l", "WAVE": "l", "AWAV": "l", "VRAD": "l", "VOPT": "l", "VELO": "l", "FELO": "l", "STOKES": "p", "RGB": "c", "COLOR": "c"}  # fmt: skip

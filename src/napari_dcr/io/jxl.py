@@ -26,6 +26,9 @@ from napari_dcr.io.tags import Tag, Tags
 _LINEAR, _SRGB = 8, 13
 """Codes of transfer functions."""
 
+_BLACK = 4
+"""Kind of the extra channel that holds the black of CMYK."""
+
 
 def read_jxl(path: Path) -> Picture:
     """Read a JPEG XL file, or the first picture of an animation, rotated for display.
@@ -37,6 +40,8 @@ def read_jxl(path: Path) -> Picture:
     header = Header.read(_codestream(content, parts))
     is_linear = header.transfer == _LINEAR
     notes = check_colours(header.primaries, 13 if is_linear else header.transfer, False)
+    if _BLACK in header.extras:  # the decoder leaves black out
+        raise ValueError("its colour model CMYK is not supported; convert it to RGB")
     if header.has_profile:
         notes += ("its colour profile cannot be read; its colours are treated as sRGB",)
     check_memory(header.size, 4 * max(1, header.bits // 8))
@@ -186,6 +191,8 @@ class Header:
         Position of the bits of the transfer function, counted in bits from the signature.
     size : (int, int)
         Height and width in pixels.
+    extras : tuple of int
+        Kind of each channel beside the colours.
     """
 
     bits: int = 8
@@ -196,21 +203,22 @@ class Header:
     transfer: int = _SRGB
     transfer_at: int = 0
     size: tuple[int, int] = (0, 0)
+    extras: tuple[int, ...] = ()
 
     @classmethod
     def read(cls, data: bytes) -> Header:
         """Read the header of a codestream."""
-        header, size = cls._read(data)
-        return replace(header, size=size)
+        header, size, extras = cls._read(data)
+        return replace(header, size=size, extras=extras)
 
     @classmethod
-    def _read(cls, data: bytes) -> tuple[Header, tuple[int, int]]:
+    def _read(cls, data: bytes) -> tuple[Header, tuple[int, int], tuple[int, ...]]:
         if data[:2] != b"\xff\x0a":
             raise ValueError("it is not a JPEG XL file")
         reader = _Reader(data[2:512])
         size = _read_size(reader)
         if reader.one():  # all fields have their defaults
-            return cls(), size
+            return cls(), size, ()
         further, animated = reader.one(), False
         if further:
             reader.bits(3)  # orientation, which the decoder applies
@@ -226,14 +234,14 @@ class Header:
                 reader.bits(1)
         bits, is_float = _read_depth(reader)
         reader.bits(1)
-        for _ in range(reader.chosen((0, 0), (1, 0), (2, 4), (1, 12))):
-            _read_extra_channel(reader)
+        count = reader.chosen((0, 0), (1, 0), (2, 4), (1, 12))
+        extras = tuple(_read_extra_channel(reader) for _ in range(count))
         reader.bits(1)
         if reader.one():  # sRGB
-            return cls(bits, is_float, animated), size
+            return cls(bits, is_float, animated), size, extras
         profile, space = reader.one(), reader.name()
         if profile:
-            return cls(bits, is_float, animated, True), size
+            return cls(bits, is_float, animated, True), size, extras
         white = reader.name() if space != 2 else 1
         if white == 2:
             _read_places(reader, 1)
@@ -250,7 +258,7 @@ class Header:
             transfer = reader.name()
         # Of the numbers from 2 on, 4 bits are added to 2.
         found = cls(bits, is_float, animated, False, primaries, transfer, reader.place - 4)
-        return found, size
+        return found, size, extras
 
 
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
@@ -288,9 +296,10 @@ def _read_depth(reader: _Reader) -> tuple[int, bool]:
     return reader.chosen((8, 0), (10, 0), (12, 0), (1, 6)), False
 
 
-def _read_extra_channel(reader: _Reader) -> None:
+def _read_extra_channel(reader: _Reader) -> int:
+    """Kind of a channel beside the colours; 0 is alpha."""
     if reader.one():
-        return
+        return 0
     kind = reader.name()
     _read_depth(reader)
     reader.chosen((0, 0), (3, 0), (4, 0), (1, 3))
@@ -302,6 +311,7 @@ def _read_extra_channel(reader: _Reader) -> None:
         reader.bits(64)
     elif kind == 5:
         reader.chosen((1, 0), (0, 2), (3, 4), (19, 8))
+    return kind
 
 
 def _read_places(reader: _Reader, count: int) -> None:

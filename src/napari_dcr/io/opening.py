@@ -73,6 +73,14 @@ CLEARER = {
     "could not create decoder object": _CUT_OFF,
     "codec can't decode byte": _CUT_OFF,
     "corrupted IFD structure": _CUT_OFF,
+    "suspicious number of tags": _CUT_OFF,
+    "rowsperstrip=0": _CUT_OFF,
+    "division by zero": _CUT_OFF,
+    "multi_index must be a sequence": _CUT_OFF,
+    "not enough image data": _CUT_OFF,
+    "could not determine frame count": _CUT_OFF,
+    "Empty or corrupt FITS file": _CUT_OFF,
+    "cannot identify image file": "it is damaged, or of another kind",
     # of numbers and XML
     "invalid literal for int()": _CUT_OFF,
     "could not convert string to float": _CUT_OFF,
@@ -104,8 +112,11 @@ def _naming(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: is a folder; pass a file")
     try:
         yield
-    except (FileNotFoundError, MemoryError):
+    except FileNotFoundError:
         raise
+    except MemoryError as error:  # also for sizes that only a damaged file states
+        reason = str(error) or "its pixels do not fit into memory, or it is damaged"
+        raise MemoryError(f"{path}: {reason.removeprefix(f'{path}: ')}") from error
     except NotInstalled as error:
         raise NotInstalled(f"{path}: {error}") from error
     except ValueError as error:

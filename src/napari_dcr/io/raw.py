@@ -55,6 +55,7 @@ def open_raw(path: Path, scene: int | str | None) -> Opened:
         raise ValueError(f"scene: got {scene!r}; allowed are 0, {PRINT!r}, and 1, {PLANES!r}")
     tags = raw_tags.read(path)
     raw_tags.check_sensor(tags)
+    raw_tags.check_complete(path)
     sensor = read_sensor(path)
     warnings = warnings_of(path, sensor.notes)
     if scene in (1, PLANES):

@@ -98,6 +98,33 @@ def check_sensor(tags: Tags) -> None:
         )
 
 
+_WIDTH, _HEIGHT, _RAW_FORMAT, _RAW_OFFSET = 2, 3, 45, 280
+"""Tags of Panasonic's RW2."""
+
+_PACKED_FORMATS = (4, 5, 6, 7)
+"""Values of _RAW_FORMAT that store blocks of 16 bytes, each with 14 pixels or fewer."""
+
+
+def check_complete(path: Path) -> None:
+    """Refuse an RW2 that is cut off, for which LibRaw repeats the last block instead of failing.
+
+    Raises
+    ------
+    ValueError
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"IIU\0":
+            return
+    tags = _all(path)
+    names = (_WIDTH, _HEIGHT, _RAW_FORMAT, _RAW_OFFSET)
+    if not all(code in tags and tags[code].count == 1 for code in names):
+        return
+    width, height, form, offset = (int(tags[code].numbers[0]) for code in names)
+    size, end = path.stat().st_size, offset + -(-width * height // 14) * 16
+    if form in _PACKED_FORMATS and size < end:
+        raise ValueError(f"it is cut off: it has {size} of at least {end} bytes")
+
+
 def for_dng(
     path: Path, to_camera: NDArray[np.float64] | None, balance: NDArray[np.float64]
 ) -> Tags:
