@@ -21,6 +21,7 @@ from napari_dcr.engine.survey import Surveyor
 from napari_dcr.engine.survey_blocks import SurveyRequest
 from napari_dcr.image.defect_survey import find_defects
 from napari_dcr.image.defects import Defects
+from napari_dcr.image.intensity import needs_histogram
 from napari_dcr.image.noise import estimate_noise, fit_noise
 from napari_dcr.training.evaluation.defect_recordings import (
     SEED,
@@ -282,9 +283,11 @@ def score_cost(side: int = 2048, rounds: int = 9) -> None:
 
     def survey(planes: Image, defects: bool) -> None:
         frames, channels, height, width = planes.shape
+        grey = channels == 1
+        histogram = not grey and needs_histogram("auto", planes.dtype, grey)
         request = SurveyRequest(
-            channels, height, width, planes.dtype, histogram=channels > 1, noise=channels == 1,
-            measured=channels == 1, defects=defects, frames=frames, solid=True,
+            channels, height, width, planes.dtype, histogram, noise=grey, measured=grey,
+            defects=defects, frames=frames, solid=True,
         )  # fmt: skip
         surveyor = Surveyor(request)
         for plane in planes:
