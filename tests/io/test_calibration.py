@@ -115,6 +115,21 @@ def test_ome_zarr_to_tiff_keeps_the_calibration(tmp_path: Path, version: str, ta
     assert found.name == "cells"
 
 
+def test_every_axis_of_ome_xml_has_its_own_unit(tmp_path: Path) -> None:
+    metadata = {
+        "axes": "TYX", "PhysicalSizeX": 100, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.1,
+        "PhysicalSizeYUnit": "µm", "TimeIncrement": 500, "TimeIncrementUnit": "ms",
+    }  # fmt: skip
+    source, target = tmp_path / "a.ome.tif", tmp_path / "o.ome.tif"
+    tifffile.imwrite(source, dim(40, 56, "uint16")[None].repeat(2, 0), ome=True, metadata=metadata)
+    napari_dcr.enhance(source, out=target, **FAST)
+    for path in (source, target):
+        with tifffile.TiffFile(path) as file:
+            found = Calibration.of_ome_xml(file.ome_metadata or "")
+        assert found.sizes == pytest.approx({"t": 500, "y": 0.1, "x": 100})
+        assert found.units == {"t": "millisecond", "y": "micrometer", "x": "nanometer"}
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_imagej_files_written_by_region_stay_imagej_files(
