@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 import napari_dcr
 from napari_dcr.input_warnings import InputWarning
-from napari_dcr.io import ome_tiff
+from napari_dcr.io import ome_tiff, opening, writing
+from napari_dcr.io.calibration import Calibration, Channel
+from napari_dcr.io.files import Picture
+from napari_dcr.io.metadata import Metadata
 
 from .conftest import FAST, dim, shell
 
@@ -201,3 +204,44 @@ def test_xml_is_adapted_with_any_quoting(quote: str, dtype: str) -> None:
     expected = {"uint16": "uint16", "float32": "float"}[dtype]
     assert pixels.attrib == {"ID": "Pixels:0", "Type": expected, "BigEndian": "false"}
     assert [e.tag.rpartition("}")[2] for e in pixels] == ["Channel", "TiffData"]
+
+
+CALIBRATED = Calibration(
+    {"x": 0.25, "y": 0.25, "t": 2.0},
+    {"x": "micrometer", "y": "micrometer", "t": "second"},
+    channels=(Channel("DAPI", "FF0000"), Channel("GFP", "00FF00")),
+)
+
+
+@pytest.mark.parametrize("axes", ["lcyx", "tpcyx", "mczyx", "tczvyx"])
+def test_an_axis_beside_time_depth_and_channel_keeps_the_calibration(
+    tmp_path: Path, axes: str
+) -> None:
+    shape = (*(2,) * (len(axes) - 2), 16, 18)
+    pixels = np.arange(np.prod(shape), dtype="uint16").reshape(shape)
+    picture = Picture(pixels, axes, Metadata(calibration=CALIBRATED))
+    writing.write(tmp_path / "out.ome.tif", picture)
+    back = opening.read(tmp_path / "out.ome.tif")
+    place = next(i for i, a in enumerate(axes) if a not in "tzcyx")
+    assert back.axes == f"{axes[:place]}q{axes[place + 1 :]}"
+    assert np.array_equal(back.pixels, picture.pixels)
+    found = back.metadata.calibration
+    assert (found.sizes, found.units) == (CALIBRATED.sizes, CALIBRATED.units)
+    assert found.channels == CALIBRATED.channels
+    again = tmp_path / "again.ome.tif"
+    writing.write(again, back)
+    assert opening.read(again).metadata.calibration == found
+    assert opening.read(again).axes == back.axes
+
+
+@pytest.mark.parametrize(
+    ("axes", "dtype", "what"),
+    [("tyx", "float16", "pixels of float16"), ("lmcyx", "uint16", "the axes lmcyx")],
+)
+def test_a_calibration_that_ome_tiff_cannot_hold_gives_a_warning(
+    tmp_path: Path, axes: str, dtype: str, what: str
+) -> None:
+    pixels = np.ones((2,) * (len(axes) - 2) + (16, 18), dtype)
+    picture = Picture(pixels, axes, Metadata(calibration=CALIBRATED))
+    with pytest.warns(InputWarning, match=f"cannot hold {what}, so the pixel sizes"):
+        writing.write(tmp_path / "out.ome.tif", picture)

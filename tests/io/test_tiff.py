@@ -157,3 +157,35 @@ def test_packed_bits_say_what_is_saturated(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(opened.array), pixels)
     tifffile.imwrite(tmp_path / "in.tif", pixels)
     assert napari_dcr.open_image(tmp_path / "in.tif").bits == 0
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize(
+    ("shape", "axes", "expected"),
+    [
+        ((3, 40, 44), "CYX", "cyx"),
+        ((4, 40, 44), "ZYX", "zyx"),
+        ((3, 40, 44), "TYX", "tyx"),
+        ((2, 3, 40, 44), "TCYX", "tcyx"),
+        ((40, 44, 3), "YXC", "yxs"),
+        ((2, 2, 40, 44, 3), "TZYXC", "tzyxs"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_axes_that_a_file_names_are_used_although_it_is_stored_as_rgb(
+    tmp_path: Path, shape: tuple[int, ...], axes: str, expected: str, dtype: str
+) -> None:
+    source, pixels = tmp_path / "in.tif", random(shape, dtype)
+    # tifffile interprets 3 or 4 planes as colours unless it is told otherwise.
+    photometric = "rgb" if 4 not in shape else None
+    tifffile.imwrite(source, pixels, photometric=photometric, metadata={"axes": axes})
+    opened = napari_dcr.open_image(source)
+    assert opened.axes == expected
+    assert opened.samples == ("rgb" if "s" in expected else "")
+    assert np.array_equal(opened.array[(slice(None),) * pixels.ndim], pixels)
+    picture = opening.read(source)
+    assert picture.axes == expected
+    writing.write(tmp_path / "out.tif", picture)
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert file.series[0].axes == expected.upper()
+        assert np.array_equal(file.asarray(), pixels)

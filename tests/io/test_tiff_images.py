@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 
 import napari_dcr
-from napari_dcr.io import files
+from napari_dcr.io import files, opening
 
 from .conftest import shell
 
@@ -213,4 +215,105 @@ def test_differently_compressed_frames_must_fit_into_memory(
     source = write_pages(tmp_path / "in.tif", counts(4, 31, 43), (None, "deflate"))
     monkeypatch.setattr(files, "free_memory", lambda _: 8000)
     with pytest.raises(ValueError, match="its 4 x 31 x 43 pixels need .* of memory"):
+        napari_dcr.open_image(source)
+
+
+def write_strips(path: Path, pixels: NDArray[np.uint16], count: int) -> None:
+    """Write pixels, then the directory, then the positions and sizes of the strips."""
+    place = 8 + pixels.nbytes
+    end = place + 2 + 9 * 12 + 4
+    height, width = pixels.shape
+    tags = [
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1),
+        (273, 4, count, end), (277, 3, 1, 1), (278, 4, 1, height // count),
+        (279, 4, count, end + 4 * count),
+    ]  # fmt: skip
+    size = pixels.nbytes // count
+    path.write_bytes(
+        b"II*\0" + struct.pack("<I", place) + pixels.tobytes() + struct.pack("<H", len(tags))
+        + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+        + struct.pack(f"<{2 * count}I", *(8 + n * size for n in range(count)), *[size] * count)
+    )  # fmt: skip
+
+
+WHOLE: dict[str, Any] = {
+    "strips": lambda path, pixels: write_strips(path, pixels[0], 8),
+    "plain": lambda path, pixels: tifffile.imwrite(path, pixels, metadata=None, photometric="minisblack"),
+    "shaped": lambda path, pixels: tifffile.imwrite(path, pixels, metadata={"axes": "ZYX"}),
+    "deflate": lambda path, pixels: tifffile.imwrite(path, pixels, compression="deflate", metadata={"axes": "ZYX"}),
+    "imagej": lambda path, pixels: tifffile.imwrite(path, pixels, imagej=True, metadata={"axes": "TYX"}),
+    "ome": lambda path, pixels: tifffile.imwrite(path, pixels, ome=True, metadata={"axes": "TYX"}),
+    "ome tiles": lambda path, pixels: tifffile.imwrite(path, pixels, ome=True, tile=(16, 16), metadata={"axes": "TYX"}),
+    "loop": write_pages,
+    "pillow": lambda path, pixels: PILImage.fromarray(pixels[0]).save(
+        path, save_all=True, append_images=[PILImage.fromarray(p) for p in pixels[1:]]),
+}  # fmt: skip
+"""Functions that write a TIFF whose directories, tags and pixels are in different orders."""
+
+
+def read_by_region(path: Path) -> Any:
+    array = napari_dcr.open_image(path).array
+    return array[(slice(None),) * array.ndim]
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_a_tiff_that_was_cut_off_anywhere_is_an_error(kind: str, tmp_path: Path) -> None:
+    pixels = counts(5, 24, 40)
+    whole, cut = tmp_path / "whole.tif", tmp_path / "cut.tif"
+    WHOLE[kind](whole, pixels)
+    expected = pixels[0] if kind == "strips" else pixels
+    assert np.array_equal(read_by_region(whole), expected)
+    content = whole.read_bytes()
+    # tifffile and Pillow write up to 15 bytes of padding after the last page.
+    last = (1, 10, 40, 70) if kind == "strips" else (17, 40, 70)
+    ends = [len(content) - n for n in last]
+    for end in (*range(200, len(content), 1 + len(content) // 5), *ends):
+        cut.write_bytes(content[:end])
+        for read in (read_by_region, lambda path: opening.read(path).pixels):
+            with pytest.raises(ValueError, match="incomplete|cut off"):
+                read(cut)
+
+
+def test_a_cut_tiff_gives_one_line_and_no_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "cut.tif"
+    for kind, end in (("strips", -10), ("strips", -40), ("imagej", 4000), ("ome", 4000)):
+        WHOLE[kind](source, counts(5, 24, 40))
+        source.write_bytes(source.read_bytes()[:end])
+        for result in ("out.tif", "out.ome.zarr"):
+            assert shell(source, tmp_path / result) == 1
+            assert capsys.readouterr().err.count("\n") == 1
+        assert list(tmp_path.iterdir()) == [source]
+
+
+def test_planes_that_imagej_lists_without_directories_must_be_in_the_file(tmp_path: Path) -> None:
+    source, pixels = tmp_path / "large.tif", counts(5, 24, 40)
+    described = "ImageJ=1.53t\nimages=5\nframes=5\n"
+    tifffile.imwrite(source, pixels[0], description=described, metadata=None)
+    source.write_bytes(source.read_bytes() + pixels[1:3].tobytes())
+    with pytest.raises(ValueError, match="it holds 1 of its 5 planes: it is incomplete"):
+        napari_dcr.open_image(source)
+
+
+def test_a_page_without_sizes_of_its_strips_is_an_error(tmp_path: Path) -> None:
+    source = tmp_path / "in.tif"
+    write_strips(source, counts(24, 40), 8)
+    content = source.read_bytes()
+    entry = struct.pack("<HHI", 279, 4, 8)
+    assert content.count(entry) == 1
+    source.write_bytes(content.replace(entry, struct.pack("<HHI", 65000, 4, 8)))
+    with pytest.raises(ValueError, match="the positions of 8 and the sizes of 1 strips, of 8"):
+        napari_dcr.open_image(source)
+
+
+def test_a_damaged_chain_of_pages_is_an_error(tmp_path: Path) -> None:
+    source = tmp_path / "in.tif"
+    write_strips(source, counts(24, 40), 8)
+    content = bytearray(source.read_bytes())
+    place = 8 + 24 * 40 * 2 + 2 + 9 * 12
+    content[place : place + 4] = struct.pack("<I", 8)  # pixels instead of a directory
+    content[8:10] = b"\xff\xff"
+    source.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match="the directory at byte 8 lists 65535 tags: it is damaged"):
         napari_dcr.open_image(source)

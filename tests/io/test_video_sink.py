@@ -424,3 +424,12 @@ def test_eight_bit_videos_use_the_fast_precision(
         steps = napari_dcr.enhance_steps(source, options, tmp_path / name)
         found.append(run_to_completion(steps).record["precision"])
     assert found == ["bf16", "fp32", "fp32"]
+
+
+def test_frames_of_an_earlier_sequence_that_stay_are_named(tmp_path: Path) -> None:
+    out, frames = tmp_path / "f_%d.png", np.full((5, 24, 32), 90, np.uint8)
+    frames[:, ::2] += 20
+    options: dict[str, Any] = {"axes": "tyx", "model": "photo", "depth": 0, "device": "cpu"}
+    napari_dcr.enhance(frames, out=out, **options)
+    with pytest.warns(InputWarning, match=r"2 frames .* 3 other .* from f_2\.png to f_4\.png"):
+        napari_dcr.enhance(frames[:2], out=out, **options)

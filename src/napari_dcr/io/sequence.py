@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.axes import Layout
+from napari_dcr.input_warnings import warn
 from napari_dcr.io import tags as t
 from napari_dcr.io.files import Picture, partial_path
 from napari_dcr.io.frame_sinks import FrameSink
@@ -29,12 +30,23 @@ def is_sequence(path: Path) -> bool:
 
 
 def existing_files(path: Path) -> list[Path]:
-    """Files that a sequence would replace."""
+    """Files that a sequence would replace, with any number of digits."""
     before, _, after = NUMBER.sub("\0", path.name).partition("\0")
     named = re.compile(re.escape(before) + r"\d+" + re.escape(after))
     if not path.parent.is_dir():
         return []
     return sorted(each for each in path.parent.iterdir() if named.fullmatch(each.name))
+
+
+def _warn_of_others(path: Path, written: set[str]) -> None:
+    """Warn of frames of an earlier and longer recording, which players would show after these."""
+    others = [each.name for each in existing_files(path) if each.name not in written]
+    if others:
+        warn(
+            f"{path.name}: {len(written)} frames were written; {len(others)} other frames of this name were"
+            f" there before and are kept, from {others[0]} to {others[-1]}; delete them if they"
+            " belong to an earlier result"
+        )
 
 
 class SequenceSink(FrameSink):
@@ -77,9 +89,10 @@ class SequenceSink(FrameSink):
         self._write_picture(self._partial / self._place(number), picture)
 
     def _complete(self) -> None:
-        for number in range(self.count):
-            name = self._place(number)
+        names = [self._place(number) for number in range(self.count)]
+        for name in names:
             os.replace(self._partial / name, self.result.parent / name)
+        _warn_of_others(self.result, set(names))
         self._is_new_folder = False
 
     def _discard(self) -> None:

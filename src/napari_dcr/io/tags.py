@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -32,6 +32,9 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12:
 
 _UNITS = {5: 4, 10: 4}
 """Number of bytes that are swapped together, if it is not the size of a value."""
+
+MOST_ENTRIES = 4096
+"""Largest number of tags of a directory; more are a sign of a damaged file."""
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 
@@ -152,6 +155,8 @@ def _entries(file: IO[bytes], offset: int, form: _Form) -> tuple[list[bytes], in
     """Raw entries of a directory, and the position of the next directory's offset."""
     file.seek(offset)
     count = form.number_of_entries(file)
+    if count > MOST_ENTRIES:
+        raise ValueError(f"the directory at byte {offset} lists {count} tags: it is damaged")
     data = file.read(count * form.entry)
     entries = [data[i : i + form.entry] for i in range(0, len(data), form.entry)]
     return entries, file.tell()
@@ -199,6 +204,42 @@ def read_tags(file: IO[bytes], offset: int, form: Any = None, start: int = 0) ->
             # Of several descriptions, the first is the file's; libraries add the others.
             tags.setdefault(code, Tag(kind, form.turned(kind, data)))
     return tags
+
+
+def directories(file: IO[bytes]) -> Iterator[tuple[int, dict[int, int]]]:
+    """Where the directories of the pages end, and where the values of their tags end.
+
+    The last directory may lie past the end of a file that was cut off.
+
+    Yields
+    ------
+    end : int
+        First byte after the directory.
+    ends : dict
+        First byte after the values of each tag, by code, without those that are in the directory.
+    """
+    form = _Form.read(file)
+    file.seek(form.first)
+    offset, seen = form.offset(file.read(form.field)), set[int]()
+    while offset and offset not in seen:
+        seen.add(offset)
+        try:
+            entries, following = _entries(file, offset, form)
+            after = file.read(form.field)
+        except struct.error:
+            yield offset + form.field, {}
+            return
+        ends: dict[int, int] = {}
+        for entry in entries:
+            if len(entry) == form.entry:
+                code, kind = struct.unpack(form.order + "HH", entry[:4])
+                size = form.offset(entry[4 : 4 + form.field]) * SIZES.get(kind, 0)
+                if size > form.field:
+                    ends.setdefault(code, form.offset(entry[4 + form.field :]) + size)
+        yield following + form.field, ends
+        if len(after) < form.field:
+            return
+        offset = form.offset(after)
 
 
 def _write_directory(

@@ -246,7 +246,13 @@ def _header(path: Path, file: Any, scene: int | str | None) -> _Header:
         axes = axes.replace("c", _free_letter(axes))
     if axis is not None and model.count == 1:
         raise ValueError(f"its colour model {model.name} has no samples of its own")
-    if axis is None and model.count > 1:
+    if axis is None and page.samplesperpixel > 1:  # the file's axes have another name for samples
+        axis = len(axes) - len(page.axes) + page.axes.index("S")
+        if model.convert is not None or axes[axis:] == "c":
+            axes = f"{axes[:axis]}s{axes[axis + 1 :]}"
+        else:
+            model, axis = ColourModel("", np.dtype(page.dtype), 1), None
+    elif axis is None and model.count > 1:
         axes += "s"
     doubt = ""
     planar = axis is not None and axes.index("s") < axes.index("y")

@@ -12,11 +12,18 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_dcr.io import ome_tiff, tiff_kinds
+from napari_dcr.io import tags as t
 from napari_dcr.io.files import check_memory
 from napari_dcr.io.stacks import chosen
 
 UNCOMPRESSED, OLD_JPEG = 1, 6
 """Codes of the tag Compression; pages with old JPEG need not list strips."""
+
+_NEEDED = frozenset(
+    (256, 257, 258, 259, 262, t.DESCRIPTION, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330,
+     338, 339, 347, 529, 530, 532, 33628, 33629, 33630, 33631, 34361, 34362, 34412, 50839)
+)  # fmt: skip
+"""Tags without which pixels, or the axes of a stack, would be missing or wrong."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,31 @@ class Image:
         return len({page.hash for page in self.series.pages if page is not None}) > 1
 
 
+def check_directories(file: Any) -> None:
+    """Check that a file, opened with tifffile, holds its directories and what they need.
+
+    tifffile only logs that a page, or the position of its pixels, is missing.
+
+    Raises
+    ------
+    ValueError
+        If the file was cut off.
+    """
+    size = file.filehandle.size
+    for number, (end, ends) in enumerate(t.directories(file.filehandle), 1):
+        if end > size:
+            raise ValueError(
+                f"the directory of page {number} ends at byte {end}, past the end of the file at"
+                f" {size}: it is incomplete"
+            )
+        lost = [code for code, last in ends.items() if last > size and code in _NEEDED]
+        if lost:
+            raise ValueError(
+                f"the tag {tifffile.TIFF.TAGS.get(lost[0], lost[0])} of page {number} ends at byte"
+                f" {ends[lost[0]]}, past the end of the file at {size}: it is incomplete"
+            )
+
+
 def image_of(file: Any, scene: int | str | None) -> Image:
     """Image of a file, opened with tifffile, that a scene refers to.
 
@@ -61,6 +93,8 @@ def image_of(file: Any, scene: int | str | None) -> Image:
     ValueError
         If there is no such image, or if there are several and none was chosen.
     """
+    if not file.is_ndpi:  # whose offsets have 8 bytes in a classic TIFF
+        check_directories(file)
     images = list(file.series)
     if file.is_lsm:  # it keeps a thumbnail beside its image
         images = [each for each in images if not each.keyframe.is_reduced]
@@ -150,13 +184,12 @@ def check_complete(path: Path, image: Image, missing: NDArray[np.bool_] | None) 
     for number, page in stored:
         _check_page(page, number, path)
     kept = sum(int(page.size) for _, page in stored)
-    if (
-        tiff_kinds.is_of_instrument(file)
-        and not file.is_stk
-        and missing is None
-        and kept < series.size
-    ):
+    in_pages = tiff_kinds.is_of_instrument(file) or series.dataoffset is None
+    if in_pages and not file.is_stk and missing is None and kept < series.size:
         raise ValueError(f"it holds {kept} of {series.size} pixels: it is incomplete")
+    listed = int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
+    if series.kind != "imagej" and listed > len(stored):
+        raise ValueError(f"it holds {len(stored)} of its {listed} planes: it is incomplete")
     if series.dataoffset is not None and series.dataoffset + series.nbytes > file.filehandle.size:
         raise ValueError(
             f"its pixels go on to byte {series.dataoffset + series.nbytes}, past the end of the file"
@@ -175,8 +208,14 @@ def _check_page(page: Any, number: int, path: Path) -> None:
     compression = int(keyframe.compression)
     is_packed = compression != UNCOMPRESSED
     expected, found = math.prod(keyframe.chunked), len(page.dataoffsets)
+    counted = len(page.databytecounts)
+    if not found or counted < found > 1:
+        raise ValueError(
+            f"page {number + 1}{where} lists the positions of {found} and the sizes of {counted}"
+            f" {'tiles' if keyframe.is_tiled else 'strips'}, of {expected}: it is incomplete"
+        )
     # Some uncompressed files have one strip for all rows, in spite of their tag RowsPerStrip.
-    is_short = is_packed or sum(page.databytecounts) < keyframe.nbytes
+    is_short = is_packed or sum(page.databytecounts) < keyframe.nbytes or not keyframe.is_contiguous
     if found < expected and is_short and compression != OLD_JPEG:
         raise ValueError(
             f"page {number + 1}{where} has {found} of its {expected}"

@@ -13,6 +13,7 @@ import tifffile
 
 from napari_dcr.engine.resume import RunRecord
 from napari_dcr.image.axes import Layout
+from napari_dcr.input_warnings import warn
 from napari_dcr.io import ome_tiff
 from napari_dcr.io import tags as t
 from napari_dcr.io.files import Picture, import_zarr, partial_path, reserve
@@ -92,15 +93,25 @@ def _plan(path: Path, layout: Layout, dtype: np.dtype[Any], kept: Metadata, size
         values = {k: v for k, v in kept.imagej.items() if k not in _OF_OLD_INTENSITIES}
         arguments |= {"imagej": True, "metadata": {**values, "axes": axes.upper()}}
         arguments.pop("bigtiff")
-    elif measured and dtype.name in ome_tiff.DTYPES and _fits_ome(axes):
-        if kept.ome is not None:
+    elif measured and dtype.name in ome_tiff.DTYPES and (named := _axes_of_ome(axes)):
+        if kept.ome is not None and ("Q" not in named or "<ModuloAlong" in kept.ome):
             # Pages follow the array's order, which is the order that the XML describes.
             xml = ome_tiff.described_as_one(kept.ome, dtype)
             arguments |= {"description": xml.encode(), "metadata": None}
         else:
             values = kept.calibration.to_ome(dtype)
-            arguments |= {"ome": True, "metadata": {**values, "axes": axes.upper()}}
+            if "Q" in named:
+                values["TypeDescription"] = {"Q": axes[named.index("Q")]}
+            arguments |= {"ome": True, "metadata": {**values, "axes": named}}
     else:
+        if measured and (kept.ome is not None or kept.calibration):
+            held = (
+                f"the axes {axes}" if dtype.name in ome_tiff.DTYPES else f"pixels of {dtype.name}"
+            )
+            warn(
+                f"{path.name}: OME-TIFF cannot hold {held}, so the pixel sizes, time interval, units and"
+                " channels are lost; write a .ome.zarr to keep them"
+            )
         if text is not None:
             arguments["description"] = text
         arguments["metadata"] = {"axes": axes.upper()} if kept.shaped or text is None else None
@@ -115,8 +126,20 @@ def _fits_imagej(axes: str, samples: str, dtype: np.dtype[Any]) -> bool:
     return "".join(order) == axes and (not samples or (samples == "rgb" and dtype == np.uint8))
 
 
-def _fits_ome(axes: str) -> bool:
-    return set(axes) <= set("tzcyxs")
+def _axes_of_ome(axes: str) -> str:
+    """Axes as tifffile names them in OME-XML; empty for axes that it cannot describe.
+
+    One axis beside time, depth and channel becomes a part of one of these three ("modulo"), of
+    that before it or of one that the image does not have.
+    """
+    others = [a for a in axes if a not in "tzcyxs"]
+    if not others:
+        return axes.upper()
+    place = axes.index(others[0])
+    has_room = axes[place - 1 : place] in tuple("tzc") or not set("tzc") <= set(axes)
+    if len(others) > 1 or not has_room or not axes.replace("s", "").endswith("yx"):
+        return ""
+    return f"{axes[:place]}q{axes[place + 1 :]}".upper()
 
 
 def write_tiff(path: Path, picture: Picture) -> None:
