@@ -167,6 +167,54 @@ def test_scaled_integers_become_floats_with_nan_at_blanks(tmp_path: Path) -> Non
         assert np.array_equal(after[0].data, expected, equal_nan=True)
 
 
+def with_cards(hdu: Any, cards: dict[str, float]) -> bytes:
+    """HDU whose stored pixels stay as they are, with cards that define their meaning."""
+    hdu.update_header()
+    header = hdu.header.copy()
+    header.update(cards)
+    pixels = hdu.data.astype(hdu.data.dtype.newbyteorder(">")).tobytes()
+    text: str = header.tostring()
+    return text.encode() + pixels + bytes(-len(pixels) % 2880)
+
+
+@pytest.mark.parametrize("scale", [{}, {"BSCALE": 0.5, "BZERO": 10}, {"BZERO": 32768}])
+@pytest.mark.parametrize("dtype", ["int16", "int32"])
+@pytest.mark.parametrize("second", [None, 150])
+def test_every_unit_has_its_own_blank_pixels(
+    second: int | None, dtype: str, scale: dict[str, float], tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(100, 120, (2, 40, 48)).astype(dtype)
+    pixels[0, :5, :7] = -999
+    pixels[1, 9:14, 3:7] = 150 if second else -999
+    units = [fits.PrimaryHDU().header.tostring().encode()]
+    for number, blank in enumerate((-999, second)):
+        hdu = fits.ImageHDU(pixels[number], name="SCI", ver=number + 1)
+        units.append(with_cards(hdu, {**scale, **({} if blank is None else {"BLANK": blank})}))
+    path = tmp_path / "in.fits"
+    path.write_bytes(b"".join(units))
+    gone = np.zeros(pixels.shape, bool)
+    gone[0, :5, :7] = True
+    gone[1, 9:14, 3:7] = second is not None
+    opened = napari_dcr.open_image(path)
+    found = opened.array[:, :, :]
+    if opened.array.dtype.kind == "f":
+        assert np.array_equal(np.isnan(found), gone)
+    else:
+        assert np.array_equal(np.ma.getmaskarray(found), gone)
+    out = tmp_path / "out.fits"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        napari_dcr.enhance(path, out=out, depth=0, device="cpu", defects="off")
+    for number in (1, 2):
+        before, after = (np.asarray(fits.getdata(p, number), float) for p in (path, out))
+        lost = gone[number - 1]
+        if opened.array.dtype.kind == "f":
+            assert np.array_equal(np.isnan(after), lost)
+        assert np.array_equal(after[lost], before[lost], equal_nan=True)
+        # They do not count as light of their neighbours.
+        assert np.abs(after - before)[~lost].max() < 100
+
+
 def exposures(path: Path) -> fits.HDUList:
     hdus = fits.HDUList([fits.PrimaryHDU()])
     hdus[0].header["TELESCOP"] = "HST"

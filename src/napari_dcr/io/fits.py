@@ -18,6 +18,7 @@ from napari_dcr.io.fits_units import (
     Origin,
     blank_of,
     import_fits,
+    is_blank,
     mosaic_note,
     open_units,
     scale_of,
@@ -74,13 +75,16 @@ def open_fits(path: Path, scene: int | str | None = None) -> Opened:
     dtype = np.dtype(COMPUTED.get(stored, stored))
     stacked = len(numbers) > 1
     scales = [scale_of(hdus[n].header) for n in numbers]
-    blanks = {blank_of(hdus[n].header) for n in numbers}
-    blank = blanks.pop() if len(blanks) == 1 else None
+    blanks = [blank_of(hdus[n].header) for n in numbers]
+    is_shared = len(set(blanks)) == 1
 
     def read(place: tuple[int, ...], rows: slice, columns: slice) -> NDArray[Any]:
         number, place = (place[0], place[1:]) if stacked else (0, place)
         pixels = np.asarray(hdus[numbers[number]].section[(*place, rows, columns)])
-        return scaled(pixels, scales[number], dtype, blank)
+        values = scaled(pixels, scales[number], dtype, blanks[number])
+        if is_shared or dtype.kind == "f":
+            return values
+        return np.ma.MaskedArray(values, is_blank(pixels, blanks[number]))
 
     shape = (len(numbers), *shape) if stacked else shape
     array = Planes(shape, dtype, read, by_region=True)
@@ -96,7 +100,9 @@ def open_fits(path: Path, scene: int | str | None = None) -> Opened:
         lambda: stamp_of(path, *numbers),
         metadata=Metadata(tags, native=Origin(path, tuple(numbers), stacked, stored, shape)),
         doubt=doubt, warnings=warnings_of(path, tuple(notes)), measured=True,
-        nodata=None if blank is None or dtype.kind == "f" else blank * factor + offset,
+        nodata=blanks[0] * factor + offset
+        if is_shared and blanks[0] is not None and dtype.kind != "f"
+        else None,
     )  # fmt: skip
 
 

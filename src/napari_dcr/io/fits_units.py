@@ -142,10 +142,15 @@ def scaled(
         values = stored.astype(np.float64) * factor + offset
     if dtype.kind != "f" or stored.dtype.kind == "f":
         return values.astype(dtype)
-    is_blank = np.zeros(stored.shape, np.bool_) if blank is None else stored == blank
-    if values.dtype.kind in "iu":
-        check_exact(values[~is_blank])
-    return np.where(is_blank, dtype.type(np.nan), values.astype(dtype))
+    gone = is_blank(stored, blank)
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
+        check_exact(values[~gone])
+    return np.where(gone, dtype.type(np.nan), values.astype(dtype))
+
+
+def is_blank(stored: NDArray[Any], blank: int | None) -> NDArray[np.bool_]:
+    """Find the pixels without data by their stored value."""
+    return np.zeros(stored.shape, np.bool_) if blank is None else stored == blank
 
 
 def with_sign_flipped(pixels: NDArray[Any], dtype: str) -> NDArray[Any]:
