@@ -65,7 +65,7 @@ class Sensor:
     def planes(self) -> list[NDArray[np.float32]]:
         """Split the mosaic into one plane for each place of the colour filter array.
 
-        The order is red, green, green, blue, whatever the order of the colours on the sensor.
+        The order is red, green, green, blue for every order of the colours on the sensor.
         All planes have the same shape; incomplete rows and columns at the end are left out.
         """
         p, q = self.pattern.shape
