@@ -16,6 +16,7 @@ from napari_dcr.engine.resume import RunRecord
 from napari_dcr.image.axes import Layout
 from napari_dcr.io.files import Picture, partial_path, reserve
 from napari_dcr.io.fits_units import (
+    BLOCK,
     COMPUTED,
     Cards,
     Origin,
@@ -31,9 +32,6 @@ from napari_dcr.version import __version__
 
 DTYPES = ("uint8", "int16", "uint16", "float32", "float64")
 """Dtypes that can be written."""
-
-BLOCK = 2880
-"""Size of a block in bytes; headers and data fill whole blocks."""
 
 _OF_OLD_PIXELS = ("DATAMIN", "DATAMAX", "CHECKSUM", "DATASUM")
 """Keywords that describe the original pixels."""
@@ -211,13 +209,11 @@ class _Written:
 
 
 def _copy(place: dict[str, Any], file: BinaryIO) -> None:
-    """Copy an HDU without changes."""
+    """Copy an HDU without changes; padding that is missing at the end of the file is added."""
     source, left = place["file"], place["datLoc"] + place["datSpan"] - place["hdrLoc"]
     source.seek(place["hdrLoc"])
     while left > 0:
-        data = source.read(min(left, 1 << 20))
-        if not data:
-            raise ValueError(f"the file is cut off: {left} bytes of a unit are missing")
+        data = source.read(min(left, 1 << 20)) or bytes(left)
         file.write(data)
         left -= len(data)
 
