@@ -167,6 +167,54 @@ def test_scaled_integers_become_floats_with_nan_at_blanks(tmp_path: Path) -> Non
         assert np.array_equal(after[0].data, expected, equal_nan=True)
 
 
+def with_cards(hdu: Any, cards: dict[str, float]) -> bytes:
+    """HDU whose stored pixels stay as they are, with cards that define their meaning."""
+    hdu.update_header()
+    header = hdu.header.copy()
+    header.update(cards)
+    pixels = hdu.data.astype(hdu.data.dtype.newbyteorder(">")).tobytes()
+    text: str = header.tostring()
+    return text.encode() + pixels + bytes(-len(pixels) % 2880)
+
+
+@pytest.mark.parametrize("scale", [{}, {"BSCALE": 0.5, "BZERO": 10}, {"BZERO": 32768}])
+@pytest.mark.parametrize("dtype", ["int16", "int32"])
+@pytest.mark.parametrize("second", [None, 150])
+def test_every_unit_has_its_own_blank_pixels(
+    second: int | None, dtype: str, scale: dict[str, float], tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(100, 120, (2, 40, 48)).astype(dtype)
+    pixels[0, :5, :7] = -999
+    pixels[1, 9:14, 3:7] = 150 if second else -999
+    units = [fits.PrimaryHDU().header.tostring().encode()]
+    for number, blank in enumerate((-999, second)):
+        hdu = fits.ImageHDU(pixels[number], name="SCI", ver=number + 1)
+        units.append(with_cards(hdu, {**scale, **({} if blank is None else {"BLANK": blank})}))
+    path = tmp_path / "in.fits"
+    path.write_bytes(b"".join(units))
+    gone = np.zeros(pixels.shape, bool)
+    gone[0, :5, :7] = True
+    gone[1, 9:14, 3:7] = second is not None
+    opened = napari_dcr.open_image(path)
+    found = opened.array[:, :, :]
+    if opened.array.dtype.kind == "f":
+        assert np.array_equal(np.isnan(found), gone)
+    else:
+        assert np.array_equal(np.ma.getmaskarray(found), gone)
+    out = tmp_path / "out.fits"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        napari_dcr.enhance(path, out=out, depth=0, device="cpu", defects="off")
+    for number in (1, 2):
+        before, after = (np.asarray(fits.getdata(p, number), float) for p in (path, out))
+        lost = gone[number - 1]
+        if opened.array.dtype.kind == "f":
+            assert np.array_equal(np.isnan(after), lost)
+        assert np.array_equal(after[lost], before[lost], equal_nan=True)
+        # They do not count as light of their neighbours.
+        assert np.abs(after - before)[~lost].max() < 100
+
+
 def exposures(path: Path) -> fits.HDUList:
     hdus = fits.HDUList([fits.PrimaryHDU()])
     hdus[0].header["TELESCOP"] = "HST"
@@ -253,6 +301,37 @@ def test_axes_and_order_of_rows_are_those_of_the_header(tmp_path: Path) -> None:
     assert "treated as colours" in opened.doubt
 
 
+def test_the_axes_of_planes_are_those_in_space(tmp_path: Path) -> None:
+    path = tmp_path / "in.fits"
+    pixels = random((1, 12, 14, 5), "float32")
+    header = fits.Header(
+        {"CTYPE1": "FREQ", "CTYPE2": "RA---TAN", "CTYPE3": "DEC--TAN", "CTYPE4": "STOKES"}
+    )
+    fits.writeto(path, pixels, header)
+    with pytest.warns(InputWarning, match=r"axes DEC--TAN and RA---TAN, not its last axes, RA---TAN and FREQ"):  # fmt: skip
+        found = napari_dcr.enhance(path, **UNCHANGED)
+    assert np.array_equal(found, pixels)
+    opened = napari_dcr.open_image(path)
+    assert opened.axes == "pyxl"
+    assert np.array_equal(opened.array[:, 2:9, 3:5, 1:2], pixels[:, 2:9, 3:5, 1:2])
+    with pytest.raises(ValueError, match="got axes 'pyxl'; write .tif or .zarr"):
+        napari_dcr.enhance(path, out=tmp_path / "out.fits", **UNCHANGED)
+
+
+@pytest.mark.parametrize("shape", [(9, 11), (1, 9, 11)])
+def test_a_picture_with_an_axis_that_is_not_in_space_is_named(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    header = fits.Header({"CTYPE1": "WAVE", "CTYPE2": "LINEAR"})
+    fits.writeto(tmp_path / "in.fits", random(shape, "float32"), header)
+    opened = napari_dcr.open_image(tmp_path / "in.fits")
+    assert opened.axes is not None
+    assert opened.axes.endswith("yx")
+    with pytest.warns(InputWarning, match="its axes LINEAR and WAVE, which are treated as y and x"):
+        napari_dcr.enhance(tmp_path / "in.fits", out=tmp_path / "out.fits", **UNCHANGED)
+    assert (tmp_path / "out.fits").exists()
+
+
 def test_measurements_are_enhanced_by_microscopy_by_default(tmp_path: Path) -> None:
     fits.writeto(tmp_path / "in.fits", random((33, 34), "uint16"))
     for asked, expected in (("auto", "microscopy"), ("photo", "photo")):
@@ -321,6 +400,58 @@ def test_damaged_files_are_refused_in_one_line(
     assert len(lines) == 1, lines
     assert path.name in lines[0]
     assert sorted(tmp_path.iterdir()) == before
+
+
+def places_of(path: Path) -> list[Any]:
+    with fits.open(path) as hdus:
+        return [hdu.fileinfo() for hdu in hdus]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", ["image", "quality", "table", "compressed"])
+def test_a_file_that_ends_within_its_last_unit_is_cut_off(
+    kind: str, packed: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.fits"
+    last = {
+        "image": lambda: fits.ImageHDU(random((34, 37), "float32"), name="SCI"),
+        "quality": lambda: fits.ImageHDU(random((34, 37), "int16"), name="DQ"),
+        "table": lambda: fits.BinTableHDU.from_columns([fits.Column("x", "J", array=range(900))]),
+        "compressed": lambda: fits.CompImageHDU(random((34, 37), "float32"), name="SCI"),
+    }[kind]()
+    first = fits.ImageHDU(random((34, 37), "float32"), name="SCI", ver=1)
+    last.ver = 2
+    fits.HDUList([fits.PrimaryHDU(), first, last]).writeto(path)
+    data, place = path.read_bytes(), places_of(path)[-1]
+    cuts = {5: "the header of its HDU 2, at byte", 500: "the header of its HDU 2, at byte"}
+    cuts[place["datLoc"] - place["hdrLoc"]] = "it is cut off: it has"
+    cuts[place["datLoc"] - place["hdrLoc"] + 1000] = "it is cut off: it has"
+    if packed:
+        path = tmp_path / "in.fits.gz"
+    for cut, message in cuts.items():
+        kept = data[: place["hdrLoc"] + cut]
+        path.write_bytes(gzip.compress(kept) if packed else kept)
+        with pytest.raises(ValueError, match=message):
+            napari_dcr.open_image(path)
+
+
+def test_what_follows_the_last_unit_is_allowed(tmp_path: Path) -> None:
+    exposures(tmp_path / "in.fits")
+    data = (tmp_path / "in.fits").read_bytes()
+    place = places_of(tmp_path / "in.fits")[-1]
+    for name, content in {
+        "tape.fits": data + bytes(2880 * 7),
+        "odd.fits": data + b"\n",
+        "no-padding.fits": data[: place["datLoc"] + 12],
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        out = same(tmp_path / name, tmp_path / "out.fits")
+        with fits.open(tmp_path / "in.fits") as before, fits.open(out) as after:
+            after.verify("exception")
+            assert len(after) == len(before)
+            assert np.array_equal(after["SCI", 2].data, before["SCI", 2].data)
+            assert after["LOG"].data["x"].tolist() == [1, 2, 3]
+        out.unlink()
 
 
 def test_the_shell_names_results_and_reads_packed_files(tmp_path: Path) -> None:

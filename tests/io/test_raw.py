@@ -177,6 +177,24 @@ def test_a_mosaic_at_strength_0_is_unchanged(suffix: str, tmp_path: Path) -> Non
     assert [each.name for each in channels] == ["red", "green", "green", "blue"]
 
 
+@pytest.mark.parametrize("pattern", [RGGB[::-1], RGGB[:, ::-1], RGGB[::-1, ::-1]])
+@pytest.mark.parametrize("suffix", [".dng", ".nef"])
+def test_planes_are_red_green_green_blue(suffix: str, pattern: Any, tmp_path: Path) -> None:
+    mosaic = dim_mosaic(pattern=pattern)
+    path = write_dng(tmp_path / f"in{suffix}", mosaic, pattern)
+    planes = napari_dcr.enhance(path, scene="mosaic", **SAME)
+    places = [(y, x) for colour in range(3) for y, x in np.argwhere(pattern == colour)]
+    for plane, (y, x) in zip(planes, places, strict=True):
+        assert np.array_equal(plane, mosaic[y::2, x::2].astype(np.float32) - 512)
+    channels = napari_dcr.open_image(path, scene="mosaic").metadata.calibration.channels
+    assert [each.name for each in channels] == ["red", "green", "green", "blue"]
+    out = tmp_path / "out.dng"
+    assert shell(path, out, "--denoise-only", "--strength", "0", "--defects", "off") == 0
+    linear = raw.read_sensor(out)
+    own = np.take_along_axis(linear.light, np.tile(pattern, (32, 48))[..., None], 2)[..., 0]
+    assert np.array_equal(own / 4, mosaic.astype(np.float32) - 512)
+
+
 def test_fractions_of_the_black_level_count(tmp_path: Path) -> None:
     mosaic = dim_mosaic()
     levels = (512.25, 514.5, 515.75, 520.0)
@@ -195,22 +213,22 @@ def test_levels_of_rows_and_columns_count(tmp_path: Path) -> None:
     assert np.array_equal(found, (800 - 512 - rows[:, None] - columns).astype(np.float32))
 
 
-@pytest.mark.parametrize("corner", [(2, 4), (1, 1), (3, 2)])
-def test_levels_begin_with_the_active_area(corner: tuple[int, int], tmp_path: Path) -> None:
-    """LibRaw moves odd corners to even ones; the levels stay with their pixels."""
+@pytest.mark.parametrize("corner", [(2, 4), (1, 1), (3, 2), (3, 5)])
+def test_levels_and_colours_begin_with_the_active_area(
+    corner: tuple[int, int], tmp_path: Path
+) -> None:
+    """LibRaw moves odd corners to even ones, which would leave out a row or a column."""
     mosaic = dim_mosaic()
     levels = (500.0, 510.0, 520.0, 530.0)
     area = Tag(t.LONG, np.array([*corner, 60, 90], "<u4").tobytes())
     tags = {50713: t.short_tag(2, 2), 50829: area}
     path = write_dng(tmp_path / "in.dng", mosaic, black=levels, tags=tags)
-    with rawpy.imread(str(path)) as file:
-        top, left = file.sizes.top_margin, file.sizes.left_margin
-        shape = file.raw_image_visible.shape
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    black = np.array(levels).reshape(2, 2)[(y + top - corner[0]) % 2, (x + left - corner[1]) % 2]
-    visible = mosaic[top : top + shape[0], left : left + shape[1]]
+    visible = mosaic[corner[0] : 60, corner[1] : 90]
+    y, x = np.mgrid[: visible.shape[0], : visible.shape[1]]
+    black = np.array(levels).reshape(2, 2)[y % 2, x % 2]
     sensor = raw.read_sensor(path)
     assert np.array_equal(sensor.light, (visible - black).astype(np.float32))
+    assert np.array_equal(sensor.pattern, RGGB)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -496,6 +514,25 @@ def test_damaged_files_give_one_line(
     assert message in text
     assert str(path) in text
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("suffix", [".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2", ".raf"])
+@pytest.mark.parametrize("how", [{}, {"tile": (16, 16)}, {"ome": True}, {"byteorder": ">"}])
+def test_other_tiffs_are_not_developed(suffix: str, how: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, np.stack([dim_mosaic()] * 2), photometric="minisblack", **how)
+    path = path.rename(tmp_path / f"in{suffix}")
+    with pytest.raises(ValueError, match=r"not a camera raw file: .* rename it"):
+        napari_dcr.open_image(path)
+
+
+def test_raw_images_are_recognised_by_a_maker_s_note(tmp_path: Path) -> None:
+    """Those of CR2, for example, are not described by tags of TIFF."""
+    tifffile.imwrite(tmp_path / "in.cr2", dim_mosaic(), photometric="minisblack", metadata=None)
+    exif = Tag(t.LONG, b"", {37500: Tag(7, b"private")})
+    t.graft(tmp_path / "in.cr2", {0: {t.MAKE: t.text_tag("Canon"), t.EXIF: exif}})
+    with pytest.warns(InputWarning, match="no white balance"):
+        napari_dcr.open_image(tmp_path / "in.cr2")
 
 
 def test_lens_shading_that_is_not_corrected_is_named(tmp_path: Path) -> None:

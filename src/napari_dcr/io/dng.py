@@ -120,7 +120,7 @@ def read_page(path: Path) -> tuple[DngPage, int]:
     """
     with without_log(), tifffile.TiffFile(path) as file:
         pages = _pages(file)
-        found = [n for n, page in enumerate(pages) if int(page.photometric) in (MOSAIC, LINEAR)]
+        found = [n for n, page in enumerate(pages) if _is_raw(page)]
         main = [n for n in found if int(pages[n].subfiletype or 0) == 0] or found
         if not main:
             raise ValueError("it is not a DNG: none of its pages holds a raw image")
@@ -130,6 +130,16 @@ def read_page(path: Path) -> tuple[DngPage, int]:
         # The pixels as they are stored, as floats, and demosaiced.
         check_memory((page.imagelength, page.imagewidth), 24)
         return _described(page, pages[0]), number
+
+
+def holds_raw(path: Path) -> bool:
+    """Whether one of the pages of a TIFF file is a raw image by its tags."""
+    with without_log(), tifffile.TiffFile(path) as file:
+        return any(_is_raw(page) or _CFA_PATTERN in page.tags for page in _pages(file))
+
+
+def _is_raw(page: Any) -> bool:
+    return int(page.photometric) in (MOSAIC, LINEAR)
 
 
 def read_pixels(path: Path, number: int) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from napari_dcr.io.fits_units import (
     COMPUTED,
     Origin,
     blank_of,
-    import_fits,
+    is_blank,
     mosaic_note,
     open_units,
     scale_of,
@@ -33,8 +32,12 @@ SCIENCE = "SCI"
 _BESIDE = ("ERR", "DQ", "VAR", "IVAR", "UNC", "UNCERT", "MASK", "WHT", "WEIGHT", "CON", "CTX", "HITS", "QUALITY", "VARIANCE", "ERROR", "STDDEV", "NOISE", "NPOL", "SAMP", "TIME", "FOOTPRINT", "WCSDVARR", "D2IMARR")  # fmt: skip
 """Names of units that describe the pixels of another one."""
 
-_AXES = {"TIME": "t", "UTC": "t", "FREQ": "l", "WAVE": "l", "AWAV": "l", "VRAD": "l", "VOPT": "l", "VELO": "l", "FELO": "l", "STOKES": "p", "RGB": "c", "COLOR": "c"}  # fmt: skip
-"""Letters of the axes, by the first part of their CTYPE."""
+_AXES = {
+    **dict.fromkeys(("TIME", "UTC", "TAI", "TT", "TDB"), "t"),
+    **dict.fromkeys(("FREQ", "ENER", "WAVN", "WAVE", "AWAV", "VRAD", "VOPT", "ZOPT", "VELO", "FELO", "BETA"), "l"),
+    "STOKES": "p", "RGB": "c", "COLOR": "c",
+}  # fmt: skip
+"""Letters of the axes that are no directions in space, by the first part of their CTYPE."""
 
 
 def open_fits(path: Path, scene: int | str | None = None) -> Opened:
@@ -59,8 +62,6 @@ def open_fits(path: Path, scene: int | str | None = None) -> Opened:
     if len(kinds) > 1:
         names = ", ".join(f"{i} ({_name(hdus[n])})" for i, n in enumerate(numbers))
         raise ValueError(f"it holds images of different kinds; choose one by scene: {names}")
-    for number in numbers:
-        _check_complete(hdus, number)
     header, shape = hdus[numbers[0]].header, tuple(int(n) for n in hdus[numbers[0]].shape)
     notes = []
     if len(numbers) > 1:
@@ -74,13 +75,20 @@ def open_fits(path: Path, scene: int | str | None = None) -> Opened:
     dtype = np.dtype(COMPUTED.get(stored, stored))
     stacked = len(numbers) > 1
     scales = [scale_of(hdus[n].header) for n in numbers]
-    blanks = {blank_of(hdus[n].header) for n in numbers}
-    blank = blanks.pop() if len(blanks) == 1 else None
+    blanks = [blank_of(hdus[n].header) for n in numbers]
+    is_shared = len(set(blanks)) == 1
 
     def read(place: tuple[int, ...], rows: slice, columns: slice) -> NDArray[Any]:
         number, place = (place[0], place[1:]) if stacked else (0, place)
-        pixels = np.asarray(hdus[numbers[number]].section[(*place, rows, columns)])
-        return scaled(pixels, scales[number], dtype, blank)
+        section = hdus[numbers[number]].section
+        if axes.endswith("yx"):
+            pixels = np.asarray(section[(*place, rows, columns)])
+        else:  # astropy would read the pixels of one plane of a cube one by one
+            pixels = np.asarray(section[(*place, rows, slice(None))])[:, columns]
+        values = scaled(pixels, scales[number], dtype, blanks[number])
+        if is_shared or dtype.kind == "f":
+            return values
+        return np.ma.MaskedArray(values, is_blank(pixels, blanks[number]))
 
     shape = (len(numbers), *shape) if stacked else shape
     array = Planes(shape, dtype, read, by_region=True)
@@ -96,7 +104,9 @@ def open_fits(path: Path, scene: int | str | None = None) -> Opened:
         lambda: stamp_of(path, *numbers),
         metadata=Metadata(tags, native=Origin(path, tuple(numbers), stacked, stored, shape)),
         doubt=doubt, warnings=warnings_of(path, tuple(notes)), measured=True,
-        nodata=None if blank is None or dtype.kind == "f" else blank * factor + offset,
+        nodata=blanks[0] * factor + offset
+        if is_shared and blanks[0] is not None and dtype.kind != "f"
+        else None,
     )  # fmt: skip
 
 
@@ -128,34 +138,40 @@ def _chosen(hdus: Any, numbers: list[int], scene: int | str) -> int:
     return same[0]
 
 
-def _check_complete(hdus: Any, number: int) -> None:
-    """Raise an error if the file ends before its pixels, which astropy would return in part."""
-    hdu, fits = hdus[number], import_fits()
-    place = hdu.fileinfo()
-    size, length = place["file"].size, place["datSpan"]
-    if not isinstance(hdu, fits.CompImageHDU):  # some programs leave out the padding
-        length = abs(int(hdu.header["BITPIX"])) // 8 * math.prod(hdu.shape)
-    if size < place["datLoc"] + length:
-        raise ValueError(f"it is cut off: it has {size} of {place['datLoc'] + length} bytes")
-
-
 def _letters(path: Path, header: Any, shape: tuple[int, ...]) -> tuple[str, str]:
-    """One letter per axis, and the reason to doubt them."""
+    """One letter per axis, and the reason to doubt them.
+
+    The last two axes are y and x, unless the header states that one of them is no direction in
+    space, and two others may be.
+    """
     spare = iter("qruvwzkjihg")
+    kinds = [str(header.get(f"CTYPE{n}", "")).strip().upper() for n in range(len(shape), 0, -1)]
+    named = [_AXES.get(kind.partition("-")[0], "") for kind in kinds]
+    rows, columns = len(shape) - 2, len(shape) - 1
+    in_space = [n for n, length in enumerate(shape) if not named[n] and length > 1]
+    if is_moved := any(named[-2:]) and len(in_space) > 1:
+        rows, columns = in_space[-2:]
     letters, unknown = "", []
-    for number, length in enumerate(shape[:-2]):
-        kind = str(header.get(f"CTYPE{len(shape) - number}", "")).strip().upper()
-        letter = _AXES.get(kind.partition("-")[0], "")
-        if not letter and not kind and length == 3 and len(shape) == 3:
+    for number, length in enumerate(shape):
+        letter = {rows: "y", columns: "x"}.get(number, named[number])
+        if not letter and not kinds[number] and length == 3 and len(shape) == 3:
             letter = "c"  # astronomy software stores colours in this way
             unknown.append(number)
         elif not letter or letter in letters:
             letter = next(spare)
         letters += letter
     doubt = ""
-    if unknown:
+    if any(named[-2:]):
+        places = (rows, columns, len(shape) - 2, len(shape) - 1)
+        first, second, *last = (kinds[n] or f"number {len(shape) - n}" for n in places)
+        doubt = f"axes: the rows and columns of {path.name} are its axes {first} and {second}"
+        if is_moved:
+            doubt += f', not its last axes, {last[0]} and {last[1]} (axes="{letters}")'
+        else:
+            doubt += ", which are treated as y and x"
+    elif unknown:
         doubt = (
             f"axes: the 3 planes of {path.name} are treated as colours, each enhanced by itself; if"
             ' they are planes of a stack, give axes="zyx"'
         )
-    return letters + "yx", doubt
+    return letters, doubt

@@ -16,6 +16,7 @@ from napari_dcr.engine.resume import RunRecord
 from napari_dcr.image.axes import Layout
 from napari_dcr.io.files import Picture, partial_path, reserve
 from napari_dcr.io.fits_units import (
+    BLOCK,
     COMPUTED,
     Cards,
     Origin,
@@ -31,9 +32,6 @@ from napari_dcr.version import __version__
 
 DTYPES = ("uint8", "int16", "uint16", "float32", "float64")
 """Dtypes that can be written."""
-
-BLOCK = 2880
-"""Size of a block in bytes; headers and data fill whole blocks."""
 
 _OF_OLD_PIXELS = ("DATAMIN", "DATAMAX", "CHECKSUM", "DATASUM")
 """Keywords that describe the original pixels."""
@@ -94,7 +92,7 @@ class _Written:
         if origin is not None and dtype == np.dtype(COMPUTED.get(origin.stored, "V1")):
             stored = origin.stored
         self._stored, self._offset = np.dtype(stored), offset_of(stored)
-        self._blank: int | None = None
+        self._blanks: list[int | None] = []
         self._is_stored_alike = (
             origin is not None and stored == origin.stored and self._stored.kind in "iu"
         )
@@ -106,12 +104,13 @@ class _Written:
                 if isinstance(native, Cards):
                     header.update(native.values)
                 places.append(self._begin(file, header, shape))
+                self._blanks.append(None)
             else:
                 hdus = open_units(origin.path)
                 for number, hdu in enumerate(hdus):
                     if number in origin.units:
                         header = hdu.header.copy()
-                        self._blank = blank_of(header) if self._is_stored_alike else None
+                        self._blanks.append(blank_of(header) if self._is_stored_alike else None)
                         places.append(self._begin(file, header, shape))
                     else:
                         _copy(hdu.fileinfo(), file)
@@ -161,26 +160,29 @@ class _Written:
         if self._stacked:
             numbers = range(self.shape[0])[index[0]]
             if isinstance(numbers, int):
-                return self._physical(self._maps[numbers][index[1:]])
-            return np.stack([self._physical(self._maps[n][index[1:]]) for n in numbers])
-        return self._physical(self._maps[0][index])
+                return self._physical(numbers, index[1:])
+            return np.stack([self._physical(n, index[1:]) for n in numbers])
+        return self._physical(0, index)
 
-    def _physical(self, stored: NDArray[Any]) -> NDArray[Any]:
-        return scaled(np.asarray(stored), (self._offset, 1), self.dtype, self._blank)
+    def _physical(self, number: int, index: tuple[Any, ...]) -> NDArray[Any]:
+        """Read a window of one HDU."""
+        stored = np.asarray(self._maps[number][index])
+        return scaled(stored, (self._offset, 1), self.dtype, self._blanks[number])
 
     def __setitem__(self, index: tuple[Any, ...], pixels: NDArray[Any]) -> None:
         """Write a window."""
         if self._stacked:
             numbers = range(self.shape[0])[index[0]]
             if isinstance(numbers, int):
-                self._maps[numbers][index[1:]] = self._as_stored(pixels)
+                self._maps[numbers][index[1:]] = self._as_stored(pixels, numbers)
             else:
                 for n, plane in zip(numbers, pixels, strict=True):
-                    self._maps[n][index[1:]] = self._as_stored(plane)
+                    self._maps[n][index[1:]] = self._as_stored(plane, n)
         else:
-            self._maps[0][index] = self._as_stored(pixels)
+            self._maps[0][index] = self._as_stored(pixels, 0)
 
-    def _as_stored(self, pixels: NDArray[Any]) -> NDArray[Any]:
+    def _as_stored(self, pixels: NDArray[Any], number: int) -> NDArray[Any]:
+        """Convert pixels of one HDU to the values that it stores."""
         pixels = np.asarray(pixels)
         if pixels.dtype == self._stored and not self._offset:
             return pixels
@@ -191,7 +193,7 @@ class _Written:
             top = np.nextafter(top, 0)
         whole = np.clip(np.rint(np.where(gone, 0, pixels)), limits.min, top).astype(self._stored)
         values = with_sign_flipped(whole, kind.str) if self._offset else whole
-        return np.where(gone, kind.type(self._blank or 0), values)
+        return np.where(gone, kind.type(self._blanks[number] or 0), values)
 
     def __enter__(self) -> _Written:
         return self
@@ -207,13 +209,11 @@ class _Written:
 
 
 def _copy(place: dict[str, Any], file: BinaryIO) -> None:
-    """Copy an HDU without changes."""
+    """Copy an HDU without changes; padding that is missing at the end of the file is added."""
     source, left = place["file"], place["datLoc"] + place["datSpan"] - place["hdrLoc"]
     source.seek(place["hdrLoc"])
     while left > 0:
-        data = source.read(min(left, 1 << 20))
-        if not data:
-            raise ValueError(f"the file is cut off: {left} bytes of a unit are missing")
+        data = source.read(min(left, 1 << 20)) or bytes(left)
         file.write(data)
         left -= len(data)
 

@@ -74,7 +74,13 @@ def import_fits() -> Any:
 
 
 def open_units(path: Path) -> Any:
-    """Open a file; a file compressed with gzip is decompressed to a temporary file first."""
+    """Open a file; a file compressed with gzip is decompressed to a temporary file first.
+
+    Raises
+    ------
+    ValueError
+        If the file is truncated, or the header of one of its HDUs cannot be read.
+    """
     fits = import_fits()
     with path.open("rb") as file:
         start = file.read(2)
@@ -90,7 +96,43 @@ def open_units(path: Path) -> Any:
         warnings.simplefilter("ignore")
         hdus = fits.open(source, do_not_scale_image_data=True, memmap=False)
         len(hdus)  # headers are read now
+    try:
+        _check_complete(hdus)
+    except ValueError:
+        hdus.close()
+        raise
     return hdus
+
+
+BLOCK = 2880
+"""Size of a block in bytes; headers and data fill whole blocks."""
+
+
+def _check_complete(hdus: Any) -> None:
+    """Raise an error if the file ends within an HDU, of which astropy would return a part.
+
+    Astropy leaves out an HDU whose header it cannot read, and all HDUs after it.  Other bytes
+    after the last HDU, such as padding, are allowed.
+    """
+    fits, end = import_fits(), 0
+    for hdu in hdus:
+        place = hdu.fileinfo()
+        # Some programs leave out the padding.  The header of a compressed image is that of the
+        # image, not that of the table in which it is stored.
+        length = place["datSpan"] if isinstance(hdu, fits.CompImageHDU) else hdu.size
+        size, needed = place["file"].size, place["datLoc"] + length
+        if size < needed:
+            raise ValueError(f"it is cut off: it has {size} of {needed} bytes")
+        end = place["datLoc"] + place["datSpan"]
+    file = place["file"]
+    for start in range(end, size, BLOCK):
+        file.seek(start)
+        found = file.read(8)
+        if b"XTENSION".startswith(found):
+            raise ValueError(
+                f"it is cut off or damaged: the header of its HDU {len(hdus)}, at byte {start} of"
+                f" {size}, cannot be read"
+            )
 
 
 def scale_of(header: Any) -> tuple[float, float]:
@@ -142,10 +184,15 @@ def scaled(
         values = stored.astype(np.float64) * factor + offset
     if dtype.kind != "f" or stored.dtype.kind == "f":
         return values.astype(dtype)
-    is_blank = np.zeros(stored.shape, np.bool_) if blank is None else stored == blank
-    if values.dtype.kind in "iu":
-        check_exact(values[~is_blank])
-    return np.where(is_blank, dtype.type(np.nan), values.astype(dtype))
+    gone = is_blank(stored, blank)
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
+        check_exact(values[~gone])
+    return np.where(gone, dtype.type(np.nan), values.astype(dtype))
+
+
+def is_blank(stored: NDArray[Any], blank: int | None) -> NDArray[np.bool_]:
+    """Find the pixels without data by their stored value."""
+    return np.zeros(stored.shape, np.bool_) if blank is None else stored == blank
 
 
 def with_sign_flipped(pixels: NDArray[Any], dtype: str) -> NDArray[Any]:

@@ -99,7 +99,9 @@ def _open_planes(path: Path, sensor: Sensor, tags: Any, warnings: Any) -> Opened
         )
     planes = np.stack(sensor.planes())
     names = ["red", "green", "blue"] if len(sensor.balance) > 1 else ["grey"]
-    colours = sensor.pattern.ravel() if sensor.pattern.size > 1 else range(len(planes))
+    colours = [sensor.pattern[place] for place in sensor.places]
+    if sensor.pattern.size == 1:
+        colours = list(range(len(planes)))
     channels = tuple(Channel(names[colour], _SHOWN_IN.get(names[colour], "")) for colour in colours)
     metadata = Metadata(
         tags, calibration=Calibration(channels=channels), native=Origin(path, sensor)
@@ -121,6 +123,8 @@ def read_sensor(path: Path) -> Sensor:
     page = None
     if path.suffix.lower() == ".dng":
         page, number = dng.read_page(path)
+    else:
+        raw_tags.check_raw(path)
     notes: tuple[str, ...] = ()
     factors: NDArray[np.float64] | None
     if page is not None and (page.is_float or page.is_packed or not page.is_mosaic):
@@ -217,6 +221,7 @@ def _of_page(path: Path, page: dng.DngPage, number: int) -> tuple[Any, NDArray[A
 def _of_library(raw: Any, page: dng.DngPage | None) -> tuple[Any, NDArray[Any], float]:
     """Pixels minus black level, pattern and white level, decoded by LibRaw."""
     stored, names = raw.raw_image_visible, raw.color_desc.decode()
+    corner = raw.sizes.top_margin, raw.sizes.left_margin
     if stored is None:
         raise ValueError("its sensor is of a kind that is not supported")
     levels = np.asarray(raw.black_level_per_channel, np.float64)
@@ -229,6 +234,13 @@ def _of_library(raw: Any, page: dng.DngPage | None) -> tuple[Any, NDArray[Any], 
         raise ValueError("it does not state its colour filter array")
     pattern = np.asarray(pattern)
     merged = _merged(pattern, names)
+    if page is not None and page.pattern is not None:
+        top, left, bottom, right = page.area
+        active = raw.raw_image[top:bottom, left:right]
+        if active.size and (*corner, *stored.shape) != (top, left, *active.shape):
+            # LibRaw moves odd corners of the active area to even ones.
+            stored, corner = active, (top, left)
+            merged = page.pattern if len(set(page.pattern.ravel())) > 1 else np.zeros((1, 1), int)
     height, width = stored.shape
     if page is None:
         p, q = pattern.shape
@@ -236,7 +248,7 @@ def _of_library(raw: Any, page: dng.DngPage | None) -> tuple[Any, NDArray[Any], 
         black = np.tile(level, (-(-height // p), -(-width // q)))[:height, :width]
     else:
         # LibRaw drops fractions and levels of single rows and columns; the tags have them.
-        black = page.black_of(raw.sizes.top_margin, raw.sizes.left_margin, height, width)[..., 0]
+        black = page.black_of(*corner, height, width)[..., 0]
         white = float(raw.white_level) - float(black.mean())
     return (stored.astype(np.float64) - black).astype(np.float32), merged, white
 

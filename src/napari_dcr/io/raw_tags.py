@@ -24,6 +24,9 @@ _HEAD = 1 << 22
 
 _COLOUR_SPACE, _MAKER_NOTE = 40961, 37500
 
+_OF_MAKERS = (_MAKER_NOTE, 50740)
+"""Tags in which makers of cameras store their own data."""
+
 
 def read(path: Path) -> Tags:
     """Read the tags of camera and exposure; empty if they cannot be read."""
@@ -123,6 +126,32 @@ def check_complete(path: Path) -> None:
     size, end = path.stat().st_size, offset + -(-width * height // 14) * 16
     if form in _PACKED_FORMATS and size < end:
         raise ValueError(f"it is cut off: it has {size} of at least {end} bytes")
+
+
+def check_raw(path: Path) -> None:
+    """Refuse other TIFF files, whose grey pixels LibRaw would read as a mosaic of colours.
+
+    Some cameras do not describe their raw image by tags of TIFF, but all write a maker's note.
+
+    Raises
+    ------
+    ValueError
+    """
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head not in (b"II*\0", b"MM\0*"):
+        return
+    try:
+        tags = _all(path)
+        exif = tags[t.EXIF].directory if t.EXIF in tags else None
+        is_raw = any(code in {**tags, **(exif or {})} for code in _OF_MAKERS) or dng.holds_raw(path)
+    except Exception:  # a damaged file: tifffile raises any type of exception
+        return
+    if not is_raw:
+        raise ValueError(
+            "it is not a camera raw file: none of its pages holds a raw image; if it is a TIFF,"
+            " rename it to .tif"
+        )
 
 
 def for_dng(

@@ -57,12 +57,15 @@ class Sensor:
 
     @property
     def places(self) -> list[tuple[int, int]]:
-        """Row and column of each pixel of the colour filter array."""
-        return [(y, x) for y in range(self.pattern.shape[0]) for x in range(self.pattern.shape[1])]
+        """Row and column of each pixel of the colour filter array: red, then green, then blue."""
+        rows, columns = map(range, self.pattern.shape)
+        places = [(y, x) for y in rows for x in columns]
+        return sorted(places, key=lambda place: int(self.pattern[place]))
 
     def planes(self) -> list[NDArray[np.float32]]:
         """Split the mosaic into one plane for each place of the colour filter array.
 
+        The order is red, green, green, blue for every order of the colours on the sensor.
         All planes have the same shape; incomplete rows and columns at the end are left out.
         """
         p, q = self.pattern.shape
