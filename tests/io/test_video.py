@@ -269,6 +269,7 @@ def sizes_that_change(folder: Path) -> Path:
 FAST_START = {"container": {"movflags": "faststart"}}
 FRAGMENTS = {"container": {"movflags": "frag_keyframe+empty_moov"}, "sound": "aac"}
 LIVE = {"container": {"live": "1"}}
+SHORT = {"container": {"cluster_time_limit": "500"}}
 
 BROKEN: dict[str, tuple[Any, str]] = {
     **{f"{name} of {share}": (cut(name, share), "cut off")
@@ -381,6 +382,29 @@ def test_an_unknown_block_of_a_gif_is_damage(tmp_path: Path) -> None:
     (tmp_path / "a.gif").write_bytes(content)
     with pytest.raises(ValueError, match="it is damaged"):
         napari_dcr.open_image(tmp_path / "a.gif")
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "mark", "shift"),
+    [
+        ("a.webm", {}, b"\x1f\x43\xb6\x75", 100), ("a.webm", SHORT, b"\x1f\x43\xb6\x75", 0),
+        ("a.mkv", SHORT | {"sound": "aac"}, b"\x1f\x43\xb6\x75", 0),
+        ("a.webm", LIVE, b"\x1f\x43\xb6\x75", 100),
+        *[("a.mp4", {"container": {"movflags": "frag_keyframe+empty_moov"}}, mark, shift)
+          for mark, shift in ((b"moof", -4), (b"mfhd", -4), (b"tfhd", -4), (b"trun", 8), (b"mdat", -4))],
+    ],
+)  # fmt: skip
+def test_frames_that_a_demuxer_skips_are_damage(
+    tmp_path: Path, name: str, how: Any, mark: bytes, shift: int
+) -> None:
+    content = bytearray(small(tmp_path, name, **how))
+    assert len(napari_dcr.open_image(tmp_path / name).metadata.native.times) == 20
+    place = content.rindex(mark) + shift
+    length = min(300 if "mp4" not in name else 8, len(content) - place)
+    content[place : place + length] = bytes(length)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match="it is damaged from its byte [0-9]+ on, so frames are"):
+        napari_dcr.open_image(tmp_path / name)
 
 
 def test_a_frame_that_the_decoder_refuses_is_replaced(tmp_path: Path) -> None:
