@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -192,6 +193,20 @@ def test_pixels_are_rotated_for_formats_without_rotation(
     napari_dcr.enhance(path, out=tmp_path / "a.zarr", strength=0, **FAST)
     result = zarr.open_array(tmp_path / "a.zarr", mode="r")[:]
     assert np.array_equal(result, np.rot90(stored, turn // 90, (1, 2)))
+
+
+@pytest.mark.parametrize(("turn", "named"), [(30, True), (-10, True), (0.2, False)])
+def test_a_turn_by_an_oblique_angle_is_named(tmp_path: Path, turn: float, named: bool) -> None:
+    path = write(tmp_path / "a.mp4", [of_rgb(p, "yuv420p") for p in moving(2)], "libx264", turn=180)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"tkhd") + 4 + 4 + 20 + 8 + 8
+    cos, sin = (round(65536 * f(np.radians(turn))) for f in (np.cos, np.sin))
+    content[place : place + 36] = struct.pack(">9i", cos, sin, 0, -sin, cos, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    opened = napari_dcr.open_image(path)
+    notes = [str(note) for note in opened.warnings if "display matrix" in str(note)]
+    assert [f"turns it by {turn} degrees" in note for note in notes] == [True] * named
+    assert opened.metadata.orientation == 1
 
 
 def test_transparency_is_named(tmp_path: Path) -> None:
@@ -511,6 +526,20 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(NotInstalled, match=r"napari-dcr\[video\]"):
         napari_dcr.open_image(path)
+
+
+def test_h264_with_b_frames_in_avi_has_an_even_rate(tmp_path: Path) -> None:
+    frames = [of_rgb(p, "yuv420p") for p in moving(24)]
+    with av.open(str(tmp_path / "a.avi"), "w") as file:
+        stream = file.add_stream("libx264", rate=25, options={"x264-params": "bframes=2:b-adapt=0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for frame in [*frames, None]:
+            for packet in stream.encode(frame):
+                packet.pts = packet.dts  # all that an AVI can state
+                file.mux(packet)
+    native = napari_dcr.open_image(tmp_path / "a.avi").metadata.native
+    assert np.diff(native.times).tolist() == [1] * 23
+    assert (native.last, native.rate) == (1, 25)
 
 
 def test_times_of_a_variable_rate(tmp_path: Path) -> None:

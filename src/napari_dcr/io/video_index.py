@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +130,7 @@ def find_index(path: Path, container: Any, stream: Any, notes: list[str]) -> Ind
         raise ValueError("it holds no frames")
     is_stated = None not in times and len(set(times)) == len(times)
     if not is_stated or ("avi" in container.format.name and not all(keys)):
-        times, lengths = _decoded_times(path)
+        times, lengths = _decoded_times(path, sorted(times) if is_stated else [])
         keys = [False] * len(times)
         if len(times) < full:
             notes.append(f"{full - len(times)} of its frames cannot be decoded and are left out")
@@ -203,13 +204,25 @@ def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:
                 raise
 
 
-def _decoded_times(path: Path) -> tuple[list[int], list[int]]:
-    """Times and durations of all frames, by decoding them."""
-    times: list[int] = []
-    lengths = []
+def _decoded_times(path: Path, slots: list[int]) -> tuple[list[int], list[int]]:
+    """Times and durations of all frames, by decoding them.
+
+    An AVI states when packets are decoded, so that times of H.264 with B-frames come out of order.
+    Then the frames get the packets' times (slots) one after the other, if there are as many.
+    """
     with open_container(path) as container:
-        for frame in decoded_frames(container, video_stream(container)):
-            soonest = times[-1] + 1 if times else frame.pts or 0
-            times.append(soonest if frame.pts is None else max(soonest, frame.pts))
-            lengths.append(frame.duration or 0)
+        found = [
+            (frame.pts, frame.dts, frame.duration or 0)
+            for frame in decoded_frames(container, video_stream(container))
+        ]
+    lengths = [length for _, _, length in found]
+    stated = [shown for shown, _, _ in found if shown is not None]
+    if any(after < before for before, after in itertools.pairwise(stated)):
+        if len(slots) == len(found):
+            return slots, lengths
+        found = [(decoded, decoded, length) for _, decoded, length in found]
+    times: list[int] = []
+    for at, _, _ in found:
+        soonest = times[-1] + 1 if times else at or 0
+        times.append(soonest if at is None else max(soonest, at))
     return times, lengths
