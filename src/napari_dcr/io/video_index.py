@@ -34,14 +34,14 @@ def import_av() -> Any:
     return import_optional("av", "video")
 
 
-def open_container(path: Path) -> Any:
+def open_container(path: Path, **more: str) -> Any:
     """Open a file, but no other files that it may refer to."""
     av = import_av()
     with path.open("rb") as file:
         start = file.read(12)
     if suffix_by_content(start) in PICTURES:  # FFmpeg would decode one tile of them
         raise ValueError("it is a picture, not a video")
-    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **more}
     try:
         return av.open(f"file:{path}", options=options)
     except av.FFmpegError as error:
@@ -159,6 +159,10 @@ def _checked_count(
         stated = 0  # it is unknown
     elif name == Y4M:
         stated = y4m_frames(path, stream)
+    elif "mp4" in name and count < stated:  # an edit list may hide some
+        with open_container(path, ignore_editlist="1") as every:
+            packets = _packets(every, video_stream(every))
+            stated -= max(0, sum(packet.size > 0 for packet in packets) - count)
     found = (
         f"{whole} of {stated} frames" if stated > whole else f"{whole} frame{'s' * (whole != 1)}"
     )
