@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -194,6 +195,20 @@ def test_pixels_are_rotated_for_formats_without_rotation(
     assert np.array_equal(result, np.rot90(stored, turn // 90, (1, 2)))
 
 
+@pytest.mark.parametrize(("turn", "named"), [(30, True), (-10, True), (0.2, False)])
+def test_a_turn_by_an_oblique_angle_is_named(tmp_path: Path, turn: float, named: bool) -> None:
+    path = write(tmp_path / "a.mp4", [of_rgb(p, "yuv420p") for p in moving(2)], "libx264", turn=180)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"tkhd") + 4 + 4 + 20 + 8 + 8
+    cos, sin = (round(65536 * f(np.radians(turn))) for f in (np.cos, np.sin))
+    content[place : place + 36] = struct.pack(">9i", cos, sin, 0, -sin, cos, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    opened = napari_dcr.open_image(path)
+    notes = [str(note) for note in opened.warnings if "display matrix" in str(note)]
+    assert [f"turns it by {turn} degrees" in note for note in notes] == [True] * named
+    assert opened.metadata.orientation == 1
+
+
 def test_transparency_is_named(tmp_path: Path) -> None:
     picture = np.full((16, 16, 4), 90, np.uint8)
     frame = av.VideoFrame.from_ndarray(picture, "rgba")
@@ -269,6 +284,7 @@ def sizes_that_change(folder: Path) -> Path:
 FAST_START = {"container": {"movflags": "faststart"}}
 FRAGMENTS = {"container": {"movflags": "frag_keyframe+empty_moov"}, "sound": "aac"}
 LIVE = {"container": {"live": "1"}}
+SHORT = {"container": {"cluster_time_limit": "500"}}
 
 BROKEN: dict[str, tuple[Any, str]] = {
     **{f"{name} of {share}": (cut(name, share), "cut off")
@@ -383,6 +399,29 @@ def test_an_unknown_block_of_a_gif_is_damage(tmp_path: Path) -> None:
         napari_dcr.open_image(tmp_path / "a.gif")
 
 
+@pytest.mark.parametrize(
+    ("name", "how", "mark", "shift"),
+    [
+        ("a.webm", {}, b"\x1f\x43\xb6\x75", 100), ("a.webm", SHORT, b"\x1f\x43\xb6\x75", 0),
+        ("a.mkv", SHORT | {"sound": "aac"}, b"\x1f\x43\xb6\x75", 0),
+        ("a.webm", LIVE, b"\x1f\x43\xb6\x75", 100),
+        *[("a.mp4", {"container": {"movflags": "frag_keyframe+empty_moov"}}, mark, shift)
+          for mark, shift in ((b"moof", -4), (b"mfhd", -4), (b"tfhd", -4), (b"trun", 8), (b"mdat", -4))],
+    ],
+)  # fmt: skip
+def test_frames_that_a_demuxer_skips_are_damage(
+    tmp_path: Path, name: str, how: Any, mark: bytes, shift: int
+) -> None:
+    content = bytearray(small(tmp_path, name, **how))
+    assert len(napari_dcr.open_image(tmp_path / name).metadata.native.times) == 20
+    place = content.rindex(mark) + shift
+    length = min(300 if "mp4" not in name else 8, len(content) - place)
+    content[place : place + length] = bytes(length)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match="it is damaged from its byte [0-9]+ on, so frames are"):
+        napari_dcr.open_image(tmp_path / name)
+
+
 def test_a_frame_that_the_decoder_refuses_is_replaced(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mov", [of_rgb(p, "rgb24") for p in moving(6)], "png")
     whole = read(path)
@@ -487,6 +526,20 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(NotInstalled, match=r"napari-dcr\[video\]"):
         napari_dcr.open_image(path)
+
+
+def test_h264_with_b_frames_in_avi_has_an_even_rate(tmp_path: Path) -> None:
+    frames = [of_rgb(p, "yuv420p") for p in moving(24)]
+    with av.open(str(tmp_path / "a.avi"), "w") as file:
+        stream = file.add_stream("libx264", rate=25, options={"x264-params": "bframes=2:b-adapt=0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for frame in [*frames, None]:
+            for packet in stream.encode(frame):
+                packet.pts = packet.dts  # all that an AVI can state
+                file.mux(packet)
+    native = napari_dcr.open_image(tmp_path / "a.avi").metadata.native
+    assert np.diff(native.times).tolist() == [1] * 23
+    assert (native.last, native.rate) == (1, 25)
 
 
 def test_times_of_a_variable_rate(tmp_path: Path) -> None:

@@ -200,6 +200,45 @@ def test_sound_is_copied(tmp_path: Path, source: str, codec: str, out: str, kept
         assert abs(shift[0]) < 0.07  # the encoder's first packet is before 0, which mkv has not
 
 
+@pytest.mark.parametrize("hidden", [8, 10])  # of 20 frames; every tenth is a key frame
+def test_sound_that_an_edit_list_hides_stays_out(tmp_path: Path, hidden: int) -> None:
+    whole = write(
+        tmp_path / "a.mp4", [of_rgb(p, "yuv420p") for p in moving(20)], "libx264", sound="aac",
+        unit=Fraction(1, 20)
+    )  # fmt: skip
+    with av.open(str(whole)) as file, av.open(str(tmp_path / "b.mp4"), "w") as trimmed:
+        tracks = [trimmed.add_stream_from_template(stream) for stream in file.streams]
+        for packet in file.demux():
+            if packet.size:
+                shift = int(Fraction(hidden, 20) / packet.time_base)
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = tracks[packet.stream.index]
+                trimmed.mux(packet)
+    for name in ("c.mkv", "c.mp4"):
+        out = napari_dcr.enhance(tmp_path / "b.mp4", out=tmp_path / name, **FAST)
+        with av.open(str(out)) as file:
+            heard = [f for f in file.decode(audio=0) if f.pts * f.time_base >= 0]
+            length = sum(f.samples for f in heard) / 16000
+        assert length == pytest.approx(1 - hidden / 20, abs=0.21), name
+        assert seconds(out)[0] == pytest.approx([n / 20 for n in range(20 - hidden)], abs=0.13)
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "out", "advice"),
+    [("a.mkv", "libopus", "b.mov", "write .mkv or .mp4"),      ("a.avi", "adpcm_ima_wav", "b.mkv", ""), ("a.avi", "pcm_mulaw", "b.mp4", "write .mov")],
+)  # fmt: skip
+def test_sound_that_a_muxer_refuses_is_named_with_what_holds_it(
+    tmp_path: Path, source: str, codec: str, out: str, advice: str
+) -> None:
+    write(tmp_path / source, [of_rgb(p, "yuvj420p") for p in moving(3)], "mjpeg", sound=codec)
+    with pytest.warns(InputWarning, match="cannot hold the sound") as caught:
+        napari_dcr.enhance(tmp_path / source, out=tmp_path / out, **FAST)
+    (text,) = [str(w.message) for w in caught if "cannot hold the sound" in str(w.message)]
+    assert text.endswith(f"; {advice} to keep it" if advice else "it is left out")
+    with av.open(str(tmp_path / out)) as file:
+        assert not file.streams.audio
+
+
 def test_joined_videos_keep_their_times_and_name_the_sound_left_out(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     units = {"a.mp4": Fraction(1, 1000), "b.mp4": Fraction(1001, 30000), "c.mkv": Fraction(1, 10)}

@@ -164,6 +164,7 @@ def open_video(path: Path) -> Opened:
             "it is interlaced: the two fields of a frame are enhanced as one picture; deinterlace"
             " it first if the edges of moving objects are torn"
         )
+    orientation = _orientation(first, notes)
     warnings = warnings_of(path, tuple(notes))
     size = (first.height, first.width) if colours.is_grey else (first.height, first.width, 3)
     frames = Frames(path, index, size, colours, warnings)
@@ -179,7 +180,6 @@ def open_video(path: Path) -> Opened:
         first.color_primaries, first.color_trc, aspect, texts, stream_texts,
         sound,
     )  # fmt: skip
-    orientation = _orientation(first)
     found = {} if orientation == 1 else {t.ORIENTATION: t.short_tag(orientation)}
     return Opened(
         frames, "tyx" if colours.is_grey else "tyxs", lambda: stamp_of(path),
@@ -196,11 +196,19 @@ def _is_transparent(frame: Any) -> bool:
     return bool((values[:, : frame.width] < 255).any())
 
 
-def _orientation(frame: Any) -> int:
+def _orientation(frame: Any, notes: list[str]) -> int:
     """EXIF orientation of a frame's display matrix."""
     for side in frame.side_data:
         if side.type.name == "DISPLAYMATRIX":
-            values = np.frombuffer(bytes(side), "<i4")
-            turn = tuple(int(v) for v in np.sign(values[[0, 1, 3, 4]]))
-            return next((number for number, m in MATRIX_OF.items() if m == turn), 1)
+            values = np.frombuffer(bytes(side), "<i4")[[0, 1, 3, 4]].astype(float)
+            values[np.abs(values) < np.abs(values).max() / 100] = 0
+            turn = tuple(int(v) for v in np.sign(values))
+            found = next((number for number, m in MATRIX_OF.items() if m == turn), None)
+            if found is None and any(turn):
+                angle = round(math.degrees(math.atan2(values[1], values[0])))
+                notes.append(
+                    f"its display matrix, which turns it by {angle} degrees, is left out; only right"
+                    " angles and mirroring are kept"
+                )
+            return found or 1
     return 1

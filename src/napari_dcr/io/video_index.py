@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +34,14 @@ def import_av() -> Any:
     return import_optional("av", "video")
 
 
-def open_container(path: Path) -> Any:
+def open_container(path: Path, **more: str) -> Any:
     """Open a file, but no other files that it may refer to."""
     av = import_av()
     with path.open("rb") as file:
         start = file.read(12)
     if suffix_by_content(start) in PICTURES:  # FFmpeg would decode one tile of them
         raise ValueError("it is a picture, not a video")
-    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **more}
     try:
         return av.open(f"file:{path}", options=options)
     except av.FFmpegError as error:
@@ -129,7 +130,7 @@ def find_index(path: Path, container: Any, stream: Any, notes: list[str]) -> Ind
         raise ValueError("it holds no frames")
     is_stated = None not in times and len(set(times)) == len(times)
     if not is_stated or ("avi" in container.format.name and not all(keys)):
-        times, lengths = _decoded_times(path)
+        times, lengths = _decoded_times(path, sorted(times) if is_stated else [])
         keys = [False] * len(times)
         if len(times) < full:
             notes.append(f"{full - len(times)} of its frames cannot be decoded and are left out")
@@ -158,6 +159,10 @@ def _checked_count(
         stated = 0  # it is unknown
     elif name == Y4M:
         stated = y4m_frames(path, stream)
+    elif "mp4" in name and count < stated:  # an edit list may hide some
+        with open_container(path, ignore_editlist="1") as every:
+            packets = _packets(every, video_stream(every))
+            stated -= max(0, sum(packet.size > 0 for packet in packets) - count)
     found = (
         f"{whole} of {stated} frames" if stated > whole else f"{whole} frame{'s' * (whole != 1)}"
     )
@@ -203,13 +208,25 @@ def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:
                 raise
 
 
-def _decoded_times(path: Path) -> tuple[list[int], list[int]]:
-    """Times and durations of all frames, by decoding them."""
-    times: list[int] = []
-    lengths = []
+def _decoded_times(path: Path, slots: list[int]) -> tuple[list[int], list[int]]:
+    """Times and durations of all frames, by decoding them.
+
+    An AVI states when packets are decoded, so that times of H.264 with B-frames come out of order.
+    Then the frames get the packets' times (slots) one after the other, if there are as many.
+    """
     with open_container(path) as container:
-        for frame in decoded_frames(container, video_stream(container)):
-            soonest = times[-1] + 1 if times else frame.pts or 0
-            times.append(soonest if frame.pts is None else max(soonest, frame.pts))
-            lengths.append(frame.duration or 0)
+        found = [
+            (frame.pts, frame.dts, frame.duration or 0)
+            for frame in decoded_frames(container, video_stream(container))
+        ]
+    lengths = [length for _, _, length in found]
+    stated = [shown for shown, _, _ in found if shown is not None]
+    if any(after < before for before, after in itertools.pairwise(stated)):
+        if len(slots) == len(found):
+            return slots, lengths
+        found = [(decoded, decoded, length) for _, decoded, length in found]
+    times: list[int] = []
+    for at, _, _ in found:
+        soonest = times[-1] + 1 if times else at or 0
+        times.append(soonest if at is None else max(soonest, at))
     return times, lengths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -200,17 +201,19 @@ class VideoSink(FrameSink):
         self._tracks = {}
         for stream in sound.streams.audio:
             name = stream.codec_context.name
-            if name not in self._container.supported_codecs:
+            if not _can_hold(self._container.format.name, stream):
+                others = [suffix for suffix, kind in _KINDS.items() if _can_hold(kind, stream)]
                 warn(
                     f"out: {self.result.name} cannot hold the sound of {source.path.name}, which is"
-                    f" {name}; it is left out; write .mkv or .mov to keep it"
+                    f" {name}; it is left out"
+                    + (f"; write {' or '.join(others)} to keep it" if others else "")
                 )
                 continue
             self._tracks[stream.index] = self._container.add_stream_from_template(stream)
             self._tracks[stream.index].metadata.update(_kept(dict(stream.metadata)))
         if self._tracks:
             streams = [sound.streams[index] for index in self._tracks]
-            self._sound_packets = _sound_packets(source.path, sound, streams)
+            self._sound_packets = _sound_packets(source.path, sound, streams, self._is_lossless)
 
     def _copy_sound(self, until: Fraction | None) -> None:
         """Copy packets of sound that start before a time in seconds; all if None."""
@@ -305,13 +308,40 @@ _SECONDS = {"microsecond": 1e-6, "millisecond": 1e-3, "second": 1.0, "minute": 6
 """Length in seconds of the units of time in OME-Zarr."""
 
 
-def _sound_packets(path: Path, sound: Any, streams: list[Any]) -> Iterator[Any]:
-    """Packets of sound tracks."""
+_KINDS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
+"""FFmpeg's names of the formats of results."""
+
+
+def _can_hold(kind: str, stream: Any) -> bool:
+    """Whether a format can hold a sound track.
+
+    Only beginning a file tells: muxers refuse codecs that they list, such as Opus in mov.
+    """
+    av = import_av()
+    try:
+        with av.open(io.BytesIO(), "w", format=kind) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _sound_packets(path: Path, sound: Any, streams: list[Any], is_cut: bool) -> Iterator[Any]:
+    """Packets of sound tracks, without those that an edit list hides.
+
+    The packets before the start stay, as mp4 and mov hide them, too.  If ``is_cut``, only those
+    stay that a decoder needs for the first sound.
+    """
     av = import_av()
     try:
         for packet in sound.demux(streams):
-            if packet.size and packet.dts is not None:
-                yield packet
+            if not packet.size or packet.dts is None:
+                continue
+            start = packet.dts if packet.pts is None else packet.pts
+            if packet.is_discard if start >= 0 else is_cut and start + 2 * packet.duration <= 0:
+                continue
+            yield packet
     except av.FFmpegError as error:
         raise ValueError(f"{path}: its sound cannot be read; it is cut off or damaged") from error
 
