@@ -27,13 +27,13 @@ def test_each_chunk_is_decoded_once(
     """The survey and the tiles, whose windows overlap, decode each chunk once."""
     monkeypatch.setattr(sources, "UNIT_PIXELS", 1)
     decoded: Counter[tuple[int, ...]] = Counter()
-    fetch = sources.Opened._read
+    fetch = sources.Opened.read
 
     def counted(self: Any, index: tuple[slice, ...]) -> Any:
         decoded[tuple(i.start for i in index)] += 1
         return fetch(self, index)
 
-    monkeypatch.setattr(sources.Opened, "_read", counted)
+    monkeypatch.setattr(sources.Opened, "read", counted)
     image = zarr.create_array(tmp_path / "in.zarr", data=stack[0], chunks=(64, 70))
     monkeypatch.setattr("napari_dcr.engine.image_survey.SURVEYS", SurveyCache())
     napari_dcr.enhance(image, **{**FAST, "depth": 1}, tile=96)

@@ -154,5 +154,7 @@ def test_any_error_of_damaged_metadata_names_the_zarr(
         raise KeyError("chunks")
 
     monkeypatch.setattr(zarr, "open", open_damaged)
-    with pytest.raises(ValueError, match=r"a\.zarr cannot be opened as zarr: KeyError\('chunks'\)"):
+    with pytest.raises(
+        ValueError, match=r"a\.zarr cannot be opened as zarr: .*damaged \(KeyError: 'chunks'\)"
+    ):
         napari_dcr.enhance(tmp_path / "a.zarr", **FAST)

@@ -12,6 +12,7 @@ from typing import Any
 
 from napari_dcr.batch.job_runner import JobRunner
 from napari_dcr.engine.devices import find_device
+from napari_dcr.engine.file_errors import in_plain_words
 from napari_dcr.engine.model_choice import AUTO, PHOTO, is_picture
 from napari_dcr.engine.progress_bar import duration
 from napari_dcr.engine.result import plain
@@ -267,6 +268,8 @@ def _explained(job: Job, error: Exception) -> Exception:
         if str(job.target) not in named:
             named = f"{job.target} cannot be written: {named}"
         return OSError(named)
+    if isinstance(error, OSError):
+        error = OSError(in_plain_words(error))
     if str(error) and isinstance(error, EXPLAINED):
         return error
     reason = " ".join(str(error).split())

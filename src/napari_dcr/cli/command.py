@@ -14,6 +14,7 @@ from napari_dcr.cli import info
 from napari_dcr.cli.arguments import parser
 from napari_dcr.cli.console import Console, show_warning
 from napari_dcr.cli.signals import Stopped, message_of, stopping_on_signals
+from napari_dcr.engine.file_errors import in_plain_words
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.options import Options
 
@@ -32,7 +33,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
     except (ValueError, TypeError, OSError, MemoryError) as error:
-        print(f"napari-dcr: {error}", file=sys.stderr)
+        print(f"napari-dcr: {in_plain_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
         number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT

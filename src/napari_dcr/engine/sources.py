@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.engine.file_errors import is_ours, reason_of
 from napari_dcr.engine.model_choice import ModelChoice, choose_model
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
@@ -233,6 +234,9 @@ class Opened:
         Frames of a video that are surveyed: all, unless reading them would take too long.
     counts : str
         Dtype of the image before its counts were converted to floats; empty if they were not.
+    locate : callable, optional
+        Returns the path of the stored chunk, or of the array, that holds a window that cannot be
+        read, for messages.
     restore : callable
         Converts results to the kind of the given object.
     """
@@ -252,6 +256,7 @@ class Opened:
     develop: Callable[[Defects | str], tuple[Opened, list[Defects]]] | None = None
     sample: Sample | None = None
     counts: str = ""
+    locate: Callable[[Index], str] | None = None
     restore: Callable[[Any], Any] = lambda result: result
 
     def source(self, layout: Layout) -> Source:
@@ -263,7 +268,7 @@ class Opened:
             chunks = tuple(max(sizes) for sizes in self.array.chunks)
             source = ChunkedSource(self.array, self._compute, _unit(layout, chunks))
         else:
-            source = ChunkedSource(self.array, self._read, _unit(layout, self.array.chunks))
+            source = ChunkedSource(self.array, self.read, _unit(layout, self.array.chunks))
         return MarkedSource(source, layout, self.nodata)
 
     def choose_model(self, model: str | Path, layout: Layout) -> ModelChoice:
@@ -287,14 +292,22 @@ class Opened:
     def _compute(self, index: tuple[slice, ...]) -> NDArray[Any]:
         return np.asanyarray(compute_dask(self.array[index])[0])
 
-    def _read(self, index: tuple[slice, ...]) -> NDArray[Any]:
+    def read(self, index: Index) -> NDArray[Any]:
+        """Read a window of the array.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be read; the message names the file, where `locate` finds it.
+        """
         try:
             return np.asanyarray(self.array[index])
-        except (ValueError, OSError, MemoryError):
-            raise
         except Exception as error:  # codecs raise any type of exception for damaged chunks
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"image: cannot be read: {reason}") from error
+            known = (MemoryError,) if self.locate else (ValueError, OSError, MemoryError)
+            if isinstance(error, known) or is_ours(error):
+                raise
+            place = self.locate(index) if self.locate else "image"
+            raise ValueError(f"{place}: cannot be read: {reason_of(error, place)}") from error
 
 
 def _unit(layout: Layout, chunks: tuple[int, ...]) -> tuple[int, ...]:

@@ -45,6 +45,7 @@ def open_array(image: Any) -> Opened:
         return with_counts_as_floats(Opened(
             array, axes, lambda: zarr_chunks.files_stamp(array), pyramid,
             warnings=warnings_of(ome_zarr.path_of(image), notes),
+            locate=lambda index: str(zarr_chunks.unreadable(array, index) or ome_zarr.path_of(array)),
         ))  # fmt: skip
     like = array_like(image)
     return replace(open_array(like.array), axes=like.axes, doubt=like.doubt, restore=like.restore)

@@ -171,8 +171,8 @@ def _file(path: Path) -> Iterator[Any]:
         file = library.File(str(path), separate_channels=True)
     # The library prints the error, and continues with the parts that it could read.
     if messages or not file.parts:
-        reason = messages[-1].rpartition(": (")[2] if messages else "it has no parts"
-        raise ValueError(f"it is damaged: {reason}")
+        reason = messages[-1].rpartition(": (")[2].replace(")", ":", 1) if messages else "no parts"
+        raise ValueError(f"it is cut off or damaged (OpenEXR says: {reason})")
     with file:
         yield file
 

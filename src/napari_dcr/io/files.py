@@ -112,6 +112,21 @@ def reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, max(1, path.stat().st_size))
 
 
+def why_missing(path: Path) -> str:
+    """Why there is nothing at a path; empty if there is."""
+    if path.exists():
+        return ""
+    if path.is_symlink():
+        return f"is a link to {path.readlink()}, which does not exist"
+    return "there is no such file"
+
+
+def unwritable_folder(path: Path) -> Path | None:
+    """Folder that an output would be created in, or its first one that exists, if it is not writable."""
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    return None if os.access(folder, os.W_OK) else folder
+
+
 def check_holds(path: Path, dtype: np.dtype[Any], dtypes: tuple[str, ...]) -> None:
     """Check early that a file format supports a dtype.
 

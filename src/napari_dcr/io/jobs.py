@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_dcr.io import formats
+from napari_dcr.io.files import why_missing
 from napari_dcr.io.formats import local_path
 from napari_dcr.io.outputs import SHELL, Wording
 from napari_dcr.io.plates import fields_of
@@ -103,8 +104,9 @@ def find_jobs(
     out = local_path(output, wording.output)
     paths = [local_path(text, wording.inputs) for text in inputs]
     for text, path in zip(inputs, paths, strict=True):
-        if not path.exists():
-            raise ValueError(f"{wording.inputs}: {text} does not exist")
+        if reason := why_missing(path):
+            reason = reason if path.is_symlink() else "does not exist"
+            raise ValueError(f"{wording.inputs}: {text} {reason}")
         if _is_device(path):
             raise ValueError(f"{wording.inputs}: {text} is neither a file nor a folder")
     single = len(paths) == 1 and not _is_folder(paths[0])
@@ -246,7 +248,7 @@ def _sources(
                     left_out.append(LeftOut(source, "is neither a file nor a folder"))
                 elif name.startswith("."):
                     left_out.append(LeftOut(source, "is hidden"))
-                elif reason := formats.other_kind(source):
+                elif source.exists() and (reason := formats.other_kind(source)):
                     left_out.append(LeftOut(source, reason))
                 else:
                     yield source, source.relative_to(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,13 @@ def open_mrc(path: Path) -> Opened:
         return deltavision.open_deltavision(path)
     mrcfile = import_optional("mrcfile", "microscopes")
     # Open it once for its checks, because errors of memory maps say less about truncated files.
-    data: Any = mrcfile.mmap(path, mode="r", permissive=False)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        data: Any = mrcfile.mmap(path, mode="r", permissive=False)
     header, pixels = data.header, data.data
-    if pixels is None:
-        raise ValueError("it holds no pixels")
-    notes, kind = [], pixels.dtype
+    if pixels is None or pixels.size == 0:
+        raise ValueError("it holds no pixels, or its header is damaged")
+    notes, kind = [f"mrcfile says: {each.message}" for each in found], pixels.dtype
     if kind.kind == "c":
         raise ValueError("it holds a Fourier transform (mode 4), not an image")
     unsigned = kind == np.int8 and head[152:156] == IMOD and not head[156] & 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_dcr.engine.file_errors import reason_of
 from napari_dcr.engine.resume import DAMAGED, KEY, RunRecord
 from napari_dcr.engine.tiles import Size
 from napari_dcr.image.axes import Layout
@@ -42,7 +43,8 @@ def open_path(path: Path) -> Any:
     try:
         return zarr.open(store=str(path), mode="r")
     except Exception as error:  # zarr raises any type of exception for damaged metadata
-        reason = str(error) if isinstance(error, (OSError, ValueError)) else repr(error)
+        words = "it holds no zarr array or group, or its metadata are damaged"
+        reason = reason_of(error, str(path), words)
         raise ValueError(f"image: {path} cannot be opened as zarr: {reason}") from error
 
 

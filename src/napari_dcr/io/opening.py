@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from napari_dcr.engine.devices import free_memory
+from napari_dcr.engine.file_errors import is_ours, reason_of
 from napari_dcr.engine.model_choice import is_picture
 from napari_dcr.engine.sources import Opened, is_zarr
 from napari_dcr.image.axes import Layout
@@ -26,6 +27,7 @@ from napari_dcr.io.files import (
     Picture,
     stamp_of,
     warnings_of,
+    why_missing,
 )
 from napari_dcr.io.formats import (
     FORMATS,
@@ -44,7 +46,7 @@ from napari_dcr.io.formats import (
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.recordings import join
 from napari_dcr.io.sequence import existing_files, is_sequence
-from napari_dcr.io.signatures import wrong_suffix
+from napari_dcr.io.signatures import damaged, wrong_suffix
 from napari_dcr.io.views import Guarded, Upright
 
 
@@ -63,80 +65,34 @@ def read(path: str | Path) -> Picture:
     )  # fmt: skip
 
 
-_CUT_OFF = "it is cut off or damaged"
-
-CLEARER = {
-    "mmap length is greater than file size": _CUT_OFF,
-    "unpack requires a buffer": _CUT_OFF,
-    "Truncated File Read": _CUT_OFF,
-    "End of file": _CUT_OFF,
-    "could not create decoder object": _CUT_OFF,
-    "codec can't decode byte": _CUT_OFF,
-    "corrupted IFD structure": _CUT_OFF,
-    "suspicious number of tags": _CUT_OFF,
-    "rowsperstrip=0": _CUT_OFF,
-    "division by zero": _CUT_OFF,
-    "multi_index must be a sequence": _CUT_OFF,
-    "not enough image data": _CUT_OFF,
-    "could not determine frame count": _CUT_OFF,
-    "Empty or corrupt FITS file": _CUT_OFF,
-    "cannot identify image file": "it is damaged, or of another kind",
-    # of numbers and XML
-    "invalid literal for int()": _CUT_OFF,
-    "could not convert string to float": _CUT_OFF,
-    "unclosed token": _CUT_OFF,
-    "no element found": _CUT_OFF,
-    "not well-formed (invalid token)": _CUT_OFF,
-    # of CZI, ND2, MRC and HDF5
-    "Not enough data read at offset": _CUT_OFF,
-    "Illegal data detected": _CUT_OFF,
-    "sub-block information do not match": _CUT_OFF,
-    "Invalid ChunkMap signature": _CUT_OFF,
-    "memory mapped length must be positive": _CUT_OFF,
-    "Couldn't read enough bytes for MRC": _CUT_OFF,
-    "truncated file: eof": _CUT_OFF,
-    "Unable to synchronously open file": "it is damaged, or it is not HDF5",
-    "Map ID string not found": "it is not an MRC file, or its header is damaged",
-    "not a Leica image file": "it is not a file of a Leica microscope, or it is cut off",
-    "not a valid settings file": "it is not an OIF, or it is cut off",
-    "Unable to open '": "it is cut off, or it is not an OpenEXR file",
-    "No SIMPLE card found": "it is not a FITS file, which begins with the word SIMPLE",
-}
-"""Clearer words for messages of libraries, by a part of the message."""
-
-
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Context manager that adds the name of the file to errors of any type."""
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder; pass a file")
     try:
+        if reason := why_missing(path):
+            raise FileNotFoundError(f"{path}: {reason}")
+        if path.is_dir():
+            raise ValueError(f"{path}: is a folder; pass a file")
         yield
-    except FileNotFoundError:
-        raise
-    except MemoryError as error:  # also for sizes that only a damaged file states
-        reason = str(error) or "its pixels do not fit into memory, or it is damaged"
-        raise MemoryError(f"{path}: {reason.removeprefix(f'{path}: ')}") from error
     except NotInstalled as error:
         raise NotInstalled(f"{path}: {error}") from error
-    except ValueError as error:
-        if str(error).startswith(f"{path}: "):  # the message already names the file
-            raise
-        raise _unreadable(path, error) from error
     except Exception as error:
         # Libraries raise any type of exception for a damaged file.
-        raise _unreadable(path, error) from error
+        if is_ours(error) and str(error).startswith(f"{path}: "):
+            raise
+        if isinstance(error, MemoryError):
+            reason = str(error) or "its pixels do not fit into memory, or it is damaged"
+                raise MemoryError(f"{path}: {reason}") from error
+        raise ValueError(f"{path}: cannot be read as an image: {_reason(path, error)}") from error
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    # Some messages have several lines.
-    reason = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, KeyError):  # its text is the key alone
-        reason = f"it is cut off or damaged: {reason} is missing"
-    if not reason.startswith(("it ", "its ")):  # messages of ours begin so
-        reason = next((clear for words, clear in CLEARER.items() if words in reason), reason)
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file cannot be read; for a file with a wrong suffix, the kind of its content."""
     hint = wrong_suffix(path)
-    return ValueError(f"{path}: cannot be read as an image: {reason}{f' ({hint})' if hint else ''}")
+    if hint and not is_ours(error):
+        return hint
+    reason = reason_of(error, str(path), damaged(path))
+    return f"{reason} ({hint})" if hint else reason
 
 
 def open_whole(path: Path, scene: int | str | None = None) -> Opened:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_dcr.io import formats
+from napari_dcr.io.files import unwritable_folder
 from napari_dcr.io.sequence import existing_files
 
 
@@ -173,6 +174,8 @@ def _check_existing(
     blocked = next((p for p in path.parents if p.exists() and not p.is_dir()), None)
     if blocked is not None:
         raise ValueError(f"{argument}: got {path}, but {blocked} is a file, not a folder")
+    if folder := unwritable_folder(path.resolve()):
+        raise ValueError(f"{argument}: got {path}, but the folder {folder} is not writable")
     if output.is_sequence:
         if not overwrite and (found := existing_files(path)):
             raise ValueError(

@@ -21,7 +21,7 @@ from napari_dcr.image.alpha import to_straight
 from napari_dcr.input_warnings import warn
 from napari_dcr.io import tags as t
 from napari_dcr.io.boxes import check_colours
-from napari_dcr.io.files import Picture, check_holds, pillow_picture
+from napari_dcr.io.files import Picture, check_holds, pillow_picture, without_messages
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.tags import Tag, Tags
 
@@ -72,7 +72,9 @@ def read_picture(path: Path) -> Picture:
             # Pillow compares the transparent grey of 2 and 4 bits with pixels that it has already
             # widened to 8, and does not support grey of 1 or 16 bits with alpha.
             if content[24] == 16 or (content[25] == 0 and "transparency" in file.info):
-                pixels = imagecodecs.png_decode(content)
+                with without_messages() as messages:
+                    pixels = imagecodecs.png_decode(content)
+                notes += tuple(f"libpng says: {line}" for line in messages)
                 if pixels.ndim == 3 and pixels.shape[2] == 1:
                     pixels = pixels[:, :, 0]
             else:

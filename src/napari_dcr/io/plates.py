@@ -73,6 +73,6 @@ def _group(path: Path) -> Any:
     try:
         # For an array, open_group() of zarr 3.0.8 to 3.1.2 raises AssertionError.
         node = zarr.open(store=str(path), mode="r")
-    except (FileNotFoundError, ValueError, TypeError):
+    except Exception:  # any type, for damaged metadata; an error is raised when it is opened
         return None
     return node if isinstance(node, zarr.Group) else None

@@ -178,7 +178,8 @@ def _unpacked(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
     except library.LibRawError as error:
         reason = error.args[0] if error.args else error
         text = reason.decode("latin-1") if isinstance(reason, bytes) else str(reason)
-        raise ValueError(f"LibRaw says: {text}") from error
+        words = "it is cut off or damaged, or of a camera or kind that is not supported"
+        raise ValueError(f"{words} (LibRaw says: {text})") from error
     with file:
         prefix = f"{path}: "
         yield file, tuple(f"LibRaw says: {line.removeprefix(prefix)}" for line in messages)

@@ -78,11 +78,11 @@ class Joined:
         return np.asanyarray((np.ma if masked else np).concatenate(parts, self.axis))
 
     def _piece(self, number: int, span: slice, index: tuple[slice, ...]) -> NDArray[Any]:
-        array, axis = self.members[number].array, self.axis
+        member, axis = self.members[number], self.axis
         before, after = index[:axis], index[axis + 1 :]
         if not self.flat[number]:
-            return np.asanyarray(array[(*before, span, *after)]).astype(self.dtype, copy=False)
-        window = np.asanyarray(array[(*before, *after)]).astype(self.dtype, copy=False)
+            return member.read((*before, span, *after)).astype(self.dtype, copy=False)
+        window = member.read((*before, *after)).astype(self.dtype, copy=False)
         return np.expand_dims(window, axis)[(slice(None),) * axis + (span,)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
+
+from napari_dcr.engine.file_errors import CUT_OFF
+from napari_dcr.io import tags as t
 
 _BOXES = {
     b"heic": ".heic", b"heix": ".heic", b"heim": ".heic", b"hevc": ".heic", b"hevx": ".heic",
@@ -46,6 +50,9 @@ _ALIKE = (_TIFF_LIKE, (".jpg", ".jpeg"), (".heic", ".heif", ".hif"), (".fits", "
           (".mp4", ".m4v", ".mov"), (".mkv", ".webm"))  # fmt: skip
 """Suffixes of the same kind of file."""
 
+_DNG_VERSION = 50706
+"""Tag that every DNG has."""
+
 _OTHERS = (
     (b"PK\3\4", "a ZIP archive", ""),
     (b"\x1f\x8b", "a gzip archive", ".gz"),
@@ -74,15 +81,46 @@ def suffix_by_content(head: bytes) -> str:
     return next(found, "")
 
 
-def wrong_suffix(path: Path) -> str:
-    """Describe the content of a file whose suffix is that of another kind; else empty."""
+def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            head = file.read(64)
+            return file.read(64)
     except OSError:
+        return b""
+
+
+def _are_alike(suffix: str, other: str) -> bool:
+    return suffix == other or any(suffix in alike and other in alike for alike in _ALIKE)
+
+
+def _raw_suffix(path: Path) -> str:
+    """Suffix of a DNG or CR2, which begin like a TIFF; empty for other files."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(10)
+            if head[8:] == b"CR":
+                return ".cr2"
+            first = int.from_bytes(head[4:8], "little" if head[:2] == b"II" else "big")
+            return ".dng" if _DNG_VERSION in t.read_tags(file, first) else ""
+    except (ValueError, struct.error, OSError):
         return ""
+
+
+def damaged(path: Path) -> str:
+    """Plain words for a file that a library cannot read, by its first bytes."""
+    own = path.suffix.lower()
+    if _are_alike(suffix_by_content(_head(path)), own):
+        return CUT_OFF
+    return f"{CUT_OFF}, or it is not a {own} file"
+
+
+def wrong_suffix(path: Path) -> str:
+    """Describe the content of a file whose suffix is that of another kind; else empty."""
+    head = _head(path)
     own, suffix = path.suffix.lower(), suffix_by_content(head)
-    if suffix and own != suffix and not any(own in a and suffix in a for a in _ALIKE):
+    if suffix and not _are_alike(own, suffix):
+        if suffix == ".tif" and (raw := _raw_suffix(path)):
+            suffix = raw
         return f"its content is that of a {suffix} file; rename it"
     start = head.lstrip()
     for value, kind, usual in _OTHERS:

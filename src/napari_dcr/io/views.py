@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.engine.file_errors import reason_of
+
 TOGETHER = 1 << 20
 """Side in pixels of the blocks in which arrays without chunks are read."""
 
@@ -231,6 +233,15 @@ def turned(pixels: NDArray[Any], axes: str, orientation: int) -> NDArray[Any]:
     return Upright(pixels, axes, orientation)[(slice(None),) * pixels.ndim]
 
 
+def _of_plane(reason: str, where: tuple[int, ...]) -> str:
+    """Add the number of a plane, if a file has several, to the reason why it cannot be read."""
+    if not where:
+        return reason
+    plane = f"its plane {where[0] if len(where) == 1 else where}"
+    start, _, rest = reason.partition(" ")
+    return f"{plane} {rest}" if start == "it" else f"{plane}: {reason}"
+
+
 class Planes:
     """Lazy array whose planes are read from a file one by one.
 
@@ -277,8 +288,7 @@ class Planes:
                     plane = self._read(where, rows, columns)
             except Exception as error:
                 # Libraries raise any type of exception for a damaged file.
-                reason = " ".join(str(error).split()) or type(error).__name__
-                raise ValueError(f"image: plane {where} cannot be read: {reason}") from error
+                raise ValueError(_of_plane(reason_of(error), where)) from error
             colours: tuple[Any, ...] = (slice(None), slice(None), *index[outer + 2 :])
             window[place] = plane[colours]
         return window if np.ma.is_masked(window) else np.ma.getdata(window)

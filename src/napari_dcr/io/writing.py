@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from napari_dcr.io.arrays import ArraySink, check_out
 from napari_dcr.io.files import (
     Picture,
     replaced_when_complete,
+    unwritable_folder,
 )
 from napari_dcr.io.formats import (
     FORMATS,
@@ -70,8 +70,7 @@ def _check_folder(path: Path) -> None:
     """
     if not is_zarr_path(path) and not path.parent.is_dir():
         raise ValueError(f"out: got {path}, but there is no folder {path.parent}; create it first")
-    folder = next(folder for folder in path.absolute().parents if folder.exists())
-    if not os.access(folder, os.W_OK):
+    if folder := unwritable_folder(path):
         raise ValueError(f"out: got {path}, but the folder {folder} is not writable")
 
 

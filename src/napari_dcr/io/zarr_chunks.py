@@ -59,6 +59,19 @@ def _stored(
         yield path, tuple(slice(i * n, (i + 1) * n) for i, n in zip(place, unit, strict=True))
 
 
+def unreadable(array: Any, region: tuple[int | slice, ...]) -> Path | None:
+    """First stored chunk, or shard, of a region that cannot be read; None if there is none."""
+    if getattr(array.store, "root", None) is None:
+        return None
+    for path, index in _stored(array, region):
+        if path.exists():
+            try:
+                array[index]
+            except Exception:  # every codec has its own errors
+                return path
+    return None
+
+
 def remove_unreadable(array: Any, region: tuple[int | slice, ...]) -> None:
     """Remove stored chunks, or shards, of a region that cannot be read.
 
