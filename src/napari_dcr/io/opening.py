@@ -82,7 +82,7 @@ def _naming(path: Path) -> Iterator[None]:
             raise
         if isinstance(error, MemoryError):
             reason = str(error) or "its pixels do not fit into memory, or it is damaged"
-                raise MemoryError(f"{path}: {reason}") from error
+            raise MemoryError(f"{path}: {reason}") from error
         raise ValueError(f"{path}: cannot be read as an image: {_reason(path, error)}") from error
 
 

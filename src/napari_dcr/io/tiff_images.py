@@ -79,8 +79,9 @@ def check_directories(file: Any) -> None:
             )
         lost = [code for code, last in ends.items() if last > size and code in _NEEDED]
         if lost:
+            name = tifffile.TIFF.TAGS.get(lost[0], "") or lost[0]
             raise ValueError(
-                f"the tag {tifffile.TIFF.TAGS.get(lost[0], lost[0])} of page {number} ends at byte"
+                f"the tag {name} of page {number} ends at byte"
                 f" {ends[lost[0]]}, past the end of the file at {size}: it is incomplete"
             )
 
