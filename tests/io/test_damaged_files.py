@@ -137,6 +137,21 @@ def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().err.splitlines()
 
 
+def test_links_that_lead_to_themselves_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, loop = tmp_path / "in.png", tmp_path / "loop.png"
+    PILImage.fromarray(np.full((24, 24), 40, np.uint8)).save(source)
+    loop.symlink_to(loop)
+    for arguments in ((source, "-o", loop), (loop, "-o", tmp_path / "out.png")):
+        assert shell(*arguments) == 1
+        (line,) = lines_of(capsys)
+        assert f"got {loop}, which contains a symbolic link that leads to itself" in line
+    for path in (loop, tmp_path / "a\0.png"):
+        with pytest.raises(ValueError, match="^image: got "):
+            napari_dcr.open_image(path)
+
+
 def test_links_to_nothing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

@@ -454,6 +454,18 @@ def test_what_follows_the_last_unit_is_allowed(tmp_path: Path) -> None:
         out.unlink()
 
 
+def test_a_file_that_follows_another_standard_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "other.fits"
+    fits.writeto(path, random((20, 21), "int16"))
+    path.write_bytes(
+        path.read_bytes().replace(
+            b"SIMPLE  =                    T", b"SIMPLE  =                    F"
+        )
+    )
+    with pytest.raises(ValueError, match="it holds no image of two or more axes"):
+        napari_dcr.open_image(path)
+
+
 def test_the_shell_names_results_and_reads_packed_files(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     pixels = random((20, 21), "uint16")

@@ -115,6 +115,8 @@ def _check_complete(hdus: Any) -> None:
     after the last HDU, such as padding, are allowed.
     """
     fits, end = import_fits(), 0
+    if not all(hasattr(hdu, "fileinfo") for hdu in hdus):
+        return  # one that does not follow the standard ("SIMPLE = F") has no known size
     for hdu in hdus:
         place = hdu.fileinfo()
         # Some programs leave out the padding.  The header of a compressed image is that of the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -218,7 +219,7 @@ def local_path(value: str | Path, argument: str) -> Path:
     Raises
     ------
     ValueError
-        If the path is a URL.
+        If the path is a URL, or a symbolic link in it leads to itself.
     """
     if not str(value):
         raise ValueError(f"{argument}: got an empty path; pass the path of a file or folder")
@@ -227,7 +228,17 @@ def local_path(value: str | Path, argument: str) -> Path:
             f"{argument}: got the URL {str(value)!r}; allowed are paths of local files. For a"
             " remote zarr, pass the array that zarr.open() returns for it"
         )
-    return Path(value).absolute()
+    path = Path(value).absolute()
+    try:
+        path.stat()
+    except ValueError as error:  # a null byte
+        raise ValueError(f"{argument}: got {str(value)!r}: {error}") from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(
+                f"{argument}: got {value}, which contains a symbolic link that leads to itself"
+            ) from error
+    return path
 
 
 def format_of(path: Path, *, written: bool = False) -> Format:
