@@ -176,7 +176,7 @@ def test_axes_that_a_file_names_are_used_although_it_is_stored_as_rgb(
     tmp_path: Path, shape: tuple[int, ...], axes: str, expected: str, dtype: str
 ) -> None:
     source, pixels = tmp_path / "in.tif", random(shape, dtype)
-    # tifffile interprets 3 or 4 planes as colours unless it is told otherwise.
+    # tifffile interprets 3 or 4 planes as colours unless a photometric interpretation is given.
     photometric = "rgb" if 4 not in shape else None
     tifffile.imwrite(source, pixels, photometric=photometric, metadata={"axes": axes})
     opened = napari_dcr.open_image(source)
