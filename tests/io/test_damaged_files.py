@@ -53,16 +53,14 @@ def damaged(content: bytes) -> Iterator[bytes]:
     size = len(content)
     for share in (0.1, 0.5, 0.97):
         yield content[: int(share * size)]
-    for share in (0.3, 0.7):
-        start = int(share * size)
-        yield content[:start] + bytes(size // 10) + content[start + size // 10 :]
+    start = int(0.3 * size)
+    yield content[:start] + bytes(size // 10) + content[start + size // 10 :]
     yield bytes(16) + content[16:]
-    random = np.random.default_rng(5)
+    random, changed = np.random.default_rng(5), bytearray(content)
     for width in (64, 600, size):
-        changed = bytearray(content)
         for byte in random.integers(0, min(size, width), 3):
             changed[byte] ^= int(random.integers(1, 256))
-        yield bytes(changed)
+    yield bytes(changed)
 
 
 @pytest.mark.filterwarnings("ignore")

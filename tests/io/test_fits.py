@@ -19,6 +19,8 @@ from napari_dcr.enhancement import run_to_completion
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import formats, writing
 
+from .conftest import shell
+
 UNCHANGED: dict[str, Any] = {"depth": 0, "strength": 0.0, "device": "cpu"}
 
 
@@ -147,6 +149,42 @@ def test_blank_pixels_do_not_count_and_stay_blank(dtype: str, blank: int, tmp_pa
         rest = np.delete(stored, np.s_[4:9], 0) + offset
         assert rest.min() > 995
         assert rest.max() < 1025
+
+
+@pytest.mark.parametrize("second", [None, 105, 104])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_blank_pixels_of_integers_are_nan_in_floats(
+    is_whole: bool, second: int | None, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(100, 120, (2, 90, 100)).astype("int16")
+    pixels[0, :5, :7] = pixels[0, 60:, 80:] = 105
+    units = [fits.PrimaryHDU()]
+    for number, blank in enumerate((105, second)):
+        units.append(fits.ImageHDU(pixels[number], name="SCI", ver=number + 1))
+        if blank is not None:
+            units[-1].header["BLANK"] = blank
+    fits.HDUList(units).writeto(tmp_path / "in.fits")
+    if is_whole:
+        assert shell(tmp_path / "in.fits", tmp_path / "out.fits", "--output", "float32") == 0
+    else:
+        same(tmp_path / "in.fits", tmp_path / "out.fits", output="float32", tile=64)
+    for number, blank in enumerate((105, second)):
+        after = fits.getdata(tmp_path / "out.fits", number + 1)
+        assert after.dtype == ">f4"
+        assert np.array_equal(np.isnan(after), pixels[number] == blank)
+        assert "BLANK" not in fits.getheader(tmp_path / "out.fits", number + 1)
+
+
+def test_blank_pixels_that_become_numbers_of_other_integers_are_named(tmp_path: Path) -> None:
+    hdu = fits.PrimaryHDU(np.random.default_rng(0).integers(100, 120, (40, 48)).astype("int16"))
+    hdu.header["BLANK"] = 105
+    hdu.writeto(tmp_path / "in.fits")
+    with pytest.warns(
+        InputWarning, match=r"in\.fits: its pixels without data \(BLANK\) become num"
+    ):
+        napari_dcr.enhance(
+            tmp_path / "in.fits", out=tmp_path / "out.fits", output="uint16", **UNCHANGED
+        )
 
 
 def test_scaled_integers_become_floats_with_nan_at_blanks(tmp_path: Path) -> None:

@@ -206,6 +206,37 @@ def test_the_error_names_cmyk(tmp_path: Path) -> None:
         opening.read(tmp_path / "in.jxl")
 
 
+@pytest.mark.parametrize(
+    ("extra", "kind", "message"),
+    [(1, 1, r"its extra channel \(depth\) is"), (3, 6, r"its 3 extra channels \(thermal values\) are"),
+     (1, 15, r"its extra channel \(kind 15\) is"), (2, 0, r"its extra channel \(a further alpha\) is")],
+)  # fmt: skip
+def test_extra_channels_beside_alpha_are_named(
+    extra: int, kind: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.jxl").write_bytes(header(13, 1, False, extra, False, kind=kind))
+    pixels = dim_colour(33, 47)
+    # The installed encoder writes no such channels beside colours, and its decoder returns none.
+    monkeypatch.setattr(imagecodecs, "jpegxl_decode", lambda _: pixels)
+    with pytest.warns(InputWarning, match=f"{message}.* left out"):
+        opened = napari_dcr.open_image(tmp_path / "in.jxl")
+    assert opened.array.shape == pixels.shape
+
+
+def test_grey_with_extra_channels_is_read(tmp_path: Path) -> None:
+    planes = random((3, 33, 47), "uint8")
+    (tmp_path / "in.jxl").write_bytes(encoded(planes, planar=True))
+    with pytest.warns(InputWarning, match=r"2 extra channels \(optional\) are left out"):
+        opened = napari_dcr.open_image(tmp_path / "in.jxl")
+    assert np.array_equal(np.asarray(opened.array), planes[0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_alpha_gives_no_warning(tmp_path: Path) -> None:
+    (tmp_path / "in.jxl").write_bytes(encoded(random((33, 47, 4), "uint8")))
+    assert napari_dcr.open_image(tmp_path / "in.jxl").samples == "rgba"
+
+
 @pytest.mark.parametrize("fault", ["empty", "text", "start", "head", "half", "end", "box", "png"])
 def test_damaged_files_give_one_line(
     fault: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

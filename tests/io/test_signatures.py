@@ -74,6 +74,36 @@ def test_the_message_names_the_kind_of_a_mislabelled_file(
         napari_dcr.enhance(path, depth=0, device="cpu")
 
 
+def ftyp(*brands: bytes) -> bytes:
+    """Content of a file of boxes with a brand, and brands that it is compatible with."""
+    body = b"ftyp" + brands[0] + bytes(4) + b"".join(brands[1:])
+    return (4 + len(body)).to_bytes(4, "big") + body + bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("brands", "kind"),
+    [((b"abcd",), ""), ((b"abcd", b"efgh"), ""), ((b"MiHE", b"mif1", b"heic"), ".heic"),
+     ((b"abcd", b"avif"), ".avif"), ((b"mp42", b"isom"), ".mp4"), ((b"abcd", b"isom"), ".mp4"),
+     ((b"3gp5",), ".mp4"), ((b"qt  ",), ".mov"), ((b"crx ", b"isom"), ".cr3")],
+)  # fmt: skip
+def test_files_of_boxes_are_named_by_their_brands(
+    brands: tuple[bytes, ...], kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(ftyp(*brands))
+    with pytest.raises(ValueError, match="cannot be read as an image") as raised:
+        napari_dcr.open_image(path)
+    hint = f"its content is that of a {kind} file; rename it" if kind else ""
+    assert hint in str(raised.value)
+    assert ("rename" in str(raised.value)) == bool(kind)
+
+
+def test_a_series_of_an_electron_microscope_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "a.ser").write_bytes(b"II\x97\1\x20\2" + bytes(500))
+    with pytest.raises(ValueError, match="a TIA series .*, which is not supported"):
+        napari_dcr.open_image(tmp_path / "a.ser")
+
+
 @pytest.mark.parametrize(("content", "suffix"), [("png", ".jpg"), ("webp", ".jpg"), ("jpeg", ".png")])  # fmt: skip
 def test_pictures_with_the_suffix_of_another_picture_format_are_read(
     content: str, suffix: str, tmp_path: Path

@@ -267,6 +267,23 @@ def test_joined_videos_keep_their_times_and_name_the_sound_left_out(tmp_path: Pa
         assert not file.streams.audio
 
 
+@pytest.mark.parametrize("axis", ["t", "z"])
+def test_videos_joined_in_other_ways_name_the_sound_and_times_left_out(
+    axis: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.mp4", [of_rgb(p, "yuv420p") for p in moving(3)], "libx264", sound="aac")  # fmt: skip
+    other = tmp_path / "b.tif"
+    tifffile.imwrite(other, read(path), metadata={"axes": f"{axis}yxs".upper()})
+    files = [path, other] if axis == "t" else [path, path]
+    opened = napari_dcr.open_image(files, as_one=axis, axes=f"{axis}yxs")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        napari_dcr.enhance(opened, out=tmp_path / "out.mp4", **FAST)
+    found = [str(w.message) for w in caught if "sound" in str(w.message)]
+    assert len(found) == 1
+    assert found[0].endswith("so the sound and the frame times of the videos are left out")
+
+
 def test_odd_sizes_are_not_cropped(tmp_path: Path) -> None:
     source = write(tmp_path / "a.mkv", [of_rgb(p, "bgr0") for p in moving(2, 33, 47)])
     with pytest.warns(InputWarning, match=r"odd number of rows or columns.*4:4:4"):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_dcr.engine.resume import RunRecord
 from napari_dcr.image.axes import Layout
+from napari_dcr.input_warnings import warn
 from napari_dcr.io.files import Picture, partial_path, reserve
 from napari_dcr.io.fits_units import (
     BLOCK,
@@ -22,6 +23,7 @@ from napari_dcr.io.fits_units import (
     Origin,
     blank_of,
     import_fits,
+    is_blank,
     offset_of,
     open_units,
     scaled,
@@ -96,6 +98,9 @@ class _Written:
         self._is_stored_alike = (
             origin is not None and stored == origin.stored and self._stored.kind in "iu"
         )
+        # Pixels without data are found in the source, as pixels with data may have their value, too.
+        self._source: Any = None
+        self._source_blanks: list[int | None] = []
         fits = import_fits()
         places: list[int] = []
         with path.open("wb") as file:
@@ -110,16 +115,31 @@ class _Written:
                 for number, hdu in enumerate(hdus):
                     if number in origin.units:
                         header = hdu.header.copy()
-                        self._blanks.append(blank_of(header) if self._is_stored_alike else None)
+                        blank = blank_of(header)
+                        self._blanks.append(blank if self._is_stored_alike else None)
+                        self._source_blanks.append(blank)
                         places.append(self._begin(file, header, shape))
                     else:
                         _copy(hdu.fileinfo(), file)
-                hdus.close()
+                self._keep_blanks(hdus, origin)
         reserve(path)
         stored_kind = np.dtype({"u2": "i2", "u4": "i4", "u8": "i8", "i1": "u1"}.get(stored, stored))
         self._maps = [
             np.memmap(path, stored_kind.newbyteorder(">"), "r+", place, shape) for place in places
         ]
+
+    def _keep_blanks(self, hdus: Any, origin: Origin) -> None:
+        """Keep the source open if its blank pixels must be found in it, otherwise close it."""
+        is_lost = not self._is_stored_alike and any(b is not None for b in self._source_blanks)
+        if is_lost and self._stored.kind == "f" and np.dtype(origin.stored).kind in "iu":
+            self._source, self._units = hdus, origin.units
+            return
+        hdus.close()
+        if is_lost and self._stored.kind in "iu":
+            warn(
+                f"{origin.path.name}: its pixels without data (BLANK) become numbers in a result of"
+                f" {self.dtype.name}; write float32 to get NaN"
+            )
 
     def _begin(self, file: BinaryIO, header: Any, shape: tuple[int, ...]) -> int:
         """Write a header and reserve space for the pixels; returns their position."""
@@ -174,16 +194,25 @@ class _Written:
         if self._stacked:
             numbers = range(self.shape[0])[index[0]]
             if isinstance(numbers, int):
-                self._maps[numbers][index[1:]] = self._as_stored(pixels, numbers)
+                self._write(numbers, index[1:], pixels)
             else:
                 for n, plane in zip(numbers, pixels, strict=True):
-                    self._maps[n][index[1:]] = self._as_stored(plane, n)
+                    self._write(n, index[1:], plane)
         else:
-            self._maps[0][index] = self._as_stored(pixels, 0)
+            self._write(0, index, pixels)
+
+    def _write(self, number: int, index: tuple[Any, ...], pixels: NDArray[Any]) -> None:
+        """Write a window of one HDU."""
+        pixels = np.asarray(pixels)
+        if self._source is not None and self._source_blanks[number] is not None:
+            section = self._source[self._units[number]].section
+            stored = np.asarray(section[(*index[:-1], slice(None))])[..., index[-1]]
+            gone = is_blank(stored, self._source_blanks[number])
+            pixels = np.where(gone, pixels.dtype.type(np.nan), pixels)
+        self._maps[number][index] = self._as_stored(pixels, number)
 
     def _as_stored(self, pixels: NDArray[Any], number: int) -> NDArray[Any]:
         """Convert pixels of one HDU to the values that it stores."""
-        pixels = np.asarray(pixels)
         if pixels.dtype == self._stored and not self._offset:
             return pixels
         limits, kind = np.iinfo(self._stored), self._maps[0].dtype.newbyteorder("=")
@@ -206,6 +235,9 @@ class _Written:
         for each in self._maps:
             each.flush()
         self._maps = []
+        if self._source is not None:
+            self._source.close()
+            self._source = None
 
 
 def _copy(place: dict[str, Any], file: BinaryIO) -> None:

@@ -26,8 +26,11 @@ from napari_dcr.io.tags import Tag, Tags
 _LINEAR, _SRGB = 8, 13
 """Codes of transfer functions."""
 
-_BLACK = 4
-"""Kind of the extra channel that holds the black of CMYK."""
+_ALPHA, _BLACK = 0, 4
+"""Kinds of extra channels: transparency, and the black of CMYK."""
+
+_EXTRAS = {1: "depth", 2: "a spot colour", 3: "a selection mask", 5: "a colour filter array", 6: "thermal values", 16: "optional"}  # fmt: skip
+"""Names of the other kinds (ISO/IEC 18181-1, table D.9)."""
 
 
 def read_jxl(path: Path) -> Picture:
@@ -42,6 +45,7 @@ def read_jxl(path: Path) -> Picture:
     notes = check_colours(header.primaries, 13 if is_linear else header.transfer, False)
     if _BLACK in header.extras:  # the decoder leaves black out
         raise ValueError("its colour model CMYK is not supported; convert it to RGB")
+    notes += _left_out(header.extras)
     if header.has_profile:
         notes += ("its colour profile cannot be read; its colours are treated as sRGB",)
     check_memory(header.size, 4 * max(1, header.bits // 8))
@@ -53,6 +57,9 @@ def read_jxl(path: Path) -> Picture:
             (f"it holds {frames} pictures; the first is taken and {frames - 1} are left out",)
             if frames > 1 else ()
         )  # fmt: skip
+    count = 1 + len(header.extras)
+    if pixels.ndim == 3 and len(pixels) == count and {*pixels.shape[1:]} == {*header.size}:
+        pixels = pixels[0]  # grey, with the extra channels as further planes
     samples = {1: "", 2: "ya", 3: "rgb", 4: "rgba"}.get(pixels.shape[2] if pixels.ndim == 3 else 1)
     if samples is None:
         raise ValueError(
@@ -89,6 +96,22 @@ def write_jxl(path: Path, picture: Picture) -> None:
         if inner:
             content += struct.pack(">I4s", 8 + len(inner), kind) + inner
     path.write_bytes(content)
+
+
+def _left_out(extras: tuple[int, ...]) -> tuple[str, ...]:
+    """Note that names the channels that the decoder leaves out."""
+    own = extras.index(_ALPHA) if _ALPHA in extras else None
+    found = [
+        "a further alpha" if kind == _ALPHA else _EXTRAS.get(kind, f"kind {kind}")
+        for number, kind in enumerate(extras)
+        if number != own
+    ]
+    names = ", ".join(dict.fromkeys(found))
+    if not found:
+        return ()
+    if len(found) == 1:
+        return (f"its extra channel ({names}) is left out",)
+    return (f"its {len(found)} extra channels ({names}) are left out",)
 
 
 def _display(pixels: NDArray[Any], colours: int) -> NDArray[Any]:

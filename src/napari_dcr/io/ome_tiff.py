@@ -123,6 +123,27 @@ def described_planes(xml: str) -> int | None:
     return sum(int(e.get("PlaneCount", 1)) for e in blocks)
 
 
+def with_named_axis(axes: str, xml: str) -> str:
+    """Replace the letter q of an axis of the type "other" by that in its description, if there is one.
+
+    Examples
+    --------
+    >>> with_named_axis("qcyx", '<OME><ModuloAlongZ Type="other" TypeDescription="l"/></OME>')
+    'lcyx'
+    """
+    root = _parsed(xml)
+    if root is None or axes.count("q") != 1:
+        return axes
+    found = [
+        e.get("TypeDescription", "")
+        for e in root.iter()
+        if _tag(e).startswith("ModuloAlong") and e.get("Type", "").lower() == "other"
+    ]
+    if len(found) != 1 or not re.fullmatch("[a-z]", found[0]) or found[0] in f"{axes}tzcyxs":
+        return axes
+    return axes.replace("q", found[0])
+
+
 def check_companions(files: list[Path]) -> None:
     """Check the other files of an image; tifffile's own errors do not name them.
 

@@ -223,7 +223,11 @@ def _metadata(members: Sequence[Opened], layouts: Sequence[Layout], letter: str)
             n for n, a in zip(layout.shape, layout.axes, strict=True) if a not in "yxs"
         )
     videos = [each.native for each in found if isinstance(each.native, VideoInfo)]
-    native = consecutive(videos) if letter == "t" and len(videos) == len(found) else None
+    native = None
+    if letter == "t" and len(videos) == len(found):
+        native = consecutive(videos)
+    elif videos:  # whose writer then warns that sound and times are left out
+        native = replace(videos[0], is_joined=True)
     return replace(found[0], pages=pages, ome=None, imagej=None, native=native)
 
 

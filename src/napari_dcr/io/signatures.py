@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 from napari_dcr.engine.file_errors import CUT_OFF
@@ -13,7 +15,13 @@ _BOXES = {
     b"mif1": ".heic", b"msf1": ".heic", b"avif": ".avif", b"avis": ".avif", b"crx ": ".cr3",
     b"qt  ": ".mov",
 }  # fmt: skip
-"""Suffixes by the brand of files that consist of boxes; all other brands are treated as MP4."""
+"""Suffixes by the brand of files that consist of boxes."""
+
+_MP4 = re.compile(
+    rb"iso[m2-9a-f]|mp4[12]|mp71|mmp4|avc1|hvc1|M4[ABPV][ HP]|F4[ABPV] |f4v |3g[2egprs].|dash|msdh"
+    rb"|msix|cmf.|MSNV|XAVC|piff|dby1|ND[A-Z]{2}"
+)
+"""Brands of MP4."""
 
 PICTURES = (".heic", ".avif")
 """Suffixes of pictures in boxes, which programs for video open too, but only in part."""
@@ -63,8 +71,17 @@ _OTHERS = (
     (b"<!doctype", "a web page", ""),
     (b"<html", "a web page", ""),
     (b"version https://git-lfs", "a pointer of Git LFS, not the file itself", ""),
+    (
+        b"II\x97\1",
+        "a TIA series (electron microscopy), which is not supported; export it as TIFF",
+        "",
+    ),
 )
 """First bytes of files that are not pictures, or that are pictures only with a certain suffix."""
+
+
+HEAD = 64
+"""Bytes from which the kind of a file is recognised."""
 
 
 def suffix_by_content(head: bytes) -> str:
@@ -76,15 +93,26 @@ def suffix_by_content(head: bytes) -> str:
     '.gif'
     """
     if head[4:8] == b"ftyp":
-        return _BOXES.get(head[8:12], ".mp4")
+        return next(filter(None, map(_suffix_of_brand, _brands(head))), "")
     found = (s for place, value, s in _SIGNATURES if head[place : place + len(value)] == value)
     return next(found, "")
+
+
+def _brands(head: bytes) -> Iterator[bytes]:
+    """Yield the brand of a file that consists of boxes, and those that it is compatible with."""
+    yield head[8:12]
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    yield from (head[place : place + 4] for place in range(16, end - 3, 4))
+
+
+def _suffix_of_brand(brand: bytes) -> str:
+    return _BOXES.get(brand) or (".mp4" if _MP4.fullmatch(brand) else "")
 
 
 def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(64)
+            return file.read(HEAD)
     except OSError:
         return b""
 

@@ -227,6 +227,8 @@ def _header(path: Path, file: Any, scene: int | str | None) -> _Header:
     missing = tiff_images.missing_planes(image)
     tiff_images.check_complete(path, image, missing)
     axes = series.axes.lower()
+    if image.xml:
+        axes = ome_tiff.with_named_axis(axes, image.xml)
     known = file.is_imagej or file.is_ome
     model = colour_models.model_of(page, known)
     if file.is_lsm and "c" in axes:  # the samples of a pixel are its channels

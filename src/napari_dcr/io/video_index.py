@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_dcr.engine.sources import Sample
 from napari_dcr.io.files import import_optional
-from napari_dcr.io.signatures import PICTURES, suffix_by_content
+from napari_dcr.io.signatures import HEAD, PICTURES, suffix_by_content
 from napari_dcr.io.video_structure import Y4M, avi_frames, is_cut_off, y4m_frames
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,yuv4mpegpipe"
@@ -38,7 +38,7 @@ def open_container(path: Path, **more: str) -> Any:
     """Open a file, but no other files that it may refer to."""
     av = import_av()
     with path.open("rb") as file:
-        start = file.read(12)
+        start = file.read(HEAD)
     if suffix_by_content(start) in PICTURES:  # FFmpeg would decode one tile of them
         raise ValueError("it is a picture, not a video")
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **more}

@@ -71,7 +71,12 @@ class VideoSink(FrameSink):
         native = metadata.native
         same = isinstance(native, VideoInfo) and len(native.times) == self.count
         self._source: VideoInfo | None = native if same else None
-        if isinstance(native, VideoInfo) and not same:
+        if isinstance(native, VideoInfo) and not same and native.is_joined:
+            warn(
+                f"out: {path.name} joins videos with other files, or along another axis than t, so the sound"
+                " and the frame times of the videos are left out"
+            )
+        elif isinstance(native, VideoInfo) and not same:
             warn(
                 f"out: {path.name} and {native.path.name} have different numbers of frames, so the sound and"
                 " the frame times are left out"
