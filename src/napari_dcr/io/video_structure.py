@@ -235,7 +235,7 @@ def _is_matroska_cut_off(file: BinaryIO, size: int) -> bool:
         if name in _BLOCKS and length and len(head) > start and parent in (_CLUSTER, _GROUP):
             wide = 9 - head[start].bit_length()
             number = int.from_bytes(head[start : start + wide]) & (1 << 7 * wide) - 1
-            is_known &= number in tracks
+            is_known &= not tracks or number in tracks  # tracks may follow the clusters
         if not is_known or stop > end:
             file.seek(place)
             if end == math.inf and not file.read().strip(b"\0\n"):
