@@ -119,3 +119,8 @@ def test_lines_without_data_change_nothing_for_the_others(gone: Any) -> None:
     error = (found.values - offsets)[has_data]
     assert np.std(error) < 0.6
     assert 0 < found.error < 1
+
+
+@pytest.mark.parametrize("shape", [(0, 1), (0, 300), (1, 1), (300, 0)])
+def test_images_too_small_for_a_patch_have_no_offsets(shape: tuple[int, int]) -> None:
+    assert find_line_offsets(np.ones(shape), 4) is None

@@ -120,10 +120,7 @@ def find_line_offsets(table: Floats, patch: int) -> LineOffsets | None:
     >>> bool(np.std(found.values - offsets) < 0.6)
     True
     """
-    # For most images the first patch is enough to decide.
-    has_data = np.isfinite(table[0])
-    if not has_data.all():
-        has_data = np.asarray(np.isfinite(table).any(0))
+    has_data = np.asarray(np.isfinite(table).any(0))
     if not has_data.all():  # lines beside missing ones are treated as neighbours
         within = find_line_offsets(table[:, has_data], patch)
         if within is None:
