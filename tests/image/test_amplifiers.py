@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_dcr.image.amplifiers import find_amplifiers
+from napari_dcr.image.amplifiers import LARGE, STRETCHES, find_alternation, find_amplifiers
 from napari_dcr.image.defect_survey import find_defects
 
 SIZE = 256
@@ -111,3 +111,8 @@ def test_other_patterns_are_not_corrected_as_amplifiers(kind: str) -> None:
         rng = np.random.default_rng(seed)
         image = (100 + rng.poisson(light(rng)) + pattern).astype(np.uint16)
         assert find_defects(image).columns is None, seed
+
+
+def test_short_and_wide_images_have_no_alternation() -> None:
+    noise = np.random.default_rng(0).normal(100, 3, (2 * STRETCHES, 1 + LARGE // (2 * STRETCHES)))
+    assert find_alternation(noise, 4) == 0

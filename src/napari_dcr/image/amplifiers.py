@@ -247,7 +247,7 @@ def _may_alternate(table: Floats) -> bool:
     high, wide = (size // STRETCHES for size in bends.shape)
     cut = bends[: high * STRETCHES, : wide * STRETCHES].reshape(STRETCHES, high, STRETCHES, wide)
     every = cut.swapaxes(1, 2).reshape(STRETCHES, STRETCHES, high * wide)
-    parts = median(every) if np.isfinite(every.sum()) else _medians(bends)
+    parts = median(every) if every.size and np.isfinite(every.sum()) else _medians(bends)
     return _share_alike(parts, _middle(parts), 1.2) >= 0.7
 
 
