@@ -375,12 +375,14 @@ def test_structure_of_small_images_is_not_treated_as_noise(
     assert found.is_uncertain or found.model.deviation(200.0) > 1.5
 
 
-@given(st.integers(0, 9999), SMALL)
-@settings(max_examples=40, deadline=None)
-def test_the_noise_of_small_even_images_is_certain(seed: int, shape: tuple[int, int]) -> None:
-    found = estimate_noise(200 + np.random.default_rng(seed).normal(0, 3, shape))
-    assert 1.7 < found.model.deviation(200.0) < 4
-    assert not found.is_uncertain
+def test_the_noise_of_small_even_images_is_certain() -> None:
+    """One image in a few hundred looks like structure by chance."""
+    certain = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        found = estimate_noise(200 + rng.normal(0, 3, rng.integers(16, 41, 2)))
+        certain += 1.7 < found.model.deviation(200.0) < 4 and not found.is_uncertain
+    assert certain >= 98
 
 
 def test_sparse_counts_in_small_images_have_noise() -> None:
