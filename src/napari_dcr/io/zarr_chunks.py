@@ -63,13 +63,8 @@ def unreadable(array: Any, region: tuple[int | slice, ...]) -> Path | None:
     """First stored chunk, or shard, of a region that cannot be read; None if there is none."""
     if getattr(array.store, "root", None) is None:
         return None
-    for path, index in _stored(array, region):
-        if path.exists():
-            try:
-                array[index]
-            except Exception:  # every codec has its own errors
-                return path
-    return None
+    stored = _stored(array, region)
+    return next((path for path, index in stored if _is_unreadable(array, path, index)), None)
 
 
 def remove_unreadable(array: Any, region: tuple[int | slice, ...]) -> None:
@@ -82,11 +77,18 @@ def remove_unreadable(array: Any, region: tuple[int | slice, ...]) -> None:
     for path, index in _stored(array, region):
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.exists():
-            try:
-                array[index]
-            except Exception:  # every codec has its own errors
-                path.unlink()
+        elif _is_unreadable(array, path, index):
+            path.unlink()
+
+
+def _is_unreadable(array: Any, path: Path, index: tuple[slice, ...]) -> bool:
+    """Whether a chunk, or shard, is stored but cannot be read."""
+    if path.exists():
+        try:
+            array[index]
+        except Exception:  # every codec has its own errors
+            return True
+    return False
 
 
 def remove_leftovers(array: Any) -> None:
