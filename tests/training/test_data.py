@@ -46,3 +46,10 @@ def test_radiance_files_are_read(tmp_path: Path) -> None:
         assert load_radiance(path) == pytest.approx(radiance, rel=0.02, abs=0.6)
     pair = PhotoPairs(found, 96, 10, seed=1)[0]
     assert torch.isfinite(pair["input"]).all()
+
+
+def test_rooms_are_treated_like_photographs() -> None:
+    rooms = PhotoPairs([], 96, 20, seed=1, rooms=1.0)
+    scenes = [rooms.scene(index)[1] for index in range(20)]
+    assert {scene.kind for scene in scenes} == {"photograph"}
+    assert not all(scene.kept for scene in scenes)

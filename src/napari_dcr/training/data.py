@@ -15,8 +15,9 @@ from torch.utils.data import Dataset
 from napari_dcr.image.thumbnail import Thumbnail
 from napari_dcr.image.tone import Pixels, linear_to_srgb
 from napari_dcr.network.global_net import sample_weights
-from napari_dcr.training.forward.camera import LUMA, Conditions, Kind, Scene, Shot
-from napari_dcr.training.forward.graphics import draw
+from napari_dcr.training.forward.camera import Kind, Scene
+from napari_dcr.training.forward.graphics import draw, draw_room
+from napari_dcr.training.forward.shot import LUMA, Conditions, Shot
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 RADIANCE = {".hdr", ".exr"}
@@ -95,6 +96,8 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
         Relative frequency of each file; equal if not given.
     drawn : float
         Share of items that are drawings (`napari_dcr.training.forward.graphics`).
+    rooms : float
+        Share of items that are drawn rooms, which are treated like photographs.
     longest : int
         Photographs are reduced to at most this many pixels a side.
     """
@@ -109,6 +112,7 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
         shares: Sequence[float] | None = None,
         drawn: float = 0.0,
         longest: int = 2560,
+        rooms: float = 0.0,
     ) -> None:
         self.pictures = [
             load_radiance(p) if p.suffix.lower() in RADIANCE else load_rgb(p, longest)
@@ -116,7 +120,8 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
         ]
         weights = np.ones(len(files)) if shares is None else np.asarray(shares, float)
         self.shares = weights / weights.sum()
-        self.crop, self.length, self.seed, self.drawn = crop, length, seed, drawn
+        self.crop, self.length, self.seed = crop, length, seed
+        self.drawn, self.rooms = drawn, rooms
         self.phases = {0: Conditions(), **(phases or {})}
 
     def __len__(self) -> int:
@@ -158,16 +163,19 @@ class PhotoPairs(Dataset[dict[str, Tensor]]):
 
     def _augmented(self, rng: np.random.Generator) -> tuple[Pixels, Kind]:
         """Draw a part of a picture at random scale and orientation, or a drawing."""
-        if rng.random() < self.drawn:
+        choice = rng.random()
+        if choice < self.drawn + self.rooms:
             height, width = (int(n) for n in rng.integers(max(self.crop + 2, 256), 520, 2))
-            return draw(rng, height, width).astype(np.float32) / 255, "graphics"
+            kind: Kind = "graphics" if choice < self.drawn else "photograph"
+            drawing = (draw if kind == "graphics" else draw_room)(rng, height, width)
+            return drawing.astype(np.float32) / 255, kind
         pixels = self.pictures[int(rng.choice(len(self.pictures), p=self.shares))]
         pixels = self._part(pixels, rng)
         # Pictures are reduced by sharp filters and never enlarged. Otherwise only noise would have
         # detail at the scale of a pixel, and the network would learn to remove such detail.
         scale = min(rng.uniform(0.42, 1.0), MOST / min(pixels.shape[:2]))
         height, width = (max(self.crop + 2, round(n * scale)) for n in pixels.shape[:2])
-        kind: Kind = "photograph"
+        kind = "photograph"
         if pixels.dtype == np.uint8:
             sharp = (PILImage.Resampling.BICUBIC, PILImage.Resampling.LANCZOS)
             picture = PILImage.fromarray(pixels).resize(

@@ -25,7 +25,7 @@ from napari_dcr.network.cascade import Cascade, CascadeConfig
 from napari_dcr.network.detail import DetailModule
 from napari_dcr.network.global_net import SYMMETRIES
 from napari_dcr.training.data import RADIANCE, SUFFIXES, PhotoPairs, image_files
-from napari_dcr.training.forward.camera import Conditions
+from napari_dcr.training.forward.shot import Conditions
 from napari_dcr.training.losses import LossWeights, curve_loss, exit_loss
 
 
@@ -268,6 +268,7 @@ class Trainer:
             config.conditions(),
             config.shares(self.data),
             config.data.get("drawn", 0.0),
+            rooms=config.data.get("rooms", 0.0),
         )
 
     def batches(self, workers: int) -> Iterator[dict[str, Tensor]]:

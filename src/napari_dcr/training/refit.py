@@ -61,7 +61,7 @@ def refit(
     def drawn(crop: int, count: int, seed: int, longest: int) -> PhotoPairs:
         return PhotoPairs(
             config.files(data), crop, count, seed, config.conditions(), config.shares(data),
-            config.data.get("drawn", 0.0), longest,
+            config.data.get("drawn", 0.0), longest, config.data.get("rooms", 0.0),
         )  # fmt: skip
 
     network = fitted = network.eval()

@@ -25,7 +25,7 @@ FRAMES, SIZE = 5, (288, 384)
 """Number of frames of a sequence, and their size."""
 
 NOISE = {"mild": (1e-4, 1e-6), "strong": (4e-4, 3e-6)}
-"""Shot and read noise in linear light, see `napari_dcr.training.forward.camera.Noise`."""
+"""Shot and read noise in linear light, see `napari_dcr.training.forward.shot.Noise`."""
 
 LARGE, SMALL = (60, 7), (8, 3)
 """Side of a moving object in pixels, and its speed in pixels per frame."""

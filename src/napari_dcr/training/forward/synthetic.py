@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 
 from napari_dcr.image.tone import Pixels
-from napari_dcr.training.forward.camera import LightField, Scene, Shot
+from napari_dcr.training.forward.camera import Scene
+from napari_dcr.training.forward.shot import LightField, Shot
 
 
 def dim_rendition(photograph: Pixels, ev: float, seed: int) -> tuple[Pixels, Pixels]:
