@@ -64,6 +64,24 @@ def test_devices_are_listed_and_the_fast_precision_is_close(picture: NDArray[np.
     assert devices.fast_precision(torch.device("cpu")) in ("fp32", "bf16")
 
 
+@pytest.mark.parametrize(
+    ("name", "instructions", "precision"),
+    [
+        ("Intel Xeon", {"amx_bf16", "avx512_bf16"}, "bf16"),
+        ("Intel Xeon", {"avx512_bf16"}, "fp32"),  # AMX is masked by a hypervisor
+        ("AMD EPYC", {"avx512_bf16"}, "bf16"),
+        ("AMD EPYC", set(), "fp32"),
+    ],
+)
+def test_bf16_is_used_on_processors_that_compute_it_faster(
+    monkeypatch: pytest.MonkeyPatch, name: str, instructions: set[str], precision: str
+) -> None:
+    known = {"amx_bf16", "avx512_bf16"}
+    capabilities = {"cpu_name": name} | {key: key in instructions for key in known}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert devices.hardware_precision(torch.device("cpu")) == precision
+
+
 def test_a_wrong_fast_precision_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     trial = devices._trial
 
