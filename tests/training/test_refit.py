@@ -225,10 +225,15 @@ def test_without_pairs_the_head_stays_as_it_is(
     assert changed(network, fitted) == {"global_net.tone_head.weight", "global_net.tone_head.bias"}
 
 
-@pytest.mark.parametrize(("argument", "least"), [("pairs", 0), ("thumbnails", 1)])
-def test_too_small_a_number_is_an_error(
-    network: Cascade, photographs: Path, config: TrainingConfig, argument: str, least: int
+def test_without_pairs_and_thumbnails_the_network_stays_as_it_is(
+    network: Cascade, photographs: Path, config: TrainingConfig
 ) -> None:
-    message = f"{argument}: got {least - 1}; allowed are integers from {least}"
-    with pytest.raises(ValueError, match=message):
-        refit(network, config, photographs, **{argument: least - 1})
+    assert not changed(network, refit(network, config, photographs, pairs=0, thumbnails=0))
+
+
+@pytest.mark.parametrize("argument", ["pairs", "thumbnails"])
+def test_too_small_a_number_is_an_error(
+    network: Cascade, photographs: Path, config: TrainingConfig, argument: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{argument}: got -1; allowed are integers from 0"):
+        refit(network, config, photographs, **{argument: -1})

@@ -47,16 +47,16 @@ def refit(
     data : Path
         Root of the data folder.
     pairs, thumbnails : int
-        Numbers of pairs for the head, and for the tone curve; without ``pairs`` the head stays as it is.
+        Numbers of pairs for the head, and for the tone curve; with 0 that layer stays as it is.
     """
     if network.config.base != "curve":
         raise ValueError(
             f"network: got one with the base {network.config.base!r}; allowed is 'curve', as in photo"
         )
 
-    for argument, count, least in (("pairs", pairs, 0), ("thumbnails", thumbnails, 1)):
-        if count < least:
-            raise ValueError(f"{argument}: got {count}; allowed are integers from {least}")
+    for argument, count in (("pairs", pairs), ("thumbnails", thumbnails)):
+        if count < 0:
+            raise ValueError(f"{argument}: got {count}; allowed are integers from 0")
 
     def drawn(crop: int, count: int, seed: int, longest: int) -> PhotoPairs:
         return PhotoPairs(
@@ -68,6 +68,8 @@ def refit(
     if pairs:
         crops = drawn(PAIR_CROP, pairs, PAIR_SEED, PAIR_LONGEST)
         fitted = fit_head(network, *head_equations(network, crops, pairs))
+    if not thumbnails:
+        return fitted
     whole = drawn(THUMBNAIL_CROP, thumbnails, THUMBNAIL_SEED, THUMBNAIL_LONGEST)
     return distil_tone_head(fitted, tone_thumbnails(network, whole, thumbnails))
 
@@ -101,8 +103,9 @@ def main(arguments: list[str] | None = None) -> None:
         "--pairs", type=int, default=PAIRS, help="pairs for the head; 0 leaves it as it is"
     )
     parser.add_argument(
-        "--thumbnails", type=int, default=THUMBNAILS, help="pairs for the tone curve"
-    )
+        "--thumbnails", type=int, default=THUMBNAILS,
+        help="pairs for the tone curve; 0 leaves it as it is",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="weights file")
     options = parser.parse_args(arguments)
     config = TrainingConfig.read(options.run)
