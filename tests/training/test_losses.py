@@ -42,17 +42,3 @@ def test_the_spectrum_knows_where_texture_is() -> None:
     moved[..., 32:] += noise  # the same over the whole picture
     assert float((_spectrum(moved) - _spectrum(truth)).abs().mean()) > 0.02
     assert float((_spectrum(truth.flip(2)) - _spectrum(truth)).abs().mean()) < 0.02
-
-
-def test_levels_ignore_where_a_level_is() -> None:
-    torch.manual_seed(0)
-    truth = 0.5 * torch.rand(1, 3, 8, 8).repeat_interleave(12, 2).repeat_interleave(12, 3)
-    without, with_levels = LossWeights(levels=0.0), LossWeights(levels=1.0)
-
-    def levels(output: torch.Tensor) -> float:
-        return float(exit_loss(output, truth, with_levels) - exit_loss(output, truth, without))
-
-    least = levels(truth)
-    assert levels(truth.flip(3)) == pytest.approx(least, abs=1e-6)
-    grey = truth.mean((2, 3), keepdim=True)
-    assert levels(grey + 0.8 * (truth - grey)) > least + 0.005  # the same mean, but less contrast

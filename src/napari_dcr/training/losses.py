@@ -28,9 +28,6 @@ class LossWeights:
     colour : float
         Mean strength of colour in blocks of 16 x 16 pixels.  Losses of single pixels alone would
         make uncertain colours grey.
-    levels : float
-        Sorted luma of means of 4 x 4 pixels.  Losses of single pixels alone would make uncertain
-        shadows and highlights grey.
     squared : float
         Squared error, which is the only term if the regional part of the detail modules is off.
     smoothness : float
@@ -44,7 +41,6 @@ class LossWeights:
     chroma: float = 0.3
     edges: float = 0.1
     colour: float = 0.3
-    levels: float = 0.0
     squared: float = 8.0
     smoothness: float = 0.02
 
@@ -133,8 +129,6 @@ def exit_loss(output: Tensor, target: Tensor, weights: LossWeights, detail: bool
     loss = loss + weights.similarity * (1 - ms_ssim(output, target, scales=1))
     loss = loss + weights.spectrum * (_spectrum(grey) - _spectrum(grey_target)).abs().mean()
     loss = loss + weights.edges * charbonnier(_laplacian(grey), _laplacian(grey_target))
-    levels = (F.avg_pool2d(x, 4).flatten(1).sort(1).values for x in (grey, grey_target))
-    loss = loss + weights.levels * charbonnier(*levels)
     if output.shape[1] == 3:
         colour, wanted = output - grey, target - grey_target
         loss = loss + weights.chroma * charbonnier(colour, wanted)
