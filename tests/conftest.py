@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # Workers of pytest-xdist share the cores: each uses one thread, and so do the processes that its
@@ -30,6 +31,12 @@ settings.register_profile("default", deadline=None, print_blob=True)
 # The same examples in every run of a continuous integration; new ones everywhere else.
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_collection_finish() -> None:
+    """Exempt modules from the collections of garbage that napari's fixture makes around every viewer."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -241,13 +241,13 @@ def test_a_killed_run_leaves_no_half_file(tmp_path: Path, sign: str) -> None:
     import termios
 
     rng = np.random.default_rng(0)
-    # Large enough not to be done before the signal where the machine is busy.
-    tifffile.imwrite(tmp_path / "in.tif", rng.integers(0, 40, (6000, 6000, 3), np.uint8))
+    # Not done before the signal where the machine is busy: windows are ten times as large as tiles.
+    tifffile.imwrite(tmp_path / "in.tif", rng.integers(0, 40, (3000, 3000, 3), np.uint8))
     out = tmp_path / "out" / "in.tif"
     terminal, its_end = pty.openpty()
     termios.tcsetwinsize(its_end, (24, 100))
     process = subprocess.Popen(
-        [sys.executable, "-m", "napari_dcr.cli", "enhance", str(tmp_path / "in.tif"), "-o", str(out), "--tile", "256"],
+        [sys.executable, "-m", "napari_dcr.cli", "enhance", str(tmp_path / "in.tif"), "-o", str(out), "--tile", "64"],
         stderr=its_end,
         # Shells let what they start in the background ignore the interrupt.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),

@@ -266,6 +266,17 @@ def on_cpu() -> dict[tuple[str, str], TileRunner]:
     return runners
 
 
+def test_runners_share_the_networks_of_a_device(
+    on_cpu: dict[tuple[str, str], TileRunner],
+) -> None:
+    network = weights.load("photo").network
+    for precision in ("fp32", "bf16"):
+        again = TileRunner(network, torch.device("cpu"), precision, 1, False)
+        assert again.network is on_cpu["photo", precision].network is not network
+        assert again.local is on_cpu["photo", precision].local
+        assert (again.local is again.network) == (precision == "fp32")
+
+
 @example(width=2828, model="photo", precision="fp32")
 @given(
     width=st.integers(1400, 5700),

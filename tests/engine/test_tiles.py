@@ -61,6 +61,7 @@ def test_cores_cover_the_plane_once_and_windows_contain_the_halo(
 ) -> None:
     grid = Grid(height, width, halo, 8, route(height, width, margins))
     tiles = grid.cut((core, core))
+    assert len(tiles) == grid.count((core, core))
     tiles = [part for tile in tiles for part in grid.split(tile, (smaller, smaller))]
     written, enhanced = np.zeros((2, height, width), int)
     for tile in tiles:

@@ -16,14 +16,12 @@ from napari_dcr.network import weights
 from napari_dcr.network.cascade import CascadeConfig
 from tests.export.test_onnx_files import SMALL, small
 
-pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
-spec = pytest.importorskip("bioimageio.spec")
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("base", ["curve", "counts"])
 def test_it_is_valid_and_its_test_result_is_that_of_enhance(base: Any, tmp_path: Path) -> None:
+    from bioimageio import spec
+
     config = CascadeConfig(channels=1 if base == "counts" else 3, base=base, **SMALL)
     path = small(tmp_path, "mine", config)
     with warnings.catch_warnings():

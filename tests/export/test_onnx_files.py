@@ -22,9 +22,6 @@ from napari_dcr.network import weights
 from napari_dcr.network.cascade import CascadeConfig
 from tests.conftest import lively_cascade
 
-pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
-
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
 SMALL: dict[str, Any] = {"stages": 2, "widths": (4, 4, 4), "grid_channels": 4}

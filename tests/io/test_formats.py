@@ -16,6 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 import napari_dcr
+from napari_dcr.engine.tiles import Grid
 from napari_dcr.io import opening, writing
 from napari_dcr.io.files import Picture
 from tests.io.conftest import random, write_ome_zarr
@@ -116,7 +117,7 @@ def test_folders_that_are_not_writable_are_named_before_the_image_is_read(
 
 
 def test_missing_and_unsuitable_arguments_are_named(
-    tmp_path: Path, stack: NDArray[np.uint16]
+    tmp_path: Path, stack: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(message: str, *arguments: Any, **options: Any) -> None:
         with pytest.raises(ValueError, match=message):
@@ -139,6 +140,8 @@ def test_missing_and_unsuitable_arguments_are_named(
     huge = zarr.create_array(
         zarr.storage.MemoryStore(), shape=(10**6, 10**6), dtype="uint16", chunks=(4096, 4096)
     )
+    # Before its half a million tiles are listed.
+    monkeypatch.setattr(Grid, "cut", lambda *_: pytest.fail("tiles were listed"))
     with pytest.raises(MemoryError, match=r"^out: the result needs .* pass the path of a \.zarr"):
         napari_dcr.enhance(huge, **FAST)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from npe2 import PluginManifest
 
+from napari_dcr.engine import runner
 from napari_dcr.plugin.widget import EnhanceWidget
 
 NAME = "napari-dcr"
@@ -34,6 +36,20 @@ def widget(viewer: Any, qtbot: Any) -> EnhanceWidget:
     assert isinstance(found, EnhanceWidget)
     ready(found, qtbot)
     return found
+
+
+@pytest.fixture
+def slow_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small tiles that take long, so that what a test does comes before the last one."""
+    for precision in runner.AUTOMATIC_PIXELS:  # whichever this processor takes for 8 bits
+        monkeypatch.setitem(runner.AUTOMATIC_PIXELS, precision, 30_000)
+    compute = runner.TileRunner._run_tiles
+
+    def slowly(self: runner.TileRunner, *arguments: Any) -> Any:
+        time.sleep(0.1)
+        return compute(self, *arguments)
+
+    monkeypatch.setattr(runner.TileRunner, "_run_tiles", slowly)
 
 
 def ready(widget: EnhanceWidget, qtbot: Any) -> None:

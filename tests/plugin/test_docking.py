@@ -10,7 +10,6 @@ from napari._app_model import get_app_model
 from napari.utils import progress
 from qtpy.QtWidgets import QDockWidget
 
-from napari_dcr.engine import runner
 from napari_dcr.plugin.commands import open_widget
 from napari_dcr.plugin.widget import EnhanceWidget
 from tests.plugin.conftest import NAME, finish, ready
@@ -70,12 +69,11 @@ def test_commands_run_with_what_the_open_widget_shows(viewer: Any, qtbot: Any) -
 
 
 @pytest.mark.gui
+@pytest.mark.usefixtures("slow_tiles")
 def test_a_widget_closed_during_a_run_can_be_cancelled_and_reopened(
-    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+    viewer: Any, widget: EnhanceWidget, qtbot: Any
 ) -> None:
-    for precision in runner.AUTOMATIC_PIXELS:  # whichever this processor takes for 8 bits
-        monkeypatch.setitem(runner.AUTOMATIC_PIXELS, precision, 100_000)  # many tiles
-    viewer.add_image(np.random.default_rng(0).integers(0, 40, (1500, 1600, 3), np.uint8))
+    viewer.add_image(np.random.default_rng(0).integers(0, 40, (400, 420, 3), np.uint8))
     widget.start()
     qtbot.waitUntil(lambda: widget.bar.value > 0, timeout=60_000)
     dock = widget.dock_keeper.dock

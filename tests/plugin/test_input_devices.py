@@ -33,45 +33,36 @@ def inner(control: Any, kind: type) -> Any:
 
 
 @pytest.mark.gui
-@pytest.mark.parametrize("name", ["model", "depth", "strength", "exposure", "extent", "device"])
-def test_the_wheel_changes_nothing_without_focus(
-    viewer: Any, widget: EnhanceWidget, name: str
-) -> None:
-    control = getattr(widget.controls, name)
-    kind = QComboBox if name in ("model", "extent", "device") else QAbstractSlider
-    native = inner(control, kind)
-    native.clearFocus()
-    before = control.value
-    for notches in (-2, 1, 3):
-        turn_wheel(native, notches)
-    assert control.value == before
-    assert native.focusPolicy() == Qt.FocusPolicy.StrongFocus
+def test_the_wheel_changes_nothing_without_focus(viewer: Any, widget: EnhanceWidget) -> None:
+    for name in ("model", "depth", "strength", "exposure", "extent", "device"):
+        control = getattr(widget.controls, name)
+        kind = QComboBox if name in ("model", "extent", "device") else QAbstractSlider
+        native = inner(control, kind)
+        native.clearFocus()
+        before = control.value
+        for notches in (-2, 1, 3):
+            turn_wheel(native, notches)
+        assert control.value == before
+        assert native.focusPolicy() == Qt.FocusPolicy.StrongFocus
 
 
 @pytest.mark.gui
-@pytest.mark.parametrize(
-    ("name", "start", "step"), [("strength", 0.5, 0.1), ("exposure", 0.0, 0.5), ("depth", 1, 1)]
-)
 def test_page_keys_and_wheel_move_a_slider_visibly(
-    viewer: Any,
-    widget: EnhanceWidget,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    start: float,
-    step: float,
+    viewer: Any, widget: EnhanceWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     viewer.add_image(np.zeros((20, 20), np.uint8))
-    control = getattr(widget.controls, name)
-    control.value = start
-    slider = inner(control, QAbstractSlider)
-    QTest.keyClick(slider, Qt.Key.Key_PageUp)
-    assert abs(control.value - (start + step)) < 1e-6
-    QTest.keyClick(slider, Qt.Key.Key_PageDown)
-    monkeypatch.setattr(
-        slider, "hasFocus", lambda: True
-    )  # without a window manager, no window gets the focus
-    turn_wheel(slider, -1)
-    assert abs(control.value - start) >= (step / 10 if name != "depth" else 1) * 0.99
+    for name, start, step in (("strength", 0.5, 0.1), ("exposure", 0.0, 0.5), ("depth", 1, 1)):
+        control = getattr(widget.controls, name)
+        control.value = start
+        slider = inner(control, QAbstractSlider)
+        QTest.keyClick(slider, Qt.Key.Key_PageUp)
+        assert abs(control.value - (start + step)) < 1e-6
+        QTest.keyClick(slider, Qt.Key.Key_PageDown)
+        monkeypatch.setattr(
+            slider, "hasFocus", lambda: True
+        )  # without a window manager, no window gets the focus
+        turn_wheel(slider, -1)
+        assert abs(control.value - start) >= (step / 10 if name != "depth" else 1) * 0.99
 
 
 @pytest.mark.gui

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 import napari_dcr
 from napari_dcr.engine import region_run as regions
-from napari_dcr.engine import runner
 from napari_dcr.options import Options
 from napari_dcr.plugin.run import Job, Run, Step, explain
 from napari_dcr.plugin.widget import EnhanceWidget
@@ -24,17 +23,16 @@ from tests.plugin.conftest import finish
 
 
 @pytest.mark.gui
+@pytest.mark.usefixtures("slow_tiles")
 @pytest.mark.parametrize("saved", [False, True], ids=["memory", "zarr"])
 def test_cancel_leaves_no_layer_and_run_works_again(
     viewer: Any,
     widget: EnhanceWidget,
     qtbot: Any,
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     saved: bool,
 ) -> None:
-    monkeypatch.setitem(runner.AUTOMATIC_PIXELS, "fp32", 100_000)  # many tiles
-    viewer.add_image(np.random.default_rng(0).integers(0, 40, (1500, 1600, 3), np.uint8))
+    viewer.add_image(np.random.default_rng(0).integers(0, 40, (400, 420, 3), np.uint8))
     folder = tmp_path / "results"
     folder.mkdir()
     if saved:
@@ -72,11 +70,11 @@ def test_errors_are_shown_and_the_widget_recovers(
 
 
 @pytest.mark.gui
+@pytest.mark.usefixtures("slow_tiles")
 def test_closing_the_viewer_in_the_middle_of_a_run(
-    viewer: Any, widget: EnhanceWidget, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+    viewer: Any, widget: EnhanceWidget, qtbot: Any
 ) -> None:
-    monkeypatch.setitem(runner.AUTOMATIC_PIXELS, "fp32", 100_000)  # many tiles
-    viewer.add_image(np.random.default_rng(0).integers(0, 40, (1500, 1600, 3), np.uint8))
+    viewer.add_image(np.random.default_rng(0).integers(0, 40, (400, 420, 3), np.uint8))
     widget.start()
     qtbot.waitUntil(lambda: widget.bar.value > 0, timeout=60_000)
     run = widget.run_panel.current

@@ -31,7 +31,8 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config() -> TrainingConfig:
     full = TrainingConfig.read(CONFIG)
     data = {"folders": ["pictures"], "exclude": [], "validate_every": 4}
+    network = {**full.network, "widths": [8, 8, 8]}
     return dataclasses.replace(
-        full, steps=6, batch=2, crop=96, warmup=2, data=data, phases=[],
+        full, steps=6, batch=2, crop=96, warmup=2, data=data, phases=[], network=network,
         learning_rate=4e-4, final_learning_rate=5e-5,
     )  # fmt: skip

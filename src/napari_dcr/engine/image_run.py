@@ -133,9 +133,9 @@ class Run:
             # The size must suit the networks that the survey selects.
             grid = yield from self._costliest_grid()
         size = runner.part_size(grid, sink.unit, sink.part)
-        cores = self._grid.cut(size)
         identity = identify_run(self._options, self._setup, layout, self._axis)
-        target = sink.open(size, identity, layout.planes * len(cores))
+        target = sink.open(size, identity, layout.planes * self._grid.count(size))
+        cores = self._grid.cut(size)
         finished = sink.record
         if finished is not None and runner.device.type == "cpu":
             # A resumed run has other batches, but must write the same bytes.

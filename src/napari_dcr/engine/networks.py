@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -34,6 +35,10 @@ NOISE_BYTES = 40
 """Bytes per pixel of a window with a noise stage: for its colours before and after that stage."""
 
 
+# Loaded weights do not change, and a copy takes a third of the time of a small image.
+_placed = functools.lru_cache(maxsize=8)(Cascade.placed_on)
+_converted = functools.lru_cache(maxsize=8)(Cascade.with_precision)
+
 Features = tuple[FrameFeatures, ...] | PictureFeatures
 """Features of a window of a frame: one item for each picture into which binning divides it, or those of
 a model that brightens."""
@@ -45,7 +50,8 @@ class Networks:
     Parameters
     ----------
     network : Cascade
-        Network in evaluation mode; it is copied to the device and converted once.
+        Network in evaluation mode; it must not change afterwards, because networks on a device are
+        kept and shared.
     device : torch.device
     precision : {"fp32", "bf16", "fp16"}
         Precision of the convolutions.  Tone curve and final combination are always fp32.
@@ -75,8 +81,8 @@ class Networks:
     ) -> None:
         self.device, self.precision = device, precision
         self.depth, self.detail = depth, detail
-        self.network = network.placed_on(device)
-        self.local = self.network.with_precision(devices.torch_dtype(precision))
+        self.network = _placed(network, device)
+        self.local = _converted(self.network, devices.torch_dtype(precision))
         self._find_noise = noise
 
     def grid(self, height: int, width: int, route: Route = PLAIN) -> Grid:

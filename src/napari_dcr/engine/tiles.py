@@ -179,6 +179,10 @@ class Grid:
         """
         return self.split(self.tile((0, self.height), (0, self.width)), core)
 
+    def count(self, core: Size) -> int:
+        """Number of tiles of `cut`, which takes seconds for the largest images."""
+        return len(range(0, self.height, core[0])) * len(range(0, self.width, core[1]))
+
     def split(self, tile: Tile, core: Size) -> list[Tile]:
         """Cut a tile's core into cores of at most this size."""
         (top, bottom), (left, right) = tile.core_rows, tile.core_columns
