@@ -10,6 +10,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+import torch
 import zarr
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -26,8 +27,10 @@ from napari_dcr.engine.tiles import Grid
 from napari_dcr.engine.transfer import AsynchronousTransfer
 from napari_dcr.enhancement import enhance_steps, run_to_completion
 from napari_dcr.io.opening import open_image
+from napari_dcr.network import neighbours as network_neighbours
 from napari_dcr.network import weights
 from napari_dcr.network.cascade import Cascade, CascadeConfig
+from napari_dcr.network.neighbours import NeighbourStage
 from tests.conftest import lively_cascade
 from tests.engine.test_transfer import FakeAccelerator
 
@@ -142,6 +145,47 @@ def test_black_frames_and_frames_without_data_are_missing_neighbours(model: Path
     assert np.isfinite(part[[0, 1, 3, 4]]).all()
     tiled = napari_dcr.enhance(holes, model=model, tile=64, **FAST)
     np.testing.assert_allclose(tiled, part, **CLOSE)
+
+
+@pytest.mark.parametrize("kind", ["NaN", "mask", "nodata"])
+def test_holes_of_neighbours_do_not_count(
+    kind: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pixels without data are filled for the network; in other frames, they must change nothing."""
+    stack: NDArray[Any] = drifting(3, step=0).astype(np.float32)
+    stack[1, 34:50, 40:66] = np.nan
+    options = {"model": model, "neighbours": 1, **FAST}
+    if kind == "mask":
+        stack = np.ma.MaskedArray(np.nan_to_num(stack, nan=150), np.isnan(stack))
+    elif kind == "nodata":
+        stack, options["nodata"] = np.nan_to_num(stack, nan=-1), -1
+    gates: list[NDArray[Any]] = []
+    open_gate = NeighbourStage.open_gate
+
+    def kept(self: NeighbourStage, *compared: Any) -> Any:
+        result = open_gate(self, *compared)
+        gates.append(result[0][0, 0].numpy())
+        return result
+
+    monkeypatch.setattr(NeighbourStage, "open_gate", kept)
+    # All gates are open, independent of the network.
+    monkeypatch.setattr(network_neighbours, "_agreement", torch.ones_like)
+    monkeypatch.setattr(network_neighbours, "CLOSED", -1.0)
+    result = napari_dcr.enhance(stack, **options)
+    first, _, _, last = gates  # frames 0 and 2 have the same neighbour
+    for gate in (first, last):
+        assert (gate[17:25, 20:33] == 0).all()
+        gate[17:25, 20:33] = 1
+        assert gate[:50, :65].all()
+    tiled = napari_dcr.enhance(stack, **{**options, "tile": 64})
+    np.testing.assert_allclose(tiled, result, **CLOSE)
+    if kind == "nodata":
+        gates.clear()
+        region = (slice(0, 1), slice(20, 60), slice(30, 80))
+        own = Options(**options)
+        part = run_to_completion(RegionEnhancer(open_image(stack)).steps(own, region)).image  # type: ignore[arg-type]
+        np.testing.assert_allclose(part, result[region], **CLOSE)
+        assert any((gate == 0).any() for gate in gates)
 
 
 @pytest.mark.parametrize("link_frames", [True, False])

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import napari_dcr
-from napari_dcr.engine import survey, survey_blocks
+from napari_dcr import Options
+from napari_dcr.engine import group_survey, survey, survey_blocks
 from napari_dcr.engine.survey import Surveyor
 from napari_dcr.engine.survey_blocks import SurveyRequest
+from napari_dcr.enhancement import enhance_steps
 from napari_dcr.image.axes import Layout
 from napari_dcr.io.arrays import open_array
 
@@ -123,3 +127,110 @@ def test_padding_of_a_video_is_searched_for_only_while_all_frames_have_it(
     else:
         assert steady.padding == every.padding
         assert len(every.padding) == count - 1 == 39
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_noise_that_would_be_dropped_is_not_measured(
+    dtype: str, lazy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of long stacks few statistics are kept, and measuring them takes most of the time."""
+    rng = np.random.default_rng(0)
+    stack = rng.poisson(50 * (1 + rng.random((60, 1, 1))), (60, 40, 48)).astype(dtype)
+    image = da.from_array(stack, chunks=(1, 40, 48)) if lazy else stack
+    measured = []
+    measure = survey_blocks.block_statistics
+    monkeypatch.setattr(
+        survey_blocks, "block_statistics", lambda pixels: measured.append(0) or measure(pixels)
+    )
+    monkeypatch.setattr(survey, "NOISE_ROWS", 100)
+    monkeypatch.setattr(survey, "TASK_PIXELS", 1)
+    monkeypatch.setattr(group_survey, "BLOCKS_AT_ONCE", 4)
+
+    def surveyed() -> survey.Survey:
+        measured.clear()
+        opened, layout = open_array(image), Layout.resolve(stack.shape)
+        request = SurveyRequest(1, 40, 48, stack.dtype, False, noise=True, frames=60)
+        surveyor = Surveyor(request)
+        frames = list(layout.frames())
+        if lazy:
+            planes = zip(frames, [()] * 60, strict=True)
+            steps = group_survey.survey_lazily(opened, layout, surveyor, planes, 0)
+        else:
+            source = opened.source(layout)
+            steps = surveyor.add_planes(
+                group_survey.reader_of(source, layout, frame, 0) for frame in frames
+            )
+        list(steps)
+        return surveyor.finish()
+
+    found = surveyed()
+    assert len(measured) < 30
+    monkeypatch.setattr(Surveyor, "keeps_noise_of", lambda self, number: True)
+    every = surveyed()
+    assert len(measured) == 60
+    assert found.noise is not None
+    assert len(found.noise) <= 100
+    assert found.noise.tobytes() == every.noise.tobytes()
+    assert found.noise_windows == every.noise_windows
+    assert (found.unit, found.digest) == (every.unit, every.digest)
+
+
+@pytest.mark.filterwarnings("ignore::napari_dcr.InputWarning")
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [
+        ("array", "microscopy"), ("dask", "microscopy"), ("zarr", "photo"), ("tif", "microscopy"),
+        ("video", "photo"),
+    ],
+)  # fmt: skip
+def test_progress_tells_how_far_the_survey_is(kind: str, model: str, tmp_path: Path) -> None:
+    """Surveys of long recordings take minutes."""
+    shape = (40, 32, 34) if model == "microscopy" else (40, 32, 34, 3)
+    stack = np.random.default_rng(0).poisson(40, shape).astype(np.uint8)
+    image: Any = stack
+    if kind == "dask":
+        image = da.from_array(stack, chunks=(1, *shape[1:]))
+    elif kind == "zarr":
+        image = zarr.array(stack, chunks=(1, *shape[1:]))
+    elif kind == "tif":
+        image = tmp_path / "a.tif"
+        tifffile.imwrite(image, stack, photometric="minisblack" if len(shape) == 3 else "rgb")
+    elif kind == "video":
+        image = tmp_path / "a.mkv"
+        napari_dcr.enhance(stack, out=image, strength=0, axes="tyxs", **FAST)
+    axes = None if kind == "video" else "tyx" + "s" * (len(shape) - 3)
+    options = Options(model=model, axes=axes, neighbours=1, depth=1, device="cpu")
+    messages = []
+    for step in enhance_steps(image, options):
+        messages.append(step.message)
+        if step.done:
+            break
+    found = [re.search(r"frame (\d+) of (\d+)", text) for text in messages if "Analysing" in text]
+    numbers = [(int(each[1]), int(each[2])) for each in found if each]
+    assert numbers[0][0] <= 32
+    assert (40, 40) in numbers
+    assert len(numbers) == len(found)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_run_can_be_cancelled_during_the_survey(
+    lazy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = np.random.default_rng(0).poisson(40, (500, 64, 64)).astype(np.uint16)
+    image = da.from_array(stack, chunks=(1, 64, 64)) if lazy else stack
+    measured = []
+    measure = SurveyRequest.measure
+
+    def counted(self: SurveyRequest, *arguments: Any) -> Any:
+        measured.append(0)
+        return measure(self, *arguments)
+
+    monkeypatch.setattr(SurveyRequest, "measure", counted)
+    options = Options(model="microscopy", axes="tyx", neighbours=2, depth=1, device="cpu")
+    steps = enhance_steps(image, options)
+    for step in steps:
+        if "Analysing" in step.message:
+            break
+    steps.close()
+    assert len(measured) <= 64

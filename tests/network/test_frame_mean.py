@@ -73,6 +73,30 @@ def test_frames_that_match_are_averaged_and_texture_is_kept(
     assert (result[0, 2] == frames[0, 2]).all()  # without an estimate
 
 
+@pytest.mark.parametrize("shift", [(0, 0), (2, 0), (3, 5)])
+def test_pixels_without_data_are_not_averaged(network: Cascade, shift: tuple[int, int]) -> None:
+    """They are filled for the network, and often look as if they matched."""
+    frames = torch.full((3, 3, SIZE, SIZE), 0.5)  # they match
+    mean = prepared(network, (2, 2))
+    mean = mean._replace(noise=mean.noise._replace(factor=2 * mean.noise.factor))
+    centre, other, third = features(network, frames, mean)
+    held = torch.ones(1, 1, SIZE, SIZE)
+    held[..., 24:31, 21:37] = 0
+    weights = network.window_weights((0, SIZE), (0, SIZE), (SIZE, SIZE))
+    with torch.no_grad():
+        holed = picture_features(network, frames[1:2], mean, weights, held)
+    # What an unmarked hole would add:
+    other, holed = (each._replace(x=each.x + 0.1 * (held == 0)) for each in (other, holed))
+    neighbours = [[n and n.aligned(*shift, (2, 2)), third] for n in (other, holed, None)]
+    with_hole, marked, without = (
+        mean_of_frames(network, centre, each, mean)[0][0, :2] for each in neighbours
+    )
+    rows, columns = slice(24 - shift[0], 31 - shift[0]), slice(21 - shift[1], 37 - shift[1])
+    assert (with_hole - without)[:, rows, columns].abs().min() > 0.01
+    assert (marked - without)[:, rows, columns].abs().max() == 0
+    assert torch.equal(marked[:, 44:], with_hole[:, 44:])
+
+
 def test_where_the_light_differs_the_frame_is_kept_exactly(network: Cascade) -> None:
     scene, frames = noisy()
     frames[1:, 1, :32] += 0.3  # the compared colour

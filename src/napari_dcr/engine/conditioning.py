@@ -64,7 +64,7 @@ class ImageConditioning:
         input_range: InputRange,
         quiet: bool = False,
         picture: Scale | None = None,
-    ) -> Generator[GroupConditioning | None, None, None]:
+    ) -> Generator[GroupConditioning | str, None, None]:
         """Survey a group of planes and compute its conditioning.
 
         Parameters
@@ -82,8 +82,8 @@ class ImageConditioning:
 
         Yields
         ------
-        GroupConditioning or None
-            None after each block of the survey; finally the conditioning of the group.
+        str or GroupConditioning
+            After each block of the survey, how far it is; finally the conditioning of the group.
         """
         if self._finest is not None and not setup.model.is_quantitative:
             yield from self._condition_on_finest(group, layout, setup, input_range)
@@ -185,7 +185,7 @@ class ImageConditioning:
 
     def _condition_on_finest(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange
-    ) -> Iterator[GroupConditioning | None]:
+    ) -> Iterator[GroupConditioning | str]:
         assert self._finest is not None
         finest = Layout(tuple(self._finest._opened.array.shape), layout.axes)
         reduced = finest.frame_shape != layout.frame_shape  # along the stepped axes, too
@@ -194,8 +194,8 @@ class ImageConditioning:
         for shared in self._finest.condition(group, finest, setup, input_range):
             # Missing pixels are recognised in each level.  Defects are not corrected in coarser
             # levels, because their pixels are means of several columns and rows.
-            if shared is None:
-                yield None
+            if isinstance(shared, str):
+                yield shared
                 continue
             left_alone, padding = shared.left_alone, shared.padding
             if reduced:
@@ -214,7 +214,7 @@ class ImageConditioning:
 
     def _with_noise_stage(
         self, shared: GroupConditioning, group: Group, layout: Layout, setup: Setup, share: float
-    ) -> Generator[None, None, GroupConditioning]:
+    ) -> Generator[str, None, GroupConditioning]:
         """Add the noise stage, whose network processes each colour separately."""
         assert setup.noise_stage is not None
         stage = setup.noise_stage()
@@ -224,15 +224,10 @@ class ImageConditioning:
         count = 1 if shared.is_grey else layout.band(group.channel).colours
         found = []
         for channel in range(first, first + count):
-            own = None
             steps = self.condition(
                 replace(group, channel=channel), apart, stage, "auto", True, shared.scale
             )
-            for own in steps:
-                if own is None:
-                    yield
-            assert own is not None
-            found.append(own)
+            found.append((yield from last_of(steps)))
         noise = noise_stage(shared, found, share, stage.runner.device)
         if noise is None:
             self._opened.warnings.add(
@@ -245,7 +240,7 @@ class ImageConditioning:
 
     def _with_frame_mean(
         self, shared: GroupConditioning, group: Group, layout: Layout, setup: Setup
-    ) -> Generator[None, None, GroupConditioning]:
+    ) -> Generator[str, None, GroupConditioning]:
         """Add the mean of matching frames, whose noise is estimated from pairs of them."""
         axis = setup.frame_axis(layout)
         assert axis is not None
@@ -258,7 +253,7 @@ class ImageConditioning:
         pairs, matches = [], self._matches_of(layout, setup)
         for pair in sampled_pairs(axis, group.frames(layout)):
             pairs.append(windows_of_pair(axis, pair, group.channel, plane_of, matches))
-            yield
+            yield "Comparing neighbouring frames..."
         mean = frame_mean(pairs, shared, runner.network, runner.device)
         if mean is None:
             self._opened.warnings.add(
@@ -315,6 +310,17 @@ class ImageConditioning:
         assert axis is not None
         key = layout, setup.defects_key, setup.link_frames, axis.letter
         return self._matches.setdefault(key, FrameMatches())
+
+
+def last_of(
+    steps: Iterator[GroupConditioning | str],
+) -> Generator[str, None, GroupConditioning]:
+    """Pass on how far `ImageConditioning.condition` is; returns the conditioning."""
+    for step in steps:
+        if not isinstance(step, str):
+            return step
+        yield step
+    raise AssertionError("the survey has no result")
 
 
 def _lamps_from(scale: Scale) -> float:

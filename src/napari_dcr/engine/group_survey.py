@@ -13,6 +13,7 @@ from napari_dcr.engine.planes import read_corrected, read_plane
 from napari_dcr.engine.sources import MarkedSource, Opened, Region, Source, compute_dask
 from napari_dcr.engine.survey import Survey, Surveyor
 from napari_dcr.engine.survey_blocks import Block, SurveyRequest
+from napari_dcr.engine.survey_progress import Pass
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import InputRange, needs_histogram
@@ -68,7 +69,7 @@ def corrected_noise(
     planes: Sequence[tuple[tuple[int, ...], tuple[Padding, ...]]],
     channel: int,
     defects: Defects,
-) -> Generator[None, None, NDArray[Any]]:
+) -> Generator[str, None, NDArray[Any]]:
     """Measure the noise again in the windows of a survey, with sensor defects corrected.
 
     Offsets of lines hide which parts of an image are flat, and shift the levels at which the noise
@@ -86,15 +87,16 @@ def corrected_noise(
 
     Yields
     ------
-    None
-        After each window; the return value is the noise, as in `Survey`.
+    str
+        After each window, how far this is; the return value is the noise, as in `Survey`.
     """
     found = []
+    this = Pass("Measuring the noise without defects", 1, len(survey.noise_windows))
     for number, rows, columns in survey.noise_windows:
         frame, padding = planes[number]
         pixels = read_corrected(source, layout, frame, channel, rows, columns, defects, padding)
         found.append(block_statistics(pixels[0] / survey.unit))
-        yield
+        yield this.describe(len(found))
     return np.concatenate(found)
 
 
@@ -127,6 +129,9 @@ def survey_lazily(
         )
         return opened.array[whole], tuple(i.start or 0 for i in whole)
 
+    places = (
+        (frame, padding, *block) for frame, padding in planes for block in surveyor.request.blocks
+    )
     work = (
         measure(
             surveyor.request,
@@ -137,10 +142,10 @@ def survey_lazily(
             rows,
             columns,
             padding,
+            surveyor.keeps_noise_of(number),
             *pixels(frame, rows, columns),
         )
-        for frame, padding in planes
-        for rows, columns in surveyor.request.blocks
+        for number, (frame, padding, rows, columns) in enumerate(places)
     )
     while some := list(islice(work, BLOCKS_AT_ONCE)):
         for block in compute_dask(*some):
@@ -150,10 +155,10 @@ def survey_lazily(
 
 def _measure(
     request: SurveyRequest, layout: Layout, nodata: float | None, frame: tuple[int, ...], channel: int,
-    rows: slice, columns: slice, padding: tuple[Padding, ...], pixels: NDArray[Any],
+    rows: slice, columns: slice, padding: tuple[Padding, ...], noise: bool, pixels: NDArray[Any],
     origin: tuple[int, ...],
 ) -> Block:  # fmt: skip
     """Measure a block of a plane; ``pixels`` is the part of the image that starts at ``origin``."""
     source = MarkedSource(Region(pixels, origin), layout, nodata)
     read = reader_of(source, layout, frame, channel)
-    return request.measure(read(rows, columns), rows.start, columns.start, padding)
+    return request.measure(read(rows, columns), rows.start, columns.start, padding, noise)

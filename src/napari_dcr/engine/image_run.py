@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from napari_dcr.engine.assessment import assess_result, raise_hot_pixel_uncertainty, residual_of
-from napari_dcr.engine.conditioning import ImageConditioning
+from napari_dcr.engine.conditioning import ImageConditioning, last_of
 from napari_dcr.engine.group_conditioning import GroupConditioning, RemovedNoise
 from napari_dcr.engine.groups import Group, bundles, groups
 from napari_dcr.engine.lazy import Job, lazy_array
@@ -116,7 +116,7 @@ class Run:
         if lost_dask_threads():
             self._opened.warnings.add(FORKED)
         steps = find_matches_lazily(self._opened.array, job, shared)
-        matches = yield from self._with_progress(steps, "Comparing neighbouring frames...")
+        matches = yield from self._with_progress(steps)
         return lazy_array(self._opened.array, job, shared, self._grid_for, matches)
 
     def write_to(self, sink: Sink) -> Iterator[Progress]:
@@ -291,13 +291,11 @@ class Run:
             self._defective[group] = shared
         return shared
 
-    def _with_progress(
-        self, steps: Generator[None, None, T], message: str
-    ) -> Generator[Progress, None, T]:
-        """Give a progress message at each step; returns what the steps return."""
+    def _with_progress(self, steps: Generator[str, None, T]) -> Generator[Progress, None, T]:
+        """Convert messages to steps of the run; returns what ``steps`` returns."""
         while True:
             try:
-                next(steps)
+                message = next(steps)
             except StopIteration as finished:
                 value: T = finished.value
                 return value
@@ -306,13 +304,10 @@ class Run:
     def _survey(self, group: Group) -> Generator[Progress, None, GroupConditioning]:
         """Survey a group of planes and compute its conditioning, or return what is known of it."""
         if group not in self._ahead:
-            for shared in self.conditioning.condition(
+            steps = self.conditioning.condition(
                 group, self._layout, self._setup, self._options.input_range
-            ):
-                if shared is None:
-                    yield self._progress("Analysing the image...")
-            assert shared is not None
-            self._ahead[group] = shared
+            )
+            self._ahead[group] = yield from self._with_progress(last_of(steps))
         return self._ahead[group]
 
     def _condition_ahead(self, group: Group) -> Generator[Progress, None, None]:

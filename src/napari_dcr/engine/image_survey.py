@@ -23,6 +23,7 @@ from napari_dcr.engine.sources import Opened, Source, is_dask
 from napari_dcr.engine.survey import Survey, Surveyor
 from napari_dcr.engine.survey_blocks import Extent
 from napari_dcr.engine.survey_cache import SURVEYS
+from napari_dcr.engine.survey_progress import Pass
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import InputRange, check_dtype
@@ -80,7 +81,7 @@ class ImageSurvey:
 
     def survey(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange
-    ) -> Generator[None, None, tuple[Survey, PaddingOfPlanes]]:
+    ) -> Generator[str, None, tuple[Survey, PaddingOfPlanes]]:
         """Survey a group of planes, and again without the blank planes and the padding that it has.
 
         If the first or last rows or columns hold no data, the others are surveyed as if they were
@@ -97,8 +98,9 @@ class ImageSurvey:
 
         Yields
         ------
-        None
-            After each block; the return value is the survey, and the padding that it leaves out.
+        str
+            After each block, how far the survey is; the return value is the survey, and the padding
+            that it leaves out.
         """
         survey = yield from self._survey(group, layout, setup, input_range)
         blank = tuple(survey.blank)
@@ -123,7 +125,7 @@ class ImageSurvey:
     def thumbnail(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange, survey: Survey,
         padding: PaddingOfPlanes, ceiling: float,
-    ) -> Generator[None, None, NDArray[np.float64]]:  # fmt: skip
+    ) -> Generator[str, None, NDArray[np.float64]]:  # fmt: skip
         """Thumbnail of the rows and columns with data, without the pixels above a ceiling.
 
         Parameters
@@ -153,7 +155,7 @@ class ImageSurvey:
 
     def corrected_noise(
         self, group: Group, layout: Layout, survey: Survey, padding: PaddingOfPlanes, defects: Defects
-    ) -> Generator[None, None, NDArray[Any]]:  # fmt: skip
+    ) -> Generator[str, None, NDArray[Any]]:  # fmt: skip
         """Noise of a group of planes, measured again after the correction of sensor defects.
 
         Parameters
@@ -171,13 +173,14 @@ class ImageSurvey:
             if place not in survey.blank
         ]
         source = self.source(layout)
-        return (yield from corrected_noise(source, layout, survey, planes, group.channel, defects))
+        steps = corrected_noise(source, layout, survey, planes, group.channel, defects)
+        return (yield from steps)
 
     def _survey(
         self, group: Group, layout: Layout, setup: Setup, input_range: InputRange,
         padding: Mapping[int, tuple[Padding, ...]] | None = None, blank: tuple[int, ...] = (),
         extent: Extent | None = None, ceiling: float | None = None,
-    ) -> Generator[None, None, Survey]:  # fmt: skip
+    ) -> Generator[str, None, Survey]:  # fmt: skip
         """Survey a group of planes without the ``blank`` ones, or return the cached survey.
 
         Parameters
@@ -228,8 +231,16 @@ class ImageSurvey:
                 source = self.source(layout)
                 readers = (reader_of(source, layout, frame, group.channel) for frame in frames)
                 steps = surveyor.add_planes(readers, kinds)
+            action = "Analysing the image" if padding is None else "Analysing the scene"
+            if ceiling is not None:
+                action = "Analysing the image without lamps"
+            if layout.channels > 1:
+                action += f", channel {group.channel + 1} of {layout.channels}"
+            sampled = len(frames) < len(every) - len(blank)
+            this = Pass(action, len(frames), len(request.blocks), sampled)
             with contextlib.closing(steps):
-                yield from steps
+                for _ in steps:
+                    yield this.describe(surveyor.done)
             survey = surveyor.finish()
             SURVEYS.put(key, survey)
         return survey

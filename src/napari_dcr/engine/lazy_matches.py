@@ -11,13 +11,14 @@ from napari_dcr.engine.group_survey import BLOCKS_AT_ONCE
 from napari_dcr.engine.lazy import Job
 from napari_dcr.engine.neighbours import Matches, reduce_plane
 from napari_dcr.engine.sources import MarkedSource, Region, compute_dask
+from napari_dcr.engine.survey_progress import Pass
 from napari_dcr.image.frame_matches import find_match
 from napari_dcr.image.frame_shifts import ReducedFrame
 
 
 def find_matches_lazily(
     image: Any, job: Job, shared: Sequence[GroupConditioning]
-) -> Generator[None, None, Matches]:
+) -> Generator[str, None, Matches]:
     """Find how all neighbouring frames match, with bounded memory use.
 
     Parameters
@@ -29,8 +30,8 @@ def find_matches_lazily(
 
     Yields
     ------
-    None
-        After every few frames. The generator returns the matches.
+    str
+        After every few frames, how far this is. The generator returns the matches.
     """
     from dask.delayed import delayed
 
@@ -40,6 +41,7 @@ def find_matches_lazily(
         return matches
     reduce = delayed(_reduce, pure=False)
     frames = list(layout.frames())
+    this, done = Pass("Comparing neighbouring frames", layout.channels * len(frames)), 0
     for channel in range(layout.channels):
         for places in axis.by_series(frames):
             series = channel, axis.series(frames[places[0]])
@@ -66,7 +68,8 @@ def find_matches_lazily(
                         if number - other <= axis.reach:
                             matches[series, other, number] = find_match(reduced_other, reduced)
                     before.append((number, reduced))
-                yield
+                done += len(places[start : start + BLOCKS_AT_ONCE])
+                yield this.describe(done)
     return matches
 
 

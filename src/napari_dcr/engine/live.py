@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine import allocator
-from napari_dcr.engine.conditioning import ImageConditioning
+from napari_dcr.engine.conditioning import ImageConditioning, last_of
 from napari_dcr.engine.devices import fast_precision, find_device
 from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.groups import Group
@@ -189,7 +189,7 @@ class _Stream:
         self._warnings = InputWarnings()
         self._schedule = Schedule()
         self._channels = [RunningEstimate() for _ in range(self._layout.channels)]
-        self._survey: Generator[None, None, list[GroupConditioning]] | None = None
+        self._survey: Generator[str, None, list[GroupConditioning]] | None = None
         self._is_first = True
 
     def adjust(self, options: Options) -> None:
@@ -289,7 +289,7 @@ class _Stream:
 
     def _surveyed(
         self, frames: list[NDArray[Any]]
-    ) -> Generator[None, None, list[GroupConditioning]]:
+    ) -> Generator[str, None, list[GroupConditioning]]:
         """Survey the given frames as a sample of the stream; yields after each block."""
         masked = any(isinstance(frame, np.ma.MaskedArray) for frame in frames)
         stack = (np.ma.stack if masked else np.stack)([*frames, frames[-1]])
@@ -301,12 +301,8 @@ class _Stream:
         conditioning = ImageConditioning(opened)
         quiet, conditionings = not self._is_first, []
         for channel in range(layout.channels):
-            shared = None
-            for shared in conditioning.condition(
+            steps = conditioning.condition(
                 Group(channel, None), layout, self.setup, self._options.input_range, quiet
-            ):
-                if shared is None:
-                    yield
-            assert shared is not None
-            conditionings.append(shared)
+            )
+            conditionings.append((yield from last_of(steps)))
         return conditionings

@@ -145,11 +145,16 @@ class Networks:
         conditioning: Conditioning,
         weights: tuple[torch.Tensor, torch.Tensor],
         depth: int,
+        held: torch.Tensor | None = None,
     ) -> Features:
-        """Features of a window of one frame at a depth, for itself and for its neighbours."""
+        """Features of a window of one frame at a depth, for itself and for its neighbours.
+
+        ``held`` is 1 for pixels with data and 0 for others, which do not count in other frames; None
+        if all have.
+        """
         if conditioning.mean is not None:
-            return picture_features(self._noise.local, window, conditioning.mean, weights)
-        return binned_features(self.local, window, conditioning, weights, depth, self.detail)
+            return picture_features(self._noise.local, window, conditioning.mean, weights, held)
+        return binned_features(self.local, window, conditioning, weights, depth, self.detail, held)
 
     def fuse(
         self,

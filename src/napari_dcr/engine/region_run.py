@@ -190,10 +190,7 @@ class RegionEnhancer:
         denoised: list[RemovedNoise | None] = []
         for frame, channel in places:
             group = Group.of(frame, channel, options.link_frames)
-            for shared in self._conditioning.condition(group, layout, setup, options.input_range):
-                if shared is None:
-                    yield RegionStep(0, total, "Analysing the image...")
-            assert shared is not None
+            shared = yield from self._condition(group, layout, setup, options, total)
             estimate = shared.noise_in_own_units()
             if estimate is not None and estimate.to_dict() not in noise:
                 noise.append(estimate.to_dict())
@@ -259,6 +256,16 @@ class RegionEnhancer:
             yield RegionStep(done, total, "enhancing")
         return enhancement(depth)
 
+    def _condition(
+        self, group: Group, layout: Layout, setup: Setup, options: Options, total: int
+    ) -> Generator[RegionStep, None, GroupConditioning]:
+        """Survey a group of planes and return its conditioning."""
+        for shared in self._conditioning.condition(group, layout, setup, options.input_range):
+            if isinstance(shared, str):
+                yield RegionStep(0, total, shared)
+        assert not isinstance(shared, str)
+        return shared
+
     def _survey_neighbourhood(
         self, frame: tuple[int, ...], channel: int, layout: Layout, setup: Setup, options: Options,
         total: int,
@@ -274,10 +281,7 @@ class RegionEnhancer:
             group = Group.of(each, channel, options.link_frames)
             if group in known:
                 continue
-            for shared in self._conditioning.condition(group, layout, setup, options.input_range):
-                if shared is None:
-                    yield RegionStep(0, total, "Analysing the image...")
-            assert shared is not None
+            shared = yield from self._condition(group, layout, setup, options, total)
             known[group] = shared
         return self._conditioning.neighbourhood(frame, channel, layout, setup, known.__getitem__)
 

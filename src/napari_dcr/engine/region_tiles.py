@@ -19,7 +19,7 @@ from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.tiles import Tile, relative
-from napari_dcr.engine.windows import complete_strides
+from napari_dcr.engine.windows import complete_strides, held_pixels
 from napari_dcr.network.global_net import PLAIN, Conditioning
 from napari_dcr.network.isolation import isolated
 
@@ -93,7 +93,7 @@ def _inner(
     crop = (0, slice(None), *tile.crop)
     try:
         with isolated(runner.device), torch.inference_mode():
-            window, place = _window(runner, task.plane, task.conditioning, tile)
+            window, place, _ = _window(runner, task.plane, task.conditioning, tile)
             fused = [d for d in depths if d and task.neighbourhood is not None]
             alone = [d for d in depths if d not in fused]
             pictures = {d: _fused(task, tile, d, memory)[crop] for d in fused}
@@ -126,8 +126,8 @@ def _fused(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> to
         key = *task.settings, conditioning.mean is None and depth, plane.scale, window_key
         known = memory.get(key)
         if known is None:
-            window, place = _window(runner, plane, conditioning, tile)
-            known = runner.features(window, conditioning, place, depth)
+            window, place, held = _window(runner, plane, conditioning, tile)
+            known = runner.features(window, conditioning, place, depth, held)
             memory.put(key, known)
         return known
 
@@ -146,15 +146,17 @@ def _fused(task: PlaneTask, tile: Tile, depth: int, memory: FeatureMemory) -> to
 
 def _window(
     runner: TileRunner, plane: ArrayPlane, conditioning: Conditioning, tile: Tile
-) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-    """Network's input for a tile of a plane, and where it lies in the feature grid."""
+) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], torch.Tensor | None]:
+    """Network's input for a tile of a plane, its place in the feature grid, and marks of pixels with data."""
     grid = runner.grid(plane.layout.height, plane.layout.width, conditioning.route)
     inside = grid.inside(tile)
     rows, columns = (slice(*span) for span in inside)
     (top, bottom), (left, right) = tile.window
     working = np.empty((plane.network_channels, bottom - top, right - left), np.float32)
     inner = relative(inside, tile.window)
-    plane.to_working(plane.read(rows, columns), rows, columns, working[:, *inner])
+    own = plane.read(rows, columns)
+    plane.to_working(own, rows, columns, working[:, *inner])
+    held = held_pixels([own[: plane.colours]], [inner], (bottom - top, right - left))
     complete_strides(working, inner)
     place = runner.network.window_weights(
         tile.rows,
@@ -164,4 +166,5 @@ def _window(
         extent=conditioning.extent,
     )
     window = torch.from_numpy(working)[None].to(runner.device)
-    return window, (place[0].to(runner.device), place[1].to(runner.device))
+    places = place[0].to(runner.device), place[1].to(runner.device)
+    return window, places, held.to(runner.device) if len(held) else None

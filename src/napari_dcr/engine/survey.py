@@ -42,6 +42,10 @@ Reader = Callable[[slice, slice], NDArray[Any]]
 """Reads a window of one plane as (C, h, w) in the image's own dtype."""
 
 
+BlockTask = tuple[Reader, slice, slice, tuple[Padding, ...]]
+"""Reader of a plane, rows and columns of a block, and the padding of the plane."""
+
+
 NoiseWindow = tuple[int, slice, slice]
 """Number of a plane, rows and columns of a window in which the noise was measured."""
 
@@ -165,6 +169,18 @@ class Surveyor:
         self._added, self._every, self._rows = 0, 1, 0
         self._digest = hashlib.sha256(f"{size} {request.dtype.name}".encode())
 
+    @property
+    def done(self) -> int:
+        """Number of blocks that have been added."""
+        return self._blocks
+
+    def keeps_noise_of(self, number: int) -> bool:
+        """Whether the noise statistics of the block with this number may be kept.
+
+        Of long stacks few are. Which blocks of colour pictures have any is not known in advance.
+        """
+        return self.request.channels > 1 or number % self._every == 0
+
     @np.errstate(over="ignore", invalid="ignore")
     def add(self, block: Block) -> None:
         """Add the measurements of the next block."""
@@ -188,8 +204,10 @@ class Surveyor:
         if any(end.value for end in block.ends):
             self._unit = max(self._unit, block.unit)
         plane = len(self._ends) - 1
-        if block.noise is not None and block.clean_noise is not None:
+        if self.request.noise and block.is_grey:
             if self._added % self._every == 0:
+                assert block.noise is not None
+                assert block.clean_noise is not None
                 assert block.noise_window is not None
                 place = plane, *block.noise_window
                 self._noise.append((place, block.unit, block.noise, block.clean_noise))
@@ -226,10 +244,9 @@ class Surveyor:
         padding : iterable of tuple of Padding
             Padding of each plane, which is left out.
         """
-        work = (
-            (read, *block, kinds)
-            for read, kinds in zip(readers, padding)  # noqa: B905 - the second may be endless
-            for block in self.request.blocks
+        planes = zip(readers, padding)  # noqa: B905 - the second may be endless
+        work = enumerate(
+            (read, *block, kinds) for read, kinds in planes for block in self.request.blocks
         )
         # Threads that exchange every single block of small frames would mostly wait for each other.
         size = max(1, TASK_PIXELS // (self.request.height * self.request.width))
@@ -246,13 +263,15 @@ class Surveyor:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _measure(self, work: list[tuple[Reader, slice, slice, tuple[Padding, ...]]]) -> list[Block]:
+    def _measure(self, work: list[tuple[int, BlockTask]]) -> list[Block]:
         request = self.request
         if not self._may_have_padding:
             request = replace(request, solid=False)
         return [
-            request.measure(read(rows, columns), rows.start, columns.start, padding)
-            for read, rows, columns, padding in work
+            request.measure(
+                read(rows, columns), rows.start, columns.start, padding, self.keeps_noise_of(number)
+            )
+            for number, (read, rows, columns, padding) in work
         ]
 
     @property

@@ -199,9 +199,17 @@ class SurveyRequest:
 
     @np.errstate(over="ignore", invalid="ignore")  # `ImageConditioning` checks for overflow
     def measure(
-        self, pixels: NDArray[Any], row: int, column: int, padding: tuple[Padding, ...] = ()
+        self,
+        pixels: NDArray[Any],
+        row: int,
+        column: int,
+        padding: tuple[Padding, ...] = (),
+        noise: bool = True,
     ) -> Block:
-        """Measure a block (C, h, w) whose first pixel is at ``row``, ``column``, without padding."""
+        """Measure a block (C, h, w) whose first pixel is at ``row``, ``column``, without padding.
+
+        Without ``noise``, its noise statistics are left out.
+        """
         pixels = mark_padding(pixels, len(pixels), padding, row, column)
         if not isinstance(pixels, np.ma.MaskedArray):
             pixels = np.ascontiguousarray(pixels)  # colours apart, which is faster from here on
@@ -217,18 +225,19 @@ class SurveyRequest:
         ends: tuple[Extreme, ...] = ()
         if values.size:
             ends = Extreme.of(values, -1), Extreme.of(values, 1)
-        unit, noise, clean_noise, window, defects = 1.0, None, None, None, None
+        unit, own_noise, clean_noise, window, defects = 1.0, None, None, None, None
         if self.defects:
             (top, _), (left, _) = self.area
             defects = look_for_defects(pixels, row - top, column - left, self.area_size)
         is_grey = _is_grey(own)
-        if self.noise and is_grey:
+        if self.noise and is_grey and self.dtype.kind == "f":
+            unit = _power_of_two(ends)
+        if self.noise and is_grey and noise:
             place = _fullest_window(pixels[0])
             middle = pixels[0][place]
             if self.dtype.kind == "f":
-                unit = _power_of_two(ends)
                 middle = middle.astype(np.float64) / unit
-            noise = clean_noise = block_statistics(middle)
+            own_noise = clean_noise = block_statistics(middle)
             if defects is not None and defects.touches(*place):
                 strong = defects.strong[defects.strong["channel"] == 0]
                 first = None if gone is None else gone[0]
@@ -240,7 +249,7 @@ class SurveyRequest:
             )
         return Block(
             thumbnail, histogram, digest.digest(), values.size, ends, is_grey,
-            _one_colour(own), unit, noise, clean_noise, window, defects, solid,
+            _one_colour(own), unit, own_noise, clean_noise, window, defects, solid,
             _extent(own.shape[1:], gone, row, column),
         )  # fmt: skip
 

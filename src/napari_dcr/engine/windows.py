@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,8 +16,9 @@ from napari_dcr.engine.frame_features import Contribution, FrameCache, FramePlan
 from napari_dcr.engine.neighbours import Alignment
 from napari_dcr.engine.networks import Networks
 from napari_dcr.engine.parts import Part, TileTask
-from napari_dcr.engine.tiles import Grid, Spans, relative
+from napari_dcr.engine.tiles import Grid, Size, Spans, relative
 from napari_dcr.engine.transfer import transfer_for
+from napari_dcr.image.missing import missing
 from napari_dcr.network.cascade import Cascade
 from napari_dcr.network.global_net import Conditioning
 from napari_dcr.network.isolation import isolated
@@ -48,6 +49,35 @@ class Loaded(NamedTuple):
 
     own: list[NDArray[Any]]
     upload: Any
+
+
+def held_pixels(
+    own: Sequence[NDArray[Any]], inner: Sequence[tuple[slice, slice]], size: Size
+) -> torch.Tensor:
+    """Mark the pixels of windows (B, 1, h, w) that have data in all colours with 1, others with 0.
+
+    Parameters
+    ----------
+    own : sequence of ndarray
+        Colours of the pixels that were read.
+    inner : sequence
+        Place of these pixels in each window.
+    size : (int, int)
+        Rows and columns of the windows.
+
+    Returns
+    -------
+    Tensor
+        Empty if all pixels have data.
+    """
+    gone = [missing(values) for values in own]
+    if all(each is None for each in gone):
+        return torch.empty(0)
+    marks = torch.ones(len(gone), 1, *size)
+    for mark, each, place in zip(marks, gone, inner, strict=True):
+        if each is not None:
+            mark[(0, *place)] = torch.from_numpy(~each.any(0)).float()
+    return marks
 
 
 def _read(part: Part, spans: Spans) -> NDArray[Any]:
@@ -121,7 +151,7 @@ class Windows(Networks):
             for number in plan.new
         ]
         if tasks:
-            loaded = self._load(grid, tasks)
+            loaded = self._load(grid, tasks, marks=True)
         else:
             loaded = self._loaded_nothing([])
         pixels = plan.state.pixels
@@ -134,8 +164,11 @@ class Windows(Networks):
             del pixels[number]
         return Loaded([own], loaded.upload), partial(self._run_frames, task, plan, alignments)
 
-    def _load(self, grid: Grid, batch: list[TileTask]) -> Loaded:
-        """Read the windows of tiles of equal shape and start their transfer to the device."""
+    def _load(self, grid: Grid, batch: list[TileTask], marks: bool = False) -> Loaded:
+        """Read the windows of tiles of equal shape and start their transfer to the device.
+
+        With ``marks``, a tensor follows that marks pixels with data; it is empty if all have.
+        """
         places = [grid.inside(tile) for _, tile in batch]
         own = [_read(part, place) for (part, _), place in zip(batch, places, strict=True)]
         dtype = own[0].dtype
@@ -162,6 +195,10 @@ class Windows(Networks):
 
         with isolated():
             extra = self._grid_weights(grid, batch)
+        if marks:
+            colours_of = [o[: part.plane.colours] for o, (part, _) in zip(own, batch, strict=True)]
+            inner = [relative(p, tile.window) for p, (_, tile) in zip(places, batch, strict=True)]
+            extra.append(held_pixels(colours_of, inner, batch[0].shape))
         if as_integers:
             tables = [part.plane.working_values(dtype) for part, _ in batch]
             extra.append(torch.from_numpy(np.stack(tables)))
@@ -222,6 +259,7 @@ class Windows(Networks):
         windows: torch.Tensor,
         rows: torch.Tensor | None = None,
         columns: torch.Tensor | None = None,
+        held: torch.Tensor | None = None,
         tables: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
         """Compute the features of new frames, and enhance a tile with all features; returns its inner region."""
@@ -233,12 +271,14 @@ class Windows(Networks):
             for place, number in enumerate(plan.new):
                 assert rows is not None
                 assert columns is not None
+                assert held is not None
                 one = slice(place, place + 1)
                 features[number] = self.features(
                     windows[one],
                     neighbourhood.planes[number][1],
                     (rows[one], columns[one]),
                     self.depth,
+                    held[one] if len(held) else None,
                 )
             neighbours = [
                 None if number is None or aligned is None else (features[number], aligned)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dcr.network.folding import FOLD
 from napari_dcr.network.global_net import Conditioning
 
 if TYPE_CHECKING:
@@ -73,14 +74,24 @@ def binned_features(
     weights: tuple[Tensor, Tensor],
     depth: int,
     detail: bool = True,
+    held: Tensor | None = None,
 ) -> tuple[FrameFeatures, ...]:
     """Compute what `fuse_binned` needs of a window of one frame: one item for each picture.
 
-    The parameters are those of `enhance_binned`; ``depth`` is at least 1.
+    The parameters are those of `enhance_binned`; ``depth`` is at least 1. ``held``, (B, 1, H, W), is 1
+    for pixels with data and 0 for others.
     """
-    return tuple(
+    found = tuple(
         network.frame_features(phase, conditioning, weights, depth, detail)
         for _, phase in _phases(x, conditioning.binning)
+    )
+    if held is None:
+        return found
+    # A mean has data if all of its pixels have, and a folded pixel if all of its means have.
+    parts = [-F.max_pool2d(-own, FOLD) for _, own in _phases(held, conditioning.binning)]
+    return tuple(
+        features._replace(compared=features.compared._replace(present=(part > 1 - 1e-3).to(part)))
+        for features, part in zip(found, parts, strict=True)
     )
 
 

@@ -92,7 +92,10 @@ class PictureFeatures(NamedTuple):
         def shifted(x: Tensor) -> Tensor:
             return _interpolated(x, *steps)
 
-        inside = shifted(torch.ones_like(unfold(self.compared.pixels))) > 1 - 1e-3
+        own = torch.ones_like(unfold(self.compared.pixels))
+        if self.compared.present is not None:
+            own = F.interpolate(self.compared.present, scale_factor=FOLD)
+        inside = shifted(own) > 1 - 1e-3
         # A folded pixel is inside if all of its pixels are.
         present = -F.max_pool2d(-inside.to(self.x), FOLD)
         return self._replace(
@@ -136,7 +139,11 @@ class PictureFeatures(NamedTuple):
 
 
 def picture_features(
-    network: Cascade, x: Tensor, mean: FrameMean, weights: tuple[Tensor, Tensor]
+    network: Cascade,
+    x: Tensor,
+    mean: FrameMean,
+    weights: tuple[Tensor, Tensor],
+    held: Tensor | None = None,
 ) -> PictureFeatures:
     """Compute what `mean_of_frames` needs of a window of one frame.
 
@@ -149,6 +156,8 @@ def picture_features(
     mean : FrameMean
     weights : tuple of Tensor
         Interpolation weights of the feature grid for the window.
+    held : Tensor, shape (B, 1, H, W), optional
+        1 for pixels with data, 0 for others.
     """
     colour, noise = mean.colour, mean.noise
     down, across = colour.binning
@@ -158,6 +167,8 @@ def picture_features(
     places = weights[0][:, down // 2 :: down], weights[1][:, across // 2 :: across]
     own = counts[:, mean.compared : mean.compared + 1]
     compared = network.comparison(own, colour, places, DEPTH)
+    if held is not None:
+        compared = compared._replace(present=-F.max_pool2d(-held, (FOLD * down, FOLD * across)))
     stabilised = [mean.counts(n).stabilise(counts[:, n : n + 1]) for n in mean.others]
     return PictureFeatures(x, weights, compared, torch.cat(stabilised, 1) if stabilised else None)
 

@@ -45,7 +45,8 @@ class Comparison(NamedTuple):
         Folded stabilised pixels, single-frame estimates and their variances, in units of the
         noise.
     present : Tensor, shape (B, 1, H / 2, W / 2), optional
-        For a frame that was shifted, 1 inside its image and 0 outside; None for other frames.
+        0 outside the image of a frame that was shifted, and where pixels have no data, else 1; None if
+        it is 1 everywhere.
     noise : Tensor, shape (B, 4, H / 2, W / 2), optional
         For a frame whose light was scaled, the variance of the noise of ``pixels``; None for other
         frames, where it is 1.
@@ -124,7 +125,9 @@ class FrameFeatures(NamedTuple):
         halves = [(-(-n // FOLD), n // FOLD) for n in (down, across)]
         corners = [(y, x) for y in dict.fromkeys(halves[0]) for x in dict.fromkeys(halves[1])]
         encoding = torch.stack([moved(self.encoding, *corner) for corner in corners]).mean(0)
-        inside = torch.ones_like(self.compared.pixels[:, :1])
+        inside = self.compared.present
+        if inside is None:
+            inside = torch.ones_like(self.compared.pixels[:, :1])
         present = torch.stack([moved(inside, *corner) for corner in corners]).amin(0)
         compared = self.compared.shifted(lambda x: moved(x, down, across), present)
         return self._replace(encoding=_channels_last(encoding), compared=compared)
