@@ -30,10 +30,6 @@ FAR = 0.04
 """Error of the present curve, in display values, that halves the weight of such a thumbnail, because
 the parameters of the curve cannot make up for a wrong judgement of the picture."""
 
-ENDS, END_SHARE = 6.0, 0.03
-"""Weight in the loss of the mean errors of the darkest and of the brightest pixels, and their share of
-all pixels: a mean over all pixels neglects blacks and whites.  Errors towards grey count twice."""
-
 PASSES, BATCH, RATE, ORDER_SEED = 24, 64, 2e-3, 1
 """Passes over the thumbnails, thumbnails per step, first learning rate, and seed of their order."""
 
@@ -98,11 +94,6 @@ def tone_thumbnails(network: Cascade, pairs: PhotoPairs, count: int) -> Thumbnai
     return Thumbnails(*(torch.cat(column) for column in columns))
 
 
-def _towards_grey(error: Tensor) -> Tensor:
-    """Absolute error, of which half counts if it is negative."""
-    return torch.where(error > 0, error, -0.5 * error)
-
-
 def distil_tone_head(network: Cascade, thumbnails: Thumbnails, passes: int = PASSES) -> Cascade:
     """Train the layer that computes the parameters of the tone curve, in a copy of the network.
 
@@ -122,21 +113,14 @@ def distil_tone_head(network: Cascade, thumbnails: Thumbnails, passes: int = PAS
     optimiser = torch.optim.Adam(parameters, RATE)
     order, count = torch.Generator().manual_seed(ORDER_SEED), len(data.level)
     steps, step = passes * max(1, count // BATCH), 0
-    wanted = luma(data.target).flatten(1)
-    some_pixels = max(1, int(END_SHARE * wanted.shape[1]))
-    darkest = wanted.topk(some_pixels, largest=False).indices
-    brightest = wanted.topk(some_pixels).indices
     for _ in range(passes):
         for some in torch.randperm(count, generator=order).split(BATCH):
             optimiser.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
             tone = net.decoder(net.tone_head(data.summary[some]), data.level[some])
             error = _printed(tone, data.picture[some]) - data.target[some]
             distance = (error.square() + 1e-6).sqrt().mean((1, 2, 3))
-            light = luma(error).flatten(1)
-            brighter = light.mean(1).abs() * ~data.kept[some]
-            ends = _towards_grey(light.gather(1, darkest[some]).mean(1))
-            ends = ends + _towards_grey(-light.gather(1, brightest[some]).mean(1))
-            loss = (data.weight[some] * distance + brighter + ENDS * ends).mean()
+            brighter = luma(error).mean((1, 2, 3)).abs() * ~data.kept[some]
+            loss = (data.weight[some] * distance + brighter).mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
