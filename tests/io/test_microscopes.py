@@ -346,6 +346,15 @@ class TestLIF:
         expected = image["pixels"] if order == "leyx" else image["pixels"].swapaxes(0, 1)
         assert np.array_equal(np.asarray(found.array), expected)
 
+    @pytest.mark.parametrize("dims", ["ZTCYX", "CZTYX"])
+    def test_time_may_be_stored_faster_than_z(self, dims: str, tmp_path: Path) -> None:
+        stack = counts((2, 3, 2, 5, 6))
+        steps = {"T": 1.0, "Z": 1e-6, "Y": 2e-7, "X": 2e-7}
+        image = {"name": "xytz", "pixels": stack, "dims": dims, "steps": steps}
+        found = opened(write_lif(tmp_path / "a.lif", [image]))
+        order = [dims.lower().index(axis) for axis in found.axes]
+        assert np.array_equal(np.asarray(found.array), stack.transpose(order))
+
     def test_one_of_several_images(self, tmp_path: Path) -> None:
         images = [
             {"name": f"field {n}", "pixels": counts((5 + n, 6)), "dims": "YX", "steps": {}}
