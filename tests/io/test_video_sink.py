@@ -223,6 +223,76 @@ def test_sound_that_an_edit_list_hides_stays_out(tmp_path: Path, hidden: int) ->
         assert seconds(out)[0] == pytest.approx([n / 20 for n in range(20 - hidden)], abs=0.13)
 
 
+def with_marks_and_chapters(path: Path, start: int = 0) -> Path:
+    """A video with two sound tracks, the second of them the default and a comment, and two chapters."""
+    plain = write(
+        path.with_name("plain.mp4"), [of_rgb(p, "yuv420p") for p in moving(5)], "libx264", sound="aac",
+        times=[start + n for n in range(5)],
+    )  # fmt: skip
+    kind = av.stream.Disposition
+    with av.open(str(plain)) as file, av.open(str(path), "w") as made:
+        (video,), (sound,) = file.streams.video, file.streams.audio
+        copied = made.add_stream_from_template(video)
+        tracks = [made.add_stream_from_template(sound) for _ in range(2)]
+        tracks[0].disposition, tracks[1].disposition = kind(0), kind.default | kind.comment
+        parts = [{"start": 10 * n, "end": 10 * n + 10, "metadata": {"title": f"part {n}"}} for n in range(2)]  # fmt: skip
+        made.set_chapters(
+            [{"id": n, "time_base": Fraction(1, 40), **part} for n, part in enumerate(parts)]
+        )
+        packets = [packet for packet in file.demux() if packet.size]
+        for packet in packets:
+            again = av.Packet(bytes(packet))
+            again.pts, again.dts, again.time_base = packet.pts, packet.dts, packet.time_base
+            again.is_keyframe, again.duration = packet.is_keyframe, packet.duration
+            packet.stream = copied if packet.stream.type == "video" else tracks[0]
+            made.mux(packet)
+            if packet.stream is not copied:
+                again.stream = tracks[1]
+                made.mux(again)
+    return path
+
+
+def chapters(path: Path) -> list[tuple[float, float, str]]:
+    with av.open(str(path)) as file:
+        return [
+            (float(c["start"] * c["time_base"]), float(c["end"] * c["time_base"]), c["metadata"]["title"])
+            for c in file.chapters()
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("a.mkv", "b.mp4"), ("a.mkv", "b.mov"), ("a.mp4", "b.m4v"), ("a.mp4", "b.mkv")],
+)
+def test_chapters_and_marks_of_sound_tracks_are_kept(
+    tmp_path: Path, source: str, name: str
+) -> None:
+    path = with_marks_and_chapters(tmp_path / source)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        out = napari_dcr.enhance(path, out=tmp_path / name, **FAST)
+    given = [str(each.message) for each in caught if each.category is InputWarning]
+    kind, holds = av.stream.Disposition, name in ("b.mp4", "b.mkv")
+    with av.open(str(out)) as file:
+        marks = [stream.disposition for stream in file.streams.audio]
+    assert marks == [kind(0), kind.default | (kind.comment if holds else kind(0))]
+    assert chapters(out) == [(0.0, 0.25, "part 0"), (0.25, 0.5, "part 1")]
+    if holds:
+        assert given == []
+    else:
+        (text,) = given
+        assert "cannot mark sound track 2 as comment" in text
+        assert text.endswith("; write .mkv to keep such marks")
+
+
+def test_chapters_of_joined_videos_follow_each_other(tmp_path: Path) -> None:
+    sources = [with_marks_and_chapters(tmp_path / f"{n}.mkv", start=3 * n) for n in range(2)]
+    with pytest.warns(InputWarning, match="the sound of 0.mkv, 1.mkv is left out"):
+        out = napari_dcr.enhance(sources, out=tmp_path / "out.mp4", **FAST)
+    # The second video begins at 0.3 s, after its first chapter.
+    assert [each[:2] for each in chapters(out)] == [(0.0, 0.25), (0.25, 0.5), (0.5, 0.7)]
+
+
 @pytest.mark.parametrize(
     ("source", "codec", "out", "advice"),
     [("a.mkv", "libopus", "b.mov", "write .mkv or .mp4"),      ("a.avi", "adpcm_ima_wav", "b.mkv", ""), ("a.avi", "pcm_mulaw", "b.mp4", "write .mov")],
