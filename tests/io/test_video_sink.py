@@ -13,7 +13,9 @@ import av
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 
 import napari_dcr
 from napari_dcr.engine import setup
@@ -161,6 +163,54 @@ def test_times_turn_aspect_and_texts_are_kept(tmp_path: Path, name: str) -> None
         assert texts["title"] == "Owls"
         assert texts["creation_time"] == "2026-05-06T19:59:06.000000Z"
         assert abs(file.duration - 1e6 * before[1]) <= 70e3 + 1e3 * (name == "b.mkv")
+
+
+def shape_of_pixels(path: Path) -> Fraction:
+    """Width of a pixel divided by its height, as other libraries read it."""
+    if path.suffix == ".zarr":
+        image: Any = zarr.open_group(path, mode="r").attrs["ome"]
+        change = image["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]
+        *_, y, x = change["scale"][:3]
+    elif path.suffix == ".tif" and (xml := tifffile.TiffFile(path).ome_metadata):
+        pixels = tifffile.xml2dict(xml)["OME"]["Image"]["Pixels"]
+        assert pixels["PhysicalSizeXUnit"] == "pixel"
+        x, y = pixels["PhysicalSizeX"], pixels["PhysicalSizeY"]
+    elif path.suffix == ".tif":
+        tags = tifffile.TiffFile(path).pages[0].tags  # type: ignore[union-attr]
+        assert tags["ResolutionUnit"].value == 1
+        y, x = (Fraction(*tags[f"{axis}Resolution"].value) for axis in "XY")
+    else:
+        with PILImage.open(path) as file:
+            info = file.info
+        assert info.get("jfif_unit", 0) == 0
+        y, x = info["aspect"] if path.suffix == ".png" else info["jfif_density"]
+    return Fraction(x) / Fraction(y)
+
+
+@pytest.mark.parametrize(
+    "name", ["b.ome.zarr", "b.tif", "b.ome.tif", "b_%d.tif", "b_%d.png", "b_%d.jpg"]
+)
+def test_the_shape_of_pixels_is_kept_outside_video(tmp_path: Path, name: str) -> None:
+    frames = [of_rgb(p, "yuv420p") for p in moving(2)]
+    source = write(tmp_path / "a.mp4", frames, "libx264", aspect=Fraction(4, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputWarning)
+        napari_dcr.enhance(source, out=tmp_path / name, **{**FAST, "output": "uint8"})
+    shape = shape_of_pixels(tmp_path / name.replace("%d", "1"))
+    assert shape.limit_denominator(1000) == Fraction(4, 3)
+    if name == "b.ome.tif":
+        sizes = napari_dcr.open_image(tmp_path / name).metadata.calibration.sizes  # type: ignore[union-attr]
+        assert sizes["x"] / sizes["y"] == pytest.approx(4 / 3)
+
+
+@pytest.mark.parametrize("turn", [0, 90])
+def test_formats_without_a_shape_of_pixels_are_named(tmp_path: Path, turn: int) -> None:
+    frames = [of_rgb(p, "yuv420p") for p in moving(2)]
+    source = write(tmp_path / "a.mp4", frames, "libx264", aspect=Fraction(4, 3), turn=turn)
+    for name in ("b.zarr", "b_%d.avif"):
+        wide = "0.75" if turn and name == "b.zarr" else "1.333"
+        with pytest.warns(InputWarning, match=f"cannot store that pixels are {wide} times as wide"):
+            napari_dcr.enhance(source, out=tmp_path / name, **{**FAST, "output": "uint8"})
 
 
 def test_times_between_milliseconds_are_exact_in_mp4(tmp_path: Path) -> None:

@@ -204,12 +204,12 @@ def open_video(path: Path) -> Opened:
     size = (first.height, first.width) if colours.is_grey else (first.height, first.width, 3)
     frames = Frames(path, index, size, colours, warnings)
     count, times = len(index.times), index.times
-    calibration = Calibration(bits=colours.bits if colours.is_grey and colours.bits > 8 else 0)
+    sizes = {"y": 1.0, "x": float(aspect)} if aspect != 1 else {}
     if count > 1:
         interval = Fraction(int(times[-1] - times[0]), count - 1) * time_base
-        calibration = Calibration(
-            {"t": float(interval)}, {"t": "second"}, bits=calibration.bits
-        )  # fmt: skip
+        sizes["t"] = float(interval)
+    bits = colours.bits if colours.is_grey and colours.bits > 8 else 0
+    calibration = Calibration(sizes, {"t": "second"} if count > 1 else {}, bits=bits)
     recording = VideoInfo(
         path, times, time_base, index.last, _rate(times, time_base), colours.bits, colours.matrix,
         first.color_primaries, first.color_trc, aspect, texts, stream_texts,
