@@ -165,6 +165,56 @@ def test_times_turn_aspect_and_texts_are_kept(tmp_path: Path, name: str) -> None
         assert abs(file.duration - 1e6 * before[1]) <= 70e3 + 1e3 * (name == "b.mkv")
 
 
+def counts_of_a_camera(count: int = 3) -> NDArray[np.uint16]:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :80]
+    light = 100 + 600 * (1 + np.sin(y / 7) * np.cos(x / 9))
+    return rng.poisson(light, (count, 64, 80)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("model", ["photo", "microscopy"])
+@pytest.mark.parametrize("several", [False, True])
+def test_counts_of_unknown_bit_depth_are_not_black_in_mp4(
+    tmp_path: Path, model: str, several: bool
+) -> None:
+    frames, out = counts_of_a_camera(4), [tmp_path / "b.mp4", tmp_path / "c.mp4"]
+    options: dict[str, Any] = {**SAME, "model": model, "axes": "tyx"}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if several:
+            names = [tmp_path / f"{n}.tif" for n in range(2)]
+            for name, part in zip(names, (frames[:2], frames[2:]), strict=True):
+                tifffile.imwrite(name, part, metadata={"axes": "TYX"})
+            napari_dcr.enhance(names, out=out, **options)
+            shown = np.concatenate([read(each) for each in out])
+        else:
+            napari_dcr.enhance(frames, out=out[0], **options)
+            shown = read(out[0])
+    assert shown[..., 0].mean() / 65535 == pytest.approx(frames.mean() / 4095, rel=0.02)
+    said = [each for each in caught if "for viewing only; write .mkv" in str(each.message)]
+    assert len(said) == (0 if model == "photo" else 2 if several else 1)
+
+
+def test_what_is_brighter_than_white_is_counted(tmp_path: Path) -> None:
+    frames = counts_of_a_camera()
+    options: dict[str, Any] = {**SAME, "axes": "tyx", "input_range": (0, 1200)}
+    share = (frames > 1224).mean()
+    with pytest.warns(InputWarning, match=rf"b.mp4: {share:.2%} of the pixels are brighter than"):
+        napari_dcr.enhance(frames, out=tmp_path / "b.mp4", **options)
+    pixels = frames.clip(0, 1000) if frames.max() < 1024 else frames // 2
+    source = write(tmp_path / "a.mkv", [filled("gray10le", (64, 80), (p,)) for p in pixels])
+    options = {**SAME, "model": "microscopy", "exposure": 2.0}
+    with pytest.warns(InputWarning, match=r"c.mkv: .* of the pixels are brighter than its white"):
+        napari_dcr.enhance(source, out=tmp_path / "c.mkv", **options)
+
+
+def test_a_picture_of_another_range_keeps_its_white_in_mp4(tmp_path: Path) -> None:
+    frames = (counts_of_a_camera() // 8).astype(np.uint8)
+    options: dict[str, Any] = {**SAME, "axes": "tyx", "output": "uint16"}
+    napari_dcr.enhance(frames, out=tmp_path / "b.mp4", **options)
+    assert read(tmp_path / "b.mp4")[..., 0].mean() / 257 == pytest.approx(frames.mean(), abs=1)
+
+
 def shape_of_pixels(path: Path) -> Fraction:
     """Width of a pixel divided by its height, as other libraries read it."""
     if path.suffix == ".zarr":

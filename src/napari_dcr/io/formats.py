@@ -212,6 +212,9 @@ WRITTEN = tuple(suffix for suffix, form in FORMATS.items() if form.write or form
 
 ZARR = ".zarr"
 
+LOSSY = (*JPEG.suffixes, *HEIC.suffixes, *AVIF.suffixes, *video_sink.LOSSY)
+"""Suffixes of formats whose compression changes the pixels."""
+
 _URL = re.compile(
     r"[a-z][a-z0-9+.-]+:[:/\\]|(file|memory|s3|gs|gcs|https?|ftp|az|abfs):", re.IGNORECASE
 )
@@ -296,6 +299,17 @@ def fitting_output(path: Path, opened: Opened, output: str) -> str:
     if output != "same" or opened.develop is None or form is None or not form.dtypes:
         return output
     return output if opened.array.dtype.name in form.dtypes else form.dtypes[0]
+
+
+def only_for_viewing(out: Any) -> list[str]:
+    """Warnings that measured intensities are not kept in outputs whose compression changes pixels."""
+    lossless = ".mkv, .tif or .zarr"
+    return [
+        f"out: the compression of {Path(path).name} changes intensities, so it is for viewing only;"
+        f" write {lossless} to measure"
+        for path in (out if is_paths(out) else [out])
+        if isinstance(path, (str, Path)) and Path(path).suffix.lower() in LOSSY
+    ]
 
 
 def is_streamed(path: Path) -> bool:

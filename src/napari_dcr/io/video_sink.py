@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.intensity import Scale
 from napari_dcr.input_warnings import warn
 from napari_dcr.io.files import partial_path
 from napari_dcr.io.frame_sinks import FrameSink
@@ -88,9 +89,20 @@ class VideoSink(FrameSink):
         self._partial = partial_path(path)
         self._container: Any = None
         self._sound_packets: Iterator[Any] = iter(())
+        self._white = 0  # of 16 bits, if the bit depth of the source is not known
+        self._clipped = self._samples = 0
         self._marks: list[Any] = []  # dispositions of the sound tracks
         self._next_sound: Any = None  # packet that has been read, but not copied
         self._closing = contextlib.ExitStack()
+
+    def show(self, scale: Scale) -> None:
+        """Show the white point of the image as white, if the bit depth of the source is not known.
+
+        All frames have the white of the first ones, so that they do not flicker.
+        """
+        is_known = self._source is not None or self._metadata.calibration.bits
+        if not (is_known or self._is_lossless or self._begun or self._next):
+            self._white = max(self._white, min(round(scale.white), 65535))
 
     def _begin(self) -> None:
         av = import_av()
@@ -267,6 +279,11 @@ class VideoSink(FrameSink):
         self._container = None
         self._closing.close()
         self._name_lost_marks()
+        if self._clipped:
+            warn(
+                f"out: {self.result.name}: {self._clipped / self._samples:.2%} of the pixels are brighter"
+                " than its white, and are clipped; lower the exposure, or write .tif or .zarr"
+            )
         os.replace(self._partial, self.result)
 
     def _name_lost_marks(self) -> None:
@@ -299,6 +316,7 @@ class VideoSink(FrameSink):
             picture = av.VideoFrame(width, height, self._format)
             largest = 255 if self._format == "gray" else 2 ** int(self._format[4:-2]) - 1
             kind = "u1" if largest == 255 else "<u2"
+            self._count_clipped(frame[0], largest)
             codes_of(picture.planes[0], width, height, kind)[:] = np.minimum(frame[0], largest)
             return picture
         if self._format == "bgr0":
@@ -326,12 +344,21 @@ class VideoSink(FrameSink):
         coded.colorspace, coded.color_range = self._matrix, LIMITED
         return coded
 
+    def _count_clipped(self, samples: NDArray[Any], white: int) -> None:
+        """Count samples that white does not represent; those near it are saturated anyway."""
+        self._samples += samples.size
+        if samples.dtype != np.uint8:
+            self._clipped += int(np.count_nonzero(samples > min(white + white // 50, 65535)))
+
     def _scale(self, samples: NDArray[Any], out: NDArray[np.uint16]) -> None:
         """Scale samples to the white of FFmpeg's converter."""
         white = 255 if samples.dtype == np.uint8 else 65535
         if self._is_grey and samples.dtype == np.uint16 and self._source_bits < 16:
             white = 2**self._source_bits - 1
+        if white == 65535 and self._white > 0:
+            white = self._white
         if white < 65535:
+            self._count_clipped(samples, white)
             table = np.rint(np.arange(white + 1) * (WHITE / white)).astype(np.uint16)
             out[:] = table[np.minimum(samples, white)]
             return
