@@ -25,6 +25,7 @@ from napari_dcr.image.intensity import DTYPES, InputRange, check_dtype
 from napari_dcr.image.noise_model import NoiseModel
 from napari_dcr.image.quality import Report
 from napari_dcr.io.arrays import ArraySink, masked_like
+from napari_dcr.io.formats import only_for_viewing
 from napari_dcr.io.frame_sinks import FrameSink
 from napari_dcr.io.ome_zarr import ZarrSink
 from napari_dcr.io.opening import open_image
@@ -322,6 +323,8 @@ def _steps(
             f" This is the {setup.choice}"
         )
     _check_extras(options, setup, sink)
+    for message in only_for_viewing(out) if setup.model.is_quantitative else ():
+        opened.warnings.add(message)
     if opened.counts:
         _check_counts(opened, setup, dtype)
     uncertainty = np.empty(layout.shape, np.float32) if options.return_uncertainty else None

@@ -93,7 +93,7 @@ class Options:
     output : str
         ``"same"`` for the input's dtype and units, or the name of a dtype whose full range (0 to
         1 for floats) the range from black to white is mapped to.  `microscopy` keeps the units
-        in any dtype.
+        in any dtype, and refuses those that would clip more than 1 % of the pixels.
     tile : int or "auto"
         Side of the tiles in pixels, at least 64; "auto" chooses it from the free memory.
     device : str

@@ -13,7 +13,9 @@ import av
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 
 import napari_dcr
 from napari_dcr.engine import setup
@@ -163,6 +165,104 @@ def test_times_turn_aspect_and_texts_are_kept(tmp_path: Path, name: str) -> None
         assert abs(file.duration - 1e6 * before[1]) <= 70e3 + 1e3 * (name == "b.mkv")
 
 
+def counts_of_a_camera(count: int = 3) -> NDArray[np.uint16]:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :80]
+    light = 100 + 600 * (1 + np.sin(y / 7) * np.cos(x / 9))
+    return rng.poisson(light, (count, 64, 80)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("model", ["photo", "microscopy"])
+@pytest.mark.parametrize("several", [False, True])
+def test_counts_of_unknown_bit_depth_are_not_black_in_mp4(
+    tmp_path: Path, model: str, several: bool
+) -> None:
+    frames, out = counts_of_a_camera(4), [tmp_path / "b.mp4", tmp_path / "c.mp4"]
+    options: dict[str, Any] = {**SAME, "model": model, "axes": "tyx"}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if several:
+            names = [tmp_path / f"{n}.tif" for n in range(2)]
+            for name, part in zip(names, (frames[:2], frames[2:]), strict=True):
+                tifffile.imwrite(name, part, metadata={"axes": "TYX"})
+            napari_dcr.enhance(names, out=out, **options)
+            shown = np.concatenate([read(each) for each in out])
+        else:
+            napari_dcr.enhance(frames, out=out[0], **options)
+            shown = read(out[0])
+    assert shown[..., 0].mean() / 65535 == pytest.approx(frames.mean() / 4095, rel=0.02)
+    said = [each for each in caught if "for viewing only; write .mkv" in str(each.message)]
+    assert len(said) == (0 if model == "photo" else 2 if several else 1)
+
+
+def test_what_is_brighter_than_white_is_counted(tmp_path: Path) -> None:
+    frames = counts_of_a_camera()
+    options: dict[str, Any] = {**SAME, "axes": "tyx", "input_range": (0, 1200)}
+    share = (frames > 1224).mean()
+    with pytest.warns(InputWarning, match=rf"b.mp4: {share:.2%} of the pixels are brighter than"):
+        napari_dcr.enhance(frames, out=tmp_path / "b.mp4", **options)
+    pixels = frames.clip(0, 1000) if frames.max() < 1024 else frames // 2
+    source = write(tmp_path / "a.mkv", [filled("gray10le", (64, 80), (p,)) for p in pixels])
+    options = {**SAME, "model": "microscopy", "exposure": 2.0}
+    with pytest.warns(InputWarning, match=r"c.mkv: .* of the pixels are brighter than its white"):
+        napari_dcr.enhance(source, out=tmp_path / "c.mkv", **options)
+
+
+def test_a_picture_of_another_range_keeps_its_white_in_mp4(tmp_path: Path) -> None:
+    frames = (counts_of_a_camera() // 8).astype(np.uint8)
+    options: dict[str, Any] = {**SAME, "axes": "tyx", "output": "uint16"}
+    napari_dcr.enhance(frames, out=tmp_path / "b.mp4", **options)
+    assert read(tmp_path / "b.mp4")[..., 0].mean() / 257 == pytest.approx(frames.mean(), abs=1)
+
+
+def shape_of_pixels(path: Path) -> Fraction:
+    """Width of a pixel divided by its height, as other libraries read it."""
+    if path.suffix == ".zarr":
+        image: Any = zarr.open_group(path, mode="r").attrs["ome"]
+        change = image["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]
+        *_, y, x = change["scale"][:3]
+    elif path.suffix == ".tif" and (xml := tifffile.TiffFile(path).ome_metadata):
+        pixels = tifffile.xml2dict(xml)["OME"]["Image"]["Pixels"]
+        assert pixels["PhysicalSizeXUnit"] == "pixel"
+        x, y = pixels["PhysicalSizeX"], pixels["PhysicalSizeY"]
+    elif path.suffix == ".tif":
+        tags = tifffile.TiffFile(path).pages[0].tags  # type: ignore[union-attr]
+        assert tags["ResolutionUnit"].value == 1
+        y, x = (Fraction(*tags[f"{axis}Resolution"].value) for axis in "XY")
+    else:
+        with PILImage.open(path) as file:
+            info = file.info
+        assert info.get("jfif_unit", 0) == 0
+        y, x = info["aspect"] if path.suffix == ".png" else info["jfif_density"]
+    return Fraction(x) / Fraction(y)
+
+
+@pytest.mark.parametrize(
+    "name", ["b.ome.zarr", "b.tif", "b.ome.tif", "b_%d.tif", "b_%d.png", "b_%d.jpg"]
+)
+def test_the_shape_of_pixels_is_kept_outside_video(tmp_path: Path, name: str) -> None:
+    frames = [of_rgb(p, "yuv420p") for p in moving(2)]
+    source = write(tmp_path / "a.mp4", frames, "libx264", aspect=Fraction(4, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputWarning)
+        napari_dcr.enhance(source, out=tmp_path / name, **{**FAST, "output": "uint8"})
+    shape = shape_of_pixels(tmp_path / name.replace("%d", "1"))
+    assert shape.limit_denominator(1000) == Fraction(4, 3)
+    if name == "b.ome.tif":
+        sizes = napari_dcr.open_image(tmp_path / name).metadata.calibration.sizes  # type: ignore[union-attr]
+        assert sizes["x"] / sizes["y"] == pytest.approx(4 / 3)
+
+
+@pytest.mark.parametrize("turn", [0, 90])
+def test_formats_without_a_shape_of_pixels_are_named(tmp_path: Path, turn: int) -> None:
+    frames = [of_rgb(p, "yuv420p") for p in moving(2)]
+    source = write(tmp_path / "a.mp4", frames, "libx264", aspect=Fraction(4, 3), turn=turn)
+    for name in ("b.zarr", "b_%d.avif"):
+        wide = "0.75" if turn and name == "b.zarr" else "1.333"
+        with pytest.warns(InputWarning, match=f"cannot store that pixels are {wide} times as wide"):
+            napari_dcr.enhance(source, out=tmp_path / name, **{**FAST, "output": "uint8"})
+
+
 def test_times_between_milliseconds_are_exact_in_mp4(tmp_path: Path) -> None:
     frames = [of_rgb(p, "yuv420p") for p in moving(30)]
     source = write(tmp_path / "a.mp4", frames, "libx264", unit=Fraction(1001, 30000), b_frames=2)
@@ -221,6 +321,76 @@ def test_sound_that_an_edit_list_hides_stays_out(tmp_path: Path, hidden: int) ->
             length = sum(f.samples for f in heard) / 16000
         assert length == pytest.approx(1 - hidden / 20, abs=0.21), name
         assert seconds(out)[0] == pytest.approx([n / 20 for n in range(20 - hidden)], abs=0.13)
+
+
+def with_marks_and_chapters(path: Path, start: int = 0) -> Path:
+    """A video with two sound tracks, the second of them the default and a comment, and two chapters."""
+    plain = write(
+        path.with_name("plain.mp4"), [of_rgb(p, "yuv420p") for p in moving(5)], "libx264", sound="aac",
+        times=[start + n for n in range(5)],
+    )  # fmt: skip
+    kind = av.stream.Disposition
+    with av.open(str(plain)) as file, av.open(str(path), "w") as made:
+        (video,), (sound,) = file.streams.video, file.streams.audio
+        copied = made.add_stream_from_template(video)
+        tracks = [made.add_stream_from_template(sound) for _ in range(2)]
+        tracks[0].disposition, tracks[1].disposition = kind(0), kind.default | kind.comment
+        parts = [{"start": 10 * n, "end": 10 * n + 10, "metadata": {"title": f"part {n}"}} for n in range(2)]  # fmt: skip
+        made.set_chapters(
+            [{"id": n, "time_base": Fraction(1, 40), **part} for n, part in enumerate(parts)]
+        )
+        packets = [packet for packet in file.demux() if packet.size]
+        for packet in packets:
+            again = av.Packet(bytes(packet))
+            again.pts, again.dts, again.time_base = packet.pts, packet.dts, packet.time_base
+            again.is_keyframe, again.duration = packet.is_keyframe, packet.duration
+            packet.stream = copied if packet.stream.type == "video" else tracks[0]
+            made.mux(packet)
+            if packet.stream is not copied:
+                again.stream = tracks[1]
+                made.mux(again)
+    return path
+
+
+def chapters(path: Path) -> list[tuple[float, float, str]]:
+    with av.open(str(path)) as file:
+        return [
+            (float(c["start"] * c["time_base"]), float(c["end"] * c["time_base"]), c["metadata"]["title"])
+            for c in file.chapters()
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("a.mkv", "b.mp4"), ("a.mkv", "b.mov"), ("a.mp4", "b.m4v"), ("a.mp4", "b.mkv")],
+)
+def test_chapters_and_marks_of_sound_tracks_are_kept(
+    tmp_path: Path, source: str, name: str
+) -> None:
+    path = with_marks_and_chapters(tmp_path / source)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        out = napari_dcr.enhance(path, out=tmp_path / name, **FAST)
+    given = [str(each.message) for each in caught if each.category is InputWarning]
+    kind, holds = av.stream.Disposition, name in ("b.mp4", "b.mkv")
+    with av.open(str(out)) as file:
+        marks = [stream.disposition for stream in file.streams.audio]
+    assert marks == [kind(0), kind.default | (kind.comment if holds else kind(0))]
+    assert chapters(out) == [(0.0, 0.25, "part 0"), (0.25, 0.5, "part 1")]
+    if holds:
+        assert given == []
+    else:
+        (text,) = given
+        assert "cannot mark sound track 2 as comment" in text
+        assert text.endswith("; write .mkv to keep such marks")
+
+
+def test_chapters_of_joined_videos_follow_each_other(tmp_path: Path) -> None:
+    sources = [with_marks_and_chapters(tmp_path / f"{n}.mkv", start=3 * n) for n in range(2)]
+    with pytest.warns(InputWarning, match="the sound of 0.mkv, 1.mkv is left out"):
+        out = napari_dcr.enhance(sources, out=tmp_path / "out.mp4", **FAST)
+    # The second video begins at 0.3 s, after its first chapter.
+    assert [each[:2] for each in chapters(out)] == [(0.0, 0.25), (0.25, 0.5), (0.5, 0.7)]
 
 
 @pytest.mark.parametrize(

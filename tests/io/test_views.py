@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import basic_indices
 
 import napari_dcr
-from napari_dcr.io.views import Guarded
+from napari_dcr.io.views import Guarded, Incomplete, Upright
 
 
 class SlicesOnly:
@@ -48,3 +48,10 @@ def test_a_frame_of_an_opened_file_is_read_by_its_number(tmp_path):
     opened = napari_dcr.open_image(tmp_path / "a.tif")
     assert np.array_equal(opened.array[1], stack[1])
     assert np.array_equal(opened.array[-1, ::-2], stack[-1, ::-2])
+
+
+def test_missing_planes_stay_missing_when_they_are_turned():
+    view = Upright(Incomplete(np.ones((2, 3, 4)), np.array([False, True])), "zyx", 6)
+    turned = view[:, :4, :3]
+    assert turned.shape == (2, 4, 3)
+    assert turned.mask[:, 0, 0].tolist() == [False, True]

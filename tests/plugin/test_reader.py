@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,20 @@ import pytest
 import tifffile
 from npe2 import PluginManifest
 from numpy.typing import NDArray
+from PIL import Image as PILImage
+from PIL import ImageOps
 from qtpy.QtWidgets import QApplication
 
+import napari_dcr
+from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io import formats
+from napari_dcr.plugin.layers import FILE
 from napari_dcr.plugin.reader import OF_NAPARI, get_reader, read
+from napari_dcr.plugin.script import as_python
 from napari_dcr.plugin.widget import EnhanceWidget
 from tests.io.instruments import write_dcimg, write_lif
 from tests.io.test_microscopes import NAMES, SIZES, STACK, WRITERS, write_czi
+from tests.io.videos import moving, of_rgb, write
 from tests.plugin.conftest import NAME, finish
 
 
@@ -95,6 +104,40 @@ def test_several_files_are_stacked_as_one_recording(tmp_path: Path) -> None:
     assert np.array_equal(pixels.compute(), frames)
     assert arguments["axis_labels"] == ("t", "y", "x")
     assert arguments["scale"] == pytest.approx((0.05, 1, 1))
+
+
+@pytest.mark.parametrize("orientation", [2, 6])
+def test_pictures_are_upright(orientation: int, tmp_path: Path) -> None:
+    path, exif = tmp_path / "a.avif", PILImage.Exif()
+    exif[274] = orientation
+    pixels = np.random.default_rng(0).integers(0, 99, (24, 40, 3)).astype(np.uint8)
+    PILImage.fromarray(pixels).save(path, exif=exif, quality=95)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputWarning)
+        ((shown, _, _),) = read(str(path))
+    assert np.array_equal(shown, ImageOps.exif_transpose(PILImage.open(path)))
+
+
+def test_videos_are_upright_and_their_copied_python_too(tmp_path: Path) -> None:
+    frames = [of_rgb(p, "yuv420p") for p in moving(3, 32, 64)]
+    path = write(tmp_path / "a.mp4", frames, "libx264", turn=90, aspect=Fraction(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputWarning)
+        ((shown, arguments, _),) = read(str(path))
+        again = napari_dcr.open_image(path, upright=True)
+    assert isinstance(shown, dask.array.Array)
+    with pytest.warns(InputWarning, match="pass upright=True"):
+        stored = np.asarray(napari_dcr.open_image(path).array)
+    assert np.array_equal(shown.compute(), np.rot90(stored, axes=(1, 2)))
+    assert shown.shape == (3, 64, 32, 3)
+    assert arguments["scale"] == pytest.approx((0.1, 2, 1))  # pixels are high after the turn
+    assert np.array_equal(np.asarray(again.array), shown.compute())
+    assert np.array_equal(again.array[1, -5:], shown[1, -5:].compute())
+    code = as_python({
+        "source": {"file": arguments["metadata"][FILE], "path": None, "layer": "a"},
+        "options": {}, "model": "photo", "depth": 0, "axes": "tyxs",
+    })  # fmt: skip
+    assert f"napari_dcr.open_image({str(path)!r}, upright=True).array)" in code
 
 
 def test_files_of_other_formats_are_left_to_other_readers(tmp_path: Path) -> None:

@@ -125,6 +125,10 @@ class JobRunner:
         for target, _, inner, _ in written:
             formats.check_can_hold(target, dtype, inner)
         done = yield from enhance_steps(opened, options)
+        if "noise" in done.record:  # of models that keep intensities
+            for message in formats.only_for_viewing([target for target, *_ in written]):
+                opened.warnings.add(message)
+            done.record["warnings"] = list(opened.warnings)
         for target, index, inner, metadata in written:
             kept = inner.axes, metadata, inner.samples
             writing.write(target, Picture(done.image[index], *kept))

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from napari_dcr.engine.doubts import describe_doubts
+from napari_dcr.engine.doubts import describe_doubts, describe_misfit
 from napari_dcr.engine.frame_mean import frame_mean, sampled_pairs, windows_of_pair
 from napari_dcr.engine.group_conditioning import GroupConditioning, RemovedNoise, condition_group
 from napari_dcr.engine.groups import Group
 from napari_dcr.engine.image_survey import ImageSurvey
 from napari_dcr.engine.neighbours import FrameMatches, Neighbourhood, find_neighbourhood
 from napari_dcr.engine.noise_first import noise_stage, share_of_noise
+from napari_dcr.engine.output import Quantitative
 from napari_dcr.engine.planes import ArrayPlane
 from napari_dcr.engine.setup import Setup
 from napari_dcr.engine.sources import Opened, Source
@@ -154,7 +155,9 @@ class ImageConditioning:
                 defects,
                 setup.noise,
             )
-            shared = shared._replace(padding=padding).showing(extent, layout.height, layout.width)
+            shared = shared._replace(padding=padding, shown=scale).showing(
+                extent, layout.height, layout.width
+            )
             share = float(setup.denoise_first == "on")
             if setup.denoise_first == "auto":
                 share = share_of_noise(survey, shared, dtype)
@@ -177,6 +180,9 @@ class ImageConditioning:
                 doubts += filter(
                     None, [describe_disagreement(given, estimate, survey.noise, survey.unit)]
                 )
+            if not quiet and isinstance(setup.rendering, Quantitative):
+                misfit = describe_misfit(survey, shared, setup.rendering, dtype, group, layout)
+                doubts += [misfit] if misfit else []
             for message in [] if quiet else doubts:
                 self._opened.warnings.add(message, group.channel)
             if len(self._known) > REMEMBERED:

@@ -83,6 +83,8 @@ class GroupConditioning(NamedTuple):
         model, of which ``scale`` is independent. None for other models.
     thumbnail : ndarray, shape (C, 64, 64), optional
         Thumbnail in the image's units; None for models that work in counts.
+    shown : Scale
+        Values that a viewer shows as black and white, for models that work in counts, too.
     """
 
     scale: Scale
@@ -98,6 +100,7 @@ class GroupConditioning(NamedTuple):
     denoise_first: RemovedNoise | None = None
     zero: float | None = None
     thumbnail: NDArray[Any] | None = None
+    shown: Scale = Scale(0.0, 1.0)
 
     @property
     def black(self) -> float:

@@ -23,7 +23,7 @@ from napari_dcr.engine.result import Progress, describe_run, identify_run
 from napari_dcr.engine.resume import RunRecord
 from napari_dcr.engine.runner import MemoryBackOff, TileDone
 from napari_dcr.engine.setup import Setup
-from napari_dcr.engine.sinks import Sink
+from napari_dcr.engine.sinks import Sink, ViewedSink
 from napari_dcr.engine.sources import Opened, lost_dask_threads
 from napari_dcr.engine.tile_order import GroupTiles, by_frame, by_route, by_tile
 from napari_dcr.engine.tiles import Grid, Size
@@ -150,6 +150,8 @@ class Run:
             for group in bundle:
                 shared = yield from self._condition(group)
                 yield from self._condition_ahead(group)
+                if isinstance(sink, ViewedSink) and self._setup.rendering.keep_units:
+                    sink.show(shared.shown)
                 if finished is not None:
                     finished.check_source(group.number(layout), shared.digest)
                 own = cores

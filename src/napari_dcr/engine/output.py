@@ -39,6 +39,10 @@ class Rendering(Protocol):
     def dtype(self) -> np.dtype[Any]:
         """Dtype of the result."""
 
+    @property
+    def keep_units(self) -> bool:
+        """Whether the result is in the image's own units."""
+
     def to_working(self, own: NDArray[Any], scale: Scale, out: NDArray[np.float32]) -> None:
         """Convert (S, h, w) in own units to working units (C, h, w); missing pixels become black."""
 
@@ -218,6 +222,11 @@ class Quantitative:
     zero: float | None = None
 
     @property
+    def keep_units(self) -> bool:
+        """Always True."""
+        return True
+
+    @property
     def needs_base(self) -> bool:
         """Always False: the result of depth 0 is the input itself."""
         return False
@@ -295,6 +304,11 @@ class LeftAlone:
     def dtype(self) -> np.dtype[Any]:
         """Dtype of the result."""
         return self.rendering.dtype
+
+    @property
+    def keep_units(self) -> bool:
+        """Same as for the other planes of the image."""
+        return self.rendering.keep_units
 
     @property
     def needs_base(self) -> bool:

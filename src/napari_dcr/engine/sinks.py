@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from napari_dcr.engine.resume import RunRecord
 from napari_dcr.engine.tiles import Size
+from napari_dcr.image.intensity import Scale
 
 
 class Sink(Protocol):
@@ -45,3 +46,11 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Close all open files, whether or not the run was completed."""
+
+
+@runtime_checkable
+class ViewedSink(Protocol):
+    """Sink of a result that is only for viewing, and needs to know what is shown as white."""
+
+    def show(self, scale: Scale) -> None:
+        """Take the black and white point of a group of planes before its first part is written."""

@@ -170,6 +170,16 @@ class Histogram:
         is_scene = bright - middle > SKEW * (middle - dim) > 0 or DISPLAYED <= bright <= 1.01
         return rest if is_scene else self
 
+    def share_outside(self, low: float, high: float) -> float:
+        """Share of the counted pixels below ``low`` or above ``high``, to the width of a bin."""
+        if self.dtype.kind == "f":
+            ends = np.array([low, high])
+        else:
+            limits = np.iinfo(self.dtype)
+            ends = np.clip([np.ceil(low), np.floor(high)], limits.min, limits.max)
+        first, last = self._bin(ends)
+        return float(1 - self.counts[first : last + 1].sum() / max(1, self.counts.sum()))
+
     def quantile(self, share: float) -> float:
         """Value that a ``share`` of the counted pixels does not exceed; 0 if no pixel was counted."""
         cumulated = np.cumsum(self.counts)

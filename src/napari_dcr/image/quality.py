@@ -234,7 +234,7 @@ def assess(
         top = min(top, 2**bits - 1)
     means, varied, residuals, compared = [], [], [], []
     light = change = 0.0
-    saturated = pixels = zeros = 0
+    saturated = pixels = zeros = beyond = 0
     neighbours, with_signal = [], []
     for given, got in windows:
         own, out = (np.ma.getdata(w).astype(np.float64) for w in (given, got))
@@ -247,6 +247,9 @@ def assess(
         light += float((own[good] - black).sum())
         change += float((out[good] - own[good]).sum())
         compared.append((own[good], out[good]))
+        if got.dtype.kind in "iu":
+            held = np.iinfo(got.dtype)
+            beyond += int(((own[good] < held.min - 0.5) | (own[good] > held.max + 0.5)).sum())
         own, out = np.where(good, own, black), np.where(good, out, black)
         means.append(np.stack([block_means(own, BLOCK), block_means(out, BLOCK)]))
         varied.append(_varied_blocks(own))
@@ -296,7 +299,8 @@ def assess(
         # All pixels of a smooth area are rounded in the same direction.
         of = " of the noise's standard deviation" if is_dark else ""
         changed = f"the {'mean' if is_dark else 'sum of intensities'} by {abs(ratio - 1):.1%}{of}"
-        notes.append(f"rounding changed {changed}: pass output='float32'")
+        cause = f"clipping to {windows[0][1].dtype.name}" if beyond else "rounding"
+        notes.append(f"{cause} changed {changed}: pass output='float32'")
     step = max(1, -(-len(x) // POINTS))
     return Report(
         slope, intercept, r_squared,

@@ -114,13 +114,16 @@ class Calibration:
         pixels = None if image is None else next((e for e in image if _tag(e) == "Pixels"), None)
         if image is None or pixels is None:
             return cls()
-        sizes, units = {}, {}
+        sizes: dict[str, float] = {}
+        units: dict[str, str] = {}
         names = {"x": "PhysicalSizeX", "y": "PhysicalSizeY", "z": "PhysicalSizeZ", "t": "TimeIncrement"}  # fmt: skip
         for axis, name in names.items():
             size = float(pixels.get(name, 0) or 0)
-            unit = unit_named(pixels.get(name + "Unit", "s" if axis == "t" else "µm"))
-            if size > 0 and unit:
-                sizes[axis], units[axis] = size, unit
+            text = pixels.get(name + "Unit", "s" if axis == "t" else "µm")
+            unit = unit_named(text)
+            if size > 0 and (unit or text == "pixel"):
+                sizes[axis] = size
+                units |= {axis: unit} if unit else {}
         channels = []
         for element in pixels:
             if _tag(element) == "Channel":

@@ -78,6 +78,8 @@ class Format:
         and one or several values that they may have.
     streamed : bool
         Whether files are never loaded as a whole, however small they are.
+    has_pixel_shape : bool
+        Whether files store that pixels are wider than high, or higher than wide.
     """
 
     suffixes: tuple[str, ...]
@@ -92,6 +94,7 @@ class Format:
     becomes: str = ".png"
     begins: tuple[int, *tuple[bytes, ...]] = (0,)
     streamed: bool = False
+    has_pixel_shape: bool = False
 
 
 TIFF = Format(
@@ -101,13 +104,15 @@ TIFF = Format(
     open=tiff.open_tiff,
     has_scenes=True,
     sink=tiff_sink.TiffSink,
+    has_pixel_shape=True,
 )
 PNG = Format(
-    (".png",), pictures.read_picture, pictures.write_png, pictures.PNG_DTYPES, pictures.check_png
-)
+    (".png",), pictures.read_picture, pictures.write_png, pictures.PNG_DTYPES, pictures.check_png,
+    has_pixel_shape=True,
+)  # fmt: skip
 JPEG = Format(
     (".jpg", ".jpeg"), pictures.read_picture, pictures.write_jpeg, pictures.JPEG_DTYPES,
-    pictures.check_jpeg,
+    pictures.check_jpeg, has_pixel_shape=True,
 )  # fmt: skip
 BMP = Format((".bmp",), pictures.read_picture)
 WEBP = Format((".webp",), pictures.read_picture)
@@ -158,7 +163,7 @@ DELTAVISION = Format(
 SPE = Format((".spe",), open=spe.open_spe, becomes=_STACK, begins=(spe.PLACE, spe.MAGIC))
 VIDEO = Format(
     (".mp4", ".m4v", ".mov", ".mkv"), dtypes=video_sink.DTYPES, check=check_frames,
-    open=video.open_video, sink=video_sink.VideoSink, streamed=True,
+    open=video.open_video, sink=video_sink.VideoSink, streamed=True, has_pixel_shape=True,
 )  # fmt: skip
 VIDEO_READ = Format(
     (".avi", ".webm", ".gif", ".y4m"), open=video.open_video, becomes=".mp4", streamed=True
@@ -206,6 +211,9 @@ WRITTEN = tuple(suffix for suffix, form in FORMATS.items() if form.write or form
 """Suffixes of formats that are written."""
 
 ZARR = ".zarr"
+
+LOSSY = (*JPEG.suffixes, *HEIC.suffixes, *AVIF.suffixes, *video_sink.LOSSY)
+"""Suffixes of formats whose compression changes the pixels."""
 
 _URL = re.compile(
     r"[a-z][a-z0-9+.-]+:[:/\\]|(file|memory|s3|gs|gcs|https?|ftp|az|abfs):", re.IGNORECASE
@@ -291,6 +299,17 @@ def fitting_output(path: Path, opened: Opened, output: str) -> str:
     if output != "same" or opened.develop is None or form is None or not form.dtypes:
         return output
     return output if opened.array.dtype.name in form.dtypes else form.dtypes[0]
+
+
+def only_for_viewing(out: Any) -> list[str]:
+    """Warnings that measured intensities are not kept in outputs whose compression changes pixels."""
+    lossless = ".mkv, .tif or .zarr"
+    return [
+        f"out: the compression of {Path(path).name} changes intensities, so it is for viewing only;"
+        f" write {lossless} to measure"
+        for path in (out if is_paths(out) else [out])
+        if isinstance(path, (str, Path)) and Path(path).suffix.lower() in LOSSY
+    ]
 
 
 def is_streamed(path: Path) -> bool:

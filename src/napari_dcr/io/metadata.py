@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from napari_dcr.io import tags as t
 from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.tags import Tag, Tags
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,20 @@ class Metadata:
 
     def upright(self) -> Metadata:
         """Copy for pixels that have been rotated upright."""
-        return replace(self.without(t.ORIENTATION), exif=b"")
+        made = replace(self.without(t.ORIENTATION), exif=b"")
+        if self.orientation < 5:
+            return made
+        tags, found = dict(made.tags), self.calibration
+        if {t.X_RESOLUTION, t.Y_RESOLUTION} <= tags.keys():
+            x, y = tags[t.X_RESOLUTION], tags[t.Y_RESOLUTION]
+            tags |= {t.X_RESOLUTION: y, t.Y_RESOLUTION: x}
+        calibration = replace(
+            found,
+            sizes=_exchanged(found.sizes),
+            units=_exchanged(found.units),
+            origin=_exchanged(found.origin),
+        )
+        return replace(made, tags=tags, calibration=calibration)
 
     def with_resolution(self, x: float, y: float, unit: int) -> Metadata:
         """Copy with another resolution."""
@@ -108,6 +123,11 @@ class Metadata:
     def exif_tags(self) -> Tags:
         """Tags for an EXIF block."""
         return {k: v for k, v in self.tags.items() if k in _IN_EXIF}
+
+
+def _exchanged(values: dict[str, T]) -> dict[str, T]:
+    """Values by axis letter, with those of x and y exchanged."""
+    return {{"x": "y", "y": "x"}.get(axis, axis): value for axis, value in values.items()}
 
 
 def _orientation(tags: Tags) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -190,6 +190,7 @@ def open_image(
     scene: int | str | None = None,
     as_one: str = "t",
     axes: str | None = None,
+    upright: bool = False,
 ) -> Opened:
     """Open an array, a group or a path, if possible without reading its pixels.
 
@@ -206,6 +207,9 @@ def open_image(
         Letter of the axis along which several files are joined.
     axes : str, optional
         One letter per axis of each of several files; by default as the files define them.
+    upright : bool
+        Whether to rotate or mirror the pixels as viewers do, according to the Orientation of the
+        file or the rotation of the video.  By default they have the order in which they are stored.
 
     Returns
     -------
@@ -237,7 +241,9 @@ def open_image(
             )
         for place in places:
             _check_not_input(place, out)
-        members = [open_image(p, o, scene) for p, o in zip(places, outs, strict=True)]
+        members = [
+            open_image(p, o, scene, upright=upright) for p, o in zip(places, outs, strict=True)
+        ]
         return join(members, [place.name for place in places], as_one, axes)
     if not isinstance(image, (str, Path)):
         if scene is not None:
@@ -264,13 +270,14 @@ def open_image(
             f"{path.name}: its pages have different values of Orientation"
             f" ({', '.join(map(str, sorted(orientations)))}); that of the first page is used for all"
         )
-    if is_zarr_path(out) or is_zarr(out):
+    if upright or is_zarr_path(out) or is_zarr(out):
         return _upright(opened)
     orientation = getattr(opened.metadata, "orientation", 1)
     if orientation != 1 and not isinstance(out, (str, Path)):
         opened.warnings.add(
             f"{path.name}: its Orientation {orientation} asks viewers to rotate or mirror the image;"
-            " the array has the pixels in the order in which they are stored"
+            " the array has the pixels in the order in which they are stored; pass upright=True to"
+            " napari_dcr.open_image() to turn them"
         )
     return opened
 
@@ -311,9 +318,9 @@ def _upright(opened: Opened) -> Opened:
     metadata, axes = opened.metadata, opened.axes
     if not isinstance(metadata, Metadata) or metadata.orientation == 1 or axes is None:
         return opened
-    array: Any = Upright(opened.array, axes, metadata.orientation)
+    array: Any = Guarded(Upright(opened.array, axes, metadata.orientation), nullcontext)
     if isinstance(opened.array, np.ndarray):
-        array = array[(slice(None),) * array.ndim]
+        array = array[...]
     stamp = opened.fingerprint
     return replace(
         opened,

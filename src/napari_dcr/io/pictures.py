@@ -9,6 +9,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,9 @@ _KEYWORDS = {
 """Keywords of PNG texts, and the corresponding tags."""
 
 _TEXTS = frozenset(_KEYWORDS.values())
+
+_JFIF_DENSITY = 13
+"""Offset of the unit and the densities in a JPEG that begins with the header of JFIF."""
 
 _SEGMENT = 65533
 """Largest number of bytes in a segment of a JPEG."""
@@ -252,7 +256,14 @@ def write_jpeg(path: Path, picture: Picture) -> None:
     # On a full disk Pillow truncates a JPEG that it writes to a path, without an error.
     coded = io.BytesIO()
     pixels.save(coded, "JPEG", quality=JPEG_QUALITY, subsampling=0, **kept)
-    path.write_bytes(coded.getvalue())
+    content = coded.getvalue()
+    if metadata.resolution and metadata.resolution[2] == 1:
+        x, y, _ = metadata.resolution
+        shape = Fraction(x / y).limit_denominator(1000)
+        # Pillow writes densities only with a unit; without one they state the shape of the pixels.
+        header = struct.pack(">BHH", 0, shape.numerator, shape.denominator)
+        content = content[:_JFIF_DENSITY] + header + content[_JFIF_DENSITY + len(header) :]
+    path.write_bytes(content)
 
 
 def left_out(path: Path, what: str) -> None:

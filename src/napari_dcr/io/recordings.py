@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine.resume import RunRecord
-from napari_dcr.engine.sinks import Sink
+from napari_dcr.engine.sinks import Sink, ViewedSink
 from napari_dcr.engine.sources import Opened
 from napari_dcr.engine.tiles import Size
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.intensity import Scale
 from napari_dcr.input_warnings import InputWarnings
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.video import VideoInfo, consecutive
@@ -256,6 +257,12 @@ class PiecesSink:
         """Open all files; returns them as one array."""
         arrays = [sink.open(part, identity, parts) for sink in self._sinks]
         return _Target(arrays, self._joined)
+
+    def show(self, scale: Scale) -> None:
+        """Show all files with the same black and white point."""
+        for sink in self._sinks:
+            if isinstance(sink, ViewedSink):
+                sink.show(scale)
 
     def finish(self, record: dict[str, Any]) -> Iterator[str]:
         """Complete the files one by one."""

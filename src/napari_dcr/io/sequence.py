@@ -19,6 +19,7 @@ from napari_dcr.io import tags as t
 from napari_dcr.io.files import Picture, partial_path
 from napari_dcr.io.frame_sinks import FrameSink
 from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.video import VideoInfo
 
 NUMBER = re.compile(r"%(0\d+)?d")
 """Placeholder for the number of the frame in a file name."""
@@ -74,6 +75,9 @@ class SequenceSink(FrameSink):
         self._is_new_folder = not path.parent.exists()
         kept = {k: v for k, v in metadata.tags.items() if k == t.ORIENTATION}
         self._kept = Metadata(kept)
+        if isinstance(metadata.native, VideoInfo) and (aspect := metadata.native.aspect) != 1:
+            # Without a unit, resolutions state the shape of the pixels.
+            self._kept = self._kept.with_resolution(aspect.denominator, aspect.numerator, 1)
 
     def _begin(self) -> None:
         self.result.parent.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from napari_dcr.io.video_frames import Frames
 from napari_dcr.io.video_index import (
     decoded_frames,
     find_index,
+    is_chapter_track,
     is_cover,
     open_container,
     video_stream,
@@ -36,6 +38,27 @@ MATRIX_OF = {
 
 FINEST = 1_000_000
 """Largest number of units of time per second of joined videos."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter of a video, in milliseconds from the zero of its clock."""
+
+    start: int
+    end: int
+    texts: dict[str, str]
+
+    @classmethod
+    def of(cls, entry: dict[str, Any]) -> Chapter:
+        """Convert a chapter as PyAV returns it."""
+        start, end = (round(1000 * entry[key] * entry["time_base"]) for key in ("start", "end"))
+        return cls(start, end, dict(entry["metadata"]))
+
+    def moved(self, seconds: Fraction, first: Fraction, last: Fraction) -> Chapter:
+        """Copy that is later by some seconds, cut to what lies between two times."""
+        shift, low, high = (round(1000 * time) for time in (seconds, first, last))
+        start, end = (min(max(time + shift, low), high) for time in (self.start, self.end))
+        return replace(self, start=start, end=end)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +88,7 @@ class VideoInfo:
         Names of the files that have sound.
     is_joined : bool
         Whether the frames are those of several files.
+    chapters : tuple of Chapter
     """
 
     path: Path
@@ -81,6 +105,7 @@ class VideoInfo:
     stream_texts: dict[str, str] = field(default_factory=dict)
     sound: tuple[str, ...] = ()
     is_joined: bool = False
+    chapters: tuple[Chapter, ...] = ()
 
     def clock(self, unit: Fraction) -> NDArray[np.int64]:
         """Start of each frame, and the end of the last one, from the first, in units of time."""
@@ -104,6 +129,13 @@ def consecutive(videos: Sequence[VideoInfo]) -> VideoInfo:
     clocks = [video.clock(unit) for video in videos]
     starts = np.cumsum([0, *(clock[-1] for clock in clocks)])
     times = np.concatenate([clock[:-1] + at for clock, at in zip(clocks, starts, strict=False)])
+    chapters = [
+        chapter.moved(first - int(video.times[0]) * video.time_base, first, last)
+        for video, (first, last) in zip(
+            videos, itertools.pairwise(int(at) * unit for at in starts), strict=True
+        )
+        for chapter in video.chapters
+    ]
     return replace(
         videos[0],
         times=times,
@@ -113,6 +145,7 @@ def consecutive(videos: Sequence[VideoInfo]) -> VideoInfo:
         bits=max(video.bits for video in videos),
         sound=tuple(name for video in videos for name in video.sound),
         is_joined=True,
+        chapters=tuple(chapter for chapter in chapters if chapter.start < chapter.end),
     )
 
 
@@ -144,11 +177,13 @@ def open_video(path: Path) -> Opened:
                 raise ValueError("it is cut off: the index of its frames is incomplete") from None
             raise
         for other in container.streams:
-            if other.index != stream.index and other.type != "audio" and not is_cover(other):
+            is_kept = other.type == "audio" or other.index == stream.index or is_cover(other)
+            if not (is_kept or is_chapter_track(other)):
                 notes.append(f"its further {other.type} stream is left out")
         index = find_index(path, container, stream, notes)
         sound = (path.name,) if container.streams.audio else ()
         texts, stream_texts = dict(container.metadata), dict(stream.metadata)
+        chapters = tuple(map(Chapter.of, container.chapters()))
         time_base, aspect = stream.time_base, stream.sample_aspect_ratio or Fraction(1)
     with open_container(path) as container:
         stream = video_stream(container)
@@ -169,16 +204,16 @@ def open_video(path: Path) -> Opened:
     size = (first.height, first.width) if colours.is_grey else (first.height, first.width, 3)
     frames = Frames(path, index, size, colours, warnings)
     count, times = len(index.times), index.times
-    calibration = Calibration(bits=colours.bits if colours.is_grey and colours.bits > 8 else 0)
+    sizes = {"y": 1.0, "x": float(aspect)} if aspect != 1 else {}
     if count > 1:
         interval = Fraction(int(times[-1] - times[0]), count - 1) * time_base
-        calibration = Calibration(
-            {"t": float(interval)}, {"t": "second"}, bits=calibration.bits
-        )  # fmt: skip
+        sizes["t"] = float(interval)
+    bits = colours.bits if colours.is_grey and colours.bits > 8 else 0
+    calibration = Calibration(sizes, {"t": "second"} if count > 1 else {}, bits=bits)
     recording = VideoInfo(
         path, times, time_base, index.last, _rate(times, time_base), colours.bits, colours.matrix,
         first.color_primaries, first.color_trc, aspect, texts, stream_texts,
-        sound,
+        sound, chapters=chapters,
     )  # fmt: skip
     found = {} if orientation == 1 else {t.ORIENTATION: t.short_tag(orientation)}
     return Opened(

@@ -57,6 +57,11 @@ def is_cover(stream: Any) -> bool:
     return bool(stream.disposition & import_av().stream.Disposition.attached_pic)
 
 
+def is_chapter_track(stream: Any) -> bool:
+    """Whether a stream of MP4 or QuickTime holds the titles of chapters, which FFmpeg reads itself."""
+    return bool(stream.type == "data" and stream.discard == import_av().stream.Discard.all)
+
+
 def video_stream(container: Any) -> Any:
     """First video stream of a container, set up for decoding with several threads."""
     moving = (s for s in container.streams.video if not is_cover(s))

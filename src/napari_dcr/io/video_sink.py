@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.intensity import Scale
 from napari_dcr.input_warnings import warn
 from napari_dcr.io.files import partial_path
 from napari_dcr.io.frame_sinks import FrameSink
@@ -71,22 +72,37 @@ class VideoSink(FrameSink):
         native = metadata.native
         same = isinstance(native, VideoInfo) and len(native.times) == self.count
         self._source: VideoInfo | None = native if same else None
+        lost = "the sound and the frame times"
+        if isinstance(native, VideoInfo) and native.chapters:
+            lost = "the sound, the chapters and the frame times"
         if isinstance(native, VideoInfo) and not same and native.is_joined:
             warn(
-                f"out: {path.name} joins videos with other files, or along another axis than t, so the sound"
-                " and the frame times of the videos are left out"
+                f"out: {path.name} joins videos with other files, or along another axis than t, so {lost}"
+                " of the videos are left out"
             )
         elif isinstance(native, VideoInfo) and not same:
             warn(
-                f"out: {path.name} and {native.path.name} have different numbers of frames, so the sound and"
-                " the frame times are left out"
+                f"out: {path.name} and {native.path.name} have different numbers of frames, so {lost} are"
+                " left out"
             )
         self._is_grey = "s" not in layout.axes
         self._partial = partial_path(path)
         self._container: Any = None
         self._sound_packets: Iterator[Any] = iter(())
+        self._white = 0  # of 16 bits, if the bit depth of the source is not known
+        self._clipped = self._samples = 0
+        self._marks: list[Any] = []  # dispositions of the sound tracks
         self._next_sound: Any = None  # packet that has been read, but not copied
         self._closing = contextlib.ExitStack()
+
+    def show(self, scale: Scale) -> None:
+        """Show the white point of the image as white, if the bit depth of the source is not known.
+
+        All frames have the white of the first ones, so that they do not flicker.
+        """
+        is_known = self._source is not None or self._metadata.calibration.bits
+        if not (is_known or self._is_lossless or self._begun or self._next):
+            self._white = max(self._white, min(round(scale.white), 65535))
 
     def _begin(self) -> None:
         av = import_av()
@@ -131,9 +147,19 @@ class VideoSink(FrameSink):
             a, b, c, d = (value << 16 for value in MATRIX_OF[orientation])
             stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
         self._stream = stream
+        stream.disposition = av.stream.Disposition.default
         if source is not None:
             self._container.metadata.update(_kept(source.texts))
             stream.metadata.update(_kept(source.stream_texts))
+            self._container.set_chapters(
+                [
+                    {
+                        "id": number, "start": chapter.start, "end": chapter.end,
+                        "time_base": Fraction(1, 1000), "metadata": chapter.texts,
+                    }
+                    for number, chapter in enumerate(source.chapters)
+                ]
+            )  # fmt: skip
             if not source.is_joined:
                 self._add_sound(source)
             elif source.sound:
@@ -214,8 +240,11 @@ class VideoSink(FrameSink):
                     + (f"; write {' or '.join(others)} to keep it" if others else "")
                 )
                 continue
-            self._tracks[stream.index] = self._container.add_stream_from_template(stream)
-            self._tracks[stream.index].metadata.update(_kept(dict(stream.metadata)))
+            track = self._tracks[stream.index] = self._container.add_stream_from_template(stream)
+            track.metadata.update(_kept(dict(stream.metadata)))
+            track.disposition = stream.disposition
+            # FFmpeg reads the mark for the hearing impaired of MP4 as that of captions, too.
+            self._marks.append(stream.disposition & ~av.stream.Disposition.captions)
         if self._tracks:
             streams = [sound.streams[index] for index in self._tracks]
             self._sound_packets = _sound_packets(source.path, sound, streams, self._is_lossless)
@@ -249,7 +278,28 @@ class VideoSink(FrameSink):
         self._container.close()
         self._container = None
         self._closing.close()
+        self._name_lost_marks()
+        if self._clipped:
+            warn(
+                f"out: {self.result.name}: {self._clipped / self._samples:.2%} of the pixels are brighter"
+                " than its white, and are clipped; lower the exposure, or write .tif or .zarr"
+            )
         os.replace(self._partial, self.result)
+
+    def _name_lost_marks(self) -> None:
+        """Warn about marks of sound tracks that the format has not stored."""
+        if not any(self._marks):
+            return
+        with import_av().open(f"file:{self._partial}") as written:
+            found = [stream.disposition for stream in written.streams.audio]
+        for number, (mark, kept) in enumerate(zip(self._marks, found, strict=True)):
+            if lost := mark & ~kept:
+                names = (each.name or "" for each in type(mark) if each in lost)
+                warn(
+                    f"out: {self.result.name} cannot mark sound track {number + 1} as"
+                    f" {' and '.join(names).replace('_', ' ')}, as the source does"
+                    + ("" if self._is_lossless else "; write .mkv to keep such marks")
+                )
 
     def _discard(self) -> None:
         if self._container is not None:
@@ -266,6 +316,7 @@ class VideoSink(FrameSink):
             picture = av.VideoFrame(width, height, self._format)
             largest = 255 if self._format == "gray" else 2 ** int(self._format[4:-2]) - 1
             kind = "u1" if largest == 255 else "<u2"
+            self._count_clipped(frame[0], largest)
             codes_of(picture.planes[0], width, height, kind)[:] = np.minimum(frame[0], largest)
             return picture
         if self._format == "bgr0":
@@ -293,12 +344,21 @@ class VideoSink(FrameSink):
         coded.colorspace, coded.color_range = self._matrix, LIMITED
         return coded
 
+    def _count_clipped(self, samples: NDArray[Any], white: int) -> None:
+        """Count samples that white does not represent; those near it are saturated anyway."""
+        self._samples += samples.size
+        if samples.dtype != np.uint8:
+            self._clipped += int(np.count_nonzero(samples > min(white + white // 50, 65535)))
+
     def _scale(self, samples: NDArray[Any], out: NDArray[np.uint16]) -> None:
         """Scale samples to the white of FFmpeg's converter."""
         white = 255 if samples.dtype == np.uint8 else 65535
         if self._is_grey and samples.dtype == np.uint16 and self._source_bits < 16:
             white = 2**self._source_bits - 1
+        if white == 65535 and self._white > 0:
+            white = self._white
         if white < 65535:
+            self._count_clipped(samples, white)
             table = np.rint(np.arange(white + 1) * (WHITE / white)).astype(np.uint16)
             out[:] = table[np.minimum(samples, white)]
             return

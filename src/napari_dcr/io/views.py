@@ -212,7 +212,7 @@ class Upright:
                 start, stop, _ = inner[axis].indices(size)
                 inner[axis] = slice(size - stop, size - start)
                 steps[axis] = slice(None, None, -1)
-        window = np.asarray(self._array[tuple(inner)])[tuple(steps)]
+        window = np.asanyarray(self._array[tuple(inner)])[tuple(steps)]
         return window.swapaxes(self._y, self._x) if self._exchanged else window
 
 

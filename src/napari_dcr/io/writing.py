@@ -35,6 +35,7 @@ from napari_dcr.io.frame_sinks import check_frames
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.recordings import Joined, PiecesSink, pieces
 from napari_dcr.io.sequence import SequenceSink, is_sequence
+from napari_dcr.io.video import VideoInfo
 
 
 def write(path: str | Path, picture: Picture) -> None:
@@ -143,12 +144,16 @@ def create_sink(
                     " then z, y, x), so other programs may refuse the result; pass the axes in that"
                     " order, or write a TIFF"
                 )
+            if not multiscale:
+                _warn_of_pixel_shape(path, opened)
             return ome_zarr.ZarrSink(
                 layout, dtype, path, pyramid, multiscale, resume, like=opened.array
             )
         form = FORMATS.get(suffix_of(path))
         if form is not None and form.sink is not None and not resume:
             check_can_hold(path, dtype, layout)
+            if not form.has_pixel_shape:
+                _warn_of_pixel_shape(path, opened)
             given = {} if quality is None else {"quality": quality}
             return form.sink(layout, dtype, _behind_link(path), _metadata_of(opened), **given)
         streamed = [f.suffixes[0] for f in dict.fromkeys(FORMATS.values()) if f.sink]
@@ -178,7 +183,20 @@ def _create_sequence(
     shape, axes = list(layout.shape), list(layout.axes)
     del shape[step], axes[step]
     check_can_hold(path, dtype, Layout(tuple(shape), "".join(axes), layout.samples))
+    if not form.has_pixel_shape:
+        _warn_of_pixel_shape(path, opened)
     return SequenceSink(layout, dtype, path, _metadata_of(opened), form.write)
+
+
+def _warn_of_pixel_shape(path: Path, opened: Opened) -> None:
+    """Warn that a format cannot store the shape of the pixels, unless they are square."""
+    metadata = _metadata_of(opened)
+    if isinstance(metadata.native, VideoInfo) and metadata.native.aspect != 1:
+        sizes = metadata.calibration.sizes
+        opened.warnings.add(
+            f"out: {path.name} cannot store that pixels are {sizes['x'] / sizes['y']:.4g} times as wide"
+            " as they are high; write .mp4, .mov, .ome.zarr or .ome.tif to keep it"
+        )
 
 
 def _check_quality(quality: int | None, out: Any) -> None:

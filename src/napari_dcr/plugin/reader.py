@@ -1,4 +1,4 @@
-"""Reader of the formats that napari cannot open itself: lazy layers with the file's metadata."""
+"""Reader of the formats that napari cannot open itself: upright, lazy layers with the file's metadata."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
     paths = [path] if isinstance(path, str) else [str(each) for each in path]
     image: Any = paths[0] if len(paths) == 1 else paths
     try:
-        return _layers(opening.open_image(image), paths, None)
+        return _layers(opening.open_image(image, upright=True), paths, None)
     except ValueError as error:
         several = error.__cause__
         if not isinstance(several, SeveralScenes):
@@ -59,7 +59,9 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
     return [
         layer
         for number in range(len(several.names))
-        for layer in _layers(opening.open_image(image, scene=number), paths, number, several.names[number])
+        for layer in _layers(
+            opening.open_image(image, scene=number, upright=True), paths, number, several.names[number]
+        )
     ]  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def _opened(source: dict[str, Any]) -> str | None:
         paths, scene = file["paths"], file["scene"]
         image = repr(paths[0] if len(paths) == 1 else paths)
         image += "" if scene is None else f", scene={scene}"
-        return f"napari_dcr.open_image({image}).array){file['index']}"
+        return f"napari_dcr.open_image({image}, upright=True).array){file['index']}"
     path = source["path"]
     if path is None or Path(path).suffix.lower() not in READABLE:
         return None
