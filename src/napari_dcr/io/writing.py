@@ -136,7 +136,15 @@ def create_sink(
             multiscale = opened.pyramid is not None or path.name.lower().endswith(".ome.zarr")
             pyramid = opened.pyramid
             if pyramid is None and isinstance(opened.metadata, Metadata):
-                pyramid = ome_zarr.described(layout.axes, opened.metadata.calibration)
+                calibration = opened.metadata.calibration
+                pyramid = ome_zarr.described(layout.axes, calibration)
+                if multiscale and not calibration.is_even:
+                    steps = np.diff(calibration.times)
+                    opened.warnings.add(
+                        f"out: {path.name} holds one interval between frames, so the mean of"
+                        f" {calibration.interval:.4g} s is written for those of {steps.min():.4g} to"
+                        f" {steps.max():.4g} s; write an .ome.tif to keep the time of each frame"
+                    )
             if multiscale and not ome_metadata.is_allowed(layout.axes.replace("s", "")):
                 opened.warnings.add(
                     f"axes: {layout.axes} is not an order that OME-Zarr allows (time, one other axis,"
