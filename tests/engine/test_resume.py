@@ -228,7 +228,7 @@ def test_another_image_is_refused(tmp_path: Path, image: Path) -> None:
 
 def test_without_resume_nothing_is_overwritten(tmp_path: Path, image: Path) -> None:
     stop_after(image, tmp_path / "out.zarr", 5)
-    with pytest.raises(ValueError, match="^out: .*out.zarr exists; remove it, or pass resume=True"):
+    with pytest.raises(ValueError, match="^out: .*out.zarr exists; pass overwrite=True"):
         napari_dcr.enhance(image, out=tmp_path / "out.zarr", **FAST)
 
 

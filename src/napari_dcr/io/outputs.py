@@ -9,6 +9,8 @@ from pathlib import Path
 
 from napari_dcr.io import formats
 from napari_dcr.io.files import unwritable_folder
+from napari_dcr.io.ome_zarr import check_replaceable
+from napari_dcr.io.plates import fields_of
 from napari_dcr.io.sequence import any_number, existing_files, is_of_sequence
 
 
@@ -42,13 +44,19 @@ class Wording:
     inputs, output : str
         Names of the arguments.
     overwrite, resume : str
-        How to replace an existing file, and how to continue an unfinished zarr.
+        How to replace an existing result, and how to continue an unfinished zarr; the latter is
+        empty where that is not possible.
     """
 
     inputs: str = "IN"
     output: str = "OUT"
     overwrite: str = "add --overwrite to replace it"
     resume: str = "add --resume to continue it"
+
+    @property
+    def for_zarr(self) -> str:
+        """How to continue or to replace a zarr."""
+        return ", or ".join(filter(None, (self.resume, self.overwrite)))
 
 
 SHELL = Wording()
@@ -205,9 +213,37 @@ def _check_existing(output: Output, overwrite: bool, resume: bool, wording: Word
     if not path.exists():
         return
     if formats.is_in_zarr(path):
+        if not resume and not overwrite:
+            raise ValueError(f"{argument}: {path} exists; {wording.for_zarr}")
         if not resume:
-            raise ValueError(f"{argument}: {path} exists; {wording.resume}")
+            check_replaceable(path, argument)
     elif path.is_dir():
         raise ValueError(f"{argument}: {path} is a folder; pass the path of a file")
     elif not overwrite:
         raise ValueError(f"{argument}: {path} exists; {wording.overwrite}")
+
+
+def check_replaceable_plate(
+    root: Path, fields: Iterable[str], overwrite: bool, wording: Wording
+) -> None:
+    """Check that a plate that exists may be replaced, field by field: all that it holds are results.
+
+    Parameters
+    ----------
+    root : Path
+        Plate that exists.
+    fields : iterable of str
+        Paths of the fields that will be written within it.
+    overwrite : bool
+    wording : Wording
+
+    Raises
+    ------
+    ValueError
+        If it may not.
+    """
+    if not overwrite:
+        raise ValueError(f"{wording.output}: {root} exists; {wording.for_zarr}")
+    held = [root / field for field in {*fields, *fields_of(root)} if (root / field).exists()]
+    for place in held or [root]:
+        check_replaceable(place, wording.output)
