@@ -67,6 +67,7 @@ def enhance(
     return_defects: bool = Options.return_defects,
     out: Any = None,
     resume: bool = False,
+    overwrite: bool = False,
     scene: int | str | None = None,
     quality: int | None = None,
     progress: Callable[[Progress], None] | bool | None = None,
@@ -106,13 +107,16 @@ def enhance(
         them, and pass them as ``defects`` for other images of the same camera.
     out : ndarray, zarr array or path, optional
         Write the result here, tile by tile, instead of to a new array.  Either an array with
-        the shape and dtype of the result, or the path of a ``.zarr`` or ``.tif`` that does not
-        exist yet.  An ``.ome.zarr``, and any ``.zarr`` made from a multiscale image, is written
+        the shape and dtype of the result, or the path of a ``.zarr`` that does not exist yet, or
+        of a ``.tif``, which is replaced if it exists.  An ``.ome.zarr``, and any ``.zarr`` made from a multiscale image, is written
         with all levels.
         For a list of files, one of these or a list of as many paths.
     resume : bool
         Resume an interrupted run from the partial zarr at ``out``.  If there is none, start from
         the beginning.  All other arguments must match those of the interrupted run.
+    overwrite : bool
+        Replace an earlier result of this function in a ``.zarr`` at ``out``, with everything that is
+        stored in it, once the new result is complete.  With ``resume``, it is continued instead.
     scene : int or str, optional
         Image to read from a file that holds several, by its number from 0 or by its name.
     quality : int, optional
@@ -171,7 +175,8 @@ def enhance(
         if isinstance(progress, (bool, np.bool_)):
             progress = stack.enter_context(ProgressBar()) if progress else None
         done = run_to_completion(
-            enhance_steps(image, options, out, resume, scene, quality), progress
+            enhance_steps(image, options, out, resume, scene, quality, overwrite=overwrite),
+            progress,
         )
     result = [done.image]
     if return_report:
@@ -222,6 +227,7 @@ def enhance_steps(
     scene: int | str | None = None,
     quality: int | None = None,
     numbered: bool = True,
+    overwrite: bool = False,
 ) -> Generator[Progress, None, Enhancement]:
     """Run `enhance` step by step, as a generator that returns an `Enhancement`.
 
@@ -243,11 +249,13 @@ def enhance_steps(
         See `enhance`.
     numbered : bool
         Whether ``%d`` or ``%04d`` in the name of ``out`` stands for the number of a frame.
+    overwrite : bool
+        See `enhance`.
     """
     opened = open_image(image, out, scene, axes=options.axes)
     if isinstance(image, (list, tuple)) and options.axes is not None:
         options = dataclasses.replace(options, axes=None)  # those of each file
-    return (yield from _steps(opened, options, out, resume, None, quality, numbered))
+    return (yield from _steps(opened, options, out, resume, None, quality, numbered, overwrite))
 
 
 def enhance_pyramid_steps(
@@ -286,6 +294,7 @@ def _steps(
     finest: ImageConditioning | None,
     quality: int | None = None,
     numbered: bool = True,
+    overwrite: bool = False,
 ) -> Generator[Progress, None, Enhancement]:
     started = time.perf_counter()
     opened = opened.with_nodata(options.nodata)
@@ -300,7 +309,9 @@ def _steps(
     choice = opened.choose_model(options.model, layout)
     out_dtype = dtype if options.output == "same" else np.dtype(options.output)
     lazy = out is None and is_dask(opened.array)
-    sink = None if lazy else create_sink(out, opened, layout, out_dtype, resume, quality, numbered)
+    sink = None
+    if not lazy:
+        sink = create_sink(out, opened, layout, out_dtype, resume, quality, numbered, overwrite)
     if lazy and resume:
         raise ValueError("resume: got True for a lazy result; allowed with a .zarr as out")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import tifffile
@@ -13,9 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import napari_dcr
+from napari_dcr.image.axes import Layout
 from napari_dcr.io.calibration import UNITS, Calibration, Channel, unit_named
 
 from .conftest import FAST, dim, shell
+
+SAME: dict[str, Any] = {"strength": 0, **FAST}
 
 SIZES = {"x": 0.2, "y": 0.25, "z": 0.7}
 
@@ -248,6 +253,71 @@ def test_what_is_left_out_of_an_ome_zarr_is_named(tmp_path: Path) -> None:
     assert "version 0.2 is written as 0.4" in messages
 
 
+def _with_delta_t(
+    path: Path, times: list[float], unit: str, axes: str = "TYX", **others: Any
+) -> Path:
+    """OME-TIFF that lists the time of each plane, as Micro-Manager and Bio-Formats write it."""
+    shape = {"TYX": (len(times), 40, 56), "TCYX": (len(times) // 2, 2, 40, 56)}[axes]
+    planes = {"DeltaT": times, "DeltaTUnit": [unit] * len(times)}
+    pixels = np.broadcast_to(dim(40, 56), shape)
+    tifffile.imwrite(path, pixels, metadata={"axes": axes, "Plane": planes, **others})
+    return path
+
+
+def _scale_of(path: Path) -> tuple[Any, Any]:
+    """Scale and unit of the first axis of an OME-Zarr image."""
+    image: Any = zarr.open_group(path, mode="r").attrs["ome"]
+    image = image["multiscales"][0]
+    (change,) = image["datasets"][0]["coordinateTransformations"]
+    return change["scale"][0], image["axes"][0].get("unit")
+
+
+def test_the_times_of_planes_are_frame_times(tmp_path: Path) -> None:
+    """Every plane has a time; a frame begins with the first of its channels."""
+    listed = [500.0, 600, 1500, 1600, 2500, 2600]
+    source = _with_delta_t(tmp_path / "a.ome.tif", listed, "ms", "TCYX")
+    calibration = napari_dcr.open_image(source).metadata.calibration
+    assert calibration.times == (0.5, 1.5, 2.5)
+    assert (calibration.sizes["t"], calibration.units["t"]) == (1.0, "second")
+    napari_dcr.enhance(source, out=tmp_path / "o.ome.zarr", **SAME)
+    assert _scale_of(tmp_path / "o.ome.zarr") == (1.0, "second")
+    napari_dcr.enhance(source, out=tmp_path / "o.ome.tif", **SAME)
+    assert napari_dcr.open_image(tmp_path / "o.ome.tif").metadata.calibration == calibration
+
+
+def test_uneven_frame_times_are_kept_or_named(tmp_path: Path) -> None:
+    times = [0.0, 0.1, 0.2, 0.9]
+    source = _with_delta_t(tmp_path / "a.ome.tif", times, "s", TimeIncrement=0.1)
+    with pytest.warns(
+        napari_dcr.InputWarning, match="mean of 0.3 s is written for those of 0.1 to 0.7 s"
+    ):
+        napari_dcr.enhance(source, out=tmp_path / "o.ome.zarr", **SAME)
+    assert _scale_of(tmp_path / "o.ome.zarr") == (0.3, "second")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        napari_dcr.enhance(source, out=tmp_path / "o.mkv", **SAME)
+    with av.open(str(tmp_path / "o.mkv")) as file:
+        shown = [float(frame.pts * frame.time_base) for frame in file.decode(video=0)]
+    assert shown == pytest.approx(times, abs=1e-3)
+    # A recording of several files gets new OME-XML.
+    napari_dcr.enhance([source, source], out=tmp_path / "two.ome.tif", **SAME)
+    joined = napari_dcr.open_image(tmp_path / "two.ome.tif").metadata.calibration
+    assert joined.times == pytest.approx([*times, *(1.0 + time for time in times)])
+
+
+def test_a_video_of_slow_frames_states_their_interval(tmp_path: Path) -> None:
+    source = _with_delta_t(tmp_path / "a.ome.tif", [0.0, 10, 20], "s")
+    with pytest.warns(napari_dcr.InputWarning, match="states intervals of 10 s between frames"):
+        napari_dcr.enhance(source, out=tmp_path / "o.mkv", **SAME)
+
+
+@pytest.mark.parametrize("times", [[0.0, 0, 0], [0.0, float("nan"), float("inf")]])
+def test_times_that_do_not_increase_are_ignored(times: list[float], tmp_path: Path) -> None:
+    source = _with_delta_t(tmp_path / "a.ome.tif", times, "s", TimeIncrement=2.0)
+    calibration = napari_dcr.open_image(source).metadata.calibration
+    assert (calibration.times, calibration.sizes["t"]) == ((), 2.0)
+
+
 @given(
     st.dictionaries(st.sampled_from("xyz"), st.floats(1e-3, 1e4), min_size=1),
     st.sampled_from(["nanometer", "micrometer", "millimeter"]),
@@ -264,7 +334,7 @@ def test_calibration_survives_every_form(
     assert back.sizes == pytest.approx({**own.sizes})
     assert back.units == own.units
     assert back.channels == own.channels
-    words = own.to_ome(np.dtype("uint16"))
+    words = own.to_ome(Layout((2, 40, 50), "zyx", ""), np.dtype("uint16"))
     assert all(words[f"PhysicalSize{a.upper()}"] == size for a, size in sizes.items())
 
 

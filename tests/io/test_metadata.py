@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
@@ -541,3 +542,72 @@ def test_iptc_is_lost(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(content[:2] + segment + content[2:])
     assert shell(tmp_path / "a.jpg", tmp_path / "o.jpg") == 0
     assert b"8BIM" not in (tmp_path / "o.jpg").read_bytes()
+
+
+BLANK = -7
+"""No-data value of the tests below."""
+
+
+def _with_blanks(path: Path) -> NDArray[np.int16]:
+    """An image with blank pixels, in a FITS file or in a TIFF with GDAL's tag."""
+    pixels = dim(40, 56, "int16")
+    pixels[:9, 5:30] = BLANK
+    if path.suffix == ".fits":
+        fits = pytest.importorskip("astropy.io.fits")
+        hdu = fits.PrimaryHDU(pixels)
+        hdu.header["BLANK"] = BLANK
+        hdu.writeto(path)
+    else:
+        tifffile.imwrite(path, pixels, extratags=[(42113, 2, 0, str(BLANK), True)])
+    return pixels
+
+
+@pytest.mark.parametrize("target", ["out.tif", "out.ome.tif", "out.zarr", "out.ome.zarr"])
+@pytest.mark.parametrize("source", ["in.fits", "in.tif", "array"])
+def test_pixels_without_data_are_marked_in_the_result(
+    source: str, target: str, tmp_path: Path
+) -> None:
+    """A second run ignores them again."""
+    place, out = tmp_path / source, tmp_path / target
+    pixels = _with_blanks(place if source != "array" else tmp_path / "in.tif")
+    given: dict[str, Any] = {"nodata": BLANK} if source == "array" else {}
+    image = pixels if source == "array" else place
+    for output in ("same", "float32"):
+        napari_dcr.enhance(image, out=out, overwrite=True, output=output, **given, **FAST)
+        opened = napari_dcr.open_image(out)
+        assert opened.nodata == BLANK
+        result = np.asarray(opened.array[:, :])
+        assert np.array_equal(result == BLANK, pixels == BLANK)
+
+
+def test_the_shell_marks_pixels_without_data(tmp_path: Path) -> None:
+    pixels = _with_blanks(tmp_path / "in.fits")
+    tifffile.imwrite(tmp_path / "in.tif", pixels)
+    for name, given in (("in.fits", []), ("in.tif", ["--nodata", str(BLANK)])):
+        out = tmp_path / "out" / f"{name}.tif"
+        assert shell(tmp_path / name, out, *given) == 0
+        assert napari_dcr.open_image(out).nodata == BLANK
+
+
+def test_a_no_data_value_that_the_result_cannot_hold_is_named(tmp_path: Path) -> None:
+    _with_blanks(tmp_path / "in.tif")
+    for name in ("out.tif", "out.zarr"):
+        with pytest.warns(napari_dcr.InputWarning, match=f"{name} cannot hold -7 as uint8"):
+            napari_dcr.enhance(
+                tmp_path / "in.tif",
+                out=tmp_path / name,
+                output="uint8",
+                **{**FAST, "model": "photo"},
+            )
+        assert napari_dcr.open_image(tmp_path / name).nodata is None
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_xarray_reads_the_no_data_value(dtype: str, tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    pixels = dim(40, 56, "int16").astype(dtype)
+    pixels[:9] = BLANK
+    out = tmp_path / "out.ome.zarr"
+    napari_dcr.enhance(pixels, out=out, nodata=BLANK, **FAST)
+    found = xarray.open_zarr(out, consolidated=False)["0"]
+    assert np.array_equal(np.isnan(found.values), pixels == BLANK)

@@ -206,6 +206,16 @@ def test_xml_is_adapted_with_any_quoting(quote: str, dtype: str) -> None:
     assert [e.tag.rpartition("}")[2] for e in pixels] == ["Channel", "TiffData"]
 
 
+@pytest.mark.parametrize(("output", "bits"), [("same", 12), ("float32", 0)])
+def test_the_bit_depth_of_the_camera_is_kept(output: str, bits: int, tmp_path: Path) -> None:
+    """A second run must know where 12 bits saturate."""
+    image, result = tmp_path / "in.ome.tif", tmp_path / "out.ome.tif"
+    metadata = {"axes": "TYX", "SignificantBits": 12}
+    tifffile.imwrite(image, np.full((2, 40, 50), 500, "u2"), metadata=metadata)
+    napari_dcr.enhance(image, out=result, strength=0, output=output, **FAST)
+    assert napari_dcr.open_image(result).bits == bits
+
+
 CALIBRATED = Calibration(
     {"x": 0.25, "y": 0.25, "t": 2.0},
     {"x": "micrometer", "y": "micrometer", "t": "second"},

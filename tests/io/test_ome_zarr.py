@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import yaozarrs
 import zarr
 from numpy.typing import NDArray
 
 import napari_dcr
+from napari_dcr.cli import main
 from napari_dcr.image.axes import Layout
 from napari_dcr.input_warnings import InputWarning
 from napari_dcr.io.arrays import open_array
 from napari_dcr.io.pyramids import build_pyramid, create_array, halve
-from tests.io.conftest import write_ome_zarr
+from tests.io.conftest import dim, write_ome_zarr
 
 FAST: dict[str, Any] = {"model": "photo", "depth": 0, "device": "cpu", "precision": "fp32"}
 
@@ -158,3 +160,70 @@ def test_any_error_of_damaged_metadata_names_the_zarr(
         ValueError, match=r"a\.zarr cannot be opened as zarr: .*damaged \(KeyError: 'chunks'\)"
     ):
         napari_dcr.enhance(tmp_path / "a.zarr", **FAST)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_coarse_levels_leave_out_pixels_without_data(dtype: str) -> None:
+    fine = np.array([[-9, -9, -9, 4, 8, 8], [-9, -9, 2, 6, 8, 8]], dtype)
+    coarse, _ = halve(fine, "yx", nodata=-9)
+    assert coarse.tolist() == [[-9, 4, 8]]
+    assert coarse.dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.ome.zarr"])
+def test_a_result_is_replaced_once_the_new_one_is_complete(name: str, tmp_path: Path) -> None:
+    image, other, out = dim(40, 56), dim(40, 56, seed=1)[:, :50], tmp_path / name
+    same: dict[str, Any] = {**FAST, "strength": 0, "out": out}
+    napari_dcr.enhance(image, **same)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="overwrite=True to replace it, or resume=True"):
+        napari_dcr.enhance(other, **same)
+
+    def stop(progress: napari_dcr.Progress) -> None:
+        if progress.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        napari_dcr.enhance(other, overwrite=True, progress=stop, **same)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    result = napari_dcr.enhance(other, overwrite=True, **same)
+    for node in (result, zarr.open(out, mode="r")):
+        assert np.array_equal((node["0"] if name == "out.ome.zarr" else node)[...], other)
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_only_results_are_replaced(tmp_path: Path) -> None:
+    image = dim(40, 56)
+    zarr.save_array(tmp_path / "own.zarr", image)
+    (tmp_path / "folder.zarr").mkdir()
+    (tmp_path / "folder.zarr" / "notes.txt").write_text("mine")
+    result = napari_dcr.enhance(image, out=tmp_path / "result.ome.zarr", **FAST)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for name in ("own.zarr", "folder.zarr"):
+        with pytest.raises(ValueError, match=f"^out: .*{name} exists and is not a result"):
+            napari_dcr.enhance(image, out=tmp_path / name, overwrite=True, **FAST)
+    place = tmp_path / "result.ome.zarr"
+    for source in (place, place / "0", result, result["0"]):
+        with pytest.raises(ValueError, match="^out: .* (input file itself|holds)"):
+            napari_dcr.enhance(source, out=place, overwrite=True, **FAST)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_shell_replaces_results_in_zarr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    tifffile.imwrite(source / "a.tif", dim(40, 56))
+    zarr.save_array(source / "b.zarr", dim(40, 56))
+    command = ["enhance", str(source), "-o", str(out), "--device", "cpu", "--depth", "0", "-q"]
+    assert main(command) == 0
+    assert main(command) == 1
+    advice = "b.zarr exists; add --resume to continue it, or add --overwrite to replace it"
+    single = ["enhance", str(source / "b.zarr"), "-o", str(out / "b.zarr"), *command[4:]]
+    assert main(single) == 1
+    assert advice in capsys.readouterr().err
+    zarr.open_array(source / "b.zarr", mode="r+").resize((40, 50))
+    assert main([*command, "--overwrite", "--strength", "0"]) == 0
+    assert np.array_equal(zarr.open_array(out / "b.zarr", mode="r")[...], dim(40, 56)[:, :50])
+    assert {path.name for path in out.iterdir()} == {"a.tif", "b.zarr"}

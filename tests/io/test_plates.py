@@ -180,3 +180,22 @@ def test_arguments_that_plates_do_not_support_are_named(
     assert main(["enhance", *arguments, *FAST]) == 1
     assert message in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_plate_is_replaced_field_by_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plate = write_plate(tmp_path / "in.zarr", "0.5", fields=1)
+    command = ["enhance", str(plate), "-o", str(tmp_path / "out.zarr"), *FAST]
+    assert main(command) == 0
+    group = zarr.open_group(plate, mode="r+")
+    group.update_attributes({"repeated": True})
+    assert main(command) == 1
+    assert "add --overwrite to replace it" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    assert zarr.open_group(tmp_path / "out.zarr", mode="r").attrs["repeated"]
+    assert not list(tmp_path.rglob(".*"))
+    foreign = write_plate(tmp_path / "foreign.zarr", "0.5", fields=1)
+    command[3] = str(foreign)
+    assert main([*command, "--overwrite"]) == 1
+    assert "is not a result of napari-dcr" in capsys.readouterr().err

@@ -189,3 +189,34 @@ def test_outputs_never_overwrite_an_input(tmp_path: Path) -> None:
     )
     assert [p.read_bytes() for p in paths] == before
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("outs", "reason"),
+    [
+        (["x.tif", "x.tif"], "would both be written to"),
+        (["x.tif", "./x.tif"], "would both be written to"),
+        (["x.tif", "sub/../x.tif"], "would both be written to"),
+        (["x.zarr", "x.zarr"], "would both be written to"),
+        (["x.zarr", "x.zarr/y.zarr"], "lies in"),
+        (["old.tif", "link.tif"], "would both be written to"),
+        (["f_%d.png", "f_%04d.png"], "would both be written to"),
+        (["f_%04d.png", "f_0000.png"], "is one of the files of"),
+        (["x.tif", "a.tif"], "is the input file itself"),
+        (["x.tif", "link_a.tif"], "is the input file itself"),
+    ],
+)
+def test_two_results_have_two_outputs(
+    outs: list[str], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    for name in ("a.tif", "b.tif", "old.tif"):
+        tifffile.imwrite(name, np.full((2, 40, 56), 99, "u2"), metadata={"axes": "TYX"})
+    Path("link.tif").symlink_to("old.tif")
+    Path("link_a.tif").symlink_to("a.tif")
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.tif")}
+    with pytest.raises(ValueError, match=f"^out: .*{reason}"):
+        napari_dcr.enhance(["a.tif", "b.tif"], out=outs, **FAST)
+    assert {path: path.read_bytes() for path in before} == before
+    assert set(tmp_path.iterdir()) == {*before, tmp_path / "sub"}

@@ -26,6 +26,7 @@ from napari_dcr.io.outputs import (
     Output,
     Wording,
     check_outputs,
+    check_replaceable_plate,
     folder_of,
     output_file,
     place_beside,
@@ -171,6 +172,7 @@ class Batch:
                 return_uncertainty="uncertainty" in beside,
             ),
             resume=resume,
+            overwrite=overwrite,
             scene=scene,
             as_one=as_one or "t",
             quality=quality,
@@ -205,7 +207,15 @@ class Batch:
         check_outputs(outputs, inputs, overwrite, self._runner.resume, self._wording)
         for root in {job.plate[1] for job in self.jobs if job.plate is not None}:
             if root.exists() and not self._runner.resume:
-                raise ValueError(f"{self._wording.output}: {root} exists; {self._wording.resume}")
+                fields = {job.plate[2] for job in self.jobs if job.plate and job.plate[1] == root}
+                check_replaceable_plate(root, fields, overwrite, self._wording)
+        # An interrupted run leaves these results as they were.
+        self._replaced = {
+            target
+            for job in self.jobs
+            for target in job.results
+            if target.exists() and not self._runner.resume
+        }
 
     def _check_model(self) -> None:
         """Check the options that depend on the model and the device."""
@@ -233,7 +243,8 @@ class Batch:
                 try:
                     done = yield from _as_events(job, self._runner.steps(job))
                     if job.plate is not None:
-                        copy_around(*job.plate)
+                        replaces = self._runner.overwrite and not self._runner.resume
+                        copy_around(*job.plate, replaces)
                 except Exception as raised:  # nothing about one file may stop the others
                     LOG.debug("%s failed", job.name, exc_info=raised)
                     error = _explained(job, raised)
@@ -249,7 +260,12 @@ class Batch:
 
     def is_incomplete(self, job: Job) -> bool:
         """Whether an unfinished image has a zarr that can be resumed."""
-        return not job.targets and formats.is_in_zarr(job.target) and job.target.exists()
+        return (
+            not job.targets
+            and formats.is_in_zarr(job.target)
+            and job.target.exists()
+            and job.target not in self._replaced
+        )
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

@@ -33,6 +33,8 @@ class JobRunner:
         Files or folders that the residual and the uncertainty are written to.
     resume : bool
         Whether to resume interrupted results in a zarr.
+    overwrite : bool
+        Whether to replace earlier results.
     scene : int or str, optional
         Image to use from files that hold several.
     as_one : str
@@ -47,6 +49,7 @@ class JobRunner:
     base: Path
     beside: dict[str, Path]
     resume: bool
+    overwrite: bool
     scene: int | str | None
     as_one: str
     quality: int | None
@@ -67,7 +70,13 @@ class JobRunner:
             out = list(job.targets) or job.target
             opened, options = self._open(job, out)
             steps = enhance_steps(
-                opened, options, out, self.resume, quality=self.quality, numbered=job.is_sequence
+                opened,
+                options,
+                out,
+                self.resume,
+                quality=self.quality,
+                numbered=job.is_sequence,
+                overwrite=self.overwrite,
             )
             folders.enter_context(self._removed_if_unfinished(job))
             return (yield from steps)
@@ -75,10 +84,12 @@ class JobRunner:
     @contextmanager
     def _removed_if_unfinished(self, job: Job) -> Iterator[None]:
         """Context manager that removes an incomplete zarr, unless it is to be kept."""
+        # An earlier result stays until the new one is complete, and then it is not incomplete.
+        begun = [target for target in job.results if self.resume or not target.exists()]
         try:
             yield
         except BaseException:  # cancelled, too
-            for target in () if self.keep_unfinished else job.results:
+            for target in () if self.keep_unfinished else begun:
                 if formats.is_in_zarr(target):
                     shutil.rmtree(target, ignore_errors=True)
             raise
@@ -114,26 +125,29 @@ class JobRunner:
         layout = opening.layout_of(opened, options.axes)
         dtype = opened.array.dtype if options.output == "same" else np.dtype(options.output)
         whole: tuple[slice | int, ...] = ()
-        written = [(job.target, whole, layout, opened.metadata)]
+        written = [(job.target, whole, layout, opened.with_nodata(options.nodata))]
         if job.targets:
             written = [
-                (target, index, inner, member.metadata)
+                (target, index, inner, member.with_nodata(options.nodata))
                 for target, (index, inner), member in zip(
                     job.targets, pieces(joined, layout), joined.members, strict=True
                 )
             ]
         for target, _, inner, _ in written:
             formats.check_can_hold(target, dtype, inner)
+        kept = [writing.metadata_of(target, source, dtype) for target, _, _, source in written]
         done = yield from enhance_steps(opened, options)
         if "noise" in done.record:  # of models that keep intensities
             for message in formats.only_for_viewing([target for target, *_ in written]):
                 opened.warnings.add(message)
             done.record["warnings"] = list(opened.warnings)
-        for target, index, inner, metadata in written:
-            kept = inner.axes, metadata, inner.samples
-            writing.write(target, Picture(done.image[index], *kept))
+        for (target, index, inner, source), metadata in zip(written, kept, strict=True):
+            writing.write(target, Picture(done.image[index], inner.axes, metadata, inner.samples))
             for name, path in self.beside.items():
                 place = place_beside(target, path, self.base)
                 with folder_of(place):
-                    writing.write(place, Picture(getattr(done, name)[index], *kept))
+                    beside = Picture(
+                        getattr(done, name)[index], inner.axes, source.metadata, inner.samples
+                    )
+                    writing.write(place, beside)
         return done

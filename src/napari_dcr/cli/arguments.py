@@ -62,7 +62,7 @@ def parser(
         help=f"output file ({', '.join(formats.WRITTEN)} or {formats.ZARR}), or folder if there are"
         " several inputs",
     )  # fmt: skip
-    add("--overwrite", action="store_true", help="replace existing files")
+    add("--overwrite", action="store_true", help="replace existing results")
     add("--resume", action="store_true", help="continue an interrupted .zarr output")
     add(
         "--model", default=Options.model,

@@ -44,7 +44,7 @@ def open_array(image: Any) -> Opened:
         notes = ome_zarr.left_out(pyramid["group"]) if pyramid else ()
         return with_counts_as_floats(Opened(
             array, axes, lambda: zarr_chunks.files_stamp(array), pyramid,
-            warnings=warnings_of(ome_zarr.path_of(image), notes),
+            warnings=warnings_of(ome_zarr.path_of(image), notes), nodata=ome_zarr.nodata_of(array),
             locate=lambda index: str(zarr_chunks.unreadable(array, index) or ome_zarr.path_of(array)),
         ))  # fmt: skip
     like = array_like(image)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+
+from napari_dcr.image.axes import Layout
 
 UNITS = {
     "angstrom": ("Å", "angstrom"),
@@ -25,6 +27,15 @@ UNITS = {
     "day": ("d", "day"),
 }
 """Names of units in OME-Zarr, with those in OME-XML and ImageJ."""
+
+SECONDS = {
+    "nanosecond": 1e-9, "microsecond": 1e-6, "millisecond": 1e-3, "second": 1.0, "minute": 60.0,
+    "hour": 3600.0, "day": 86400.0,
+}  # fmt: skip
+"""Length in seconds of the units of time."""
+
+JITTER = 0.1
+"""Largest difference from the mean, as a fraction of it, of intervals that count as even."""
 
 _SYNONYMS = {
     "micron": "micrometer", "microns": "micrometer", "μm": "micrometer", "\\u00b5m": "micrometer",
@@ -69,6 +80,8 @@ class Calibration:
         Name of the image.
     bits : int
         Number of bits that samples were recorded with, if fewer than those of the dtype; else 0.
+    times : tuple of float
+        Start of each frame along t in seconds, increasing; empty if the file does not list them.
     """
 
     sizes: dict[str, float] = field(default_factory=dict)
@@ -77,9 +90,38 @@ class Calibration:
     channels: tuple[Channel, ...] = ()
     name: str = ""
     bits: int = 0
+    times: tuple[float, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.sizes or any(c.name or c.colour for c in self.channels))
+
+    @property
+    def interval(self) -> float:
+        """Seconds between neighbouring frames, or their mean; 0 if it is not known."""
+        return self.sizes.get("t", 0) * SECONDS.get(self.units.get("t", ""), 0)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether one interval describes the times of all frames."""
+        steps = np.diff(self.times)
+        return not len(steps) or float(np.ptp(steps)) <= 2 * JITTER * float(steps.mean())
+
+    def with_times(self, listed: dict[int, float]) -> Calibration:
+        """Copy with the time in seconds of each frame, by its number along t.
+
+        An interval that the file states is kept if the listed times agree with it.
+        """
+        known = sorted(listed.items())
+        if len(known) < 2 or known[-1][1] <= known[0][1]:
+            return self
+        (first, begin), (last, end) = known[0], known[-1]
+        mean, found = (end - begin) / (last - first), self
+        if abs(self.interval - mean) > JITTER * mean:
+            sizes, units = {**self.sizes, "t": float(f"{mean:.12g}")}, {**self.units, "t": "second"}
+            found = replace(self, sizes=sizes, units=units)
+        times = tuple(time for _, time in known)
+        is_whole = first == 0 and last == len(known) - 1
+        return replace(found, times=times if is_whole and np.all(np.diff(times) > 0) else ())
 
     @classmethod
     def of_imagej(cls, values: dict[str, Any], resolution: tuple[float, float]) -> Calibration:
@@ -135,7 +177,9 @@ class Calibration:
                     )
                 )
         bits = int(pixels.get("SignificantBits", 0) or 0)
-        return cls(sizes, units, {}, tuple(channels), image.get("Name", ""), bits)
+        found = cls(sizes, units, {}, tuple(channels), image.get("Name", ""), bits)
+        is_plain = not any(_tag(e) == "ModuloAlongT" for e in root.iter())
+        return found.with_times(_plane_times(pixels)) if is_plain else found
 
     @classmethod
     def of_ngff(
@@ -170,7 +214,7 @@ class Calibration:
             str(multiscale.get("name", "")),
         )
 
-    def to_ome(self, dtype: np.dtype[Any]) -> dict[str, Any]:
+    def to_ome(self, layout: Layout, dtype: np.dtype[Any]) -> dict[str, Any]:
         """Metadata arguments from which tifffile writes OME-XML for pixels of a dtype."""
         values: dict[str, Any] = {}
         for axis in SPACE:
@@ -181,6 +225,12 @@ class Calibration:
         if "t" in self.sizes:
             values["TimeIncrement"] = self.sizes["t"]
             values["TimeIncrementUnit"] = UNITS[self.units.get("t", "second")][0]
+        leading = [(n, a) for n, a in zip(layout.shape, layout.axes, strict=True) if a not in "yxs"]
+        is_plain = {axis for _, axis in leading} <= set("tzc")  # else t may hold a further axis
+        if is_plain and (len(self.times), "t") in leading:
+            frames = np.indices([n for n, _ in leading])[leading.index((len(self.times), "t"))]
+            times = np.take(self.times, frames.ravel()).tolist()
+            values["Plane"] = {"DeltaT": times, "DeltaTUnit": ["s"] * len(times)}
         if any(c.name for c in self.channels):
             values["Channel"] = {"Name": [c.name for c in self.channels]}
         colours = [_signed(c.colour) for c in self.channels if c.colour]
@@ -223,6 +273,22 @@ class Calibration:
                 ]
             }
         return image, omero
+
+
+def _plane_times(pixels: Any) -> dict[int, float]:
+    """Seconds after the start of an acquisition at which each frame's first plane was recorded."""
+    times: dict[int, float] = {}
+    for plane in pixels:
+        unit = SECONDS.get(unit_named(plane.get("DeltaTUnit", "s")))
+        if _tag(plane) != "Plane" or unit is None:
+            continue
+        try:
+            number, time = int(plane.get("TheT", 0)), float(plane.get("DeltaT", "nan")) * unit
+        except ValueError:  # damaged metadata
+            continue
+        if np.isfinite(time):
+            times[number] = min(time, times.get(number, time))
+    return times
 
 
 def _tag(element: Any) -> str:

@@ -90,6 +90,12 @@ class Metadata:
         except ValueError:
             return None
 
+    def with_nodata(self, value: float) -> Metadata:
+        """Copy with a no-data value in GDAL's tag."""
+        if self.nodata == value:
+            return self
+        return replace(self, tags={**self.tags, t.GDAL_NODATA: t.text_tag(f"{value:.17g}")})
+
     def without(self, *codes: int) -> Metadata:
         """Copy without some tags of the first page."""
         return replace(self, tags={k: v for k, v in self.tags.items() if k not in codes})

@@ -169,9 +169,11 @@ def described_as_one(xml: str, dtype: np.dtype[Any]) -> str:
         # Normalise the variants of XML: quotes, spaces and character references.
         xml = HEAD + ElementTree.canonicalize(xml, with_comments=True)
     rest = r'(?:[^>"]|"[^"]*")*?'  # of a tag
-    xml = re.sub(rf'(<(?:\w+:)?Pixels\b{rest}\sType=")[^"]*(")', rf"\g<1>{name}\g<2>", xml)
+    kind = re.compile(rf'(<(?:\w+:)?Pixels\b{rest}\sType=")([^"]*)(")')
+    if any(found[2] != name for found in kind.finditer(xml)):  # the scale may differ, too
+        xml = re.sub(r'\sSignificantBits="\d+"', "", xml)
+    xml = kind.sub(rf"\g<1>{name}\g<3>", xml)
     xml = re.sub(rf'(<(?:\w+:)?Pixels\b{rest}\sBigEndian=")[^"]*(")', r"\g<1>false\g<2>", xml)
-    xml = re.sub(r'\sSignificantBits="\d+"', "", xml)
     # The identifier belongs to the old file.
     xml = re.sub(rf'(<(?:\w+:)?OME\b{rest})\sUUID="[^"]*"', r"\g<1>", xml)
     block = re.compile(r"<((?:\w+:)?)TiffData\b(?:[^>]*/>|[^>]*>.*?</\1TiffData>)\s*", re.DOTALL)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +18,15 @@ from napari_dcr.engine.tiles import Size
 from napari_dcr.image.axes import Layout
 from napari_dcr.io import ome_metadata as ome
 from napari_dcr.io.calibration import Calibration
-from napari_dcr.io.files import check_array, import_zarr
-from napari_dcr.io.pyramids import build_pyramid, create_array, level_steps, shards_of
+from napari_dcr.io.files import check_array, import_zarr, partial_path
+from napari_dcr.io.pyramids import (
+    NODATA,
+    build_pyramid,
+    create_array,
+    level_steps,
+    nodata_attributes,
+    shards_of,
+)
 from napari_dcr.io.zarr_chunks import remove_leftovers, remove_unreadable, stored_stamp
 
 LARGEST_CHUNK = 1024
@@ -213,8 +222,48 @@ def write_unit(array: Any, layout: Layout) -> tuple[int, int]:
     return unit[layout.axes.index("y")], unit[layout.axes.index("x")]
 
 
+def nodata_of(array: Any) -> float | None:
+    """No-data value that the attribute ``_FillValue`` of an array states, or None.
+
+    The ``fill_value`` of the array is none, because it is 0 by default.
+    """
+    value = array.attrs.get(NODATA)
+    try:
+        if isinstance(value, str) and value.endswith("="):  # as xarray writes floats
+            value = struct.unpack("<d", base64.b64decode(value))[0]
+        value = float(value)
+    except (TypeError, ValueError, struct.error):
+        return None
+    return None if np.isnan(value) else value  # NaN is never data
+
+
+def is_result(path: Path) -> bool:
+    """Whether a path holds a zarr array or an OME-Zarr image that this package has written."""
+    zarr = import_zarr()
+    if not path.is_dir():
+        return False
+    try:
+        node = zarr.open(store=str(path), mode="r")
+        array = node.get("0") if isinstance(node, zarr.Group) else node
+    except Exception:  # any type, for damaged metadata
+        return False
+    return isinstance(array, zarr.Array) and KEY in array.attrs
+
+
+def check_replaceable(path: Path, argument: str) -> None:
+    """Raise a ValueError unless a path holds a result of this package, which may be replaced."""
+    if not is_result(path):
+        raise ValueError(
+            f"{argument}: {path} exists and is not a result of napari-dcr, so it is not replaced;"
+            " write to another path"
+        )
+
+
 class ZarrSink:
     """Sink that writes to an existing zarr array, or to a new one at a path.
+
+    A result that is to be replaced stays at its path until the new one, in a hidden folder beside it,
+    is complete.
 
     Parameters
     ----------
@@ -229,6 +278,10 @@ class ZarrSink:
         Resume the interrupted run that ``out`` holds, if any.
     like : array, optional
         Source: if it is a sharded zarr array, a new array has its chunks and shards.
+    overwrite : bool
+        Replace a result of this package at ``out``; without effect if ``resume``.
+    nodata : float, optional
+        Value of pixels without data.
     """
 
     one_size, in_order = True, False
@@ -242,7 +295,15 @@ class ZarrSink:
         multiscale: bool,
         resume: bool,
         like: Any = None,
+        overwrite: bool = False,
+        nodata: float | None = None,
     ) -> None:
+        self._nodata = nodata
+        self._replaced: Path | None = None
+        if overwrite and not resume and isinstance(out, Path) and out.exists():
+            check_replaceable(out, "out")
+            self._replaced = out.resolve()
+            out = partial_path(self._replaced)
         self._layout, self._dtype, self._out, self._resume = layout, dtype, out, resume
         self._pyramid, self._multiscale = pyramid, multiscale
         self._source = (pyramid or {}).get("group")
@@ -276,7 +337,8 @@ class ZarrSink:
             return None
         if not self._resume:
             raise ValueError(
-                f"out: {self._out} exists; remove it, or pass resume=True to resume an interrupted run"
+                f"out: {self._out} exists; pass overwrite=True to replace it, or resume=True to resume an"
+                " interrupted run"
             )
         zarr = import_zarr()
         foreign = ValueError(
@@ -321,10 +383,12 @@ class ZarrSink:
             # Set the attribute together with the array, because it marks the array as ours.
             self._array = create_array(
                 place, name, self._layout, self._dtype, chunk, {KEY: {}},
-                self._zarr_format if self._multiscale else 3, shard,
+                self._zarr_format if self._multiscale else 3, shard, self._nodata,
             )  # fmt: skip
         elif self._resume:
             remove_leftovers(self._array)
+        elif self._nodata is not None and NODATA not in self._array.attrs:
+            self._array.update_attributes(nodata_attributes(self._nodata, self._dtype))
         self.record = RunRecord(
             self._array, {**identity, "part": list(part)}, parts, self._resume, stored_stamp,
             remove_unreadable,
@@ -334,11 +398,28 @@ class ZarrSink:
     def finish(self, record: dict[str, Any]) -> Iterator[str]:
         """Add the pyramid and the record."""
         if self._group is not None:
-            yield from build_pyramid(self._group, self._layout)
+            yield from build_pyramid(self._group, self._layout, self._nodata)
             yield from self._copy_labels()
             self._group.update_attributes(self._attributes())
         assert self.record is not None
         self.record.finish(record)
+        if self._replaced is not None:
+            self._replace(self._replaced)
+
+    def _replace(self, place: Path) -> None:
+        """Move the complete result to the path of an earlier one, and remove that."""
+        zarr = import_zarr()
+        before = partial_path(place)
+        place.rename(before)
+        try:
+            self._out.rename(place)
+        except BaseException:
+            before.rename(place)
+            raise
+        self._out, self._replaced, self.record = place, None, None
+        shutil.rmtree(before, ignore_errors=True)
+        node = zarr.open(store=str(place), mode="r+")
+        self._group, self._array = (None, node) if self._group is None else (node, node["0"])
 
     def _attributes(self) -> dict[str, Any]:
         """Attributes of the group: those of the image, and further ones of the source."""
@@ -374,8 +455,10 @@ class ZarrSink:
         return self._array if self._group is None else self._group
 
     def close(self) -> None:
-        """Save the record of finished parts."""
-        if self.record is not None:
+        """Save the record of finished parts, or remove the part of a result that was to replace another."""
+        if self._replaced is not None:
+            shutil.rmtree(self._out, ignore_errors=True)
+        elif self.record is not None:
             self.record.save()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from napari_dcr.io.formats import (
     suffix_of,
 )
 from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.outputs import Output, check_apart
 from napari_dcr.io.recordings import join
 from napari_dcr.io.sequence import existing_files, is_sequence
 from napari_dcr.io.signatures import damaged, wrong_suffix
@@ -239,8 +240,7 @@ def open_image(
             raise ValueError(
                 f"out: got {len(outs)} paths for {len(places)} files; pass one path, or one for each file"
             )
-        for place in places:
-            _check_not_input(place, out)
+        _check_outputs(places, out)
         members = [
             open_image(p, o, scene, upright=upright) for p, o in zip(places, outs, strict=True)
         ]
@@ -250,7 +250,7 @@ def open_image(
             raise ValueError(f"scene: got {scene!r} for an array; allowed are paths of files")
         return open_array(image)
     path = local_path(image, "image")
-    _check_not_input(path, out)
+    _check_outputs([path], out)
     if is_in_zarr(path):
         if scene is not None:
             raise ValueError(
@@ -282,24 +282,22 @@ def open_image(
     return opened
 
 
-def _check_not_input(path: Path, out: Any) -> None:
-    """Raise an error if the output is the image itself."""
-    if is_paths(out):
-        for each in out:
-            _check_not_input(path, each)
-    if not isinstance(out, (str, Path)):
-        return
-    place = local_path(out, "out").resolve()
-    numbered = existing_files(place) if is_sequence(place) else []
-    replaced = {file.resolve() for file in (place, *numbered) if file.exists()}
-    if not replaced:
-        return
-    try:
-        files = other_files(path)
-    except ValueError:  # reading it will say what is wrong
-        files = [path]
-    if not replaced.isdisjoint(file.resolve() for file in (path, *files)):
-        raise ValueError(f"out: got {str(out)!r}, the image itself; the input is never modified")
+def _check_outputs(inputs: list[Path], out: Any) -> None:
+    """Raise an error if an output is one of the images, or several results have one output."""
+    outs = out if is_paths(out) else [out]
+    outputs = []
+    for each, source in zip(outs, inputs, strict=False):
+        if isinstance(each, (str, Path)):
+            place = local_path(each, "out")
+            is_pattern = is_sequence(place) and not is_zarr_path(place)
+            outputs.append(Output(place, "out", f"the result of {source}", is_pattern))
+    files = list(inputs)
+    # Only a path that exists can be a further file of an image; finding those takes time.
+    if any(o.path.exists() or (o.is_sequence and existing_files(o.path)) for o in outputs):
+        for source in inputs:
+            with suppress(ValueError):  # reading it will say what is wrong
+                files += other_files(source)
+    check_apart(outputs, files)
 
 
 def _opened(path: Path, picture: Picture) -> Opened:

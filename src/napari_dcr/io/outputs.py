@@ -9,7 +9,9 @@ from pathlib import Path
 
 from napari_dcr.io import formats
 from napari_dcr.io.files import unwritable_folder
-from napari_dcr.io.sequence import existing_files
+from napari_dcr.io.ome_zarr import check_replaceable
+from napari_dcr.io.plates import fields_of
+from napari_dcr.io.sequence import any_number, existing_files, is_of_sequence
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,19 @@ class Wording:
     inputs, output : str
         Names of the arguments.
     overwrite, resume : str
-        How to replace an existing file, and how to continue an unfinished zarr.
+        How to replace an existing result, and how to continue an unfinished zarr; the latter is
+        empty where that is not possible.
     """
 
     inputs: str = "IN"
     output: str = "OUT"
     overwrite: str = "add --overwrite to replace it"
     resume: str = "add --resume to continue it"
+
+    @property
+    def for_zarr(self) -> str:
+        """How to continue or to replace a zarr."""
+        return ", or ".join(filter(None, (self.resume, self.overwrite)))
 
 
 SHELL = Wording()
@@ -129,6 +137,19 @@ def check_outputs(
     ValueError
         If an output would overwrite one of these.
     """
+    check_apart(outputs, inputs)
+    for output in outputs:
+        _check_existing(output, overwrite, resume, wording)
+
+
+def check_apart(outputs: Sequence[Output], inputs: Iterable[Path]) -> None:
+    """Check that outputs overwrite neither inputs nor each other; see `check_outputs`.
+
+    Raises
+    ------
+    ValueError
+        If an output would overwrite one of these.
+    """
     read = {path.resolve() for path in inputs}
     around_read = {folder for path in read for folder in path.parents}
     written: dict[Path, Output] = {}
@@ -149,24 +170,30 @@ def check_outputs(
             raise ValueError(
                 f"{argument}: {path} lies in the input {inside}, which is never changed"
             )
-        if place in written:
+        if formats.is_in_zarr(path) and place in around_read:
+            raise ValueError(f"{argument}: {path} holds an input; inputs are never changed")
+        same = any_number(place) if output.is_sequence else place
+        if same in written:
             raise ValueError(
-                f"{argument}: {written[place].content} and {output.content} would both be"
+                f"{argument}: {written[same].content} and {output.content} would both be"
                 f" written to {path}"
             )
-        written[place] = output
-        _check_existing(output, overwrite, resume, place in around_read, wording)
+        written[same] = output
     for place, output in written.items():
         if outer := next((folder for folder in place.parents if folder in written), None):
             raise ValueError(
                 f"{output.argument}: {output.path} lies in {outer}, to which"
                 f" {written[outer].content} is written"
             )
+        for pattern in (each for each in outputs if each.is_sequence and each is not output):
+            if is_of_sequence(place, pattern.path.resolve()):
+                raise ValueError(
+                    f"{output.argument}: {output.path} is one of the files of {pattern.path}, to"
+                    f" which {pattern.content} is written"
+                )
 
 
-def _check_existing(
-    output: Output, overwrite: bool, resume: bool, holds_input: bool, wording: Wording
-) -> None:
+def _check_existing(output: Output, overwrite: bool, resume: bool, wording: Wording) -> None:
     """Raise a ValueError if an output would replace something that exists."""
     path, argument = output.path, output.argument
     if resume and argument == wording.output and not formats.is_in_zarr(path):
@@ -186,11 +213,37 @@ def _check_existing(
     if not path.exists():
         return
     if formats.is_in_zarr(path):
-        if holds_input:
-            raise ValueError(f"{argument}: {path} holds an input; inputs are never changed")
+        if not resume and not overwrite:
+            raise ValueError(f"{argument}: {path} exists; {wording.for_zarr}")
         if not resume:
-            raise ValueError(f"{argument}: {path} exists; {wording.resume}")
+            check_replaceable(path, argument)
     elif path.is_dir():
         raise ValueError(f"{argument}: {path} is a folder; pass the path of a file")
     elif not overwrite:
         raise ValueError(f"{argument}: {path} exists; {wording.overwrite}")
+
+
+def check_replaceable_plate(
+    root: Path, fields: Iterable[str], overwrite: bool, wording: Wording
+) -> None:
+    """Check that a plate that exists may be replaced, field by field: all that it holds are results.
+
+    Parameters
+    ----------
+    root : Path
+        Plate that exists.
+    fields : iterable of str
+        Paths of the fields that will be written within it.
+    overwrite : bool
+    wording : Wording
+
+    Raises
+    ------
+    ValueError
+        If it may not.
+    """
+    if not overwrite:
+        raise ValueError(f"{wording.output}: {root} exists; {wording.for_zarr}")
+    held = [root / field for field in {*fields, *fields_of(root)} if (root / field).exists()]
+    for place in held or [root]:
+        check_replaceable(place, wording.output)

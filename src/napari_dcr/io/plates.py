@@ -16,6 +16,10 @@ OME = "OME"
 """Group in which bioformats2raw keeps OME-XML."""
 
 
+_METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata")
+"""Files with the metadata of a group, in both formats of zarr."""
+
+
 def fields_of(path: Path) -> list[str]:
     """Paths of all fields within a plate or a well; empty for other folders.
 
@@ -42,7 +46,7 @@ def _fields(path: Path, own: dict[str, Any]) -> list[str]:
     return fields
 
 
-def copy_around(source: Path, target: Path, field: str) -> None:
+def copy_around(source: Path, target: Path, field: str, overwrite: bool = False) -> None:
     """Create the groups around the result of a field: plate, row and well with their metadata.
 
     Parameters
@@ -51,14 +55,19 @@ def copy_around(source: Path, target: Path, field: str) -> None:
         Plate or well that contains the field, and plate or well of the results.
     field : str
         Path of the field within both.
+    overwrite : bool
+        Whether to replace the metadata of an earlier result.
     """
     zarr = import_zarr()
     here = Path()
     for part in ["", *Path(field).parent.parts]:
         here = here / part
-        group = _group(source / here)
-        if group is None or _group(target / here) is not None:
+        group, before = _group(source / here), _group(target / here)
+        is_kept = before is not None and (not overwrite or dict(before.attrs) == dict(group.attrs))
+        if group is None or is_kept:
             continue
+        for name in _METADATA:  # of the plate that is replaced
+            (target / here / name).unlink(missing_ok=True)
         made = zarr.open_group(
             store=str(target / here), mode="a", zarr_format=group.metadata.zarr_format
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,9 @@ from numpy.typing import NDArray
 
 from napari_dcr.image.axes import Layout
 from napari_dcr.io.files import import_zarr
+
+NODATA = "_FillValue"
+"""Attribute with the value of pixels without data, by the CF conventions."""
 
 SMALLEST_LEVEL = 512
 """Largest side in pixels of the coarsest level of a pyramid."""
@@ -25,6 +30,7 @@ def create_array(
     attributes: dict[str, Any] | None = None,
     zarr_format: int = 3,
     shard: tuple[int, int] | None = None,
+    nodata: float | None = None,
 ) -> Any:
     """Create an array whose chunks, and shards if there are any, are one plane deep.
 
@@ -42,6 +48,8 @@ def create_array(
         2 or 3.
     shard : tuple of int, optional
         Rows and columns of a shard: whole chunks. Zarr 2 has none.
+    nodata : float, optional
+        Value of pixels without data; both xarray and GDAL read it from the array.
     """
     zarr = import_zarr()
 
@@ -60,14 +68,32 @@ def create_array(
         how = {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}}
     elif shard is not None:
         how["shards"] = along(shard, True)
+    if nodata is not None:
+        how["fill_value"] = dtype.type(nodata).item()
     return zarr.create_array(
         **where,
         shape=layout.shape,
         dtype=dtype,
         chunks=along(chunk, "shards" in how),
-        attributes=attributes,
+        attributes={**(attributes or {}), **nodata_attributes(nodata, dtype)},
         **how,
     )
+
+
+def nodata_attributes(nodata: float | None, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Attribute of an array with the value of pixels without data, encoded as by xarray.
+
+    Examples
+    --------
+    >>> nodata_attributes(-9999, np.dtype("int16"))
+    {'_FillValue': -9999}
+    """
+    if nodata is None:
+        return {}
+    if dtype.kind in "iu":
+        return {NODATA: int(nodata)}
+    value = float(dtype.type(nodata))
+    return {NODATA: base64.b64encode(struct.pack("<d", value)).decode()}
 
 
 def shards_of(array: Any, axes: str) -> tuple[tuple[int, int], tuple[int, int]] | None:
@@ -78,7 +104,7 @@ def shards_of(array: Any, axes: str) -> tuple[tuple[int, int], tuple[int, int]] 
     return (array.chunks[y], array.chunks[x]), (array.shards[y], array.shards[x])
 
 
-def build_pyramid(group: Any, layout: Layout) -> Iterator[str]:
+def build_pyramid(group: Any, layout: Layout, nodata: float | None = None) -> Iterator[str]:
     """Add coarser levels to a group that holds level 0, each the 2 x 2 mean of the one before.
 
     Integers are rounded so that all levels have the same mean. The levels are streamed chunk by
@@ -103,7 +129,7 @@ def build_pyramid(group: Any, layout: Layout) -> Iterator[str]:
             del group[str(number)]  # left by an interrupted run
         target = create_array(
             group, str(number), coarse, source.dtype, (chunk[0], chunk[1]),
-            zarr_format=group.metadata.zarr_format, shard=sharded and sharded[1],
+            zarr_format=group.metadata.zarr_format, shard=sharded and sharded[1], nodata=nodata,
         )  # fmt: skip
         # Write whole shards, because writing part of a shard requires reading the rest of it.
         unit, x = target.shards or target.chunks, fine.axes.index("x")
@@ -118,7 +144,7 @@ def build_pyramid(group: Any, layout: Layout) -> Iterator[str]:
                 for p, n, a in zip(place, fine.shape, fine.axes, strict=True)
             )
             row = corner[:x] + corner[x + 1 :]
-            target[place], carry = halve(source[finer], fine.axes, carries.pop(row, None))
+            target[place], carry = halve(source[finer], fine.axes, carries.pop(row, None), nodata)
             if place[x].stop < shape[x]:
                 carries[row] = carry
             yield f"building the pyramid, level {number}"
@@ -126,7 +152,10 @@ def build_pyramid(group: Any, layout: Layout) -> Iterator[str]:
 
 
 def halve(
-    window: NDArray[Any], axes: str, carry: NDArray[np.float64] | None = None
+    window: NDArray[Any],
+    axes: str,
+    carry: NDArray[np.float64] | None = None,
+    nodata: float | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Mean over 2 x 2 pixels; the last row or column of an odd length is averaged alone.
 
@@ -141,6 +170,8 @@ def halve(
         One letter per axis.
     carry : ndarray, optional
         Rounding error of the previous window in the same rows.
+    nodata : float, optional
+        Value of pixels without data, which are left out of the means.
 
     Returns
     -------
@@ -157,6 +188,31 @@ def halve(
     mean: Any = window.astype(np.float32 if window.dtype == np.float16 else np.float64)
     if window.dtype == np.float32:
         mean = window.astype(np.float32)
+    gone = None
+    if nodata is not None:
+        samples = axes.index("s") if "s" in axes else None
+        gone = window == window.dtype.type(nodata)
+        gone = gone if samples is None else gone & gone.all(samples, keepdims=True)
+        gone = gone if gone.any() else None
+    if gone is not None:
+        held = _means((~gone).astype(mean.dtype), axes)
+        mean = _means(np.where(gone, 0, mean), axes)
+        mean = np.where(held > 0, mean / np.where(held > 0, held, 1), nodata)
+    else:
+        mean = _means(mean, axes)
+    x = axes.index("x")
+    if window.dtype.kind == "f":
+        return mean.astype(window.dtype), np.zeros(())
+    low = np.floor(mean)
+    left = np.take(np.zeros_like(mean), [0], x) if carry is None else carry
+    sums = np.concatenate([left, mean - low], x).cumsum(x)
+    ups = np.diff(np.floor(sums + 0.5), axis=x)
+    last = np.take(sums, [-1], x)
+    return (low + ups).astype(window.dtype), last - np.floor(last + 0.5)
+
+
+def _means(mean: NDArray[Any], axes: str) -> NDArray[Any]:
+    """Mean over 2 x 2 pixels, in place."""
     for letter in "yx":
         axis = axes.index(letter)
         even = [slice(None)] * mean.ndim
@@ -167,15 +223,7 @@ def halve(
         paired[axis] = slice(0, second.shape[axis])
         first[tuple(paired)] += (second - first[tuple(paired)]) / 2
         mean = first
-    x = axes.index("x")
-    if window.dtype.kind == "f":
-        return mean.astype(window.dtype), np.zeros(())
-    low = np.floor(mean)
-    left = np.take(np.zeros_like(mean), [0], x) if carry is None else carry
-    sums = np.concatenate([left, mean - low], x).cumsum(x)
-    ups = np.diff(np.floor(sums + 0.5), axis=x)
-    last = np.take(sums, [-1], x)
-    return (low + ups).astype(window.dtype), last - np.floor(last + 0.5)
+    return mean
 
 
 def level_steps(layout: Layout) -> list[tuple[int, ...]]:

@@ -229,7 +229,32 @@ def _metadata(members: Sequence[Opened], layouts: Sequence[Layout], letter: str)
         native = consecutive(videos)
     elif videos:  # whose writer then warns that sound and times are left out
         native = replace(videos[0], is_joined=True)
-    return replace(found[0], pages=pages, ome=None, imagej=None, native=native)
+    calibration = found[0].calibration
+    if letter == "t":
+        times = _consecutive([each.calibration.times for each in found])
+        calibration = replace(calibration, times=()).with_times(dict(enumerate(times)))
+    return replace(
+        found[0], pages=pages, ome=None, imagej=None, native=native, calibration=calibration
+    )
+
+
+def _consecutive(listed: Sequence[Sequence[float]]) -> list[float]:
+    """Frame times of files that follow each other; empty if one of them lists none.
+
+    Examples
+    --------
+    >>> _consecutive([(0, 1, 2), (3, 4)]), _consecutive([(0, 1, 2), (0, 2)])
+    ([0, 1, 2, 3, 4], [0, 1, 2, 3.0, 5.0])
+    """
+    times: list[float] = []
+    if not all(len(each) for each in listed):
+        return times
+    for each in listed:
+        shift = 0.0
+        if times and each[0] <= times[-1]:  # it counts from its own start
+            shift = times[-1] + float(np.median(np.diff(times))) - each[0]
+        times += [time + shift if shift else time for time in each]
+    return times
 
 
 class PiecesSink:

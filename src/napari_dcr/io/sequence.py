@@ -32,11 +32,27 @@ def is_sequence(path: Path) -> bool:
 
 def existing_files(path: Path) -> list[Path]:
     """Files that a sequence would replace, with any number of digits."""
-    before, _, after = NUMBER.sub("\0", path.name).partition("\0")
-    named = re.compile(re.escape(before) + r"\d+" + re.escape(after))
     if not path.parent.is_dir():
         return []
-    return sorted(each for each in path.parent.iterdir() if named.fullmatch(each.name))
+    return sorted(each for each in path.parent.iterdir() if is_of_sequence(each, path))
+
+
+def is_of_sequence(file: Path, path: Path) -> bool:
+    """Whether a file has the name of a frame of a sequence, with any number of digits.
+
+    Examples
+    --------
+    >>> is_of_sequence(Path("a_12.png"), Path("a_%04d.png"))
+    True
+    """
+    before, _, after = NUMBER.sub("\0", path.name).partition("\0")
+    named = re.escape(before) + r"\d+" + re.escape(after)
+    return file.parent == path.parent and re.fullmatch(named, file.name) is not None
+
+
+def any_number(path: Path) -> Path:
+    """The pattern of a sequence, for any number of digits."""
+    return path.with_name(NUMBER.sub("%d", path.name))
 
 
 def _warn_of_others(path: Path, written: set[str]) -> None:

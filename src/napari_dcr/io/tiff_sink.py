@@ -99,7 +99,7 @@ def _plan(path: Path, layout: Layout, dtype: np.dtype[Any], kept: Metadata, size
             xml = ome_tiff.described_as_one(kept.ome, dtype)
             arguments |= {"description": xml.encode(), "metadata": None}
         else:
-            values = kept.calibration.to_ome(dtype)
+            values = kept.calibration.to_ome(layout, dtype)
             if "Q" in named:
                 values["TypeDescription"] = {"Q": axes[named.index("Q")]}
             arguments |= {"ome": True, "metadata": {**values, "axes": named}}

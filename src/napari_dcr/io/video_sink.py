@@ -43,6 +43,9 @@ LOOKAHEAD = 4
 GREY_BITS = (10, 12, 14)
 """Bit depths of grey in FFV1, besides 8 and 16."""
 
+FASTEST, SLOWEST = 1 / 1000, 1.0
+"""Shortest interval and longest mean interval, in seconds, with which frames are shown."""
+
 _TECHNICAL = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "rotate", "alpha_mode", "software", "vendor_id", "handler_name")  # fmt: skip
 """Metadata of a container that describe the source file only."""
 
@@ -176,20 +179,25 @@ class VideoSink(FrameSink):
             times = np.append(source.times, source.times[-1] + source.last)
             return times, source.time_base, source.rate
         calibration = self._metadata.calibration
-        interval = calibration.sizes.get("t", 0) * _SECONDS.get(calibration.units.get("t", ""), 0)
-        if not 1 / 1000 <= interval <= 1:
+        interval, listed = calibration.interval, calibration.times
+        steps = np.diff(listed) if len(listed) == self.count > 1 else np.array([interval])
+        mean, base = float(steps.mean()), Fraction(1, 90000)
+        if not (mean <= SLOWEST and steps.min() >= FASTEST):
+            uneven = f" to {steps.max():.4g}" if not calibration.is_even else ""
             warn(
                 f"out: {self.result.name} is written with 25 frames per second, because"
                 + (
-                    f" the image states an interval of {interval:.4g} s between frames"
+                    f" the image states intervals of {steps.min():.4g}{uneven} s between frames"
                     if interval
                     else " the image has no frame times"
                 )
             )
-            interval = 1 / 25
-        base = Fraction(1, 90000)
-        times = np.rint(np.arange(self.count + 1) * interval / float(base)).astype(np.int64)
-        return times, base, (1 / Fraction(interval)).limit_denominator(1001)
+            steps, mean = np.array([1 / 25]), 1 / 25
+        if len(steps) == self.count - 1:
+            steps = np.append(steps, np.median(steps))  # the last frame is shown as long as others
+        starts = np.append(0, np.cumsum(np.broadcast_to(steps, self.count)))
+        times = np.rint(starts / float(base)).astype(np.int64)
+        return times, base, (1 / Fraction(mean)).limit_denominator(1001)
 
     @property
     def bits(self) -> int:
@@ -367,10 +375,6 @@ class VideoSink(FrameSink):
         less += np.uint16(65)
         less //= np.uint16(130)
         np.subtract(samples, less, out=out)
-
-
-_SECONDS = {"microsecond": 1e-6, "millisecond": 1e-3, "second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}  # fmt: skip
-"""Length in seconds of the units of time in OME-Zarr."""
 
 
 _KINDS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}

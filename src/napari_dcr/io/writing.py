@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened, is_zarr
 from napari_dcr.image.axes import Layout, is_integer
+from napari_dcr.image.missing import is_value_of
 from napari_dcr.io import (
     ome_metadata,
     ome_zarr,
     video_sink,
 )
+from napari_dcr.io import tags as t
 from napari_dcr.io.arrays import ArraySink, check_out
 from napari_dcr.io.files import (
     Picture,
@@ -23,6 +26,7 @@ from napari_dcr.io.files import (
 )
 from napari_dcr.io.formats import (
     FORMATS,
+    TIFF,
     ZARR,
     check_can_hold,
     format_of,
@@ -82,7 +86,7 @@ def _behind_link(path: Path) -> Path:
 
 def create_sink(
     out: Any, opened: Opened, layout: Layout, dtype: np.dtype[Any], resume: bool,
-    quality: int | None = None, numbered: bool = True,
+    quality: int | None = None, numbered: bool = True, overwrite: bool = False,
 ) -> Sink:  # fmt: skip
     """Create the sink that a result is written to.
 
@@ -101,6 +105,8 @@ def create_sink(
         Quality of a compressed video, from 0 to 100.
     numbered : bool
         Whether ``%d`` or ``%04d`` in the name of a path stands for the number of a frame.
+    overwrite : bool
+        Whether to replace an earlier result in a zarr.
 
     Raises
     ------
@@ -116,7 +122,16 @@ def create_sink(
         if resume:
             raise ValueError("resume: got True with a list of paths as out; allowed is one .zarr")
         sinks = [
-            create_sink(each, member, inner, dtype, False, quality, numbered)
+            create_sink(
+                each,
+                replace(member, nodata=opened.nodata),
+                inner,
+                dtype,
+                False,
+                quality,
+                numbered,
+                overwrite,
+            )
             for each, member, (_, inner) in zip(
                 out, joined.members, pieces(joined, layout), strict=True
             )
@@ -127,17 +142,37 @@ def create_sink(
         out = ome_zarr.anchored(out)
         if is_zarr(opened.array) and out.store_path == opened.array.store_path:
             raise ValueError("out: got the image itself; the input is never modified")
-        return ome_zarr.ZarrSink(layout, dtype, out, None, False, resume)
+        return ome_zarr.ZarrSink(
+            layout,
+            dtype,
+            out,
+            None,
+            False,
+            resume,
+            nodata=_marked_nodata(ome_zarr.path_of(out), opened, dtype),
+        )
     if isinstance(out, (str, Path)):
         path = local_path(out, "out")
         if numbered and is_sequence(path) and path.suffix.lower() != ZARR and not resume:
             return _create_sequence(path, opened, layout, dtype)
         _check_folder(path)
         if is_zarr_path(path):
+            if is_zarr(opened.array) and ome_zarr.path_of(opened.array).resolve().is_relative_to(
+                path.resolve()
+            ):
+                raise ValueError(f"out: {path} holds the image itself; the input is never modified")
             multiscale = opened.pyramid is not None or path.name.lower().endswith(".ome.zarr")
             pyramid = opened.pyramid
             if pyramid is None and isinstance(opened.metadata, Metadata):
-                pyramid = ome_zarr.described(layout.axes, opened.metadata.calibration)
+                calibration = opened.metadata.calibration
+                pyramid = ome_zarr.described(layout.axes, calibration)
+                if multiscale and not calibration.is_even:
+                    steps = np.diff(calibration.times)
+                    opened.warnings.add(
+                        f"out: {path.name} holds one interval between frames, so the mean of"
+                        f" {calibration.interval:.4g} s is written for those of {steps.min():.4g} to"
+                        f" {steps.max():.4g} s; write an .ome.tif to keep the time of each frame"
+                    )
             if multiscale and not ome_metadata.is_allowed(layout.axes.replace("s", "")):
                 opened.warnings.add(
                     f"axes: {layout.axes} is not an order that OME-Zarr allows (time, one other axis,"
@@ -147,7 +182,15 @@ def create_sink(
             if not multiscale:
                 _warn_of_pixel_shape(path, opened)
             return ome_zarr.ZarrSink(
-                layout, dtype, path, pyramid, multiscale, resume, like=opened.array
+                layout,
+                dtype,
+                path,
+                pyramid,
+                multiscale,
+                resume,
+                like=opened.array,
+                overwrite=overwrite,
+                nodata=_marked_nodata(path, opened, dtype),
             )
         form = FORMATS.get(suffix_of(path))
         if form is not None and form.sink is not None and not resume:
@@ -155,7 +198,9 @@ def create_sink(
             if not form.has_pixel_shape:
                 _warn_of_pixel_shape(path, opened)
             given = {} if quality is None else {"quality": quality}
-            return form.sink(layout, dtype, _behind_link(path), _metadata_of(opened), **given)
+            return form.sink(
+                layout, dtype, _behind_link(path), metadata_of(path, opened, dtype), **given
+            )
         streamed = [f.suffixes[0] for f in dict.fromkeys(FORMATS.values()) if f.sink]
         allowed = ZARR if resume else " or ".join((ZARR, *streamed))
         frames = f"; of a recording also a pattern such as frame_%04d{path.suffix}"
@@ -197,6 +242,47 @@ def _warn_of_pixel_shape(path: Path, opened: Opened) -> None:
             f"out: {path.name} cannot store that pixels are {sizes['x'] / sizes['y']:.4g} times as wide"
             " as they are high; write .mp4, .mov, .ome.zarr or .ome.tif to keep it"
         )
+
+
+def _marked_nodata(path: Path, opened: Opened, dtype: np.dtype[Any]) -> float | None:
+    """No-data value that marks the pixels without data of a result; None if there is none.
+
+    A value that the result cannot represent gives a warning, because it becomes 0.
+    """
+    value = opened.nodata
+    if value is None or not is_value_of(value, np.dtype(opened.array.dtype)):
+        return None
+    if is_value_of(value, dtype):
+        return value
+    opened.warnings.add(
+        f"nodata: {path.name} cannot hold {value:.9g} as {dtype.name}, so pixels without data are 0 and not"
+        " marked; choose another output dtype to keep the value"
+    )
+    return None
+
+
+def metadata_of(path: Path, opened: Opened, dtype: np.dtype[Any]) -> Metadata:
+    """Metadata of a result, with the value of its pixels without data if the format can hold it.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the result.
+    opened : Opened
+        The input image.
+    dtype : dtype
+        Dtype of the result.
+    """
+    metadata = _metadata_of(opened)
+    if suffix_of(path) not in TIFF.suffixes or opened.nodata is None:
+        return metadata
+    value = _marked_nodata(path, opened, dtype)
+    if value is not None:
+        return metadata.with_nodata(value)
+    # The value of the file itself is kept where the image cannot have it.
+    is_possible = is_value_of(opened.nodata, np.dtype(opened.array.dtype))
+    is_own = metadata.nodata == opened.nodata and not is_possible
+    return metadata if is_own else metadata.without(t.GDAL_NODATA)
 
 
 def _check_quality(quality: int | None, out: Any) -> None:

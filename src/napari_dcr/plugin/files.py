@@ -42,7 +42,7 @@ WORDING = Wording(
     inputs="Files",
     output="Save in",
     overwrite="tick 'Replace results that exist', or save in another folder",
-    resume="save in another folder, or remove it",
+    resume="",
 )
 """Names of the window's fields in messages."""
 
