@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 import napari_dcr
+from napari_dcr.batch.batch import Batch, Stepped
 from napari_dcr.cli import main
 from napari_dcr.image.axes import Layout
 from napari_dcr.input_warnings import InputWarning
@@ -227,3 +229,18 @@ def test_the_shell_replaces_results_in_zarr(
     assert main([*command, "--overwrite", "--strength", "0"]) == 0
     assert np.array_equal(zarr.open_array(out / "b.zarr", mode="r")[...], dim(40, 56)[:, :50])
     assert {path.name for path in out.iterdir()} == {"a.tif", "b.zarr"}
+
+
+def test_a_stopped_batch_keeps_an_earlier_result(tmp_path: Path) -> None:
+    """The window *Enhance files...* removes incomplete results."""
+    source, out = tmp_path / "a.zarr", tmp_path / "out.zarr"
+    zarr.save_array(source, dim(40, 56))
+    result = napari_dcr.enhance(source, out=out, **FAST)[...]
+    batch = Batch(
+        [str(source)], str(out), napari_dcr.Options(**FAST), overwrite=True, keep_unfinished=False
+    )
+    with contextlib.closing(batch.steps()) as steps:
+        next(event for event in steps if isinstance(event, Stepped) and event.progress.done)
+    assert np.array_equal(zarr.open_array(out, mode="r")[...], result)
+    assert not batch.is_incomplete(batch.jobs[0])
+    assert not list(tmp_path.glob(".*"))
