@@ -234,6 +234,8 @@ class Opened:
         Frames of a video that are surveyed: all, unless reading them would take too long.
     counts : str
         Dtype of the image before its counts were converted to floats; empty if they were not.
+    stored : array, optional
+        The array before its counts were converted to floats.
     locate : callable, optional
         Returns the path of the stored chunk, or of the array, that holds a window that cannot be
         read, for messages.
@@ -259,6 +261,7 @@ class Opened:
     develop: Callable[[Defects | str], tuple[Opened, list[Defects]]] | None = None
     sample: Sample | None = None
     counts: str = ""
+    stored: Any = None
     locate: Callable[[Index], str] | None = None
     orientation: int = 1
     restore: Callable[[Any], Any] = lambda result: result
@@ -287,6 +290,11 @@ class Opened:
     def as_stored(self, defects: Defects) -> Defects:
         """Defects that were found in these pixels, for the pixels in stored order."""
         return defects.turned(turned_back(self.orientation or 1))
+
+    @property
+    def as_read(self) -> Any:
+        """The array of the file or of the caller."""
+        return self.array if self.stored is None else self.stored
 
     def choose_model(self, model: str | Path, layout: Layout) -> ModelChoice:
         """The model to use, given the value of the option ``model``."""

@@ -143,8 +143,14 @@ def create_sink(
                     " then z, y, x), so other programs may refuse the result; pass the axes in that"
                     " order, or write a TIFF"
                 )
+            members = opened.array.members if isinstance(opened.array, Joined) else [opened]
+            own = [ome_zarr.own_attributes(each.as_read) for each in members]
+            if any(each != own[0] for each in own):
+                opened.warnings.add(
+                    "the attributes of the files differ; the result has those of the first file"
+                )
             return ome_zarr.ZarrSink(
-                layout, dtype, path, pyramid, multiscale, resume, like=opened.array
+                layout, dtype, path, pyramid, multiscale, resume, opened.as_read, own[0]
             )
         form = FORMATS.get(suffix_of(path))
         if form is not None and form.sink is not None and not resume:
