@@ -104,7 +104,8 @@ def enhance(
     return_defects : bool
         Also return the `Defects` of the sensor that were corrected, or a list of them with one
         entry for each channel, and for each frame if ``link_frames`` is False.  You can save
-        them, and pass them as ``defects`` for other images of the same camera.
+        them, and pass them as ``defects`` for other images of the same camera.  They belong to
+        the pixels in stored order, even where a result is rotated.
     out : ndarray, zarr array or path, optional
         Write the result here, tile by tile, instead of to a new array.  Either an array with
         the shape and dtype of the result, or the path of a ``.zarr`` that does not exist yet, or

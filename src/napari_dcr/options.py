@@ -60,7 +60,7 @@ class Options:
         Correction of sensor defects before the enhancement: offsets of columns and rows, hot and
         dead pixels.  "auto" estimates them once from the whole image and corrects those that are
         significant.  A `napari_dcr.Defects`, or the path of an ``.npz`` file that one was saved
-        to, is applied as given.
+        to, is applied as given, to the pixels in the order in which a file stores them.
     noise : NoiseModel, optional
         Noise model of the camera in the image's units, for `microscopy`; for example from
         `napari_dcr.calibrate_noise`.  None estimates the noise from the image.

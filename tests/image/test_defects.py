@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_dcr.image.axes import turned_back
 from napari_dcr.image.defects import MARGIN, Defects
+from napari_dcr.io.views import turned
 
 HEIGHT, WIDTH = 60, 70
 
@@ -51,6 +53,20 @@ def test_a_window_is_corrected_like_the_whole(
         corrected[core], whole[:, top : top + height, left : left + width], equal_nan=True
     )
     assert np.array_equal(whole[3], image[3].astype(whole.dtype))  # alpha
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("parts", [1, 2, 7])  # 7 parts of 60 rows are unequal
+def test_turned_defects_correct_turned_pixels(orientation: int, parts: int) -> None:
+    defects = some_defects(parts=parts, frames=3, channels=2)
+    image = np.random.default_rng(1).normal(50, 5, (2, HEIGHT, WIDTH))
+    expected = turned(defects.correct(image, 0, 0, frame=2), "syx", orientation)
+    other = defects.turned(orientation)
+    found = other.correct(turned(image, "syx", orientation), 0, 0, frame=2)
+    assert np.allclose(found, expected, atol=1e-9)
+    back = other.turned(turned_back(orientation))
+    assert np.allclose(back.correct(image, 0, 0, frame=2), defects.correct(image, 0, 0, frame=2))
+    assert np.array_equal(back.hot, defects.hot)
 
 
 def test_known_defects_are_corrected_exactly() -> None:

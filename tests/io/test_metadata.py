@@ -159,6 +159,41 @@ def test_orientation_is_kept_or_pixels_are_turned(
             assert np.array_equal(napari_dcr.enhance(tmp_path / source, **FAST), result)
 
 
+@pytest.mark.parametrize("orientation", [4, 6])
+def test_defects_of_a_sensor_follow_the_stored_order(tmp_path: Path, orientation: int) -> None:
+    rng = np.random.default_rng(0)
+    places = np.array([[0, 3, 50], [0, 30, 7]])
+    known = napari_dcr.Defects(
+        40, 60, columns=rng.normal(0, 20, (1, 1, 3, 60)).astype(int),
+        offset=rng.normal(0, 9, (1, 40, 60)).astype(int), hot=places,
+    )  # fmt: skip
+    known.save(tmp_path / "map.npz")
+    sources = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for source in sources:
+        pixels = np.rint(np.nan_to_num(known.map(), nan=3000) + 500).astype(np.uint16)
+        tag = (274, 3, 1, orientation, True)
+        tifffile.imwrite(source, pixels, extratags=[tag], photometric="minisblack")
+    how: dict[str, Any] = {"model": "microscopy", "depth": 0, "device": "cpu"}
+    for name, image in (("one", sources[0]), ("two", sources)):
+        result, found = napari_dcr.enhance(
+            image, out=tmp_path / f"{name}.zarr", defects=tmp_path / "map.npz",
+            return_defects=True, **how,
+        )  # fmt: skip
+        assert np.ptp(result[...]) == 0
+        assert np.array_equal(found.hot, known.hot)
+        assert np.allclose(found.map(), known.map(), equal_nan=True)
+    if orientation == 6:
+        wrong = napari_dcr.Defects(60, 40)
+        with pytest.raises(ValueError, match="60 x 40 .* 40 x 60"):
+            napari_dcr.enhance(sources[0], out=tmp_path / "o.zarr", defects=wrong, **how)
+    tifffile.imwrite(sources[1], pixels, photometric="minisblack")
+    if orientation == 4:
+        with pytest.raises(ValueError, match="different values of Orientation"):
+            napari_dcr.enhance(sources, out=tmp_path / "d.zarr", defects=known, **how)
+        with pytest.warns(napari_dcr.InputWarning, match="different values of Orientation"):
+            napari_dcr.enhance(sources, out=tmp_path / "e.zarr", defects="off", **how)
+
+
 def test_a_large_rotated_tiff_is_read_by_region(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -244,3 +244,42 @@ def test_a_stopped_batch_keeps_an_earlier_result(tmp_path: Path) -> None:
     assert np.array_equal(zarr.open_array(out, mode="r")[...], result)
     assert not batch.is_incomplete(batch.jobs[0])
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("dtype", ["uint16", "int32"])
+def test_a_plain_zarr_keeps_its_attributes_and_format(
+    tmp_path: Path, zarr_format: int, dtype: str
+) -> None:
+    attributes = {"_ARRAY_DIMENSIONS": ["lat", "lon"], "exposure": 0.1, "napari_dcr": {"done": 1},
+                  "actual_range": [0, 9], "STATISTICS_MEAN": 3}  # fmt: skip
+    names = {} if zarr_format == 2 else {"dimension_names": ("lat", "lon")}
+    source = zarr.create_array(
+        tmp_path / "a.zarr", shape=(40, 50), dtype=dtype, chunks=(40, 50), zarr_format=zarr_format,
+        attributes=attributes, fill_value=7, **names,
+    )  # fmt: skip
+    source[...] = np.random.default_rng(0).poisson(20, (40, 50))
+    source[:4] = 7
+    how: dict[str, Any] = {"model": "microscopy", "depth": 0, "device": "cpu", "defects": "off"}
+    result = napari_dcr.enhance(
+        tmp_path / "a.zarr", out=tmp_path / "o.zarr", strength=0, axes="yx", **how
+    )
+    assert np.array_equal(result[...], source[...])
+    assert result.metadata.zarr_format == zarr_format
+    assert getattr(result.metadata, "dimension_names", None) == names.get("dimension_names")
+    kept = dict(result.attrs)
+    assert kept.pop("napari_dcr")["record"]
+    assert kept == {"_ARRAY_DIMENSIONS": ["lat", "lon"], "exposure": 0.1}
+    if dtype == "uint16":
+        assert result.fill_value == 7
+        level = napari_dcr.enhance(
+            tmp_path / "a.zarr", out=tmp_path / "o.ome.zarr", strength=0, axes="yx", **how
+        )["0"]
+        assert level.attrs["exposure"] == 0.1
+        zarr.open(tmp_path / "a.zarr", mode="r+").attrs["exposure"] = 0.2
+        sources = [tmp_path / "a.zarr", tmp_path / "o.zarr"]
+        with pytest.warns(napari_dcr.InputWarning, match="attributes of the files differ"):
+            both = napari_dcr.enhance(
+                sources, out=tmp_path / "both.zarr", strength=0, axes="yx", **how
+            )
+        assert both.attrs["exposure"] == 0.2

@@ -15,6 +15,7 @@ from napari_dcr.engine.group_conditioning import GroupConditioning
 from napari_dcr.engine.groups import Group, groups
 from napari_dcr.engine.planes import read_corrected, read_plane
 from napari_dcr.image.axes import Layout
+from napari_dcr.image.defects import Defects
 from napari_dcr.image.missing import missing
 from napari_dcr.image.quality import Report, assess
 from napari_dcr.input_warnings import InputWarnings
@@ -38,6 +39,7 @@ def assess_result(
     warnings: InputWarnings,
     link_frames: bool,
     bits: int = 0,
+    describe: Callable[[Defects], str] = Defects.describe,
 ) -> list[Report]:
     """Compare a result with its source, channel by channel, on a sample of windows.
 
@@ -59,6 +61,8 @@ def assess_result(
         Whether all frames share one conditioning.
     bits : int
         Number of bits that integers were recorded with; 0 for all bits of their dtype.
+    describe : callable
+        Describes corrected defects in words.
 
     Returns
     -------
@@ -96,7 +100,7 @@ def assess_result(
             left_out=shared.noise.describe_blocks(),
         )
         if shared.defects is not None:
-            report = replace(report, corrected=shared.defects.describe())
+            report = replace(report, corrected=describe(shared.defects))
         reports.append(report)
     return reports
 

@@ -112,7 +112,7 @@ class ImageConditioning:
             count = len(group.frames(layout))
             if survey.defects is not None and len(numbers) < count:
                 survey = replace(survey, defects=survey.defects.without_moving_lines())
-            defects = defects_of(setup.defects, survey, group, layout)
+            defects = defects_of(self._opened, setup.defects, survey, group, layout)
             ceiling = _lamps_from(picture or scale)
             if picture is None:
                 lamps = survey.exact and survey.histogram.largest > ceiling
@@ -335,14 +335,16 @@ def _lamps_from(scale: Scale) -> float:
 
 
 def defects_of(
-    given: Defects | str, survey: Survey, group: Group, layout: Layout
+    opened: Opened, given: Defects | str, survey: Survey, group: Group, layout: Layout
 ) -> Defects | None:
     """Defects of a group of planes, numbered as channel 0; None if there is nothing to correct.
 
     Parameters
     ----------
+    opened : Opened
+        The image.
     given : {"auto", "off"} or Defects
-        Value of the option ``defects``.
+        Value of the option ``defects``; the defects are those of the pixels in stored order.
     survey : Survey
         Survey of the group.
     group : Group
@@ -357,7 +359,11 @@ def defects_of(
         bands = layout.bands
         channels = max(b.start + b.colours for b in bands) if layout.samples else layout.channels
         frames = math.prod(layout.frame_shape)
-        given.check_fits(layout.height, layout.width, channels, frames)
+        size = layout.height, layout.width
+        if opened.orientation >= 5:
+            size = size[::-1]
+        given.check_fits(*size, channels, frames)
+        given = opened.turned(given)
         band = layout.band(group.channel)
         defects = given.for_channel(band.start if layout.samples else group.channel, band.colours)
         if group.frame is not None:

@@ -261,6 +261,7 @@ class Run:
             self.conditioning.source(self._layout), result, self._layout, self._links.__getitem__,
             self._setup.model, self._options.exposure, self._opened.warnings,
             self._options.link_frames, self._opened.bits,
+            lambda defects: self._opened.as_stored(defects).describe(),
         )  # fmt: skip
         if self._axis is None:
             return reports
@@ -288,7 +289,8 @@ class Run:
         if (noise := shared.noise_in_own_units()) is not None:
             self.noise.append(noise.to_dict())
         self._denoise_first.append(shared.denoise_first)
-        self.defects.append(shared.defects or Defects(self._layout.height, self._layout.width))
+        found = shared.defects or Defects(self._layout.height, self._layout.width)
+        self.defects.append(self._opened.as_stored(found))
         if shared.defects is not None:
             self._defective[group] = shared
         return shared

@@ -197,7 +197,8 @@ class RegionEnhancer:
             if shared.denoise_first not in denoised:
                 denoised.append(shared.denoise_first)
             if shared.defects is not None:
-                defects[shared.defects.sha256] = shared.defects
+                stored = self._opened.as_stored(shared.defects)
+                defects[stored.sha256] = stored
             plane = self._conditioning.plane(frame, channel, layout, setup, shared)
             neighbourhood = yield from self._survey_neighbourhood(
                 frame, channel, layout, setup, options, total

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from napari_dcr.engine.file_errors import is_ours, reason_of
 from napari_dcr.engine.model_choice import ModelChoice, choose_model
-from napari_dcr.image.axes import Layout
+from napari_dcr.image.axes import Layout, turned_back
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.missing import is_value_of, mark
 from napari_dcr.input_warnings import InputWarnings
@@ -234,9 +234,14 @@ class Opened:
         Frames of a video that are surveyed: all, unless reading them would take too long.
     counts : str
         Dtype of the image before its counts were converted to floats; empty if they were not.
+    stored : array, optional
+        The array before its counts were converted to floats.
     locate : callable, optional
         Returns the path of the stored chunk, or of the array, that holds a window that cannot be
         read, for messages.
+    orientation : int
+        EXIF Orientation according to which the pixels were rotated after reading, for a result that
+        cannot store it; 1 if they are in stored order, 0 if it differs between the files.
     restore : callable
         Converts results to the kind of the given object.
     """
@@ -256,7 +261,9 @@ class Opened:
     develop: Callable[[Defects | str], tuple[Opened, list[Defects]]] | None = None
     sample: Sample | None = None
     counts: str = ""
+    stored: Any = None
     locate: Callable[[Index], str] | None = None
+    orientation: int = 1
     restore: Callable[[Any], Any] = lambda result: result
 
     def source(self, layout: Layout) -> Source:
@@ -270,6 +277,24 @@ class Opened:
         else:
             source = ChunkedSource(self.array, self.read, _unit(layout, self.array.chunks))
         return MarkedSource(source, layout, self.nodata)
+
+    def turned(self, defects: Defects) -> Defects:
+        """Defects of a sensor for these pixels, which may be rotated."""
+        if self.orientation == 0:
+            raise ValueError(
+                "defects: got those of a sensor for files with different values of Orientation,"
+                " which are rotated for this result; write a .tif, or enhance the files one by one"
+            )
+        return defects.turned(self.orientation)
+
+    def as_stored(self, defects: Defects) -> Defects:
+        """Defects that were found in these pixels, for the pixels in stored order."""
+        return defects.turned(turned_back(self.orientation or 1))
+
+    @property
+    def as_read(self) -> Any:
+        """The array of the file or of the caller."""
+        return self.array if self.stored is None else self.stored
 
     def choose_model(self, model: str | Path, layout: Layout) -> ModelChoice:
         """The model to use, given the value of the option ``model``."""

@@ -21,6 +21,35 @@ def is_integer(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
 
 
+def turns_of(orientation: int) -> tuple[bool, bool, bool]:
+    """Steps that rotate or mirror a stored picture upright, in this order.
+
+    Parameters
+    ----------
+    orientation : int
+        EXIF Orientation, 1 to 8.
+
+    Returns
+    -------
+    over_y, over_x : bool
+        Whether to reverse the rows and the columns.
+    exchanged : bool
+        Whether to exchange y and x afterwards.
+    """
+    return orientation in (3, 4, 6, 7), orientation in (2, 3, 7, 8), orientation >= 5
+
+
+def turned_back(orientation: int) -> int:
+    """EXIF Orientation that undoes another one.
+
+    Examples
+    --------
+    >>> turned_back(6)
+    8
+    """
+    return {6: 8, 8: 6}.get(orientation, orientation)
+
+
 @dataclass(frozen=True)
 class Band:
     """Samples of a pixel that are enhanced together.

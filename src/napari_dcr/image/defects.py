@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dcr.image.axes import turns_of
 from napari_dcr.image.dark_frames import measure_defects
 from napari_dcr.image.defect_correction import (
     MARGIN,
@@ -316,27 +317,89 @@ class Defects:
         if (self.height, self.width) == (height, width):
             return self
         sides = (top, height - top - self.height), (left, width - left - self.width)
-        offset = np.zeros((1, 1, 1)) if self.offset is None else self.offset
+        whole = self._with_whole_lines()  # parts of larger images would end elsewhere
         lines: dict[str, Any] = {}
         for axis, name in enumerate(("columns", "rows")):
-            if (value := getattr(self, name)) is None:
-                continue
-            # Parts of larger images would end elsewhere. Their differences are the same in all frames.
-            mean = value.mean(2, keepdims=True)
-            if value.shape[2] > 1:
-                length = (self.height, self.width)[axis]
-                part = np.arange(length) * value.shape[2] // length
-                own = (value - mean)[0][:, part]
-                offset = offset + (own if axis == 0 else own.swapaxes(1, 2))
-            lines[name] = np.pad(mean, [(0, 0)] * 3 + [sides[1 - axis]])
-        if offset.any():
-            own = np.broadcast_to(offset, (len(offset), self.height, self.width))
-            lines["offset"] = np.pad(own, [(0, 0), *sides])
+            if (value := getattr(whole, name)) is not None:
+                lines[name] = np.pad(value, [(0, 0)] * 3 + [sides[1 - axis]])
+        if whole.offset is not None:
+            lines["offset"] = np.pad(whole.offset, [(0, 0), *sides])
         for name, side in (("row_gain", sides[0]), ("column_gain", sides[1])):
             if (gain := getattr(self, name)) is not None:
                 lines[name] = np.pad(gain, [(0, 0), side], constant_values=1.0)
         hot = self.hot + np.array([0, top, left], np.int32)
         return replace(self, height=height, width=width, hot=hot, **lines)
+
+    def _with_whole_lines(self) -> Defects:
+        """The same defects with lines of one part; differences between parts become offsets of pixels.
+
+        These differences are the same in all frames.
+        """
+        offset = np.zeros((1, 1, 1)) if self.offset is None else self.offset
+        lines: dict[str, Any] = {}
+        for axis, name in enumerate(("columns", "rows")):
+            if (value := getattr(self, name)) is None:
+                continue
+            lines[name] = mean = value.mean(2, keepdims=True)
+            if value.shape[2] > 1:
+                length = (self.height, self.width)[axis]
+                part = np.arange(length) * value.shape[2] // length
+                own = (value - mean)[0][:, part]
+                offset = offset + (own if axis == 0 else own.swapaxes(1, 2))
+        if offset.any():
+            lines["offset"] = np.broadcast_to(offset, (len(offset), self.height, self.width))
+        return replace(self, **lines)
+
+    def turned(self, orientation: int) -> Defects:
+        """Defects of the same images, rotated or mirrored according to an EXIF Orientation.
+
+        Parameters
+        ----------
+        orientation : int
+            EXIF Orientation, 1 to 8.
+
+        Examples
+        --------
+        >>> Defects(4, 6, hot=np.array([[0, 1, 2]])).turned(6).hot.tolist()
+        [[0, 2, 2]]
+        """
+        if orientation == 1:
+            return self
+        over_y, over_x, exchanged = turns_of(orientation)
+        own, sizes = self, (self.height, self.width)
+        for name, size, over in (("columns", sizes[0], over_y), ("rows", sizes[1], over_x)):
+            lines = getattr(own, name)
+            if over and lines is not None and size % lines.shape[2]:
+                # Unequal parts end elsewhere when they are reversed.
+                steps = lines - lines.mean(2, keepdims=True)
+                if np.allclose(steps, steps[:1]):
+                    own = own._with_whole_lines()
+                else:
+                    part = np.arange(size) * lines.shape[2] // size
+                    own = replace(own, **{name: lines[:, :, part]})
+        step_y, step_x = (slice(None, None, -1 if over else 1) for over in (over_y, over_x))
+        index = {
+            "columns": (..., step_y, step_x), "rows": (..., step_x, step_y),
+            "offset": (..., step_y, step_x),
+            "column_gain": (..., step_x), "row_gain": (..., step_y),
+        }  # fmt: skip
+        arrays: dict[str, Any] = {
+            name: value[index[name]] for name, value in own._arrays().items() if name in index
+        }
+        hot = self.hot.copy()
+        for axis, over in enumerate((over_y, over_x)):
+            if over:
+                hot[:, 1 + axis] = sizes[axis] - 1 - hot[:, 1 + axis]
+        if exchanged:
+            other = {"columns": "rows", "rows": "columns",
+                     "column_gain": "row_gain", "row_gain": "column_gain"}  # fmt: skip
+            arrays = {other.get(name, name): value for name, value in arrays.items()}
+            if "offset" in arrays:
+                arrays["offset"] = arrays["offset"].swapaxes(1, 2)
+            hot, sizes = hot[:, [0, 2, 1]], sizes[::-1]
+        return Defects(
+            *sizes, self.channels, black=self.black, hot=hot, excess=self.excess, **arrays
+        )
 
     def describe(self) -> str:
         """Describe the defects in words.

@@ -62,7 +62,7 @@ def with_counts_as_floats(opened: Opened) -> Opened:
         array = exact_floats(array)
     else:
         array = Converted(array, None, 1, np.dtype(np.float64), exact_floats)
-    return replace(opened, array=array, counts=dtype.name)
+    return replace(opened, array=array, counts=dtype.name, stored=opened.array)
 
 
 def _open_plain(image: Any) -> Opened:

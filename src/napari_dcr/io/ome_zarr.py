@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_dcr.engine.file_errors import reason_of
 from napari_dcr.engine.resume import DAMAGED, KEY, RunRecord
+from napari_dcr.engine.sources import is_zarr
 from napari_dcr.engine.tiles import Size
 from napari_dcr.image.axes import Layout
 from napari_dcr.io import ome_metadata as ome
@@ -28,6 +29,9 @@ from napari_dcr.io.pyramids import (
     shards_of,
 )
 from napari_dcr.io.zarr_chunks import remove_leftovers, remove_unreadable, stored_stamp
+
+_OF_PIXELS = (KEY, "actual_range")
+"""Attributes that describe the pixels of the source: the record of a run, and the range of CF."""
 
 LARGEST_CHUNK = 1024
 """Rows and columns of the chunks of new arrays."""
@@ -216,6 +220,16 @@ def left_out(group: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
+def own_attributes(array: Any) -> dict[str, Any]:
+    """Attributes of a zarr array that remain true for its result; empty for other arrays."""
+    if not is_zarr(array):
+        return {}
+    found = dict(array.attrs)
+    return {
+        k: v for k, v in found.items() if k not in _OF_PIXELS and not k.startswith("STATISTICS_")
+    }
+
+
 def write_unit(array: Any, layout: Layout) -> tuple[int, int]:
     """Rows and columns that are written at once: those of a shard, or of a chunk without shards."""
     unit = array.shards or array.chunks
@@ -277,11 +291,16 @@ class ZarrSink:
     resume : bool
         Resume the interrupted run that ``out`` holds, if any.
     like : array, optional
-        Source: if it is a sharded zarr array, a new array has its chunks and shards.
-    overwrite : bool
-        Replace a result of this package at ``out``; without effect if ``resume``.
-    nodata : float, optional
-        Value of pixels without data.
+        Source: if it is a zarr array, a new array that is no OME-Zarr image has its format version,
+        names of axes and fill value; if it is sharded, its chunks and shards.
+    attributes : dict, optional
+        Attributes of a new array.
+        overwrite : bool
+            Replace a result of this package at ``out``; without effect if ``resume``.
+        nodata : float, optional
+            Value of pixels without data.
+        attributes : dict, optional
+            Attributes of a new array.
     """
 
     one_size, in_order = True, False
@@ -297,6 +316,7 @@ class ZarrSink:
         like: Any = None,
         overwrite: bool = False,
         nodata: float | None = None,
+        attributes: dict[str, Any] | None = None,
     ) -> None:
         self._nodata = nodata
         self._replaced: Path | None = None
@@ -309,10 +329,14 @@ class ZarrSink:
         self._source = (pyramid or {}).get("group")
         version = ome.version_of(pyramid, dict(self._source.attrs)) if self._source else ome.VERSION
         self._version = version if version in ome.WRITTEN else ome.VERSION
+        self._own, self._like = attributes or {}, None
         self._zarr_format = 2 if self._version == "0.4" else 3
+        if not multiscale:
+            self._like = like if is_zarr(like) else None
+            self._zarr_format = self._like.metadata.zarr_format if self._like is not None else 3
         self._group: Any = None
         # Sharded arrays give sharded results, with one plane in each shard.
-        sharded = shards_of(like, layout.axes) if self._zarr_format == 3 or not multiscale else None
+        sharded = shards_of(like, layout.axes) if self._zarr_format == 3 else None
         self._array = self._find() if isinstance(out, Path) else out
         self.record: RunRecord | None = None
         self.unit: Size = (1, 1)
@@ -382,8 +406,8 @@ class ZarrSink:
                 place, name = self._out, None
             # Set the attribute together with the array, because it marks the array as ours.
             self._array = create_array(
-                place, name, self._layout, self._dtype, chunk, {KEY: {}},
-                self._zarr_format if self._multiscale else 3, shard, self._nodata,
+                place, name, self._layout, self._dtype, chunk, {**self._own, KEY: {}},
+                self._zarr_format, shard, self._like, self._nodata,
             )  # fmt: skip
         elif self._resume:
             remove_leftovers(self._array)

@@ -324,5 +324,6 @@ def _upright(opened: Opened) -> Opened:
         opened,
         array=array,
         metadata=metadata.upright(),
+        orientation=metadata.orientation,
         fingerprint=lambda: f"{stamp()} upright",
     )

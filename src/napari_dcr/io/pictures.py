@@ -24,6 +24,7 @@ from napari_dcr.io import tags as t
 from napari_dcr.io.boxes import check_colours
 from napari_dcr.io.files import Picture, check_holds, pillow_picture, without_messages
 from napari_dcr.io.metadata import Metadata
+from napari_dcr.io.png_coding import Coding
 from napari_dcr.io.tags import Tag, Tags
 
 PNG_DTYPES = ("uint8", "uint16")
@@ -71,8 +72,8 @@ def read_picture(path: Path) -> Picture:
         if file.format == "PNG":
             content = path.read_bytes()
             chunks = tuple(_chunks(content))
-            coded = dict(chunks).get(b"cICP", b"")
-            notes = check_colours(coded[0], coded[1], bool(profile)) if len(coded) == 4 else ()
+            coding = Coding.of_chunks(chunks)
+            notes = check_colours(coding.primaries, coding.transfer, bool(profile))
             # Pillow compares the transparent grey of 2 and 4 bits with pixels that it has already
             # widened to 8, and does not support grey of 1 or 16 bits with alpha.
             if content[24] == 16 or (content[25] == 0 and "transparency" in file.info):
@@ -83,6 +84,10 @@ def read_picture(path: Path) -> Picture:
                     pixels = pixels[:, :, 0]
             else:
                 pixels = np.array(_plain(file))
+            if coding.differs:
+                pixels, said = coding.converted(pixels)
+                notes, chunks = (*notes, said), coding.chunks_after(chunks)
+                profile = profile if b"iCCP" in dict(chunks) else None
             tags = {**_tags_of_chunks(chunks), **tags}
         else:
             pixels = np.array(_plain(file))

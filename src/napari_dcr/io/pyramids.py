@@ -30,6 +30,7 @@ def create_array(
     attributes: dict[str, Any] | None = None,
     zarr_format: int = 3,
     shard: tuple[int, int] | None = None,
+    like: Any = None,
     nodata: float | None = None,
 ) -> Any:
     """Create an array whose chunks, and shards if there are any, are one plane deep.
@@ -48,6 +49,8 @@ def create_array(
         2 or 3.
     shard : tuple of int, optional
         Rows and columns of a shard: whole chunks. Zarr 2 has none.
+    like : zarr.Array, optional
+        Array of the same shape and format whose names of axes and fill value are kept.
     nodata : float, optional
         Value of pixels without data; both xarray and GDAL read it from the array.
     """
@@ -68,6 +71,11 @@ def create_array(
         how = {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}}
     elif shard is not None:
         how["shards"] = along(shard, True)
+    if like is not None:
+        if zarr_format == 3:
+            how["dimension_names"] = like.metadata.dimension_names or how["dimension_names"]
+        if like.dtype == dtype:  # xarray takes the fill value of zarr 2 for pixels without data
+            how["fill_value"] = like.fill_value
     if nodata is not None:
         how["fill_value"] = dtype.type(nodata).item()
     return zarr.create_array(

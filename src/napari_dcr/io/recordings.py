@@ -164,6 +164,12 @@ def join(members: Sequence[Opened], names: Sequence[str], letter: str, axes: str
                 )
     joined = Joined(members, axis, flat)
     warnings = InputWarnings.gathered(each.warnings for each in members)
+    turns = {each.orientation for each in members}
+    if len(turns) > 1:
+        warnings.add(
+            "the files have different values of Orientation, according to which they are rotated,"
+            " so defects of their sensor do not lie at the same pixels; write a .tif to find them"
+        )
     stamps = [each.fingerprint for each in members]
 
     def fingerprint() -> str | None:
@@ -182,6 +188,7 @@ def join(members: Sequence[Opened], names: Sequence[str], letter: str, axes: str
         warnings=warnings,
         measured=all(each.measured for each in members),
         is_picture=all(each.is_picture for each in members),
+        orientation=turns.pop() if len(turns) == 1 else 0,
     )
 
 

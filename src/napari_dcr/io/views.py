@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dcr.engine.file_errors import reason_of
+from napari_dcr.image.axes import turns_of
 
 TOGETHER = 1 << 20
 """Side in pixels of the blocks in which arrays without chunks are read."""
@@ -188,9 +189,7 @@ class Upright:
     def __init__(self, array: Any, axes: str, orientation: int) -> None:
         self._array = array
         self._y, self._x = axes.index("y"), axes.index("x")
-        # Order of operations on the stored picture: flip y, flip x, then exchange y and x.
-        self._over_y, self._over_x = orientation in (3, 4, 6, 7), orientation in (2, 3, 7, 8)
-        self._exchanged = orientation >= 5
+        self._over_y, self._over_x, self._exchanged = turns_of(orientation)
         self.dtype, self.ndim = np.dtype(array.dtype), len(array.shape)
         self.shape = self._swapped(tuple(array.shape))
         self.chunks = self._swapped(chunks_of(array))

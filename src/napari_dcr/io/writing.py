@@ -181,6 +181,12 @@ def create_sink(
                 )
             if not multiscale:
                 _warn_of_pixel_shape(path, opened)
+            members = opened.array.members if isinstance(opened.array, Joined) else [opened]
+            own = [ome_zarr.own_attributes(each.as_read) for each in members]
+            if any(each != own[0] for each in own):
+                opened.warnings.add(
+                    "the attributes of the files differ; the result has those of the first file"
+                )
             return ome_zarr.ZarrSink(
                 layout,
                 dtype,
@@ -188,9 +194,10 @@ def create_sink(
                 pyramid,
                 multiscale,
                 resume,
-                like=opened.array,
+                like=opened.as_read,
                 overwrite=overwrite,
                 nodata=_marked_nodata(path, opened, dtype),
+                attributes=own[0],
             )
         form = FORMATS.get(suffix_of(path))
         if form is not None and form.sink is not None and not resume:
