@@ -102,7 +102,7 @@ class Batch:
     keep_unfinished : bool
         Whether to keep an incomplete zarr, so that it can be resumed.
     quality : int, optional
-        Quality of results in .mp4 or .mov, from 0 to 100.
+        Quality of results in .jpg, .heic, .avif, .mp4 or .mov, from 0 to 100.
 
     Attributes
     ----------
@@ -176,6 +176,9 @@ class Batch:
             quality=quality,
             keep_unfinished=keep_unfinished,
         )
+        for job in self.jobs:
+            for target in job.results:
+                formats.check_quality(quality, target)
         self._check_outputs(overwrite)
         self._check_model()
 

@@ -38,7 +38,7 @@ class JobRunner:
     as_one : str
         Axis along which the files of a recording are joined.
     quality : int, optional
-        Quality of results in .mp4 or .mov, from 0 to 100.
+        Quality of results in .jpg, .heic, .avif, .mp4 or .mov, from 0 to 100.
     keep_unfinished : bool
         Whether to keep an incomplete zarr, so that it can be resumed.
     """
@@ -127,7 +127,7 @@ class JobRunner:
         done = yield from enhance_steps(opened, options)
         for target, index, inner, metadata in written:
             kept = inner.axes, metadata, inner.samples
-            writing.write(target, Picture(done.image[index], *kept))
+            writing.write(target, Picture(done.image[index], *kept), self.quality)
             for name, path in self.beside.items():
                 place = place_beside(target, path, self.base)
                 with folder_of(place):
