@@ -316,6 +316,12 @@ def _steps(
         options if develop is None else dataclasses.replace(options, defects="off"), out_dtype,
         sink.bits if isinstance(sink, FrameSink) else None, choice,
     )  # fmt: skip
+    if opened.from_sensor and not setup.model.is_quantitative:
+        raise ValueError(
+            f"model: got the {setup.choice} for the colour planes of a camera raw file, which it would"
+            " hardly denoise; allowed are 'auto' and models that keep intensities, such as"
+            " 'microscopy'"
+        )
     layout = setup.arrange(layout)
     if setup.model.is_quantitative and setup.spec.depth == 0:
         opened.warnings.add(

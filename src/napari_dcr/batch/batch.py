@@ -219,6 +219,12 @@ class Batch:
             self._runner.scene == raw.PLANES or not all(map(is_picture, files))
         )
         model = weights.load(PHOTO if automatic else self._runner.options.model)
+        if self._runner.scene == raw.PLANES and not (automatic or model.is_quantitative):
+            raise ValueError(
+                f"model: got {model.name!r} for the colour planes of camera raw files"
+                " (--denoise-only), which it would hardly denoise; allowed are 'auto' and models that"
+                " keep intensities, such as 'microscopy'"
+            )
         depth_of(self._runner.options, model)
         find_device(self._runner.options.device)
         for name in self._runner.beside:
