@@ -401,6 +401,7 @@ def test_exposure_is_one_factor_for_all_planes(exposure: float, tmp_path: Path) 
 def test_linear_dng_keeps_the_cameras_metadata(tmp_path: Path) -> None:
     tags = {
         50730: fractions(0.5, signed=True),
+        50735: t.text_tag("0123"),
         50936: t.text_tag("Profile"),
         51041: Tag(12, bytes(16)),
     }
@@ -411,6 +412,7 @@ def test_linear_dng_keeps_the_cameras_metadata(tmp_path: Path) -> None:
         assert found[272].value == "Model 1"
         assert found[50708].value == "Maker Model 1"
         assert found[50730].value == (1, 2)
+        assert found[50735].value == "0123"
         assert found[50936].value == "Profile"
         assert 51041 not in found  # the profile of the noise, which has been removed
         assert found[34665].value["ExposureTime"] == (1, 20)
