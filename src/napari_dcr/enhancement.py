@@ -121,7 +121,8 @@ def enhance(
     scene : int or str, optional
         Image to read from a file that holds several, by its number from 0 or by its name.
     quality : int, optional
-        Quality of a result in .mp4 or .mov, from 0 to 100 (default: 70).
+        Quality of a result in .mp4 or .mov (default: 70), or of numbered images in .jpg, .heic or
+        .avif (default: 95), from 0 to 100.  Other formats are lossless.
     progress : callable or bool, optional
         Function that is called with a `Progress` after each step; if it raises an exception, the
         run stops.  True shows a progress bar in a terminal or notebook.
@@ -328,6 +329,12 @@ def _steps(
         options if develop is None else dataclasses.replace(options, defects="off"), out_dtype,
         sink.bits if isinstance(sink, FrameSink) else None, choice,
     )  # fmt: skip
+    if opened.from_sensor and not setup.model.is_quantitative:
+        raise ValueError(
+            f"model: got the {setup.choice} for the colour planes of a camera raw file, which it would"
+            " hardly denoise; allowed are 'auto' and models that keep intensities, such as"
+            " 'microscopy'"
+        )
     layout = setup.arrange(layout)
     if setup.model.is_quantitative and setup.spec.depth == 0:
         opened.warnings.add(

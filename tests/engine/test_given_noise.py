@@ -116,6 +116,23 @@ def test_impossible_noise_models_raise_an_error(lively_model: Path, lively_count
         main(["enhance", "x.tif", "-o", "y.tif", "--noise", "2"])
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["2,100,-1", "2,100,nan", "2,inf,1", "nan,1,1", "0,100,2", "-1,100,2", "1e200,0,1e200"],
+)
+def test_impossible_figures_of_a_camera_raise_an_error(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    allowed = "a gain above 0 and a read noise from 0"
+    with pytest.raises(ValueError, match=f"^noise: got gain .*{allowed}"):
+        NoiseModel.parse(text)
+    with pytest.raises(ValueError, match=f"^noise: got gain .*{allowed}"):
+        NoiseModel.of_camera(*map(float, text.split(",")))
+    with pytest.raises(SystemExit):
+        main(["enhance", "x.tif", "-o", "y.tif", f"--noise={text}"])
+    assert f"--noise: got gain {float(text.split(',')[0])}" in capsys.readouterr().err
+
+
 def test_correlation_is_still_found(lively_counts: Path) -> None:
     noise = np.random.default_rng(0).standard_normal((256, 256))
     for axis in (0, 1):

@@ -26,6 +26,10 @@ from .dng_files import NEUTRAL, RGGB, XTRANS, dim_mosaic, fractions, mosaic_of, 
 
 SAME: dict[str, Any] = {**FAST, "strength": 0.0, "defects": "off"}
 
+PLANES: dict[str, Any] = {**SAME, "model": "microscopy"}
+
+DENOISE_ONLY = ("--denoise-only", "--model", "microscopy")
+
 
 def print_of(path: Path) -> Any:
     return np.asarray(napari_dcr.open_image(path).array)
@@ -166,7 +170,7 @@ def test_noise_around_black_keeps_its_mean_and_deviation(tmp_path: Path) -> None
 def test_a_mosaic_at_strength_0_is_unchanged(suffix: str, tmp_path: Path) -> None:
     mosaic = dim_mosaic()
     path = write_dng(tmp_path / f"in{suffix}", mosaic)
-    planes = napari_dcr.enhance(path, scene="mosaic", **SAME)
+    planes = napari_dcr.enhance(path, scene="mosaic", **PLANES)
     assert planes.dtype == np.float32
     for number, plane in enumerate(planes):
         own = mosaic[number // 2 :: 2, number % 2 :: 2]
@@ -182,14 +186,14 @@ def test_a_mosaic_at_strength_0_is_unchanged(suffix: str, tmp_path: Path) -> Non
 def test_planes_are_red_green_green_blue(suffix: str, pattern: Any, tmp_path: Path) -> None:
     mosaic = dim_mosaic(pattern=pattern)
     path = write_dng(tmp_path / f"in{suffix}", mosaic, pattern)
-    planes = napari_dcr.enhance(path, scene="mosaic", **SAME)
+    planes = napari_dcr.enhance(path, scene="mosaic", **PLANES)
     places = [(y, x) for colour in range(3) for y, x in np.argwhere(pattern == colour)]
     for plane, (y, x) in zip(planes, places, strict=True):
         assert np.array_equal(plane, mosaic[y::2, x::2].astype(np.float32) - 512)
     channels = napari_dcr.open_image(path, scene="mosaic").metadata.calibration.channels
     assert [each.name for each in channels] == ["red", "green", "green", "blue"]
     out = tmp_path / "out.dng"
-    assert shell(path, out, "--denoise-only", "--strength", "0", "--defects", "off") == 0
+    assert shell(path, out, *DENOISE_ONLY, "--strength", "0", "--defects", "off") == 0
     linear = raw.read_sensor(out)
     own = np.take_along_axis(linear.light, np.tile(pattern, (32, 48))[..., None], 2)[..., 0]
     assert np.array_equal(own / 4, mosaic.astype(np.float32) - 512)
@@ -240,9 +244,7 @@ def test_all_orientations(orientation: int, suffix: str, tmp_path: Path) -> None
     opened = napari_dcr.open_image(path)
     assert np.array_equal(np.asarray(opened.array), turned(plain, "yxs", orientation))
     assert opened.metadata.orientation == 1
-    assert (
-        shell(path, tmp_path / "out.dng", "--denoise-only", "--strength", "0", "--overwrite") == 0
-    )
+    assert shell(path, tmp_path / "out.dng", *DENOISE_ONLY, "--strength", "0", "--overwrite") == 0
     assert print_of(tmp_path / "out.dng").shape == turned(plain, "yxs", orientation).shape
     with tifffile.TiffFile(tmp_path / "out.dng") as file:
         assert file.pages.first.tags[274].value == orientation
@@ -312,7 +314,7 @@ def test_a_grey_sensor(tmp_path: Path) -> None:
     found = print_of(path)
     expected = linear_to_srgb(((mosaic - 512.0) / 15871).astype(np.float32))
     np.testing.assert_allclose(found / 65535, expected, atol=2e-5)
-    assert shell(path, tmp_path / "out.dng", "--denoise-only", "--strength", "0", "--defects", "off") == 0  # fmt: skip
+    assert shell(path, tmp_path / "out.dng", *DENOISE_ONLY, "--strength", "0", "--defects", "off") == 0  # fmt: skip
     again = raw.read_sensor(tmp_path / "out.dng")
     np.testing.assert_allclose(again.light.reshape(64, 96) / 4, mosaic - 512.0, atol=0.126)
 
@@ -344,7 +346,7 @@ def test_a_print_is_brightened(tmp_path: Path) -> None:
 def test_linear_dng_at_strength_0_contains_the_measured_samples(tmp_path: Path) -> None:
     mosaic = dim_mosaic()
     path = write_dng(tmp_path / "in.dng", mosaic)
-    assert shell(path, tmp_path / "out.dng", "--denoise-only", "--strength", "0", "--defects", "off") == 0  # fmt: skip
+    assert shell(path, tmp_path / "out.dng", *DENOISE_ONLY, "--strength", "0", "--defects", "off") == 0  # fmt: skip
     with rawpy.imread(str(tmp_path / "out.dng")) as file:  # the family's own library
         assert file.raw_type == rawpy.RawType.Stack
         assert list(file.black_level_per_channel[:3]) == [dng.PEDESTAL] * 3
@@ -376,27 +378,57 @@ def test_linear_dng_is_denoised_and_not_brightened(tmp_path: Path) -> None:
     assert np.abs(developed.astype(float) - after).mean() < 100
 
 
+@pytest.mark.parametrize("exposure", [1, -2])
+def test_exposure_is_one_factor_for_all_planes(exposure: float, tmp_path: Path) -> None:
+    """The black level was subtracted, so it is 0 in every plane, also in one that is left as it is."""
+    mosaic = dim_mosaic()
+    mosaic[1::2, 1::2] = 700  # the blue plane
+    path = write_dng(tmp_path / "in.dng", mosaic)
+    how: dict[str, Any] = {
+        **FAST,
+        "scene": "mosaic",
+        "model": "microscopy",
+        "return_residual": True,
+    }
+    with pytest.warns(InputWarning, match=r"channel 4/4: every pixel has the value 188"):
+        plain, removed = napari_dcr.enhance(path, **how)
+    with pytest.warns(InputWarning, match="left as it is"):
+        bright, same = napari_dcr.enhance(path, exposure=exposure, **how)
+    np.testing.assert_allclose(bright, plain * 2.0**exposure, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(same, removed, atol=1e-2)
+
+
 def test_linear_dng_keeps_the_cameras_metadata(tmp_path: Path) -> None:
     tags = {
         50730: fractions(0.5, signed=True),
+        50735: t.text_tag("0123"),
         50936: t.text_tag("Profile"),
         51041: Tag(12, bytes(16)),
     }
     path = write_dng(tmp_path / "in.dng", dim_mosaic(), tags=tags)
-    assert shell(path, tmp_path / "out.dng", "--denoise-only", "--strength", "0") == 0
+    assert shell(path, tmp_path / "out.dng", *DENOISE_ONLY, "--strength", "0") == 0
     with tifffile.TiffFile(tmp_path / "out.dng") as file:
         found = file.pages.first.tags
         assert found[272].value == "Model 1"
         assert found[50708].value == "Maker Model 1"
         assert found[50730].value == (1, 2)
+        assert found[50735].value == "0123"
         assert found[50936].value == "Profile"
         assert 51041 not in found  # the profile of the noise, which has been removed
         assert found[34665].value["ExposureTime"] == (1, 20)
     other = write_dng(tmp_path / "in.nef", dim_mosaic())  # no DNG, by its suffix
-    assert shell(other, tmp_path / "other.dng", "--denoise-only", "--strength", "0") == 0
+    assert shell(other, tmp_path / "other.dng", *DENOISE_ONLY, "--strength", "0") == 0
     again, first = raw.read_sensor(tmp_path / "other.dng"), raw.read_sensor(path)
     np.testing.assert_allclose(again.matrix, first.matrix, atol=2e-3)
     np.testing.assert_allclose(again.balance, first.balance, rtol=1e-3)
+
+
+def test_the_planes_are_only_for_models_that_keep_intensities(tmp_path: Path) -> None:
+    path = write_dng(tmp_path / "in.dng", dim_mosaic())
+    for out in (None, tmp_path / "out.dng"):
+        with pytest.raises(ValueError, match=r"^model: got the model photo .*'microscopy'"):
+            napari_dcr.enhance(path, scene="mosaic", out=out, **{**FAST, "model": "photo"})
+    assert [each.name for each in tmp_path.iterdir()] == ["in.dng"]
 
 
 def test_folders_of_raw_files_give_prints_or_linear_dngs(tmp_path: Path) -> None:
@@ -405,7 +437,7 @@ def test_folders_of_raw_files_give_prints_or_linear_dngs(tmp_path: Path) -> None
         write_dng(tmp_path / "in" / name, dim_mosaic())
     assert shell(tmp_path / "in", tmp_path / "prints") == 0
     assert sorted(p.name for p in (tmp_path / "prints").iterdir()) == ["a.tif", "b.tif"]
-    assert shell(tmp_path / "in", tmp_path / "light", "--denoise-only", "--strength", "0") == 0
+    assert shell(tmp_path / "in", tmp_path / "light", *DENOISE_ONLY, "--strength", "0") == 0
     assert sorted(p.name for p in (tmp_path / "light").iterdir()) == ["a.dng", "b.dng"]
 
 
@@ -417,9 +449,11 @@ def test_folders_of_raw_files_give_prints_or_linear_dngs(tmp_path: Path) -> None
         ("in.dng", "out.dng", [], "denoised and not brightened; give a raw file and --denoise-only"),
         ("in.png", "out.dng", [], "denoised and not brightened; give a raw file and --denoise-only"),
         ("in.dng", "out.dng", ["--denoise-only", "--scene", "1"], "--scene: got 1 with --denoise-only"),
+        ("in.dng", "out.dng", ["--denoise-only", "--model", "photo"], "model: got 'photo' for the colour planes of camera raw files (--denoise-only), which"),
+        ("in.dng", "out.dng", ["--scene", "1", "--model", "photo"], "model: got the model photo for the colour planes of a camera raw file, which"),
         ("in.dng", "in.dng", ["--denoise-only", "--overwrite"], "the input file itself"),
         ("in.dng", "out.tif", ["--scene", "2"], "scene: got 2; allowed are 0, 'print', and 1, 'mosaic'"),
-        ("xtrans.dng", "out.dng", ["--denoise-only"], "6 x 6 colours (X-Trans)"),
+        ("xtrans.dng", "out.dng", [*DENOISE_ONLY], "6 x 6 colours (X-Trans)"),
     ],
 )  # fmt: skip
 def test_values_that_do_not_fit_raise_an_error(

@@ -103,7 +103,7 @@ class Batch:
     keep_unfinished : bool
         Whether to keep an incomplete zarr, so that it can be resumed.
     quality : int, optional
-        Quality of results in .mp4 or .mov, from 0 to 100.
+        Quality of results in .jpg, .heic, .avif, .mp4 or .mov, from 0 to 100.
 
     Attributes
     ----------
@@ -178,6 +178,9 @@ class Batch:
             quality=quality,
             keep_unfinished=keep_unfinished,
         )
+        for job in self.jobs:
+            for target in job.results:
+                formats.check_quality(quality, target)
         self._check_outputs(overwrite)
         self._check_model()
 
@@ -226,6 +229,12 @@ class Batch:
             self._runner.scene == raw.PLANES or not all(map(is_picture, files))
         )
         model = weights.load(PHOTO if automatic else self._runner.options.model)
+        if self._runner.scene == raw.PLANES and not (automatic or model.is_quantitative):
+            raise ValueError(
+                f"model: got {model.name!r} for the colour planes of camera raw files"
+                " (--denoise-only), which it would hardly denoise; allowed are 'auto' and models that"
+                " keep intensities, such as 'microscopy'"
+            )
         depth_of(self._runner.options, model)
         find_device(self._runner.options.device)
         for name in self._runner.beside:

@@ -40,7 +40,7 @@ class JobRunner:
     as_one : str
         Axis along which the files of a recording are joined.
     quality : int, optional
-        Quality of results in .mp4 or .mov, from 0 to 100.
+        Quality of results in .jpg, .heic, .avif, .mp4 or .mov, from 0 to 100.
     keep_unfinished : bool
         Whether to keep an incomplete zarr, so that it can be resumed.
     """
@@ -142,7 +142,8 @@ class JobRunner:
                 opened.warnings.add(message)
             done.record["warnings"] = list(opened.warnings)
         for (target, index, inner, source), metadata in zip(written, kept, strict=True):
-            writing.write(target, Picture(done.image[index], inner.axes, metadata, inner.samples))
+            picture = Picture(done.image[index], inner.axes, metadata, inner.samples)
+            writing.write(target, picture, self.quality)
             for name, path in self.beside.items():
                 place = place_beside(target, path, self.base)
                 with folder_of(place):

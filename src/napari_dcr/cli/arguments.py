@@ -145,7 +145,8 @@ def parser(
     )  # fmt: skip
     add(
         "--quality", type=int, metavar="PERCENT",
-        help="quality of results in .mp4 and .mov, from 0 to 100 (default: 70); .mkv is lossless",
+        help=f"quality of results in {', '.join(formats.WITH_QUALITY)}, from 0 to 100 (default: 70 for"
+        " videos, 95 for pictures); the other formats are lossless",
     )  # fmt: skip
     add(
         "--input-range", type=_input_range, default=Options.input_range, metavar="RANGE",

@@ -81,6 +81,8 @@ class GroupConditioning(NamedTuple):
     zero : float, optional
         Black point of models that work in counts, in the image's units: the offset of the noise
         model, of which ``scale`` is independent. None for other models.
+    is_zero_known : bool
+        Whether the file defines ``zero``, so that the exposure is a gain above it in all planes.
     thumbnail : ndarray, shape (C, 64, 64), optional
         Thumbnail in the image's units; None for models that work in counts.
     shown : Scale
@@ -99,6 +101,7 @@ class GroupConditioning(NamedTuple):
     padding: dict[int, tuple[Padding, ...]] = {}  # noqa: RUF012
     denoise_first: RemovedNoise | None = None
     zero: float | None = None
+    is_zero_known: bool = False
     thumbnail: NDArray[Any] | None = None
     shown: Scale = Scale(0.0, 1.0)
 
@@ -128,7 +131,7 @@ class GroupConditioning(NamedTuple):
     def rendering(self, rendering: Rendering, number: int) -> Rendering:
         """Rendering of the plane at a position in the group, derived from the image's rendering."""
         if number in self.left_alone:
-            return LeftAlone(rendering)
+            return LeftAlone(rendering, self.zero if self.is_zero_known else None)
         if isinstance(rendering, Display):
             return replace(
                 rendering, is_grey=self.is_grey, strength=self.light * rendering.strength,

@@ -282,6 +282,9 @@ class Run:
     def _condition(self, group: Group) -> Generator[Progress, None, GroupConditioning]:
         """Survey a group of planes, compute its conditioning and add it to the record."""
         shared = yield from self._survey(group)
+        if self._opened.from_sensor and self._options.input_range == "auto":
+            # Estimates would differ, so that the exposure would change colours.
+            shared = shared._replace(zero=0.0, is_zero_known=True)
         self.ranges.append([shared.black, shared.scale.white])
         known = self._links.get(group.channel)
         if known is None or known.noise is None:  # reports use the first frame with an estimate

@@ -255,8 +255,7 @@ class Quantitative:
             change = np.float32(self.strength) * (estimate[:1] - self._counts(marked[band], scale))
             with np.errstate(over="ignore"):  # values are clipped to the range of the dtype below
                 value = part.astype(wide) + change.astype(wide) * unit
-                if self.exposure:
-                    value = zero + gain * (value - zero)
+                value = self._brightened(value, zero)
             lost = None if gone is None else gone[band]
             if lost is not None:
                 value = np.where(lost, zero, value)
@@ -278,10 +277,23 @@ class Quantitative:
         """Convert to standard deviations of the dark noise, clipped so that squares are finite."""
         return np.clip(_scaled(own, scale), -LARGEST, LARGEST)
 
-    def unchanged(self, own: NDArray[Any], scale: Scale) -> NDArray[Any]:
-        """Convert (1, h, w) to the dtype of the result; its standard error is unknown (NaN)."""
+    def _brightened(self, values: NDArray[Any], zero: Any) -> NDArray[Any]:
+        """Apply the exposure."""
+        if not self.exposure:
+            return values
+        brightened: NDArray[Any] = zero + values.dtype.type(2**self.exposure) * (values - zero)
+        return brightened
+
+    def unchanged(self, own: NDArray[Any], scale: Scale, zero: float | None = None) -> NDArray[Any]:
+        """Convert (1, h, w) to the dtype of the result; its standard error is unknown (NaN).
+
+        The exposure is applied above ``zero``, unless that is None.
+        """
         pixels = np.ma.getdata(own)
-        result = _keep_missing(pixels, missing(own), Scale(0, 1).from_working(pixels, self.dtype))
+        values = pixels
+        if zero is not None:
+            values = self._brightened(pixels.astype(np.float64), zero)
+        result = _keep_missing(pixels, missing(own), Scale(0, 1).from_working(values, self.dtype))
         if not self.uncertainty:
             return result
         wide: Any = np.float64 if np.float64 in (own.dtype, self.dtype) else np.float32
@@ -296,9 +308,12 @@ class LeftAlone:
     ----------
     rendering : Rendering
         Rendering of the other planes of the image.
+    zero : float, optional
+        Known black level above which the exposure is applied nevertheless.
     """
 
     rendering: Rendering
+    zero: float | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -327,6 +342,8 @@ class LeftAlone:
         base: NDArray[np.float32] | None = None,
     ) -> NDArray[Any]:
         """Convert (S, h, w) to the units and dtype of the result without enhancing it."""
+        if self.zero is not None and isinstance(self.rendering, Quantitative):
+            return self.rendering.unchanged(own, scale, self.zero)
         return self.unchanged(own, scale)
 
     def unchanged(self, own: NDArray[Any], scale: Scale) -> NDArray[Any]:

@@ -223,6 +223,9 @@ class Opened:
         Whether the format holds measurements, so that the model "auto" is `microscopy`.
     is_picture : bool
         Whether the format is one of pictures or videos, so that the model "auto" is `photo`.
+    from_sensor : bool
+        Whether the image consists of the colour planes of a camera raw file: linear light above a
+        black level of 0.  Only models that keep intensities accept them.
     bits : int
         Number of bits that integers were recorded with, so that 4095 counts as saturated in
         12-bit data; 0 if the file does not define it.
@@ -257,6 +260,7 @@ class Opened:
     warnings: InputWarnings = field(default_factory=InputWarnings)
     measured: bool = False
     is_picture: bool = False
+    from_sensor: bool = False
     bits: int = 0
     develop: Callable[[Defects | str], tuple[Opened, list[Defects]]] | None = None
     sample: Sample | None = None

@@ -60,8 +60,30 @@ class NoiseModel:
             Level without light, ADU.
         read_noise : float
             Standard deviation without light, in electrons.
+
+        Raises
+        ------
+        ValueError
+            If a number is not finite, the gain is not above 0, or the read noise is negative.
+
+        Examples
+        --------
+        >>> NoiseModel.of_camera(gain=2.0, offset=100.0, read_noise=-1.0)
+        Traceback (most recent call last):
+        ...
+        ValueError: noise: got gain 2.0, offset 100.0, read noise -1.0; allowed are finite numbers, a gain above 0 and a read noise from 0
         """
-        return cls(gain, offset, (gain * read_noise) ** 2)
+        numbers = gain, offset, read_noise
+        is_allowed = all(isinstance(n, Real) and math.isfinite(n) for n in numbers)
+        # Squares may overflow or vanish, and a square hides the sign of the read noise.
+        if is_allowed and gain > 0 and read_noise >= 0:
+            deviation = float(gain) * float(read_noise)
+            if math.isfinite(dark := deviation * deviation):
+                return cls(gain, offset, dark)
+        raise ValueError(
+            f"noise: got gain {gain!r}, offset {offset!r}, read noise {read_noise!r}; allowed are"
+            " finite numbers, a gain above 0 and a read noise from 0"
+        )
 
     @classmethod
     def parse(cls, text: str) -> NoiseModel:

@@ -32,9 +32,9 @@ MODEL, COLOUR_MATRIX, NEUTRAL, ILLUMINANT = 50708, 50721, 50728, 50778
 D65 = 21
 """Number of the preferred illuminant in the tags CalibrationIlluminant."""
 
-COPIED = (50708, 50721, 50722, 50723, 50724, 50727, 50728, 50729, 50730, 50778, 50779, 50931, 50932,
+COPIED = (50708, 50721, 50722, 50723, 50724, 50727, 50728, 50729, 50730, 50734, 50735, 50736, 50739, 50778, 50779, 50931, 50932,
           50936, 50937, 50938, 50939, 50940, 50941, 50942, 50964, 50965, 50981, 50982, 51022, 51107, 51108, 51109, 51110)  # fmt: skip
-"""Tags copied to the result: camera model, colour matrices, white balance, profile, lens."""
+"""Tags copied to the result: camera model and serial number, colour matrices, white balance, profile, lens."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened
-from napari_dcr.image.axes import Layout
+from napari_dcr.image.axes import Layout, is_integer
 from napari_dcr.io import (
     czi,
     dcimg,
@@ -57,7 +57,8 @@ class Format:
     read : callable or None
         Reads a whole file; by default the array that ``open`` returns is read.
     write : callable or None
-        Writes a picture to a path; None for formats that are only read.
+        Writes a picture to a path; None for formats that are only read.  It also takes a quality if
+        the suffix is one of those ``with_quality``, and so does ``sink``.
     dtypes : tuple of str
         Names of the dtypes that the format can store; empty for all dtypes.
     check : callable or None
@@ -80,11 +81,13 @@ class Format:
         Whether files are never loaded as a whole, however small they are.
     has_pixel_shape : bool
         Whether files store that pixels are wider than high, or higher than wide.
+    with_quality : tuple of str
+        Suffixes of files that are written with loss, in a quality from 0 to 100.
     """
 
     suffixes: tuple[str, ...]
     read: Callable[..., Picture] | None = None
-    write: Callable[[Path, Picture], None] | None = None
+    write: Callable[..., None] | None = None
     dtypes: tuple[str, ...] = ()
     check: Callable[[Path, str, str], None] | None = None
     open: Callable[..., Opened] | None = None
@@ -95,6 +98,7 @@ class Format:
     begins: tuple[int, *tuple[bytes, ...]] = (0,)
     streamed: bool = False
     has_pixel_shape: bool = False
+    with_quality: tuple[str, ...] = ()
 
 
 TIFF = Format(
@@ -112,14 +116,18 @@ PNG = Format(
 )  # fmt: skip
 JPEG = Format(
     (".jpg", ".jpeg"), pictures.read_picture, pictures.write_jpeg, pictures.JPEG_DTYPES,
-    pictures.check_jpeg, has_pixel_shape=True,
+    pictures.check_jpeg, has_pixel_shape=True, with_quality=(".jpg", ".jpeg"),
 )  # fmt: skip
 BMP = Format((".bmp",), pictures.read_picture)
 WEBP = Format((".webp",), pictures.read_picture)
 HEIC = Format(
-    (".heic", ".heif", ".hif"), heif.read_heic, heif.write_heic, heif.DTYPES, heif.check_heif
-)
-AVIF = Format((".avif",), heif.read_avif, heif.write_avif, heif.DTYPES, heif.check_heif)
+    (".heic", ".heif", ".hif"), heif.read_heic, heif.write_heic, heif.DTYPES, heif.check_heif,
+    with_quality=(".heic", ".heif", ".hif"),
+)  # fmt: skip
+AVIF = Format(
+    (".avif",), heif.read_avif, heif.write_avif, heif.DTYPES, heif.check_heif,
+    with_quality=(".avif",),
+)  # fmt: skip
 JXL = Format((".jxl",), jxl.read_jxl, jxl.write_jxl, heif.DTYPES, heif.check_heif)
 RAW = Format(
     (".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2"), open=raw.open_raw, has_scenes=True,
@@ -164,6 +172,7 @@ SPE = Format((".spe",), open=spe.open_spe, becomes=_STACK, begins=(spe.PLACE, sp
 VIDEO = Format(
     (".mp4", ".m4v", ".mov", ".mkv"), dtypes=video_sink.DTYPES, check=check_frames,
     open=video.open_video, sink=video_sink.VideoSink, streamed=True, has_pixel_shape=True,
+    with_quality=video_sink.LOSSY,
 )  # fmt: skip
 VIDEO_READ = Format(
     (".avi", ".webm", ".gif", ".y4m"), open=video.open_video, becomes=".mp4", streamed=True
@@ -210,10 +219,10 @@ SUFFIXES = tuple(FORMATS)
 WRITTEN = tuple(suffix for suffix, form in FORMATS.items() if form.write or form.sink)
 """Suffixes of formats that are written."""
 
-ZARR = ".zarr"
+WITH_QUALITY = tuple(suffix for suffix, form in FORMATS.items() if suffix in form.with_quality)
+"""Suffixes of files that are written with loss, in a quality from 0 to 100."""
 
-LOSSY = (*JPEG.suffixes, *HEIC.suffixes, *AVIF.suffixes, *video_sink.LOSSY)
-"""Suffixes of formats whose compression changes the pixels."""
+ZARR = ".zarr"
 
 _URL = re.compile(
     r"[a-z][a-z0-9+.-]+:[:/\\]|(file|memory|s3|gs|gcs|https?|ftp|az|abfs):", re.IGNORECASE
@@ -284,6 +293,27 @@ def check_can_hold(path: Path, dtype: np.dtype[Any], layout: Layout) -> None:
         form.check(path, layout.axes, layout.samples)
 
 
+def check_quality(quality: int | None, out: Any) -> None:
+    """Check that a quality is allowed, and that the format of an output has one.
+
+    Raises
+    ------
+    ValueError
+        If it is outside 0 to 100, or the output is no path of a format with a quality.
+    """
+    if quality is None:
+        return
+    if not is_integer(quality) or not 0 <= quality <= 100:
+        raise ValueError(f"quality: got {quality!r}; allowed are 0 to 100")
+    is_path = isinstance(out, (str, Path))
+    if not is_path or suffix_of(Path(out)) not in WITH_QUALITY:
+        where = f"the output {Path(out).name}" if is_path else "an out that is no file"
+        raise ValueError(
+            f"quality: got {quality} for {where}, which has no quality; allowed with"
+            f" {', '.join(WITH_QUALITY)}"
+        )
+
+
 def fitting_output(path: Path, opened: Opened, output: str) -> str:
     """Value of the option ``output``; for a developed raw file, a dtype that the format supports.
 
@@ -308,7 +338,7 @@ def only_for_viewing(out: Any) -> list[str]:
         f"out: the compression of {Path(path).name} changes intensities, so it is for viewing only;"
         f" write {lossless} to measure"
         for path in (out if is_paths(out) else [out])
-        if isinstance(path, (str, Path)) and Path(path).suffix.lower() in LOSSY
+        if isinstance(path, (str, Path)) and Path(path).suffix.lower() in WITH_QUALITY
     ]
 
 

@@ -23,6 +23,7 @@ from napari_dcr.io.views import turned
 DTYPES = ("uint8", "uint16")
 
 QUALITY = 95
+"""Default quality, from 0 to 100."""
 
 _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:=["']|>\s*))[2-8]""")
 
@@ -73,7 +74,7 @@ def read_heic(path: Path) -> Picture:
     return Picture(pixels, "yxs"[: pixels.ndim], metadata, samples, notes)
 
 
-def write_heic(path: Path, picture: Picture) -> None:
+def write_heic(path: Path, picture: Picture, quality: int = QUALITY) -> None:
     """Write a HEIC file of 8 or 10 bits, rotated upright, as HEIC readers ignore EXIF Orientation."""
     library = import_optional("pillow_heif", "heic")
     pixels, metadata = upright_picture(path, picture)
@@ -89,7 +90,7 @@ def write_heic(path: Path, picture: Picture) -> None:
     if metadata.xmp:
         kept["xmp"] = metadata.xmp
     library.encode(
-        mode, pixels.shape[1::-1], pixels.tobytes(), path, quality=QUALITY, chroma=444, **kept
+        mode, pixels.shape[1::-1], pixels.tobytes(), path, quality=quality, chroma=444, **kept
     )
 
 
@@ -126,7 +127,7 @@ def read_avif(path: Path) -> Picture:
     return Picture(pixels, "yxs"[: pixels.ndim], metadata, samples, notes)
 
 
-def write_avif(path: Path, picture: Picture) -> None:
+def write_avif(path: Path, picture: Picture, quality: int = QUALITY) -> None:
     """Write an AVIF file of 8, 10 or 12 bits, rotated upright."""
     pixels, metadata = upright_picture(path, picture)
     if pixels.dtype == np.uint8:
@@ -138,7 +139,7 @@ def write_avif(path: Path, picture: Picture) -> None:
         if metadata.xmp:
             kept["xmp"] = metadata.xmp
         PILImage.fromarray(pixels).save(
-            path, "AVIF", quality=QUALITY, subsampling="4:0:0" if pixels.ndim == 2 else "4:4:4", **kept
+            path, "AVIF", quality=quality, subsampling="4:0:0" if pixels.ndim == 2 else "4:4:4", **kept
         )  # fmt: skip
         return
     for what, value in (
@@ -150,7 +151,7 @@ def write_avif(path: Path, picture: Picture) -> None:
     bits = native.bits if isinstance(native, Bits) and native.bits in (10, 12) else AVIF_BITS
     path.write_bytes(
         imagecodecs.avif_encode(
-            narrow(pixels, bits), level=QUALITY, bitspersample=bits,
+            narrow(pixels, bits), level=quality, bitspersample=bits,
             pixelformat="400" if pixels.ndim == 2 else "444", primaries=1, transfer=13, matrix=6,
         )
     )  # fmt: skip

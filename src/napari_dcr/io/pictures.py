@@ -34,6 +34,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP")
 """Formats of Pillow that are read; it would read others, such as FITS, without their scale."""
 
 JPEG_QUALITY = 95
+"""Default quality, from 0 to 100."""
 
 INCH = 0.0254
 """Length of the unit in metres."""
@@ -230,7 +231,7 @@ def _png_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
         yield b"iTXt", _XMP_KEYWORD + bytes(5) + metadata.xmp
 
 
-def write_jpeg(path: Path, picture: Picture) -> None:
+def write_jpeg(path: Path, picture: Picture, quality: int = JPEG_QUALITY) -> None:
     """Write a JPEG file."""
     check_holds(path, picture.pixels.dtype, JPEG_DTYPES)
     check_jpeg(path, picture.axes, picture.layout.samples)
@@ -260,7 +261,7 @@ def write_jpeg(path: Path, picture: Picture) -> None:
     pixels = PILImage.fromarray(flat_colours(picture))
     # On a full disk Pillow truncates a JPEG that it writes to a path, without an error.
     coded = io.BytesIO()
-    pixels.save(coded, "JPEG", quality=JPEG_QUALITY, subsampling=0, **kept)
+    pixels.save(coded, "JPEG", quality=quality, subsampling=0, **kept)
     content = coded.getvalue()
     if metadata.resolution and metadata.resolution[2] == 1:
         x, y, _ = metadata.resolution

@@ -108,7 +108,7 @@ def _open_planes(path: Path, sensor: Sensor, tags: Any, warnings: Any) -> Opened
     )
     return Opened(
         planes, "cyx", lambda: stamp_of(path, PLANES), metadata=metadata, warnings=warnings,
-        measured=True,
+        measured=True, from_sensor=True,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,11 @@ import numpy as np
 
 from napari_dcr.engine.sinks import Sink
 from napari_dcr.engine.sources import Opened, is_zarr
-from napari_dcr.image.axes import Layout, is_integer
+from napari_dcr.image.axes import Layout
 from napari_dcr.image.missing import is_value_of
 from napari_dcr.io import (
     ome_metadata,
     ome_zarr,
-    video_sink,
 )
 from napari_dcr.io import tags as t
 from napari_dcr.io.arrays import ArraySink, check_out
@@ -29,6 +29,7 @@ from napari_dcr.io.formats import (
     TIFF,
     ZARR,
     check_can_hold,
+    check_quality,
     format_of,
     is_paths,
     is_zarr_path,
@@ -42,8 +43,8 @@ from napari_dcr.io.sequence import SequenceSink, is_sequence
 from napari_dcr.io.video import VideoInfo
 
 
-def write(path: str | Path, picture: Picture) -> None:
-    """Write an image file atomically.
+def write(path: str | Path, picture: Picture, quality: int | None = None) -> None:
+    """Write an image file atomically, in a quality from 0 to 100 if the format has one.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def write(path: str | Path, picture: Picture) -> None:
     assert form.write is not None
     try:
         with replaced_when_complete(path) as partial:
-            form.write(partial, picture)
+            form.write(partial, picture, **_given(quality))
     except OSError as error:
         # NumPy says how many values it has written, without the reason.
         full = "requested and" in str(error)
@@ -102,7 +103,7 @@ def create_sink(
     resume : bool
         Whether to resume an interrupted run.
     quality : int, optional
-        Quality of a compressed video, from 0 to 100.
+        Quality of a file that is compressed with loss, from 0 to 100.
     numbered : bool
         Whether ``%d`` or ``%04d`` in the name of a path stands for the number of a frame.
     overwrite : bool
@@ -137,7 +138,7 @@ def create_sink(
             )
         ]
         return PiecesSink(sinks, joined)
-    _check_quality(quality, out)
+    check_quality(quality, out)
     if is_zarr(out) and hasattr(out, "shape"):
         out = ome_zarr.anchored(out)
         if is_zarr(opened.array) and out.store_path == opened.array.store_path:
@@ -154,7 +155,7 @@ def create_sink(
     if isinstance(out, (str, Path)):
         path = local_path(out, "out")
         if numbered and is_sequence(path) and path.suffix.lower() != ZARR and not resume:
-            return _create_sequence(path, opened, layout, dtype)
+            return _create_sequence(path, opened, layout, dtype, quality)
         _check_folder(path)
         if is_zarr_path(path):
             if is_zarr(opened.array) and ome_zarr.path_of(opened.array).resolve().is_relative_to(
@@ -204,9 +205,12 @@ def create_sink(
             check_can_hold(path, dtype, layout)
             if not form.has_pixel_shape:
                 _warn_of_pixel_shape(path, opened)
-            given = {} if quality is None else {"quality": quality}
             return form.sink(
-                layout, dtype, _behind_link(path), metadata_of(path, opened, dtype), **given
+                layout,
+                dtype,
+                _behind_link(path),
+                metadata_of(path, opened, dtype),
+                **_given(quality),
             )
         streamed = [f.suffixes[0] for f in dict.fromkeys(FORMATS.values()) if f.sink]
         allowed = ZARR if resume else " or ".join((ZARR, *streamed))
@@ -223,7 +227,7 @@ def create_sink(
 
 
 def _create_sequence(
-    path: Path, opened: Opened, layout: Layout, dtype: np.dtype[Any]
+    path: Path, opened: Opened, layout: Layout, dtype: np.dtype[Any], quality: int | None
 ) -> SequenceSink:
     """Create the sink that writes an image for each frame."""
     form = format_of(path, written=True)
@@ -237,7 +241,8 @@ def _create_sequence(
     check_can_hold(path, dtype, Layout(tuple(shape), "".join(axes), layout.samples))
     if not form.has_pixel_shape:
         _warn_of_pixel_shape(path, opened)
-    return SequenceSink(layout, dtype, path, _metadata_of(opened), form.write)
+    write = functools.partial(form.write, **_given(quality))
+    return SequenceSink(layout, dtype, path, _metadata_of(opened), write)
 
 
 def _warn_of_pixel_shape(path: Path, opened: Opened) -> None:
@@ -292,17 +297,9 @@ def metadata_of(path: Path, opened: Opened, dtype: np.dtype[Any]) -> Metadata:
     return metadata if is_own else metadata.without(t.GDAL_NODATA)
 
 
-def _check_quality(quality: int | None, out: Any) -> None:
-    """Raise a ValueError for a quality outside 0 to 100, or an output without a quality."""
-    if quality is None:
-        return
-    if not is_integer(quality) or not 0 <= quality <= 100:
-        raise ValueError(f"quality: got {quality!r}; allowed are 0 to 100")
-    if not isinstance(out, (str, Path)) or Path(out).suffix.lower() not in video_sink.LOSSY:
-        raise ValueError(
-            f"quality: got {quality} for an out that is no {', '.join(video_sink.LOSSY)}; only these"
-            " videos have one"
-        )
+def _given(quality: int | None) -> dict[str, int]:
+    """Keyword arguments of a writer: the quality, unless the default of the format is used."""
+    return {} if quality is None else {"quality": quality}
 
 
 def _metadata_of(opened: Opened) -> Metadata:
