@@ -110,6 +110,8 @@ class Batch:
         All images that will be enhanced.
     left_out : list of LeftOut
         Files that were found but will not be enhanced.
+    output : Path
+        File or folder that the results are written to.
     entries : list of dict
         Record or error of each processed image, as plain values.
     outcomes : list of str
@@ -150,20 +152,20 @@ class Batch:
             inputs, output, folders, as_one is not None, wording, becomes
         )
         if denoise_only:
-            _check_raw(self.jobs, scene, as_one)
+            _check_raw([job for job in self.jobs if not job.problem], scene, as_one)
             scene = raw.PLANES
         self.entries: list[dict[str, Any]] = []
         self.outcomes: list[str] = []
         self.failed = 0
         self._report = None if report is None else output_file(report, "--report", (".json",))
         self._wording = wording
-        base = formats.local_path(output, wording.output)
+        self.output = formats.local_path(output, wording.output)
         for name in ("model", "defects"):
             formats.local_path(getattr(options, name), f"--{name}")
-        single = sum(len(job.results) for job in self.jobs) == 1
+        single = len(self.jobs) == 1 and len(self.jobs[0].results) == 1
         allowed = formats.TIFF.suffixes if single else ()
         self._runner = JobRunner(
-            base=base,
+            base=self.output,
             beside={n: output_file(p, f"--{n}", allowed) for n, p in beside.items()},
             options=replace(
                 options,

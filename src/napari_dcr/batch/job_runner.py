@@ -54,6 +54,8 @@ class JobRunner:
 
     def steps(self, job: Job) -> Generator[Progress, None, Enhancement]:
         """Enhance a job; yields its progress and returns the result, which has been written."""
+        if job.problem:
+            raise ValueError(f"{job.source}: {job.problem}")
         with ExitStack() as folders:
             for target in job.results:
                 folders.enter_context(folder_of(target))
