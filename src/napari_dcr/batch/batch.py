@@ -18,7 +18,7 @@ from napari_dcr.engine.progress_bar import duration
 from napari_dcr.engine.result import plain
 from napari_dcr.engine.setup import depth_of
 from napari_dcr.enhancement import Enhancement, Options, Progress
-from napari_dcr.io import formats, raw
+from napari_dcr.io import dng_sink, formats, raw
 from napari_dcr.io.files import replaced_when_complete
 from napari_dcr.io.jobs import Job, find_jobs
 from napari_dcr.io.outputs import (
@@ -152,7 +152,7 @@ class Batch:
             inputs, output, folders, as_one is not None, wording, becomes
         )
         if denoise_only:
-            _check_raw([job for job in self.jobs if not job.problem], scene, as_one)
+            _check_raw([job for job in self.jobs if not job.problem], scene, as_one, options.output)
             scene = raw.PLANES
         self.entries: list[dict[str, Any]] = []
         self.outcomes: list[str] = []
@@ -297,7 +297,9 @@ def _outcome(done: Enhancement) -> str:
     return "\n".join(["; ".join(parts), *warnings])
 
 
-def _check_raw(jobs: Sequence[Job], scene: int | str | None, as_one: str | None) -> None:
+def _check_raw(
+    jobs: Sequence[Job], scene: int | str | None, as_one: str | None, output: str
+) -> None:
     """Check that all images can be denoised without brightening.
 
     Raises
@@ -307,6 +309,11 @@ def _check_raw(jobs: Sequence[Job], scene: int | str | None, as_one: str | None)
     for name, value in (("scene", scene), ("as-one", as_one)):
         if value is not None:
             raise ValueError(f"--{name}: got {value!r} with --denoise-only; leave out --{name}")
+    if output not in ("same", *dng_sink.DTYPES):
+        raise ValueError(
+            f"--output: got {output} with --denoise-only, which writes .dng files of 16 bits; leave"
+            " out --output"
+        )
     allowed = (*formats.RAW.suffixes, *formats.DNG.suffixes)
     for job in jobs:
         if formats.suffix_of(job.source) not in allowed:
