@@ -26,6 +26,7 @@ from PIL import Image as PILImage
 
 import napari_dcr
 from napari_dcr.cli import console, info, main
+from napari_dcr.cli.arguments import parser
 from napari_dcr.engine.runner import TileRunner
 from napari_dcr.engine.sources import Opened
 from napari_dcr.io import opening
@@ -355,6 +356,7 @@ def test_warnings_of_a_channel_are_shown(cells: Path, capsys: pytest.CaptureFixt
     assert main(command) == 0
     error = capsys.readouterr().err
     assert "warning: channel 2/2" in error
+    assert error.count("channel 2/2") == 1  # not once more below the verdict
     assert "cells.tif channel 1: intensities" in error
 
 
@@ -609,3 +611,33 @@ def test_outputs_of_an_earlier_run_are_not_inputs(tmp_path: Path) -> None:
         assert main([*command, "--residual", str(source / "beside")]) == 0
     found = {str(p.relative_to(source)) for p in source.rglob("*.tif")}
     assert found == {f"{f}{n}.tif" for f in ("", "out/", "beside/") for n in "ab"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "kept"),
+    [
+        ("input-range", "-5,100", (-5.0, 100.0)),
+        ("nodata", "-3.4e+38", -3.4e38),
+        ("nodata", "-inf", -np.inf),
+        ("exposure", "-.5", -0.5),
+        ("exposure", "-1.", -1.0),
+        ("scene", "-20C", "-20C"),
+    ],
+)
+def test_values_may_begin_with_a_minus(option: str, value: str, kept: object) -> None:
+    known = parser({"info": lambda _: 0, "enhance": lambda _: 0})
+    got = known.parse_args(["enhance", "a.tif", "-o", "b.tif", f"--{option}", value])
+    assert getattr(got, option.replace("-", "_")) == kept
+
+
+def test_a_negative_gain_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["enhance", "a.tif", "-o", "b.tif", "--noise", "-1,100,2"]) == 1
+    assert "noise: got gain -1.0, offset 100.0" in capsys.readouterr().err
+
+
+def test_the_file_that_rules_out_a_residual_is_named(
+    cells: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["enhance", str(cells), "--model", "microscopy", *FAST, "--residual"]
+    assert main([*command, str(cells.parent / "r.tif"), "-o", str(cells.parent / "z.zarr")]) == 1
+    assert "--residual: got the output z.zarr, which is" in capsys.readouterr().err

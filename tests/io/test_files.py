@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_dcr.image.axes import Layout
 from napari_dcr.io import files, opening, writing
-from napari_dcr.io.files import Picture
+from napari_dcr.io.files import Picture, replaced_when_complete
 from tests.io.conftest import random, shell
 from tests.io.dng_files import dim_mosaic, write_dng
 
@@ -101,3 +102,37 @@ def test_files_that_become_too_large_leave_nothing(
     assert f"{tmp_path / name} cannot be written: " in printed
     assert printed.count("\n") == 1
     assert list(tmp_path.iterdir()) == [source]
+
+
+def test_no_message_names_a_temporary_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    errors = (
+        lambda p: ValueError(f"{p}: wrong"),
+        lambda p: OSError(errno.EACCES, "Permission denied", str(p)),
+        lambda p: RuntimeError(f"cannot write {p.name}"),
+        lambda p: KeyError(p),
+    )
+    for error in errors:
+        with pytest.raises(Exception, match=r"a\.tif") as raised, replaced_when_complete(path) as place:  # fmt: skip
+            raise error(place)
+        assert ".partial" not in str(raised.value)
+        assert type(raised.value) is type(error(path))
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.fits", "a.mp4", "frame_%02d.png"])
+def test_no_message_of_a_sink_names_a_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # The folder disappears after it has been checked.
+    folder = tmp_path / "out"
+    folder.mkdir()
+    pixels = np.full((3, 64, 64), 40, np.uint8)
+    opened = opening.open_image(pixels)
+    sink = writing.create_sink(
+        folder / name, opened, Layout((3, 64, 64), "tyx"), pixels.dtype, False
+    )
+    folder.rmdir()
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OSError, match="out") as raised:
+        sink.open((64, 64), {}, 1)[0, :, :] = pixels[0]
+    assert ".partial" not in str(raised.value)

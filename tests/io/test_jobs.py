@@ -95,6 +95,38 @@ def test_folders_may_have_any_name(
     assert job.target == tmp_path / output.rstrip("/") / "a.png"
 
 
+def test_the_home_folder_is_no_folder_named_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.chdir(tmp_path)
+    make(home, "a.png")
+    make(tmp_path, "~no-user.png")
+    ((job,), _) = find_jobs(["~/a.png"], "~/res")
+    assert (job.source, job.target) == (home / "a.png", home / "res" / "a.png")
+    ((job,), _) = find_jobs(["~no-user.png"], "out")
+    assert job.source == tmp_path / "~no-user.png"
+
+
+def test_missing_inputs_do_not_stop_the_others(tmp_path: Path) -> None:
+    make(tmp_path, "a.png", "sub/b.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "gone")
+    inputs = [str(tmp_path / name) for name in ("a.png", "sub/a.png", "link.png", "sub")]
+    jobs, _ = find_jobs(inputs, str(tmp_path / "out"))
+    assert [(job.source.name, job.problem) for job in jobs] == [
+        ("a.png", ""),
+        ("a.png", "does not exist"),
+        ("link.png", f"is a link to {tmp_path / 'gone'}, which does not exist"),
+        ("b.png", ""),
+    ]
+    assert [len(job.results) for job in jobs] == [1, 0, 0, 1]
+    with pytest.raises(ValueError, match=r"IN: .*sub.a\.png does not exist"):
+        find_jobs(inputs[:2], str(tmp_path / "out"), as_one=True)
+
+
 URLS = ["s3://bucket/r.zarr", "https://host/o.tif", "gs://b/r.zarr", "memory://r.zarr", "file:///r.zarr",
         "file:r.zarr", "simplecache::s3://b/r.zarr", "http://h/r.ome.zarr"]  # fmt: skip
 

@@ -113,6 +113,16 @@ def test_an_order_of_axes_that_the_standard_does_not_allow_is_named(tmp_path: Pa
         yaozarrs.validate_zarr_store(str(tmp_path / "a.ome.zarr"))
 
 
+@pytest.mark.parametrize("axes", ["xy", "yxz"])
+def test_axes_of_space_may_have_any_order(
+    tmp_path: Path, axes: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    pixels = np.random.default_rng(0).poisson(40, (40, 50, 3)[: len(axes)]).astype(np.uint16)
+    napari_dcr.enhance(pixels, axes=axes, out=tmp_path / "a.ome.zarr", **FAST)
+    assert not [w for w in recwarn if "OME-Zarr" in str(w.message)]
+    yaozarrs.validate_zarr_store(str(tmp_path / "a.ome.zarr"))
+
+
 SCALE = {"type": "scale", "scale": [1.0, 1.0, 1.0]}
 
 

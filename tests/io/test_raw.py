@@ -446,6 +446,7 @@ def test_folders_of_raw_files_give_prints_or_linear_dngs(tmp_path: Path) -> None
     [
         ("in.png", "out.dng", ["--denoise-only"], "--denoise-only: got in.png; allowed are camera raw"),
         ("in.dng", "out.tif", ["--denoise-only"], "--denoise-only: got the output out.tif; allowed are .dng files"),
+        ("in.dng", "out.dng", ["--denoise-only", "--output", "uint8"], "--output: got uint8 with --denoise-only"),
         ("in.dng", "out.dng", [], "denoised and not brightened; give a raw file and --denoise-only"),
         ("in.png", "out.dng", [], "denoised and not brightened; give a raw file and --denoise-only"),
         ("in.dng", "out.dng", ["--denoise-only", "--scene", "1"], "--scene: got 1 with --denoise-only"),

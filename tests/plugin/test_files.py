@@ -74,6 +74,38 @@ def test_files_and_folders_get_a_line_each(
     assert window.status.text().startswith("2 of 3 done, 1 failed")
 
 
+def test_missing_files_have_an_outcome_and_refusals_leave_none(
+    window: FilesWindow, qtbot: Any, tmp_path: Path, dim_rgb: NDArray[np.uint8]
+) -> None:
+    PILImage.fromarray(dim_rgb).save(tmp_path / "a.png")
+    window.add([str(tmp_path / "none.png"), str(tmp_path / "a.png")])
+    finish(window, qtbot)
+    lines = outcomes(window)
+    assert lines["none.png"] == "Failed: does not exist"
+    assert lines["a.png"].startswith("Done in ")
+    assert window.status.text().startswith("1 of 2 done, 1 failed, in ")
+    finish(window, qtbot)  # the result exists
+    assert "exists; tick" in window.status.text()
+    assert outcomes(window) == {"none.png": "", "a.png": ""}
+    assert window.bar.value() == 0
+
+
+@pytest.mark.parametrize("given", ["~/res", "res", " res "])
+def test_the_folder_of_the_results_is_named(
+    window: FilesWindow, qtbot: Any, tmp_path: Path, dim_rgb: NDArray[np.uint8],
+    monkeypatch: pytest.MonkeyPatch, given: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    PILImage.fromarray(dim_rgb).save(tmp_path / "a.png")
+    window.folder.setText(given)
+    window.add([str(tmp_path / "a.png")])
+    finish(window, qtbot)
+    assert (tmp_path / "res" / "a.png").exists()
+    assert window.status.text().endswith(f" Results are in {tmp_path / 'res'}.")
+
+
 def test_settings_are_those_of_the_widget(
     window: FilesWindow, widget: EnhanceWidget, qtbot: Any, tmp_path: Path,
     dim_rgb: NDArray[np.uint8],

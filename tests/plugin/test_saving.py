@@ -96,3 +96,14 @@ def test_a_warning_names_transforms_that_a_file_cannot_store(
     layer = Image(np.random.default_rng(0).integers(0, 60, (40, 50), np.uint8), **place)
     with pytest.warns(napari_dcr.InputWarning, match="rotation, shear and affine"):
         saved(layer, tmp_path)
+
+
+def test_the_home_folder_is_no_folder_named_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 60, (40, 50), np.uint8)
+    saved(Image(da.from_array(pixels), contrast_limits=(0, 60), name="cells"), Path("~/res"))
+    assert (tmp_path / "res" / "cells DCR.ome.zarr").is_dir()

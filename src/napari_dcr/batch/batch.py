@@ -18,7 +18,7 @@ from napari_dcr.engine.progress_bar import duration
 from napari_dcr.engine.result import plain
 from napari_dcr.engine.setup import depth_of
 from napari_dcr.enhancement import Enhancement, Options, Progress
-from napari_dcr.io import formats, raw
+from napari_dcr.io import dng_sink, formats, raw
 from napari_dcr.io.files import replaced_when_complete
 from napari_dcr.io.jobs import Job, find_jobs
 from napari_dcr.io.outputs import (
@@ -111,6 +111,8 @@ class Batch:
         All images that will be enhanced.
     left_out : list of LeftOut
         Files that were found but will not be enhanced.
+    output : Path
+        File or folder that the results are written to.
     entries : list of dict
         Record or error of each processed image, as plain values.
     outcomes : list of str
@@ -151,20 +153,20 @@ class Batch:
             inputs, output, folders, as_one is not None, wording, becomes
         )
         if denoise_only:
-            _check_raw(self.jobs, scene, as_one)
+            _check_raw([job for job in self.jobs if not job.problem], scene, as_one, options.output)
             scene = raw.PLANES
         self.entries: list[dict[str, Any]] = []
         self.outcomes: list[str] = []
         self.failed = 0
         self._report = None if report is None else output_file(report, "--report", (".json",))
         self._wording = wording
-        base = formats.local_path(output, wording.output)
+        self.output = formats.local_path(output, wording.output)
         for name in ("model", "defects"):
             formats.local_path(getattr(options, name), f"--{name}")
-        single = sum(len(job.results) for job in self.jobs) == 1
+        single = len(self.jobs) == 1 and len(self.jobs[0].results) == 1
         allowed = formats.TIFF.suffixes if single else ()
         self._runner = JobRunner(
-            base=base,
+            base=self.output,
             beside={n: output_file(p, f"--{n}", allowed) for n, p in beside.items()},
             options=replace(
                 options,
@@ -320,7 +322,9 @@ def _outcome(done: Enhancement) -> str:
     return "\n".join(["; ".join(parts), *warnings])
 
 
-def _check_raw(jobs: Sequence[Job], scene: int | str | None, as_one: str | None) -> None:
+def _check_raw(
+    jobs: Sequence[Job], scene: int | str | None, as_one: str | None, output: str
+) -> None:
     """Check that all images can be denoised without brightening.
 
     Raises
@@ -330,6 +334,11 @@ def _check_raw(jobs: Sequence[Job], scene: int | str | None, as_one: str | None)
     for name, value in (("scene", scene), ("as-one", as_one)):
         if value is not None:
             raise ValueError(f"--{name}: got {value!r} with --denoise-only; leave out --{name}")
+    if output not in ("same", *dng_sink.DTYPES):
+        raise ValueError(
+            f"--output: got {output} with --denoise-only, which writes .dng files of 16 bits; leave"
+            " out --output"
+        )
     allowed = (*formats.RAW.suffixes, *formats.DNG.suffixes)
     for job in jobs:
         if formats.suffix_of(job.source) not in allowed:

@@ -57,14 +57,17 @@ class JobRunner:
 
     def steps(self, job: Job) -> Generator[Progress, None, Enhancement]:
         """Enhance a job; yields its progress and returns the result, which has been written."""
+        if job.problem:
+            raise ValueError(f"{job.source}: {job.problem}")
         with ExitStack() as folders:
             for target in job.results:
                 folders.enter_context(folder_of(target))
-            if not self._is_streamed(job):
+            streamed = self._streamed_for(job)
+            if not streamed:
                 return (yield from self._enhance_in_memory(job))
             for name in self.beside:
                 raise ValueError(
-                    f"--{name}: got {job.name}, which is processed tile by tile; allowed are"
+                    f"--{name}: got {streamed}, which is processed tile by tile; allowed are"
                     " images that fit into memory, written to an image file"
                 )
             out = list(job.targets) or job.target
@@ -94,15 +97,19 @@ class JobRunner:
                     shutil.rmtree(target, ignore_errors=True)
             raise
 
-    def _is_streamed(self, job: Job) -> bool:
-        """Whether an image is read and written tile by tile."""
+    def _streamed_for(self, job: Job) -> str:
+        """File because of which an image is processed tile by tile; empty if it is not."""
         sources = job.sources or (job.source,)
-        paths = (*sources, *job.results)
-        if any(formats.is_in_zarr(path) or formats.is_streamed(path) for path in paths):
-            return True
-        return job.is_sequence or any(
-            opening.is_large(path, len(sources), self.scene) for path in sources
-        )
+        for what, paths in (("input", sources), ("output", job.results)):
+            for path in paths:
+                if formats.is_in_zarr(path) or formats.is_streamed(path):
+                    return f"the {what} {path.name}"
+        if job.is_sequence:
+            return f"the output {job.target.name}"
+        for path in sources:
+            if opening.is_large(path, len(sources), self.scene):
+                return f"the large input {path.name}"
+        return ""
 
     def _open(self, job: Job, out: Any) -> tuple[Opened, Options]:
         """Open an image, or several files as a recording, with the given axes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping
 
 from napari_dcr.io import formats
@@ -49,6 +50,8 @@ def parser(
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    # Before Python 3.14, argparse takes -1,100,2 and -1e30 for options. No option begins like this.
+    enhance._negative_number_matcher = re.compile(r"-(\.?\d|inf\b|nan\b)", re.IGNORECASE)
     enhance.set_defaults(run=commands_by_name["enhance"])
     add = enhance.add_argument
     add(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -98,9 +99,12 @@ class Console:
                     details += f": means of {averaged:.1f} frames"
             source = job.name if job.sources else short(job.source)
             print(f"{source} ({details}) -> {short(job.target)}", file=sys.stderr)
+        shown = event.enhancement.record["warnings"]  # each was printed when it was issued
         for number, report in enumerate(reports):
             channel = f" channel {number + 1}" if len(reports) > 1 else ""
-            print(f"{job.name}{channel}: {report.verdict}", file=sys.stderr)
+            own = tuple(text for text in report.warnings if text not in shown)
+            verdict = replace(report, warnings=own).verdict
+            print(f"{job.name}{channel}: {verdict}", file=sys.stderr)
 
     def _show_failure(self, event: Failed) -> None:
         name = short(event.job.source)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ FORMAT = 1
 
 ARRAYS = ("columns", "rows", "offset", "column_gain", "row_gain", "hot", "excess")
 """Names of the arrays that a file may contain."""
+
+_ALWAYS = ("format", "size", "black")
+"""Names of the arrays that every file contains."""
 
 
 def write_defects(
@@ -63,13 +67,24 @@ def read_defects(path: str | Path) -> dict[str, Any]:
     ValueError
         If it is another kind of file.
     """
+    problem = f"defects: {path} was not written by Defects.save"
+    with Path(path).open("rb") as stream:
+        if not is_zipfile(stream):  # numpy would advise to load it with pickle
+            raise ValueError(f"{problem}: it is not an .npz file, or it is cut off")
     try:
         with np.load(path, allow_pickle=False) as file:
-            if int(file["format"]) != FORMAT:
-                raise ValueError(f"it has format {int(file['format'])}; allowed is {FORMAT}")
-            height, width, channels = (int(n) for n in file["size"])
-            found: dict[str, Any] = {name: file[name] for name in ARRAYS if name in file.files}
-            black = float(file["black"])
-    except (KeyError, BadZipFile, TypeError, EOFError, ValueError) as error:
-        raise ValueError(f"defects: {path} was not written by Defects.save ({error})") from error
+            found: dict[str, Any] = {
+                name: file[name] for name in (*_ALWAYS, *ARRAYS) if name in file
+            }
+    except (BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+        raise ValueError(f"{problem}: an array in it is damaged, or holds no numbers") from error
+    if missing := [name for name in _ALWAYS if name not in found]:
+        raise ValueError(f"{problem}: it has no array {missing[0]!r}")
+    try:
+        number, black = int(found.pop("format")), float(found.pop("black"))
+        height, width, channels = (int(n) for n in found.pop("size"))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{problem}: its format, size or black point is no number") from error
+    if number != FORMAT:
+        raise ValueError(f"{problem}: it has format {number}; allowed is {FORMAT}")
     return {"height": height, "width": width, "channels": channels, "black": black, **found}

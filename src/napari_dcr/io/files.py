@@ -91,10 +91,32 @@ def replaced_when_complete(path: Path) -> Iterator[Path]:
     """
     partial = partial_path(path)
     try:
-        yield partial
-        os.replace(partial, path)
+        with naming_result(partial, path):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_result(partial: Path, path: Path) -> Iterator[None]:
+    """Context manager whose errors name the path of a result instead of its temporary path."""
+
+    def named(value: Any) -> Any:
+        if isinstance(value, (str, Path)):
+            text = str(value).replace(str(partial), str(path)).replace(partial.name, path.name)
+            return type(value)(text)
+        return value
+
+    try:
+        yield
+    except Exception as error:
+        error.args = tuple(map(named, error.args))
+        if isinstance(error, OSError):  # its message consists of these, not of the arguments
+            for name in ("strerror", "filename", "filename2"):
+                if (value := getattr(error, name)) is not None:
+                    setattr(error, name, named(value))
+        raise
 
 
 def reserve(path: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_dcr.engine.resume import RunRecord
 from napari_dcr.image.axes import Layout
 from napari_dcr.input_warnings import warn
-from napari_dcr.io.files import Picture, partial_path, reserve
+from napari_dcr.io.files import Picture, naming_result, partial_path, reserve
 from napari_dcr.io.fits_units import (
     BLOCK,
     COMPUTED,
@@ -282,14 +282,16 @@ class FitsSink:
 
     def open(self, part: tuple[int, int], identity: dict[str, Any], parts: int) -> Any:
         """Pixels of the file as an array."""
-        self._written = _Written(self._partial, self._layout, self._dtype, self._metadata)
+        with naming_result(self._partial, self.result):
+            self._written = _Written(self._partial, self._layout, self._dtype, self._metadata)
         return self._written
 
     def finish(self, record: dict[str, Any]) -> Iterator[str]:
         """Move the file to its path."""
         assert self._written is not None
-        self._written.close()
-        os.replace(self._partial, self.result)
+        with naming_result(self._partial, self.result):
+            self._written.close()
+            os.replace(self._partial, self.result)
         yield from ()
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,9 @@ _URL = re.compile(
 def local_path(value: str | Path, argument: str) -> Path:
     """Convert a path to an absolute one, because the working directory may change during a run.
 
+    A ``~`` at its beginning stands for the home folder, as in a shell, which expands it only in
+    some of its arguments.
+
     Raises
     ------
     ValueError
@@ -245,7 +249,10 @@ def local_path(value: str | Path, argument: str) -> Path:
             f"{argument}: got the URL {str(value)!r}; allowed are paths of local files. For a"
             " remote zarr, pass the array that zarr.open() returns for it"
         )
-    path = Path(value).absolute()
+    path = Path(value)
+    with suppress(RuntimeError):  # the name of a file may begin with ~
+        path = path.expanduser()
+    path = path.absolute()
     try:
         path.stat()
     except ValueError as error:  # a null byte

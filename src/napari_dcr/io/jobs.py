@@ -36,6 +36,8 @@ class Job:
     is_sequence : bool
         Whether the name of ``target`` is a pattern for one file per frame.  Only the given output
         can be one; names of inputs are used as they are.
+    problem : str
+        Why the image cannot be opened, if this is known already; the job then has no results.
     """
 
     source: Path
@@ -45,11 +47,12 @@ class Job:
     targets: tuple[Path, ...] = ()
     plate: tuple[Path, Path, str] | None = None
     is_sequence: bool = False
+    problem: str = ""
 
     @property
     def results(self) -> tuple[Path, ...]:
         """All paths that the job writes."""
-        return self.targets or (self.target,)
+        return () if self.problem else self.targets or (self.target,)
 
     @property
     def name(self) -> str:
@@ -77,7 +80,8 @@ def find_jobs(
     """Find the images in files and folders, and name their results.
 
     Hidden files and folders are skipped, and so are further files of an image that is stored in
-    several files.
+    several files.  An input that cannot be opened, such as a missing file, is a job with a
+    ``problem``, so that the other inputs are still enhanced.
 
     Parameters
     ----------
@@ -99,16 +103,16 @@ def find_jobs(
     Raises
     ------
     ValueError
-        If an input is missing, no input is an image, or ``output`` is not allowed.
+        If the only input or one of a recording cannot be opened, no input is an image, or
+        ``output`` is not allowed.
     """
     out = local_path(output, wording.output)
     paths = [local_path(text, wording.inputs) for text in inputs]
-    for text, path in zip(inputs, paths, strict=True):
-        if reason := why_missing(path):
-            reason = reason if path.is_symlink() else "does not exist"
-            raise ValueError(f"{wording.inputs}: {text} {reason}")
-        if _is_device(path):
-            raise ValueError(f"{wording.inputs}: {text} is neither a file nor a folder")
+    problems = {path: reason for path in paths if (reason := _problem(path))}
+    if as_one or len(paths) == 1:
+        for text, path in zip(inputs, paths, strict=True):
+            if path in problems:
+                raise ValueError(f"{wording.inputs}: {text} {problems[path]}")
     single = len(paths) == 1 and not _is_folder(paths[0])
     to_file = _is_file(output, out, single or as_one, wording)
     numbered = to_file and is_sequence(out) and out.suffix.lower() != formats.ZARR
@@ -117,6 +121,9 @@ def find_jobs(
     taken: dict[Path, Path] = {}
     results = {path.resolve() for path in (out, *beside)}
     for source, relative in _sources(paths, results, left_out):
+        if problem := problems.get(source):
+            jobs.append(Job(source, out / relative, problem=problem))
+            continue
         try:
             files = formats.other_files(source)
         except ValueError:  # an incomplete image raises an error when it is read
@@ -252,6 +259,13 @@ def _sources(
                     left_out.append(LeftOut(source, reason))
                 else:
                     yield source, source.relative_to(path)
+
+
+def _problem(path: Path) -> str:
+    """Why an input cannot be opened; empty if nothing is known against it."""
+    if reason := why_missing(path):
+        return reason if path.is_symlink() else "does not exist"
+    return "is neither a file nor a folder" if _is_device(path) else ""
 
 
 def _is_device(path: Path) -> bool:

@@ -116,14 +116,16 @@ def letters_of(names: Any) -> str | None:
 
 
 def is_allowed(axes: str) -> bool:
-    """Whether the standard allows axes in this order: time, one other, then z, y, x.
+    """Whether the standard allows axes in this order: time, one other, then two or three of space.
+
+    The standard recommends the order z, y, x, but allows any order of these.
 
     Examples
     --------
-    >>> is_allowed("tczyx"), is_allowed("tzcyx")
-    (True, False)
+    >>> is_allowed("tczyx"), is_allowed("xy"), is_allowed("tzcyx")
+    (True, True, False)
     """
-    return re.fullmatch("t?[^tzyx]?z?yx", axes) is not None
+    return re.fullmatch("t?[^tzyx]?[zyx]{2,3}", axes) is not None
 
 
 def level_paths(multiscale: dict[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_dcr.image.axes import Layout
 from napari_dcr.input_warnings import warn
 from napari_dcr.io import tags as t
-from napari_dcr.io.files import Picture, partial_path
+from napari_dcr.io.files import Picture, naming_result, partial_path
 from napari_dcr.io.frame_sinks import FrameSink
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.video import VideoInfo
@@ -97,7 +97,8 @@ class SequenceSink(FrameSink):
 
     def _begin(self) -> None:
         self.result.parent.mkdir(exist_ok=True)
-        self._partial.mkdir()
+        with naming_result(self._partial, self.result.parent):
+            self._partial.mkdir()
 
     def _place(self, number: int) -> str:
         return NUMBER.sub(lambda found: found[0] % number, self.result.name)
@@ -106,7 +107,8 @@ class SequenceSink(FrameSink):
         pixels = frame[0] if len(frame) == 1 else np.ascontiguousarray(frame.transpose(1, 2, 0))
         axes = "yx" if len(frame) == 1 else "yxs"
         picture = Picture(pixels, axes, self._kept, self._layout.samples)
-        self._write_picture(self._partial / self._place(number), picture)
+        with naming_result(self._partial, self.result.parent):
+            self._write_picture(self._partial / self._place(number), picture)
 
     def _complete(self) -> None:
         names = [self._place(number) for number in range(self.count)]

@@ -16,7 +16,7 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.input_warnings import warn
 from napari_dcr.io import ome_tiff
 from napari_dcr.io import tags as t
-from napari_dcr.io.files import Picture, import_zarr, partial_path, reserve
+from napari_dcr.io.files import Picture, import_zarr, naming_result, partial_path, reserve
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.tags import Tags
 from napari_dcr.io.tiff import stored_dtype
@@ -185,6 +185,10 @@ class TiffSink:
 
     def open(self, part: tuple[int, int], identity: dict[str, Any], parts: int) -> Any:
         """Pixels of the file as an array."""
+        with naming_result(self._partial, self.result):
+            return self._create()
+
+    def _create(self) -> Any:
         shape, arguments = self._layout.shape, self._plan.arguments
         if self._plan.is_imagej:
             tifffile.imwrite(self._partial, shape=shape, dtype=self._dtype, **arguments)
@@ -209,8 +213,9 @@ class TiffSink:
         """Add the metadata and move the file to its path."""
         assert self._close is not None
         self._close()
-        t.graft(self._partial, self._plan.tags)
-        os.replace(self._partial, self.result)
+        with naming_result(self._partial, self.result):
+            t.graft(self._partial, self._plan.tags)
+            os.replace(self._partial, self.result)
         yield from ()
 
     def close(self) -> None:

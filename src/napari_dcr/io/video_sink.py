@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_dcr.image.axes import Layout
 from napari_dcr.image.intensity import Scale
 from napari_dcr.input_warnings import warn
-from napari_dcr.io.files import partial_path
+from napari_dcr.io.files import naming_result, partial_path
 from napari_dcr.io.frame_sinks import FrameSink
 from napari_dcr.io.metadata import Metadata
 from napari_dcr.io.video import MATRIX_OF, VideoInfo
@@ -112,7 +112,8 @@ class VideoSink(FrameSink):
         source = self._source
         self._times, self._time_base, rate = self._clock()
         options = {} if self._is_lossless else {"movflags": "faststart"}
-        self._container = av.open(f"file:{self._partial}", "w", options=options)
+        with naming_result(self._partial, self.result):
+            self._container = av.open(f"file:{self._partial}", "w", options=options)
         codec = "ffv1" if self._is_lossless else "libx264"
         crf = f"{51 * (100 - self._quality) / 100:.1f}"
         settings = (

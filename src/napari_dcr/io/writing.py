@@ -177,7 +177,7 @@ def create_sink(
             if multiscale and not ome_metadata.is_allowed(layout.axes.replace("s", "")):
                 opened.warnings.add(
                     f"axes: {layout.axes} is not an order that OME-Zarr allows (time, one other axis,"
-                    " then z, y, x), so other programs may refuse the result; pass the axes in that"
+                    " then those of space), so other programs may refuse the result; pass the axes in that"
                     " order, or write a TIFF"
                 )
             if not multiscale:

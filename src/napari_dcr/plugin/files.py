@@ -205,6 +205,7 @@ class FilesWindow(QWidget):  # type: ignore[misc]
         """Enhance the files in a thread."""
         if self.running:
             return
+        self._show_inputs()  # no outcomes of an earlier run, if this one is refused
         try:
             options = self._current_options()
         except (ValueError, TypeError) as error:
@@ -215,7 +216,7 @@ class FilesWindow(QWidget):  # type: ignore[misc]
             "scene": parse_scene(self.scene.text().strip()), "as_one": "t" if self.as_one.isChecked() else None,
         }  # fmt: skip
         # The trailing separator marks it as a folder, even if its name has a suffix.
-        folder = self.folder.text().rstrip("/\\") + "/"
+        folder = self.folder.text().strip().rstrip("/\\") + "/"
         self._batch, self._finished, self._began = None, 0, time.perf_counter()
         self.bar.setRange(0, 0)
         self.status.setText("Looking for images...")
@@ -291,6 +292,7 @@ class FilesWindow(QWidget):  # type: ignore[misc]
         self._run = None
         self.bar.setRange(0, TICKS)
         if isinstance(result, Failure):
+            self.bar.setValue(0)
             LOG.debug("enhancing files failed", exc_info=result.error)
             self.status.setText(explain(result.error))
         elif self._batch is not None:
@@ -313,7 +315,10 @@ class FilesWindow(QWidget):  # type: ignore[misc]
         else:
             self.bar.setValue(TICKS)
         took = duration(time.perf_counter() - self._began)
-        self.status.setText(f"{', '.join(parts)}, in {took}.")
+        text = f"{', '.join(parts)}, in {took}."
+        if ended > batch.failed:
+            text += f" Results are in {batch.output}."
+        self.status.setText(text)
 
     def _show_readiness(self) -> None:
         idle = not self.running

@@ -160,9 +160,10 @@ def _save(number: int, job: Job, folder: Path) -> Generator[Step, None, Enhancem
     import dask.array
 
     from napari_dcr.enhancement import enhance_steps
+    from napari_dcr.io.formats import local_path
 
     layer, pixels = job.layer, layer_pixels(job.layer, job.data)
-    folder = folder.absolute()
+    folder = local_path(folder, "folder")
     folder.mkdir(parents=True, exist_ok=True)
     path = unused_path(folder, f"{layer.name} DCR")
     opened = placed(open_layer(layer, pixels), layer, job.options.axes or layer_axes(layer))
