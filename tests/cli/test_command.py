@@ -631,7 +631,8 @@ def test_values_may_begin_with_a_minus(option: str, value: str, kept: object) ->
 
 
 def test_a_negative_gain_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["enhance", "a.tif", "-o", "b.tif", "--noise", "-1,100,2"]) == 1
+    with pytest.raises(SystemExit):
+        main(["enhance", "a.tif", "-o", "b.tif", "--noise", "-1,100,2"])
     assert "noise: got gain -1.0, offset 100.0" in capsys.readouterr().err
 
 
