@@ -179,7 +179,7 @@ def test_outputs_never_overwrite_an_input(tmp_path: Path) -> None:
     paths = write_pieces(tmp_path, recording(4), (2, 2))
     before = [p.read_bytes() for p in paths]
     for outs in ([paths[1], tmp_path / "b.tif"], [tmp_path / "b.tif", paths[0]]):
-        with pytest.raises(ValueError, match="the input is never modified"):
+        with pytest.raises(ValueError, match="inputs are never overwritten"):
             napari_dcr.enhance(paths, out=outs, **FAST)
     with pytest.raises(ValueError, match="got 1 paths for 2 files"):
         napari_dcr.enhance(paths, out=[tmp_path / "b.tif"], **FAST)
