@@ -293,3 +293,18 @@ def test_a_plain_zarr_keeps_its_attributes_and_format(
                 sources, out=tmp_path / "both.zarr", strength=0, axes="yx", **how
             )
         assert both.attrs["exposure"] == 0.2
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.ome.zarr"])
+def test_an_interrupt_before_the_metadata_leaves_no_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, store: str = "", **__: object) -> None:
+        (tmp_path / name).mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zarr, "create_array", interrupted)
+    monkeypatch.setattr(zarr, "open_group", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        napari_dcr.enhance(dim(40, 56), out=tmp_path / name, **FAST)
+    assert not list(tmp_path.iterdir())

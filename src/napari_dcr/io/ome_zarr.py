@@ -7,6 +7,7 @@ import shutil
 import struct
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -395,20 +396,13 @@ class ZarrSink:
     def open(self, part: Size, identity: dict[str, Any], parts: int) -> Any:
         """Open the array, or create it."""
         if self._array is None:
-            chunk, shard = self._sharded or ((_divisor(part[0]), _divisor(part[1])), None)
-            if self._multiscale:
-                zarr = import_zarr()
-                self._group = self._group or zarr.open_group(
-                    store=str(self._out), mode="a", zarr_format=self._zarr_format
-                )
-                place, name = self._group, "0"
-            else:
-                place, name = self._out, None
-            # Set the attribute together with the array, because it marks the array as ours.
-            self._array = create_array(
-                place, name, self._layout, self._dtype, chunk, {**self._own, KEY: {}},
-                self._zarr_format, shard, self._like, self._nodata,
-            )  # fmt: skip
+            try:
+                self._array = self._create(part)
+            except BaseException:
+                # zarr makes the folder before it writes the metadata.
+                with suppress(OSError):
+                    self._out.rmdir()
+                raise
         elif self._resume:
             remove_leftovers(self._array)
         elif self._nodata is not None and NODATA not in self._array.attrs:
@@ -418,6 +412,22 @@ class ZarrSink:
             remove_unreadable,
         )  # fmt: skip
         return self._array
+
+    def _create(self, part: Size) -> Any:
+        """Create the array, and the group of an OME-Zarr image."""
+        chunk, shard = self._sharded or ((_divisor(part[0]), _divisor(part[1])), None)
+        place, name = self._out, None
+        if self._multiscale:
+            zarr = import_zarr()
+            self._group = self._group or zarr.open_group(
+                store=str(self._out), mode="a", zarr_format=self._zarr_format
+            )
+            place, name = self._group, "0"
+        # Set the attribute together with the array, because it marks the array as ours.
+        return create_array(
+            place, name, self._layout, self._dtype, chunk, {**self._own, KEY: {}},
+            self._zarr_format, shard, self._like, self._nodata,
+        )  # fmt: skip
 
     def finish(self, record: dict[str, Any]) -> Iterator[str]:
         """Add the pyramid and the record."""
