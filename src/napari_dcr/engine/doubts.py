@@ -130,8 +130,9 @@ def describe_misfit(
         share = survey.histogram.share_outside(*inner)
         if is_refused and share > UNFIT:
             raise ValueError(
-                f"output: got {out.name!r}, which holds {low:.6g} to {high:.6g}, but {found}; {share:.1%} of its pixels would be clipped, because this model"
-                f" keeps the units; {advice}. For a picture for viewing, choose model='photo'"
+                f"output: got {out.name!r}, which holds {low:.6g} to {high:.6g}, but {found};"
+                f" {share:.1%} of its pixels would be clipped, because this model keeps the units;"
+                f" {advice}. For a picture for viewing, choose model='photo'"
             )
         part = f"about {share:.2%} of its pixels" if share else "single pixels"
         brighter = f" with exposure {rendering.exposure:g}" if gain != 1 else ""
