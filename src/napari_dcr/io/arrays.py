@@ -19,6 +19,7 @@ from napari_dcr.io import ome_zarr, zarr_chunks
 from napari_dcr.io.array_likes import array_like, counts_as_floats, exact_floats
 from napari_dcr.io.files import check_array, warnings_of
 from napari_dcr.io.views import Converted
+from napari_dcr.io.zarr_nodata import nodata_of
 
 COUNTS = ("int32", "uint32", "int64", "uint64")
 """Dtypes of counts that are converted to floats."""
@@ -44,7 +45,7 @@ def open_array(image: Any) -> Opened:
         notes = ome_zarr.left_out(pyramid["group"]) if pyramid else ()
         return with_counts_as_floats(Opened(
             array, axes, lambda: zarr_chunks.files_stamp(array), pyramid,
-            warnings=warnings_of(ome_zarr.path_of(image), notes), nodata=ome_zarr.nodata_of(array),
+            warnings=warnings_of(ome_zarr.path_of(image), notes), nodata=nodata_of(array),
             locate=lambda index: str(zarr_chunks.unreadable(array, index) or ome_zarr.path_of(array)),
         ))  # fmt: skip
     like = array_like(image)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import shutil
-import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,15 +19,9 @@ from napari_dcr.image.axes import Layout
 from napari_dcr.io import ome_metadata as ome
 from napari_dcr.io.calibration import Calibration
 from napari_dcr.io.files import check_array, import_zarr, partial_path
-from napari_dcr.io.pyramids import (
-    NODATA,
-    build_pyramid,
-    create_array,
-    level_steps,
-    nodata_attributes,
-    shards_of,
-)
+from napari_dcr.io.pyramids import build_pyramid, create_array, level_steps, shards_of
 from napari_dcr.io.zarr_chunks import remove_leftovers, remove_unreadable, stored_stamp
+from napari_dcr.io.zarr_nodata import NODATA, nodata_attributes
 
 _OF_PIXELS = (KEY, "actual_range")
 """Attributes that describe the pixels of the source: the record of a run, and the range of CF."""
@@ -237,21 +229,6 @@ def write_unit(array: Any, layout: Layout) -> tuple[int, int]:
     return unit[layout.axes.index("y")], unit[layout.axes.index("x")]
 
 
-def nodata_of(array: Any) -> float | None:
-    """No-data value that the attribute ``_FillValue`` of an array states, or None.
-
-    The ``fill_value`` of the array is none, because it is 0 by default.
-    """
-    value = array.attrs.get(NODATA)
-    try:
-        if isinstance(value, str) and value.endswith("="):  # as xarray writes floats
-            value = struct.unpack("<d", base64.b64decode(value))[0]
-        value = float(value)
-    except (TypeError, ValueError, struct.error):
-        return None
-    return None if np.isnan(value) else value  # NaN is never data
-
-
 def is_result(path: Path) -> bool:
     """Whether a path holds a zarr array or an OME-Zarr image that this package has written."""
     zarr = import_zarr()
@@ -294,14 +271,12 @@ class ZarrSink:
     like : array, optional
         Source: if it is a zarr array, a new array that is no OME-Zarr image has its format version,
         names of axes and fill value; if it is sharded, its chunks and shards.
+    overwrite : bool
+        Replace a result of this package at ``out``; without effect if ``resume``.
+    nodata : float, optional
+        Value of pixels without data.
     attributes : dict, optional
         Attributes of a new array.
-        overwrite : bool
-            Replace a result of this package at ``out``; without effect if ``resume``.
-        nodata : float, optional
-            Value of pixels without data.
-        attributes : dict, optional
-            Attributes of a new array.
     """
 
     one_size, in_order = True, False

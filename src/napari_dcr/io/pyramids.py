@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
-import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,9 +11,7 @@ from numpy.typing import NDArray
 
 from napari_dcr.image.axes import Layout
 from napari_dcr.io.files import import_zarr
-
-NODATA = "_FillValue"
-"""Attribute with the value of pixels without data, by the CF conventions."""
+from napari_dcr.io.zarr_nodata import nodata_attributes
 
 SMALLEST_LEVEL = 512
 """Largest side in pixels of the coarsest level of a pyramid."""
@@ -86,22 +82,6 @@ def create_array(
         attributes={**(attributes or {}), **nodata_attributes(nodata, dtype)},
         **how,
     )
-
-
-def nodata_attributes(nodata: float | None, dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Attribute of an array with the value of pixels without data, encoded as by xarray.
-
-    Examples
-    --------
-    >>> nodata_attributes(-9999, np.dtype("int16"))
-    {'_FillValue': -9999}
-    """
-    if nodata is None:
-        return {}
-    if dtype.kind in "iu":
-        return {NODATA: int(nodata)}
-    value = float(dtype.type(nodata))
-    return {NODATA: base64.b64encode(struct.pack("<d", value)).decode()}
 
 
 def shards_of(array: Any, axes: str) -> tuple[tuple[int, int], tuple[int, int]] | None:
