@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_dcr.engine.survey_blocks import Block, Extent, Extreme, SurveyRequest
+from napari_dcr.engine.survey_blocks import (
+    Block,
+    Extent,
+    Extreme,
+    SurveyRequest,
+    common_extent,
+    joined_extent,
+    merged_ends,
+)
 from napari_dcr.image.defect_survey import DefectSurvey
 from napari_dcr.image.defects import Defects
 from napari_dcr.image.intensity import Histogram
@@ -114,7 +122,7 @@ class Survey:
     @property
     def extent(self) -> Extent:
         """Rows and columns outside which all pixels of all planes are missing."""
-        return functools.reduce(_joined, self.extents, None) or self.whole
+        return functools.reduce(joined_extent, self.extents, None) or self.whole
 
     def extent_within(self, padding: Mapping[int, tuple[Padding, ...]]) -> Extent:
         """Rows and columns outside which all pixels of the other planes are missing, or solid padding.
@@ -130,8 +138,8 @@ class Survey:
                 continue
             rest: Extent | None = own
             for kind in padding.get(number, ()):
-                rest = _common(rest, kind.around or self.whole)
-            joined = _joined(joined, rest)
+                rest = common_extent(rest, kind.around or self.whole)
+            joined = joined_extent(joined, rest)
         return joined or self.whole
 
 
@@ -196,11 +204,11 @@ class Surveyor:
             self._extents.append(None)
             self._areas = PlaneAreas(self.request.height, self.request.width)
         self._areas.add(block.solid, *self.request.blocks[self._blocks % len(self.request.blocks)])
-        self._extents[-1] = _joined(self._extents[-1], block.extent)
+        self._extents[-1] = joined_extent(self._extents[-1], block.extent)
         self._blocks += 1
         self._sizes[-1] += block.pixels
         self._colours[-1].add(block.colour)
-        self._ends[-1] = _merged(self._ends[-1], block.ends)
+        self._ends[-1] = merged_ends(self._ends[-1], block.ends)
         if any(end.value for end in block.ends):
             self._unit = max(self._unit, block.unit)
         plane = len(self._ends) - 1
@@ -285,7 +293,7 @@ class Surveyor:
         extremes = [[end.value for end in ends] or [np.nan, np.nan] for ends in self._ends]
         none: tuple[Extreme, ...] = ()
         various = (ends for ends in self._ends if ends and ends[0].value != ends[1].value)
-        ends = functools.reduce(_merged, various, none)
+        ends = functools.reduce(merged_ends, various, none)
         unit = self._unit or 1.0
         noise = clean_noise = defects = None
         windows: tuple[NoiseWindow, ...] = ()
@@ -389,25 +397,3 @@ class Surveyor:
             return {}
         blank |= {n: "no pixel holds data" for n, ends in enumerate(self._ends) if not ends}
         return dict(sorted(blank.items()))
-
-
-def _joined(extent: Extent | None, other: Extent | None) -> Extent | None:
-    """Smallest extent that contains both."""
-    if extent is None or other is None:
-        return extent or other
-    rows, columns = ((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(extent, other, strict=True))
-    return rows, columns
-
-
-def _common(extent: Extent | None, other: Extent) -> Extent | None:
-    """Rows and columns that are in both extents; None if there are none."""
-    if extent is None:
-        return None
-    rows, columns = ((max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(extent, other, strict=True))
-    return (rows, columns) if rows[0] < rows[1] and columns[0] < columns[1] else None
-
-
-def _merged(ends: tuple[Extreme, ...], others: tuple[Extreme, ...]) -> tuple[Extreme, ...]:
-    if not (ends and others):
-        return ends or others
-    return tuple(a.merged(b, sign) for a, b, sign in zip(ends, others, (-1, 1), strict=True))

@@ -82,6 +82,29 @@ class Extreme:
         return replace(further, next=following)
 
 
+def merged_ends(ends: tuple[Extreme, ...], others: tuple[Extreme, ...]) -> tuple[Extreme, ...]:
+    """Combine the smallest and the largest value, if there are any, with those of further pixels."""
+    if not (ends and others):
+        return ends or others
+    return tuple(a.merged(b, sign) for a, b, sign in zip(ends, others, (-1, 1), strict=True))
+
+
+def joined_extent(extent: Extent | None, other: Extent | None) -> Extent | None:
+    """Smallest extent that contains both."""
+    if extent is None or other is None:
+        return extent or other
+    rows, columns = ((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(extent, other, strict=True))
+    return rows, columns
+
+
+def common_extent(extent: Extent | None, other: Extent) -> Extent | None:
+    """Rows and columns that are in both extents; None if there are none."""
+    if extent is None:
+        return None
+    rows, columns = ((max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(extent, other, strict=True))
+    return (rows, columns) if rows[0] < rows[1] and columns[0] < columns[1] else None
+
+
 @dataclass(frozen=True)
 class Block:
     """Measurements of one block.
