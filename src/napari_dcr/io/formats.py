@@ -340,12 +340,11 @@ def fitting_output(path: Path, opened: Opened, output: str) -> str:
 
 def only_for_viewing(out: Any) -> list[str]:
     """Warnings that measured intensities are not kept in outputs whose compression changes pixels."""
-    lossless = ".mkv, .tif or .zarr"
     return [
         f"out: the compression of {Path(path).name} changes intensities, so it is for viewing only;"
-        f" write {lossless} to measure"
+        " write .mkv, .tif or .zarr to measure"
         for path in (out if is_paths(out) else [out])
-        if isinstance(path, (str, Path)) and Path(path).suffix.lower() in WITH_QUALITY
+        if isinstance(path, (str, Path)) and suffix_of(Path(path)) in WITH_QUALITY
     ]
 
 

@@ -165,15 +165,9 @@ def create_sink(
             multiscale = opened.pyramid is not None or path.name.lower().endswith(".ome.zarr")
             pyramid = opened.pyramid
             if pyramid is None and isinstance(opened.metadata, Metadata):
-                calibration = opened.metadata.calibration
-                pyramid = ome_zarr.described(layout.axes, calibration)
-                if multiscale and not calibration.is_even:
-                    steps = np.diff(calibration.times)
-                    opened.warnings.add(
-                        f"out: {path.name} holds one interval between frames, so the mean of"
-                        f" {calibration.interval:.4g} s is written for those of {steps.min():.4g} to"
-                        f" {steps.max():.4g} s; write an .ome.tif to keep the time of each frame"
-                    )
+                pyramid = ome_zarr.described(layout.axes, opened.metadata.calibration)
+                if multiscale:
+                    _warn_of_uneven_times(path, opened)
             if multiscale and not ome_metadata.is_allowed(layout.axes.replace("s", "")):
                 opened.warnings.add(
                     f"axes: {layout.axes} is not an order that OME-Zarr allows (time, one other axis,"
@@ -182,12 +176,6 @@ def create_sink(
                 )
             if not multiscale:
                 _warn_of_pixel_shape(path, opened)
-            members = opened.array.members if isinstance(opened.array, Joined) else [opened]
-            own = [ome_zarr.own_attributes(each.as_read) for each in members]
-            if any(each != own[0] for each in own):
-                opened.warnings.add(
-                    "the attributes of the files differ; the result has those of the first file"
-                )
             return ome_zarr.ZarrSink(
                 layout,
                 dtype,
@@ -197,8 +185,8 @@ def create_sink(
                 resume,
                 like=opened.as_read,
                 overwrite=overwrite,
+                attributes=_own_attributes(opened),
                 nodata=_marked_nodata(path, opened, dtype),
-                attributes=own[0],
             )
         form = FORMATS.get(suffix_of(path))
         if form is not None and form.sink is not None and not resume:
@@ -254,6 +242,29 @@ def _warn_of_pixel_shape(path: Path, opened: Opened) -> None:
             f"out: {path.name} cannot store that pixels are {sizes['x'] / sizes['y']:.4g} times as wide"
             " as they are high; write .mp4, .mov, .ome.zarr or .ome.tif to keep it"
         )
+
+
+def _warn_of_uneven_times(path: Path, opened: Opened) -> None:
+    """Warn that an OME-Zarr image stores the mean interval between frames only, unless it is even."""
+    calibration = _metadata_of(opened).calibration
+    if not calibration.is_even:
+        steps = np.diff(calibration.times)
+        opened.warnings.add(
+            f"out: {path.name} holds one interval between frames, so the mean of"
+            f" {calibration.interval:.4g} s is written for those of {steps.min():.4g} to"
+            f" {steps.max():.4g} s; write an .ome.tif to keep the time of each frame"
+        )
+
+
+def _own_attributes(opened: Opened) -> dict[str, Any]:
+    """Attributes of the zarr array that an image is read from, or of the first of several."""
+    members = opened.array.members if isinstance(opened.array, Joined) else [opened]
+    own = [ome_zarr.own_attributes(each.as_read) for each in members]
+    if any(each != own[0] for each in own):
+        opened.warnings.add(
+            "the attributes of the files differ; the result has those of the first file"
+        )
+    return own[0]
 
 
 def _marked_nodata(path: Path, opened: Opened, dtype: np.dtype[Any]) -> float | None:
