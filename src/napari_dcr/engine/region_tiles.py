@@ -93,11 +93,11 @@ def _inner(
     crop = (0, slice(None), *tile.crop)
     try:
         with isolated(runner.device), torch.inference_mode():
-            window, place, _ = _window(runner, task.plane, task.conditioning, tile)
             fused = [d for d in depths if d and task.neighbourhood is not None]
             alone = [d for d in depths if d not in fused]
             pictures = {d: _fused(task, tile, d, memory)[crop] for d in fused}
             if alone:
+                window, place, _ = _window(runner, task.plane, task.conditioning, tile)
                 found = runner.enhance(window, task.conditioning, place, max(alone), alone)
                 pictures.update((d, each[crop]) for d, each in zip(alone, found, strict=True))
             # Only a part of a window is copied, so that it does not keep the memory of the whole.
