@@ -1,4 +1,7 @@
-"""`enhance`: the entry point that scripts, the shell command and the plugin share."""
+"""`enhance`: the entry point that scripts, the shell command and the plugin share.
+
+The file is long because the docstring of `enhance` describes each of its arguments.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Renderings: convert native units to the network's input, and its output to the result."""
+"""Renderings: convert native units to the network's input, and its output to the result.
+
+They are in one file because missing pixels, alpha and rounding must be treated alike in all of them.
+"""
 
 from __future__ import annotations
 
